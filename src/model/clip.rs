@@ -1,0 +1,274 @@
+//! `CLIPTextModel` (transformers): 77 token ids to 77 embeddings (Radford et al., 2021, section 2.4).
+
+use crate::nn::activation::{gelu, quick_gelu};
+use crate::nn::attention::scaled_dot_product_attention;
+use crate::nn::layers::{Leaf, embedding, layer_norm, linear};
+use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Embedding, LayerNorm, Linear};
+use serde_json::json;
+
+/// `text_encoder/config.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipTextConfig {
+    /// How many tokens there are.
+    pub vocab_size: usize,
+    /// Width of an embedding (C).
+    pub hidden_size: usize,
+    /// Width inside a layer's MLP.
+    pub intermediate_size: usize,
+    /// How many layers there are.
+    pub num_hidden_layers: usize,
+    /// How many heads a layer's attention has.
+    pub num_attention_heads: usize,
+    /// How many tokens a prompt has at most: 77.
+    pub max_position_embeddings: usize,
+    /// The MLP's activation.
+    pub hidden_act: HiddenAct,
+    /// Epsilon of every normalization.
+    pub layer_norm_eps: f64,
+    /// Whether padding is hidden from attention. False in Stable Diffusion: padding is attended to.
+    pub use_attention_mask: bool,
+}
+
+/// The activation in CLIP's MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HiddenAct {
+    /// The exact gelu, of OpenCLIP and Stable Diffusion 2.
+    Gelu,
+    /// x · sigmoid(1.702 x), of OpenAI's CLIP and Stable Diffusion 1.
+    QuickGelu,
+}
+
+impl ClipTextConfig {
+    /// Reads the file, with transformers' defaults for absent keys.
+    ///
+    /// # Errors
+    /// When a known key has a value that is not supported.
+    pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
+        file.only("model_type", &[json!("clip_text_model")])?;
+        let hidden_act = match file.or("hidden_act", "quick_gelu".to_string(), "a name")?.as_str() {
+            "gelu" => HiddenAct::Gelu,
+            "quick_gelu" => HiddenAct::QuickGelu,
+            _ => return Err(file.wrong("hidden_act", r#"one of "gelu", "quick_gelu""#)),
+        };
+        let config = Self {
+            vocab_size: file.count("vocab_size", 49408)?,
+            hidden_size: file.count("hidden_size", 512)?,
+            intermediate_size: file.count("intermediate_size", 2048)?,
+            num_hidden_layers: file.count("num_hidden_layers", 12)?,
+            num_attention_heads: file.count("num_attention_heads", 8)?,
+            max_position_embeddings: file.count("max_position_embeddings", 77)?,
+            hidden_act,
+            layer_norm_eps: file.number("layer_norm_eps", 1e-5)?,
+            use_attention_mask: file.or("use_attention_mask", false, "true or false")?,
+        };
+        if config.hidden_size % config.num_attention_heads != 0 {
+            let expected = format!("a divisor of `hidden_size`, {}", config.hidden_size);
+            return Err(file.wrong("num_attention_heads", &expected));
+        }
+        if config.max_position_embeddings < 77 {
+            return Err(file.wrong("max_position_embeddings", "at least 77, the length of a prompt"));
+        }
+        for ignored in TRAINING_ONLY {
+            file.raw(ignored);
+        }
+        Ok(config)
+    }
+}
+
+/// Keys that say how a model was made or trained, or which token is which: the tokenizer knows that better.
+const TRAINING_ONLY: [&str; 13] = [
+    "architectures",
+    "attention_dropout",
+    "bos_token_id",
+    "dropout",
+    "dtype",
+    "eos_token_id",
+    "initializer_factor",
+    "initializer_range",
+    "pad_token_id",
+    "projection_dim",
+    "torch_dtype",
+    "transformers_version",
+    "gradient_checkpointing",
+];
+
+/// CLIP's text encoder.
+#[derive(Debug)]
+pub struct ClipTextModel {
+    path: Path,
+    token_embedding: Leaf<Embedding>,
+    position_embedding: Tensor,
+    layers: Vec<ClipEncoderLayer>,
+    final_layer_norm: Leaf<LayerNorm>,
+    config: ClipTextConfig,
+}
+
+impl ClipTextModel {
+    /// Loads the model; both transformers 4's key names (`text_model.…`) and 5's are read.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit `config`.
+    pub fn load(weights: &Weights, config: ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        let old_names = weights.has("text_model.embeddings.token_embedding.weight");
+        let weights = if old_names { weights.pp_in_file("text_model") } else { weights.clone() };
+        let embeddings = weights.pp("embeddings");
+        let (size, positions) = (config.hidden_size, config.max_position_embeddings);
+        Ok(Self {
+            path: weights.path(),
+            token_embedding: embedding(&embeddings.pp("token_embedding"), config.vocab_size, size)?,
+            position_embedding: embeddings.pp("position_embedding").get(&[positions, size], "weight")?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| ClipEncoderLayer::load(&weights.pp("encoder").pp("layers").pp(i), &config))
+                .collect::<std::result::Result<_, _>>()?,
+            final_layer_norm: layer_norm(&weights.pp("final_layer_norm"), size, config.layer_norm_eps)?,
+            config,
+        })
+    }
+
+    /// The configuration that it was loaded with.
+    pub fn config(&self) -> &ClipTextConfig {
+        &self.config
+    }
+
+    /// `input_ids` (B, N) of `u32`, `attention_mask` (B, N) of 0 and 1 → `last_hidden_state` (B, N, C), after
+    /// `final_layer_norm`. The mask counts only where the configuration sets `use_attention_mask`.
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary, or the probe's.
+    pub fn forward(&self, input_ids: &Tensor, attention_mask: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[input_ids], |probe| {
+            let (_, n) = input_ids.dims2()?;
+            let mut hidden_states = self
+                .token_embedding
+                .forward(input_ids, probe)?
+                .broadcast_add(&self.position_embedding.narrow(0, 0, n)?)?;
+            let mut mask = causal_mask(n, input_ids.device())?;
+            if self.config.use_attention_mask {
+                mask = mask.broadcast_add(&padding_mask(attention_mask)?)?;
+            }
+            for layer in &self.layers {
+                hidden_states = layer.forward(&hidden_states, &mask, probe)?;
+            }
+            self.final_layer_norm.forward(&hidden_states, probe)
+        })
+    }
+}
+
+/// What a hidden score has added to it: enough that its probability is 0, and finite, so that a row in which
+/// everything is hidden gives no NaN.
+const HIDDEN: f32 = -1e30;
+
+/// (N, N): 0 where a token may look, at itself and before, and [`HIDDEN`] after.
+fn causal_mask(n: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let mask: Vec<f32> = (0..n).flat_map(|i| (0..n).map(move |j| if j > i { HIDDEN } else { 0. })).collect();
+    Tensor::from_vec(mask, (n, n), device)
+}
+
+/// (B, N) of 0 and 1 → (B, 1, 1, N): [`HIDDEN`] at the padding.
+fn padding_mask(attention_mask: &Tensor) -> candle_core::Result<Tensor> {
+    let (batch, n) = attention_mask.dims2()?;
+    ((1. - attention_mask.to_dtype(DType::F32)?)? * f64::from(HIDDEN))?.reshape((batch, 1, 1, n))
+}
+
+/// One transformer layer (transformers `CLIPEncoderLayer`).
+#[derive(Debug)]
+struct ClipEncoderLayer {
+    path: Path,
+    layer_norm1: Leaf<LayerNorm>,
+    self_attn: ClipAttention,
+    layer_norm2: Leaf<LayerNorm>,
+    mlp: ClipMlp,
+}
+
+impl ClipEncoderLayer {
+    fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        let (size, eps) = (config.hidden_size, config.layer_norm_eps);
+        Ok(Self {
+            path: weights.path(),
+            layer_norm1: layer_norm(&weights.pp("layer_norm1"), size, eps)?,
+            self_attn: ClipAttention::load(&weights.pp("self_attn"), config)?,
+            layer_norm2: layer_norm(&weights.pp("layer_norm2"), size, eps)?,
+            mlp: ClipMlp::load(&weights.pp("mlp"), config)?,
+        })
+    }
+
+    /// (B, N, C) → (B, N, C).
+    fn forward(&self, hidden_states: &Tensor, mask: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let normed = self.layer_norm1.forward(hidden_states, probe)?;
+            let hidden_states = (hidden_states + self.self_attn.forward(&normed, mask, probe)?)?;
+            let normed = self.layer_norm2.forward(&hidden_states, probe)?;
+            Ok((&hidden_states + self.mlp.forward(&normed, probe)?)?)
+        })
+    }
+}
+
+/// Masked self-attention (transformers `CLIPAttention`).
+#[derive(Debug)]
+struct ClipAttention {
+    path: Path,
+    q_proj: Leaf<Linear>,
+    k_proj: Leaf<Linear>,
+    v_proj: Leaf<Linear>,
+    out_proj: Leaf<Linear>,
+    heads: usize,
+}
+
+impl ClipAttention {
+    fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        let projection = |name| linear(&weights.pp(name), config.hidden_size, config.hidden_size);
+        Ok(Self {
+            path: weights.path(),
+            q_proj: projection("q_proj")?,
+            k_proj: projection("k_proj")?,
+            v_proj: projection("v_proj")?,
+            out_proj: projection("out_proj")?,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    /// (B, N, C) → (B, N, C).
+    fn forward(&self, hidden_states: &Tensor, mask: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let query = self.q_proj.forward(hidden_states, probe)?;
+            let key = self.k_proj.forward(hidden_states, probe)?;
+            let value = self.v_proj.forward(hidden_states, probe)?;
+            let mixed = scaled_dot_product_attention(&query, &key, &value, Some(mask), self.heads)?;
+            self.out_proj.forward(&mixed, probe)
+        })
+    }
+}
+
+/// Out to `intermediate_size` and back (transformers `CLIPMLP`).
+#[derive(Debug)]
+struct ClipMlp {
+    path: Path,
+    fc1: Leaf<Linear>,
+    fc2: Leaf<Linear>,
+    hidden_act: HiddenAct,
+}
+
+impl ClipMlp {
+    fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        Ok(Self {
+            path: weights.path(),
+            fc1: linear(&weights.pp("fc1"), config.hidden_size, config.intermediate_size)?,
+            fc2: linear(&weights.pp("fc2"), config.intermediate_size, config.hidden_size)?,
+            hidden_act: config.hidden_act,
+        })
+    }
+
+    /// (B, N, C) → (B, N, C).
+    fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let h = self.fc1.forward(hidden_states, probe)?;
+            let h = match self.hidden_act {
+                HiddenAct::Gelu => gelu(&h)?,
+                HiddenAct::QuickGelu => quick_gelu(&h)?,
+            };
+            self.fc2.forward(&h, probe)
+        })
+    }
+}

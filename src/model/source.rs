@@ -1,0 +1,191 @@
+//! Where a checkpoint's files come from.
+
+use super::LoadError;
+use crate::nn::weights::WeightsFile;
+use crate::nn::{ConfigError, ConfigFile};
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+/// The name of the bundled model.
+pub const POCKET: &str = "pocket";
+
+/// A checkpoint in the diffusers folder layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The model that is part of the program.
+    Bundled,
+    /// A folder.
+    Folder(PathBuf),
+}
+
+/// No configuration, vocabulary or list of merges comes near this.
+const MAX_TEXT_FILE: u64 = 64 << 20;
+
+impl ModelSource {
+    /// What `--model` names: [`POCKET`], or a folder.
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub fn parse(name: &str) -> Result<Self, LoadError> {
+        if name == POCKET {
+            return if cfg!(feature = "bundled") {
+                Ok(Self::Bundled)
+            } else {
+                Err(LoadError::File {
+                    path: POCKET.into(),
+                    found: "this program was built without the feature `bundled`".into(),
+                    expected: "a checkpoint folder, or a build with it".into(),
+                })
+            };
+        }
+        let folder = PathBuf::from(name);
+        let found = match std::fs::metadata(&folder) {
+            Ok(metadata) if metadata.is_dir() => return Ok(Self::Folder(folder)),
+            Ok(_) => "a file".to_string(),
+            Err(e) => e.to_string(),
+        };
+        let expected = format!("a checkpoint folder in the diffusers layout, or `{POCKET}`, the bundled model");
+        Err(LoadError::File { path: name.into(), found, expected })
+    }
+
+    /// The name that a file has in messages.
+    fn name_of(&self, file: &str) -> String {
+        match self {
+            Self::Bundled => format!("{POCKET}/{file}"),
+            Self::Folder(folder) => folder.join(file).display().to_string(),
+        }
+    }
+
+    /// The bytes of a small file, by its name inside the checkpoint; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When something other than a readable file of reasonable size stands there.
+    pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+        let Self::Folder(folder) = self else {
+            return Ok(bundled::file(file).map(Cow::Borrowed));
+        };
+        let path = folder.join(file);
+        let wrong = |found: String| LoadError::File {
+            path: path.display().to_string(),
+            found,
+            expected: format!("a file of at most {} MiB", MAX_TEXT_FILE >> 20),
+        };
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(wrong(e.to_string())),
+        };
+        if !metadata.is_file() {
+            return Err(wrong(if metadata.is_dir() { "a folder" } else { "not a regular file" }.into()));
+        }
+        if metadata.len() > MAX_TEXT_FILE {
+            return Err(wrong(format!("{} MiB", metadata.len() >> 20)));
+        }
+        std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| wrong(e.to_string()))
+    }
+
+    /// A file that must be there.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and when it is missing.
+    pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
+        self.read(file)?.ok_or_else(|| LoadError::File {
+            path: self.name_of(file),
+            found: "no such file".into(),
+            expected: "a checkpoint folder with model_index.json, tokenizer/, text_encoder/, unet/, vae/, scheduler/"
+                .into(),
+        })
+    }
+
+    /// A configuration file that must be there.
+    ///
+    /// # Errors
+    /// As [`require`](Self::require), and when it is not JSON.
+    pub fn config(&self, file: &str) -> Result<ConfigFile, LoadError> {
+        Ok(ConfigFile::parse(self.name_of(file), &self.require(file)?)?)
+    }
+
+    /// A configuration file, where it is there.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and when it is not JSON.
+    pub fn optional_config(&self, file: &str) -> Result<Option<ConfigFile>, LoadError> {
+        let parse = |bytes: Cow<'static, [u8]>| ConfigFile::parse(self.name_of(file), &bytes);
+        Ok(self.read(file)?.map(parse).transpose().map_err(|e: ConfigError| e)?)
+    }
+
+    /// Opens the weights of a component (`text_encoder`, `unet`, `vae`): the plain file, or where only that
+    /// exists, the one of variant fp16.
+    ///
+    /// # Errors
+    /// When neither is there, or the file is not a whole one.
+    pub fn weights(&self, component: &str) -> Result<WeightsFile, LoadError> {
+        let stem = if component == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
+        let candidates = ["", ".fp16"].map(|variant| format!("{component}/{stem}{variant}.safetensors"));
+        for file in &candidates {
+            match self {
+                Self::Bundled => {
+                    if let Some(bytes) = bundled::file(file) {
+                        return Ok(WeightsFile::embedded(&self.name_of(file), bytes)?);
+                    }
+                }
+                Self::Folder(folder) => {
+                    let path = folder.join(file);
+                    // A dangling or looping link is found too, and then told by `open`.
+                    if std::fs::symlink_metadata(&path).is_ok() {
+                        return Ok(WeightsFile::open(&path)?);
+                    }
+                }
+            }
+        }
+        Err(LoadError::File {
+            path: self.name_of(component),
+            found: "no weights".into(),
+            expected: format!("{stem}.safetensors or {stem}.fp16.safetensors"),
+        })
+    }
+}
+
+impl std::fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bundled => f.write_str(POCKET),
+            Self::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// The files of `models/pocket/`, inside the program.
+mod bundled {
+    #[cfg(feature = "bundled")]
+    pub fn file(name: &str) -> Option<&'static [u8]> {
+        macro_rules! files {
+            ($($name:literal),* $(,)?) => {
+                match name {
+                    $($name => Some(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/", $name)))),*,
+                    _ => None,
+                }
+            };
+        }
+        files!(
+            "model_index.json",
+            "latent_rgb_factors.json",
+            "scheduler/scheduler_config.json",
+            "text_encoder/config.json",
+            "text_encoder/model.safetensors",
+            "tokenizer/merges.txt",
+            "tokenizer/special_tokens_map.json",
+            "tokenizer/tokenizer_config.json",
+            "tokenizer/vocab.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+        )
+    }
+
+    #[cfg(not(feature = "bundled"))]
+    pub fn file(_: &str) -> Option<&'static [u8]> {
+        None
+    }
+}

@@ -1,0 +1,264 @@
+//! `unet/config.json`.
+
+use crate::nn::config::one_of;
+use crate::nn::{ConfigError, ConfigFile};
+use serde_json::{Value, json};
+
+/// The UNet's configuration, with lists spread out over the levels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UNetConfig {
+    /// Channels of the latents coming in.
+    pub in_channels: usize,
+    /// Channels of the residual going out.
+    pub out_channels: usize,
+    /// The levels, from full size down.
+    pub blocks: Vec<LevelConfig>,
+    /// False where `mid_block_type` is null.
+    pub has_mid_block: bool,
+    /// Groups of every group normalization.
+    pub norm_num_groups: usize,
+    /// Epsilon of the resnets' normalizations and of `conv_norm_out`.
+    pub norm_eps: f64,
+    /// Padding of the convolution that halves: 1, or 0 (then the picture itself is padded at two sides).
+    pub downsample_padding: usize,
+    /// Whether a transformer's projections are linear layers (Stable Diffusion 2) or 1×1 convolutions (1).
+    pub use_linear_projection: bool,
+    /// Whether the time embedding is [cos, sin] and not [sin, cos].
+    pub flip_sin_to_cos: bool,
+    /// What is taken from the divisor of the time embedding's frequencies.
+    pub freq_shift: f64,
+    /// Height and width of the latents that it was trained on.
+    pub sample_size: (usize, usize),
+}
+
+/// One level of the hourglass: the down block and the up block of one size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LevelConfig {
+    /// Channels.
+    pub channels: usize,
+    /// Resnets of the down block; the up block has one more.
+    pub layers: usize,
+    /// Heads of an attention. diffusers calls the key `attention_head_dim` for historical reasons.
+    pub heads: usize,
+    /// Width of the prompt's embeddings.
+    pub cross_attention_dim: usize,
+    /// Transformer blocks after each resnet.
+    pub transformer_layers: usize,
+    /// Whether the down block attends (`CrossAttnDownBlock2D`).
+    pub down_attends: bool,
+    /// Whether the up block attends (`CrossAttnUpBlock2D`).
+    pub up_attends: bool,
+}
+
+impl UNetConfig {
+    /// Reads the file, with diffusers' defaults for absent keys.
+    ///
+    /// # Errors
+    /// When a known key has a value that is not supported, or the values do not fit together.
+    pub fn read(file: &ConfigFile) -> Result<Self, ConfigError> {
+        refuse_unsupported(file)?;
+        let channels: Vec<usize> = match file.raw("block_out_channels") {
+            None => vec![320, 640, 1280, 1280],
+            Some(Value::Array(list)) if !list.is_empty() => file.counts("block_out_channels", list.len(), 1)?,
+            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one a level")),
+        };
+        let levels = channels.len();
+        let down = attends(file, "down_block_types", levels, "DownBlock2D", "CrossAttnDownBlock2D", &DEFAULT_DOWN)?;
+        let up = attends(file, "up_block_types", levels, "UpBlock2D", "CrossAttnUpBlock2D", &DEFAULT_UP)?;
+        let layers = file.counts("layers_per_block", levels, 2)?;
+        let heads = file.counts("attention_head_dim", levels, 8)?;
+        let cross_attention_dim = file.counts("cross_attention_dim", levels, 1280)?;
+        let transformer_layers = file.counts("transformer_layers_per_block", levels, 1)?;
+
+        let norm_num_groups = file.count("norm_num_groups", 32)?;
+        if let Some(c) = channels.iter().find(|&c| c % norm_num_groups != 0) {
+            return Err(file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too")));
+        }
+        let blocks: Vec<LevelConfig> = (0..levels)
+            .map(|i| LevelConfig {
+                channels: channels[i],
+                layers: layers[i],
+                heads: heads[i],
+                cross_attention_dim: cross_attention_dim[i],
+                transformer_layers: transformer_layers[i],
+                down_attends: down[i],
+                up_attends: up[levels - 1 - i],
+            })
+            .collect();
+        let has_mid_block = mid_block(file)?;
+        let misfit = blocks.iter().enumerate().find(|(i, level)| {
+            let attends = level.down_attends || level.up_attends || (has_mid_block && i + 1 == levels);
+            attends && level.channels % level.heads != 0
+        });
+        if let Some((i, level)) = misfit {
+            let expected = format!("heads that divide the {} channels of level {i}", level.channels);
+            return Err(file.wrong("attention_head_dim", &expected));
+        }
+        let downsample_padding = file.or("downsample_padding", 1, "0 or 1")?;
+        if downsample_padding > 1 {
+            return Err(file.wrong("downsample_padding", "0 or 1"));
+        }
+        Ok(Self {
+            in_channels: file.count("in_channels", 4)?,
+            out_channels: file.count("out_channels", 4)?,
+            blocks,
+            has_mid_block,
+            norm_num_groups,
+            norm_eps: file.number("norm_eps", 1e-5)?,
+            downsample_padding,
+            use_linear_projection: file.or("use_linear_projection", false, "true or false")?,
+            flip_sin_to_cos: file.or("flip_sin_to_cos", true, "true or false")?,
+            freq_shift: file.number("freq_shift", 0.)?,
+            sample_size: sample_size(file)?,
+        })
+    }
+
+    /// The innermost level.
+    pub fn innermost(&self) -> &LevelConfig {
+        // `read` refuses an empty list of levels.
+        &self.blocks[self.blocks.len() - 1]
+    }
+
+    /// Width of the time embedding: four times the first level's channels.
+    pub fn time_embed_dim(&self) -> usize {
+        4 * self.blocks[0].channels
+    }
+}
+
+const DEFAULT_DOWN: [bool; 4] = [true, true, true, false];
+const DEFAULT_UP: [bool; 4] = [false, true, true, true];
+
+/// Which of a list of block types attend, in the list's order.
+fn attends(
+    file: &ConfigFile,
+    key: &str,
+    levels: usize,
+    plain: &str,
+    attending: &str,
+    default: &[bool],
+) -> Result<Vec<bool>, ConfigError> {
+    let expected = format!("a list of {levels} block types, each {}", one_of([plain, attending].iter()));
+    let list = match file.get::<Vec<String>>(key, &expected)? {
+        None => default.to_vec(),
+        Some(types) => types
+            .iter()
+            .map(|name| match name.as_str() {
+                name if name == plain => Ok(false),
+                name if name == attending => Ok(true),
+                _ => Err(file.wrong(key, &expected)),
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    if list.len() == levels { Ok(list) } else { Err(file.wrong(key, &expected)) }
+}
+
+/// Whether there is a middle: an absent key means diffusers' default, null means none.
+fn mid_block(file: &ConfigFile) -> Result<bool, ConfigError> {
+    match file.raw("mid_block_type") {
+        None => Ok(true),
+        Some(Value::Null) => Ok(false),
+        Some(Value::String(name)) if name == "UNetMidBlock2DCrossAttn" => Ok(true),
+        Some(_) => Err(file.wrong("mid_block_type", r#"one of "UNetMidBlock2DCrossAttn", null"#)),
+    }
+}
+
+/// `sample_size`: a number, or a height and a width.
+fn sample_size(file: &ConfigFile) -> Result<(usize, usize), ConfigError> {
+    let default = match file.raw("sample_size") {
+        None | Some(Value::Null) => 64,
+        Some(_) => 1,
+    };
+    let size = file.counts("sample_size", 2, default)?;
+    Ok((size[0], size[1]))
+}
+
+/// Parts of diffusers' UNet that Stable Diffusion 1 and 2 do without.
+fn refuse_unsupported(file: &ConfigFile) -> Result<(), ConfigError> {
+    let (null, no, yes) = (json!(null), json!(false), json!(true));
+    for key in [
+        "class_embed_type",
+        "num_class_embeds",
+        "addition_embed_type",
+        "encoder_hid_dim",
+        "encoder_hid_dim_type",
+        "time_cond_proj_dim",
+        "time_embedding_act_fn",
+        "time_embedding_dim",
+        "timestep_post_act",
+        "num_attention_heads",
+        "cross_attention_norm",
+        "reverse_transformer_layers_per_block",
+    ] {
+        file.only(key, std::slice::from_ref(&null))?;
+    }
+    for key in ["center_input_sample", "dual_cross_attention", "resnet_skip_time_act", "class_embeddings_concat"] {
+        file.only(key, std::slice::from_ref(&no))?;
+    }
+    file.only("act_fn", &[json!("silu"), json!("swish")])?;
+    file.only("resnet_time_scale_shift", &[json!("default")])?;
+    file.only("time_embedding_type", &[json!("positional")])?;
+    file.only("attention_type", &[json!("default")])?;
+    file.only("conv_in_kernel", &[json!(3)])?;
+    file.only("conv_out_kernel", &[json!(3)])?;
+    file.only("mid_block_scale_factor", &[json!(1), json!(1.0)])?;
+    file.only("resnet_out_scale_factor", &[json!(1), json!(1.0)])?;
+    file.only("mid_block_only_cross_attention", &[null.clone(), no.clone()])?;
+    // Attention here computes its scores so that f16 does not overflow, whether asked to or not.
+    file.only("upcast_attention", &[null, no.clone(), yes])?;
+    match file.raw("only_cross_attention") {
+        Some(Value::Array(list)) if list.iter().all(|v| *v == no) => {}
+        _ => file.only("only_cross_attention", &[no])?,
+    }
+    // Of no consequence: training's dropout, and parts of what is refused above.
+    for key in [
+        "dropout",
+        "addition_embed_type_num_heads",
+        "addition_time_embed_dim",
+        "projection_class_embeddings_input_dim",
+        "resnet_time_scale_shift",
+    ] {
+        file.raw(key);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<UNetConfig, String> {
+        let file = ConfigFile::parse("unet/config.json", text.as_bytes()).map_err(|e| e.to_string())?;
+        UNetConfig::read(&file).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_stable_diffusion_1() {
+        let config = read("{}").unwrap();
+        assert_eq!(config.blocks.iter().map(|b| b.channels).collect::<Vec<_>>(), [320, 640, 1280, 1280]);
+        assert!(config.has_mid_block && !config.innermost().down_attends && config.blocks[0].up_attends);
+    }
+
+    #[test]
+    fn no_middle_is_null_and_not_absent() {
+        assert!(!read(r#"{"mid_block_type": null}"#).unwrap().has_mid_block);
+        assert!(read(r#"{"mid_block_type": "UNetMidBlock2D"}"#).unwrap_err().contains("mid_block_type"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        for (text, culprit) in [
+            (r#"{"attention_head_dim": 0}"#, "`attention_head_dim` is 0"),
+            (r#"{"attention_head_dim": 7}"#, "`attention_head_dim` is 7"),
+            (r#"{"norm_num_groups": 7}"#, "`norm_num_groups` is 7"),
+            (r#"{"block_out_channels": []}"#, "`block_out_channels` is []"),
+            (r#"{"block_out_channels": [32]}"#, "`down_block_types` is absent"),
+            (r#"{"layers_per_block": [1, 2]}"#, "`layers_per_block` is [1,2]"),
+            (r#"{"layers_per_block": 99999999999}"#, "`layers_per_block` is 99999999999"),
+            (r#"{"class_embed_type": "timestep"}"#, r#"`class_embed_type` is "timestep"; expected null"#),
+            (r#"{"down_block_types": ["AttnDownBlock2D"]}"#, "`down_block_types`"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(culprit), "{text}: {error}");
+        }
+    }
+}

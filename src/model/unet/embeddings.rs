@@ -1,0 +1,81 @@
+//! The timestep as a vector (diffusers: `embeddings.py`; Ho et al., 2020, appendix B).
+
+use super::UNetConfig;
+use crate::nn::activation::silu;
+use crate::nn::layers::{Leaf, linear};
+use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
+use candle_core::Tensor;
+use candle_nn::Linear;
+
+/// A timestep as sines and cosines of falling frequencies (diffusers `Timesteps`).
+#[derive(Debug)]
+pub struct Timesteps {
+    path: Path,
+    num_channels: usize,
+    flip_sin_to_cos: bool,
+    freq_shift: f64,
+}
+
+impl Timesteps {
+    /// The projection that `config` asks for.
+    pub fn new(path: Path, config: &UNetConfig) -> Self {
+        let (flip_sin_to_cos, freq_shift) = (config.flip_sin_to_cos, config.freq_shift);
+        Self { path, num_channels: config.blocks[0].channels, flip_sin_to_cos, freq_shift }
+    }
+
+    /// `timestep` → (B, `num_channels`), in the dtype, on the device and for the batch of `sample`. Computed in
+    /// `f32`.
+    ///
+    /// # Errors
+    /// The device's, or the probe's.
+    pub fn forward(&self, timestep: usize, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[], |_| {
+            let half = self.num_channels / 2;
+            let angle = |i: usize| {
+                let exponent = -(10_000f32.ln()) * i as f32 / (half as f64 - self.freq_shift) as f32;
+                timestep as f32 * exponent.exp()
+            };
+            let sin = (0..half).map(|i| angle(i).sin());
+            let cos = (0..half).map(|i| angle(i).cos());
+            let mut emb: Vec<f32> =
+                if self.flip_sin_to_cos { cos.chain(sin).collect() } else { sin.chain(cos).collect() };
+            emb.resize(self.num_channels, 0.);
+            let emb = Tensor::from_vec(emb, (1, self.num_channels), sample.device())?;
+            Ok(emb.to_dtype(sample.dtype())?.repeat((sample.dim(0)?, 1))?)
+        })
+    }
+}
+
+/// Two linear layers that make the time's vector what the resnets take (diffusers `TimestepEmbedding`).
+#[derive(Debug)]
+pub struct TimestepEmbedding {
+    path: Path,
+    linear_1: Leaf<Linear>,
+    linear_2: Leaf<Linear>,
+}
+
+impl TimestepEmbedding {
+    /// Loads the layers at `weights`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit.
+    pub fn load(weights: &Weights, config: &UNetConfig) -> std::result::Result<Self, WeightsError> {
+        let (channels, width) = (config.blocks[0].channels, config.time_embed_dim());
+        Ok(Self {
+            path: weights.path(),
+            linear_1: linear(&weights.pp("linear_1"), channels, width)?,
+            linear_2: linear(&weights.pp("linear_2"), width, width)?,
+        })
+    }
+
+    /// (B, `num_channels`) → (B, `time_embed_dim`).
+    ///
+    /// # Errors
+    /// When the shape does not fit, or the probe's.
+    pub fn forward(&self, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[sample], |probe| {
+            let h = silu(&self.linear_1.forward(sample, probe)?)?;
+            self.linear_2.forward(&h, probe)
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! `UNet2DConditionModel` (diffusers): noisy latents, a timestep and a prompt to a residual.
+//!
+//! An hourglass (Ronneberger et al., 2015): down through levels of halved height and width, through the middle,
+//! and up again, where each level gets what the way down left for it. The prompt comes in through cross-attention
+//! (Rombach et al., 2022, section 3.3).
+//!
+//! - [`config`]: `unet/config.json`.
+//! - [`embeddings`]: the timestep as a vector.
+//! - [`transformer`]: self-attention, cross-attention, feed-forward.
+//! - [`blocks`]: the levels.
+
+pub mod blocks;
+pub mod config;
+pub mod embeddings;
+pub mod transformer;
+
+pub use config::UNetConfig;
+
+use crate::nn::activation::silu;
+use crate::nn::layers::{Leaf, conv3x3, group_norm};
+use crate::nn::{Error, Path, Probe, Result, Weights, WeightsError, watch};
+use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
+use candle_core::Tensor;
+use candle_nn::{Conv2d, GroupNorm};
+use embeddings::{TimestepEmbedding, Timesteps};
+
+/// The model that predicts what is noise in a latent.
+#[derive(Debug)]
+pub struct UNet2DConditionModel {
+    path: Path,
+    conv_in: Leaf<Conv2d>,
+    time_proj: Timesteps,
+    time_embedding: TimestepEmbedding,
+    down_blocks: Vec<DownBlock2D>,
+    mid_block: Option<UNetMidBlock2DCrossAttn>,
+    up_blocks: Vec<UpBlock2D>,
+    conv_norm_out: Leaf<GroupNorm>,
+    conv_out: Leaf<Conv2d>,
+    config: UNetConfig,
+}
+
+impl UNet2DConditionModel {
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit `config`.
+    pub fn load(weights: &Weights, config: UNetConfig) -> std::result::Result<Self, WeightsError> {
+        let first = config.blocks[0].channels;
+        let levels = config.blocks.len();
+        Ok(Self {
+            path: weights.path(),
+            conv_in: conv3x3(&weights.pp("conv_in"), config.in_channels, first)?,
+            time_proj: Timesteps::new(weights.path().join("time_proj"), &config),
+            time_embedding: TimestepEmbedding::load(&weights.pp("time_embedding"), &config)?,
+            down_blocks: (0..levels)
+                .map(|level| DownBlock2D::load(&weights.pp("down_blocks").pp(level), &config, level))
+                .collect::<std::result::Result<_, _>>()?,
+            mid_block: config
+                .has_mid_block
+                .then(|| UNetMidBlock2DCrossAttn::load(&weights.pp("mid_block"), &config))
+                .transpose()?,
+            up_blocks: (0..levels)
+                .map(|i| UpBlock2D::load(&weights.pp("up_blocks").pp(i), &config, levels - 1 - i))
+                .collect::<std::result::Result<_, _>>()?,
+            conv_norm_out: group_norm(&weights.pp("conv_norm_out"), config.norm_num_groups, first, config.norm_eps)?,
+            conv_out: conv3x3(&weights.pp("conv_out"), first, config.out_channels)?,
+            config,
+        })
+    }
+
+    /// The configuration that it was loaded with.
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
+    /// `sample` (B, `in_channels`, h, w), `timestep`, `encoder_hidden_states` (B, M, `cross_attention_dim`)
+    /// → (B, `out_channels`, h, w). Height and width may be odd.
+    ///
+    /// # Errors
+    /// When the shapes do not fit, or the probe's.
+    pub fn forward(
+        &self,
+        sample: &Tensor,
+        timestep: usize,
+        encoder_hidden_states: &Tensor,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        watch(probe, &self.path, &[sample, encoder_hidden_states], |probe| {
+            // 1. time
+            let t_emb = self.time_proj.forward(timestep, sample, probe)?;
+            let emb = self.time_embedding.forward(&t_emb, probe)?;
+
+            // 2. pre-process
+            let mut sample = self.conv_in.forward(sample, probe)?;
+
+            // 3. down, leaving every intermediate for the way up
+            let mut down_block_res_samples = vec![sample.clone()];
+            for block in &self.down_blocks {
+                let (hidden_states, res_samples) = block.forward(&sample, &emb, encoder_hidden_states, probe)?;
+                sample = hidden_states;
+                down_block_res_samples.extend(res_samples);
+            }
+
+            // 4. mid
+            if let Some(mid_block) = &self.mid_block {
+                sample = mid_block.forward(&sample, &emb, encoder_hidden_states, probe)?;
+            }
+
+            // 5. up
+            for block in &self.up_blocks {
+                let rest = down_block_res_samples.len().checked_sub(block.layers()).ok_or_else(|| {
+                    Error::Input(format!("{}: more layers on the way up than down left for it", self.path))
+                })?;
+                let res_samples = down_block_res_samples.split_off(rest);
+                let next_level = down_block_res_samples.last();
+                let size = next_level.map(|skip| skip.dims4().map(|(_, _, h, w)| (h, w))).transpose()?;
+                sample = block.forward(&sample, res_samples, &emb, encoder_hidden_states, size, probe)?;
+            }
+
+            // 6. post-process
+            let sample = silu(&self.conv_norm_out.forward(&sample, probe)?)?;
+            self.conv_out.forward(&sample, probe)
+        })
+    }
+}

@@ -1,0 +1,407 @@
+//! `AutoencoderKL` (diffusers): pictures to latents of an eighth of their height and width, and back (Rombach et
+//! al., 2022, section 3.1).
+
+use super::attention::Attention;
+use super::resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
+use crate::nn::activation::silu;
+use crate::nn::layers::{Leaf, conv1x1, conv3x3, group_norm};
+use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
+use candle_core::Tensor;
+use candle_nn::{Conv2d, GroupNorm};
+use serde_json::{Value, json};
+
+type Loaded<T> = std::result::Result<T, WeightsError>;
+
+/// Epsilon of every normalization in a VAE.
+const EPS: f64 = 1e-6;
+
+/// `vae/config.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VaeConfig {
+    /// Channels of a picture coming in: 3.
+    pub in_channels: usize,
+    /// Channels of a picture going out: 3.
+    pub out_channels: usize,
+    /// Channels of the latents.
+    pub latent_channels: usize,
+    /// Channels of the levels, from full size down.
+    pub block_out_channels: Vec<usize>,
+    /// Resnets of a level in the encoder; the decoder's levels have one more.
+    pub layers_per_block: usize,
+    /// Groups of every group normalization.
+    pub norm_num_groups: usize,
+    /// What latents are multiplied by before the UNet sees them, so that they have a variance of 1.
+    pub scaling_factor: f64,
+    /// Whether a 1×1 convolution follows the encoder.
+    pub use_quant_conv: bool,
+    /// Whether a 1×1 convolution comes before the decoder.
+    pub use_post_quant_conv: bool,
+    /// Whether the middle attends.
+    pub mid_block_add_attention: bool,
+}
+
+impl VaeConfig {
+    /// Reads the file, with diffusers' defaults for absent keys.
+    ///
+    /// # Errors
+    /// When a known key has a value that is not supported, or the values do not fit together.
+    pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
+        let block_out_channels = match file.raw("block_out_channels") {
+            None => vec![64],
+            Some(Value::Array(list)) if !list.is_empty() => file.counts("block_out_channels", list.len(), 1)?,
+            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one a level")),
+        };
+        let levels = block_out_channels.len();
+        for (key, kind) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
+            file.only(key, &[json!(vec![kind; levels])])?;
+        }
+        let norm_num_groups = file.count("norm_num_groups", 32)?;
+        if let Some(c) = block_out_channels.iter().find(|&c| c % norm_num_groups != 0) {
+            return Err(file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too")));
+        }
+        let scaling_factor = file.number("scaling_factor", 0.18215)?;
+        if scaling_factor == 0. {
+            return Err(file.wrong("scaling_factor", "a number other than 0: latents are divided by it"));
+        }
+        file.only("act_fn", &[json!("silu"), json!("swish")])?;
+        for key in ["latents_mean", "latents_std"] {
+            file.only(key, &[Value::Null])?;
+        }
+        file.only("shift_factor", &[Value::Null, json!(0), json!(0.0)])?;
+        // Of no consequence here: the size trained on, and a precaution for f16.
+        for key in ["sample_size", "force_upcast"] {
+            file.raw(key);
+        }
+        let flag = |key| file.or(key, true, "true or false");
+        Ok(Self {
+            in_channels: file.count("in_channels", 3)?,
+            out_channels: file.count("out_channels", 3)?,
+            latent_channels: file.count("latent_channels", 4)?,
+            block_out_channels,
+            layers_per_block: file.count("layers_per_block", 1)?,
+            norm_num_groups,
+            scaling_factor,
+            use_quant_conv: flag("use_quant_conv")?,
+            use_post_quant_conv: flag("use_post_quant_conv")?,
+            mid_block_add_attention: flag("mid_block_add_attention")?,
+        })
+    }
+
+    /// How many pixels a latent is wide: 8 with four levels.
+    pub fn scale_factor(&self) -> usize {
+        1usize.checked_shl(self.block_out_channels.len() as u32 - 1).unwrap_or(usize::MAX)
+    }
+
+    /// Channels of the level `i`, counted from full size.
+    fn channels(&self, i: usize) -> usize {
+        self.block_out_channels[i]
+    }
+
+    fn innermost(&self) -> usize {
+        // `read` refuses an empty list of levels.
+        self.block_out_channels[self.block_out_channels.len() - 1]
+    }
+
+    fn resnet(&self, in_channels: usize, out_channels: usize) -> ResnetConfig {
+        ResnetConfig { in_channels, out_channels, temb_channels: None, groups: self.norm_num_groups, eps: EPS }
+    }
+}
+
+/// The variational autoencoder.
+#[derive(Debug)]
+pub struct AutoencoderKL {
+    encoder: Encoder,
+    quant_conv: Option<Leaf<Conv2d>>,
+    post_quant_conv: Option<Leaf<Conv2d>>,
+    decoder: Decoder,
+    config: VaeConfig,
+}
+
+/// What the encoder makes of a picture: a normal distribution for every latent (diffusers
+/// `DiagonalGaussianDistribution`).
+#[derive(Debug, Clone)]
+pub struct DiagonalGaussianDistribution {
+    /// (B, `latent_channels`, h, w).
+    pub mean: Tensor,
+    /// Logarithm of the variance, between -30 and 20: (B, `latent_channels`, h, w).
+    pub logvar: Tensor,
+}
+
+impl AutoencoderKL {
+    /// Loads the model; both generations of names in its attention are read.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit `config`.
+    pub fn load(weights: &Weights, config: VaeConfig) -> Loaded<Self> {
+        let latents = config.latent_channels;
+        let conv = |wanted: bool, name, channels| {
+            wanted.then(|| conv1x1(&weights.pp(name), channels, channels)).transpose()
+        };
+        Ok(Self {
+            encoder: Encoder::load(&weights.pp("encoder"), &config)?,
+            quant_conv: conv(config.use_quant_conv, "quant_conv", 2 * latents)?,
+            post_quant_conv: conv(config.use_post_quant_conv, "post_quant_conv", latents)?,
+            decoder: Decoder::load(&weights.pp("decoder"), &config)?,
+            config,
+        })
+    }
+
+    /// The configuration that it was loaded with.
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// `x`, pictures of values -1 to 1, (B, 3, H, W) → distributions of unscaled latents, (B, C, H/8, W/8).
+    ///
+    /// # Errors
+    /// When the shape does not fit, or the probe's.
+    pub fn encode(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<DiagonalGaussianDistribution> {
+        let mut moments = self.encoder.forward(x, probe)?;
+        if let Some(quant_conv) = &self.quant_conv {
+            moments = quant_conv.forward(&moments, probe)?;
+        }
+        let halves = moments.chunk(2, 1)?;
+        Ok(DiagonalGaussianDistribution { mean: halves[0].clone(), logvar: halves[1].clamp(-30., 20.)? })
+    }
+
+    /// `z`, latents divided by the scaling factor, (B, C, h, w) → pictures of values about -1 to 1, (B, 3, 8h, 8w).
+    ///
+    /// # Errors
+    /// When the shape does not fit, or the probe's.
+    pub fn decode(&self, z: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        match &self.post_quant_conv {
+            Some(post_quant_conv) => self.decoder.forward(&post_quant_conv.forward(z, probe)?, probe),
+            None => self.decoder.forward(z, probe),
+        }
+    }
+}
+
+/// Pictures to the moments of latents (diffusers `Encoder`).
+#[derive(Debug)]
+struct Encoder {
+    path: Path,
+    conv_in: Leaf<Conv2d>,
+    down_blocks: Vec<DownEncoderBlock2D>,
+    mid_block: UNetMidBlock2D,
+    conv_norm_out: Leaf<GroupNorm>,
+    conv_out: Leaf<Conv2d>,
+}
+
+impl Encoder {
+    fn load(weights: &Weights, config: &VaeConfig) -> Loaded<Self> {
+        let inner = config.innermost();
+        Ok(Self {
+            path: weights.path(),
+            conv_in: conv3x3(&weights.pp("conv_in"), config.in_channels, config.channels(0))?,
+            down_blocks: (0..config.block_out_channels.len())
+                .map(|i| DownEncoderBlock2D::load(&weights.pp("down_blocks").pp(i), config, i))
+                .collect::<Loaded<_>>()?,
+            mid_block: UNetMidBlock2D::load(&weights.pp("mid_block"), config)?,
+            conv_norm_out: group_norm(&weights.pp("conv_norm_out"), config.norm_num_groups, inner, EPS)?,
+            conv_out: conv3x3(&weights.pp("conv_out"), inner, 2 * config.latent_channels)?,
+        })
+    }
+
+    /// (B, 3, H, W) → (B, 2C, H/8, W/8).
+    fn forward(&self, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[sample], |probe| {
+            let mut h = self.conv_in.forward(sample, probe)?;
+            for block in &self.down_blocks {
+                h = block.forward(&h, probe)?;
+            }
+            h = self.mid_block.forward(&h, probe)?;
+            h = silu(&self.conv_norm_out.forward(&h, probe)?)?;
+            self.conv_out.forward(&h, probe)
+        })
+    }
+}
+
+/// Latents to pictures (diffusers `Decoder`).
+#[derive(Debug)]
+struct Decoder {
+    path: Path,
+    conv_in: Leaf<Conv2d>,
+    mid_block: UNetMidBlock2D,
+    up_blocks: Vec<UpDecoderBlock2D>,
+    conv_norm_out: Leaf<GroupNorm>,
+    conv_out: Leaf<Conv2d>,
+}
+
+impl Decoder {
+    fn load(weights: &Weights, config: &VaeConfig) -> Loaded<Self> {
+        let (levels, outer) = (config.block_out_channels.len(), config.channels(0));
+        Ok(Self {
+            path: weights.path(),
+            conv_in: conv3x3(&weights.pp("conv_in"), config.latent_channels, config.innermost())?,
+            mid_block: UNetMidBlock2D::load(&weights.pp("mid_block"), config)?,
+            up_blocks: (0..levels)
+                .map(|i| UpDecoderBlock2D::load(&weights.pp("up_blocks").pp(i), config, levels - 1 - i))
+                .collect::<Loaded<_>>()?,
+            conv_norm_out: group_norm(&weights.pp("conv_norm_out"), config.norm_num_groups, outer, EPS)?,
+            conv_out: conv3x3(&weights.pp("conv_out"), outer, config.out_channels)?,
+        })
+    }
+
+    /// (B, C, h, w) → (B, 3, 8h, 8w).
+    fn forward(&self, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[sample], |probe| {
+            let mut h = self.conv_in.forward(sample, probe)?;
+            h = self.mid_block.forward(&h, probe)?;
+            for block in &self.up_blocks {
+                h = block.forward(&h, probe)?;
+            }
+            h = silu(&self.conv_norm_out.forward(&h, probe)?)?;
+            self.conv_out.forward(&h, probe)
+        })
+    }
+}
+
+/// A level of the encoder (diffusers `DownEncoderBlock2D`).
+#[derive(Debug)]
+struct DownEncoderBlock2D {
+    path: Path,
+    resnets: Vec<ResnetBlock2D>,
+    downsampler: Option<Downsample2D>,
+}
+
+impl DownEncoderBlock2D {
+    /// Loads the block of `level`, counted from full size; the innermost does not downsample.
+    fn load(weights: &Weights, config: &VaeConfig, level: usize) -> Loaded<Self> {
+        let (from, to) = (config.channels(level.saturating_sub(1)), config.channels(level));
+        Ok(Self {
+            path: weights.path(),
+            resnets: load_resnets(weights, config, config.layers_per_block, from, to)?,
+            downsampler: (level + 1 < config.block_out_channels.len())
+                .then(|| Downsample2D::load(&weights.pp("downsamplers").pp(0), to, 0))
+                .transpose()?,
+        })
+    }
+
+    /// (B, C', H, W) → (B, C, H/2, W/2).
+    fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let mut h = hidden_states.clone();
+            for resnet in &self.resnets {
+                h = resnet.forward(&h, None, probe)?;
+            }
+            match &self.downsampler {
+                Some(downsampler) => downsampler.forward(&h, probe),
+                None => Ok(h),
+            }
+        })
+    }
+}
+
+/// A level of the decoder (diffusers `UpDecoderBlock2D`).
+#[derive(Debug)]
+struct UpDecoderBlock2D {
+    path: Path,
+    resnets: Vec<ResnetBlock2D>,
+    upsampler: Option<Upsample2D>,
+}
+
+impl UpDecoderBlock2D {
+    /// Loads the block of `level`, counted from full size; that of full size does not upsample.
+    fn load(weights: &Weights, config: &VaeConfig, level: usize) -> Loaded<Self> {
+        let below = config.block_out_channels.get(level + 1).copied();
+        let (from, to) = (below.unwrap_or(config.innermost()), config.channels(level));
+        Ok(Self {
+            path: weights.path(),
+            resnets: load_resnets(weights, config, config.layers_per_block + 1, from, to)?,
+            upsampler: (level > 0)
+                .then(|| Upsample2D::load(&weights.pp("upsamplers").pp(0), to))
+                .transpose()?,
+        })
+    }
+
+    /// (B, C', H, W) → (B, C, 2H, 2W).
+    fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let mut h = hidden_states.clone();
+            for resnet in &self.resnets {
+                h = resnet.forward(&h, None, probe)?;
+            }
+            match &self.upsampler {
+                Some(upsampler) => upsampler.forward(&h, None, probe),
+                None => Ok(h),
+            }
+        })
+    }
+}
+
+fn load_resnets(
+    weights: &Weights,
+    config: &VaeConfig,
+    count: usize,
+    from: usize,
+    to: usize,
+) -> Loaded<Vec<ResnetBlock2D>> {
+    (0..count)
+        .map(|i| {
+            let config = config.resnet(if i == 0 { from } else { to }, to);
+            ResnetBlock2D::load(&weights.pp("resnets").pp(i), config)
+        })
+        .collect()
+}
+
+/// The middle: a resnet, an attention of every pixel to every other, a resnet (diffusers `UNetMidBlock2D`).
+#[derive(Debug)]
+struct UNetMidBlock2D {
+    path: Path,
+    resnets: [ResnetBlock2D; 2],
+    attention: Option<SpatialAttention>,
+}
+
+impl UNetMidBlock2D {
+    fn load(weights: &Weights, config: &VaeConfig) -> Loaded<Self> {
+        let channels = config.innermost();
+        let resnet =
+            |i| ResnetBlock2D::load(&weights.pp("resnets").pp(i), config.resnet(channels, channels));
+        Ok(Self {
+            path: weights.path(),
+            resnets: [resnet(0)?, resnet(1)?],
+            attention: config
+                .mid_block_add_attention
+                .then(|| SpatialAttention::load(&weights.pp("attentions").pp(0), config))
+                .transpose()?,
+        })
+    }
+
+    /// (B, C, H, W) → (B, C, H, W).
+    fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let mut h = self.resnets[0].forward(hidden_states, None, probe)?;
+            if let Some(attention) = &self.attention {
+                h = attention.forward(&h, probe)?;
+            }
+            self.resnets[1].forward(&h, None, probe)
+        })
+    }
+}
+
+/// Attention over pixels with its own normalization, added to what came in (diffusers `Attention` with
+/// `spatial_norm` off and `residual_connection` on).
+#[derive(Debug)]
+struct SpatialAttention {
+    group_norm: Leaf<GroupNorm>,
+    attention: Attention,
+}
+
+impl SpatialAttention {
+    fn load(weights: &Weights, config: &VaeConfig) -> Loaded<Self> {
+        let channels = config.innermost();
+        Ok(Self {
+            group_norm: group_norm(&weights.pp("group_norm"), config.norm_num_groups, channels, EPS)?,
+            attention: Attention::load_in_vae(weights, channels)?,
+        })
+    }
+
+    /// (B, C, H, W) → (B, C, H, W).
+    fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let size = hidden_states.dims4()?;
+        let normed = self.group_norm.forward(hidden_states, probe)?;
+        let tokens = normed.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let attended = self.attention.forward(&tokens, None, probe)?;
+        Ok((attended.transpose(1, 2)?.contiguous()?.reshape(size)? + hidden_states)?)
+    }
+}

@@ -1,0 +1,43 @@
+//! Activation functions by their PyTorch meaning.
+
+use candle_core::{Result, Tensor};
+
+/// `torch.nn.SiLU`: x · sigmoid(x). Any shape.
+///
+/// # Errors
+/// The device's.
+pub fn silu(x: &Tensor) -> Result<Tensor> {
+    x.silu()
+}
+
+/// `torch.nn.GELU()`: x · Φ(x) with the exact error function; candle's own `gelu` is the tanh approximation.
+///
+/// # Errors
+/// The device's.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    x.gelu_erf()
+}
+
+/// transformers' `quick_gelu`: x · sigmoid(1.702 x), which OpenAI's CLIP was trained with.
+///
+/// # Errors
+/// The device's.
+pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
+    x * candle_nn::ops::sigmoid(&(x * 1.702)?)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn the_three_at_one() {
+        // torch: silu(1) = 0.731058, gelu(1) = 0.841345 (tanh approximation: 0.841192), quick_gelu(1) = 0.845796
+        let one = Tensor::new(1f32, &Device::Cpu).unwrap();
+        let at_one = |f: fn(&Tensor) -> Result<Tensor>| f(&one).unwrap().to_scalar::<f32>().unwrap();
+        assert!((at_one(silu) - 0.731_058_6).abs() < 1e-6);
+        assert!((at_one(gelu) - 0.841_344_8).abs() < 1e-6);
+        assert!((at_one(quick_gelu) - 0.845_795_75).abs() < 1e-6);
+    }
+}

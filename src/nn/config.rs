@@ -1,0 +1,280 @@
+//! A checkpoint's JSON files, read strictly: a key that is known has a value that is supported, or it is an error.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+/// What is wrong with a configuration file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not JSON.
+    #[error("{file}: line {line}, column {column}: not valid JSON: {reason}")]
+    Json {
+        /// Path of the file.
+        file: String,
+        /// Line of the fault, from 1.
+        line: usize,
+        /// Column of the fault, from 1.
+        column: usize,
+        /// What the parser says.
+        reason: String,
+    },
+    /// The file is JSON, but not an object.
+    #[error("{file}: expected a JSON object with configuration keys, found {found}")]
+    NotAnObject {
+        /// Path of the file.
+        file: String,
+        /// The kind of value found.
+        found: &'static str,
+    },
+    /// A key that has no default is absent.
+    #[error("{file}: `{key}` is missing; expected {expected}")]
+    Missing {
+        /// Path of the file.
+        file: String,
+        /// The key.
+        key: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A key has a value that cannot be used.
+    #[error("{file}: `{key}` is {found}; expected {expected}")]
+    Value {
+        /// Path of the file.
+        file: String,
+        /// The key.
+        key: String,
+        /// The value found.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+}
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// The largest count that a configuration may ask for: far over any real one, and far from overflowing.
+pub const MAX_COUNT: usize = 1 << 20;
+const COUNT: &str = "a whole number from 1 to 1048576";
+
+fn is_count(n: usize) -> bool {
+    (1..=MAX_COUNT).contains(&n)
+}
+
+/// One JSON configuration file. Notes which keys were asked for, so that the rest can be told.
+#[derive(Debug)]
+pub struct ConfigFile {
+    file: String,
+    object: Map<String, Value>,
+    known: RefCell<BTreeSet<String>>,
+}
+
+impl ConfigFile {
+    /// Parses the bytes of `file`; the name is for messages only.
+    ///
+    /// # Errors
+    /// When the bytes are not a JSON object.
+    pub fn parse(file: impl Into<String>, bytes: &[u8]) -> Result<Self> {
+        let file = file.into();
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| {
+            let said = e.to_string();
+            let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason).to_string();
+            ConfigError::Json { file: file.clone(), line: e.line(), column: e.column(), reason }
+        })?;
+        match value {
+            Value::Object(object) => Ok(Self { file, object, known: RefCell::default() }),
+            other => Err(ConfigError::NotAnObject { file, found: kind(&other) }),
+        }
+    }
+
+    /// The file's name, for messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The value of `key` as it stands, JSON's `null` apart from an absent key.
+    pub fn raw(&self, key: &str) -> Option<&Value> {
+        self.known.borrow_mut().insert(key.to_string());
+        self.object.get(key)
+    }
+
+    /// The value of `key`; `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// When the value is of another type; `expected` says what would be right.
+    pub fn get<T: DeserializeOwned>(&self, key: &str, expected: &str) -> Result<Option<T>> {
+        match self.raw(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match serde_json::from_value(value.clone()) {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(self.wrong(key, expected)),
+            },
+        }
+    }
+
+    /// The value of `key`, or diffusers' default where it is absent or null.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn or<T: DeserializeOwned>(&self, key: &str, default: T, expected: &str) -> Result<T> {
+        Ok(self.get(key, expected)?.unwrap_or(default))
+    }
+
+    /// Every value of a file that is a map of things of one kind, as `vocab.json` is.
+    ///
+    /// # Errors
+    /// When a value is of another type; `expected` says what would be right.
+    pub fn all<T: DeserializeOwned>(&self, expected: &str) -> Result<HashMap<String, T>> {
+        let read = |(key, value): (&String, &Value)| match serde_json::from_value(value.clone()) {
+            Ok(value) => Ok((key.clone(), value)),
+            Err(_) => Err(self.wrong(key, expected)),
+        };
+        self.object.iter().map(read).collect()
+    }
+
+    /// The value of a key that has no default.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and when it is absent or null.
+    pub fn require<T: DeserializeOwned>(&self, key: &str, expected: &str) -> Result<T> {
+        self.get(key, expected)?.ok_or_else(|| ConfigError::Missing {
+            file: self.file.clone(),
+            key: key.into(),
+            expected: expected.into(),
+        })
+    }
+
+    /// A count of something: from 1 to [`MAX_COUNT`].
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and when it is out of that range.
+    pub fn count(&self, key: &str, default: usize) -> Result<usize> {
+        let n = self.or(key, default, COUNT)?;
+        if is_count(n) { Ok(n) } else { Err(self.wrong(key, COUNT)) }
+    }
+
+    /// A count for each of `n` blocks: one number for all, or a list of `n`.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count), and when the list has another length.
+    pub fn counts(&self, key: &str, n: usize, default: usize) -> Result<Vec<usize>> {
+        let list = match self.raw(key) {
+            Some(Value::Array(_)) => self.require::<Vec<usize>>(key, COUNT)?,
+            _ => vec![self.count(key, default)?; n],
+        };
+        if list.len() != n || !list.iter().copied().all(is_count) {
+            return Err(self.wrong(key, &format!("{COUNT}, or a list of {n}, one a block")));
+        }
+        Ok(list)
+    }
+
+    /// A finite number.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn number(&self, key: &str, default: f64) -> Result<f64> {
+        self.or(key, default, "a number")
+    }
+
+    /// Refuses a key whose value is none of `supported`; an absent key is fine.
+    ///
+    /// # Errors
+    /// When the value is another one.
+    pub fn only(&self, key: &str, supported: &[Value]) -> Result<()> {
+        match self.raw(key) {
+            None => Ok(()),
+            Some(value) if supported.contains(value) => Ok(()),
+            Some(_) => Err(self.wrong(key, &one_of(supported.iter()))),
+        }
+    }
+
+    /// The error that the value of `key` is not `expected`.
+    pub fn wrong(&self, key: &str, expected: &str) -> ConfigError {
+        ConfigError::Value {
+            file: self.file.clone(),
+            key: key.into(),
+            found: self.object.get(key).map_or("absent".into(), abridged),
+            expected: expected.into(),
+        }
+    }
+
+    /// Keys of the file that nobody asked for: noted, not refused. diffusers' own `_class_name` and the like
+    /// are not among them.
+    pub fn unknown_keys(&self) -> Vec<String> {
+        let known = self.known.borrow();
+        self.object.keys().filter(|k| !k.starts_with('_') && !known.contains(*k)).cloned().collect()
+    }
+}
+
+/// "one of a, b, c" for a message, or the only one.
+pub fn one_of(values: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> String {
+    let alone = values.len() == 1;
+    let listed = values.map(|v| v.to_string()).collect::<Vec<_>>().join(", ");
+    if alone { listed } else { format!("one of {listed}") }
+}
+
+/// A value as a message shows it: a file may hold a megabyte under a key.
+fn abridged(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn file(text: &str) -> ConfigFile {
+        ConfigFile::parse("unet/config.json", text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_fault_in_the_json_is_placed() {
+        let error = ConfigFile::parse("unet/config.json", b"{\n  \"a\": 1,\n}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unet/config.json: line 3, column 1: not valid JSON: trailing comma"
+        );
+        let error = ConfigFile::parse("f.json", b"[1]").unwrap_err();
+        assert_eq!(error.to_string(), "f.json: expected a JSON object with configuration keys, found a list");
+    }
+
+    #[test]
+    fn an_unsupported_value_names_file_key_and_value() {
+        let config = file(r#"{"act_fn": "relu", "groups": 0}"#);
+        let error = config.only("act_fn", &[json!("silu"), json!("swish")]).unwrap_err();
+        assert_eq!(error.to_string(), r#"unet/config.json: `act_fn` is "relu"; expected one of "silu", "swish""#);
+        let error = config.count("groups", 32).unwrap_err();
+        assert_eq!(error.to_string(), "unet/config.json: `groups` is 0; expected a whole number from 1 to 1048576");
+    }
+
+    #[test]
+    fn null_is_absent_for_get_and_not_for_raw() {
+        let config = file(r#"{"mid_block_type": null}"#);
+        assert_eq!(config.get::<String>("mid_block_type", "a name").unwrap(), None);
+        assert_eq!(config.raw("mid_block_type"), Some(&Value::Null));
+        assert_eq!(config.raw("absent"), None);
+    }
+
+    #[test]
+    fn keys_nobody_asked_for_are_told() {
+        let config = file(r#"{"_class_name": "X", "known": 1, "strange": 2}"#);
+        config.count("known", 1).unwrap();
+        assert_eq!(config.unknown_keys(), ["strange"]);
+    }
+}

@@ -1,0 +1,23 @@
+//! What a neural network is made of here, and knows nothing of Stable Diffusion.
+//!
+//! - [`probe`]: the one seam: every named piece of a model or a stage announces itself through it.
+//! - [`error`]: why a forward pass stopped.
+//! - [`config`]: a checkpoint's JSON files, read strictly.
+//! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
+//! - [`layers`]: leaf layers with their names, loaded from weights.
+//! - [`activation`]: the activation functions that PyTorch has and candle has otherwise.
+//! - [`attention`]: softmax(q·kᵀ)·v over heads.
+
+pub mod activation;
+pub mod attention;
+pub mod config;
+pub mod error;
+pub mod layers;
+pub mod probe;
+pub mod weights;
+
+pub use config::{ConfigError, ConfigFile};
+pub use error::{Error, Result};
+pub use layers::Leaf;
+pub use probe::{Path, Probe, Unwatched, watch};
+pub use weights::{Weights, WeightsError};

@@ -1,0 +1,140 @@
+//! The one seam through every stage line and every module.
+//!
+//! Recording, statistics, progress, interruption, breakpoints inside a model, edits and deliberate faults are
+//! all probes; none of them puts an `if` into a model or a stage.
+
+use super::error::Result;
+use candle_core::Tensor;
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a piece: a module by its diffusers path (`unet.down_blocks.0.attentions.1`), or a line of a
+/// stage (`denoise.scheduler_step`). Cheap to clone; made once, when the piece is loaded.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path(Arc<str>);
+
+impl Path {
+    /// A path from its text.
+    pub fn new(path: &str) -> Self {
+        Self(path.into())
+    }
+
+    /// This path with one more name: `unet` and `mid_block` give `unet.mid_block`. From the empty path, the name.
+    pub fn join(&self, name: impl fmt::Display) -> Self {
+        if self.0.is_empty() { Self(name.to_string().into()) } else { Self(format!("{self}.{name}").into()) }
+    }
+
+    /// The path's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// Watches a computation from outside.
+///
+/// A piece that nobody [`wants`](Probe::wants) costs that question alone. `enter` may wait (a breakpoint) or
+/// fail (an interruption); `visit` may look at the output or give another in its place.
+pub trait Probe {
+    /// Whether [`enter`](Probe::enter) and [`visit`](Probe::visit) shall be called for the piece at `path`.
+    fn wants(&self, path: &Path) -> bool;
+
+    /// Called before the piece runs, with its inputs.
+    ///
+    /// # Errors
+    /// Whatever shall end the computation here.
+    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        let _ = (path, inputs);
+        Ok(())
+    }
+
+    /// Called after the piece ran, with its output; what it returns is used instead.
+    ///
+    /// # Errors
+    /// Whatever shall end the computation here.
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let _ = path;
+        Ok(output)
+    }
+}
+
+/// The probe that wants nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl Probe for Unwatched {
+    fn wants(&self, _: &Path) -> bool {
+        false
+    }
+}
+
+/// Runs the piece at `path` between [`Probe::enter`] and [`Probe::visit`], or alone where nobody wants it.
+///
+/// # Errors
+/// The piece's own, or the probe's.
+pub fn watch(
+    probe: &mut dyn Probe,
+    path: &Path,
+    inputs: &[&Tensor],
+    piece: impl FnOnce(&mut dyn Probe) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if !probe.wants(path) {
+        return piece(probe);
+    }
+    probe.enter(path, inputs)?;
+    let output = piece(probe)?;
+    probe.visit(path, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    /// Wants one path, notes what it is called with, and doubles what it sees.
+    struct Doubling(&'static str, Vec<String>);
+
+    impl Probe for Doubling {
+        fn wants(&self, path: &Path) -> bool {
+            path.as_str() == self.0
+        }
+        fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+            self.1.push(format!("enter {path} with {}", inputs.len()));
+            Ok(())
+        }
+        fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+            self.1.push(format!("visit {path}"));
+            Ok((output * 2.)?)
+        }
+    }
+
+    #[test]
+    fn only_a_wanted_piece_is_entered_and_visited() {
+        let one = Tensor::new(1f32, &Device::Cpu).unwrap();
+        let mut probe = Doubling("unet.conv_in", vec![]);
+        let run = |probe: &mut Doubling, path: &str| {
+            let out = watch(probe, &Path::new(path), &[&one], |_| Ok((&one + 1.)?)).unwrap();
+            out.to_scalar::<f32>().unwrap()
+        };
+        assert_eq!(run(&mut probe, "unet.conv_out"), 2.);
+        assert_eq!(run(&mut probe, "unet.conv_in"), 4.);
+        assert_eq!(probe.1, ["enter unet.conv_in with 1", "visit unet.conv_in"]);
+    }
+
+    #[test]
+    fn paths_join_with_dots() {
+        assert_eq!(Path::new("unet").join("down_blocks").join(0).as_str(), "unet.down_blocks.0");
+        assert_eq!(Path::new("").join("unet").as_str(), "unet");
+    }
+}

@@ -1,0 +1,54 @@
+//! How far apart two tensors are.
+
+/// ‖a − b‖ / ‖b‖, with `b` the reference; 0 when both are zero, infinite when only `b` is.
+///
+/// NaN on either side makes the result NaN, so that a comparison with a bound fails.
+pub fn relative_difference(a: &[f32], b: &[f32]) -> f64 {
+    let difference: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+    let reference: f64 = b.iter().map(|&b| f64::from(b).powi(2)).sum();
+    if difference == 0. { 0. } else { (difference / reference).sqrt() }
+}
+
+/// The cosine of the angle between two tensors seen as vectors; 0 when either has no length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let (mut ab, mut aa, mut bb) = (0., 0., 0.);
+    for (&a, &b) in a.iter().zip(b) {
+        let (a, b) = (f64::from(a), f64::from(b));
+        ab += a * b;
+        aa += a * a;
+        bb += b * b;
+    }
+    if aa * bb == 0. { 0. } else { ab / (aa.sqrt() * bb.sqrt()) }
+}
+
+/// Peak signal-to-noise ratio in dB of pictures whose values lie in `0..=peak`; infinite when equal.
+pub fn psnr(a: &[f32], b: &[f32], peak: f64) -> f64 {
+    let mse: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64;
+    10. * (peak * peak / mse).log10()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_difference_is_against_the_second() {
+        assert_eq!(relative_difference(&[2., 0.], &[1., 0.]), 1.);
+        assert_eq!(relative_difference(&[0.], &[0.]), 0.);
+        assert_eq!(relative_difference(&[1.], &[0.]), f64::INFINITY);
+        assert!(relative_difference(&[f32::NAN], &[1.]).is_nan());
+    }
+
+    #[test]
+    fn cosine_knows_direction_only() {
+        assert!((cosine(&[1., 1.], &[3., 3.]) - 1.).abs() < 1e-15);
+        assert_eq!(cosine(&[1., 0.], &[0., 5.]), 0.);
+        assert_eq!(cosine(&[0., 0.], &[0., 5.]), 0.);
+    }
+
+    #[test]
+    fn psnr_in_decibels() {
+        assert!((psnr(&[0.1, 0.1], &[0., 0.], 1.) - 20.).abs() < 1e-5);
+        assert_eq!(psnr(&[0.5], &[0.5], 1.), f64::INFINITY);
+    }
+}

@@ -1,0 +1,18 @@
+//! What can be said of any tensor, whatever it is for.
+//!
+//! - [`plain`]: a tensor's values on the host, as shared `f32` with a shape: what leaves the worker.
+//! - [`summary`]: mean, std, min, max, L2 and the NaN and Inf counts.
+//! - [`histogram`]: how the values are spread.
+//! - [`compare`]: relative difference, cosine, PSNR of two tensors.
+//! - [`random`]: the generator of `torch.randn`, bit for bit in its draws.
+
+pub mod compare;
+pub mod histogram;
+pub mod plain;
+pub mod random;
+pub mod summary;
+
+pub use histogram::Histogram;
+pub use plain::PlainTensor;
+pub use random::Generator;
+pub use summary::Summary;
