@@ -137,7 +137,12 @@ impl ClipTextModel {
     ///
     /// # Errors
     /// When an id is outside the vocabulary, or the probe's.
-    pub fn forward(&self, input_ids: &Tensor, attention_mask: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        input_ids: &Tensor,
+        attention_mask: &Tensor,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
         watch(probe, &self.path, &[input_ids], |probe| {
             let (_, n) = input_ids.dims2()?;
             let mut hidden_states = self

@@ -5,10 +5,14 @@
 //! - [`vae`]: `AutoencoderKL`, latents to pictures and back.
 //! - [`resnet`], [`attention`]: the blocks that the UNet and the VAE share.
 //! - [`tokenizer`]: `CLIPTokenizer`, text to ids.
+//! - [`latent_rgb`]: latents to colours without a model, for previews.
+//! - [`inventory`]: what a checkpoint holds, told from its headers.
 //! - [`source`]: where a checkpoint's files come from: the program itself, or a folder.
 
 pub mod attention;
 pub mod clip;
+pub mod inventory;
+pub mod latent_rgb;
 pub mod resnet;
 pub mod source;
 pub mod tokenizer;
@@ -16,6 +20,7 @@ pub mod unet;
 pub mod vae;
 
 pub use clip::ClipTextModel;
+pub use latent_rgb::LatentRgbFactors;
 pub use source::ModelSource;
 pub use tokenizer::ClipTokenizer;
 pub use unet::UNet2DConditionModel;
@@ -41,6 +46,33 @@ pub enum LoadError {
         found: String,
         /// What would be right.
         expected: String,
+    },
+    /// Parts that do not belong together, or a pipeline of another kind.
+    #[error("{model}: {found}; expected {expected}")]
+    Mismatch {
+        /// The checkpoint.
+        model: String,
+        /// What does not fit.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The device that was asked for cannot be had.
+    #[error(transparent)]
+    Device(#[from] crate::nn::device::DeviceError),
+    /// The weights are more than the machine's memory.
+    #[error(
+        "{model}: the weights need {needed} as {dtype} and {available} of memory are free; expected a smaller model, or --dtype f16"
+    )]
+    Memory {
+        /// The checkpoint.
+        model: String,
+        /// The dtype that they would be loaded as.
+        dtype: &'static str,
+        /// What they would take.
+        needed: String,
+        /// What there is.
+        available: String,
     },
     /// The tokenizer's files are wrong.
     #[error("{file}: {reason}")]

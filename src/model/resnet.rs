@@ -59,7 +59,12 @@ impl ResnetBlock2D {
     ///
     /// # Errors
     /// When the shapes do not fit, or the probe's.
-    pub fn forward(&self, hidden_states: &Tensor, temb: Option<&Tensor>, probe: &mut dyn Probe) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        hidden_states: &Tensor,
+        temb: Option<&Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = std::iter::once(hidden_states).chain(temb).collect();
         watch(probe, &self.path, &inputs, |probe| {
             let mut h = silu(&self.norm1.forward(hidden_states, probe)?)?;
@@ -92,7 +97,11 @@ impl Downsample2D {
     ///
     /// # Errors
     /// When a tensor is missing or does not fit.
-    pub fn load(weights: &Weights, channels: usize, padding: usize) -> std::result::Result<Self, WeightsError> {
+    pub fn load(
+        weights: &Weights,
+        channels: usize,
+        padding: usize,
+    ) -> std::result::Result<Self, WeightsError> {
         let config = Conv2dConfig { stride: 2, padding, ..Default::default() };
         let conv = conv2d(&weights.pp("conv"), channels, channels, 3, config)?;
         Ok(Self { path: weights.path(), conv, padding })

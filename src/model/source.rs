@@ -44,7 +44,8 @@ impl ModelSource {
             Ok(_) => "a file".to_string(),
             Err(e) => e.to_string(),
         };
-        let expected = format!("a checkpoint folder in the diffusers layout, or `{POCKET}`, the bundled model");
+        let expected =
+            format!("a checkpoint folder in the diffusers layout, or `{POCKET}`, the bundled model");
         Err(LoadError::File { path: name.into(), found, expected })
     }
 

@@ -44,21 +44,31 @@ pub struct Encoded {
 impl ClipTokenizer {
     /// Loads `tokenizer/tokenizer.json`, or where that is not there `vocab.json` and `merges.txt`.
     ///
+    /// `vocab_size` is how many ids the text encoder has embeddings for.
+    ///
     /// # Errors
     /// When the files are missing or do not fit together.
-    pub fn load(source: &ModelSource) -> Result<Self, LoadError> {
+    pub fn load(source: &ModelSource, vocab_size: usize) -> Result<Self, LoadError> {
         let vocabulary = Vocabulary::load(source)?;
+        vocabulary.check(vocab_size)?;
         let special = SpecialTokens::load(source)?;
         let broken = |reason: String| LoadError::Tokenizer { file: vocabulary.file.clone(), reason };
         let id_of = |token: &str| {
             let hint = "expected every special token of tokenizer_config.json in it";
-            vocabulary.ids.get(token).copied().ok_or_else(|| broken(format!("`{token}` is not in the vocabulary; {hint}")))
+            vocabulary
+                .ids
+                .get(token)
+                .copied()
+                .ok_or_else(|| broken(format!("`{token}` is not in the vocabulary; {hint}")))
         };
         let (bos, eos, pad) = (id_of(&special.bos)?, id_of(&special.eos)?, id_of(&special.pad)?);
         id_of(&special.unk)?;
 
         let bpe = BPE::builder()
-            .vocab_and_merges(vocabulary.ids.clone().into_iter().collect::<Vocab>(), vocabulary.merges.clone())
+            .vocab_and_merges(
+                vocabulary.ids.clone().into_iter().collect::<Vocab>(),
+                vocabulary.merges.clone(),
+            )
             .continuing_subword_prefix(String::new())
             .end_of_word_suffix("</w>".into())
             .unk_token(special.unk.clone())
@@ -73,7 +83,8 @@ impl ClipTokenizer {
     /// # Errors
     /// When the vocabulary lacks a byte of the prompt.
     pub fn encode(&self, prompt: &str) -> Result<Encoded, crate::nn::Error> {
-        let broken = |e: tokenizers::Error| crate::nn::Error::Input(format!("the prompt cannot be tokenized: {e}"));
+        let broken =
+            |e: tokenizers::Error| crate::nn::Error::Input(format!("the prompt cannot be tokenized: {e}"));
         let encoding = self.tokenizer.encode_fast(prompt, false).map_err(broken)?;
         let ids = encoding.get_ids();
         let kept = ids.len().min(MODEL_MAX_LENGTH - 2);
@@ -147,12 +158,10 @@ enum Merge {
 
 impl Vocabulary {
     fn load(source: &ModelSource) -> Result<Self, LoadError> {
-        let vocabulary = match source.optional_config("tokenizer/tokenizer.json")? {
-            Some(file) => Self::from_tokenizer_json(&file)?,
-            None => Self::from_vocab_and_merges(source)?,
-        };
-        vocabulary.check()?;
-        Ok(vocabulary)
+        match source.optional_config("tokenizer/tokenizer.json")? {
+            Some(file) => Self::from_tokenizer_json(&file),
+            None => Self::from_vocab_and_merges(source),
+        }
     }
 
     fn from_tokenizer_json(file: &ConfigFile) -> Result<Self, LoadError> {
@@ -177,9 +186,11 @@ impl Vocabulary {
         let merges = source.require("tokenizer/merges.txt")?;
         let wrong = |reason| LoadError::Tokenizer { file: file.replace("vocab.json", "merges.txt"), reason };
         let text = std::str::from_utf8(&merges).map_err(|e| wrong(format!("not UTF-8: {e}")))?;
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
+        let lines =
+            text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
         let merges = lines.map(|(i, line)| {
-            let misread = || wrong(format!("line {}: `{line}`; expected two tokens with a space between", i + 1));
+            let misread =
+                || wrong(format!("line {}: `{line}`; expected two tokens with a space between", i + 1));
             pair(line).ok_or_else(misread)
         });
         let merges = merges.collect::<Result<_, _>>()?;
@@ -187,15 +198,23 @@ impl Vocabulary {
     }
 
     /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.
-    fn check(&self) -> Result<(), LoadError> {
+    fn check(&self, vocab_size: usize) -> Result<(), LoadError> {
         if self.ids.is_empty() {
             let reason = "the vocabulary is empty; expected CLIP's 49,408 tokens".into();
+            return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
+        }
+        if let Some((token, id)) = self.ids.iter().find(|&(_, &id)| id as usize >= vocab_size) {
+            let reason = format!(
+                "the token `{token}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json"
+            );
             return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
         }
         for (a, b) in &self.merges {
             for token in [a, b, &format!("{a}{b}")] {
                 if !self.ids.contains_key(token.as_str()) {
-                    let reason = format!("the merge `{a} {b}` needs the token `{token}`, which is not in the vocabulary");
+                    let reason = format!(
+                        "the merge `{a} {b}` needs the token `{token}`, which is not in the vocabulary"
+                    );
                     return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
                 }
             }
@@ -240,11 +259,13 @@ impl TokenEntry {
     fn into_added(self) -> AddedToken {
         match self {
             Self::Text(content) => AddedToken::from(content, true),
-            Self::Object { content, single_word, lstrip, rstrip, normalized } => AddedToken::from(content, true)
-                .single_word(single_word)
-                .lstrip(lstrip)
-                .rstrip(rstrip)
-                .normalized(normalized),
+            Self::Object { content, single_word, lstrip, rstrip, normalized } => {
+                AddedToken::from(content, true)
+                    .single_word(single_word)
+                    .lstrip(lstrip)
+                    .rstrip(rstrip)
+                    .normalized(normalized)
+            }
         }
     }
 }
@@ -256,7 +277,9 @@ impl SpecialTokens {
         const EXPECTED: &str = "a token, or an object with its `content`";
         let config = source.optional_config("tokenizer/tokenizer_config.json")?;
         let decoder = match &config {
-            Some(config) => config.get::<Map<String, Value>>("added_tokens_decoder", "an object of tokens by id")?,
+            Some(config) => {
+                config.get::<Map<String, Value>>("added_tokens_decoder", "an object of tokens by id")?
+            }
             None => None,
         };
         let map = match decoder {
@@ -304,7 +327,9 @@ impl SpecialTokens {
 /// diffusers pads a prompt to `model_max_length`; here it is always [`MODEL_MAX_LENGTH`], or refused.
 fn check_length(config: &ConfigFile) -> Result<(), LoadError> {
     match config.get::<f64>("model_max_length", "77")? {
-        Some(length) if length != MODEL_MAX_LENGTH as f64 => Err(config.wrong("model_max_length", "77").into()),
+        Some(length) if length != MODEL_MAX_LENGTH as f64 => {
+            Err(config.wrong("model_max_length", "77").into())
+        }
         _ => Ok(()),
     }
 }

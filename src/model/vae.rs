@@ -48,16 +48,22 @@ impl VaeConfig {
     pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
         let block_out_channels = match file.raw("block_out_channels") {
             None => vec![64],
-            Some(Value::Array(list)) if !list.is_empty() => file.counts("block_out_channels", list.len(), 1)?,
+            Some(Value::Array(list)) if !list.is_empty() => {
+                file.counts("block_out_channels", list.len(), 1)?
+            }
             Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one a level")),
         };
         let levels = block_out_channels.len();
-        for (key, kind) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
+        for (key, kind) in
+            [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")]
+        {
             file.only(key, &[json!(vec![kind; levels])])?;
         }
         let norm_num_groups = file.count("norm_num_groups", 32)?;
         if let Some(c) = block_out_channels.iter().find(|&c| c % norm_num_groups != 0) {
-            return Err(file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too")));
+            return Err(
+                file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too"))
+            );
         }
         let scaling_factor = file.number("scaling_factor", 0.18215)?;
         if scaling_factor == 0. {
@@ -103,7 +109,13 @@ impl VaeConfig {
     }
 
     fn resnet(&self, in_channels: usize, out_channels: usize) -> ResnetConfig {
-        ResnetConfig { in_channels, out_channels, temb_channels: None, groups: self.norm_num_groups, eps: EPS }
+        ResnetConfig {
+            in_channels,
+            out_channels,
+            temb_channels: None,
+            groups: self.norm_num_groups,
+            eps: EPS,
+        }
     }
 }
 
@@ -355,8 +367,7 @@ struct UNetMidBlock2D {
 impl UNetMidBlock2D {
     fn load(weights: &Weights, config: &VaeConfig) -> Loaded<Self> {
         let channels = config.innermost();
-        let resnet =
-            |i| ResnetBlock2D::load(&weights.pp("resnets").pp(i), config.resnet(channels, channels));
+        let resnet = |i| ResnetBlock2D::load(&weights.pp("resnets").pp(i), config.resnet(channels, channels));
         Ok(Self {
             path: weights.path(),
             resnets: [resnet(0)?, resnet(1)?],

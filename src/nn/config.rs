@@ -79,7 +79,8 @@ impl ConfigFile {
         let file = file.into();
         let value: Value = serde_json::from_slice(bytes).map_err(|e| {
             let said = e.to_string();
-            let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason).to_string();
+            let reason =
+                said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason).to_string();
             ConfigError::Json { file: file.clone(), line: e.line(), column: e.column(), reason }
         })?;
         match value {
@@ -246,10 +247,7 @@ mod tests {
     #[test]
     fn a_fault_in_the_json_is_placed() {
         let error = ConfigFile::parse("unet/config.json", b"{\n  \"a\": 1,\n}").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unet/config.json: line 3, column 1: not valid JSON: trailing comma"
-        );
+        assert_eq!(error.to_string(), "unet/config.json: line 3, column 1: not valid JSON: trailing comma");
         let error = ConfigFile::parse("f.json", b"[1]").unwrap_err();
         assert_eq!(error.to_string(), "f.json: expected a JSON object with configuration keys, found a list");
     }
@@ -258,9 +256,15 @@ mod tests {
     fn an_unsupported_value_names_file_key_and_value() {
         let config = file(r#"{"act_fn": "relu", "groups": 0}"#);
         let error = config.only("act_fn", &[json!("silu"), json!("swish")]).unwrap_err();
-        assert_eq!(error.to_string(), r#"unet/config.json: `act_fn` is "relu"; expected one of "silu", "swish""#);
+        assert_eq!(
+            error.to_string(),
+            r#"unet/config.json: `act_fn` is "relu"; expected one of "silu", "swish""#
+        );
         let error = config.count("groups", 32).unwrap_err();
-        assert_eq!(error.to_string(), "unet/config.json: `groups` is 0; expected a whole number from 1 to 1048576");
+        assert_eq!(
+            error.to_string(),
+            "unet/config.json: `groups` is 0; expected a whole number from 1 to 1048576"
+        );
     }
 
     #[test]

@@ -90,7 +90,8 @@ pub fn conv1x1(weights: &Weights, inputs: usize, outputs: usize) -> Loaded<Conv2
 pub fn group_norm(weights: &Weights, groups: usize, channels: usize, eps: f64) -> Loaded<GroupNorm> {
     let (weight, bias) = (weights.get(&[channels], "weight")?, weights.get(&[channels], "bias")?);
     let norm = GroupNorm::new(weight, bias, channels, groups, eps);
-    let misfit = |_| WeightsError::Groups { file: weights.file().into(), path: weights.path(), groups, channels };
+    let misfit =
+        |_| WeightsError::Groups { file: weights.file().into(), path: weights.path(), groups, channels };
     Ok(Leaf::new(weights.path(), norm.map_err(misfit)?))
 }
 

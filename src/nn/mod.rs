@@ -5,12 +5,14 @@
 //! - [`config`]: a checkpoint's JSON files, read strictly.
 //! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
 //! - [`layers`]: leaf layers with their names, loaded from weights.
+//! - [`device`]: where tensors are computed, and how precisely.
 //! - [`activation`]: the activation functions that PyTorch has and candle has otherwise.
 //! - [`attention`]: softmax(q·kᵀ)·v over heads.
 
 pub mod activation;
 pub mod attention;
 pub mod config;
+pub mod device;
 pub mod error;
 pub mod layers;
 pub mod probe;

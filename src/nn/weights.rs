@@ -124,7 +124,8 @@ impl WeightsFile {
     /// [`WeightsError::Unreadable`] and [`WeightsError::Corrupt`].
     pub fn open(path: &std::path::Path) -> Result<Self> {
         let name = path.display().to_string();
-        let unreadable = |e: std::io::Error| WeightsError::Unreadable { file: name.clone(), reason: e.to_string() };
+        let unreadable =
+            |e: std::io::Error| WeightsError::Unreadable { file: name.clone(), reason: e.to_string() };
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
             let reason = if metadata.is_dir() { "a folder" } else { "not a regular file" };
@@ -168,7 +169,8 @@ impl WeightsFile {
 /// checked to lie inside the file, in order, without gap or overlap, as long as its shape and dtype say.
 fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Metadata)> {
     let corrupt = |reason: String| WeightsError::Corrupt { file: name.into(), reason };
-    let unreadable = |e: std::io::Error| WeightsError::Unreadable { file: name.into(), reason: e.to_string() };
+    let unreadable =
+        |e: std::io::Error| WeightsError::Unreadable { file: name.into(), reason: e.to_string() };
     if len < 8 {
         return Err(corrupt(format!("it holds {len} bytes, fewer than the 8 of a header's length")));
     }
@@ -180,7 +182,8 @@ fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Meta
     }
     let mut header = vec![0; size as usize];
     bytes.read_exact(&mut header).map_err(unreadable)?;
-    let header: Metadata = serde_json::from_slice(&header).map_err(|e| corrupt(format!("its header: {e}")))?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|e| corrupt(format!("its header: {e}")))?;
     let expected = 8 + size + header.data_len() as u64;
     if expected != len {
         return Err(corrupt(format!("its header describes {expected} bytes and the file has {len}")));
@@ -306,7 +309,8 @@ mod tests {
         assert!(said(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
         let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
         assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));
-        let huge = r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
+        let huge =
+            r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
         assert!(said(&file_of(huge, 8)).contains("describes"));
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         assert!(said(&file_of(one, 7)).contains("describes"));

@@ -1,1 +1,31 @@
-//! p
+//! Tensors as pictures.
+//!
+//! - [`latents`]: latents as colours without the VAE, or channel by channel.
+//! - [`residual`]: signed tensors on a diverging colour scale, channel by channel.
+//! - [`decoded`]: what the VAE made.
+//! - [`grid`]: channels beside each other.
+//! - [`png`]: PNG files, with the settings that made the picture inside.
+
+pub mod decoded;
+pub mod grid;
+pub mod latents;
+pub mod png;
+pub mod residual;
+
+use image::RgbImage;
+use std::sync::Arc;
+
+/// A picture of a tensor, and how it was made. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// The pixels.
+    pub image: Arc<RgbImage>,
+    /// How the pixels came from the tensor: `decoded by the VAE`, `linear estimate`, `4 channels, ±2.31`.
+    pub label: String,
+}
+
+impl Picture {
+    fn new(image: RgbImage, label: impl Into<String>) -> Self {
+        Self { image: Arc::new(image), label: label.into() }
+    }
+}

@@ -1,1 +1,41 @@
-//! p
+//! The four stages, and the state machine over them.
+//!
+//! - [`request`]: the settings of a run, and what is wrong with them.
+//! - [`models`]: everything that a run computes with, loaded.
+//! - [`memory`]: whether a run fits the machine, told before anything is allocated.
+//! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`, as the article has them.
+//! - [`lines`]: the names under which a stage's lines announce themselves.
+//! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
+//! - [`dump`]: every tensor of a run as a safetensors file.
+
+pub mod dump;
+pub mod lines;
+pub mod memory;
+pub mod models;
+pub mod request;
+pub mod snapshot;
+pub mod stages;
+
+pub use models::Models;
+pub use request::{Request, RequestError};
+pub use snapshot::{Snapshot, Stage, StageRecord, advance};
+
+/// Why a run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A stage stopped before its end.
+    #[error(transparent)]
+    Forward(#[from] crate::nn::Error),
+    /// There is nothing behind `vae_decode`.
+    #[error("the run is complete: nothing comes after vae_decode")]
+    Complete,
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Forward(error.into())
+    }
+}

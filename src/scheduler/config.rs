@@ -101,7 +101,8 @@ impl DdimConfig {
     /// When a known key has a value that is not supported.
     pub fn read(file: &ConfigFile) -> Result<Self, ConfigError> {
         let flag = |key, default| file.or(key, default, "true or false");
-        let trained_betas = file.get::<Vec<f32>>("trained_betas", "a list of betas, one a training timestep, or null")?;
+        let trained_betas =
+            file.get::<Vec<f32>>("trained_betas", "a list of betas, one a training timestep, or null")?;
         let num_train_timesteps = match &trained_betas {
             Some(betas) => betas.len(),
             None => file.count("num_train_timesteps", 1000)?,

@@ -66,7 +66,9 @@ pub enum ScheduleError {
         timestep: usize,
     },
     /// A step would take the root of a negative number.
-    #[error("eta is {eta}: at timestep {timestep} the noise would be more than the step has room for; expected 0 to 1")]
+    #[error(
+        "eta is {eta}: at timestep {timestep} the noise would be more than the step has room for; expected 0 to 1"
+    )]
     Eta {
         /// The eta asked for.
         eta: f64,
@@ -129,7 +131,15 @@ impl DdimScheduler {
         let (beta_prod_t, beta_prod_t_prev) = (1. - alpha_prod_t, 1. - alpha_prod_t_prev);
         let variance = (beta_prod_t_prev / beta_prod_t) * (1. - alpha_prod_t / alpha_prod_t_prev);
         let std_dev_t = if self.eta == 0. { 0. } else { self.eta as f32 * variance.sqrt() };
-        Coefficients { timestep, prev_timestep, alpha_prod_t, alpha_prod_t_prev, beta_prod_t, variance, std_dev_t }
+        Coefficients {
+            timestep,
+            prev_timestep,
+            alpha_prod_t,
+            alpha_prod_t_prev,
+            beta_prod_t,
+            variance,
+            std_dev_t,
+        }
     }
 
     /// One step from `timestep` towards the picture (diffusers `DDIMScheduler.step`).

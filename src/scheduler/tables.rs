@@ -36,7 +36,9 @@ fn linspace(start: f32, end: f32, n: usize) -> Vec<f32> {
         return vec![start];
     }
     let step = (end - start) / (n - 1) as f32;
-    let at = |i: usize| if i < n / 2 { step.mul_add(i as f32, start) } else { (-step).mul_add((n - 1 - i) as f32, end) };
+    let at = |i: usize| {
+        if i < n / 2 { step.mul_add(i as f32, start) } else { (-step).mul_add((n - 1 - i) as f32, end) }
+    };
     (0..n).map(at).collect()
 }
 
@@ -55,7 +57,8 @@ fn cumprod(factors: impl Iterator<Item = f32>) -> Vec<f32> {
 fn rescale_zero_terminal_snr(betas: &[f32]) -> Vec<f32> {
     let roots: Vec<f32> = cumprod(betas.iter().map(|beta| 1. - beta)).into_iter().map(f32::sqrt).collect();
     let (Some(&first), Some(&last)) = (roots.first(), roots.last()) else { return vec![] };
-    let bars: Vec<f32> = roots.iter().map(|root| ((root - last) * (first / (first - last))).powi(2)).collect();
+    let bars: Vec<f32> =
+        roots.iter().map(|root| ((root - last) * (first / (first - last))).powi(2)).collect();
     let alphas = std::iter::once(bars[0]).chain(bars.windows(2).map(|pair| pair[1] / pair[0]));
     alphas.map(|alpha| 1. - alpha).collect()
 }
@@ -64,7 +67,9 @@ fn rescale_zero_terminal_snr(betas: &[f32]) -> Vec<f32> {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SpacingError {
     /// No steps, or more than there are training timesteps.
-    #[error("num_inference_steps is {found}; expected 1 to {most}, the timesteps that the model was trained on")]
+    #[error(
+        "num_inference_steps is {found}; expected 1 to {most}, the timesteps that the model was trained on"
+    )]
     Count {
         /// The number asked for.
         found: usize,
@@ -72,7 +77,9 @@ pub enum SpacingError {
         most: usize,
     },
     /// A timestep lies behind the last one.
-    #[error("{spacing} spacing with {steps} steps starts at timestep {timestep}, behind the last, {last}; take fewer steps")]
+    #[error(
+        "{spacing} spacing with {steps} steps starts at timestep {timestep}, behind the last, {last}; take fewer steps"
+    )]
     OutOfRange {
         /// The spacing.
         spacing: &'static str,
@@ -114,7 +121,10 @@ pub fn timesteps(config: &DdimConfig, steps: usize) -> Result<Vec<usize>, Spacin
             // numpy's arange steps by the difference of its first two values.
             let (start, ratio) = (train as f64, train as f64 / steps as f64);
             let (delta, count) = ((start - ratio) - start, (start / ratio).ceil() as usize);
-            (0..count).map(|i| (start + i as f64 * delta).round_ties_even() as usize).map(|t| t.saturating_sub(1)).collect()
+            (0..count)
+                .map(|i| (start + i as f64 * delta).round_ties_even() as usize)
+                .map(|t| t.saturating_sub(1))
+                .collect()
         }
         TimestepSpacing::Linspace => {
             let step = (train - 1) as f64 / (steps.max(2) - 1) as f64;

@@ -23,7 +23,8 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 /// Peak signal-to-noise ratio in dB of pictures whose values lie in `0..=peak`; infinite when equal.
 pub fn psnr(a: &[f32], b: &[f32], peak: f64) -> f64 {
-    let mse: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64;
+    let mse: f64 =
+        a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64;
     10. * (peak * peak / mse).log10()
 }
 

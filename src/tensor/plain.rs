@@ -20,11 +20,7 @@ impl PlainTensor {
     /// When the device cannot convert or copy it.
     pub fn of(tensor: &Tensor) -> candle_core::Result<Self> {
         let data = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok(Self {
-            shape: tensor.dims().into(),
-            dtype: tensor.dtype(),
-            data: data.into(),
-        })
+        Ok(Self { shape: tensor.dims().into(), dtype: tensor.dtype(), data: data.into() })
     }
 
     /// Values that were computed on the host. `None` when `data` does not fill `shape`.

@@ -28,11 +28,24 @@ impl DownBlock2D {
         Ok(Self {
             path: weights.path(),
             resnets: (0..here.layers)
-                .map(|i| load_resnet(weights, i, config, if i == 0 { from } else { here.channels }, here.channels))
+                .map(|i| {
+                    load_resnet(weights, i, config, if i == 0 { from } else { here.channels }, here.channels)
+                })
                 .collect::<Loaded<_>>()?,
-            attentions: load_attentions(weights, config, here, if here.down_attends { here.layers } else { 0 })?,
+            attentions: load_attentions(
+                weights,
+                config,
+                here,
+                if here.down_attends { here.layers } else { 0 },
+            )?,
             downsampler: (level + 1 < config.blocks.len())
-                .then(|| Downsample2D::load(&weights.pp("downsamplers").pp(0), here.channels, config.downsample_padding))
+                .then(|| {
+                    Downsample2D::load(
+                        &weights.pp("downsamplers").pp(0),
+                        here.channels,
+                        config.downsample_padding,
+                    )
+                })
                 .transpose()?,
         })
     }
@@ -50,21 +63,22 @@ impl DownBlock2D {
         probe: &mut dyn Probe,
     ) -> Result<(Tensor, Vec<Tensor>)> {
         let mut output_states = vec![];
-        let hidden_states = watch(probe, &self.path, &[hidden_states, temb, encoder_hidden_states], |probe| {
-            let mut h = hidden_states.clone();
-            for (i, resnet) in self.resnets.iter().enumerate() {
-                h = resnet.forward(&h, Some(temb), probe)?;
-                if let Some(attention) = self.attentions.get(i) {
-                    h = attention.forward(&h, encoder_hidden_states, probe)?;
+        let hidden_states =
+            watch(probe, &self.path, &[hidden_states, temb, encoder_hidden_states], |probe| {
+                let mut h = hidden_states.clone();
+                for (i, resnet) in self.resnets.iter().enumerate() {
+                    h = resnet.forward(&h, Some(temb), probe)?;
+                    if let Some(attention) = self.attentions.get(i) {
+                        h = attention.forward(&h, encoder_hidden_states, probe)?;
+                    }
+                    output_states.push(h.clone());
                 }
-                output_states.push(h.clone());
-            }
-            if let Some(downsampler) = &self.downsampler {
-                h = downsampler.forward(&h, probe)?;
-                output_states.push(h.clone());
-            }
-            Ok(h)
-        })?;
+                if let Some(downsampler) = &self.downsampler {
+                    h = downsampler.forward(&h, probe)?;
+                    output_states.push(h.clone());
+                }
+                Ok(h)
+            })?;
         Ok((hidden_states, output_states))
     }
 }

@@ -59,11 +59,14 @@ impl UNetConfig {
         refuse_unsupported(file)?;
         let channels: Vec<usize> = match file.raw("block_out_channels") {
             None => vec![320, 640, 1280, 1280],
-            Some(Value::Array(list)) if !list.is_empty() => file.counts("block_out_channels", list.len(), 1)?,
+            Some(Value::Array(list)) if !list.is_empty() => {
+                file.counts("block_out_channels", list.len(), 1)?
+            }
             Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one a level")),
         };
         let levels = channels.len();
-        let down = attends(file, "down_block_types", levels, "DownBlock2D", "CrossAttnDownBlock2D", &DEFAULT_DOWN)?;
+        let down =
+            attends(file, "down_block_types", levels, "DownBlock2D", "CrossAttnDownBlock2D", &DEFAULT_DOWN)?;
         let up = attends(file, "up_block_types", levels, "UpBlock2D", "CrossAttnUpBlock2D", &DEFAULT_UP)?;
         let layers = file.counts("layers_per_block", levels, 2)?;
         let heads = file.counts("attention_head_dim", levels, 8)?;
@@ -72,7 +75,9 @@ impl UNetConfig {
 
         let norm_num_groups = file.count("norm_num_groups", 32)?;
         if let Some(c) = channels.iter().find(|&c| c % norm_num_groups != 0) {
-            return Err(file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too")));
+            return Err(
+                file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too"))
+            );
         }
         let blocks: Vec<LevelConfig> = (0..levels)
             .map(|i| LevelConfig {
@@ -191,7 +196,9 @@ fn refuse_unsupported(file: &ConfigFile) -> Result<(), ConfigError> {
     ] {
         file.only(key, std::slice::from_ref(&null))?;
     }
-    for key in ["center_input_sample", "dual_cross_attention", "resnet_skip_time_act", "class_embeddings_concat"] {
+    for key in
+        ["center_input_sample", "dual_cross_attention", "resnet_skip_time_act", "class_embeddings_concat"]
+    {
         file.only(key, std::slice::from_ref(&no))?;
     }
     file.only("act_fn", &[json!("silu"), json!("swish")])?;

@@ -62,7 +62,12 @@ impl UNet2DConditionModel {
             up_blocks: (0..levels)
                 .map(|i| UpBlock2D::load(&weights.pp("up_blocks").pp(i), &config, levels - 1 - i))
                 .collect::<std::result::Result<_, _>>()?,
-            conv_norm_out: group_norm(&weights.pp("conv_norm_out"), config.norm_num_groups, first, config.norm_eps)?,
+            conv_norm_out: group_norm(
+                &weights.pp("conv_norm_out"),
+                config.norm_num_groups,
+                first,
+                config.norm_eps,
+            )?,
             conv_out: conv3x3(&weights.pp("conv_out"), first, config.out_channels)?,
             config,
         })
@@ -96,7 +101,8 @@ impl UNet2DConditionModel {
             // 3. down, leaving every intermediate for the way up
             let mut down_block_res_samples = vec![sample.clone()];
             for block in &self.down_blocks {
-                let (hidden_states, res_samples) = block.forward(&sample, &emb, encoder_hidden_states, probe)?;
+                let (hidden_states, res_samples) =
+                    block.forward(&sample, &emb, encoder_hidden_states, probe)?;
                 sample = hidden_states;
                 down_block_res_samples.extend(res_samples);
             }

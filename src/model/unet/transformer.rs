@@ -75,7 +75,9 @@ impl Transformer2DModel {
             }
             h = match &self.projections {
                 Projections::Linear(_, proj_out) => tokens_to_pixels(&proj_out.forward(&h, probe)?, size)?,
-                Projections::Convolution(_, proj_out) => proj_out.forward(&tokens_to_pixels(&h, size)?, probe)?,
+                Projections::Convolution(_, proj_out) => {
+                    proj_out.forward(&tokens_to_pixels(&h, size)?, probe)?
+                }
             };
             Ok((h + hidden_states)?)
         })

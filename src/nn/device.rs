@@ -1,0 +1,167 @@
+//! Where tensors are computed, and how precisely.
+
+use candle_core::{DType, Device};
+use std::str::FromStr;
+
+/// What `--device` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU that this program was built for, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The NVIDIA GPU of this number.
+    Cuda(usize),
+    /// Apple's GPU.
+    Metal,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("`{text}` is no device; expected auto, cpu, cuda, cuda:N or metal");
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => {
+                let number = text.strip_prefix("cuda:").ok_or_else(expected)?;
+                number.parse().map(Self::Cuda).map_err(|_| expected())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+            Self::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+/// What `--dtype` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DTypeChoice {
+    /// f32 on the CPU, f16 on a GPU.
+    #[default]
+    Auto,
+    /// 32 bits.
+    F32,
+    /// IEEE's 16 bits.
+    F16,
+    /// Google's 16 bits, with the range of f32.
+    Bf16,
+}
+
+impl FromStr for DTypeChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("`{text}` is no dtype; expected auto, f32, f16 or bf16")),
+        }
+    }
+}
+
+impl std::fmt::Display for DTypeChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// A device that was asked for and cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("--device {choice}: {reason}; expected a device of this machine: `--device cpu` always works")]
+pub struct DeviceError {
+    choice: DeviceChoice,
+    reason: String,
+}
+
+impl DeviceChoice {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// When it is not there, or this program was built without it. [`DeviceChoice::Auto`] falls to the CPU only
+    /// where the program was built for no GPU, or the machine has none.
+    pub fn open(self) -> Result<Device, DeviceError> {
+        let unavailable = |e: candle_core::Error| {
+            let reason = match super::error::without_backtrace(e) {
+                candle_core::Error::NotCompiledWithCudaSupport => {
+                    "this program was built without CUDA (cargo feature `cuda`)".into()
+                }
+                candle_core::Error::NotCompiledWithMetalSupport => {
+                    "this program was built without Metal (cargo feature `metal`)".into()
+                }
+                other => other.to_string().lines().next().unwrap_or_default().to_string(),
+            };
+            DeviceError { choice: self, reason }
+        };
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(n) => Device::new_cuda(n).map_err(unavailable),
+            Self::Metal => Device::new_metal(0).map_err(unavailable),
+            Self::Auto if cfg!(feature = "cuda") => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
+            Self::Auto if cfg!(feature = "metal") => Ok(Device::new_metal(0).unwrap_or(Device::Cpu)),
+            Self::Auto => Ok(Device::Cpu),
+        }
+    }
+}
+
+impl DTypeChoice {
+    /// The dtype that models compute in on `device`.
+    pub fn on(self, device: &Device) -> DType {
+        match self {
+            Self::Auto if device.is_cpu() => DType::F32,
+            Self::Auto | Self::F16 => DType::F16,
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+/// The device's name for a title line: `cpu`, `cuda:0`, `metal`.
+pub fn name(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => "cpu".into(),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { .. } => "metal".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_display_writes_is_read_again() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3), DeviceChoice::Metal] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
+            assert!(text.parse::<DeviceChoice>().unwrap_err().contains("expected auto, cpu"), "{text}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_gpu_that_is_not_there_is_named() {
+        let error = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
+        assert!(error.starts_with("--device cuda:0: this program was built without CUDA"), "{error}");
+    }
+}

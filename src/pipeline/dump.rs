@@ -1,0 +1,151 @@
+//! Every tensor of a run as one safetensors file, to compare with another pipeline's.
+
+use super::{Request, Snapshot};
+use candle_core::{DType, Tensor};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Why a file was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The system refused.
+    #[error("{path}: cannot be written: {reason}; expected a file in a folder that can be written to")]
+    File {
+        /// The file asked for.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A tensor could not be copied from its device.
+    #[error("{name}: {source}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What candle says.
+        source: candle_core::Error,
+    },
+    /// The file's format refused.
+    #[error("{path}: {reason}")]
+    Format {
+        /// The file asked for.
+        path: String,
+        /// What the format says.
+        reason: String,
+    },
+}
+
+/// Writes every named tensor of `snapshot` under `STAGE/NAME`, with the settings in the metadata.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn write(snapshot: &Snapshot, model: &str, path: &Path) -> Result<(), WriteError> {
+    let named = snapshot.records().iter().flat_map(|record| {
+        let key = record.stage.key();
+        record.tensors.iter().map(move |(name, tensor)| (format!("{key}/{name}"), tensor))
+    });
+    let metadata = metadata(snapshot.request(), model);
+    write_tensors(named.collect(), Some(metadata), path)
+}
+
+/// Writes one tensor under `name`.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn write_one(name: &str, tensor: &Tensor, path: &Path) -> Result<(), WriteError> {
+    write_tensors(vec![(name.into(), tensor)], None, path)
+}
+
+fn write_tensors(
+    tensors: Vec<(String, &Tensor)>,
+    metadata: Option<HashMap<String, String>>,
+    path: &Path,
+) -> Result<(), WriteError> {
+    let format = |reason: String| WriteError::Format { path: path.display().to_string(), reason };
+    let copied: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| match bytes(tensor) {
+            Ok((dtype, bytes)) => Ok((name, dtype, tensor.dims().to_vec(), bytes)),
+            Err(source) => Err(WriteError::Tensor { name, source }),
+        })
+        .collect::<Result<_, _>>()?;
+    let views: Vec<(&str, TensorView<'_>)> = copied
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
+        })
+        .collect::<Result<_, safetensors::SafeTensorError>>()
+        .map_err(|e| format(e.to_string()))?;
+    let file = safetensors::serialize(views, metadata).map_err(|e| format(e.to_string()))?;
+    write_beside(path, &file)
+}
+
+/// A tensor's bytes: integers as int64, all else as `f32`.
+fn bytes(tensor: &Tensor) -> candle_core::Result<(Dtype, Vec<u8>)> {
+    let flat = tensor.flatten_all()?;
+    if tensor.dtype().is_int() {
+        let values: Vec<i64> = flat.to_dtype(DType::I64)?.to_vec1()?;
+        Ok((Dtype::I64, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+    } else {
+        let values: Vec<f32> = flat.to_dtype(DType::F32)?.to_vec1()?;
+        Ok((Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+    }
+}
+
+/// The settings as text, and what they were run on.
+fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
+    let Request { prompt, negative_prompt, height, width, num_inference_steps, guidance_scale, seed, eta } =
+        request;
+    [
+        ("prompt", prompt.clone()),
+        ("negative_prompt", negative_prompt.clone()),
+        ("height", height.to_string()),
+        ("width", width.to_string()),
+        ("num_inference_steps", num_inference_steps.to_string()),
+        ("guidance_scale", guidance_scale.to_string()),
+        ("seed", seed.to_string()),
+        ("eta", eta.to_string()),
+        ("scheduler", "DDIMScheduler".into()),
+        ("model", model.into()),
+        ("diffuscope", env!("CARGO_PKG_VERSION").into()),
+    ]
+    .map(|(key, value)| (key.to_string(), value))
+    .into()
+}
+
+/// Writes a file beside `path` and renames it: a reader sees the old file or the whole new one.
+///
+/// # Errors
+/// [`WriteError::File`].
+pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let failed =
+        |e: std::io::Error| WriteError::File { path: path.display().to_string(), reason: e.to_string() };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = Path::new(&beside);
+    let mut file = std::fs::File::create(beside).map_err(failed)?;
+    let written =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(beside, path));
+    written.map_err(|e| {
+        // The error that counts is the one that stopped the writing.
+        let _ = std::fs::remove_file(beside);
+        failed(e)
+    })
+}
+
+/// Finds out, before a run, whether a file can be written at `path` after it.
+///
+/// # Errors
+/// [`WriteError::File`].
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
+    let failed = |reason: String| WriteError::File { path: path.display().to_string(), reason };
+    if path.is_dir() {
+        return Err(failed("a folder stands there".into()));
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    std::fs::File::create(&beside).map_err(|e| failed(e.to_string()))?;
+    std::fs::remove_file(&beside).map_err(|e| failed(e.to_string()))
+}

@@ -1,0 +1,33 @@
+//! The names under which a stage's lines announce themselves through the probe.
+
+use crate::nn::Path;
+use std::sync::LazyLock;
+
+macro_rules! lines {
+    ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
+        $($(#[$doc])* pub static $name: LazyLock<Path> = LazyLock::new(|| Path::new($path));)*
+        /// Every line, in the order in which a run comes by.
+        pub const ALL: &[&str] = &[$($path),*];
+    };
+}
+
+lines! {
+    /// Prompts to ids: → (2, 77), the negative prompt's and the prompt's.
+    TOKENIZE = "encode_prompt.tokenize";
+    /// Ids to embeddings: (2, 77) → (2, 77, C).
+    TEXT_ENCODER = "encode_prompt.text_encoder";
+    /// The seed to noise: → (1, 4, h, w).
+    RANDN = "get_latent.randn";
+    /// Latents and embeddings to both residuals: (2, 4, h, w), (2, 77, C) → (2, 4, h, w).
+    UNET = "denoise.unet";
+    /// Both residuals to one: (1, 4, h, w) each.
+    GUIDANCE = "denoise.guidance";
+    /// The residual, the timestep and the latents to less noisy latents: (1, 4, h, w).
+    SCHEDULER_STEP = "denoise.scheduler_step";
+    /// Latents to the VAE's own scale.
+    SCALE = "vae_decode.scale";
+    /// Latents to a picture: (1, 4, h, w) → (1, 3, H, W), about -1 to 1.
+    DECODE = "vae_decode.decode";
+    /// The picture's values to 0 to 1.
+    DENORMALIZE = "vae_decode.denormalize";
+}

@@ -1,0 +1,66 @@
+//! Whether a run fits the machine, told before anything is allocated.
+
+use super::Models;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+/// Bytes of main memory that can be had without swapping; `None` where the system does not say.
+pub fn available() -> Option<u64> {
+    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(memory);
+    let free = system.available_memory();
+    // Inside a container the limit of its control group counts, not the machine's memory.
+    let limit = system.cgroup_limits().map(|limits| limits.free_memory);
+    (free > 0).then(|| limit.map_or(free, |limit| free.min(limit)))
+}
+
+/// About how many bytes the largest moment of a run takes beside the weights: a whole attention in the UNet, or a
+/// convolution at full size in the VAE.
+pub fn needed_by_run(models: &Models, height: usize, width: usize) -> u128 {
+    const F32: u128 = 4;
+    let pixels = height as u128 * width as u128;
+    let scale = models.vae.config().scale_factor() as u128;
+    let latents = pixels / (scale * scale);
+
+    let level_needs = models.unet.config().blocks.iter().enumerate().map(|(i, level)| {
+        // Two rows; scores and probabilities of every pixel to every other; and the feed-forward's gate.
+        let tokens = latents >> (2 * i).min(100);
+        let attends = level.down_attends || level.up_attends;
+        let scores = if attends { 2 * level.heads as u128 * tokens * tokens } else { 0 };
+        2 * F32 * (scores + 9 * tokens * level.channels as u128)
+    });
+    let vae = models.vae.config();
+    // In the decoder a level of full size takes over the channels of the one below; its convolutions unfold 9 of them.
+    let widest = vae.block_out_channels.iter().take(2).max().copied().unwrap_or(1) as u128;
+    let decode =
+        F32 * (12 * widest * pixels + if vae.mid_block_add_attention { 2 * latents * latents } else { 0 });
+    level_needs.chain([decode]).max().unwrap_or(0)
+}
+
+/// Bytes as a person reads them: `3.2 GB`.
+pub fn said(bytes: u128) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000. && unit + 1 < UNITS.len() {
+        value /= 1000.;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_as_a_person_reads_them() {
+        assert_eq!(said(999), "999 B");
+        assert_eq!(said(38_000_000), "38.0 MB");
+        assert_eq!(said(u128::MAX).split(' ').next_back(), Some("PB"));
+    }
+
+    #[test]
+    fn this_machine_has_memory() {
+        assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

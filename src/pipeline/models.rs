@@ -1,0 +1,194 @@
+//! Everything that a run computes with.
+
+use super::memory;
+use crate::model::clip::ClipTextConfig;
+use crate::model::inventory::inventory;
+use crate::model::unet::UNetConfig;
+use crate::model::vae::VaeConfig;
+use crate::model::{
+    AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
+    UNet2DConditionModel,
+};
+use crate::nn::{ConfigFile, Weights};
+use crate::scheduler::DdimConfig;
+use candle_core::{DType, Device};
+use serde_json::json;
+
+/// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
+#[derive(Debug)]
+pub struct Models {
+    /// Where it came from.
+    pub source: ModelSource,
+    /// Text to ids.
+    pub tokenizer: ClipTokenizer,
+    /// Ids to embeddings.
+    pub text_encoder: ClipTextModel,
+    /// Noisy latents to a residual.
+    pub unet: UNet2DConditionModel,
+    /// Latents to pictures.
+    pub vae: AutoencoderKL,
+    /// The scheduler's configuration, as the pipeline runs it.
+    pub scheduler: DdimConfig,
+    /// Latents to colours, for previews; `None` where the checkpoint has no such file.
+    pub latent_rgb_factors: Option<LatentRgbFactors>,
+    /// Where tensors are computed.
+    pub device: Device,
+    /// The dtype that models compute in. Latents and residuals are `f32` whatever it is.
+    pub dtype: DType,
+    /// What a reader should know of the checkpoint: keys that were not understood, a scheduler that was replaced.
+    pub notes: Vec<String>,
+}
+
+/// The configurations of a checkpoint, read and checked, before any weight is.
+#[derive(Debug)]
+pub struct Configs {
+    /// `text_encoder/config.json`.
+    pub text_encoder: ClipTextConfig,
+    /// `unet/config.json`.
+    pub unet: UNetConfig,
+    /// `vae/config.json`.
+    pub vae: VaeConfig,
+    /// `scheduler/scheduler_config.json`.
+    pub scheduler: DdimConfig,
+    /// See [`Models::notes`].
+    pub notes: Vec<String>,
+}
+
+impl Configs {
+    /// Reads every configuration of `source`.
+    ///
+    /// # Errors
+    /// When one is missing or unsupported, or they do not belong together.
+    pub fn load(source: &ModelSource) -> Result<Self, LoadError> {
+        check_index(&source.config("model_index.json")?)?;
+        let files = [
+            source.config("text_encoder/config.json")?,
+            source.config("unet/config.json")?,
+            source.config("vae/config.json")?,
+            source.config("scheduler/scheduler_config.json")?,
+        ];
+        let [text_encoder, unet, vae, scheduler] = &files;
+        let mut configs = Self {
+            text_encoder: ClipTextConfig::read(text_encoder)?,
+            unet: UNetConfig::read(unet)?,
+            vae: VaeConfig::read(vae)?,
+            scheduler: DdimConfig::read(scheduler)?.as_in_pipeline(),
+            notes: vec![],
+        };
+        configs.check_fit(source)?;
+        match scheduler.get::<String>("_class_name", "a class name")? {
+            Some(class) if class != "DDIMScheduler" => {
+                configs.notes.push(format!(
+                    "{}: {class}, read as DDIMScheduler.from_config reads it",
+                    scheduler.file()
+                ));
+            }
+            _ => {
+                let unknown = scheduler.unknown_keys();
+                configs.note_unknown(scheduler.file(), &unknown);
+            }
+        }
+        for file in [text_encoder, unet, vae] {
+            configs.note_unknown(file.file(), &file.unknown_keys());
+        }
+        Ok(configs)
+    }
+
+    fn note_unknown(&mut self, file: &str, keys: &[String]) {
+        if !keys.is_empty() {
+            self.notes.push(format!("{file}: not understood and left aside: {}", keys.join(", ")));
+        }
+    }
+
+    /// Whether what one model gives is what the next takes.
+    fn check_fit(&self, source: &ModelSource) -> Result<(), LoadError> {
+        let mismatch =
+            |found, expected| Err(LoadError::Mismatch { model: source.to_string(), found, expected });
+        let (latents, unet) = (self.vae.latent_channels, &self.unet);
+        if unet.in_channels != latents || unet.out_channels != latents {
+            return mismatch(
+                format!(
+                    "the UNet takes {} and gives {} channels, the VAE has {latents}",
+                    unet.in_channels, unet.out_channels
+                ),
+                "a text-to-image model, in which they are the same (an inpainting UNet takes 9)".into(),
+            );
+        }
+        let width = self.text_encoder.hidden_size;
+        if let Some(level) = unet.blocks.iter().find(|level| level.cross_attention_dim != width) {
+            return mismatch(
+                format!("the UNet attends to embeddings of {}, the text encoder makes {width}", level.cross_attention_dim),
+                "`cross_attention_dim` of unet/config.json and `hidden_size` of text_encoder/config.json to be the same"
+                    .into(),
+            );
+        }
+        if (self.vae.in_channels, self.vae.out_channels) != (3, 3) {
+            let channels =
+                format!("the VAE takes {} and gives {}", self.vae.in_channels, self.vae.out_channels);
+            return mismatch(channels, "pictures of 3 channels".into());
+        }
+        Ok(())
+    }
+}
+
+/// Refuses pipelines of other kinds by the name that `model_index.json` gives them.
+fn check_index(index: &ConfigFile) -> Result<(), LoadError> {
+    index.only("_class_name", &[json!("StableDiffusionPipeline")])?;
+    for (component, library, class) in [
+        ("text_encoder", "transformers", "CLIPTextModel"),
+        ("unet", "diffusers", "UNet2DConditionModel"),
+        ("vae", "diffusers", "AutoencoderKL"),
+    ] {
+        index.only(component, &[json!([library, class])])?;
+    }
+    Ok(())
+}
+
+impl Models {
+    /// Loads the checkpoint at `source` to `device` in `dtype`.
+    ///
+    /// # Errors
+    /// When a file is missing, broken or unsupported, or the weights do not fit the memory.
+    pub fn load(source: ModelSource, device: Device, dtype: DType) -> Result<Self, LoadError> {
+        let configs = Configs::load(&source)?;
+        check_memory(&source, &device, dtype)?;
+        let weights = |component| -> Result<Weights, LoadError> {
+            Ok(Weights::new(source.weights(component)?, component, dtype, &device))
+        };
+        let latent_channels = configs.vae.latent_channels;
+        Ok(Self {
+            tokenizer: ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?,
+            text_encoder: ClipTextModel::load(&weights("text_encoder")?, configs.text_encoder)?,
+            unet: UNet2DConditionModel::load(&weights("unet")?, configs.unet)?,
+            vae: AutoencoderKL::load(&weights("vae")?, configs.vae)?,
+            scheduler: configs.scheduler,
+            latent_rgb_factors: LatentRgbFactors::load(&source, latent_channels)?,
+            notes: configs.notes,
+            source,
+            device,
+            dtype,
+        })
+    }
+
+    /// Height and width in pixels that the UNet was trained on.
+    pub fn native_size(&self) -> (usize, usize) {
+        let scale = self.vae.config().scale_factor();
+        let (height, width) = self.unet.config().sample_size;
+        (height * scale, width * scale)
+    }
+}
+
+/// Whether the weights fit the main memory, told from their headers.
+fn check_memory(source: &ModelSource, device: &Device, dtype: DType) -> Result<(), LoadError> {
+    let parameters: u64 = inventory(source)?.iter().map(|component| component.parameters).sum();
+    let needed = u128::from(parameters) * dtype.size_in_bytes() as u128;
+    match memory::available() {
+        Some(available) if device.is_cpu() && needed > u128::from(available) => Err(LoadError::Memory {
+            model: source.to_string(),
+            dtype: dtype.as_str(),
+            needed: memory::said(needed),
+            available: memory::said(available.into()),
+        }),
+        _ => Ok(()),
+    }
+}

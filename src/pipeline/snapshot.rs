@@ -1,0 +1,293 @@
+//! A run between two stages.
+//!
+//! A [`Snapshot`] is immutable and cheap to clone; [`advance`] makes the next one. Going back is looking at an older
+//! snapshot, forking is advancing with a changed request, comparing is holding two.
+
+use super::stages::{self, Denoised, EncodedPrompt, Run};
+use super::{Error, Models, Request, RequestError};
+use crate::nn::Probe;
+use crate::scheduler::DdimScheduler;
+use crate::scheduler::ddim::Coefficients;
+use crate::tensor::Generator;
+use candle_core::Tensor;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A stage of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Prompts to embeddings.
+    EncodePrompt,
+    /// A seed to noise.
+    GetLatent,
+    /// One step from noise to picture.
+    Denoise {
+        /// Which, from 0.
+        step: usize,
+    },
+    /// Latents to a picture.
+    VaeDecode,
+}
+
+impl Stage {
+    /// The stage's name: the article's function.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EncodePrompt => "encode_prompt",
+            Self::GetLatent => "get_latent",
+            Self::Denoise { .. } => "denoise",
+            Self::VaeDecode => "vae_decode",
+        }
+    }
+
+    /// The stage's name in a dump's keys: `denoise.012`.
+    pub fn key(self) -> String {
+        match self {
+            Self::Denoise { step } => format!("denoise.{step:03}"),
+            _ => self.name().into(),
+        }
+    }
+
+    /// The stage at `index` of a run of `steps` steps; `None` behind the last.
+    pub fn at(index: usize, steps: usize) -> Option<Self> {
+        match index {
+            0 => Some(Self::EncodePrompt),
+            1 => Some(Self::GetLatent),
+            i if i < steps + 2 => Some(Self::Denoise { step: i - 2 }),
+            i if i == steps + 2 => Some(Self::VaeDecode),
+            _ => None,
+        }
+    }
+
+    /// Where the stage comes in a run of `steps` steps: the inverse of [`at`](Self::at).
+    pub fn index(self, steps: usize) -> usize {
+        match self {
+            Self::EncodePrompt => 0,
+            Self::GetLatent => 1,
+            Self::Denoise { step } => step + 2,
+            Self::VaeDecode => steps + 2,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denoise { step } => write!(f, "denoise {step}"),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// What a stage left behind.
+#[derive(Debug)]
+pub struct StageRecord {
+    /// The stage.
+    pub stage: Stage,
+    /// Its tensors by diffusers' names, in the order in which they were made.
+    pub tensors: Vec<(&'static str, Tensor)>,
+    /// The numbers of a step of `denoise`.
+    pub coefficients: Option<Coefficients>,
+    /// What a reader should know: a prompt that was cut.
+    pub warnings: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl StageRecord {
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor)
+    }
+}
+
+/// A run between two stages: the request, what the stages so far left behind, and the generator's state.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    request: Arc<Request>,
+    scheduler: Arc<DdimScheduler>,
+    records: Vec<Arc<StageRecord>>,
+    /// The prompt and the negative prompt that the embeddings are of.
+    encoded: Option<(String, String)>,
+    generator: Generator,
+}
+
+impl Snapshot {
+    /// The run before its first stage.
+    ///
+    /// # Errors
+    /// When `models` cannot run `request`.
+    pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
+        let scheduler = Arc::new(request.check(models)?);
+        let generator = Generator::manual_seed(request.seed);
+        Ok(Self { request: Arc::new(request), scheduler, records: vec![], encoded: None, generator })
+    }
+
+    /// This snapshot going on under other settings. A changed prompt is encoded again before the next stage.
+    ///
+    /// # Errors
+    /// When `models` cannot run `request`.
+    pub fn with_request(&self, request: Request, models: &Models) -> Result<Self, RequestError> {
+        let scheduler = Arc::new(request.check(models)?);
+        Ok(Self { request: Arc::new(request), scheduler, ..self.clone() })
+    }
+
+    /// The settings.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The scheduler of the run.
+    pub fn scheduler(&self) -> &DdimScheduler {
+        &self.scheduler
+    }
+
+    /// What the stages so far left behind, the first first.
+    pub fn records(&self) -> &[Arc<StageRecord>] {
+        &self.records
+    }
+
+    /// What the last stage left behind.
+    pub fn last(&self) -> Option<&StageRecord> {
+        self.records.last().map(|record| &**record)
+    }
+
+    /// The stage that runs next; `None` when the run is complete.
+    pub fn position(&self) -> Option<Stage> {
+        Stage::at(self.records.len(), self.request.num_inference_steps)
+    }
+
+    /// The newest tensor of that name, or of a key such as `denoise.003/latents`, with the stage that made it.
+    pub fn tensor(&self, name: &str) -> Option<(Stage, &Tensor)> {
+        let (stage, name) = match name.split_once('/') {
+            Some((stage, name)) => (Some(stage), name),
+            None => (None, name),
+        };
+        // The scheduler's word for what the loop then calls latents.
+        let name = if name == "prev_sample" { "latents" } else { name };
+        let records =
+            self.records.iter().rev().filter(|record| stage.is_none_or(|key| record.stage.key() == key));
+        records.into_iter().find_map(|record| record.tensor(name).map(|tensor| (record.stage, tensor)))
+    }
+
+    fn require(&self, name: &str) -> Result<&Tensor, Error> {
+        let missing = || crate::nn::Error::Input(format!("{name} is not there yet")).into();
+        self.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
+    }
+}
+
+/// Runs exactly one stage: the snapshot before it → the snapshot after it. Deterministic on its device.
+///
+/// # Errors
+/// [`Error::Complete`] behind the last stage; else the stage's, or the probe's.
+pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> Result<Snapshot, Error> {
+    let stage = snapshot.position().ok_or(Error::Complete)?;
+    let mut next = snapshot.clone();
+    let request = snapshot.request();
+    let run = Run { models, request, scheduler: snapshot.scheduler() };
+    let prompts = (request.prompt.clone(), request.negative_prompt.clone());
+    if stage != Stage::EncodePrompt && snapshot.encoded.as_ref() != Some(&prompts) {
+        next.records[0] = record(Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
+        next.encoded = Some(prompts.clone());
+    }
+
+    let start = Instant::now();
+    let made = match stage {
+        Stage::EncodePrompt => {
+            next.encoded = Some(prompts);
+            encode(run, probe)?
+        }
+        Stage::GetLatent => {
+            let (latents, generator) = stages::get_latent(run, probe)?;
+            next.generator = generator;
+            Made { tensors: vec![("latents", latents)], ..Made::default() }
+        }
+        Stage::Denoise { step } => {
+            let embeds = (next.require("negative_prompt_embeds")?, next.require("prompt_embeds")?);
+            let (latents, mut generator) = (snapshot.require("latents")?, snapshot.generator.clone());
+            let denoised = stages::denoise(run, step, latents, embeds, &mut generator, probe)?;
+            next.generator = generator;
+            denoised.into()
+        }
+        Stage::VaeDecode => {
+            let image = stages::vae_decode(models, snapshot.require("latents")?, probe)?;
+            Made { tensors: vec![("image", image)], ..Made::default() }
+        }
+    };
+    next.records.push(record(stage, start, made));
+    Ok(next)
+}
+
+/// What a stage hands to its record.
+#[derive(Default)]
+struct Made {
+    tensors: Vec<(&'static str, Tensor)>,
+    coefficients: Option<Coefficients>,
+    warnings: Vec<String>,
+}
+
+fn record(stage: Stage, start: Instant, made: Made) -> Arc<StageRecord> {
+    let Made { tensors, coefficients, warnings } = made;
+    Arc::new(StageRecord { stage, tensors, coefficients, warnings, took: start.elapsed() })
+}
+
+fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
+    let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut } =
+        stages::encode_prompt(run, probe)?;
+    let warnings = ["prompt", "negative_prompt"].into_iter().zip(cut).filter_map(|(name, cut)| {
+        cut.map(|cut| format!("the {name} is longer than 77 tokens; this was cut from its end: \"{cut}\""))
+    });
+    Ok(Made {
+        tensors: vec![
+            ("input_ids", input_ids),
+            ("negative_input_ids", negative_input_ids),
+            ("prompt_embeds", prompt_embeds),
+            ("negative_prompt_embeds", negative_prompt_embeds),
+        ],
+        coefficients: None,
+        warnings: warnings.collect(),
+    })
+}
+
+impl From<Denoised> for Made {
+    fn from(denoised: Denoised) -> Self {
+        let Denoised { uncond_residual, text_cond_residual, guided_noise_residual, step } = denoised;
+        Self {
+            tensors: vec![
+                ("uncond_residual", uncond_residual),
+                ("text_cond_residual", text_cond_residual),
+                ("guided_noise_residual", guided_noise_residual),
+                ("pred_original_sample", step.pred_original_sample),
+                ("pred_epsilon", step.pred_epsilon),
+                ("pred_sample_direction", step.pred_sample_direction),
+                ("latents", step.prev_sample),
+            ],
+            coefficients: Some(step.coefficients),
+            warnings: vec![],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn at_and_index_are_inverse(index in 0usize..2000, steps in 1usize..1000) {
+            match Stage::at(index, steps) {
+                Some(stage) => prop_assert_eq!(stage.index(steps), index),
+                None => prop_assert!(index > steps + 2),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_sort_as_steps_do() {
+        assert_eq!(Stage::Denoise { step: 7 }.key(), "denoise.007");
+        assert_eq!(Stage::Denoise { step: 7 }.to_string(), "denoise 7");
+        assert_eq!(Stage::VaeDecode.key(), "vae_decode");
+    }
+}
