@@ -1,1 +1,27 @@
-//! p
+//! The debugger: a timeline of snapshots, a cursor on it, and the commands that move and question it.
+//!
+//! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds.
+//! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
+//! - [`breakpoint`]: where to stop.
+//! - [`timeline`]: what is recorded, and the cursor.
+//! - [`session`]: a command carried out.
+//! - [`report`]: what a command shows, as text and as JSON.
+//! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
+//! - [`worker`]: the thread that owns the models.
+
+pub mod breakpoint;
+pub mod command;
+pub mod expression;
+pub mod report;
+pub mod session;
+pub mod timeline;
+pub mod value;
+pub mod view;
+pub mod worker;
+
+pub use command::Command;
+pub use report::{Outcome, TensorRow};
+pub use session::{Session, SessionError};
+pub use timeline::Timeline;
+pub use view::View;
+pub use worker::{Event, Order, Worker};

@@ -1,0 +1,470 @@
+//! The command language: gdb's words where gdb has one.
+
+use super::expression::{Expression, ExpressionError};
+use crate::pipeline::Stage;
+use std::fmt;
+use std::path::PathBuf;
+
+/// A command, parsed.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// `next [N]`: over N stages.
+    Next(usize),
+    /// `back [N]`: back over N stages.
+    Back(usize),
+    /// `continue`: on to a breakpoint or the end.
+    Continue,
+    /// `reverse-continue`: back to a breakpoint or the start.
+    ReverseContinue,
+    /// `until STAGE`: on to before a stage.
+    Until(Place),
+    /// `goto STAGE`: to before a stage, either way.
+    Goto(Place),
+    /// `restart`: to the start; what was recorded is dropped.
+    Restart,
+    /// `break STAGE [if EXPR]` and `tbreak`.
+    Break {
+        /// Where.
+        place: Place,
+        /// Only when this holds.
+        condition: Option<Expression>,
+        /// Only once.
+        temporary: bool,
+    },
+    /// `delete [N]`: one breakpoint, or all.
+    Delete(Option<usize>),
+    /// `info TOPIC`.
+    Info(Topic),
+    /// `print TENSOR|EXPR`.
+    Print(String),
+    /// `set NAME VALUE`.
+    Set {
+        /// Which setting.
+        setting: Setting,
+        /// Its new value, as typed.
+        value: String,
+    },
+    /// `save WHAT FILE`.
+    Save {
+        /// A tensor, or a tensor whose picture is meant.
+        what: String,
+        /// The file; its ending says which.
+        file: PathBuf,
+    },
+    /// `help [COMMAND]`.
+    Help(Option<&'static Verb>),
+    /// `quit`.
+    Quit,
+}
+
+/// A place to stop before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// One stage.
+    Stage(Stage),
+    /// `denoise` without a number: every step for `break`, the next one for `until`.
+    AnyStep,
+}
+
+impl Place {
+    /// Whether a run that stands before `stage` stands here.
+    pub fn is_at(self, stage: Stage) -> bool {
+        match self {
+            Self::Stage(place) => place == stage,
+            Self::AnyStep => matches!(stage, Stage::Denoise { .. }),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stage(stage) => stage.fmt(f),
+            Self::AnyStep => f.write_str("denoise"),
+        }
+    }
+}
+
+/// What `info` tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// The breakpoints.
+    Breakpoints,
+    /// The settings.
+    Request,
+    /// Every tensor so far.
+    Tensors,
+}
+
+/// What `set` changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the field of `Request` of that name")]
+pub enum Setting {
+    Prompt,
+    NegativePrompt,
+    Height,
+    Width,
+    NumInferenceSteps,
+    GuidanceScale,
+    Seed,
+    Eta,
+}
+
+impl Setting {
+    /// Every setting with its name.
+    pub const ALL: [(&'static str, Self); 8] = [
+        ("prompt", Self::Prompt),
+        ("negative_prompt", Self::NegativePrompt),
+        ("height", Self::Height),
+        ("width", Self::Width),
+        ("num_inference_steps", Self::NumInferenceSteps),
+        ("guidance_scale", Self::GuidanceScale),
+        ("seed", Self::Seed),
+        ("eta", Self::Eta),
+    ];
+
+    /// The setting's name: diffusers'.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, setting)| *setting == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A word of the language, for the parser and for `help`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verb {
+    /// The word.
+    pub name: &'static str,
+    /// Its short form, where it has one.
+    pub short: &'static str,
+    /// What may follow.
+    pub usage: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// A line of it that works.
+    pub example: &'static str,
+}
+
+/// Every word, in the order in which `help` lists them.
+pub const VERBS: &[Verb] = &[
+    verb(
+        "next",
+        "n",
+        "[N]",
+        "run the next stage, or the next N; over recorded ones, only the cursor moves",
+        "next 5",
+    ),
+    verb("back", "", "[N]", "go back over one stage, or N: nothing is computed", "back 2"),
+    verb("continue", "c", "", "go on until a breakpoint or the end", "continue"),
+    verb("reverse-continue", "rc", "", "go back until a breakpoint or the start", "reverse-continue"),
+    verb(
+        "until",
+        "u",
+        "STAGE",
+        "go on until STAGE is next; `denoise` alone is the next step",
+        "until denoise 10",
+    ),
+    verb("goto", "", "STAGE", "go to before STAGE, back or on", "goto vae_decode"),
+    verb(
+        "restart",
+        "",
+        "",
+        "go to the start with the settings as they are; what was recorded is dropped",
+        "restart",
+    ),
+    verb(
+        "break",
+        "b",
+        "STAGE [if EXPR]",
+        "stop before STAGE, if EXPR holds; `denoise` alone is every step",
+        "break denoise if latents.std > 1.2",
+    ),
+    verb("tbreak", "tb", "STAGE [if EXPR]", "stop before STAGE once", "tbreak denoise 5"),
+    verb("delete", "d", "[N]", "delete breakpoint N, or all", "delete 1"),
+    verb(
+        "info",
+        "i",
+        "breakpoints|request|tensors",
+        "list the breakpoints, the settings, or every tensor so far",
+        "info tensors",
+    ),
+    verb(
+        "print",
+        "p",
+        "TENSOR|EXPR",
+        "show a tensor's statistics, or the value of an expression",
+        "print latents.std",
+    ),
+    verb("set", "", "NAME VALUE", "change a setting for what comes next", "set guidance_scale 12"),
+    verb(
+        "save",
+        "",
+        "WHAT FILE",
+        "save a tensor to F.safetensors, or its picture to F.png",
+        "save image out.png",
+    ),
+    verb("help", "h", "[COMMAND]", "list the commands, or tell of one", "help break"),
+    verb("quit", "q", "", "leave", "quit"),
+];
+
+const fn verb(
+    name: &'static str,
+    short: &'static str,
+    usage: &'static str,
+    summary: &'static str,
+    example: &'static str,
+) -> Verb {
+    Verb { name, short, usage, summary, example }
+}
+
+/// Why a line is no command.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No verb of that name.
+    #[error("`{found}` is no command; expected one of {}", VERBS.iter().map(|v| v.name).collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// The word.
+        found: String,
+    },
+    /// A short form of more than one verb.
+    #[error("`{found}` could be {candidates}; expected more of the word")]
+    Ambiguous {
+        /// The word.
+        found: String,
+        /// What it could be.
+        candidates: String,
+    },
+    /// A verb with the wrong words behind it.
+    #[error("{verb}: {found}; expected `{verb} {usage}`, such as `{example}`")]
+    Arguments {
+        /// The verb.
+        verb: &'static str,
+        /// What is wrong.
+        found: String,
+        /// What may follow.
+        usage: &'static str,
+        /// A line that works.
+        example: &'static str,
+    },
+    /// A condition that is no expression.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+}
+
+impl Command {
+    /// Parses a line; `None` for an empty one or a comment (`# …`).
+    ///
+    /// # Errors
+    /// [`CommandError`] says what was found and what would be right.
+    pub fn parse(line: &str) -> Result<Option<Self>, CommandError> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let verb = find_verb(word)?;
+        Self::parse_arguments(verb, rest.trim()).map(Some)
+    }
+
+    fn parse_arguments(verb: &'static Verb, rest: &str) -> Result<Self, CommandError> {
+        let wrong = |found: String| CommandError::Arguments {
+            verb: verb.name,
+            found,
+            usage: verb.usage,
+            example: verb.example,
+        };
+        let unwanted = || wrong(format!("`{rest}` is not expected"));
+        let count = || match rest {
+            "" => Ok(1),
+            _ => match rest.parse::<usize>() {
+                Ok(n) if n > 0 => Ok(n),
+                _ => Err(wrong(format!("`{rest}` is no count of 1 or more"))),
+            },
+        };
+        let place = |text: &str| parse_place(text).map_err(wrong);
+        let plain = |command| if rest.is_empty() { Ok(command) } else { Err(unwanted()) };
+        match verb.name {
+            "next" => Ok(Self::Next(count()?)),
+            "back" => Ok(Self::Back(count()?)),
+            "continue" => plain(Self::Continue),
+            "reverse-continue" => plain(Self::ReverseContinue),
+            "until" => Ok(Self::Until(place(rest)?)),
+            "goto" => Ok(Self::Goto(place(rest)?)),
+            "restart" => plain(Self::Restart),
+            "break" | "tbreak" => {
+                let (at, condition) = match rest.split_once(" if ") {
+                    Some((at, condition)) => (at.trim(), Some(Expression::compile(condition)?)),
+                    None => (rest, None),
+                };
+                Ok(Self::Break { place: place(at)?, condition, temporary: verb.name == "tbreak" })
+            }
+            "delete" => match rest {
+                "" => Ok(Self::Delete(None)),
+                _ => match rest.parse() {
+                    Ok(id) => Ok(Self::Delete(Some(id))),
+                    Err(_) => Err(wrong(format!("`{rest}` is no number of a breakpoint"))),
+                },
+            },
+            "info" => match rest {
+                "" => Err(wrong("nothing named".into())),
+                _ if "breakpoints".starts_with(rest) => Ok(Self::Info(Topic::Breakpoints)),
+                _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
+                _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
+                _ => Err(wrong(format!("nothing is known of `{rest}`"))),
+            },
+            "print" if rest.is_empty() => Err(wrong("nothing named".into())),
+            "print" => Ok(Self::Print(rest.into())),
+            "set" => parse_set(rest).map_err(wrong),
+            "save" => match rest.split_once(char::is_whitespace) {
+                Some((what, file)) => {
+                    Ok(Self::Save { what: what.into(), file: unquoted(file.trim()).into() })
+                }
+                None => Err(wrong("a name and a file are needed".into())),
+            },
+            "help" => match rest {
+                "" => Ok(Self::Help(None)),
+                _ => Ok(Self::Help(Some(find_verb(rest)?))),
+            },
+            _ => plain(Self::Quit),
+        }
+    }
+}
+
+/// A verb by its name, its short form, or the beginning of one name.
+fn find_verb(word: &str) -> Result<&'static Verb, CommandError> {
+    let exact = VERBS.iter().find(|verb| verb.name == word || (verb.short == word && !word.is_empty()));
+    if let Some(verb) = exact {
+        return Ok(verb);
+    }
+    let mut starting = VERBS.iter().filter(|verb| verb.name.starts_with(word));
+    match (starting.next(), starting.next()) {
+        (Some(verb), None) => Ok(verb),
+        (None, _) => Err(CommandError::Unknown { found: abridged(word) }),
+        (Some(first), Some(second)) => {
+            let names = [first, second].into_iter().chain(starting).map(|verb| verb.name).collect::<Vec<_>>();
+            Err(CommandError::Ambiguous { found: word.into(), candidates: names.join(" or ") })
+        }
+    }
+}
+
+/// `encode_prompt`, `get_latent`, `denoise [K]` (also `denoise.012`), `vae_decode`.
+fn parse_place(text: &str) -> Result<Place, String> {
+    let expected = "encode_prompt, get_latent, denoise [K] or vae_decode";
+    match text {
+        "encode_prompt" => return Ok(Place::Stage(Stage::EncodePrompt)),
+        "get_latent" => return Ok(Place::Stage(Stage::GetLatent)),
+        "denoise" => return Ok(Place::AnyStep),
+        "vae_decode" => return Ok(Place::Stage(Stage::VaeDecode)),
+        "" => return Err(format!("no stage named: {expected}")),
+        _ => {}
+    }
+    let step = text.strip_prefix("denoise").map(|rest| rest.trim_start_matches('.').trim());
+    match step.map(str::parse) {
+        Some(Ok(step)) => Ok(Place::Stage(Stage::Denoise { step })),
+        _ => Err(format!("`{}` is no stage: {expected}", abridged(text))),
+    }
+}
+
+/// `NAME VALUE` or `NAME = VALUE`; a value may stand in quotes, and an empty one is `""`.
+fn parse_set(rest: &str) -> Result<Command, String> {
+    let (name, value) = rest.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((rest, ""));
+    let value = value.trim_start();
+    let value = value.strip_prefix('=').unwrap_or(value).trim();
+    let Some((_, setting)) = Setting::ALL.iter().find(|(known, _)| *known == name) else {
+        let known = Setting::ALL.map(|(name, _)| name).join(", ");
+        return Err(format!("`{}` is no setting: {known}", abridged(name)));
+    };
+    if value.is_empty() {
+        return Err(format!("{name} has no value (an empty one is \"\")"));
+    }
+    Ok(Command::Set { setting: *setting, value: unquoted(value).into() })
+}
+
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+}
+
+/// What was typed as a message shows it: short, and without control characters.
+fn abridged(text: &str) -> String {
+    let mut short: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
+    if text.chars().count() > 40 {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn said(line: &str) -> String {
+        Command::parse(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn short_forms_and_beginnings() {
+        for (line, verb) in
+            [("n", "next"), ("c", "continue"), ("rc", "reverse-continue"), ("cont", "continue")]
+        {
+            assert_eq!(find_verb(line).unwrap().name, verb);
+            assert!(Command::parse(line).unwrap().is_some());
+        }
+        assert!(said("re").contains("could be reverse-continue or restart"));
+        assert!(said("walk").starts_with("`walk` is no command; expected one of next, back"));
+        assert!(Command::parse("  # a comment").unwrap().is_none());
+    }
+
+    #[test]
+    fn every_example_parses() {
+        for verb in VERBS {
+            assert!(Command::parse(verb.example).unwrap().is_some(), "{}", verb.example);
+        }
+    }
+
+    #[test]
+    fn places() {
+        let at = |text| parse_place(text).unwrap();
+        assert_eq!(at("denoise"), Place::AnyStep);
+        for text in ["denoise 12", "denoise.012", "denoise 012"] {
+            assert_eq!(at(text), Place::Stage(Stage::Denoise { step: 12 }));
+        }
+        assert!(said("break unet.mid_block").contains("`unet.mid_block` is no stage"));
+        assert!(said("until denoise -1").contains("is no stage"));
+    }
+
+    #[test]
+    fn a_setting_with_or_without_equals_and_quotes() {
+        for line in ["set prompt a cat", "set prompt = a cat", "set prompt=\"a cat\""] {
+            let Some(Command::Set { setting: Setting::Prompt, value }) = Command::parse(line).unwrap() else {
+                panic!("{line}")
+            };
+            assert_eq!(value, "a cat");
+        }
+        assert!(
+            matches!(Command::parse("set negative_prompt \"\""), Ok(Some(Command::Set { value, .. })) if value.is_empty())
+        );
+        assert!(said("set sampler ddim").contains("`sampler` is no setting: prompt, negative_prompt"));
+        assert!(said("set seed").contains("no value"));
+    }
+
+    #[test]
+    fn errors_teach() {
+        assert_eq!(
+            said("next 0"),
+            "next: `0` is no count of 1 or more; expected `next [N]`, such as `next 5`"
+        );
+        assert!(said("break denoise if latents.std >").contains("latents.std >"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "\\PC{0,80}") {
+            let _ = Command::parse(&line);
+        }
+
+        #[test]
+        fn no_arguments_make_it_panic(verb in 0..VERBS.len(), rest in "[a-z0-9_ .=\"()<>&|-]{0,60}") {
+            let _ = Command::parse(&format!("{} {rest}", VERBS[verb].name));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What a command shows, as text and as JSON.
+
+use super::value::TensorValue;
+use crate::pipeline::{Stage, StageRecord};
+use crate::tensor::{PlainTensor, Summary};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// A row of the tensor table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TensorRow {
+    /// The tensor's name: diffusers'.
+    pub name: String,
+    /// The stage that made it, as in a dump's keys; empty for the value of an expression.
+    pub stage: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its dtype on the device.
+    pub dtype: &'static str,
+    /// Its statistics.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+impl TensorRow {
+    /// The row of a tensor that `stage` made.
+    pub fn new(name: &str, stage: Option<Stage>, tensor: &PlainTensor) -> Self {
+        Self {
+            name: name.into(),
+            stage: stage.map(Stage::key).unwrap_or_default(),
+            shape: tensor.shape().into(),
+            dtype: tensor.dtype().as_str(),
+            summary: tensor.into(),
+        }
+    }
+
+    /// The row of an expression's value.
+    pub fn of_value(name: &str, value: &TensorValue) -> Self {
+        Self { summary: *value.summary(), ..Self::new(name, None, value.tensor()) }
+    }
+
+    /// The rows of everything that a stage left behind.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied from its device.
+    pub fn of_record(record: &StageRecord) -> candle_core::Result<Vec<Self>> {
+        let row = |(name, tensor): &(&'static str, _)| {
+            Ok(Self::new(name, Some(record.stage), &PlainTensor::of(tensor)?))
+        };
+        record.tensors.iter().map(row).collect()
+    }
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Outcome {
+    /// The command as it was given.
+    pub command: String,
+    /// The stage that runs next, or `complete`.
+    pub position: String,
+    /// What there is to say, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
+    /// What a reader should know: a prompt that was cut, stages that were dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why a run stopped before it was told to: a breakpoint, an interruption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// The value of an expression that is no tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<serde_json::Value>,
+    /// Tensors: those of the stage that ran, or those asked for.
+    pub tensors: Vec<TensorRow>,
+    /// Whether the command was `quit`.
+    #[serde(skip)]
+    pub quit: bool,
+}
+
+impl Outcome {
+    /// The outcome as lines of text, without its warnings, which go elsewhere.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for line in self.messages.iter().chain(&self.stopped) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push_str(&table(&self.tensors));
+        text
+    }
+}
+
+/// The tensor table as text; empty without rows.
+pub fn table(rows: &[TensorRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let name_width = rows.iter().map(|row| full_name(row, rows).len()).max().unwrap_or(0).max(4);
+    let shape_width = rows.iter().map(|row| shape(&row.shape).len()).max().unwrap_or(0).max(5);
+    let mut text = format!(
+        "  {:name_width$}  {:shape_width$}  {:5} {:>10} {:>10} {:>10} {:>10} {:>5} {:>5}\n",
+        "name", "shape", "dtype", "mean", "std", "min", "max", "nan", "inf"
+    );
+    for row in rows {
+        let s = &row.summary;
+        let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(number);
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "  {:name_width$}  {:shape_width$}  {:5} {mean:>10} {std:>10} {min:>10} {max:>10} {:>5} {:>5}",
+            full_name(row, rows),
+            shape(&row.shape),
+            row.dtype,
+            s.nan,
+            s.inf
+        );
+    }
+    text
+}
+
+/// A row's name, with its stage where the table has rows of several.
+fn full_name(row: &TensorRow, rows: &[TensorRow]) -> String {
+    let several = rows.iter().any(|other| other.stage != row.stage);
+    if several { format!("{}/{}", row.stage, row.name) } else { row.name.clone() }
+}
+
+/// A shape as a table shows it: `1×4×16×16`.
+pub fn shape(dims: &[usize]) -> String {
+    if dims.is_empty() {
+        return "scalar".into();
+    }
+    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// A number in at most ten characters.
+pub fn number(v: f64) -> String {
+    let magnitude = v.abs();
+    if v.is_nan() {
+        "NaN".into()
+    } else if magnitude == 0. || (1e-3..1e5).contains(&magnitude) {
+        format!("{v:.4}")
+    } else {
+        format!("{v:.2e}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fit_ten_characters() {
+        for v in [0., -1., 12345.6789, -99999.9, 1e-9, -f64::MAX, f64::NAN, f64::INFINITY] {
+            assert!(number(v).len() <= 11, "{}", number(v));
+        }
+        assert_eq!(number(-0.12345), "-0.1235");
+        assert_eq!(number(3.2e-7), "3.20e-7");
+    }
+
+    #[test]
+    fn a_nan_is_null_in_json() {
+        let tensor = PlainTensor::from_values(&[1], vec![f32::NAN]).unwrap();
+        let json = serde_json::to_value(TensorRow::new("latents", Some(Stage::GetLatent), &tensor)).unwrap();
+        assert_eq!(json["mean"], serde_json::Value::Null);
+        assert_eq!(json["nan"], 1);
+        assert_eq!(json["stage"], "get_latent");
+    }
+}

@@ -1,0 +1,263 @@
+//! The thread that owns the models. Commands go in and events come out; the screen never waits.
+
+use super::session::{Host, Session, SessionError};
+use super::view::{self, ModelLine, NamedPicture, View};
+use super::{Outcome, Timeline};
+use crate::nn::{Error, Path, Probe, Result};
+use crate::picture::decoded;
+use crate::pipeline::{Stage, lines, stages};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+
+/// What the worker is asked for.
+#[derive(Debug)]
+pub enum Order {
+    /// A line of the command language.
+    Command(String),
+    /// To end.
+    Quit,
+}
+
+/// What the worker tells.
+#[derive(Debug)]
+pub enum Event {
+    /// The models are there, and this is where the session stands.
+    Ready(ModelLine, Box<View>),
+    /// The models could not be loaded, in a line. The worker has ended.
+    LoadFailed(String),
+    /// A command began.
+    Started(String),
+    /// A line of a stage is running: `denoise 3: unet`.
+    Progress(Stage, &'static str),
+    /// A stage is done in the middle of a command.
+    StageDone(Box<View>),
+    /// A command is done.
+    Done(Box<Outcome>, Box<View>),
+    /// A command was not carried out, or ended early.
+    Failed {
+        /// The command.
+        command: String,
+        /// Why, in a line.
+        error: String,
+        /// Where the session stands.
+        view: Option<Box<View>>,
+    },
+    /// The VAE's own picture of a tensor at the cursor, better than the instant one.
+    Preview {
+        /// How many stages are done where it belongs.
+        cursor: usize,
+        /// The picture.
+        picture: NamedPicture,
+    },
+}
+
+/// The worker's handle: dropping it ends the thread after the module at hand.
+#[derive(Debug)]
+pub struct Worker {
+    orders: Sender<Order>,
+    signals: Arc<Signals>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What stops a computation from outside.
+#[derive(Debug, Default)]
+struct Signals {
+    /// The reader wants the command at hand to stop.
+    interrupt: AtomicBool,
+    /// Nobody listens any more: everything shall stop.
+    closing: AtomicBool,
+    /// Orders that wait: work in the background gives way to them.
+    waiting: AtomicUsize,
+}
+
+impl Worker {
+    /// Starts a thread that makes a session with `load`, on that thread, and then serves it. Events go to `tell`,
+    /// which is called on that thread and must not wait.
+    pub fn spawn(
+        load: impl FnOnce() -> std::result::Result<Session, String> + Send + 'static,
+        tell: impl FnMut(Event) + Send + 'static,
+    ) -> Self {
+        let (orders, inbox) = channel();
+        let signals = Arc::new(Signals::default());
+        let shared = Arc::clone(&signals);
+        let thread = std::thread::spawn(move || {
+            let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(tell);
+            match load() {
+                Ok(session) => Serving { session, inbox, signals: shared, tell, previews: vec![] }.serve(),
+                Err(error) => tell(Event::LoadFailed(error)),
+            }
+        });
+        Self { orders, signals, thread: Some(thread) }
+    }
+
+    /// Gives an order. False when the worker has ended.
+    pub fn order(&self, order: Order) -> bool {
+        self.signals.waiting.fetch_add(1, Ordering::SeqCst);
+        self.orders.send(order).is_ok()
+    }
+
+    /// Stops the command at hand before the next module.
+    pub fn interrupt(&self) {
+        self.signals.interrupt.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.signals.closing.store(true, Ordering::SeqCst);
+        self.order(Order::Quit);
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has said so on stderr; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Serving {
+    session: Session,
+    inbox: Receiver<Order>,
+    signals: Arc<Signals>,
+    tell: Box<dyn FnMut(Event) + Send>,
+    /// Tensors at the cursor that the VAE has not decoded yet, the next one last.
+    previews: Vec<&'static str>,
+}
+
+impl Signals {
+    /// Whether the command at hand shall stop.
+    fn stops(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
+    }
+}
+
+impl Serving {
+    fn serve(mut self) {
+        let model = ModelLine::from(self.session.models());
+        match self.session.view() {
+            Ok(view) => (self.tell)(Event::Ready(model, view.into())),
+            Err(e) => return (self.tell)(Event::LoadFailed(e.to_string())),
+        }
+        while let Some(order) = self.next_order() {
+            match order {
+                Order::Quit => return,
+                Order::Command(line) => self.carry_out(line),
+            }
+        }
+    }
+
+    /// The next order; while there is none, background work. `None` when nobody is left to give one.
+    fn next_order(&mut self) -> Option<Order> {
+        let order = loop {
+            match self.inbox.try_recv() {
+                Ok(order) => break Some(order),
+                Err(TryRecvError::Disconnected) => break None,
+                Err(TryRecvError::Empty) => match self.previews.pop() {
+                    Some(name) => self.preview(name),
+                    None => break self.inbox.recv().ok(),
+                },
+            }
+        };
+        self.signals.waiting.fetch_sub(1, Ordering::SeqCst);
+        // An interruption is for the command that ran when it came, not for the next.
+        self.signals.interrupt.store(false, Ordering::SeqCst);
+        order
+    }
+
+    fn carry_out(&mut self, line: String) {
+        (self.tell)(Event::Started(line.clone()));
+        let mut host =
+            Foreground { signals: &self.signals, tell: &mut self.tell, stage: Stage::EncodePrompt };
+        host.stage = self.session.timeline().position().unwrap_or(Stage::VaeDecode);
+        let result = self.session.run_line(&line, &mut host);
+        let view = self.session.view().map(Box::new);
+        let event = match (result, view) {
+            (Ok(Some(outcome)), Ok(view)) => Event::Done(outcome.into(), view),
+            (Ok(None), Ok(view)) => Event::Done(Outcome::default().into(), view),
+            (Err(e), view) => Event::Failed { command: line, error: one_line(&e), view: view.ok() },
+            (Ok(_), Err(e)) => {
+                Event::Failed { command: line, error: one_line(&SessionError::Device(e)), view: None }
+            }
+        };
+        let here = self.session.timeline().here().last();
+        self.previews = here
+            .map(|record| view::decodable(record.stage).iter().rev().copied().collect())
+            .unwrap_or_default();
+        (self.tell)(event);
+    }
+
+    /// Decodes a tensor at the cursor, unless an order comes meanwhile: then it is done after that order, if it is
+    /// still at the cursor.
+    fn preview(&mut self, name: &'static str) {
+        let timeline: &Timeline = self.session.timeline();
+        let Some((_, latents)) = timeline.here().tensor(name) else { return };
+        let mut probe = Background { signals: &self.signals };
+        // An interrupted preview is not missed, and a failing VAE shows itself at vae_decode.
+        let Ok(image) = stages::vae_decode(self.session.models(), latents, &mut probe) else { return };
+        let Ok(values) = PlainTensor::of(&image) else { return };
+        if let Some(picture) = decoded::picture(&values) {
+            let cursor = timeline.cursor();
+            (self.tell)(Event::Preview { cursor, picture: NamedPicture { name, picture } });
+        }
+    }
+}
+
+/// Watches a command: tells which line runs, and stops it when asked.
+struct Foreground<'a> {
+    signals: &'a Signals,
+    tell: &'a mut (dyn FnMut(Event) + Send),
+    stage: Stage,
+}
+
+impl Foreground<'_> {
+    fn line(path: &Path) -> Option<&'static str> {
+        lines::ALL.iter().copied().find(|line| *line == path.as_str())
+    }
+}
+
+impl Probe for Foreground<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        self.signals.stops() || Self::line(path).is_some()
+    }
+
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
+        if self.signals.stops() {
+            return Err(Error::Interrupted(path.clone()));
+        }
+        if let Some(line) = Self::line(path) {
+            (self.tell)(Event::Progress(self.stage, line));
+        }
+        Ok(())
+    }
+}
+
+impl Host for Foreground<'_> {
+    fn stage_done(&mut self, session: &Session) {
+        self.stage = session.timeline().position().unwrap_or(Stage::VaeDecode);
+        if let Ok(view) = session.view() {
+            (self.tell)(Event::StageDone(view.into()));
+        }
+    }
+}
+
+/// Watches work in the background: gives way to any order at the next module.
+struct Background<'a> {
+    signals: &'a Signals,
+}
+
+impl Probe for Background<'_> {
+    fn wants(&self, _: &Path) -> bool {
+        self.signals.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
+        Err(Error::Interrupted(path.clone()))
+    }
+}
+
+/// An error as the one line that an interface has for it.
+fn one_line(error: &SessionError) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
