@@ -1,1 +1,70 @@
-//! p
+//! The subcommands, one file each; `main.rs` only dispatches.
+//!
+//! - [`args`]: the flags that every subcommand takes that generates.
+//! - [`debug`]: the interface, the walk as text, and batches of commands.
+//! - [`run`]: the whole pipeline at once.
+//! - [`model`]: what a checkpoint holds.
+
+pub mod args;
+pub mod debug;
+pub mod model;
+pub mod run;
+
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// A step-through debugger and visualizer for Stable Diffusion.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true, after_help = debug::EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    debug: debug::DebugArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Step through a generation, stage by stage (what `diffuscope` alone does)
+    Debug(debug::DebugArgs),
+    /// Run the whole pipeline at once
+    Run(run::RunArgs),
+    /// Look into a checkpoint
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+}
+
+impl Cli {
+    /// Carries out what was asked for. Errors go to stderr as one line.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            None => debug::run(self.debug),
+            Some(Command::Debug(args)) => debug::run(args),
+            Some(Command::Run(args)) => run::run(args),
+            Some(Command::Model(command)) => model::run(command),
+        };
+        match result {
+            Ok(code) => code,
+            // Whoever read our output has what they wanted (`diffuscope | head`).
+            Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
+            Err(e) => {
+                say("error", &format!("{e:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(broken)
+}
+
+/// `error: …` or `warning: …` on stderr, in one line and without a file's or a prompt's control characters.
+fn say(kind: &str, message: &str) {
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{kind}: {line}");
+}

@@ -1,0 +1,115 @@
+//! The flags that every subcommand takes that generates.
+
+use crate::debugger::Session;
+use crate::model::source::POCKET;
+use crate::model::{LoadError, ModelSource};
+use crate::nn::device::{DTypeChoice, DeviceChoice};
+use crate::pipeline::{Models, Request};
+use clap::Args;
+use std::sync::Arc;
+
+/// What to generate, and on what.
+#[derive(Debug, Clone, Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// What the picture shall show [default: one that suits the model]
+    #[arg(long, allow_hyphen_values = true)]
+    prompt: Option<String>,
+
+    /// What the picture shall not show
+    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
+    negative_prompt: String,
+
+    /// Steps of denoise
+    #[arg(long, visible_alias = "num-inference-steps", value_name = "N", default_value_t = 20)]
+    steps: usize,
+
+    /// How far to go from the unconditional residual to the text-conditioned one, and beyond
+    #[arg(long, value_name = "SCALE", default_value_t = 7.5, allow_negative_numbers = true)]
+    guidance_scale: f64,
+
+    /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED)
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    seed: i64,
+
+    /// Width in pixels [default: what the model was trained on]
+    #[arg(long, value_name = "PX")]
+    width: Option<usize>,
+
+    /// Height in pixels [default: what the model was trained on]
+    #[arg(long, value_name = "PX")]
+    height: Option<usize>,
+
+    /// Fresh noise in each step: 0 none (DDIM), 1 as much as DDPM
+    #[arg(long, default_value_t = 0., allow_negative_numbers = true)]
+    eta: f64,
+}
+
+/// Which model, and where it is computed.
+#[derive(Debug, Clone, Args)]
+pub struct ModelArgs {
+    /// `pocket`, the bundled model, or a folder in the diffusers layout
+    #[arg(long, default_value = POCKET)]
+    model: String,
+
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+
+    /// auto, f32, f16 or bf16; auto is f32 on the CPU and f16 on a GPU
+    #[arg(long, default_value_t = DTypeChoice::Auto)]
+    dtype: DTypeChoice,
+}
+
+impl ModelArgs {
+    /// Loads the models.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(&self) -> Result<Models, LoadError> {
+        let source = ModelSource::parse(&self.model)?;
+        let device = self.device.open()?;
+        let dtype = self.dtype.on(&device);
+        Models::load(source, device, dtype)
+    }
+}
+
+/// A prompt that the bundled model draws well.
+const POCKET_PROMPT: &str = "red apple on a blue background";
+/// The prompt of the article that this program grew from.
+const ARTICLE_PROMPT: &str = "painting depicting the sea, sunrise, ship, artstation, 4k, concept art";
+
+impl GenerateArgs {
+    /// Loads the models, and makes the request that the flags ask of them.
+    ///
+    /// # Errors
+    /// [`LoadError`]. The request is not checked yet.
+    pub fn load(&self) -> Result<(Models, Request), LoadError> {
+        let models = self.model.load()?;
+        let default_prompt =
+            if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
+        let (height, width) = models.native_size();
+        let request = Request {
+            prompt: self.prompt.clone().unwrap_or_else(|| default_prompt.into()),
+            negative_prompt: self.negative_prompt.clone(),
+            height: self.height.unwrap_or(height),
+            width: self.width.unwrap_or(width),
+            num_inference_steps: self.steps,
+            guidance_scale: self.guidance_scale,
+            seed: self.seed,
+            eta: self.eta,
+        };
+        Ok((models, request))
+    }
+
+    /// A debugger's session before its first stage.
+    ///
+    /// # Errors
+    /// When the models cannot be loaded, or cannot run the request.
+    pub fn session(&self) -> anyhow::Result<Session> {
+        let (models, request) = self.load()?;
+        Ok(Session::new(Arc::new(models), request)?)
+    }
+}

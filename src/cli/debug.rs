@@ -1,0 +1,128 @@
+//! `diffuscope debug`: the interface; without a terminal, the walk as text; with `--batch`, commands from a file.
+
+use super::args::GenerateArgs;
+use super::say;
+use crate::debugger::{Outcome, Session};
+use crate::nn::Unwatched;
+use crate::tui;
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  diffuscope                                           step through the bundled model
+  diffuscope --prompt \"a slice of pizza\" --seed 3
+  diffuscope --model ~/models/stable-diffusion-2       step through a checkpoint on disk
+  diffuscope debug --batch -x commands.txt             run debugger commands without an interface
+  echo 'until denoise 5
+  print latents.std' | diffuscope debug --batch -x -   the same, from a pipe
+  diffuscope run -o apple.png                          the whole pipeline at once";
+
+/// Flags of `diffuscope debug`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DebugArgs {
+    #[command(flatten)]
+    generate: GenerateArgs,
+
+    /// Run commands without an interface, and print what each shows
+    #[arg(long, requires = "commands")]
+    batch: bool,
+
+    /// The file of commands, one a line; `-` reads them from stdin
+    #[arg(short = 'x', value_name = "FILE", requires = "batch")]
+    commands: Option<PathBuf>,
+
+    /// One JSON object a command instead of text
+    #[arg(long, requires = "batch")]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// In a line that names the culprit; a failing command of a batch is told with its number.
+pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.commands {
+        return batch(&args, file);
+    }
+    if io::stdout().is_terminal() {
+        let generate = args.generate;
+        tui::run(move || generate.session().map_err(|e| format!("{e:#}")))?;
+    } else {
+        walk(args.generate.session()?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every stage with what it made, as text.
+fn walk(mut session: Session) -> anyhow::Result<()> {
+    warn_of_notes(&session);
+    let mut out = io::stdout().lock();
+    while session.timeline().position().is_some() {
+        let Some(outcome) = session.run_line("next", &mut Unwatched)? else { break };
+        write_text(&mut out, &outcome)?;
+    }
+    Ok(())
+}
+
+/// The commands of a file, one after another; the first that fails ends it.
+fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
+    let name = file.display();
+    let from_stdin = file.as_os_str() == "-";
+    let reader: Box<dyn BufRead> = if from_stdin {
+        Box::new(io::stdin().lock())
+    } else {
+        let expected = "expected a file of debugger commands, one a line";
+        let opened =
+            std::fs::File::open(file).with_context(|| format!("{name}: cannot be read; {expected}"))?;
+        anyhow::ensure!(!opened.metadata()?.is_dir(), "{name}: a folder; {expected}");
+        Box::new(BufReader::new(opened))
+    };
+    let mut session = args.generate.session()?;
+    warn_of_notes(&session);
+    let mut out = io::stdout().lock();
+    for (number, line) in (1..).zip(reader.lines()) {
+        let line = line.with_context(|| format!("{name}: line {number}: expected text in UTF-8"))?;
+        match session.run_line(&line, &mut Unwatched) {
+            Ok(None) => {}
+            Ok(Some(outcome)) => {
+                if args.json {
+                    writeln!(out, "{}", serde_json::to_string(&outcome)?)?;
+                    outcome.warnings.iter().for_each(|warning| say("warning", warning));
+                } else {
+                    writeln!(out, "> {}", outcome.command)?;
+                    write_text(&mut out, &outcome)?;
+                }
+                out.flush()?;
+                if outcome.quit {
+                    break;
+                }
+            }
+            Err(e) => {
+                if args.json {
+                    writeln!(out, "{}", json!({ "error": e.to_string(), "line": number }))?;
+                }
+                out.flush()?;
+                anyhow::bail!(
+                    "{}: line {number}: {e}",
+                    if from_stdin { "stdin".into() } else { name.to_string() }
+                );
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    outcome.warnings.iter().for_each(|warning| say("warning", warning));
+    write!(out, "{}", outcome.text())
+}
+
+fn warn_of_notes(session: &Session) {
+    session.models().notes.iter().for_each(|note| say("warning", note));
+}

@@ -1,0 +1,153 @@
+//! `diffuscope model`: what a checkpoint holds.
+
+use super::say;
+use crate::model::ModelSource;
+use crate::model::inventory::{ComponentWeights, inventory};
+use crate::model::source::POCKET;
+use crate::pipeline::memory;
+use crate::pipeline::models::Configs;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  diffuscope model info
+  diffuscope model info ~/models/stable-diffusion-2
+  diffuscope model info --json";
+
+/// `diffuscope model …`.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Components, configurations, parameter counts, dtypes and bytes; nothing is loaded
+    Info(InfoArgs),
+}
+
+/// Flags of `diffuscope model info`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct InfoArgs {
+    /// `pocket`, the bundled model, or a folder in the diffusers layout
+    #[arg(default_value = POCKET, conflicts_with = "named")]
+    model: String,
+
+    /// The same, as other subcommands take it
+    #[arg(long = "model", value_name = "MODEL")]
+    named: Option<String>,
+
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// In a line that names the culprit.
+pub fn run(command: ModelCommand) -> anyhow::Result<ExitCode> {
+    let ModelCommand::Info(args) = command;
+    let source = ModelSource::parse(args.named.as_deref().unwrap_or(&args.model))?;
+    let configs = Configs::load(&source)?;
+    let weights = inventory(&source)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let components =
+            json!({ "model": source.to_string(), "components": weights, "config": summary(&configs) });
+        writeln!(out, "{components}")?;
+    } else {
+        write_text(&mut out, &source, &configs, &weights)?;
+    }
+    configs.notes.iter().for_each(|note| say("warning", note));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_text(
+    out: &mut impl Write,
+    source: &ModelSource,
+    configs: &Configs,
+    weights: &[ComponentWeights],
+) -> io::Result<()> {
+    writeln!(out, "{source}")?;
+    let file_width = weights.iter().map(|w| w.file.len()).max().unwrap_or(0);
+    writeln!(
+        out,
+        "  {:12}  {:file_width$}  {:>7}  {:>13}  {:>9}  dtype",
+        "component", "file", "tensors", "parameters", "size"
+    )?;
+    for w in weights {
+        let (parameters, size) = (thousands(w.parameters), memory::said(w.bytes.into()));
+        let dtypes = w.dtypes.join(", ");
+        writeln!(
+            out,
+            "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}  {dtypes}",
+            w.name, w.file, w.tensors
+        )?;
+    }
+    let (parameters, bytes) = weights.iter().fold((0, 0), |(p, b), w| (p + w.parameters, b + w.bytes));
+    let (parameters, size) = (thousands(parameters), memory::said(bytes.into()));
+    writeln!(out, "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}", "together", "", "")?;
+    for (component, keys) in summary(configs).as_object().into_iter().flatten() {
+        let keys = keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}"));
+        writeln!(out, "  {component}: {}", keys.collect::<Vec<_>>().join(", "))?;
+    }
+    Ok(())
+}
+
+/// What tells one checkpoint from another, by the names that the configurations have for it.
+fn summary(configs: &Configs) -> serde_json::Value {
+    let Configs { text_encoder: text, unet, vae, scheduler, .. } = configs;
+    let per_level = |f: fn(&crate::model::unet::config::LevelConfig) -> usize| -> Vec<usize> {
+        unet.blocks.iter().map(f).collect()
+    };
+    json!({
+        "text_encoder": {
+            "hidden_size": text.hidden_size,
+            "num_hidden_layers": text.num_hidden_layers,
+            "num_attention_heads": text.num_attention_heads,
+            "hidden_act": format!("{:?}", text.hidden_act),
+        },
+        "unet": {
+            "block_out_channels": per_level(|b| b.channels),
+            "layers_per_block": per_level(|b| b.layers),
+            "heads": per_level(|b| b.heads),
+            "cross_attention_dim": unet.innermost().cross_attention_dim,
+            "mid_block": unet.has_mid_block,
+            "sample_size": [unet.sample_size.0, unet.sample_size.1],
+        },
+        "vae": {
+            "block_out_channels": vae.block_out_channels,
+            "latent_channels": vae.latent_channels,
+            "scaling_factor": vae.scaling_factor,
+        },
+        "scheduler": {
+            "prediction_type": scheduler.prediction_type.name(),
+            "timestep_spacing": scheduler.timestep_spacing.name(),
+            "num_train_timesteps": scheduler.num_train_timesteps,
+            "set_alpha_to_one": scheduler.set_alpha_to_one,
+        },
+    })
+}
+
+/// A count with its thousands set apart: `8,807,044`.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([0, 999, 1000, 8_807_044].map(thousands), ["0", "999", "1,000", "8,807,044"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! `diffuscope run`: the whole pipeline at once.
+
+use super::args::GenerateArgs;
+use super::say;
+use crate::nn::Unwatched;
+use crate::picture::{decoded, png};
+use crate::pipeline::{Snapshot, advance, dump};
+use crate::tensor::PlainTensor;
+use anyhow::{Context, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  diffuscope run -o apple.png
+  diffuscope run --prompt \"a slice of pizza on a green background\" --steps 30 --seed 7 -o pizza.png
+  diffuscope run --steps 20 --dump run.safetensors     every tensor of every stage, to compare with diffusers";
+
+/// Flags of `diffuscope run`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    generate: GenerateArgs,
+
+    /// Write the picture here, with the settings in its `parameters` text chunk
+    #[arg(short, long, value_name = "FILE.png")]
+    output: Option<PathBuf>,
+
+    /// Write every tensor of every stage here
+    #[arg(long, value_name = "FILE.safetensors")]
+    dump: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// In a line that names the culprit. Whether the files can be written is found out before the run.
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.output {
+        let is_png = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+        ensure!(is_png, "{}: expected a file that ends in .png", file.display());
+    }
+    for file in args.output.iter().chain(&args.dump) {
+        dump::check_writable(file)?;
+    }
+    let (models, request) = args.generate.load()?;
+    models.notes.iter().for_each(|note| say("warning", note));
+    let model = models.source.to_string();
+
+    let mut snapshot = Snapshot::start(request, &models)?;
+    let bar = progress_bar(snapshot.request().num_inference_steps as u64 + 3);
+    while let Some(stage) = snapshot.position() {
+        bar.set_message(stage.to_string());
+        snapshot = advance(&snapshot, &models, &mut Unwatched)?;
+        for warning in snapshot.last().iter().flat_map(|record| &record.warnings) {
+            bar.suspend(|| say("warning", warning));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let (_, image) = snapshot.tensor("image").context("the run made no image")?;
+    let picture = decoded::picture(&PlainTensor::of(image)?).context("the image has no three channels")?;
+    if let Some(file) = &args.output {
+        let parameters = png::parameters(snapshot.request(), &model);
+        dump::write_beside(file, &png::encode(&picture.image, Some(&parameters))?)?;
+    }
+    if let Some(file) = &args.dump {
+        dump::write(&snapshot, &model, file)?;
+    }
+    if io::stdout().is_terminal() {
+        let shown = image::DynamicImage::ImageRgb8((*picture.image).clone());
+        viuer::print(&shown, &viuer::Config { absolute_offset: false, ..Default::default() })?;
+    } else if args.output.is_none() && args.dump.is_none() {
+        say("warning", "the picture was not kept: `-o FILE.png` writes it");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A bar on stderr, hidden where that is no terminal.
+fn progress_bar(stages: u64) -> ProgressBar {
+    let bar = ProgressBar::new(stages);
+    let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {elapsed}<{eta}");
+    // The template is ours; a wrong one leaves the default style.
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
