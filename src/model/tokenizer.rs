@@ -50,8 +50,7 @@ impl ClipTokenizer {
     /// When the files are missing or do not fit together.
     pub fn load(source: &ModelSource, vocab_size: usize) -> Result<Self, LoadError> {
         let vocabulary = Vocabulary::load(source)?;
-        vocabulary.check(vocab_size)?;
-        let special = SpecialTokens::load(source)?;
+        let special = SpecialTokens::load(source, vocabulary.added.clone())?;
         let broken = |reason: String| LoadError::Tokenizer { file: vocabulary.file.clone(), reason };
         let id_of = |token: &str| {
             let hint = "expected every special token of tokenizer_config.json in it";
@@ -134,6 +133,8 @@ struct Vocabulary {
     file: String,
     ids: HashMap<String, u32>,
     merges: Vec<(String, String)>,
+    /// `added_tokens` of `tokenizer.json`: how special tokens are found in a prompt.
+    added: Vec<AddedToken>,
 }
 
 /// `tokenizer.json`, the part that transformers 5 reads.
@@ -169,6 +170,7 @@ impl Vocabulary {
         let model = file.require::<Value>("model", expected)?;
         let TokenizerJson { model } = serde_json::from_value(serde_json::json!({ "model": model }))
             .map_err(|_| file.wrong("model", expected))?;
+        let added = file.or::<Vec<TokenEntry>>("added_tokens", vec![], "a list of tokens with their `content`")?;
         let merges = model.merges.into_iter().enumerate().map(|(i, merge)| match merge {
             Merge::Pair(a, b) => Ok((a, b)),
             Merge::Line(line) => pair(&line).ok_or_else(|| LoadError::Tokenizer {
@@ -176,7 +178,12 @@ impl Vocabulary {
                 reason: format!("merge {i} is `{line}`; expected two tokens with a space between"),
             }),
         });
-        Ok(Self { file: file.file().into(), ids: model.vocab, merges: merges.collect::<Result<_, _>>()? })
+        Ok(Self {
+            file: file.file().into(),
+            ids: model.vocab,
+            merges: merges.collect::<Result<_, _>>()?,
+            added: added.into_iter().map(TokenEntry::into_added).collect(),
+        })
     }
 
     fn from_vocab_and_merges(source: &ModelSource) -> Result<Self, LoadError> {
@@ -194,7 +201,7 @@ impl Vocabulary {
             pair(line).ok_or_else(misread)
         });
         let merges = merges.collect::<Result<_, _>>()?;
-        Ok(Self { file, ids, merges })
+        Ok(Self { file, ids, merges, added: vec![] })
     }
 
     /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.
@@ -272,8 +279,9 @@ impl TokenEntry {
 
 impl SpecialTokens {
     /// `tokenizer_config.json` says which; where it has no `added_tokens_decoder`, `special_tokens_map.json`
-    /// overrules it.
-    fn load(source: &ModelSource) -> Result<Self, LoadError> {
+    /// overrules it. How a token is matched is said by `added_tokens_decoder`, or else by `from_json`, the
+    /// `added_tokens` of `tokenizer.json`, and only for tokens that are in neither by the entry that names it.
+    fn load(source: &ModelSource, from_json: Vec<AddedToken>) -> Result<Self, LoadError> {
         const EXPECTED: &str = "a token, or an object with its `content`";
         let config = source.optional_config("tokenizer/tokenizer_config.json")?;
         let decoder = match &config {
@@ -286,21 +294,20 @@ impl SpecialTokens {
             Some(_) => None,
             None => source.optional_config("tokenizer/special_tokens_map.json")?,
         };
-        let mut added: Vec<AddedToken> = vec![];
-        let mut add = |token: AddedToken| {
-            // As in transformers: of two entries with one content, the later says how it is matched.
-            match added.iter_mut().find(|known| known.content == token.content) {
-                Some(known) => *known = token,
-                None => added.push(token),
-            }
+        let stored = match decoder {
+            Some(decoder) => decoder
+                .into_iter()
+                .map(|(id, entry)| match serde_json::from_value::<TokenEntry>(entry) {
+                    Ok(entry) => Ok(entry.into_added()),
+                    Err(_) => Err(LoadError::Tokenizer {
+                        file: config.as_ref().map_or_else(String::new, |c| c.file().into()),
+                        reason: format!("`added_tokens_decoder` has at {id} something else than {EXPECTED}"),
+                    }),
+                })
+                .collect::<Result<_, _>>()?,
+            None => from_json,
         };
-        for (id, entry) in decoder.into_iter().flatten() {
-            let entry: TokenEntry = serde_json::from_value(entry).map_err(|_| LoadError::Tokenizer {
-                file: config.as_ref().map_or_else(String::new, |c| c.file().into()),
-                reason: format!("`added_tokens_decoder` has at {id} something else than {EXPECTED}"),
-            })?;
-            add(entry.into_added());
-        }
+        let mut added = stored.clone();
         let mut named = |key: &str, default: &str| -> Result<String, LoadError> {
             let mut entry = None;
             for file in map.iter().chain(&config) {
@@ -310,7 +317,11 @@ impl SpecialTokens {
             }
             let token = entry.unwrap_or_else(|| TokenEntry::Text(default.into())).into_added();
             let content = token.content.clone();
-            add(token);
+            if stored.iter().all(|known| known.content != content) {
+                // As in transformers: of two entries with one content, the later says how it is matched.
+                added.retain(|known| known.content != content);
+                added.push(token);
+            }
             Ok(content)
         };
         let bos = named("bos_token", "<|startoftext|>")?;
