@@ -123,7 +123,7 @@ fn a_folder_instead_of_a_file() {
         let checkpoint = checkpoint("sd2");
         checkpoint.remove(file);
         fs::create_dir(checkpoint.file(file)).unwrap();
-        refused(&checkpoint, &[file, "a folder"]);
+        refused(&checkpoint, &[file, "a folder; expected "]);
     }
 }
 
@@ -135,7 +135,7 @@ fn a_link_that_leads_in_a_circle() {
         let path = checkpoint.file(file);
         checkpoint.remove(file);
         std::os::unix::fs::symlink(&path, &path).unwrap();
-        refused(&checkpoint, &[file, "symbolic links"]);
+        refused(&checkpoint, &[file, "symbolic links", "expected "]);
     }
 }
 
@@ -146,7 +146,7 @@ fn a_link_to_nothing() {
     let checkpoint = checkpoint("sd2");
     checkpoint.remove(UNET);
     std::os::unix::fs::symlink("../blobs/gone", checkpoint.file(UNET)).unwrap();
-    refused(&checkpoint, &[UNET, "No such file or directory"]);
+    refused(&checkpoint, &[UNET, "No such file or directory", "expected a readable safetensors file"]);
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_merge_of_unknown_tokens() {
     checkpoint.write("tokenizer/merges.txt", "#version: 0.2\ni n\nqqq zzz\n");
     refused(
         &checkpoint,
-        &["tokenizer/", "the merge `qqq zzz` needs the token `qqq`", "not in the vocabulary"],
+        &["tokenizer/merges.txt: the merge `qqq zzz` needs the token `qqq`", "not in the vocabulary"],
     );
 }
 
@@ -323,7 +323,7 @@ fn an_empty_vocabulary() {
 #[test]
 fn a_special_token_that_the_vocabulary_lacks() {
     let checkpoint = with("tokenizer/special_tokens_map.json", "pad_token", json!("<pad>"));
-    refused(&checkpoint, &["`<pad>` is not in the vocabulary"]);
+    refused(&checkpoint, &["vocab.json: the special token `<pad>` is not in the vocabulary"]);
     let checkpoint = with("tokenizer/special_tokens_map.json", "pad_token", json!(7));
     refused(&checkpoint, &["special_tokens_map.json: `pad_token` is 7", "expected a token"]);
     let checkpoint =
@@ -424,4 +424,30 @@ fn json_that_is_no_object() {
         checkpoint.write("unet/config.json", text);
         refused(&checkpoint, &["unet/config.json: expected a JSON object", &format!("found {found}")]);
     }
+}
+
+/// What a message quotes from a file is not the file's to shape: it stays one short line.
+#[test]
+fn a_file_that_quotes_badly() {
+    let nasty = "line\nbreak \u{1b}[31m ".to_string() + &"a megabyte".repeat(100_000);
+    let checkpoint = with("unet/config.json", "act_fn", json!(nasty));
+    refused(&checkpoint, &["unet/config.json: `act_fn` is \"line\\nbreak", "…"]);
+    let checkpoint = with("tokenizer/vocab.json", &nasty, json!("not an id"));
+    refused(&checkpoint, &["vocab.json: `line break", "…` is \"not an id\""]);
+    checkpoint.set("tokenizer/vocab.json", &nasty, json!(49408));
+    checkpoint.write("tokenizer/merges.txt", nasty.replace(' ', "_"));
+    refused(&checkpoint, &["merges.txt: line 1: `line`"]);
+    checkpoint.write("tokenizer/merges.txt", "i n\n".to_string() + &"x".repeat(1_000_000));
+    refused(&checkpoint, &["merges.txt: line 2: `xxxxx", "…`"]);
+    checkpoint.write("tokenizer/merges.txt", "q\u{7}q ".to_string() + &"x".repeat(1_000_000));
+    refused(&checkpoint, &["merges.txt: the merge `q q xxxxx", "…`"]);
+    checkpoint.write("tokenizer/merges.txt", "i n\n");
+    checkpoint.set("tokenizer/special_tokens_map.json", "pad_token", json!(format!("{nasty}!")));
+    refused(&checkpoint, &["vocab.json: the special token `line break", "…`"]);
+
+    let checkpoint = self::checkpoint("sd2");
+    let (mut header, data) = taken_apart(&checkpoint, UNET);
+    header["conv_in.bias"]["dtype"] = json!(nasty);
+    put_together(&checkpoint, UNET, &header, &data);
+    refused(&checkpoint, &[UNET, "its header: unknown variant `line break", "…; fetch"]);
 }

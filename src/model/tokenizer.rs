@@ -5,6 +5,7 @@
 
 use super::{LoadError, ModelSource};
 use crate::nn::ConfigFile;
+use crate::nn::error::abridged;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -53,12 +54,11 @@ impl ClipTokenizer {
         let special = SpecialTokens::load(source, vocabulary.added.clone())?;
         let broken = |reason: String| LoadError::Tokenizer { file: vocabulary.file.clone(), reason };
         let id_of = |token: &str| {
-            let hint = "expected every special token of tokenizer_config.json in it";
-            vocabulary
-                .ids
-                .get(token)
-                .copied()
-                .ok_or_else(|| broken(format!("`{token}` is not in the vocabulary; {hint}")))
+            let missing = || {
+                let token = abridged(token);
+                broken(format!("the special token `{token}` is not in the vocabulary; expected all of them in it"))
+            };
+            vocabulary.ids.get(token).copied().ok_or_else(missing)
         };
         let (bos, eos, pad) = (id_of(&special.bos)?, id_of(&special.eos)?, id_of(&special.pad)?);
         id_of(&special.unk)?;
@@ -175,7 +175,7 @@ impl Vocabulary {
             Merge::Pair(a, b) => Ok((a, b)),
             Merge::Line(line) => pair(&line).ok_or_else(|| LoadError::Tokenizer {
                 file: file.file().into(),
-                reason: format!("merge {i} is `{line}`; expected two tokens with a space between"),
+                reason: format!("merge {i} is `{}`; expected two tokens with a space between", abridged(&line)),
             }),
         });
         Ok(Self {
@@ -196,9 +196,10 @@ impl Vocabulary {
         let lines =
             text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
         let merges = lines.map(|(i, line)| {
-            let misread =
-                || wrong(format!("line {}: `{line}`; expected two tokens with a space between", i + 1));
-            pair(line).ok_or_else(misread)
+            pair(line).ok_or_else(|| {
+                let shown = abridged(line);
+                wrong(format!("line {}: `{shown}`; expected two tokens with a space between", i + 1))
+            })
         });
         let merges = merges.collect::<Result<_, _>>()?;
         Ok(Self { file, ids, merges, added: vec![] })
@@ -219,10 +220,9 @@ impl Vocabulary {
         for (a, b) in &self.merges {
             for token in [a, b, &format!("{a}{b}")] {
                 if !self.ids.contains_key(token.as_str()) {
-                    let reason = format!(
-                        "the merge `{a} {b}` needs the token `{token}`, which is not in the vocabulary"
-                    );
-                    return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
+                    let (merge, token) = (abridged(&format!("{a} {b}")), abridged(token));
+                    let reason = format!("the merge `{merge}` needs the token `{token}`, which is not in the vocabulary");
+                    return Err(LoadError::Tokenizer { file: self.file.replace("vocab.json", "merges.txt"), reason });
                 }
             }
         }
@@ -301,7 +301,10 @@ impl SpecialTokens {
                     Ok(entry) => Ok(entry.into_added()),
                     Err(_) => Err(LoadError::Tokenizer {
                         file: config.as_ref().map_or_else(String::new, |c| c.file().into()),
-                        reason: format!("`added_tokens_decoder` has at {id} something else than {EXPECTED}"),
+                        reason: format!(
+                            "`added_tokens_decoder` has at {} something else than {EXPECTED}",
+                            abridged(&id)
+                        ),
                     }),
                 })
                 .collect::<Result<_, _>>()?,

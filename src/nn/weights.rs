@@ -3,6 +3,7 @@
 //! A file's header is checked against its length before a tensor is allocated, and each tensor is read when it
 //! is asked for: nothing is mapped, so a file that shrinks while it is read is an error and not a signal.
 
+use super::error::abridged;
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be opened or read.
-    #[error("{file}: {reason}")]
+    #[error("{file}: {reason}; expected a readable safetensors file")]
     Unreadable {
         /// Path of the file.
         file: String,
@@ -129,8 +130,7 @@ impl WeightsFile {
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
             let reason = if metadata.is_dir() { "a folder" } else { "not a regular file" };
-            let reason = format!("{reason} stands where a safetensors file should be");
-            return Err(WeightsError::Unreadable { file: name, reason });
+            return Err(WeightsError::Unreadable { file: name, reason: reason.into() });
         }
         let mut file = File::open(path).map_err(unreadable)?;
         let (data_start, header) = check_header(&name, metadata.len(), &mut file)?;
@@ -182,8 +182,8 @@ fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Meta
     }
     let mut header = vec![0; size as usize];
     bytes.read_exact(&mut header).map_err(unreadable)?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|e| corrupt(format!("its header: {e}")))?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| corrupt(format!("its header: {}", abridged(&e.to_string()))))?;
     let expected = 8 + size + header.data_len() as u64;
     if expected != len {
         return Err(corrupt(format!("its header describes {expected} bytes and the file has {len}")));
