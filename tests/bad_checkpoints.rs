@@ -5,27 +5,22 @@ mod support;
 
 use candle_core::{DType, Device, Tensor};
 use diffuscope::model::{LoadError, ModelSource};
+use diffuscope::pipeline::Models;
 use serde_json::{Value, json};
 use std::fs;
-use support::checkpoint::{
-    Checkpoint, checkpoint, load_text_encoder, load_tokenizer, load_unet, load_vae, weights_file,
-};
+use support::checkpoint::{Checkpoint, checkpoint, weights_file};
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
 /// Loads everything, as a run would, up to the first error.
-fn load(source: &ModelSource) -> Result<(), LoadError> {
-    load_tokenizer(source)?;
-    load_text_encoder(source)?;
-    load_unet(source)?;
-    load_vae(source)?;
-    Ok(())
+fn load(checkpoint: &Checkpoint) -> Result<Models, LoadError> {
+    Models::load(checkpoint.source(), Device::Cpu, DType::F32)
 }
 
 /// The checkpoint is refused, in one line that has every one of `parts`.
 #[track_caller]
 fn refused(checkpoint: &Checkpoint, parts: &[&str]) {
-    says(load(&checkpoint.source()), parts);
+    says(load(checkpoint), parts);
 }
 
 #[track_caller]
@@ -62,7 +57,7 @@ fn put_together(checkpoint: &Checkpoint, file: &str, header: &Value, data: &[u8]
 
 #[test]
 fn unbroken_it_loads() {
-    load(&checkpoint("sd2").source()).unwrap();
+    load(&checkpoint("sd2")).unwrap();
 }
 
 // Folders and files.
@@ -163,14 +158,14 @@ fn the_fp16_variant_alone_loads() {
         candle_core::safetensors::save(&half, checkpoint.file(&variant)).unwrap();
         checkpoint.remove(&weights_file(component));
     }
-    load(&checkpoint.source()).unwrap();
+    load(&checkpoint).unwrap();
 }
 
 #[test]
 fn beside_the_plain_file_the_fp16_variant_is_not_read() {
     let checkpoint = checkpoint("sd2");
     checkpoint.write("unet/diffusion_pytorch_model.fp16.safetensors", "broken");
-    load(&checkpoint.source()).unwrap();
+    load(&checkpoint).unwrap();
 }
 
 // Weights.
@@ -249,8 +244,8 @@ fn a_config_that_does_not_fit_the_weights() {
         &checkpoint,
         &["text_encoder/model.safetensors", "token_embedding.weight` has shape [49408, 32]"],
     );
-    let checkpoint = with("unet/config.json", "cross_attention_dim", json!(1024));
-    refused(&checkpoint, &[UNET, "attn2.to_k.weight` has shape [32, 32]", "asks for [32, 1024]"]);
+    let checkpoint = with("unet/config.json", "use_linear_projection", json!(false));
+    refused(&checkpoint, &[UNET, "proj_in.weight` has shape [32, 32]", "asks for [32, 32, 1, 1]"]);
     let checkpoint = with("vae/config.json", "layers_per_block", json!(2));
     refused(&checkpoint, &["vae/diffusion_pytorch_model.safetensors", "resnets.1.norm1.weight` is missing"]);
 }
@@ -326,8 +321,14 @@ fn a_special_token_that_the_vocabulary_lacks() {
     refused(&checkpoint, &["vocab.json: the special token `<pad>` is not in the vocabulary"]);
     let checkpoint = with("tokenizer/special_tokens_map.json", "pad_token", json!(7));
     refused(&checkpoint, &["special_tokens_map.json: `pad_token` is 7", "expected a token"]);
-    let checkpoint =
-        with("tokenizer/tokenizer_config.json", "added_tokens_decoder", json!({"0": {"lstrip": true}}));
+    let toy = json!({"49408": {"content": "<cat-toy>"}});
+    let checkpoint = with("tokenizer/tokenizer_config.json", "added_tokens_decoder", toy);
+    refused(
+        &checkpoint,
+        &["the added token `<cat-toy>` gets id 49408; expected less than 49408, `vocab_size`"],
+    );
+    let nameless = json!({"0": {"lstrip": true}});
+    let checkpoint = with("tokenizer/tokenizer_config.json", "added_tokens_decoder", nameless);
     refused(&checkpoint, &["tokenizer_config.json: `added_tokens_decoder` has at 0", "`content`"]);
 }
 
@@ -341,6 +342,7 @@ fn another_length_of_prompts() {
 
 #[test]
 fn values_that_cannot_work() {
+    let checkpoint = checkpoint("sd2");
     for (file, key, value, parts) in [
         (
             "unet/config.json",
@@ -376,6 +378,7 @@ fn values_that_cannot_work() {
         ("vae/config.json", "norm_num_groups", json!(5), ["is 5", "a divisor of every `block_out_channels`"]),
         ("vae/config.json", "act_fn", json!("gelu"), ["is \"gelu\"", "expected one of"]),
         ("vae/config.json", "block_out_channels", json!([]), ["is []", "a list of channels"]),
+        ("scheduler/scheduler_config.json", "prediction_type", json!("x0"), ["is \"x0\"", "expected one of"]),
         ("text_encoder/config.json", "num_attention_heads", json!(0), ["is 0", "a whole number from 1"]),
         (
             "text_encoder/config.json",
@@ -397,9 +400,29 @@ fn values_that_cannot_work() {
             ["is \"t5\"", "expected \"clip_text_model\""],
         ),
     ] {
-        let culprit = format!("{file}: `{key}` ");
-        refused(&with(file, key, value), &[&culprit, parts[0], parts[1]]);
+        let whole = checkpoint.read(file);
+        checkpoint.set(file, key, value);
+        refused(&checkpoint, &[&format!("{file}: `{key}` "), parts[0], parts[1]]);
+        checkpoint.write(file, whole);
     }
+}
+
+#[test]
+fn parts_that_do_not_belong_together() {
+    let checkpoint = with("unet/config.json", "cross_attention_dim", json!(1024));
+    refused(&checkpoint, &["the UNet attends to embeddings of 1024, the text encoder makes 32", "expected "]);
+    let checkpoint = with("unet/config.json", "in_channels", json!(9));
+    refused(&checkpoint, &["the UNet takes 9 and gives 4 channels, the VAE has 4", "expected "]);
+    let checkpoint = with("text_encoder/config.json", "vocab_size", json!(49407));
+    refused(
+        &checkpoint,
+        &["tokenizer/vocab.json: the token `<|endoftext|>` has id 49407", "less than 49407"],
+    );
+    let checkpoint = with("model_index.json", "_class_name", json!("StableDiffusionXLPipeline"));
+    refused(
+        &checkpoint,
+        &["model_index.json: `_class_name` is \"StableDiffusionXL", "expected \"StableDiffusionP"],
+    );
 }
 
 #[test]
@@ -435,6 +458,9 @@ fn a_file_that_quotes_badly() {
     let checkpoint = with("tokenizer/vocab.json", &nasty, json!("not an id"));
     refused(&checkpoint, &["vocab.json: `line break", "…` is \"not an id\""]);
     checkpoint.set("tokenizer/vocab.json", &nasty, json!(49408));
+    refused(&checkpoint, &["vocab.json: the token `line break", "…` has id 49408; expected less than 49408"]);
+
+    let checkpoint = self::checkpoint("sd2");
     checkpoint.write("tokenizer/merges.txt", nasty.replace(' ', "_"));
     refused(&checkpoint, &["merges.txt: line 1: `line`"]);
     checkpoint.write("tokenizer/merges.txt", "i n\n".to_string() + &"x".repeat(1_000_000));
@@ -445,7 +471,6 @@ fn a_file_that_quotes_badly() {
     checkpoint.set("tokenizer/special_tokens_map.json", "pad_token", json!(format!("{nasty}!")));
     refused(&checkpoint, &["vocab.json: the special token `line break", "…`"]);
 
-    let checkpoint = self::checkpoint("sd2");
     let (mut header, data) = taken_apart(&checkpoint, UNET);
     header["conv_in.bias"]["dtype"] = json!(nasty);
     put_together(&checkpoint, UNET, &header, &data);

@@ -14,6 +14,10 @@ const TOKENIZERS: [&str; 5] = ["sd1", "sd2", "old", "objects", "decoder"];
 const START: u32 = 49406;
 const END: u32 = 49407;
 
+fn load(folder: &Checkpoint) -> ClipTokenizer {
+    ClipTokenizer::load(&folder.source(), 49408).unwrap()
+}
+
 /// What transformers made of one prompt.
 struct Row {
     prompt: String,
@@ -46,7 +50,7 @@ fn rows(name: &str) -> Vec<Row> {
 /// All prompts give transformers' ids, and what does not fit is quoted as diffusers quotes it.
 #[track_caller]
 fn agree(name: &str, folder: &Checkpoint) {
-    let tokenizer = ClipTokenizer::load(&folder.source()).unwrap();
+    let tokenizer = load(folder);
     for Row { prompt, ids, cut } in rows(name) {
         let ours = tokenizer.encode(&prompt).unwrap();
         assert_eq!(ours.input_ids, ids, "{name}: {prompt:?}");
@@ -131,7 +135,7 @@ fn as_tokenizer_json(folder: &Checkpoint, merge: fn(&str, &str) -> Value, added_
 #[test]
 fn the_mask_covers_what_is_not_padding() {
     for name in TOKENIZERS {
-        let tokenizer = ClipTokenizer::load(&tokenizer(name).source()).unwrap();
+        let tokenizer = load(&tokenizer(name));
         for Row { prompt, ids, cut } in rows(name) {
             // An end token that somebody typed looks like the end, and like padding where that is the end token.
             if prompt.to_lowercase().contains("<|endoftext|>") {
@@ -152,7 +156,7 @@ fn the_mask_covers_what_is_not_padding() {
 /// An end token in the prompt itself is no end: what follows is still attended to.
 #[test]
 fn a_typed_end_token_does_not_end_the_mask() {
-    let tokenizer = ClipTokenizer::load(&tokenizer("sd1").source()).unwrap();
+    let tokenizer = load(&tokenizer("sd1"));
     let encoded = tokenizer.encode("cat<|endoftext|>cat").unwrap();
     assert_eq!(encoded.input_ids[..6], [START, 2368, END, 2368, END, END]);
     assert_eq!(encoded.attention_mask[..6], [1, 1, 1, 1, 1, 0]);

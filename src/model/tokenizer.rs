@@ -51,12 +51,15 @@ impl ClipTokenizer {
     /// When the files are missing or do not fit together.
     pub fn load(source: &ModelSource, vocab_size: usize) -> Result<Self, LoadError> {
         let vocabulary = Vocabulary::load(source)?;
+        vocabulary.check(vocab_size)?;
         let special = SpecialTokens::load(source, vocabulary.added.clone())?;
         let broken = |reason: String| LoadError::Tokenizer { file: vocabulary.file.clone(), reason };
         let id_of = |token: &str| {
             let missing = || {
                 let token = abridged(token);
-                broken(format!("the special token `{token}` is not in the vocabulary; expected all of them in it"))
+                broken(format!(
+                    "the special token `{token}` is not in the vocabulary; expected all of them in it"
+                ))
             };
             vocabulary.ids.get(token).copied().ok_or_else(missing)
         };
@@ -73,7 +76,16 @@ impl ClipTokenizer {
             .unk_token(special.unk.clone())
             .build()
             .map_err(|e| broken(e.to_string()))?;
-        let tokenizer = assemble(bpe, special.added).map_err(|e| broken(e.to_string()))?;
+        let tokenizer = assemble(bpe, &special.added).map_err(|e| broken(e.to_string()))?;
+        for token in &special.added {
+            // Those that the vocabulary lacks have got the ids behind it.
+            if let Some(id) = tokenizer.token_to_id(&token.content).filter(|&id| id as usize >= vocab_size) {
+                let token = abridged(&token.content);
+                return Err(broken(format!(
+                    "the added token `{token}` gets id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json"
+                )));
+            }
+        }
         Ok(Self { tokenizer, bos_token_id: bos, eos_token_id: eos, pad_token_id: pad })
     }
 
@@ -110,7 +122,7 @@ impl ClipTokenizer {
     }
 }
 
-fn assemble(bpe: BPE, added: Vec<AddedToken>) -> tokenizers::Result<Tokenizer> {
+fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<Tokenizer> {
     let whitespace = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ")?;
     let split = Split::new(SplitPattern::Regex(PATTERN.into()), SplitDelimiterBehavior::Removed, true)?;
     let mut tokenizer = Tokenizer::new(bpe);
@@ -123,7 +135,7 @@ fn assemble(bpe: BPE, added: Vec<AddedToken>) -> tokenizers::Result<Tokenizer> {
         split.into(),
         ByteLevel::new(false, true, true).into(),
     ])));
-    tokenizer.add_special_tokens(added)?;
+    tokenizer.add_special_tokens(added.to_vec())?;
     Ok(tokenizer)
 }
 
@@ -170,12 +182,16 @@ impl Vocabulary {
         let model = file.require::<Value>("model", expected)?;
         let TokenizerJson { model } = serde_json::from_value(serde_json::json!({ "model": model }))
             .map_err(|_| file.wrong("model", expected))?;
-        let added = file.or::<Vec<TokenEntry>>("added_tokens", vec![], "a list of tokens with their `content`")?;
+        let added =
+            file.or::<Vec<TokenEntry>>("added_tokens", vec![], "a list of tokens with their `content`")?;
         let merges = model.merges.into_iter().enumerate().map(|(i, merge)| match merge {
             Merge::Pair(a, b) => Ok((a, b)),
             Merge::Line(line) => pair(&line).ok_or_else(|| LoadError::Tokenizer {
                 file: file.file().into(),
-                reason: format!("merge {i} is `{}`; expected two tokens with a space between", abridged(&line)),
+                reason: format!(
+                    "merge {i} is `{}`; expected two tokens with a space between",
+                    abridged(&line)
+                ),
             }),
         });
         Ok(Self {
@@ -213,7 +229,8 @@ impl Vocabulary {
         }
         if let Some((token, id)) = self.ids.iter().find(|&(_, &id)| id as usize >= vocab_size) {
             let reason = format!(
-                "the token `{token}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json"
+                "the token `{}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json",
+                abridged(token)
             );
             return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
         }
@@ -221,8 +238,13 @@ impl Vocabulary {
             for token in [a, b, &format!("{a}{b}")] {
                 if !self.ids.contains_key(token.as_str()) {
                     let (merge, token) = (abridged(&format!("{a} {b}")), abridged(token));
-                    let reason = format!("the merge `{merge}` needs the token `{token}`, which is not in the vocabulary");
-                    return Err(LoadError::Tokenizer { file: self.file.replace("vocab.json", "merges.txt"), reason });
+                    let reason = format!(
+                        "the merge `{merge}` needs the token `{token}`, which is not in the vocabulary"
+                    );
+                    return Err(LoadError::Tokenizer {
+                        file: self.file.replace("vocab.json", "merges.txt"),
+                        reason,
+                    });
                 }
             }
         }

@@ -309,9 +309,11 @@ mod tests {
         assert!(said(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
         let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
         assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));
-        let huge = r#"{"a":{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}}"#;
+        let huge =
+            r#"{"a":{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}}"#;
         assert!(said(&file_of(huge, 8)).contains("describes"), "{}", said(&file_of(huge, 8)));
-        let more = r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
+        let more =
+            r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
         assert!(said(&file_of(more, 8)).contains("overflow"), "{}", said(&file_of(more, 8)));
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         assert!(said(&file_of(one, 7)).contains("describes"));

@@ -1,14 +1,8 @@
 //! Checkpoint folders: the miniatures of `tests/fixtures/`, their weights filled in by [`formula`](super::formula).
 
 use super::{fixture, formula};
-use candle_core::{DType, Device, Tensor};
-use diffuscope::model::clip::ClipTextConfig;
-use diffuscope::model::unet::UNetConfig;
-use diffuscope::model::vae::VaeConfig;
-use diffuscope::model::{
-    AutoencoderKL, ClipTextModel, ClipTokenizer, LoadError, ModelSource, UNet2DConditionModel,
-};
-use diffuscope::nn::Weights;
+use candle_core::{Device, Tensor};
+use diffuscope::model::ModelSource;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
@@ -117,31 +111,4 @@ impl Checkpoint {
     pub fn write_weights(&self, component: &str, tensors: &HashMap<String, Tensor>) {
         candle_core::safetensors::save(tensors, self.file(&weights_file(component))).unwrap();
     }
-}
-
-/// Loads a checkpoint's tokenizer.
-pub fn load_tokenizer(source: &ModelSource) -> Result<ClipTokenizer, LoadError> {
-    ClipTokenizer::load(source)
-}
-
-/// Loads a checkpoint's text encoder, as f32 on the CPU.
-pub fn load_text_encoder(source: &ModelSource) -> Result<ClipTextModel, LoadError> {
-    let config = ClipTextConfig::read(&source.config("text_encoder/config.json")?)?;
-    Ok(ClipTextModel::load(&weights(source, "text_encoder")?, config)?)
-}
-
-/// Loads a checkpoint's UNet, as f32 on the CPU.
-pub fn load_unet(source: &ModelSource) -> Result<UNet2DConditionModel, LoadError> {
-    let config = UNetConfig::read(&source.config("unet/config.json")?)?;
-    Ok(UNet2DConditionModel::load(&weights(source, "unet")?, config)?)
-}
-
-/// Loads a checkpoint's VAE, as f32 on the CPU.
-pub fn load_vae(source: &ModelSource) -> Result<AutoencoderKL, LoadError> {
-    let config = VaeConfig::read(&source.config("vae/config.json")?)?;
-    Ok(AutoencoderKL::load(&weights(source, "vae")?, config)?)
-}
-
-fn weights(source: &ModelSource, component: &str) -> Result<Weights, LoadError> {
-    Ok(Weights::new(source.weights(component)?, component, DType::F32, &Device::Cpu))
 }
