@@ -83,7 +83,7 @@ pub enum WeightsError {
         /// The tensor's key.
         key: String,
         /// What candle says.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
 }
 
@@ -282,7 +282,11 @@ impl Weights {
         // Converted on the host: a device gets the bytes it will keep.
         Tensor::from_raw_buffer(&data, stored, shape, &Device::Cpu)
             .and_then(|t| t.to_dtype(self.dtype)?.to_device(&self.device))
-            .map_err(|e| WeightsError::Device { file, key, source: super::error::without_backtrace(e) })
+            .map_err(|e| WeightsError::Device {
+                file,
+                key,
+                source: super::error::without_backtrace(e).into(),
+            })
     }
 }
 
