@@ -90,7 +90,7 @@ fn linear_or_1x1(weights: &Weights, channels: usize) -> std::result::Result<Leaf
     let weight = weight.reshape((channels, channels)).map_err(|source| WeightsError::Device {
         file: weights.file().into(),
         key: "weight".into(),
-        source,
+        source: source.into(),
     })?;
     Ok(Leaf::new(weights.path(), Linear::new(weight, Some(weights.get(&[channels], "bias")?))))
 }

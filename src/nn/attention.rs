@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn tensor(values: &[[f32; 2]]) -> Tensor {
+    fn tensor<const N: usize>(values: &[[f32; 2]; N]) -> Tensor {
         Tensor::new(values, &Device::Cpu).unwrap().unsqueeze(0).unwrap()
     }
 

@@ -4,7 +4,7 @@
 //! and up again, where each level gets what the way down left for it. The prompt comes in through cross-attention
 //! (Rombach et al., 2022, section 3.3).
 //!
-//! - [`config`]: `unet/config.json`.
+//! - [`config`]: what `unet/config.json` says.
 //! - [`embeddings`]: the timestep as a vector.
 //! - [`transformer`]: self-attention, cross-attention, feed-forward.
 //! - [`blocks`]: the levels.
