@@ -2,10 +2,10 @@
 
 use crate::nn::activation::{gelu, quick_gelu};
 use crate::nn::attention::scaled_dot_product_attention;
-use crate::nn::layers::{Leaf, embedding, layer_norm, linear};
+use crate::nn::layers::{Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Embedding, LayerNorm, Linear};
+use candle_nn::{Embedding, LayerNorm};
 use serde_json::json;
 
 /// `text_encoder/config.json`.

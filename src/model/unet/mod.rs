@@ -17,11 +17,11 @@ pub mod transformer;
 pub use config::UNetConfig;
 
 use crate::nn::activation::silu;
-use crate::nn::layers::{Leaf, conv3x3, group_norm};
+use crate::nn::layers::{Conv2d, Leaf, conv3x3, group_norm};
 use crate::nn::{Error, Path, Probe, Result, Weights, WeightsError, watch};
 use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
 use candle_core::Tensor;
-use candle_nn::{Conv2d, GroupNorm};
+use candle_nn::GroupNorm;
 use embeddings::{TimestepEmbedding, Timesteps};
 
 /// The model that predicts what is noise in a latent.
