@@ -1,6 +1,7 @@
 //! The thread that owns the models: what it tells, and that it stops when it is asked to.
 
 use candle_core::{DType, Device};
+use diffuscope::debugger::view::NamedPicture;
 use diffuscope::debugger::{Event, Order, Session, Worker};
 use diffuscope::model::ModelSource;
 use diffuscope::pipeline::{Models, Request, Stage};
@@ -78,14 +79,30 @@ fn it_tells_what_it_does() {
     assert_eq!(pictures[2].1, pictures[3].1, "both residuals have one scale");
 }
 
+fn preview(event: Event) -> Option<(usize, NamedPicture)> {
+    match event {
+        Event::Preview { cursor, picture } => Some((cursor, picture)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_was_decoded_once_is_there_at_once_when_its_reader_comes_back() {
+    let (worker, events) = worker(2);
+    command(&worker, "next 2");
+    let (_, first) = wait(&events, preview);
+    command(&worker, "back");
+    assert_eq!(wait(&events, done), "get_latent");
+    command(&worker, "next");
+    let (cursor, again) = wait(&events, preview);
+    assert_eq!((cursor, again.name), (2, "latents"));
+    assert!(Arc::ptr_eq(&first.picture.image, &again.picture.image), "it was decoded again");
+}
+
 #[test]
 fn when_it_is_idle_the_vae_makes_better_pictures() {
     let (worker, events) = worker(2);
     command(&worker, "next 3");
-    let preview = |event| match event {
-        Event::Preview { cursor, picture } => Some((cursor, picture)),
-        _ => None,
-    };
     for name in ["pred_original_sample", "latents"] {
         let (cursor, shown) = wait(&events, preview);
         assert_eq!((cursor, shown.name, shown.picture.label.as_str()), (3, name, "decoded by the VAE"));
