@@ -5,7 +5,7 @@
 //! - [`tensor`]: what can be said of any tensor, and the torch-compatible random generator.
 //! - [`nn`]: layers, weights files and the probe seam.
 //! - [`model`]: CLIP's text encoder, the UNet, the VAE, the tokenizer, and where weights come from.
-//! - [`scheduler`]: DDIM.
+//! - [`scheduler`]: how noise is taken off, by DDIM.
 //! - [`pipeline`]: the four stages and the state machine over them.
 //! - [`picture`]: tensors as images.
 //! - [`debugger`]: timelines, breakpoints, expressions, commands, and the thread that computes.

@@ -27,11 +27,11 @@ pub struct GenerateArgs {
     steps: usize,
 
     /// How far to go from the unconditional residual to the text-conditioned one, and beyond
-    #[arg(long, value_name = "SCALE", default_value_t = 7.5, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCALE", default_value_t = 7.5, allow_hyphen_values = true)]
     guidance_scale: f64,
 
     /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED)
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
     seed: i64,
 
     /// Width in pixels [default: what the model was trained on]
@@ -43,7 +43,7 @@ pub struct GenerateArgs {
     height: Option<usize>,
 
     /// Fresh noise in each step: 0 none (DDIM), 1 as much as DDPM
-    #[arg(long, default_value_t = 0., allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0., allow_hyphen_values = true)]
     eta: f64,
 }
 

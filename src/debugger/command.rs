@@ -1,6 +1,7 @@
 //! The command language: gdb's words where gdb has one.
 
 use super::expression::{Expression, ExpressionError};
+use super::verbs::{Verb, VerbError};
 use crate::pipeline::Stage;
 use std::fmt;
 use std::path::PathBuf;
@@ -129,110 +130,12 @@ impl Setting {
     }
 }
 
-/// A word of the language, for the parser and for `help`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Verb {
-    /// The word.
-    pub name: &'static str,
-    /// Its short form, where it has one.
-    pub short: &'static str,
-    /// What may follow.
-    pub usage: &'static str,
-    /// What it does, in a line.
-    pub summary: &'static str,
-    /// A line of it that works.
-    pub example: &'static str,
-}
-
-/// Every word, in the order in which `help` lists them.
-pub const VERBS: &[Verb] = &[
-    verb(
-        "next",
-        "n",
-        "[N]",
-        "run the next stage, or the next N; over recorded ones, only the cursor moves",
-        "next 5",
-    ),
-    verb("back", "", "[N]", "go back over one stage, or N: nothing is computed", "back 2"),
-    verb("continue", "c", "", "go on until a breakpoint or the end", "continue"),
-    verb("reverse-continue", "rc", "", "go back until a breakpoint or the start", "reverse-continue"),
-    verb(
-        "until",
-        "u",
-        "STAGE",
-        "go on until STAGE is next; `denoise` alone is the next step",
-        "until denoise 10",
-    ),
-    verb("goto", "", "STAGE", "go to before STAGE, back or on", "goto vae_decode"),
-    verb(
-        "restart",
-        "",
-        "",
-        "go to the start with the settings as they are; what was recorded is dropped",
-        "restart",
-    ),
-    verb(
-        "break",
-        "b",
-        "STAGE [if EXPR]",
-        "stop before STAGE, if EXPR holds; `denoise` alone is every step",
-        "break denoise if latents.std > 1.2",
-    ),
-    verb("tbreak", "tb", "STAGE [if EXPR]", "stop before STAGE once", "tbreak denoise 5"),
-    verb("delete", "d", "[N]", "delete breakpoint N, or all", "delete 1"),
-    verb(
-        "info",
-        "i",
-        "breakpoints|request|tensors",
-        "list the breakpoints, the settings, or every tensor so far",
-        "info tensors",
-    ),
-    verb(
-        "print",
-        "p",
-        "TENSOR|EXPR",
-        "show a tensor's statistics, or the value of an expression",
-        "print latents.std",
-    ),
-    verb("set", "", "NAME VALUE", "change a setting for what comes next", "set guidance_scale 12"),
-    verb(
-        "save",
-        "",
-        "WHAT FILE",
-        "save a tensor to F.safetensors, or its picture to F.png",
-        "save image out.png",
-    ),
-    verb("help", "h", "[COMMAND]", "list the commands, or tell of one", "help break"),
-    verb("quit", "q", "", "leave", "quit"),
-];
-
-const fn verb(
-    name: &'static str,
-    short: &'static str,
-    usage: &'static str,
-    summary: &'static str,
-    example: &'static str,
-) -> Verb {
-    Verb { name, short, usage, summary, example }
-}
-
 /// Why a line is no command.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// No verb of that name.
-    #[error("`{found}` is no command; expected one of {}", VERBS.iter().map(|v| v.name).collect::<Vec<_>>().join(", "))]
-    Unknown {
-        /// The word.
-        found: String,
-    },
-    /// A short form of more than one verb.
-    #[error("`{found}` could be {candidates}; expected more of the word")]
-    Ambiguous {
-        /// The word.
-        found: String,
-        /// What it could be.
-        candidates: String,
-    },
+    /// The first word is no verb.
+    #[error(transparent)]
+    Verb(#[from] VerbError),
     /// A verb with the wrong words behind it.
     #[error("{verb}: {found}; expected `{verb} {usage}`, such as `{example}`")]
     Arguments {
@@ -261,7 +164,7 @@ impl Command {
             return Ok(None);
         }
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let verb = find_verb(word)?;
+        let verb = Verb::find(word)?;
         Self::parse_arguments(verb, rest.trim()).map(Some)
     }
 
@@ -322,26 +225,9 @@ impl Command {
             },
             "help" => match rest {
                 "" => Ok(Self::Help(None)),
-                _ => Ok(Self::Help(Some(find_verb(rest)?))),
+                _ => Ok(Self::Help(Some(Verb::find(rest)?))),
             },
             _ => plain(Self::Quit),
-        }
-    }
-}
-
-/// A verb by its name, its short form, or the beginning of one name.
-fn find_verb(word: &str) -> Result<&'static Verb, CommandError> {
-    let exact = VERBS.iter().find(|verb| verb.name == word || (verb.short == word && !word.is_empty()));
-    if let Some(verb) = exact {
-        return Ok(verb);
-    }
-    let mut starting = VERBS.iter().filter(|verb| verb.name.starts_with(word));
-    match (starting.next(), starting.next()) {
-        (Some(verb), None) => Ok(verb),
-        (None, _) => Err(CommandError::Unknown { found: abridged(word) }),
-        (Some(first), Some(second)) => {
-            let names = [first, second].into_iter().chain(starting).map(|verb| verb.name).collect::<Vec<_>>();
-            Err(CommandError::Ambiguous { found: word.into(), candidates: names.join(" or ") })
         }
     }
 }
@@ -384,7 +270,7 @@ fn unquoted(text: &str) -> &str {
 }
 
 /// What was typed as a message shows it: short, and without control characters.
-fn abridged(text: &str) -> String {
+pub(super) fn abridged(text: &str) -> String {
     let mut short: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
     if text.chars().count() > 40 {
         short.push('…');
@@ -394,6 +280,7 @@ fn abridged(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::verbs::VERBS;
     use super::*;
     use proptest::prelude::*;
 
@@ -406,7 +293,7 @@ mod tests {
         for (line, verb) in
             [("n", "next"), ("c", "continue"), ("rc", "reverse-continue"), ("cont", "continue")]
         {
-            assert_eq!(find_verb(line).unwrap().name, verb);
+            assert_eq!(Verb::find(line).unwrap().name, verb);
             assert!(Command::parse(line).unwrap().is_some());
         }
         assert!(said("re").contains("could be reverse-continue or restart"));

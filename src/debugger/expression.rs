@@ -3,17 +3,18 @@
 use super::value::{self, TensorValue};
 use crate::pipeline::{Snapshot, Stage};
 use crate::tensor::PlainTensor;
+use cel::common::ast::{Expr, operators};
 use cel::common::types::{CelDouble, CelInt, CelString};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use cel::{Context, Env, ExecutionError, Program, Value};
+use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 use std::sync::{Arc, LazyLock};
 
 /// An expression, compiled.
 #[derive(Debug, Clone)]
 pub struct Expression {
     text: String,
-    program: Arc<Program>,
+    program: Arc<IdedExpr>,
 }
 
 /// Why an expression has no value.
@@ -96,7 +97,11 @@ impl Expression {
             return Err(wrong(format!("it is nested deeper than {MAX_DEPTH}")));
         }
         match ENVIRONMENT.compile(text) {
-            Ok(program) => Ok(Self { text: text.into(), program: Arc::new(program) }),
+            Ok(program) => {
+                let mut expression = program.expression().clone();
+                tensors_first(&mut expression);
+                Ok(Self { text: text.into(), program: Arc::new(expression) })
+            }
             Err(e) => Err(wrong(one_line(&e.to_string()))),
         }
     }
@@ -118,7 +123,7 @@ impl Expression {
             let reason = explain(&e, snapshot);
             ExpressionError::Evaluation { text: self.text.clone(), reason }
         };
-        let value = Value::resolve_val(self.program.expression(), &context).map_err(failed)?;
+        let value = Value::resolve_val(&self.program, &context).map_err(failed)?;
         if let Some(tensor) = value.downcast_ref::<TensorValue>() {
             return Ok(Answer::Tensor(tensor.clone()));
         }
@@ -228,12 +233,35 @@ fn explain(error: &ExecutionError, snapshot: &Snapshot) -> String {
             format!("`{name}` is not there; expected one of {}", known.join(", "))
         }
         ExecutionError::UnsupportedBinaryOperator(..) => {
-            "these do not go together: numbers must both be whole (2) or both decimal (2.0), and a tensor stands \
-             left of a number (latents * 2.0)"
+            "these do not go together: numbers must both be whole (2) or both decimal (2.0), and in a sum a tensor \
+             stands left of a number (latents + 2.0)"
                 .into()
         }
         ExecutionError::FunctionError { message, .. } => one_line(message),
         other => one_line(&other.to_string()),
+    }
+}
+
+/// Puts the number of a product behind: CEL asks the left operand to multiply, and its numbers know no tensors.
+fn tensors_first(expression: &mut IdedExpr) {
+    match &mut expression.expr {
+        Expr::Call(call) => {
+            call.target.iter_mut().for_each(|target| tensors_first(target));
+            call.args.iter_mut().for_each(tensors_first);
+            if call.func_name == operators::MULTIPLY && is_number(&call.args[0].expr) {
+                call.args.reverse();
+            }
+        }
+        Expr::Select(select) => tensors_first(&mut select.operand),
+        _ => {}
+    }
+}
+
+fn is_number(expression: &Expr) -> bool {
+    match expression {
+        Expr::Literal(_) => true,
+        Expr::Ident(name) => NAMES.contains(&name.as_str()),
+        _ => false,
     }
 }
 

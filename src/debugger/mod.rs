@@ -1,6 +1,7 @@
 //! The debugger: a timeline of snapshots, a cursor on it, and the commands that move and question it.
 //!
 //! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds.
+//! - [`verbs`]: its words.
 //! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded, and the cursor.
@@ -16,6 +17,7 @@ pub mod report;
 pub mod session;
 pub mod timeline;
 pub mod value;
+pub mod verbs;
 pub mod view;
 pub mod worker;
 

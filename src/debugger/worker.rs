@@ -1,16 +1,16 @@
 //! The thread that owns the models. Commands go in and events come out; the screen never waits.
 
+use super::Outcome;
 use super::session::{Host, Session, SessionError};
 use super::view::{self, ModelLine, NamedPicture, View};
-use super::{Outcome, Timeline};
 use crate::nn::{Error, Path, Probe, Result};
 use crate::picture::decoded;
-use crate::pipeline::{Stage, lines, stages};
+use crate::pipeline::{Stage, StageRecord, lines, stages};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 /// What the worker is asked for.
@@ -87,7 +87,10 @@ impl Worker {
         let thread = std::thread::spawn(move || {
             let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(tell);
             match load() {
-                Ok(session) => Serving { session, inbox, signals: shared, tell, previews: vec![] }.serve(),
+                Ok(session) => {
+                    Serving { session, inbox, signals: shared, tell, previews: vec![], decoded: vec![] }
+                        .serve()
+                }
                 Err(error) => tell(Event::LoadFailed(error)),
             }
         });
@@ -124,6 +127,8 @@ struct Serving {
     tell: Box<dyn FnMut(Event) + Send>,
     /// Tensors at the cursor that the VAE has not decoded yet, the next one last.
     previews: Vec<&'static str>,
+    /// What it has decoded, by the record that the tensor is in, for as long as that is recorded.
+    decoded: Vec<(Weak<StageRecord>, NamedPicture)>,
 }
 
 impl Signals {
@@ -181,25 +186,41 @@ impl Serving {
                 Event::Failed { command: line, error: one_line(&SessionError::Device(e)), view: None }
             }
         };
-        let here = self.session.timeline().here().last();
-        self.previews = here
-            .map(|record| view::decodable(record.stage).iter().rev().copied().collect())
-            .unwrap_or_default();
         (self.tell)(event);
+        self.plan_previews();
+    }
+
+    /// Tells what the VAE has decoded at the cursor, and plans what it has not.
+    fn plan_previews(&mut self) {
+        self.previews.clear();
+        self.decoded.retain(|(record, _)| record.strong_count() > 0);
+        let timeline = self.session.timeline();
+        let Some(here) = timeline.here().records().last() else { return };
+        for name in view::decodable(here.stage) {
+            let is_here = |record: &Weak<StageRecord>| std::ptr::eq(record.as_ptr(), Arc::as_ptr(here));
+            match self.decoded.iter().find(|(record, known)| is_here(record) && known.name == *name) {
+                Some((_, known)) => {
+                    (self.tell)(Event::Preview { cursor: timeline.cursor(), picture: known.clone() });
+                }
+                None => self.previews.insert(0, name),
+            }
+        }
     }
 
     /// Decodes a tensor at the cursor, unless an order comes meanwhile: then it is done after that order, if it is
     /// still at the cursor.
     fn preview(&mut self, name: &'static str) {
-        let timeline: &Timeline = self.session.timeline();
-        let Some((_, latents)) = timeline.here().tensor(name) else { return };
+        let timeline = self.session.timeline();
+        let here = timeline.here();
+        let (Some(record), Some((_, latents))) = (here.records().last(), here.tensor(name)) else { return };
         let mut probe = Background { signals: &self.signals };
-        // An interrupted preview is not missed, and a failing VAE shows itself at vae_decode.
+        // An interrupted preview is planned again, and a failing VAE shows itself at vae_decode.
         let Ok(image) = stages::vae_decode(self.session.models(), latents, &mut probe) else { return };
         let Ok(values) = PlainTensor::of(&image) else { return };
         if let Some(picture) = decoded::picture(&values) {
-            let cursor = timeline.cursor();
-            (self.tell)(Event::Preview { cursor, picture: NamedPicture { name, picture } });
+            let picture = NamedPicture { name, picture };
+            self.decoded.push((Arc::downgrade(record), picture.clone()));
+            (self.tell)(Event::Preview { cursor: timeline.cursor(), picture });
         }
     }
 }

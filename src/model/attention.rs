@@ -1,10 +1,9 @@
 //! Attention with its projections (diffusers: `attention_processor.py`), in the UNet and in the VAE.
 
 use crate::nn::attention::scaled_dot_product_attention;
-use crate::nn::layers::{Leaf, linear, linear_no_bias};
+use crate::nn::layers::{Leaf, Linear, linear, linear_no_bias};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
-use candle_nn::Linear;
 
 /// Multi-head attention: of a picture to itself, or to a prompt (diffusers `Attention`).
 #[derive(Debug)]
@@ -90,7 +89,7 @@ fn linear_or_1x1(weights: &Weights, channels: usize) -> std::result::Result<Leaf
     let weight = weight.reshape((channels, channels)).map_err(|source| WeightsError::Device {
         file: weights.file().into(),
         key: "weight".into(),
-        source,
+        source: source.into(),
     })?;
     Ok(Leaf::new(weights.path(), Linear::new(weight, Some(weights.get(&[channels], "bias")?))))
 }

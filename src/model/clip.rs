@@ -2,10 +2,10 @@
 
 use crate::nn::activation::{gelu, quick_gelu};
 use crate::nn::attention::scaled_dot_product_attention;
-use crate::nn::layers::{Leaf, embedding, layer_norm, linear};
+use crate::nn::layers::{Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Embedding, LayerNorm, Linear};
+use candle_nn::{Embedding, LayerNorm};
 use serde_json::json;
 
 /// `text_encoder/config.json`.
@@ -63,7 +63,7 @@ impl ClipTextConfig {
             layer_norm_eps: file.number("layer_norm_eps", 1e-5)?,
             use_attention_mask: file.or("use_attention_mask", false, "true or false")?,
         };
-        if config.hidden_size % config.num_attention_heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let expected = format!("a divisor of `hidden_size`, {}", config.hidden_size);
             return Err(file.wrong("num_attention_heads", &expected));
         }

@@ -1,10 +1,10 @@
 //! Residual blocks and the resampling between levels (diffusers: `resnet.py`, `downsampling.py`, `upsampling.py`).
 
 use crate::nn::activation::silu;
-use crate::nn::layers::{Leaf, conv1x1, conv2d, conv3x3, group_norm, linear};
+use crate::nn::layers::{Conv2d, Leaf, Linear, conv1x1, conv2d, conv3x3, group_norm, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{D, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, GroupNorm, Linear};
+use candle_nn::{Conv2dConfig, GroupNorm};
 
 /// Two normalized convolutions and a way around them; the UNet's know the time (diffusers `ResnetBlock2D`).
 #[derive(Debug)]

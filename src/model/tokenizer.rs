@@ -5,6 +5,7 @@
 
 use super::{LoadError, ModelSource};
 use crate::nn::ConfigFile;
+use crate::nn::error::abridged;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -51,15 +52,16 @@ impl ClipTokenizer {
     pub fn load(source: &ModelSource, vocab_size: usize) -> Result<Self, LoadError> {
         let vocabulary = Vocabulary::load(source)?;
         vocabulary.check(vocab_size)?;
-        let special = SpecialTokens::load(source)?;
+        let special = SpecialTokens::load(source, vocabulary.added.clone())?;
         let broken = |reason: String| LoadError::Tokenizer { file: vocabulary.file.clone(), reason };
         let id_of = |token: &str| {
-            let hint = "expected every special token of tokenizer_config.json in it";
-            vocabulary
-                .ids
-                .get(token)
-                .copied()
-                .ok_or_else(|| broken(format!("`{token}` is not in the vocabulary; {hint}")))
+            let missing = || {
+                let token = abridged(token);
+                broken(format!(
+                    "the special token `{token}` is not in the vocabulary; expected all of them in it"
+                ))
+            };
+            vocabulary.ids.get(token).copied().ok_or_else(missing)
         };
         let (bos, eos, pad) = (id_of(&special.bos)?, id_of(&special.eos)?, id_of(&special.pad)?);
         id_of(&special.unk)?;
@@ -74,7 +76,16 @@ impl ClipTokenizer {
             .unk_token(special.unk.clone())
             .build()
             .map_err(|e| broken(e.to_string()))?;
-        let tokenizer = assemble(bpe, special.added).map_err(|e| broken(e.to_string()))?;
+        let tokenizer = assemble(bpe, &special.added).map_err(|e| broken(e.to_string()))?;
+        for token in &special.added {
+            // Those that the vocabulary lacks have got the ids behind it.
+            if let Some(id) = tokenizer.token_to_id(&token.content).filter(|&id| id as usize >= vocab_size) {
+                let token = abridged(&token.content);
+                return Err(broken(format!(
+                    "the added token `{token}` gets id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json"
+                )));
+            }
+        }
         Ok(Self { tokenizer, bos_token_id: bos, eos_token_id: eos, pad_token_id: pad })
     }
 
@@ -111,7 +122,7 @@ impl ClipTokenizer {
     }
 }
 
-fn assemble(bpe: BPE, added: Vec<AddedToken>) -> tokenizers::Result<Tokenizer> {
+fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<Tokenizer> {
     let whitespace = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ")?;
     let split = Split::new(SplitPattern::Regex(PATTERN.into()), SplitDelimiterBehavior::Removed, true)?;
     let mut tokenizer = Tokenizer::new(bpe);
@@ -124,7 +135,7 @@ fn assemble(bpe: BPE, added: Vec<AddedToken>) -> tokenizers::Result<Tokenizer> {
         split.into(),
         ByteLevel::new(false, true, true).into(),
     ])));
-    tokenizer.add_special_tokens(added)?;
+    tokenizer.add_special_tokens(added.to_vec())?;
     Ok(tokenizer)
 }
 
@@ -134,6 +145,8 @@ struct Vocabulary {
     file: String,
     ids: HashMap<String, u32>,
     merges: Vec<(String, String)>,
+    /// `added_tokens` of `tokenizer.json`: how special tokens are found in a prompt.
+    added: Vec<AddedToken>,
 }
 
 /// `tokenizer.json`, the part that transformers 5 reads.
@@ -169,14 +182,24 @@ impl Vocabulary {
         let model = file.require::<Value>("model", expected)?;
         let TokenizerJson { model } = serde_json::from_value(serde_json::json!({ "model": model }))
             .map_err(|_| file.wrong("model", expected))?;
+        let added =
+            file.or::<Vec<TokenEntry>>("added_tokens", vec![], "a list of tokens with their `content`")?;
         let merges = model.merges.into_iter().enumerate().map(|(i, merge)| match merge {
             Merge::Pair(a, b) => Ok((a, b)),
             Merge::Line(line) => pair(&line).ok_or_else(|| LoadError::Tokenizer {
                 file: file.file().into(),
-                reason: format!("merge {i} is `{line}`; expected two tokens with a space between"),
+                reason: format!(
+                    "merge {i} is `{}`; expected two tokens with a space between",
+                    abridged(&line)
+                ),
             }),
         });
-        Ok(Self { file: file.file().into(), ids: model.vocab, merges: merges.collect::<Result<_, _>>()? })
+        Ok(Self {
+            file: file.file().into(),
+            ids: model.vocab,
+            merges: merges.collect::<Result<_, _>>()?,
+            added: added.into_iter().map(TokenEntry::into_added).collect(),
+        })
     }
 
     fn from_vocab_and_merges(source: &ModelSource) -> Result<Self, LoadError> {
@@ -189,12 +212,13 @@ impl Vocabulary {
         let lines =
             text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
         let merges = lines.map(|(i, line)| {
-            let misread =
-                || wrong(format!("line {}: `{line}`; expected two tokens with a space between", i + 1));
-            pair(line).ok_or_else(misread)
+            pair(line).ok_or_else(|| {
+                let shown = abridged(line);
+                wrong(format!("line {}: `{shown}`; expected two tokens with a space between", i + 1))
+            })
         });
         let merges = merges.collect::<Result<_, _>>()?;
-        Ok(Self { file, ids, merges })
+        Ok(Self { file, ids, merges, added: vec![] })
     }
 
     /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.
@@ -205,17 +229,22 @@ impl Vocabulary {
         }
         if let Some((token, id)) = self.ids.iter().find(|&(_, &id)| id as usize >= vocab_size) {
             let reason = format!(
-                "the token `{token}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json"
+                "the token `{}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json",
+                abridged(token)
             );
             return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
         }
         for (a, b) in &self.merges {
             for token in [a, b, &format!("{a}{b}")] {
                 if !self.ids.contains_key(token.as_str()) {
+                    let (merge, token) = (abridged(&format!("{a} {b}")), abridged(token));
                     let reason = format!(
-                        "the merge `{a} {b}` needs the token `{token}`, which is not in the vocabulary"
+                        "the merge `{merge}` needs the token `{token}`, which is not in the vocabulary"
                     );
-                    return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
+                    return Err(LoadError::Tokenizer {
+                        file: self.file.replace("vocab.json", "merges.txt"),
+                        reason,
+                    });
                 }
             }
         }
@@ -272,8 +301,9 @@ impl TokenEntry {
 
 impl SpecialTokens {
     /// `tokenizer_config.json` says which; where it has no `added_tokens_decoder`, `special_tokens_map.json`
-    /// overrules it.
-    fn load(source: &ModelSource) -> Result<Self, LoadError> {
+    /// overrules it. How a token is matched is said by `added_tokens_decoder`, or else by `from_json`, the
+    /// `added_tokens` of `tokenizer.json`, and only for tokens that are in neither by the entry that names it.
+    fn load(source: &ModelSource, from_json: Vec<AddedToken>) -> Result<Self, LoadError> {
         const EXPECTED: &str = "a token, or an object with its `content`";
         let config = source.optional_config("tokenizer/tokenizer_config.json")?;
         let decoder = match &config {
@@ -286,21 +316,23 @@ impl SpecialTokens {
             Some(_) => None,
             None => source.optional_config("tokenizer/special_tokens_map.json")?,
         };
-        let mut added: Vec<AddedToken> = vec![];
-        let mut add = |token: AddedToken| {
-            // As in transformers: of two entries with one content, the later says how it is matched.
-            match added.iter_mut().find(|known| known.content == token.content) {
-                Some(known) => *known = token,
-                None => added.push(token),
-            }
+        let stored = match decoder {
+            Some(decoder) => decoder
+                .into_iter()
+                .map(|(id, entry)| match serde_json::from_value::<TokenEntry>(entry) {
+                    Ok(entry) => Ok(entry.into_added()),
+                    Err(_) => Err(LoadError::Tokenizer {
+                        file: config.as_ref().map_or_else(String::new, |c| c.file().into()),
+                        reason: format!(
+                            "`added_tokens_decoder` has at {} something else than {EXPECTED}",
+                            abridged(&id)
+                        ),
+                    }),
+                })
+                .collect::<Result<_, _>>()?,
+            None => from_json,
         };
-        for (id, entry) in decoder.into_iter().flatten() {
-            let entry: TokenEntry = serde_json::from_value(entry).map_err(|_| LoadError::Tokenizer {
-                file: config.as_ref().map_or_else(String::new, |c| c.file().into()),
-                reason: format!("`added_tokens_decoder` has at {id} something else than {EXPECTED}"),
-            })?;
-            add(entry.into_added());
-        }
+        let mut added = stored.clone();
         let mut named = |key: &str, default: &str| -> Result<String, LoadError> {
             let mut entry = None;
             for file in map.iter().chain(&config) {
@@ -310,7 +342,11 @@ impl SpecialTokens {
             }
             let token = entry.unwrap_or_else(|| TokenEntry::Text(default.into())).into_added();
             let content = token.content.clone();
-            add(token);
+            if stored.iter().all(|known| known.content != content) {
+                // As in transformers: of two entries with one content, the later says how it is matched.
+                added.retain(|known| known.content != content);
+                added.push(token);
+            }
             Ok(content)
         };
         let bos = named("bos_token", "<|startoftext|>")?;

@@ -4,10 +4,10 @@
 use super::attention::Attention;
 use super::resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 use crate::nn::activation::silu;
-use crate::nn::layers::{Leaf, conv1x1, conv3x3, group_norm};
+use crate::nn::layers::{Conv2d, Leaf, conv1x1, conv3x3, group_norm};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
-use candle_nn::{Conv2d, GroupNorm};
+use candle_nn::GroupNorm;
 use serde_json::{Value, json};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;

@@ -1,5 +1,6 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1), head by head.
 
+use super::layers::needs_widening;
 use candle_core::{D, DType, Result, Tensor};
 
 /// softmax(`query`·`key`ᵀ / √d + `mask`)·`value` in `heads` heads of width d = C / `heads`.
@@ -17,6 +18,11 @@ pub fn scaled_dot_product_attention(
     mask: Option<&Tensor>,
     heads: usize,
 ) -> Result<Tensor> {
+    if needs_widening(query) {
+        let [query, key, value] = [query, key, value].map(|x| x.to_dtype(DType::F32));
+        let mixed = scaled_dot_product_attention(&query?, &key?, &value?, mask, heads)?;
+        return mixed.to_dtype(DType::BF16);
+    }
     let (batch, n, channels) = query.dims3()?;
     let width = channels / heads;
     // (B, N, C) → (B, heads, N, d)
@@ -38,7 +44,7 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn tensor(values: &[[f32; 2]]) -> Tensor {
+    fn tensor<const N: usize>(values: &[[f32; 2]; N]) -> Tensor {
         Tensor::new(values, &Device::Cpu).unwrap().unsqueeze(0).unwrap()
     }
 

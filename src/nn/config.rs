@@ -1,5 +1,6 @@
 //! A checkpoint's JSON files, read strictly: a key that is known has a value that is supported, or it is an error.
 
+use super::error::abridged;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -194,8 +195,8 @@ impl ConfigFile {
     pub fn wrong(&self, key: &str, expected: &str) -> ConfigError {
         ConfigError::Value {
             file: self.file.clone(),
-            key: key.into(),
-            found: self.object.get(key).map_or("absent".into(), abridged),
+            key: abridged(key),
+            found: self.object.get(key).map_or("absent".into(), |value| abridged(&value.to_string())),
             expected: expected.into(),
         }
     }
@@ -213,15 +214,6 @@ pub fn one_of(values: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> 
     let alone = values.len() == 1;
     let listed = values.map(|v| v.to_string()).collect::<Vec<_>>().join(", ");
     if alone { listed } else { format!("one of {listed}") }
-}
-
-/// A value as a message shows it: a file may hold a megabyte under a key.
-fn abridged(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }
 
 fn kind(value: &Value) -> &'static str {

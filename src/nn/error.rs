@@ -34,6 +34,14 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// A text out of a file as a message shows it: one line, and of a megabyte the beginning.
+pub fn abridged(text: &str) -> String {
+    const LENGTH: usize = 80;
+    let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let end = if text.chars().nth(LENGTH).is_some() { "…" } else { "" };
+    line.take(LENGTH).chain(end.chars()).collect()
+}
+
 /// The error inside the backtraces that candle wraps around it where `RUST_BACKTRACE` is set.
 pub fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
     match error {

@@ -3,8 +3,8 @@
 use super::error::Result;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
-use candle_core::{Module, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, Embedding, GroupNorm, LayerNorm, Linear};
+use candle_core::{DType, Module, Tensor};
+use candle_nn::{Conv2dConfig, Embedding, GroupNorm, LayerNorm};
 
 type Loaded<M> = std::result::Result<Leaf<M>, WeightsError>;
 
@@ -33,6 +33,50 @@ impl<M: Module> Leaf<M> {
     pub fn layer(&self) -> &M {
         &self.layer
     }
+}
+
+/// A linear layer; on the CPU in bf16 it is computed in `f32` and rounded, since candle has no product there.
+#[derive(Debug, Clone)]
+pub struct Linear(candle_nn::Linear);
+
+impl Linear {
+    /// From a weight (`outputs`, `inputs`) and a bias (`outputs`).
+    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self(candle_nn::Linear::new(weight, bias))
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if !needs_widening(x) {
+            return self.0.forward(x);
+        }
+        let wide = candle_nn::Linear::new(widened(self.0.weight())?, self.0.bias().map(widened).transpose()?);
+        wide.forward(&widened(x)?)?.to_dtype(x.dtype())
+    }
+}
+
+/// A convolution; on the CPU in bf16 as [`Linear`].
+#[derive(Debug, Clone)]
+pub struct Conv2d(candle_nn::Conv2d);
+
+impl Module for Conv2d {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if !needs_widening(x) {
+            return self.0.forward(x);
+        }
+        let (weight, bias) = (widened(self.0.weight())?, self.0.bias().map(widened).transpose()?);
+        candle_nn::Conv2d::new(weight, bias, *self.0.config()).forward(&widened(x)?)?.to_dtype(x.dtype())
+    }
+}
+
+/// Whether candle has no product of this dtype on this device.
+pub(super) fn needs_widening(x: &Tensor) -> bool {
+    x.dtype() == DType::BF16 && x.device().is_cpu()
+}
+
+fn widened(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.to_dtype(DType::F32)
 }
 
 /// `torch.nn.Linear`: (…, `inputs`) → (…, `outputs`).
@@ -64,7 +108,8 @@ pub fn conv2d(
     config: Conv2dConfig,
 ) -> Loaded<Conv2d> {
     let weight = weights.get(&[outputs, inputs, side, side], "weight")?;
-    Ok(Leaf::new(weights.path(), Conv2d::new(weight, Some(weights.get(&[outputs], "bias")?), config)))
+    let conv = candle_nn::Conv2d::new(weight, Some(weights.get(&[outputs], "bias")?), config);
+    Ok(Leaf::new(weights.path(), Conv2d(conv)))
 }
 
 /// A 3×3 convolution that keeps height and width.

@@ -21,5 +21,5 @@ pub mod weights;
 pub use config::{ConfigError, ConfigFile};
 pub use error::{Error, Result};
 pub use layers::Leaf;
-pub use probe::{Path, Probe, Unwatched, watch};
+pub use probe::{Path, Probe, Recorder, Unwatched, watch};
 pub use weights::{Weights, WeightsError};

@@ -79,6 +79,32 @@ impl Probe for Unwatched {
     }
 }
 
+/// Keeps the outputs of the pieces that `wanted` names, in the order in which they were made.
+#[derive(Debug)]
+pub struct Recorder<F> {
+    wanted: F,
+    /// What was seen so far.
+    pub seen: Vec<(Path, Tensor)>,
+}
+
+impl<F: Fn(&Path) -> bool> Recorder<F> {
+    /// Records the pieces for which `wanted` is true.
+    pub fn new(wanted: F) -> Self {
+        Self { wanted, seen: vec![] }
+    }
+}
+
+impl<F: Fn(&Path) -> bool> Probe for Recorder<F> {
+    fn wants(&self, path: &Path) -> bool {
+        (self.wanted)(path)
+    }
+
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        self.seen.push((path.clone(), output.clone()));
+        Ok(output)
+    }
+}
+
 /// Runs the piece at `path` between [`Probe::enter`] and [`Probe::visit`], or alone where nobody wants it.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! A file's header is checked against its length before a tensor is allocated, and each tensor is read when it
 //! is asked for: nothing is mapped, so a file that shrinks while it is read is an error and not a signal.
 
+use super::error::abridged;
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be opened or read.
-    #[error("{file}: {reason}")]
+    #[error("{file}: {reason}; expected a readable safetensors file")]
     Unreadable {
         /// Path of the file.
         file: String,
@@ -82,7 +83,7 @@ pub enum WeightsError {
         /// The tensor's key.
         key: String,
         /// What candle says.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
 }
 
@@ -129,8 +130,7 @@ impl WeightsFile {
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
             let reason = if metadata.is_dir() { "a folder" } else { "not a regular file" };
-            let reason = format!("{reason} stands where a safetensors file should be");
-            return Err(WeightsError::Unreadable { file: name, reason });
+            return Err(WeightsError::Unreadable { file: name, reason: reason.into() });
         }
         let mut file = File::open(path).map_err(unreadable)?;
         let (data_start, header) = check_header(&name, metadata.len(), &mut file)?;
@@ -182,8 +182,8 @@ fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Meta
     }
     let mut header = vec![0; size as usize];
     bytes.read_exact(&mut header).map_err(unreadable)?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|e| corrupt(format!("its header: {e}")))?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| corrupt(format!("its header: {}", abridged(&e.to_string()))))?;
     let expected = 8 + size + header.data_len() as u64;
     if expected != len {
         return Err(corrupt(format!("its header describes {expected} bytes and the file has {len}")));
@@ -282,7 +282,11 @@ impl Weights {
         // Converted on the host: a device gets the bytes it will keep.
         Tensor::from_raw_buffer(&data, stored, shape, &Device::Cpu)
             .and_then(|t| t.to_dtype(self.dtype)?.to_device(&self.device))
-            .map_err(|e| WeightsError::Device { file, key, source: super::error::without_backtrace(e) })
+            .map_err(|e| WeightsError::Device {
+                file,
+                key,
+                source: super::error::without_backtrace(e).into(),
+            })
     }
 }
 
@@ -310,8 +314,11 @@ mod tests {
         let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
         assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));
         let huge =
+            r#"{"a":{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}}"#;
+        assert!(said(&file_of(huge, 8)).contains("describes"), "{}", said(&file_of(huge, 8)));
+        let more =
             r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
-        assert!(said(&file_of(huge, 8)).contains("describes"));
+        assert!(said(&file_of(more, 8)).contains("overflow"), "{}", said(&file_of(more, 8)));
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         assert!(said(&file_of(one, 7)).contains("describes"));
         assert!(check(&file_of(one, 8)).is_ok());

@@ -65,6 +65,17 @@ pub enum ScheduleError {
         /// The timestep.
         timestep: usize,
     },
+    /// A step from pure noise would keep no direction: its share is exactly 0, which `f32` rounds to either side.
+    #[error(
+        "eta is {eta}: timestep {timestep} is pure noise (rescale_betas_zero_snr), where new noise would be all of the \
+         step; expected less than 1, or leading spacing, which does not visit it"
+    )]
+    NoDirection {
+        /// The eta asked for.
+        eta: f64,
+        /// The timestep.
+        timestep: usize,
+    },
     /// A step would take the root of a negative number.
     #[error(
         "eta is {eta}: at timestep {timestep} the noise would be more than the step has room for; expected 0 to 1"
@@ -207,6 +218,9 @@ impl DdimScheduler {
             if c.alpha_prod_t == 0. && self.config.prediction_type == PredictionType::Epsilon {
                 return Err(ScheduleError::PureNoise { timestep });
             }
+            if c.alpha_prod_t == 0. && self.eta as f32 == 1. {
+                return Err(ScheduleError::NoDirection { eta: self.eta, timestep });
+            }
             let room = 1. - c.alpha_prod_t_prev - c.std_dev_t.powi(2);
             if self.eta != 0. && !(room >= 0. && c.std_dev_t >= 0.) {
                 return Err(ScheduleError::Eta { eta: self.eta, timestep });
@@ -272,6 +286,10 @@ mod tests {
         let zero_snr = r#"{"rescale_betas_zero_snr": true, "timestep_spacing": "trailing"}"#;
         let error = DdimScheduler::new(&config(zero_snr), 10, 0.).unwrap_err();
         assert_eq!(error, ScheduleError::PureNoise { timestep: 999 });
+        let zero_snr = r#"{"rescale_betas_zero_snr": true, "timestep_spacing": "trailing", "prediction_type": "sample"}"#;
+        let error = DdimScheduler::new(&config(zero_snr), 10, 1.).unwrap_err();
+        assert_eq!(error, ScheduleError::NoDirection { eta: 1., timestep: 999 });
+        assert!(DdimScheduler::new(&config(zero_snr), 10, 0.999).is_ok());
         assert!(matches!(DdimScheduler::new(&config("{}"), 10, 2.), Err(ScheduleError::Eta { .. })));
         assert!(matches!(DdimScheduler::new(&config("{}"), 10, -1.), Err(ScheduleError::Eta { .. })));
         assert!(DdimScheduler::new(&config("{}"), 10, 1.).is_ok());

@@ -1,6 +1,6 @@
 //! How noise is put on and taken off, apart from any model.
 //!
-//! - [`config`]: `scheduler/scheduler_config.json`.
+//! - [`config`]: what `scheduler/scheduler_config.json` says.
 //! - [`tables`]: the betas and alphas of the 1000 training timesteps, and which of them a run visits.
 //! - [`ddim`]: `DDIMScheduler`: one step, with every intermediate that it computed.
 

@@ -7,15 +7,19 @@ use std::f64::consts::PI;
 ///
 /// Betas and 1 − beta are `f32`; the product is accumulated in `f64` and rounded entry by entry.
 pub fn alphas_cumprod(config: &DdimConfig) -> Vec<f32> {
-    let betas = match &config.trained_betas {
-        Some(betas) => betas.clone(),
-        None => betas(config),
-    };
-    let betas = if config.rescale_betas_zero_snr { rescale_zero_terminal_snr(&betas) } else { betas };
-    cumprod(betas.iter().map(|beta| 1. - beta))
+    cumprod(betas(config).iter().map(|beta| 1. - beta))
 }
 
-fn betas(config: &DdimConfig) -> Vec<f32> {
+/// Beta of every training timestep: the share of the variance that is replaced by noise there.
+pub fn betas(config: &DdimConfig) -> Vec<f32> {
+    let betas = match &config.trained_betas {
+        Some(betas) => betas.clone(),
+        None => scheduled_betas(config),
+    };
+    if config.rescale_betas_zero_snr { rescale_zero_terminal_snr(&betas) } else { betas }
+}
+
+fn scheduled_betas(config: &DdimConfig) -> Vec<f32> {
     let (start, end, n) = (config.beta_start, config.beta_end, config.num_train_timesteps);
     match config.beta_schedule {
         BetaSchedule::Linear => linspace(start as f32, end as f32, n),

@@ -103,7 +103,7 @@ impl Generator {
         for block in out.chunks_exact_mut(16) {
             box_muller(block);
         }
-        if n % 16 != 0 {
+        if !n.is_multiple_of(16) {
             let tail = &mut out[n - 16..];
             tail.fill_with(|| self.uniform());
             box_muller(tail);

@@ -96,16 +96,14 @@ impl State {
                     *line = Some((stage, path));
                 }
             }
-            Event::StageDone(view) => self.look(view),
+            Event::StageDone(view) => self.view = Some(view),
             Event::Done(outcome, view) => {
-                self.look(view);
+                self.view = Some(view);
                 self.hear(&outcome);
                 news = News { idle: true, quit: outcome.quit, output: output(&outcome), ..news };
             }
             Event::Failed { error, view, .. } => {
-                if let Some(view) = view {
-                    self.look(view);
-                }
+                self.view = view.or(self.view.take());
                 self.messages = vec![Message::new(Kind::Error, &error)];
                 // What was to follow was meant for the case that this worked.
                 self.waiting.clear();
@@ -124,32 +122,12 @@ impl State {
         self.view.as_ref()?.record.as_ref()
     }
 
-    /// Stands at `view`. A picture that the VAE decoded is kept as long as its tensor is the same.
-    fn look(&mut self, mut view: Box<View>) {
-        if let (Some(old), Some(new)) = (self.record(), view.record.as_mut()) {
-            let values = |record: &RecordView, name| {
-                record
-                    .tensors
-                    .iter()
-                    .find(|tensor| tensor.row.name == name)
-                    .map(|tensor| tensor.values.clone())
-            };
-            let kept = old.pictures.iter().filter(|picture| {
-                let now = values(new, picture.name);
-                now.is_some() && now == values(old, picture.name)
-            });
-            let kept: Vec<NamedPicture> = kept.cloned().collect();
-            kept.into_iter().for_each(|picture| replace(new, picture));
-        }
-        self.view = Some(view);
-    }
-
     /// Shows a better picture, where its place is still before the reader.
     fn improve(&mut self, cursor: usize, picture: NamedPicture) {
-        if let Some(view) = self.view.as_mut().filter(|view| view.cursor == cursor)
-            && let Some(record) = view.record.as_mut()
-        {
-            replace(record, picture);
+        let view = self.view.as_mut().filter(|view| view.cursor == cursor);
+        let Some(record) = view.and_then(|view| view.record.as_mut()) else { return };
+        if let Some(shown) = record.pictures.iter_mut().find(|shown| shown.name == picture.name) {
+            *shown = picture;
         }
     }
 
@@ -163,12 +141,6 @@ impl State {
         let new = outcome.warnings.iter().filter(|warning| !at_stage.contains(warning));
         let new: Vec<Message> = new.map(|warning| Message::new(Kind::Warning, warning)).collect();
         self.messages.extend(new);
-    }
-}
-
-fn replace(record: &mut RecordView, better: NamedPicture) {
-    if let Some(picture) = record.pictures.iter_mut().find(|picture| picture.name == better.name) {
-        *picture = better;
     }
 }
 

@@ -2,10 +2,9 @@
 
 use super::UNetConfig;
 use crate::nn::activation::silu;
-use crate::nn::layers::{Leaf, linear};
+use crate::nn::layers::{Leaf, Linear, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
-use candle_nn::Linear;
 
 /// A timestep as sines and cosines of falling frequencies (diffusers `Timesteps`).
 #[derive(Debug)]

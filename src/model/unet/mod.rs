@@ -4,7 +4,7 @@
 //! and up again, where each level gets what the way down left for it. The prompt comes in through cross-attention
 //! (Rombach et al., 2022, section 3.3).
 //!
-//! - [`config`]: `unet/config.json`.
+//! - [`config`]: what `unet/config.json` says.
 //! - [`embeddings`]: the timestep as a vector.
 //! - [`transformer`]: self-attention, cross-attention, feed-forward.
 //! - [`blocks`]: the levels.
@@ -17,11 +17,11 @@ pub mod transformer;
 pub use config::UNetConfig;
 
 use crate::nn::activation::silu;
-use crate::nn::layers::{Leaf, conv3x3, group_norm};
+use crate::nn::layers::{Conv2d, Leaf, conv3x3, group_norm};
 use crate::nn::{Error, Path, Probe, Result, Weights, WeightsError, watch};
 use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
 use candle_core::Tensor;
-use candle_nn::{Conv2d, GroupNorm};
+use candle_nn::GroupNorm;
 use embeddings::{TimestepEmbedding, Timesteps};
 
 /// The model that predicts what is noise in a latent.

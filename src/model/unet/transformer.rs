@@ -4,10 +4,10 @@ use super::UNetConfig;
 use super::config::LevelConfig;
 use crate::model::attention::Attention;
 use crate::nn::activation::gelu;
-use crate::nn::layers::{Leaf, conv1x1, group_norm, layer_norm, linear};
+use crate::nn::layers::{Conv2d, Leaf, Linear, conv1x1, group_norm, layer_norm, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{D, Tensor};
-use candle_nn::{Conv2d, GroupNorm, LayerNorm, Linear};
+use candle_nn::{GroupNorm, LayerNorm};
 
 /// Every pixel a token: attends to the other pixels and to the prompt (diffusers `Transformer2DModel`).
 #[derive(Debug)]

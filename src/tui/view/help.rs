@@ -1,6 +1,6 @@
 //! The help: every key and every command.
 
-use crate::debugger::command::VERBS;
+use crate::debugger::verbs::VERBS;
 use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
 use crate::tui::page::Page;
 use crate::tui::theme;

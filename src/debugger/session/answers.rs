@@ -1,0 +1,154 @@
+//! Looking: questions answered, tensors and pictures saved.
+
+use super::{Answered, Session, SessionError, said};
+use crate::debugger::breakpoint::Breakpoint;
+use crate::debugger::command::{Setting, Topic};
+use crate::debugger::expression::{Answer, Expression};
+use crate::debugger::report::TensorRow;
+use crate::debugger::verbs::{VERBS, Verb};
+use crate::debugger::view;
+use crate::picture::png;
+use crate::pipeline::{Snapshot, dump};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
+use std::path::Path;
+
+impl Session {
+    /// Tells of the breakpoints, the settings, or every tensor so far.
+    pub(super) fn info(&self, topic: Topic) -> Result<Answered, SessionError> {
+        let here = self.timeline.here();
+        match topic {
+            Topic::Breakpoints if self.breakpoints.list().is_empty() => Ok(said("no breakpoints".into())),
+            Topic::Breakpoints => {
+                let line = |b: &Breakpoint| format!("{b} (stopped {} times)", b.hits);
+                Ok(Answered {
+                    messages: self.breakpoints.list().iter().map(line).collect(),
+                    ..Answered::default()
+                })
+            }
+            Topic::Request => {
+                let value = serde_json::to_value(here.request()).unwrap_or_default();
+                let line = |(name, _): &(&str, Setting)| format!("{name} = {}", value[*name]);
+                Ok(Answered {
+                    messages: Setting::ALL.iter().map(line).collect(),
+                    value: Some(value.clone()),
+                    ..Answered::default()
+                })
+            }
+            Topic::Tensors => {
+                let mut tensors = vec![];
+                for record in here.records() {
+                    tensors.extend(TensorRow::of_record(record)?);
+                }
+                let none = tensors.is_empty().then(|| "no tensors yet; `next` makes some".to_string());
+                Ok(Answered { messages: none.into_iter().collect(), tensors, ..Answered::default() })
+            }
+        }
+    }
+
+    /// A tensor by its name or key, or the value of an expression.
+    pub(super) fn print(&self, text: &str) -> Result<Answered, SessionError> {
+        let here = self.timeline.here();
+        // A key such as denoise.003/latents is no expression; a name alone is one, but needs no evaluation.
+        if let Some((stage, tensor)) = here.tensor(text) {
+            let name = text.rsplit('/').next().unwrap_or(text);
+            let plain = PlainTensor::of(tensor)?;
+            return Ok(Answered {
+                messages: vec![first_values(&plain)],
+                tensors: vec![TensorRow::new(name, Some(stage), &plain)],
+                ..Answered::default()
+            });
+        }
+        Ok(match Expression::compile(text)?.evaluate(here)? {
+            Answer::Tensor(value) => Answered {
+                messages: vec![first_values(value.tensor())],
+                tensors: vec![TensorRow::of_value(text, &value)],
+                ..Answered::default()
+            },
+            Answer::Bool(truth) => valued(truth.to_string(), truth.into()),
+            Answer::Number(number) => valued(number.to_string(), number.into()),
+            Answer::Text(text) => valued(text.clone(), text.into()),
+        })
+    }
+
+    /// Writes a tensor, its picture, or everything so far.
+    pub(super) fn save(&self, what: &str, file: &Path) -> Result<Answered, SessionError> {
+        let here = self.timeline.here();
+        let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let found = || match here.tensor(what) {
+            Some((_, tensor)) => Ok(tensor),
+            None => Err(SessionError::Refused(format!(
+                "`{what}` is not there; expected `all` or one of {}",
+                names(here).join(", ")
+            ))),
+        };
+        match extension {
+            "safetensors" if what == "all" => {
+                dump::write(here, &self.models.source.to_string(), file)?;
+            }
+            "safetensors" => dump::write_one(what, found()?, file)?,
+            "png" => self.save_picture(what, found()?, file)?,
+            _ => {
+                return Err(SessionError::Refused(format!(
+                    "{}: nothing is known of its ending; expected .safetensors for numbers or .png for a picture",
+                    file.display()
+                )));
+            }
+        }
+        Ok(said(format!("{what} saved to {}", file.display())))
+    }
+
+    fn save_picture(&self, what: &str, tensor: &Tensor, file: &Path) -> Result<(), SessionError> {
+        let name = what.rsplit('/').next().unwrap_or(what);
+        let picture = view::picture(name, &PlainTensor::of(tensor)?, &self.models);
+        let Some(picture) = picture else {
+            return Err(SessionError::Refused(format!(
+                "{what} is no picture: its shape is {:?}; expected one of four dimensions, or a .safetensors file",
+                tensor.dims()
+            )));
+        };
+        let request = self.timeline.here().request();
+        let parameters = (name == "image").then(|| png::parameters(request, &self.models.source.to_string()));
+        let bytes = png::encode(&picture.image, parameters.as_deref())
+            .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
+        Ok(dump::write_beside(file, &bytes)?)
+    }
+}
+
+/// The names of all tensors so far, each once.
+fn names(snapshot: &Snapshot) -> Vec<&'static str> {
+    let mut names = vec![];
+    for (name, _) in snapshot.records().iter().flat_map(|record| &record.tensors) {
+        if !names.contains(name) {
+            names.push(*name);
+        }
+    }
+    names
+}
+
+/// The beginning of a tensor's values.
+fn first_values(tensor: &PlainTensor) -> String {
+    const SHOWN: usize = 8;
+    let values = tensor.data().iter().take(SHOWN).map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(", ");
+    let more = if tensor.data().len() > SHOWN { ", …" } else { "" };
+    format!("[{values}{more}]")
+}
+
+/// All words, or one.
+pub(super) fn help(verb: Option<&Verb>) -> Answered {
+    let heading = |verb: &Verb| {
+        let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
+        format!("{}{short} {}", verb.name, verb.usage)
+    };
+    let messages = match verb {
+        Some(verb) => {
+            vec![heading(verb), format!("  {}", verb.summary), format!("  example: {}", verb.example)]
+        }
+        None => VERBS.iter().map(|verb| format!("{:44} {}", heading(verb), verb.summary)).collect(),
+    };
+    Answered { messages, ..Answered::default() }
+}
+
+fn valued(message: String, value: serde_json::Value) -> Answered {
+    Answered { value: Some(value), ..said(message) }
+}

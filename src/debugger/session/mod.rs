@@ -1,0 +1,172 @@
+//! A command carried out.
+//!
+//! - [`moves`]: moving the cursor, running stages at the tip.
+//! - [`settings`]: changing what comes next.
+//! - [`answers`]: looking, and saving what was seen.
+
+mod answers;
+mod moves;
+mod settings;
+
+use super::breakpoint::Breakpoints;
+use super::command::{Command, CommandError};
+use super::expression::ExpressionError;
+use super::report::{Outcome, TensorRow};
+use super::timeline::Timeline;
+use super::view::{self, View};
+use crate::nn::{Probe, Unwatched};
+use crate::pipeline::dump::WriteError;
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
+use std::sync::Arc;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The line is no command.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// An expression has no value.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+    /// A stage could not run.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A file was not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A tensor could not be copied from its device.
+    #[error("a tensor could not be copied from its device: {0}")]
+    Device(#[from] candle_core::Error),
+    /// The command makes no sense here: what was found, and what would be right.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Who runs a session: watches what is computed, and is told of every stage that is done.
+pub trait Host: Probe {
+    /// A stage ran, and is recorded. Called in the middle of a command that runs several.
+    fn stage_done(&mut self, session: &Session) {
+        let _ = session;
+    }
+}
+
+impl Host for Unwatched {}
+
+/// A timeline, its breakpoints, and the models that it runs on.
+#[derive(Debug)]
+pub struct Session {
+    models: Arc<Models>,
+    timeline: Timeline,
+    breakpoints: Breakpoints,
+}
+
+/// What a command did beside moving: becomes the [`Outcome`].
+#[derive(Default)]
+struct Answered {
+    messages: Vec<String>,
+    warnings: Vec<String>,
+    stopped: Option<String>,
+    value: Option<serde_json::Value>,
+    tensors: Vec<TensorRow>,
+    quit: bool,
+}
+
+impl Session {
+    /// A session before its first stage.
+    ///
+    /// # Errors
+    /// When `models` cannot run `request`.
+    pub fn new(models: Arc<Models>, request: Request) -> Result<Self, RequestError> {
+        let timeline = Timeline::new(Snapshot::start(request, &models)?);
+        Ok(Self { models, timeline, breakpoints: Breakpoints::default() })
+    }
+
+    /// The models.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// The timeline.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The breakpoints.
+    pub fn breakpoints(&self) -> &Breakpoints {
+        &self.breakpoints
+    }
+
+    /// All that an interface shows of the moment.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied from its device.
+    pub fn view(&self) -> candle_core::Result<View> {
+        view::of(self)
+    }
+
+    /// Parses and carries out a line; `None` for an empty one.
+    ///
+    /// # Errors
+    /// [`SessionError`]; the cursor is then where the command got to.
+    pub fn run_line(&mut self, line: &str, host: &mut dyn Host) -> Result<Option<Outcome>, SessionError> {
+        let Some(command) = Command::parse(line)? else { return Ok(None) };
+        let Answered { messages, warnings, stopped, value, tensors, quit } =
+            self.carry_out(&command, host)?;
+        Ok(Some(Outcome {
+            command: line.trim().into(),
+            position: self.position_name(),
+            messages,
+            warnings,
+            stopped,
+            value,
+            tensors,
+            quit,
+        }))
+    }
+
+    /// The stage that runs next at the cursor, or `complete`.
+    pub fn position_name(&self) -> String {
+        self.timeline.position().map_or("complete".into(), |stage| stage.to_string())
+    }
+
+    fn carry_out(&mut self, command: &Command, host: &mut dyn Host) -> Result<Answered, SessionError> {
+        match command {
+            Command::Next(count) => self.next(*count, host),
+            Command::Back(count) => self.back(*count),
+            Command::Continue => self.go_on(host, |_| false),
+            Command::ReverseContinue => self.reverse_continue(),
+            Command::Until(place) => self.until(*place, host),
+            Command::Goto(place) => self.goto(*place, host),
+            Command::Restart => self.restart(),
+            Command::Break { place, condition, temporary } => {
+                self.check_place(*place)?;
+                let made = self.breakpoints.add(*place, condition.clone(), *temporary);
+                Ok(said(made.to_string()))
+            }
+            Command::Delete(id) => self.delete(*id),
+            Command::Info(topic) => self.info(*topic),
+            Command::Print(text) => self.print(text),
+            Command::Set { setting, value } => self.set(*setting, value),
+            Command::Save { what, file } => self.save(what, file),
+            Command::Help(verb) => Ok(answers::help(*verb)),
+            Command::Quit => Ok(Answered { quit: true, ..Answered::default() }),
+        }
+    }
+
+    fn delete(&mut self, id: Option<usize>) -> Result<Answered, SessionError> {
+        match id {
+            None => Ok(said(format!("{} breakpoints deleted", self.breakpoints.clear()))),
+            Some(id) if self.breakpoints.delete(id) => Ok(said(format!("breakpoint {id} deleted"))),
+            Some(id) => Err(SessionError::Refused(format!(
+                "there is no breakpoint {id}; `info breakpoints` lists them"
+            ))),
+        }
+    }
+}
+
+fn said(message: String) -> Answered {
+    Answered { messages: vec![message], ..Answered::default() }
+}

@@ -1,0 +1,167 @@
+//! Moving: the cursor over what is recorded, the run at its tip.
+
+use super::{Answered, Host, Session, SessionError};
+use crate::debugger::breakpoint::Hit;
+use crate::debugger::command::Place;
+use crate::debugger::report::TensorRow;
+use crate::debugger::timeline::Timeline;
+use crate::pipeline::{self, Snapshot, Stage, advance};
+use std::cmp::Ordering;
+use std::fmt::Write;
+
+impl Session {
+    /// Goes on stage by stage, over recorded ones and at the tip by running them, until `arrived`, a breakpoint, or
+    /// the end.
+    pub(super) fn go_on(
+        &mut self,
+        host: &mut dyn Host,
+        mut arrived: impl FnMut(&Timeline) -> bool,
+    ) -> Result<Answered, SessionError> {
+        if self.timeline.position().is_none() {
+            return Err(pipeline::Error::Complete.into());
+        }
+        let mut warnings = vec![];
+        loop {
+            if !self.timeline.forward() {
+                match advance(self.timeline.tip(), &self.models, host) {
+                    Ok(next) => self.timeline.push(next),
+                    Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
+                        return self.moved(Some(interrupted.to_string()), warnings);
+                    }
+                    Err(other) => return Err(other.into()),
+                }
+                let ran = self.timeline.here().last();
+                warnings.extend(ran.into_iter().flat_map(|record| record.warnings.iter().cloned()));
+                host.stage_done(self);
+            }
+            let arrived = arrived(&self.timeline);
+            let hit = self.breakpoints.hit(self.timeline.here()).map(|hit| stop_message(&hit));
+            if arrived || hit.is_some() || self.timeline.position().is_none() {
+                return self.moved(hit, warnings);
+            }
+        }
+    }
+
+    /// Over `count` stages.
+    pub(super) fn next(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
+        let target = self.timeline.cursor().saturating_add(count);
+        self.go_on(host, |timeline| timeline.cursor() == target)
+    }
+
+    /// Back over `count` stages, or to the start.
+    pub(super) fn back(&mut self, count: usize) -> Result<Answered, SessionError> {
+        self.check_not_at_start()?;
+        for _ in 0..count {
+            if !self.timeline.backward() {
+                break;
+            }
+        }
+        self.moved(None, vec![])
+    }
+
+    /// Back to a breakpoint, or to the start.
+    pub(super) fn reverse_continue(&mut self) -> Result<Answered, SessionError> {
+        self.check_not_at_start()?;
+        let mut hit = None;
+        while hit.is_none() && self.timeline.backward() {
+            hit = self.breakpoints.hit(self.timeline.here());
+        }
+        self.moved(hit.as_ref().map(stop_message), vec![])
+    }
+
+    fn check_not_at_start(&self) -> Result<(), SessionError> {
+        match self.timeline.cursor() {
+            0 => Err(SessionError::Refused("nothing is before encode_prompt; `next` goes on".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// On to before `place`, which must lie ahead.
+    pub(super) fn until(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
+        self.check_place(place)?;
+        let behind = match (place, self.timeline.position()) {
+            (_, None) => true,
+            (Place::Stage(stage), Some(next)) => stage <= next,
+            (Place::AnyStep, Some(next)) => next == Stage::VaeDecode,
+        };
+        if behind {
+            let here = self.position_name();
+            return Err(SessionError::Refused(format!(
+                "{place} does not lie ahead: {here} is where the run stands; `goto {place}` goes back"
+            )));
+        }
+        self.go_on(host, |timeline| timeline.position().is_some_and(|next| place.is_at(next)))
+    }
+
+    /// To before `place`, either way; `denoise` alone is its first step.
+    pub(super) fn goto(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
+        self.check_place(place)?;
+        let stage = match place {
+            Place::Stage(stage) => stage,
+            Place::AnyStep => Stage::Denoise { step: 0 },
+        };
+        let target = stage.index(self.timeline.here().request().num_inference_steps);
+        match target.cmp(&self.timeline.cursor()) {
+            Ordering::Greater => self.next(target - self.timeline.cursor(), host),
+            Ordering::Equal => self.moved(None, vec![]),
+            Ordering::Less => self.back(self.timeline.cursor() - target),
+        }
+    }
+
+    /// To the start, with the settings as they are here; what was recorded is dropped.
+    pub(super) fn restart(&mut self) -> Result<Answered, SessionError> {
+        let request = self.timeline.here().request().clone();
+        self.timeline = Timeline::new(Snapshot::start(request, &self.models)?);
+        self.moved(None, vec![])
+    }
+
+    /// Refuses a step that the run does not have.
+    pub(super) fn check_place(&self, place: Place) -> Result<(), SessionError> {
+        let steps = self.timeline.here().request().num_inference_steps;
+        match place {
+            Place::Stage(Stage::Denoise { step }) if step >= steps => Err(SessionError::Refused(format!(
+                "denoise {step} is not in this run of {steps} steps; expected denoise 0 to {}",
+                steps - 1
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a move shows: where it came to, and what the stage before made.
+    pub(super) fn moved(
+        &self,
+        stopped: Option<String>,
+        warnings: Vec<String>,
+    ) -> Result<Answered, SessionError> {
+        let here = self.timeline.here();
+        let next = match here.position() {
+            Some(stage) => format!("next: {stage}"),
+            None => "the run is complete".into(),
+        };
+        let mut message = match here.last() {
+            Some(record) => {
+                let timestep =
+                    record.coefficients.map(|c| format!("t = {}, ", c.timestep)).unwrap_or_default();
+                let ms = record.took.as_secs_f64() * 1e3;
+                format!("{} done ({timestep}{ms:.0} ms); {next}", record.stage)
+            }
+            None => format!("at the start; {next}"),
+        };
+        if !self.timeline.at_tip() {
+            // Writing to a string does not fail.
+            let behind = self.timeline.recorded() - self.timeline.cursor();
+            let _ = write!(message, "; {behind} recorded ahead");
+        }
+        let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();
+        Ok(Answered { messages: vec![message], warnings, stopped, tensors, ..Answered::default() })
+    }
+}
+
+fn stop_message(hit: &Hit) -> String {
+    match hit {
+        Hit::Reached(breakpoint) => format!("stopped at {breakpoint}"),
+        Hit::Undecided(breakpoint, why) => {
+            format!("stopped at {breakpoint}: its condition cannot be told: {why}")
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The words of the command language, for the parser and for `help`.
+
+use super::command::abridged;
+
+/// A word of the language.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verb {
+    /// The word.
+    pub name: &'static str,
+    /// Its short form, where it has one.
+    pub short: &'static str,
+    /// What may follow.
+    pub usage: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// A line of it that works.
+    pub example: &'static str,
+}
+
+/// Every word, in the order in which `help` lists them.
+pub const VERBS: &[Verb] = &[
+    verb(
+        "next",
+        "n",
+        "[N]",
+        "run the next stage, or the next N; over recorded ones, only the cursor moves",
+        "next 5",
+    ),
+    verb("back", "", "[N]", "go back over one stage, or N: nothing is computed", "back 2"),
+    verb("continue", "c", "", "go on until a breakpoint or the end", "continue"),
+    verb("reverse-continue", "rc", "", "go back until a breakpoint or the start", "reverse-continue"),
+    verb(
+        "until",
+        "u",
+        "STAGE",
+        "go on until STAGE is next; `denoise` alone is the next step",
+        "until denoise 10",
+    ),
+    verb("goto", "", "STAGE", "go to before STAGE, back or on", "goto vae_decode"),
+    verb(
+        "restart",
+        "",
+        "",
+        "go to the start with the settings as they are; what was recorded is dropped",
+        "restart",
+    ),
+    verb(
+        "break",
+        "b",
+        "STAGE [if EXPR]",
+        "stop before STAGE, if EXPR holds; `denoise` alone is every step",
+        "break denoise if latents.std > 1.2",
+    ),
+    verb("tbreak", "tb", "STAGE [if EXPR]", "stop before STAGE once", "tbreak denoise 5"),
+    verb("delete", "d", "[N]", "delete breakpoint N, or all", "delete 1"),
+    verb(
+        "info",
+        "i",
+        "breakpoints|request|tensors",
+        "list the breakpoints, the settings, or every tensor so far",
+        "info tensors",
+    ),
+    verb(
+        "print",
+        "p",
+        "TENSOR|EXPR",
+        "show a tensor's statistics, or the value of an expression",
+        "print latents.std",
+    ),
+    verb("set", "", "NAME VALUE", "change a setting for what comes next", "set guidance_scale 12"),
+    verb(
+        "save",
+        "",
+        "WHAT FILE",
+        "save a tensor to F.safetensors, or its picture to F.png",
+        "save image out.png",
+    ),
+    verb("help", "h", "[COMMAND]", "list the commands, or tell of one", "help break"),
+    verb("quit", "q", "", "leave", "quit"),
+];
+
+const fn verb(
+    name: &'static str,
+    short: &'static str,
+    usage: &'static str,
+    summary: &'static str,
+    example: &'static str,
+) -> Verb {
+    Verb { name, short, usage, summary, example }
+}
+
+/// Why a word is no verb.
+#[derive(Debug, thiserror::Error)]
+pub enum VerbError {
+    /// No verb of that name.
+    #[error("`{found}` is no command; expected one of {}", VERBS.iter().map(|v| v.name).collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// The word.
+        found: String,
+    },
+    /// The beginning of more than one verb.
+    #[error("`{found}` could be {candidates}; expected more of the word")]
+    Ambiguous {
+        /// The word.
+        found: String,
+        /// What it could be.
+        candidates: String,
+    },
+}
+
+impl Verb {
+    /// A verb by its name, its short form, or the beginning of one name.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn find(word: &str) -> Result<&'static Self, VerbError> {
+        let exact = VERBS.iter().find(|verb| verb.name == word || (verb.short == word && !word.is_empty()));
+        if let Some(verb) = exact {
+            return Ok(verb);
+        }
+        let mut starting = VERBS.iter().filter(|verb| verb.name.starts_with(word));
+        match (starting.next(), starting.next()) {
+            (Some(verb), None) => Ok(verb),
+            (None, _) => Err(VerbError::Unknown { found: abridged(word) }),
+            (Some(first), Some(second)) => {
+                let names =
+                    [first, second].into_iter().chain(starting).map(|verb| verb.name).collect::<Vec<_>>();
+                Err(VerbError::Ambiguous { found: word.into(), candidates: names.join(" or ") })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_short_form_means_two_things() {
+        for verb in VERBS {
+            let meant = VERBS.iter().filter(|other| other.short == verb.short && !verb.short.is_empty());
+            assert!(meant.count() <= 1, "{}", verb.short);
+            assert_eq!(Verb::find(verb.name).unwrap().name, verb.name);
+        }
+    }
+}

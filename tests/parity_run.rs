@@ -1,0 +1,148 @@
+//! Runs against diffusers' `StableDiffusionPipeline`: whole ones, and stage by stage on the reference's own inputs.
+
+mod support;
+
+use candle_core::{DType, Device, Tensor};
+use diffuscope::model::ModelSource;
+use diffuscope::nn::Unwatched;
+use diffuscope::pipeline::stages::{self, Run};
+use diffuscope::pipeline::{Models, Request, Snapshot, advance};
+use diffuscope::tensor::Generator;
+use support::checkpoint::checkpoint;
+use support::compare::Differences;
+use support::fixture::Fixture;
+
+/// A stage on the reference's own input, in f32 on the CPU.
+const STAGE: f64 = 1e-4;
+/// The scheduler's step alone.
+const SCHEDULER_STEP: f64 = 1e-5;
+/// A whole run, in which every difference is carried on.
+const RUN: f64 = 1e-3;
+/// A pixel of the picture, in 255ths.
+const PIXEL: f32 = 2.;
+
+#[test]
+fn pocket() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket");
+    agree("pocket", &ModelSource::parse(folder).unwrap(), "run");
+}
+
+#[test]
+fn sd1() {
+    let folder = checkpoint("sd1");
+    agree("sd1", &folder.source(), "run");
+    // With eta over 0: every step draws fresh noise from the generator that drew the latents.
+    agree("sd1", &folder.source(), "run_eta");
+}
+
+#[test]
+fn sd2() {
+    agree("sd2", &checkpoint("sd2").source(), "run");
+}
+
+/// 72×40 pixels, so latents of 9×5.
+#[test]
+fn odd() {
+    agree("odd", &checkpoint("odd").source(), "run");
+}
+
+fn agree(name: &str, source: &ModelSource, run: &str) {
+    let models = Models::load(source.clone(), Device::Cpu, DType::F32).unwrap();
+    let fixture = Fixture::open(name);
+    let request = request(&fixture, run);
+    stage_by_stage(&models, &fixture, &request, run);
+    whole(&models, &fixture, request, run);
+}
+
+/// The fixture's settings.
+fn request(fixture: &Fixture, run: &str) -> Request {
+    let setting = |key: &str| fixture.setting(&format!("{run}/{key}")).to_string();
+    Request {
+        prompt: setting("prompt"),
+        negative_prompt: setting("negative_prompt"),
+        height: setting("height").parse().unwrap(),
+        width: setting("width").parse().unwrap(),
+        num_inference_steps: setting("num_inference_steps").parse().unwrap(),
+        guidance_scale: setting("guidance_scale").parse().unwrap(),
+        seed: setting("seed").parse().unwrap(),
+        eta: setting("eta").parse().unwrap(),
+    }
+}
+
+/// Every stage once, fed with what diffusers fed its own.
+fn stage_by_stage(models: &Models, fixture: &Fixture, request: &Request, name: &str) {
+    let theirs = |key: &str| fixture.tensor(&format!("{name}/{key}"));
+    let scheduler = request.check(models).unwrap();
+    let run = Run { models, request, scheduler: &scheduler };
+    let timesteps: Vec<i64> = scheduler.timesteps().iter().map(|&t| t as i64).collect();
+    assert_eq!(timesteps, fixture.i64(&format!("{name}/timesteps")));
+    let (mut stage, mut step_alone) = (Differences::default(), Differences::default());
+
+    let encoded = stages::encode_prompt(run, &mut Unwatched).unwrap();
+    stage.note(&encoded.prompt_embeds, theirs("prompt_embeds"), "prompt_embeds");
+    stage.note(&encoded.negative_prompt_embeds, theirs("negative_prompt_embeds"), "negative_prompt_embeds");
+    let (latents, mut generator) = stages::get_latent(run, &mut Unwatched).unwrap();
+    step_alone.note(&latents, theirs("latents"), "the first latents");
+
+    let embeds = (theirs("negative_prompt_embeds"), theirs("prompt_embeds"));
+    let mut latents = theirs("latents").clone();
+    for step in 0..request.num_inference_steps {
+        let at = |key: &str| theirs(&format!("denoise.{step:03}/{key}"));
+        let before = generator.clone();
+        let made = stages::denoise(run, step, &latents, embeds, &mut generator, &mut Unwatched).unwrap();
+        stage.note(&made.uncond_residual, at("uncond_residual"), "uncond_residual");
+        stage.note(&made.text_cond_residual, at("text_cond_residual"), "text_cond_residual");
+
+        let noise = fresh_noise(before, &latents, request.eta);
+        let t = scheduler.timesteps()[step];
+        let alone = scheduler.step(at("guided_noise_residual"), t, &latents, noise.as_ref()).unwrap();
+        step_alone.note(&alone.pred_original_sample, at("pred_original_sample"), "pred_original_sample");
+        step_alone.note(&alone.pred_epsilon, at("pred_epsilon"), "pred_epsilon");
+        step_alone.note(&alone.prev_sample, at("latents"), "prev_sample");
+        latents = at("latents").clone();
+    }
+    let image = stages::vae_decode(models, &latents, &mut Unwatched).unwrap();
+    stage.note(&image, theirs("image"), "image");
+    stage.assert_within(STAGE);
+    step_alone.assert_within(SCHEDULER_STEP);
+}
+
+/// The noise of a step, where eta asks for some.
+fn fresh_noise(mut generator: Generator, latents: &Tensor, eta: f64) -> Option<Tensor> {
+    let draw =
+        || Tensor::from_vec(generator.randn(latents.elem_count()), latents.dims(), &Device::Cpu).unwrap();
+    (eta > 0.).then(draw)
+}
+
+/// A run of our own from the settings to the picture.
+fn whole(models: &Models, fixture: &Fixture, request: Request, name: &str) {
+    let mut snapshot = Snapshot::start(request, models).unwrap();
+    while snapshot.position().is_some() {
+        snapshot = advance(&snapshot, models, &mut Unwatched).unwrap();
+    }
+    let mut differences = Differences::default();
+    let ours = |key: &str| snapshot.tensor(key).unwrap_or_else(|| panic!("{key} was not made")).1;
+    for step in 0..snapshot.request().num_inference_steps {
+        for tensor in [
+            "latents",
+            "uncond_residual",
+            "text_cond_residual",
+            "guided_noise_residual",
+            "pred_original_sample",
+        ] {
+            let key = format!("denoise.{step:03}/{tensor}");
+            differences.note(ours(&key), fixture.tensor(&format!("{name}/{key}")), &key);
+        }
+    }
+    differences.assert_within(RUN);
+
+    let bytes = |image: &Tensor| -> Vec<f32> {
+        let values: Vec<f32> = image.flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(|v| (v * 255.).round_ties_even()).collect()
+    };
+    let (ours, theirs) = (bytes(ours("image")), bytes(fixture.tensor(&format!("{name}/image"))));
+    assert_eq!(ours.len(), theirs.len());
+    let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+    println!("{:40} {worst}/255", "largest difference of a pixel");
+    assert!(worst <= PIXEL, "a pixel differs by {worst}/255");
+}

@@ -1,0 +1,132 @@
+//! The one seam: everything that a run computes announces itself, can be stopped, and can be changed.
+
+use candle_core::{DType, Device, Tensor};
+use diffuscope::model::ModelSource;
+use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
+use diffuscope::pipeline::{self, Models, Request, Snapshot, advance, lines};
+use std::collections::BTreeSet;
+
+fn models() -> Models {
+    Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap()
+}
+
+fn start(models: &Models) -> Snapshot {
+    let request = Request { num_inference_steps: 1, ..Request::for_models(models, "red apple") };
+    Snapshot::start(request, models).unwrap()
+}
+
+/// Runs every stage under `probe`.
+fn run(models: &Models, probe: &mut dyn Probe) -> std::result::Result<Snapshot, pipeline::Error> {
+    let mut snapshot = start(models);
+    while snapshot.position().is_some() {
+        snapshot = advance(&snapshot, models, probe)?;
+    }
+    Ok(snapshot)
+}
+
+fn image(snapshot: &Snapshot) -> Vec<f32> {
+    snapshot.tensor("image").unwrap().1.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn every_module_with_weights_and_every_line_is_seen_under_its_diffusers_path() {
+    let models = models();
+    let mut recorder = Recorder::new(|_: &Path| true);
+    run(&models, &mut recorder).unwrap();
+    let seen: BTreeSet<String> = recorder.seen.iter().map(|(path, _)| path.to_string()).collect();
+
+    for line in lines::ALL {
+        assert!(seen.contains(*line), "the line {line} was not seen");
+    }
+    for component in ["text_encoder", "unet", "vae"] {
+        let file = ModelSource::Bundled.weights(component).unwrap();
+        let mut modules = 0;
+        for (key, _) in file.tensors() {
+            let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias")).unwrap();
+            let module = module.strip_prefix("text_model.").unwrap_or(module);
+            // Encoding is not part of a run from text; positions are a table that is added, not a layer that runs.
+            if key.starts_with("encoder.") && component == "vae"
+                || module.ends_with("quant_conv") && !module.starts_with("post")
+                || module.ends_with("position_embedding")
+            {
+                continue;
+            }
+            assert!(seen.contains(&format!("{component}.{module}")), "{component}.{module} was not seen");
+            modules += 1;
+        }
+        assert!(modules > 10, "{component} has only {modules}");
+    }
+    for block in [
+        "unet",
+        "unet.mid_block.attentions.0.transformer_blocks.0.attn2",
+        "unet.up_blocks.2.resnets.1",
+        "vae.decoder.up_blocks.3",
+    ] {
+        assert!(seen.contains(block), "{block} was not seen");
+    }
+}
+
+#[test]
+fn watching_changes_nothing() {
+    let models = models();
+    let watched = run(&models, &mut Recorder::new(|_: &Path| true)).unwrap();
+    let unwatched = run(&models, &mut Unwatched).unwrap();
+    assert_eq!(image(&watched), image(&unwatched));
+}
+
+/// Fails at one piece, as an interruption does.
+struct StopAt(&'static str);
+
+impl Probe for StopAt {
+    fn wants(&self, path: &Path) -> bool {
+        path.as_str() == self.0
+    }
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
+        Err(Error::Interrupted(path.clone()))
+    }
+}
+
+#[test]
+fn an_interruption_leaves_the_snapshot_as_it_was() {
+    let models = models();
+    let mut snapshot = start(&models);
+    for _ in 0..2 {
+        snapshot = advance(&snapshot, &models, &mut Unwatched).unwrap();
+    }
+    let stopped = advance(&snapshot, &models, &mut StopAt("unet.mid_block"));
+    assert!(
+        matches!(stopped, Err(pipeline::Error::Forward(Error::Interrupted(path))) if path.as_str() == "unet.mid_block")
+    );
+    assert_eq!(snapshot.records().len(), 2);
+    let after = advance(&snapshot, &models, &mut Unwatched).unwrap();
+    let whole = run(&models, &mut Unwatched).unwrap();
+    let latents = |s: &Snapshot| {
+        s.tensor("denoise.000/latents").unwrap().1.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(latents(&after), latents(&whole));
+}
+
+/// Puts zeros in the place of one output.
+struct Zero(&'static str);
+
+impl Probe for Zero {
+    fn wants(&self, path: &Path) -> bool {
+        path.as_str() == self.0
+    }
+    fn visit(&mut self, _: &Path, output: Tensor) -> Result<Tensor> {
+        Ok(output.zeros_like()?)
+    }
+}
+
+#[test]
+fn what_a_probe_returns_is_used_instead() {
+    let models = models();
+    let whole = image(&run(&models, &mut Unwatched).unwrap());
+    for path in ["unet.mid_block", "denoise.guidance", "denoise.scheduler_step", "vae.decoder.conv_in"] {
+        let edited = image(&run(&models, &mut Zero(path)).unwrap());
+        assert_ne!(whole, edited, "{path}");
+    }
+    // Nothing left of the picture: gray is 0.5 after denormalize.
+    let gray = image(&run(&models, &mut Zero("vae_decode.decode")).unwrap());
+    assert!(gray.iter().all(|&v| v == 0.5));
+}

@@ -1,0 +1,14 @@
+//! What the tests share. `tools/fixtures/README.md` says what the fixtures hold and how they were made.
+//!
+//! - [`fixture`]: what diffusers computed, out of `tests/fixtures/`.
+//! - [`formula`]: weights that follow from names alone.
+//! - [`checkpoint`]: whole checkpoint folders made of them, to load, or to break first.
+//! - [`compare`]: assertions on tensors that say by how much they failed.
+
+// Every test is a program of its own and uses only some of this.
+#![allow(dead_code)]
+
+pub mod checkpoint;
+pub mod compare;
+pub mod fixture;
+pub mod formula;
