@@ -193,7 +193,7 @@ impl App {
             }
             Action::LastOutput if self.output.is_some() => self.show_output(),
             Action::LastOutput => self.say(Kind::Said, "no output yet; `i` lists the tensors"),
-            Action::Help => self.mode = Mode::Reading(view::help_page(self.graphics)),
+            Action::Help => self.mode = Mode::Reading(view::help_page(self.graphics, self.size.width)),
             Action::Quit => return vec![Effect::End(Ok(()))],
         }
         vec![]

@@ -37,25 +37,20 @@ use KeyCode::{Char, End, F, Home, Left, PageDown, PageUp, Right, Tab};
 
 /// Every key, in the order in which the help lists them.
 pub const BINDINGS: &[Binding] = &[
-    key(
-        &[Char('n'), Char(' '), Right],
-        Run("next"),
-        "next",
-        "run the next stage, or step over a recorded one",
-    ),
+    key(&[Char('n'), Char(' '), Right], Run("next"), "next", "run the next stage, or pass a recorded one"),
     key(&[Char('b'), Left], Run("back"), "back", "go back over a stage; nothing is computed"),
     key(&[Char('c')], Run("continue"), "continue", "go on until a breakpoint or the end"),
     key(&[Char('r')], Run("reverse-continue"), "reverse", "go back until a breakpoint or the start"),
     key(&[PageDown], Run("next 10"), "", "ten stages on"),
     key(&[PageUp], Run("back 10"), "", "ten stages back"),
     key(&[Home], Run("goto encode_prompt"), "", "go to the start; what is recorded stays"),
-    key(&[End], Run("goto vae_decode"), "", "go to before vae_decode, running what is not recorded"),
+    key(&[End], Run("goto vae_decode"), "", "go to before vae_decode, running on the way"),
     key(&[Char('R')], Run("restart"), "", "go to the start and drop what is recorded"),
     key(&[Char('i')], Run("info tensors"), "", "list every tensor so far"),
     key(&[Char('I')], Run("info request"), "", "list the settings"),
     key(&[Char('B')], Type("break "), "", "set a breakpoint: opens the command line"),
     key(&[Char('g')], Type("goto "), "", "go to a stage: opens the command line"),
-    key(&[Char('p')], Type("print "), "", "show a tensor or an expression: opens the command line"),
+    key(&[Char('p')], Type("print "), "", "show a tensor or expression: opens the command line"),
     key(&[Char('s')], Type("set "), "", "change a setting: opens the command line"),
     key(&[Char('o')], LastOutput, "", "show the last output once more"),
     key(&[Tab], Enlarge, "picture", "enlarge one picture, then the next, then show all"),

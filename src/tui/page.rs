@@ -68,8 +68,10 @@ impl Widget for &Page {
         let (top, left) = (self.top.min(down), self.left.min(right));
         let rows = usize::from(area.height) - 1;
         let shown = (top + 1).min(self.lines.len())..=(top + rows).min(self.lines.len());
-        let place = format!(" {}–{} of {}", shown.start(), shown.end(), self.lines.len());
-        let place = if down > 0 { place } else { String::new() };
+        let mut place = if left < right { " more →".to_string() } else { String::new() };
+        if down > 0 {
+            place.push_str(&format!("  {}–{} of {}", shown.start(), shown.end(), self.lines.len()));
+        }
         let title = text::shortened(&self.title, usize::from(area.width).saturating_sub(text::width(&place)));
         let [top_row, ..] = area.rows().collect::<Vec<_>>()[..] else { return };
         Line::styled(title, theme::STRONG).render(top_row, buf);

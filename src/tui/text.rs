@@ -82,7 +82,7 @@ fn broken(text: &str, columns: usize, may_break: impl Fn(&str, &str) -> bool) ->
             last_break = Some(line.len());
         }
         // A space at the end of a line may stand outside.
-        if symbol != " " && width(&line) + columns_of_symbol > columns {
+        while symbol != " " && width(&line) + columns_of_symbol > columns {
             let rest = line.split_off(last_break.take().unwrap_or(line.len()));
             lines.push(std::mem::replace(&mut line, rest));
         }

@@ -6,11 +6,12 @@ use crate::debugger::{Event, View};
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Effect, Input};
 use crate::tui::pictures::{Graphics, Pictures};
-use crate::tui::{Error, theme, view};
+use crate::tui::{Error, text, theme, view};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
+use ratatui::style::Color;
 
 /// The application on a terminal that is not there.
 struct Screen {
@@ -63,11 +64,28 @@ impl Screen {
         terminal.draw(|frame| view::draw(app, pictures, frame)).unwrap();
     }
 
-    /// What is on the screen, without quotes.
+    /// What is on the screen; a picture is only where it is, since which block a cell gets is a matter of rounding.
     fn text(&mut self) -> String {
         self.draw();
-        let text = self.terminal.backend().to_string();
-        text.lines().map(|line| line.trim_matches('"').trim_end().to_string() + "\n").collect()
+        let buffer = self.terminal.backend().buffer();
+        let mut text = String::new();
+        for row in buffer.content().chunks(buffer.area.width.into()) {
+            let mut line = String::new();
+            let mut hidden = 0;
+            for cell in row {
+                match (hidden, cell.bg) {
+                    (1.., _) => hidden -= 1,
+                    (0, Color::Rgb(..)) => line.push('▒'),
+                    (0, _) => {
+                        line.push_str(cell.symbol());
+                        hidden = text::width(cell.symbol()).saturating_sub(1);
+                    }
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
     }
 
     fn orders(&self) -> Vec<&str> {

@@ -84,7 +84,6 @@ pub fn draw_typed(typed: &Typed, area: Rect, buf: &mut Buffer) -> Position {
 
 /// The keys that there are now.
 pub fn hints(app: &App) -> Line<'static> {
-    let busy = app.state.activity != Activity::Idle;
     let hints: Vec<(String, &str)> = match &app.mode {
         Mode::Typing(_) => {
             [("Enter", "run"), ("Esc", "leave"), ("↑↓", "earlier lines")].map(|(k, h)| (k.into(), h)).into()
@@ -93,7 +92,8 @@ pub fn hints(app: &App) -> Line<'static> {
             .map(|(k, h)| (k.into(), h))
             .into(),
         Mode::Walk => {
-            let interrupt = busy.then(|| ("Esc".to_string(), "interrupt"));
+            let running = matches!(app.state.activity, Activity::Running { .. });
+            let interrupt = running.then(|| ("Esc".to_string(), "interrupt"));
             let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
             interrupt.into_iter().chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint))).collect()
         }

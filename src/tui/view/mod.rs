@@ -139,7 +139,9 @@ fn draw_pictures(
 }
 
 fn draw_numbers(record: &RecordView, area: Rect, buf: &mut Buffer) {
-    let lines = numbers::lines(record, area.width);
+    let mut lines = numbers::lines(record, area.width);
+    // Where rows are scarce, a third of them.
+    lines.truncate(usize::from(area.height / 3).max(1));
     let [told, table] =
         Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
     draw_lines(&lines, told, buf);

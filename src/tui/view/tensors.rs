@@ -198,7 +198,7 @@ mod tests {
         let row = row(vec![-1.25, 0.5]);
         let shown = |room| choose(&[&row], room).iter().map(|(column, _)| *column).collect::<Vec<_>>();
         assert_eq!(shown(80), CHOICES[0]);
-        assert_eq!(shown(46), CHOICES[3]);
+        assert_eq!(shown(52), CHOICES[3]);
         assert_eq!(shown(3), [Name, Bad]);
     }
 
