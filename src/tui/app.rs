@@ -2,7 +2,7 @@
 
 use super::keymap::{self, Action};
 use super::line::{Line, Typed};
-use super::page::Page;
+use super::page::{Page, Turned};
 use super::state::{Activity, Kind, Message, State};
 use super::{Error, text, view};
 use crate::debugger::{Command, Event};
@@ -164,12 +164,18 @@ impl App {
                 }
                 Typed::Entered(line) => self.enter(line),
             },
-            Mode::Reading(page) => {
-                if page.key(key.code, view::page_area(self.size)) {
+            Mode::Reading(page) => match page.key(key.code, view::page_area(self.size)) {
+                Turned::On => vec![],
+                Turned::Closed => {
                     self.mode = Mode::Walk;
+                    vec![]
                 }
-                vec![]
-            }
+                // A key of the walk closes the page and does what it does there.
+                Turned::Unknown => keymap::action(key).map_or(vec![], |action| {
+                    self.mode = Mode::Walk;
+                    self.act(action)
+                }),
+            },
             Mode::Walk if key.code == KeyCode::Esc => match self.state.activity {
                 Activity::Idle => vec![],
                 _ => self.interrupt(),

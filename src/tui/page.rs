@@ -4,7 +4,7 @@ use super::{text, theme};
 use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 /// A page of text that scrolls, up and down and sideways.
@@ -14,6 +14,17 @@ pub struct Page {
     lines: Vec<Line<'static>>,
     top: usize,
     left: usize,
+}
+
+/// What became of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// The page scrolled, or is at its end.
+    On,
+    /// The page is to be closed.
+    Closed,
+    /// The key is none of the page's.
+    Unknown,
 }
 
 /// How far a key scrolls sideways.
@@ -30,25 +41,32 @@ impl Page {
         Self::new(title, lines.iter().cloned().map(Line::from).collect())
     }
 
-    /// Scrolls on an area of `size`; true when the key closes the page.
-    pub fn key(&mut self, key: KeyCode, size: Size) -> bool {
+    /// The rows that the page takes of `most`: what it needs when that is at most half of them, else all.
+    pub fn rows(&self, most: u16) -> u16 {
+        let needed = self.lines.len() + 1;
+        if needed <= usize::from(most / 2) { needed as u16 } else { most }
+    }
+
+    /// Takes a key, where the page has rows of `size`.
+    pub fn key(&mut self, key: KeyCode, size: Size) -> Turned {
+        let size = Size { height: self.rows(size.height), ..size };
         let rows = usize::from(size.height.saturating_sub(1));
         let (down, right) = self.room(size);
         match key {
-            KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => return true,
+            KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => return Turned::Closed,
             KeyCode::Up | KeyCode::Char('k') => self.top = self.top.saturating_sub(1),
             KeyCode::Down | KeyCode::Char('j') => self.top += 1,
-            KeyCode::PageUp | KeyCode::Char('b') => self.top = self.top.saturating_sub(rows),
+            KeyCode::PageUp => self.top = self.top.saturating_sub(rows),
             KeyCode::PageDown | KeyCode::Char(' ') => self.top += rows,
-            KeyCode::Home | KeyCode::Char('g') => (self.top, self.left) = (0, 0),
-            KeyCode::End | KeyCode::Char('G') => self.top = down,
+            KeyCode::Home => (self.top, self.left) = (0, 0),
+            KeyCode::End => self.top = down,
             KeyCode::Left | KeyCode::Char('h') => self.left = self.left.saturating_sub(SIDEWAYS),
             KeyCode::Right | KeyCode::Char('l') => self.left += SIDEWAYS,
-            _ => {}
+            _ => return Turned::Unknown,
         }
         self.top = self.top.min(down);
         self.left = self.left.min(right);
-        false
+        Turned::On
     }
 
     /// How far an area of `size` can be scrolled, down and to the right.
@@ -72,10 +90,13 @@ impl Widget for &Page {
         if down > 0 {
             place.push_str(&format!("  {}–{} of {}", shown.start(), shown.end(), self.lines.len()));
         }
-        let title = text::shortened(&self.title, usize::from(area.width).saturating_sub(text::width(&place)));
-        let [top_row, ..] = area.rows().collect::<Vec<_>>()[..] else { return };
-        Line::styled(title, theme::STRONG).render(top_row, buf);
-        Line::styled(place, theme::FAINT).right_aligned().render(top_row, buf);
+        let columns = usize::from(area.width).saturating_sub(text::width(&place));
+        let title = text::shortened(&self.title, columns);
+        let pad = " ".repeat(columns.saturating_sub(text::width(&title)));
+        let top_row = Rect { height: 1, ..area };
+        Line::from(vec![Span::raw(title), Span::raw(pad), Span::raw(place)])
+            .style(theme::PAGE_TITLE)
+            .render(top_row, buf);
         for (line, row) in self.lines.iter().skip(top).zip(area.rows().skip(1)) {
             scrolled(line, left).render(row, buf);
         }
@@ -109,6 +130,6 @@ mod tests {
         assert_eq!(page.top, 6);
         page.key(KeyCode::Right, size);
         assert_eq!(page.left, 0);
-        assert!(page.key(KeyCode::Esc, size));
+        assert_eq!(page.key(KeyCode::Esc, size), Turned::Closed);
     }
 }

@@ -99,8 +99,8 @@ impl State {
             Event::StageDone(view) => self.view = Some(view),
             Event::Done(outcome, view) => {
                 self.view = Some(view);
-                self.hear(&outcome);
                 news = News { idle: true, quit: outcome.quit, output: output(&outcome), ..news };
+                self.hear(&outcome, news.output.is_some());
             }
             Event::Failed { error, view, .. } => {
                 self.view = view.or(self.view.take());
@@ -131,11 +131,13 @@ impl State {
         }
     }
 
-    fn hear(&mut self, outcome: &Outcome) {
+    fn hear(&mut self, outcome: &Outcome, has_page: bool) {
         let said = |text: &String| Message::new(Kind::Said, text);
-        // The rest of an output of many lines is on its page.
-        self.messages = outcome.messages.iter().take(1).map(said).collect();
-        self.messages.extend(outcome.stopped.iter().map(said));
+        self.messages = if has_page {
+            vec![Message::new(Kind::Said, &format!("{}: o shows it once more", outcome.command))]
+        } else {
+            outcome.messages.iter().chain(&outcome.stopped).map(said).collect()
+        };
         // What stands at the stage itself need not be said twice.
         let at_stage = self.record().map_or(&[][..], |record| &record.warnings);
         let new = outcome.warnings.iter().filter(|warning| !at_stage.contains(warning));

@@ -5,6 +5,8 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// The program's name, headings, the names of keys.
 pub const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
+/// The title of a page, across it.
+pub const PAGE_TITLE: Style = Style::new().add_modifier(Modifier::REVERSED);
 /// What explains, and what has not happened yet.
 pub const FAINT: Style = Style::new().fg(Color::DarkGray);
 /// What is told.

@@ -239,6 +239,13 @@ fn a_key_gives_the_command_and_others_wait_for_it() {
 }
 
 #[test]
+fn a_key_of_the_walk_closes_a_page() {
+    let screen = Screen::ready(NARROW).pressed(KeyCode::Char('?')).pressed(KeyCode::Down);
+    assert!(screen.effects.is_empty());
+    assert_eq!(screen.pressed(KeyCode::Char('n')).orders(), ["next"]);
+}
+
+#[test]
 fn a_failure_drops_what_waits() {
     let screen = Screen::ready(NARROW).pressed(KeyCode::Char('n')).pressed(KeyCode::Char('n'));
     let screen = screen.told(fake::failed("next", "no"));

@@ -40,7 +40,12 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     if lines.is_empty() {
         lines.push(Line::default());
     }
-    let most = if app.size.height < 20 { 2 } else { MOST_LINES };
+    let most = match app.mode {
+        // What it says is on the page, which needs the room.
+        Mode::Reading(_) => 1,
+        _ if app.size.height < 20 => 2,
+        _ => MOST_LINES,
+    };
     if lines.len() > most {
         lines.truncate(most);
         if let Some(last) = lines.last_mut() {

@@ -53,10 +53,18 @@ fn draw_parts(app: &App, pictures: &mut Pictures, area: Rect, buf: &mut Buffer) 
         areas(area, title.len(), message.len());
     draw_lines(&title, title_area, buf);
     message::hints(app).render(hints, buf);
-    match (&app.mode, &app.state.view) {
-        (Mode::Reading(page), _) => page.render(body, buf),
-        (_, Some(view)) => walk(app, view, pictures, body, buf),
-        (_, None) => welcome::draw(app, body, buf),
+    let body = match &app.mode {
+        Mode::Reading(page) => {
+            let rows = Constraint::Length(page.rows(body.height));
+            let [rest, read] = Layout::vertical([Constraint::Min(0), rows]).areas(body);
+            page.render(read, buf);
+            rest
+        }
+        _ => body,
+    };
+    match &app.state.view {
+        Some(view) => walk(app, view, pictures, body, buf),
+        None => welcome::draw(app, body, buf),
     }
     match &app.mode {
         Mode::Typing(line) => Some(message::draw_typed(line, message_area, buf)),
@@ -75,7 +83,7 @@ fn areas(area: Rect, title: usize, message: usize) -> Areas {
     Areas { title, body, message, hints }
 }
 
-/// The least room that a page has on a terminal of `size`: what it is scrolled by.
+/// The least room for a page on a terminal of `size`: it is scrolled as if it had no more.
 pub fn page_area(size: Size) -> Size {
     Size { height: size.height.saturating_sub(4), ..size }
 }
