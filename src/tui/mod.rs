@@ -1,16 +1,134 @@
-//! The interface.
+//! The interface: a [ratatui](https://ratatui.rs) application that shows where the run stands and what it made.
+//!
+//! - [`app`]: what comes in → what is known and shown, and what is to be done about it; nothing outside changes.
+//! - [`state`]: what is known, apart from how it is shown; [`view`] is how.
+//! - [`keymap`]: what keys do; most are a line of the command language.
+//! - [`line`] and [`page`]: the line that a command is typed on, and a page of text.
+//! - [`pictures`]: pictures in the terminal.
+//! - [`terminal`]: taken over, and left as it was found.
+//! - [`theme`]: every colour. [`text`]: text from outside, made fit for a screen.
+//!
+//! It knows no models: the worker of [`crate::debugger`] gives it plain numbers and pictures.
 
-use crate::debugger::Session;
+pub mod app;
+pub mod keymap;
+pub mod line;
+pub mod page;
+pub mod pictures;
+pub mod state;
+pub mod terminal;
+pub mod text;
+pub mod theme;
+pub mod view;
 
-/// Why the interface ended.
+#[cfg(test)]
+mod tests;
+
+use crate::debugger::{Order, Session, Worker};
+use app::{App, Effect, Input};
+use pictures::{Graphics, Pictures};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use terminal::Screen;
+
+/// Why the interface ended other than by the reader's wish.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
+pub enum Error {
+    /// The terminal cannot be drawn on.
+    #[error("the interface needs a terminal: {0}; `diffuscope debug --batch -x FILE` needs none")]
+    Terminal(#[from] io::Error),
+    /// The terminal gives no more input.
+    #[error("the terminal cannot be read: {0}")]
+    Input(String),
+    /// The models could not be loaded.
+    #[error("{0}")]
+    Load(String),
+    /// The thread that computes has ended.
+    #[error("the thread that computes has ended; what it said stands above")]
+    Worker,
+    /// The system asked the program to end.
+    #[error("ended by signal {0}")]
+    Signal(i32),
+}
 
-/// Runs the interface.
+/// Runs the interface until its reader leaves. The first frame is drawn before `load`, which makes the session on the
+/// thread that computes. The terminal is then as it was before.
 ///
 /// # Errors
-/// When the session cannot be loaded.
+/// [`Error`] says why it ended.
 pub fn run(load: impl FnOnce() -> Result<Session, String> + Send + 'static) -> Result<(), Error> {
-    load().map(drop).map_err(Error)
+    let mut screen = Screen::open()?;
+    let mut app = App::new(screen.size()?);
+    let mut pictures = Pictures::new(Graphics::HalfBlocks);
+    screen.draw(&app, &mut pictures)?;
+
+    let (inputs, inbox) = channel();
+    terminal::forward_signals(inputs.clone())?;
+    let worker = spawn_worker(load, inputs.clone());
+    // The terminal is asked what it can while the models are loaded, and before its keys are read.
+    pictures = Pictures::new(Graphics::detect());
+    app.graphics = pictures.graphics().name();
+    terminal::forward_keys(inputs);
+
+    let result = serve(&mut app, &mut screen, &mut pictures, &worker, &inbox);
+    drop(screen);
+    if app.is_loading() {
+        // Loading cannot be interrupted, and a reader who leaves need not wait for it: the thread ends with the
+        // program.
+        std::mem::forget(worker);
+    }
+    result
+}
+
+/// Tells the inbox that the worker is gone, however it went.
+struct Gone(Sender<Input>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // Nobody listens when it was the interface that ended first.
+        let _ = self.0.send(Input::WorkerGone);
+    }
+}
+
+fn spawn_worker(
+    load: impl FnOnce() -> Result<Session, String> + Send + 'static,
+    inputs: Sender<Input>,
+) -> Worker {
+    let gone = Gone(inputs);
+    Worker::spawn(load, move |event| {
+        let _ = gone.0.send(Input::Worker(event));
+    })
+}
+
+/// Frames are for people: what has come in meanwhile is taken in first, up to this much.
+const BETWEEN_FRAMES: usize = 64;
+
+fn serve(
+    app: &mut App,
+    screen: &mut Screen,
+    pictures: &mut Pictures,
+    worker: &Worker,
+    inbox: &Receiver<Input>,
+) -> Result<(), Error> {
+    loop {
+        screen.draw(app, pictures)?;
+        // The thread that reads keys holds a sender until the terminal is closed, and says so.
+        let first = inbox.recv().map_err(|e| Error::Input(e.to_string()))?;
+        for input in std::iter::once(first).chain(inbox.try_iter().take(BETWEEN_FRAMES)) {
+            for effect in app.handle(input) {
+                match effect {
+                    Effect::Order(line) => {
+                        // A worker that has ended says so itself, through the inbox.
+                        worker.order(Order::Command(line));
+                    }
+                    Effect::Interrupt => worker.interrupt(),
+                    Effect::Redraw => {
+                        pictures.forget();
+                        screen.clear()?;
+                    }
+                    Effect::End(result) => return result,
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,165 @@
+//! What is known: all that the worker told, and nothing of how it is shown.
+
+use super::text;
+use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
+use crate::debugger::{Command, Event, Outcome, View};
+use crate::pipeline::Stage;
+use std::collections::VecDeque;
+
+/// What is known of the session.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The models; `None` while they are loaded.
+    pub model: Option<ModelLine>,
+    /// Where the session stands; `None` while the models are loaded.
+    pub view: Option<Box<View>>,
+    /// What the worker does.
+    pub activity: Activity,
+    /// Commands that wait for the one that runs, the next one first.
+    pub waiting: VecDeque<String>,
+    /// What the last command said.
+    pub messages: Vec<Message>,
+}
+
+/// What the worker does.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// It loads the models.
+    #[default]
+    Loading,
+    /// It waits for a command.
+    Idle,
+    /// It carries one out.
+    Running {
+        /// The command.
+        command: String,
+        /// The line of a stage that runs.
+        line: Option<(Stage, &'static str)>,
+    },
+}
+
+/// A message, without control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// How grave it is.
+    pub kind: Kind,
+    /// What it says.
+    pub text: String,
+}
+
+/// How grave a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something is told.
+    Said,
+    /// A reader should know this.
+    Warning,
+    /// A command was not carried out.
+    Error,
+}
+
+impl Message {
+    /// A message of text that may hold anything.
+    pub fn new(kind: Kind, text: &str) -> Self {
+        Self { kind, text: text::clean(text) }
+    }
+}
+
+/// What follows from an event beside knowing more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// The worker waits for a command now.
+    pub idle: bool,
+    /// The last command was `quit`.
+    pub quit: bool,
+    /// More than a line to read: the command, and its output.
+    pub output: Option<(String, Vec<String>)>,
+    /// The models could not be loaded.
+    pub load_failed: Option<String>,
+}
+
+impl State {
+    /// What is known after `event`.
+    pub fn learn(&mut self, event: Event) -> News {
+        let mut news = News::default();
+        match event {
+            Event::Ready(model, view) => {
+                self.messages = model.notes.iter().map(|note| Message::new(Kind::Warning, note)).collect();
+                self.model = Some(model);
+                self.view = Some(view);
+                news.idle = true;
+            }
+            Event::LoadFailed(error) => news.load_failed = Some(error),
+            Event::Started(command) => self.activity = Activity::Running { command, line: None },
+            Event::Progress(stage, path) => {
+                if let Activity::Running { line, .. } = &mut self.activity {
+                    *line = Some((stage, path));
+                }
+            }
+            Event::StageDone(view) => self.view = Some(view),
+            Event::Done(outcome, view) => {
+                self.view = Some(view);
+                news = News { idle: true, quit: outcome.quit, output: output(&outcome), ..news };
+                self.hear(&outcome, news.output.is_some());
+            }
+            Event::Failed { error, view, .. } => {
+                self.view = view.or(self.view.take());
+                self.messages = vec![Message::new(Kind::Error, &error)];
+                // What was to follow was meant for the case that this worked.
+                self.waiting.clear();
+                news.idle = true;
+            }
+            Event::Preview { cursor, picture } => self.improve(cursor, picture),
+        }
+        if news.idle {
+            self.activity = Activity::Idle;
+        }
+        news
+    }
+
+    /// What the stage before the cursor made.
+    pub fn record(&self) -> Option<&RecordView> {
+        self.view.as_ref()?.record.as_ref()
+    }
+
+    /// Shows a better picture, where its place is still before the reader.
+    fn improve(&mut self, cursor: usize, picture: NamedPicture) {
+        let view = self.view.as_mut().filter(|view| view.cursor == cursor);
+        let Some(record) = view.and_then(|view| view.record.as_mut()) else { return };
+        if let Some(shown) = record.pictures.iter_mut().find(|shown| shown.name == picture.name) {
+            *shown = picture;
+        }
+    }
+
+    fn hear(&mut self, outcome: &Outcome, has_page: bool) {
+        let said = |text: &String| Message::new(Kind::Said, text);
+        self.messages = if has_page {
+            vec![Message::new(Kind::Said, &format!("{}: o shows it once more", outcome.command))]
+        } else {
+            outcome.messages.iter().chain(&outcome.stopped).map(said).collect()
+        };
+        // What stands at the stage itself need not be said twice.
+        let at_stage = self.record().map_or(&[][..], |record| &record.warnings);
+        let new = outcome.warnings.iter().filter(|warning| !at_stage.contains(warning));
+        let new: Vec<Message> = new.map(|warning| Message::new(Kind::Warning, warning)).collect();
+        self.messages.extend(new);
+    }
+}
+
+/// What a command has to say, when that is more than a line. What a move made is on the screen already.
+fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
+    let moves = matches!(
+        Command::parse(&outcome.command),
+        Ok(Some(
+            Command::Next(_)
+                | Command::Back(_)
+                | Command::Continue
+                | Command::ReverseContinue
+                | Command::Until(_)
+                | Command::Goto(_)
+                | Command::Restart
+        ))
+    );
+    let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
+    (!moves && lines.len() > 1).then(|| (text::clean(&outcome.command), lines))
+}

@@ -1,0 +1,81 @@
+//! The help: every key and every command.
+
+use crate::debugger::verbs::VERBS;
+use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
+use crate::tui::page::Page;
+use crate::tui::{text, theme};
+use ratatui::text::{Line, Span};
+
+const KEYS: usize = 13;
+const COMMANDS: usize = 20;
+
+/// What the marks of the other screens mean.
+const MARKS: [(&str, &str); 7] = [
+    ("▶", "the stage that runs next: where the run stands"),
+    ("✓", "done; below ▶ in gray: recorded, so that nothing is computed on the way there"),
+    ("·", "to come"),
+    ("●", "a breakpoint: the run stops before the stage"),
+    ("bad", "NaN and infinite values together, where there is no room for both counts"),
+    ("linear", "`linear estimate`: latents as colours, at once, without the VAE"),
+    ("decoded", "`decoded by the VAE`: what the picture would be, made when there is time"),
+];
+
+/// The page of help in `width` columns; `graphics` is how pictures are drawn.
+pub fn page(graphics: &str, width: u16) -> Page {
+    let width = usize::from(width);
+    let mut lines = vec![heading("Keys")];
+    for binding in BINDINGS {
+        let keys = binding.keys.iter().copied().map(keymap::name).collect::<Vec<_>>().join(" ");
+        let command = match binding.action {
+            Action::Run(line) => line.into(),
+            Action::Type(beginning) => format!(":{beginning}"),
+            Action::Enlarge | Action::LastOutput | Action::Help | Action::Quit => String::new(),
+        };
+        lines.extend(entry(&keys, &command, binding.summary, width));
+    }
+    for (keys, summary) in EVERYWHERE {
+        lines.extend(entry(keys, "", summary, width));
+    }
+    lines.extend([Line::default(), heading("Commands, typed after :")]);
+    for verb in VERBS {
+        let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
+        let mut usage = Line::from(vec![
+            Span::styled(format!("  {}{short}", verb.name), theme::KEY),
+            Span::styled(format!(" {}", verb.usage), theme::STRONG),
+        ]);
+        if verb.example != verb.name {
+            usage.push_span(Span::styled(format!("   such as {}", verb.example), theme::FAINT));
+        }
+        lines.push(usage);
+        let summary = text::wrapped(verb.summary, width.saturating_sub(6));
+        lines.extend(summary.into_iter().map(|line| Line::from(format!("      {line}"))));
+    }
+    lines.extend([Line::default(), heading("The screen")]);
+    for (mark, meaning) in MARKS {
+        lines.extend(entry(mark, "", meaning, width));
+    }
+    lines.push(Line::from(format!("  Pictures are drawn with {graphics}.")));
+    Page::new("Help", lines)
+}
+
+/// Keys, the command that they give, and what that does, wrapped in its column.
+fn entry(keys: &str, command: &str, summary: &str, width: usize) -> Vec<Line<'static>> {
+    let command_columns = if command.is_empty() { 0 } else { COMMANDS };
+    let indent = 2 + KEYS + command_columns;
+    let first = [
+        Span::styled(format!("  {keys:<KEYS$}"), theme::KEY),
+        Span::styled(format!("{command:<command_columns$}"), theme::STRONG),
+    ];
+    let mut lines: Vec<Line<'static>> = text::wrapped(summary, width.saturating_sub(indent))
+        .into_iter()
+        .map(|line| Line::from(vec![Span::raw(" ".repeat(indent)), Span::raw(line)]))
+        .collect();
+    if let Some(line) = lines.first_mut() {
+        line.spans.splice(..1, first);
+    }
+    lines
+}
+
+fn heading(text: &'static str) -> Line<'static> {
+    Line::styled(text, theme::STRONG)
+}

@@ -1,0 +1,126 @@
+//! The lowest lines: what was said, what runs, the line being typed, and which keys there are.
+
+use crate::pipeline::Stage;
+use crate::tui::app::{App, Mode};
+use crate::tui::keymap::{self, BINDINGS};
+use crate::tui::line::Line as Typed;
+use crate::tui::state::{Activity, Kind};
+use crate::tui::{text, theme};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+/// Lines that messages take at most.
+const MOST_LINES: usize = 4;
+
+/// What is told, in one to four lines of at most `width`.
+pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
+    if matches!(app.mode, Mode::Typing(_)) {
+        return vec![Line::default()];
+    }
+    let mut lines = vec![];
+    for message in &app.state.messages {
+        let style = match message.kind {
+            Kind::Said => theme::PLAIN,
+            Kind::Warning => theme::WARNING,
+            Kind::Error => theme::ERROR,
+        };
+        let prefix = match message.kind {
+            Kind::Said => "",
+            Kind::Warning => "warning: ",
+            Kind::Error => "error: ",
+        };
+        let wrapped = text::wrapped(&format!("{prefix}{}", message.text), width.into());
+        lines.extend(wrapped.into_iter().map(|line| Line::styled(line, style)));
+    }
+    if let Some(busy) = busy(app) {
+        lines.push(Line::styled(text::shortened(&busy, width.into()), theme::HERE));
+    }
+    if lines.is_empty() {
+        lines.push(Line::default());
+    }
+    let most = match app.mode {
+        // What it says is on the page, which needs the room.
+        Mode::Reading(_) => 1,
+        _ if app.size.height < 20 => 2,
+        _ => MOST_LINES,
+    };
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            last.push_span("…");
+        }
+    }
+    lines
+}
+
+/// What the worker does, and what waits for it.
+fn busy(app: &App) -> Option<String> {
+    let mut said = match &app.state.activity {
+        Activity::Idle => return None,
+        Activity::Loading => "loading the models…".into(),
+        Activity::Running { line: Some((stage, path)), .. } => running(*stage, path),
+        Activity::Running { command, line: None } => format!("{command}…"),
+    };
+    if !app.state.waiting.is_empty() {
+        said.push_str(&format!("  ({} more to come)", app.state.waiting.len()));
+    }
+    Some(said)
+}
+
+/// A line of a stage as the lesson material names it: `denoise 3: unet`.
+fn running(stage: Stage, path: &str) -> String {
+    let line = path.rsplit('.').next().unwrap_or(path);
+    format!("{stage}: {line}")
+}
+
+/// Draws the line being typed; gives where the cursor is.
+pub fn draw_typed(typed: &Typed, area: Rect, buf: &mut Buffer) -> Position {
+    let before = text::width(typed.before_cursor());
+    let room = usize::from(area.width).saturating_sub(2);
+    // The line moves to the left where its cursor would leave the screen.
+    let left = before.saturating_sub(room);
+    let shown = text::skipped(typed.text(), left);
+    Line::from(vec![Span::styled(":", theme::STRONG), Span::raw(shown)]).render(area, buf);
+    let column = area.x + 1 + (before - left) as u16;
+    Position::new(column.min(area.right().saturating_sub(1)), area.y)
+}
+
+/// The keys that there are now.
+pub fn hints(app: &App) -> Line<'static> {
+    let hints: Vec<(String, &str)> = match &app.mode {
+        Mode::Typing(_) => {
+            [("Enter", "run"), ("Esc", "leave"), ("↑↓", "earlier lines")].map(|(k, h)| (k.into(), h)).into()
+        }
+        Mode::Reading(_) => [("↑↓", "scroll"), ("←→", "sideways"), ("PgUp PgDn", "pages"), ("Esc", "close")]
+            .map(|(k, h)| (k.into(), h))
+            .into(),
+        Mode::Walk => {
+            let running = matches!(app.state.activity, Activity::Running { .. });
+            let interrupt = running.then(|| ("Esc".to_string(), "interrupt"));
+            let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
+            interrupt.into_iter().chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint))).collect()
+        }
+    };
+    fitting(hints, app.size.width.into())
+}
+
+/// The hints that fit; the last two, help and quit, for longest.
+fn fitting(mut hints: Vec<(String, &str)>, width: usize) -> Line<'static> {
+    let total = |hints: &[(String, &str)]| -> usize {
+        hints.iter().map(|(key, hint)| text::width(key) + text::width(hint) + 3).sum()
+    };
+    while total(&hints) > width + 2 && hints.len() > 2 {
+        hints.remove(hints.len() - 3);
+    }
+    let mut line = Line::default();
+    for (key, hint) in hints {
+        if !line.spans.is_empty() {
+            line.push_span("  ");
+        }
+        line.push_span(Span::styled(key, theme::KEY));
+        line.push_span(Span::styled(format!(" {hint}"), theme::FAINT));
+    }
+    line
+}

@@ -1,0 +1,62 @@
+//! The numbers of a stage: how long it took, and for a step of `denoise` its coefficients; and what a reader should
+//! know of it.
+
+use super::rail::duration;
+use crate::debugger::view::RecordView;
+use crate::scheduler::ddim::Coefficients;
+use crate::tui::{text, theme};
+use ratatui::text::{Line, Span};
+
+/// Lines that a warning may take: the prompt's end that was cut can be long.
+const WARNING_LINES: usize = 2;
+
+/// The numbers in lines of at most `width`.
+pub fn lines(record: &RecordView, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width);
+    let mut parts = vec![(record.stage.to_string(), duration(record.took))];
+    if let Some(c) = &record.coefficients {
+        let coefficients = coefficients(c);
+        let columns = |parts: &[(String, String)]| parts.iter().map(columns).sum::<usize>();
+        // The rail and the message name the stage too; the numbers stand only here.
+        if columns(&parts) + columns(&coefficients) > width + 2 {
+            parts.clear();
+        }
+        parts.extend(coefficients);
+    }
+    let mut lines: Vec<Line<'static>> = vec![Line::default()];
+    for (name, value) in parts {
+        let used = lines.last().map_or(0, Line::width);
+        if used > 0 && used + columns(&(name.clone(), value.clone())) > width {
+            lines.push(Line::default());
+        }
+        let Some(line) = lines.last_mut() else { continue };
+        if !line.spans.is_empty() {
+            line.push_span("  ");
+        }
+        line.push_span(Span::styled(name, theme::FAINT));
+        line.push_span(format!(" {value}"));
+    }
+    for warning in &record.warnings {
+        let wrapped = text::wrapped(&text::clean(warning), width);
+        lines.extend(wrapped.into_iter().take(WARNING_LINES).map(|line| Line::styled(line, theme::WARNING)));
+    }
+    lines
+}
+
+fn coefficients(c: &Coefficients) -> Vec<(String, String)> {
+    let mut parts = vec![
+        ("t".into(), format!("{} → {}", c.timestep, c.prev_timestep)),
+        ("alpha_prod_t".into(), format!("{:.4}", c.alpha_prod_t)),
+        ("alpha_prod_t_prev".into(), format!("{:.4}", c.alpha_prod_t_prev)),
+        ("beta_prod_t".into(), format!("{:.4}", c.beta_prod_t)),
+    ];
+    if c.std_dev_t != 0. {
+        parts.push(("std_dev_t".into(), format!("{:.4}", c.std_dev_t)));
+    }
+    parts
+}
+
+/// Columns of a part, with the space before it.
+fn columns((name, value): &(String, String)) -> usize {
+    text::width(name) + text::width(value) + 3
+}

@@ -1,0 +1,163 @@
+//! The pictures of a stage, as large as there is room for, each with its tensor's name and how it was made.
+
+use crate::debugger::view::NamedPicture;
+use crate::tui::pictures::Pictures;
+use crate::tui::{text, theme};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect, Size};
+use ratatui::text::Line;
+
+/// Rows below which pictures cannot be made out: the table gives way to them.
+pub const FEWEST_ROWS: u16 = 7;
+/// Columns between two pictures, where there is little room and where there is much.
+const GAPS: [u16; 2] = [1, 2];
+/// From this many columns on there is much.
+const MUCH: u16 = 72;
+/// Columns below which a picture is none.
+const NARROWEST: u16 = 4;
+
+/// A place for a picture, and for its caption below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    picture: Rect,
+    caption: Rect,
+}
+
+/// Draws `shown` into `area`; pictures of a run that is `run_width` pixels wide are smooth when they have its size.
+pub fn draw(shown: &[NamedPicture], run_width: usize, pictures: &mut Pictures, area: Rect, buf: &mut Buffer) {
+    let Some(first) = shown.first() else { return };
+    let (cell_width, cell_height) = pictures.graphics().cell();
+    let (w, h) = first.picture.image.dimensions();
+    // Rows that a picture takes for each of its columns: all pictures of a stage have one shape.
+    let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
+    let captions = |width: u16| {
+        let rows = |picture: &NamedPicture| caption(picture, width).len() as u16;
+        shown.iter().map(rows).max().unwrap_or(0)
+    };
+    for (named, slot) in shown.iter().zip(arrange(shown.len(), area, ratio, &captions)) {
+        let image = &named.picture.image;
+        let smooth = image.width() as usize >= run_width;
+        pictures.draw(image, smooth, slot.picture.intersection(area), buf);
+        let caption = caption(named, slot.caption.width);
+        super::draw_lines(&caption, slot.caption.intersection(area), buf);
+    }
+}
+
+/// The tensor's name and how the picture was made, in lines of at most `width`.
+fn caption(named: &NamedPicture, width: u16) -> Vec<Line<'static>> {
+    let name = text::wrapped_name(named.name, width.into());
+    let label = text::wrapped(&text::clean(&named.picture.label), width.into());
+    let name = name.into_iter().map(|line| Line::styled(line, theme::TENSOR));
+    name.chain(label.into_iter().map(|line| Line::styled(line, theme::FAINT))).collect()
+}
+
+/// Places for `count` pictures that take `ratio` rows a column, with captions that take `captions(width)` rows: of all
+/// arrangements the one that shows the most of them.
+fn arrange(count: usize, area: Rect, ratio: f64, captions: &dyn Fn(u16) -> u16) -> Vec<Slot> {
+    let gap = GAPS[usize::from(area.width >= MUCH)];
+    let height = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
+    let mut arrangements = vec![];
+    for columns in 1..=count as u16 {
+        arrangements.push(grid(count, columns, gap, area.as_size(), &height, captions));
+    }
+    if count == 4 {
+        arrangements.push(two_large_two_small(gap, area.as_size(), &height, captions));
+    }
+    let shown = |slots: &Vec<Slot>| slots.iter().map(|slot| slot.picture.area()).sum::<u32>();
+    let best = arrangements.into_iter().max_by_key(shown).unwrap_or_default();
+    let there = |rect: Rect| Rect { x: rect.x + area.x, y: rect.y + area.y, ..rect };
+    best.iter().map(|slot| Slot { picture: there(slot.picture), caption: there(slot.caption) }).collect()
+}
+
+/// The largest pictures of one size in rows of `columns`.
+fn grid(
+    count: usize,
+    columns: u16,
+    gap: u16,
+    room: Size,
+    height: &dyn Fn(u16) -> u16,
+    captions: &dyn Fn(u16) -> u16,
+) -> Vec<Slot> {
+    let rows = (count as u16).div_ceil(columns);
+    // Captions have the whole column, also where pictures are narrower.
+    let column = room.width.saturating_sub(gap * (columns - 1)) / columns;
+    let fits = |width: &u16| rows * (height(*width) + captions(column)) <= room.height;
+    let Some(width) = (NARROWEST..=column).rev().find(fits) else { return vec![] };
+    // Pictures stand no further apart than their captions need.
+    let step = column.min(width.max(LONGEST_CAPTION)) + gap;
+    let slot = |index: u16| {
+        let at = Position::new(index % columns * step, index / columns * (height(width) + captions(column)));
+        slot(at, width, step - gap, height, captions(column))
+    };
+    (0..count as u16).map(slot).collect()
+}
+
+/// Columns of the longest name and of most labels.
+const LONGEST_CAPTION: u16 = 21;
+
+/// The first two large beside each other, and the other two at half their size above each other: where there is
+/// height for it, latents and what is predicted of them are what a reader looks at.
+fn two_large_two_small(
+    gap: u16,
+    room: Size,
+    height: &dyn Fn(u16) -> u16,
+    captions: &dyn Fn(u16) -> u16,
+) -> Vec<Slot> {
+    let small = |width: u16| width / 2;
+    let fits = |width: &u16| {
+        let (wide, narrow) = (*width, small(*width));
+        2 * (wide + gap) + narrow <= room.width
+            && height(wide) + captions(wide) <= room.height
+            && 2 * (height(narrow) + captions(narrow)) <= room.height
+    };
+    let Some(wide) = (2 * NARROWEST..=room.width).rev().find(fits) else { return vec![] };
+    let narrow = small(wide);
+    let x = 2 * (wide + gap);
+    let below = height(narrow) + captions(narrow);
+    vec![
+        slot(Position::new(0, 0), wide, wide, height, captions(wide)),
+        slot(Position::new(wide + gap, 0), wide, wide, height, captions(wide)),
+        slot(Position::new(x, 0), narrow, room.width - x, height, captions(narrow)),
+        slot(Position::new(x, below), narrow, room.width - x, height, captions(narrow)),
+    ]
+}
+
+fn slot(at: Position, width: u16, caption_width: u16, height: &dyn Fn(u16) -> u16, caption: u16) -> Slot {
+    let rows = height(width);
+    Slot {
+        picture: Rect::new(at.x, at.y, width, rows),
+        caption: Rect::new(at.x, at.y + rows, caption_width, caption),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pictures_stay_inside_and_apart(
+            count in 1usize..6, w in 0u16..200, h in 0u16..60, ratio in 0.05f64..4., caption in 0u16..5,
+        ) {
+            let area = Rect::new(3, 2, w, h);
+            let slots = arrange(count, area, ratio, &|_| caption);
+            prop_assert!(slots.is_empty() || slots.len() == count);
+            let places: Vec<Rect> = slots.iter().flat_map(|slot| [slot.picture, slot.caption]).collect();
+            for (i, a) in places.iter().enumerate() {
+                prop_assert_eq!(a.intersection(area), *a);
+                for b in &places[..i] {
+                    prop_assert!(a.is_empty() || b.is_empty() || !a.intersects(*b), "{a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_room_two_are_large() {
+        let slots = arrange(4, Rect::new(0, 0, 95, 26), 0.5, &|_| 2);
+        assert!(slots[0].picture.width >= 2 * slots[2].picture.width);
+        let slots = arrange(4, Rect::new(0, 0, 56, 11), 0.5, &|_| 4);
+        assert_eq!(slots[0].picture.width, slots[3].picture.width);
+    }
+}

@@ -1,0 +1,76 @@
+//! The title: the program, the models, the settings and the prompt.
+
+use crate::debugger::view::ModelLine;
+use crate::pipeline::Request;
+use crate::tui::app::App;
+use crate::tui::{text, theme};
+use ratatui::text::{Line, Span};
+
+/// The prompt has a line of its own where it would have less than this beside the rest.
+const ENOUGH_FOR_A_PROMPT: usize = 28;
+/// A folder's name is cut to this.
+const LONGEST_MODEL: usize = 28;
+
+/// One line, or on a narrow terminal two.
+pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width);
+    let name = Span::styled("diffuscope", theme::STRONG);
+    let (Some(model), Some(view)) = (&app.state.model, &app.state.view) else {
+        return vec![Line::from(vec![name, Span::styled(" · loading the models…", theme::FAINT)])];
+    };
+    let facts = format!(" · {} · {}", about_model(model), about_request(&view.request));
+    let facts = text::shortened(&facts, width.saturating_sub(name.width()));
+    let mut first = Line::from(vec![name, Span::raw(facts)]);
+    let prompts = prompts(&view.request);
+    let residual = Span::styled(residual(model.prediction_type), theme::STRONG);
+
+    let (used, wanted) = (first.width() + 3, residual.width() + 2);
+    let room = width.saturating_sub(used + wanted);
+    if room >= text::width(&prompts).min(ENOUGH_FOR_A_PROMPT) {
+        first.push_span(" · ");
+        return vec![beside(first, &prompts, residual, width)];
+    }
+    vec![first, beside(Line::default(), &prompts, residual, width)]
+}
+
+/// `line` with the prompt, shortened so that `residual` fits at the right.
+fn beside(mut line: Line<'static>, prompts: &str, residual: Span<'static>, width: usize) -> Line<'static> {
+    let room = width.saturating_sub(line.width() + residual.width() + 2);
+    line.push_span(text::shortened(prompts, room));
+    if line.width() + residual.width() < width {
+        line.push_span(" ".repeat(width - line.width() - residual.width()));
+        line.push_span(residual);
+    }
+    line
+}
+
+/// What a residual is, where it is not what a reader of diffusers' names takes it for.
+fn residual(prediction_type: &str) -> &'static str {
+    match prediction_type {
+        "v_prediction" => "residuals are v, not noise",
+        "sample" => "residuals are pictures, not noise",
+        _ => "",
+    }
+}
+
+fn about_model(model: &ModelLine) -> String {
+    // Of a folder its name says which it is.
+    let name = model.name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = text::shortened(&text::clean(name), LONGEST_MODEL);
+    format!("{name} · {} · {}", text::clean(&model.device), model.dtype)
+}
+
+fn about_request(request: &Request) -> String {
+    let Request { num_inference_steps: steps, guidance_scale, seed, width, height, eta, .. } = request;
+    let eta = if *eta == 0. { String::new() } else { format!(" · eta {eta}") };
+    let s = if *steps == 1 { "" } else { "s" };
+    format!("{steps} step{s} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}")
+}
+
+fn prompts(request: &Request) -> String {
+    let not = match &request.negative_prompt {
+        none if none.is_empty() => String::new(),
+        negative => format!(" · not “{}”", text::clean(negative)),
+    };
+    format!("“{}”{not}", text::clean(&request.prompt))
+}

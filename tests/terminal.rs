@@ -1,0 +1,156 @@
+//! The real program in a real pseudo-terminal: what a reader sees and presses, and what is left of it afterwards.
+#![cfg(unix)]
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const SIZE: PtySize = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 };
+/// Longer than any machine takes: only a screen that never comes is an error.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The program with a terminal around it.
+struct Session {
+    master: Box<dyn MasterPty + Send>,
+    /// Held open so that the terminal's modes outlive the program.
+    _slave: Box<dyn SlavePty + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    _reader: JoinHandle<()>,
+    modes: String,
+}
+
+impl Session {
+    fn start(args: &[&str]) -> Self {
+        let pty = native_pty_system().openpty(SIZE).unwrap();
+        let modes = format!("{:?}", pty.master.get_termios());
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_diffuscope"));
+        command.args(args);
+        // A terminal of which nothing is known.
+        command.env_clear();
+        command.env("TERM", "xterm-256color");
+        let child = pty.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(SIZE.rows, SIZE.cols, 0)));
+        let shared = Arc::clone(&screen);
+        let mut output = pty.master.try_clone_reader().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                shared.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        let keys = pty.master.take_writer().unwrap();
+        Self { master: pty.master, _slave: pty.slave, child, keys, screen, _reader: reader, modes }
+    }
+
+    fn contents(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the screen is as `there` says.
+    #[track_caller]
+    fn wait(&mut self, what: &str, there: impl Fn(&vt100::Screen) -> bool) {
+        let start = Instant::now();
+        while !there(self.screen.lock().unwrap().screen()) {
+            assert!(start.elapsed() < PATIENCE, "never came: {what}\n{}", self.contents());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[track_caller]
+    fn see(&mut self, text: &str) {
+        self.wait(text, |screen| screen.contents().contains(text));
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for the program's end; the terminal must then be as it was. Gives the exit code.
+    #[track_caller]
+    fn end(&mut self) -> u32 {
+        let code = self.child.wait().unwrap().exit_code();
+        // The last bytes may still be on their way.
+        self.wait("the shell's screen", |screen| !screen.alternate_screen() && !screen.hide_cursor());
+        assert!(!self.screen.lock().unwrap().screen().bracketed_paste());
+        assert_eq!(format!("{:?}", self.master.get_termios()), self.modes);
+        code
+    }
+}
+
+#[test]
+fn a_walk_there_and_back() {
+    let mut session = Session::start(&["--steps", "2", "--prompt", "red apple on a blue background"]);
+    session.see("Nothing has run yet");
+    assert!(session.screen.lock().unwrap().screen().alternate_screen());
+    session.press("n");
+    session.see("encode_prompt done");
+    session.press(" ");
+    session.see("get_latent done");
+    session.see("▀");
+    session.press("n");
+    session.see("denoise 0 done");
+    session.see("alpha_prod_t_prev");
+    session.press("c");
+    session.see("the run is complete");
+    session.see("decoded by the VAE");
+    session.press("b\x1b[D");
+    session.see("2 recorded ahead");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn commands_are_typed_and_answered() {
+    let mut session = Session::start(&["--steps", "3"]);
+    session.see("Nothing has run yet");
+    session.press(":break denoise 1\r");
+    session.see("●denoise 1");
+    session.press("c");
+    session.see("stopped at breakpoint 1");
+    session.press(":print latents.std > 0.0\r");
+    session.see("true");
+    session.press(":walk\r");
+    session.see("`walk` is no command");
+    session.press("?");
+    session.see("reverse-continue");
+    session.press("\x1b[F");
+    session.see("drawn with half blocks");
+    session.press(":quit\r");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_terminal_that_changes_its_size() {
+    let mut session = Session::start(&["--steps", "1"]);
+    session.see("Nothing has run yet");
+    session.press("cc");
+    session.see("the run is complete");
+    for (rows, cols) in [(3, 9), (60, 200), (12, 40), (24, 80)] {
+        session.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        session.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
+        session.see(if rows < 12 { "small" } else { "diffuscope · pocket" });
+    }
+    session.press("\x03\x03");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_model_that_is_not_there() {
+    let mut session = Session::start(&["--model", "no/such/folder"]);
+    assert_eq!(session.end(), 1);
+    session.see("error: no/such/folder");
+}
+
+#[test]
+fn a_request_to_end() {
+    let mut session = Session::start(&[]);
+    session.see("Nothing has run yet");
+    let id = session.child.process_id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(session.end(), 1);
+    session.see("ended by signal 15");
+}
