@@ -99,15 +99,22 @@ pub enum Topic {
 
 /// What `set` changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the field of `Request` of that name")]
 pub enum Setting {
+    /// `Request::prompt`.
     Prompt,
+    /// `Request::negative_prompt`.
     NegativePrompt,
+    /// `Request::height`.
     Height,
+    /// `Request::width`.
     Width,
+    /// `Request::num_inference_steps`.
     NumInferenceSteps,
+    /// `Request::guidance_scale`.
     GuidanceScale,
+    /// `Request::seed`.
     Seed,
+    /// `Request::eta`.
     Eta,
 }
 

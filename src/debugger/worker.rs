@@ -183,7 +183,7 @@ impl Serving {
             (Ok(None), Ok(view)) => Event::Done(Outcome::default().into(), view),
             (Err(e), view) => Event::Failed { command: line, error: one_line(&e), view: view.ok() },
             (Ok(_), Err(e)) => {
-                Event::Failed { command: line, error: one_line(&SessionError::Device(e)), view: None }
+                Event::Failed { command: line, error: one_line(&e.into()), view: None }
             }
         };
         (self.tell)(event);

@@ -1,6 +1,7 @@
 //! Every tensor of a run as one safetensors file, to compare with another pipeline's.
 
 use super::{Request, Snapshot};
+use crate::nn::error::without_backtrace;
 use candle_core::{DType, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -68,7 +69,7 @@ fn write_tensors(
         .into_iter()
         .map(|(name, tensor)| match bytes(tensor) {
             Ok((dtype, bytes)) => Ok((name, dtype, tensor.dims().to_vec(), bytes)),
-            Err(source) => Err(WriteError::Tensor { name, source }),
+            Err(e) => Err(WriteError::Tensor { name, source: without_backtrace(e) }),
         })
         .collect::<Result<_, _>>()?;
     let views: Vec<(&str, TensorView<'_>)> = copied

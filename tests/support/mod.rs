@@ -5,8 +5,7 @@
 //! - [`checkpoint`]: whole checkpoint folders made of them, to load, or to break first.
 //! - [`compare`]: assertions on tensors that say by how much they failed.
 
-// Every test is a program of its own and uses only some of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "every test is a program of its own and uses only some of this")]
 
 pub mod checkpoint;
 pub mod compare;

@@ -14,6 +14,7 @@ use super::expression::ExpressionError;
 use super::report::{Outcome, TensorRow};
 use super::timeline::Timeline;
 use super::view::{self, View};
+use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
 use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
@@ -39,10 +40,16 @@ pub enum SessionError {
     Write(#[from] WriteError),
     /// A tensor could not be copied from its device.
     #[error("a tensor could not be copied from its device: {0}")]
-    Device(#[from] candle_core::Error),
+    Device(candle_core::Error),
     /// The command makes no sense here: what was found, and what would be right.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<candle_core::Error> for SessionError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Device(without_backtrace(error))
+    }
 }
 
 /// Who runs a session: watches what is computed, and is told of every stage that is done.
