@@ -1,5 +1,6 @@
 //! Leaf layers: candle's modules with the paths of the pieces they are, loaded from [`Weights`].
 
+use super::conv;
 use super::error::Result;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
@@ -56,17 +57,26 @@ impl Module for Linear {
     }
 }
 
-/// A convolution; on the CPU in bf16 as [`Linear`].
+/// A convolution; on the CPU as a product of matrices, in bf16 as [`Linear`].
 #[derive(Debug, Clone)]
 pub struct Conv2d(candle_nn::Conv2d);
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        if !needs_widening(x) {
+        if needs_widening(x) {
+            let (weight, bias) = (widened(self.0.weight())?, self.0.bias().map(widened).transpose()?);
+            let wide = Self(candle_nn::Conv2d::new(weight, bias, *self.0.config()));
+            return wide.forward(&widened(x)?)?.to_dtype(x.dtype());
+        }
+        if !conv::can(x) {
             return self.0.forward(x);
         }
-        let (weight, bias) = (widened(self.0.weight())?, self.0.bias().map(widened).transpose()?);
-        candle_nn::Conv2d::new(weight, bias, *self.0.config()).forward(&widened(x)?)?.to_dtype(x.dtype())
+        let Conv2dConfig { stride, padding, .. } = *self.0.config();
+        let y = conv::conv2d(x, self.0.weight(), stride, padding)?;
+        match self.0.bias() {
+            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+            None => Ok(y),
+        }
     }
 }
 

@@ -7,11 +7,13 @@
 //! - [`layers`]: leaf layers with their names, loaded from weights.
 //! - [`device`]: where tensors are computed, and how precisely.
 //! - [`activation`]: the activation functions that PyTorch has and candle has otherwise.
+//! - `conv`: a convolution on the CPU.
 //! - [`attention`]: softmax(q·kᵀ)·v over heads.
 
 pub mod activation;
 pub mod attention;
 pub mod config;
+mod conv;
 pub mod device;
 pub mod error;
 pub mod layers;

@@ -29,7 +29,7 @@ pub fn needed_by_run(models: &Models, height: usize, width: usize) -> u128 {
         2 * F32 * (scores + 9 * tokens * level.channels as u128)
     });
     let vae = models.vae.config();
-    // In the decoder a level of full size takes over the channels of the one below; its convolutions unfold 9 of them.
+    // In the decoder a level of full size takes over the channels of the one below; a resnet there holds some dozen copies.
     let widest = vae.block_out_channels.iter().take(2).max().copied().unwrap_or(1) as u128;
     let decode =
         F32 * (12 * widest * pixels + if vae.mid_block_add_attention { 2 * latents * latents } else { 0 });
