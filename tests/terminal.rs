@@ -25,13 +25,17 @@ struct Session {
 
 impl Session {
     fn start(args: &[&str]) -> Self {
+        // A terminal of which nothing is known.
+        Self::start_on("xterm-256color", args)
+    }
+
+    fn start_on(terminal: &str, args: &[&str]) -> Self {
         let pty = native_pty_system().openpty(SIZE).unwrap();
         let modes = format!("{:?}", pty.master.get_termios());
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_diffuscope"));
         command.args(args);
-        // A terminal of which nothing is known.
         command.env_clear();
-        command.env("TERM", "xterm-256color");
+        command.env("TERM", terminal);
         let child = pty.slave.spawn_command(command).unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(SIZE.rows, SIZE.cols, 0)));
         let shared = Arc::clone(&screen);
@@ -135,6 +139,15 @@ fn a_terminal_that_changes_its_size() {
         session.see(if rows < 12 { "small" } else { "diffuscope · pocket" });
     }
     session.press("\x03\x03");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_terminal_that_promises_pictures_and_answers_nothing() {
+    let mut session = Session::start_on("xterm-kitty", &["--steps", "1"]);
+    session.press("n");
+    session.see("encode_prompt done");
+    session.press("q");
     assert_eq!(session.end(), 0);
 }
 

@@ -3,7 +3,7 @@
 //! - [`app`]: what comes in → what is known and shown, and what is to be done about it; nothing outside changes.
 //! - [`state`]: what is known, apart from how it is shown; [`view`] is how.
 //! - [`keymap`]: what keys do; most are a line of the command language.
-//! - [`line`] and [`page`]: the line that a command is typed on, and a page of text.
+//! - [`mod@line`] and [`page`]: the line that a command is typed on, and a page of text.
 //! - [`pictures`]: pictures in the terminal.
 //! - [`terminal`]: taken over, and left as it was found.
 //! - [`theme`]: every colour. [`text`]: text from outside, made fit for a screen.

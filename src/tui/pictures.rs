@@ -25,12 +25,14 @@ pub enum Graphics {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Graphics {
-    /// Asks the terminal, if the environment names one that draws pictures and answers at once. Others are not asked:
-    /// what never answers would leave a reader waiting on standard input, who then swallows keys.
+    /// Asks the terminal, if the environment names one that draws pictures.
+    ///
+    /// The query leaves a reader on standard input that swallows keys until the answer comes. So the terminal is first
+    /// asked for something that can be given up: where its cursor is.
     ///
     /// To be called in raw mode, before anyone else reads from the terminal.
     pub fn detect() -> Self {
-        if !draws_pictures(|name| std::env::var(name).ok()) {
+        if !draws_pictures(|name| std::env::var(name).ok()) || crossterm::cursor::position().is_err() {
             return Self::HalfBlocks;
         }
         let options = QueryStdioOptions { timeout: PATIENCE, ..QueryStdioOptions::default() };

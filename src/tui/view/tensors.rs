@@ -166,11 +166,12 @@ fn number(v: f64) -> String {
     match v.abs() {
         m if m.is_nan() => "NaN".into(),
         0. => "0".into(),
-        m if !(1e-3..99_999.95).contains(&m) => format!("{v:.1e}"),
+        m if m < 1e-3 => format!("{v:.1e}"),
         m if m < 9.99995 => format!("{v:.4}"),
         m if m < 99.9995 => format!("{v:.3}"),
         m if m < 999.995 => format!("{v:.2}"),
-        _ => format!("{v:.1}"),
+        m if m < 99_999.95 => format!("{v:.1}"),
+        _ => format!("{v:.1e}"),
     }
 }
 
