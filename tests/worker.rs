@@ -128,6 +128,21 @@ fn an_interruption_stops_a_command_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn an_interruption_is_for_what_was_given_before_it() {
+    let (worker, events) = worker(900);
+    let stopped = |event| match event {
+        Event::Done(outcome, _) => Some(outcome.stopped),
+        _ => None,
+    };
+    // Given and taken back while the models are still being loaded.
+    command(&worker, "continue");
+    worker.interrupt();
+    command(&worker, "next");
+    assert!(wait(&events, stopped).is_some_and(|why| why.starts_with("interrupted before ")));
+    assert_eq!(wait(&events, stopped), None, "the second command was given later");
+}
+
+#[test]
 fn a_command_that_fails_says_so_and_nothing_ends() {
     let (worker, events) = worker(2);
     command(&worker, "back");

@@ -63,15 +63,30 @@ pub struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What stops a computation from outside.
+/// What stops a computation from outside. Orders are numbered from 1.
 #[derive(Debug, Default)]
 struct Signals {
-    /// The reader wants the command at hand to stop.
-    interrupt: AtomicBool,
+    /// The number of the last order that was given.
+    given: AtomicUsize,
+    /// The number of the last order that was taken up: the one at hand.
+    taken: AtomicUsize,
+    /// Orders up to this one shall stop.
+    interrupted: AtomicUsize,
     /// Nobody listens any more: everything shall stop.
     closing: AtomicBool,
-    /// Orders that wait: work in the background gives way to them.
-    waiting: AtomicUsize,
+}
+
+impl Signals {
+    /// Whether the command at hand shall stop.
+    fn stops(&self) -> bool {
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        interrupted >= self.taken.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether an order waits: work in the background gives way to it.
+    fn is_awaited(&self) -> bool {
+        self.given.load(Ordering::Relaxed) > self.taken.load(Ordering::Relaxed)
+    }
 }
 
 impl Worker {
@@ -99,13 +114,13 @@ impl Worker {
 
     /// Gives an order. False when the worker has ended.
     pub fn order(&self, order: Order) -> bool {
-        self.signals.waiting.fetch_add(1, Ordering::SeqCst);
+        self.signals.given.fetch_add(1, Ordering::SeqCst);
         self.orders.send(order).is_ok()
     }
 
-    /// Stops the command at hand before the next module.
+    /// Stops the command at hand before the next module, and every command that was given before now.
     pub fn interrupt(&self) {
-        self.signals.interrupt.store(true, Ordering::SeqCst);
+        self.signals.interrupted.store(self.signals.given.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 
@@ -129,13 +144,6 @@ struct Serving {
     previews: Vec<&'static str>,
     /// What it has decoded, by the record that the tensor is in, for as long as that is recorded.
     decoded: Vec<(Weak<StageRecord>, NamedPicture)>,
-}
-
-impl Signals {
-    /// Whether the command at hand shall stop.
-    fn stops(&self) -> bool {
-        self.interrupt.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
-    }
 }
 
 impl Serving {
@@ -165,9 +173,7 @@ impl Serving {
                 },
             }
         };
-        self.signals.waiting.fetch_sub(1, Ordering::SeqCst);
-        // An interruption is for the command that ran when it came, not for the next.
-        self.signals.interrupt.store(false, Ordering::SeqCst);
+        self.signals.taken.fetch_add(1, Ordering::SeqCst);
         order
     }
 
@@ -182,9 +188,7 @@ impl Serving {
             (Ok(Some(outcome)), Ok(view)) => Event::Done(outcome.into(), view),
             (Ok(None), Ok(view)) => Event::Done(Outcome::default().into(), view),
             (Err(e), view) => Event::Failed { command: line, error: one_line(&e), view: view.ok() },
-            (Ok(_), Err(e)) => {
-                Event::Failed { command: line, error: one_line(&e.into()), view: None }
-            }
+            (Ok(_), Err(e)) => Event::Failed { command: line, error: one_line(&e.into()), view: None },
         };
         (self.tell)(event);
         self.plan_previews();
@@ -270,7 +274,7 @@ struct Background<'a> {
 
 impl Probe for Background<'_> {
     fn wants(&self, _: &Path) -> bool {
-        self.signals.waiting.load(Ordering::Relaxed) > 0
+        self.signals.is_awaited()
     }
 
     fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {

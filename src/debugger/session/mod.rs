@@ -1,8 +1,8 @@
 //! A command carried out.
 //!
-//! - [`moves`]: moving the cursor, running stages at the tip.
-//! - [`settings`]: changing what comes next.
-//! - [`answers`]: looking, and saving what was seen.
+//! - `moves`: moving the cursor, running stages at the tip.
+//! - `settings`: changing what comes next.
+//! - `answers`: looking, and saving what was seen.
 
 mod answers;
 mod moves;
