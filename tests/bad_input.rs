@@ -63,7 +63,13 @@ fn what_clap_can_judge_exits_2() {
 
 #[test]
 fn every_subcommand_helps_with_examples() {
-    for args in [&["--help"][..], &["debug", "--help"], &["run", "--help"], &["model", "info", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["debug", "--help"],
+        &["run", "--help"],
+        &["model", "--help"],
+        &["model", "info", "--help"],
+    ] {
         let ran = diffuscope(args, "");
         assert_eq!(ran.code, Some(0));
         assert!(ran.stdout.contains("Examples:\n  diffuscope"), "{args:?}");

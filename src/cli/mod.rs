@@ -31,7 +31,7 @@ enum Command {
     /// Run the whole pipeline at once
     Run(run::RunArgs),
     /// Look into a checkpoint
-    #[command(subcommand)]
+    #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
 }
 

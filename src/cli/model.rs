@@ -11,7 +11,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   diffuscope model info
   diffuscope model info ~/models/stable-diffusion-2
