@@ -26,4 +26,4 @@ pub use report::{Outcome, TensorRow};
 pub use session::{Session, SessionError};
 pub use timeline::Timeline;
 pub use view::View;
-pub use worker::{Event, Order, Worker};
+pub use worker::{Event, Order, Preview, Worker};

@@ -57,6 +57,11 @@ impl Timeline {
         moves
     }
 
+    /// Moves the cursor to where `done` stages are done, or to the tip.
+    pub fn look(&mut self, done: usize) {
+        self.cursor = done.min(self.recorded());
+    }
+
     /// Records what the stage at the tip made, and moves the cursor there.
     pub fn push(&mut self, next: Snapshot) {
         self.snapshots.push(next);

@@ -2,15 +2,16 @@
 
 use super::Outcome;
 use super::session::{Host, Session, SessionError};
-use super::view::{self, ModelLine, NamedPicture, View};
+use super::view::{ModelLine, NamedPicture, RecordId, View};
 use crate::nn::{Error, Path, Probe, Result};
 use crate::picture::decoded;
-use crate::pipeline::{Stage, StageRecord, lines, stages};
+use crate::pipeline::{self, Stage, lines, stages};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 /// What the worker is asked for.
@@ -18,8 +19,22 @@ use std::thread::JoinHandle;
 pub enum Order {
     /// A line of the command language.
     Command(String),
+    /// Pictures that the VAE shall make when nothing else is to be done, the first first; those that were asked for
+    /// before and are not here are given up.
+    Previews(Vec<Preview>),
+    /// To look at where so many stages are done, of those that are recorded.
+    Look(usize),
     /// To end.
     Quit,
+}
+
+/// A picture that the VAE is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Preview {
+    /// The record that the tensor is in.
+    pub record: RecordId,
+    /// The tensor: one of [`decodable`](super::view::decodable).
+    pub name: &'static str,
 }
 
 /// What the worker tells.
@@ -35,6 +50,8 @@ pub enum Event {
     Progress(Stage, &'static str),
     /// A stage is done in the middle of a command.
     StageDone(Box<View>),
+    /// The cursor was moved.
+    Looked(Box<View>),
     /// A command is done.
     Done(Box<Outcome>, Box<View>),
     /// A command was not carried out, or ended early.
@@ -46,10 +63,10 @@ pub enum Event {
         /// Where the session stands.
         view: Option<Box<View>>,
     },
-    /// The VAE's own picture of a tensor at the cursor, better than the instant one.
+    /// The VAE's own picture of a tensor, better than the instant one.
     Preview {
-        /// How many stages are done where it belongs.
-        cursor: usize,
+        /// The record that the tensor is in.
+        record: RecordId,
         /// The picture.
         picture: NamedPicture,
     },
@@ -103,8 +120,7 @@ impl Worker {
             let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(tell);
             match load() {
                 Ok(session) => {
-                    Serving { session, inbox, signals: shared, tell, previews: vec![], decoded: vec![] }
-                        .serve()
+                    Serving { session, inbox, signals: shared, tell, previews: VecDeque::new() }.serve()
                 }
                 Err(error) => tell(Event::LoadFailed(error)),
             }
@@ -140,10 +156,8 @@ struct Serving {
     inbox: Receiver<Order>,
     signals: Arc<Signals>,
     tell: Box<dyn FnMut(Event) + Send>,
-    /// Tensors at the cursor that the VAE has not decoded yet, the next one last.
-    previews: Vec<&'static str>,
-    /// What it has decoded, by the record that the tensor is in, for as long as that is recorded.
-    decoded: Vec<(Weak<StageRecord>, NamedPicture)>,
+    /// What the VAE is to decode, the first first.
+    previews: VecDeque<Preview>,
 }
 
 impl Serving {
@@ -157,6 +171,13 @@ impl Serving {
             match order {
                 Order::Quit => return,
                 Order::Command(line) => self.carry_out(line),
+                Order::Look(done) => {
+                    self.session.look(done);
+                    if let Ok(view) = self.session.view() {
+                        (self.tell)(Event::Looked(view.into()));
+                    }
+                }
+                Order::Previews(previews) => self.previews = previews.into(),
             }
         }
     }
@@ -167,8 +188,8 @@ impl Serving {
             match self.inbox.try_recv() {
                 Ok(order) => break Some(order),
                 Err(TryRecvError::Disconnected) => break None,
-                Err(TryRecvError::Empty) => match self.previews.pop() {
-                    Some(name) => self.preview(name),
+                Err(TryRecvError::Empty) => match self.previews.pop_front() {
+                    Some(wanted) => self.preview(wanted),
                     None => break self.inbox.recv().ok(),
                 },
             }
@@ -191,40 +212,26 @@ impl Serving {
             (Ok(_), Err(e)) => Event::Failed { command: line, error: one_line(&e.into()), view: None },
         };
         (self.tell)(event);
-        self.plan_previews();
     }
 
-    /// Tells what the VAE has decoded at the cursor, and plans what it has not.
-    fn plan_previews(&mut self) {
-        self.previews.clear();
-        self.decoded.retain(|(record, _)| record.strong_count() > 0);
-        let timeline = self.session.timeline();
-        let Some(here) = timeline.here().records().last() else { return };
-        for name in view::decodable(here.stage) {
-            let is_here = |record: &Weak<StageRecord>| std::ptr::eq(record.as_ptr(), Arc::as_ptr(here));
-            match self.decoded.iter().find(|(record, known)| is_here(record) && known.name == *name) {
-                Some((_, known)) => {
-                    (self.tell)(Event::Preview { cursor: timeline.cursor(), picture: known.clone() });
-                }
-                None => self.previews.insert(0, name),
-            }
-        }
-    }
-
-    /// Decodes a tensor at the cursor, unless an order comes meanwhile: then it is done after that order, if it is
-    /// still at the cursor.
-    fn preview(&mut self, name: &'static str) {
-        let timeline = self.session.timeline();
-        let here = timeline.here();
-        let (Some(record), Some((_, latents))) = (here.records().last(), here.tensor(name)) else { return };
+    /// Decodes a tensor, unless an order comes meanwhile: then it is done after that order.
+    fn preview(&mut self, wanted: Preview) {
+        let Preview { record, name } = wanted;
+        // What is not recorded any more is not missed either.
+        let Some(latents) = self.session.recorded(record).and_then(|record| record.tensor(name).cloned())
+        else {
+            return;
+        };
         let mut probe = Background { signals: &self.signals };
-        // An interrupted preview is planned again, and a failing VAE shows itself at vae_decode.
-        let Ok(image) = stages::vae_decode(self.session.models(), latents, &mut probe) else { return };
+        let image = match stages::vae_decode(self.session.models(), &latents, &mut probe) {
+            Ok(image) => image,
+            Err(pipeline::Error::Forward(Error::Interrupted(_))) => return self.previews.push_front(wanted),
+            // A VAE that fails shows itself at vae_decode.
+            Err(_) => return,
+        };
         let Ok(values) = PlainTensor::of(&image) else { return };
         if let Some(picture) = decoded::picture(&values) {
-            let picture = NamedPicture { name, picture };
-            self.decoded.push((Arc::downgrade(record), picture.clone()));
-            (self.tell)(Event::Preview { cursor: timeline.cursor(), picture });
+            (self.tell)(Event::Preview { record, picture: NamedPicture { name, picture } });
         }
     }
 }

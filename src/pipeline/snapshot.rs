@@ -89,6 +89,8 @@ pub struct StageRecord {
     pub tensors: Vec<(&'static str, Tensor)>,
     /// The numbers of a step of `denoise`.
     pub coefficients: Option<Coefficients>,
+    /// The setting of that name when the stage ran.
+    pub guidance_scale: f64,
     /// What a reader should know: a prompt that was cut.
     pub warnings: Vec<String>,
     /// How long it took.
@@ -131,6 +133,13 @@ impl Snapshot {
     pub fn with_request(&self, request: Request, models: &Models) -> Result<Self, RequestError> {
         let scheduler = Arc::new(request.check(models)?);
         Ok(Self { request: Arc::new(request), scheduler, ..self.clone() })
+    }
+
+    /// The run after as many stages as there are records, for tests of what shows them.
+    #[cfg(test)]
+    pub(crate) fn after(&self, records: &[Arc<StageRecord>]) -> Self {
+        let encoded = Some((self.request.prompt.clone(), self.request.negative_prompt.clone()));
+        Self { records: records.to_vec(), encoded, ..self.clone() }
     }
 
     /// The settings.
@@ -188,7 +197,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let run = Run { models, request, scheduler: snapshot.scheduler() };
     let prompts = (request.prompt.clone(), request.negative_prompt.clone());
     if stage != Stage::EncodePrompt && snapshot.encoded.as_ref() != Some(&prompts) {
-        next.records[0] = record(Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
+        next.records[0] = record(run, Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
         next.encoded = Some(prompts.clone());
     }
 
@@ -215,7 +224,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
             Made { tensors: vec![("image", image)], ..Made::default() }
         }
     };
-    next.records.push(record(stage, start, made));
+    next.records.push(record(run, stage, start, made));
     Ok(next)
 }
 
@@ -227,9 +236,10 @@ struct Made {
     warnings: Vec<String>,
 }
 
-fn record(stage: Stage, start: Instant, made: Made) -> Arc<StageRecord> {
+fn record(run: Run<'_>, stage: Stage, start: Instant, made: Made) -> Arc<StageRecord> {
     let Made { tensors, coefficients, warnings } = made;
-    Arc::new(StageRecord { stage, tensors, coefficients, warnings, took: start.elapsed() })
+    let guidance_scale = run.request.guidance_scale;
+    Arc::new(StageRecord { stage, tensors, coefficients, guidance_scale, warnings, took: start.elapsed() })
 }
 
 fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {

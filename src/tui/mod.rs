@@ -4,17 +4,20 @@
 //! - [`state`]: what is known, apart from how it is shown; [`view`] is how.
 //! - [`keymap`]: what keys do; most are a line of the command language.
 //! - [`mod@line`] and [`page`]: the line that a command is typed on, and a page of text.
-//! - [`pictures`]: pictures in the terminal.
+//! - [`canvas`]: what a view is drawn with.
+//! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made.
 //! - [`terminal`]: taken over, and left as it was found.
 //! - [`theme`]: every colour. [`text`]: text from outside, made fit for a screen.
 //!
 //! It knows no models: the worker of [`crate::debugger`] gives it plain numbers and pictures.
 
 pub mod app;
+pub mod canvas;
 pub mod keymap;
 pub mod line;
 pub mod page;
 pub mod pictures;
+pub mod previews;
 pub mod state;
 pub mod terminal;
 pub mod text;
@@ -28,7 +31,8 @@ use crate::debugger::{Order, Session, Worker};
 use app::{App, Effect, Input};
 use pictures::{Graphics, Pictures};
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 use terminal::Screen;
 
 /// Why the interface ended other than by the reader's wish.
@@ -60,7 +64,7 @@ pub fn run(load: impl FnOnce() -> Result<Session, String> + Send + 'static) -> R
     let mut screen = Screen::open()?;
     let mut app = App::new(screen.size()?);
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
-    screen.draw(&app, &mut pictures)?;
+    screen.draw(&mut app, &mut pictures)?;
 
     let (inputs, inbox) = channel();
     terminal::forward_signals(inputs.clone())?;
@@ -103,6 +107,20 @@ fn spawn_worker(
 /// Frames are for people: what has come in meanwhile is taken in first, up to this much.
 const BETWEEN_FRAMES: usize = 64;
 
+/// What happens next; that time passed, when nothing else does for as long as `patience`.
+fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Input, Error> {
+    // The thread that reads keys holds a sender until the terminal is closed, and says so.
+    let closed = || Error::Input("nobody reads it any more".into());
+    match patience {
+        None => inbox.recv().map_err(|_| closed()),
+        Some(patience) => match inbox.recv_timeout(patience) {
+            Ok(input) => Ok(input),
+            Err(RecvTimeoutError::Timeout) => Ok(Input::Tick(Instant::now())),
+            Err(RecvTimeoutError::Disconnected) => Err(closed()),
+        },
+    }
+}
+
 fn serve(
     app: &mut App,
     screen: &mut Screen,
@@ -112,8 +130,7 @@ fn serve(
 ) -> Result<(), Error> {
     loop {
         screen.draw(app, pictures)?;
-        // The thread that reads keys holds a sender until the terminal is closed, and says so.
-        let first = inbox.recv().map_err(|e| Error::Input(e.to_string()))?;
+        let first = next(inbox, app.patience())?;
         for input in std::iter::once(first).chain(inbox.try_iter().take(BETWEEN_FRAMES)) {
             for effect in app.handle(input) {
                 match effect {
@@ -121,6 +138,14 @@ fn serve(
                         // A worker that has ended says so itself, through the inbox.
                         worker.order(Order::Command(line));
                     }
+                    Effect::Look(done) => {
+                        worker.order(Order::Look(done));
+                    }
+                    Effect::Previews(previews) => {
+                        worker.order(Order::Previews(previews));
+                    }
+                    Effect::Copy(text) => screen.copy(&text)?,
+                    Effect::Mouse(ours) => screen.take_mouse(ours)?,
                     Effect::Interrupt => worker.interrupt(),
                     Effect::Redraw => {
                         pictures.forget();

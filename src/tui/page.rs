@@ -1,8 +1,8 @@
 //! A page of text that scrolls.
 
-use super::{text, theme};
+use super::canvas::Canvas;
+use super::text;
 use crossterm::event::KeyCode;
-use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -77,8 +77,10 @@ impl Page {
     }
 }
 
-impl Widget for &Page {
-    fn render(self, area: Rect, buf: &mut Buffer) {
+impl Page {
+    /// Draws the page.
+    pub fn draw(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let (theme, buf) = (canvas.theme, &mut *canvas.buf);
         if area.is_empty() {
             return;
         }
@@ -95,7 +97,7 @@ impl Widget for &Page {
         let pad = " ".repeat(columns.saturating_sub(text::width(&title)));
         let top_row = Rect { height: 1, ..area };
         Line::from(vec![Span::raw(title), Span::raw(pad), Span::raw(place)])
-            .style(theme::PAGE_TITLE)
+            .style(theme.page_title)
             .render(top_row, buf);
         for (line, row) in self.lines.iter().skip(top).zip(area.rows().skip(1)) {
             scrolled(line, left).render(row, buf);

@@ -1,10 +1,13 @@
 //! What is known: all that the worker told, and nothing of how it is shown.
 
+use super::previews::Previews;
 use super::text;
 use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
 use crate::debugger::{Command, Event, Outcome, View};
 use crate::pipeline::Stage;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// What is known of the session.
 #[derive(Debug, Default)]
@@ -13,6 +16,13 @@ pub struct State {
     pub model: Option<ModelLine>,
     /// Where the session stands; `None` while the models are loaded.
     pub view: Option<Box<View>>,
+    /// Where the reader looks meanwhile, when the worker has no time to move its cursor there: how many stages are
+    /// done.
+    pub look: Option<usize>,
+    /// How late it is, while something runs.
+    pub now: Option<Instant>,
+    /// Pictures that the VAE made.
+    pub previews: Previews,
     /// What the worker does.
     pub activity: Activity,
     /// Commands that wait for the one that runs, the next one first.
@@ -97,6 +107,12 @@ impl State {
                 }
             }
             Event::StageDone(view) => self.view = Some(view),
+            Event::Looked(view) => {
+                if self.look == Some(view.cursor) {
+                    self.look = None;
+                }
+                self.view = Some(view);
+            }
             Event::Done(outcome, view) => {
                 self.view = Some(view);
                 news = News { idle: true, quit: outcome.quit, output: output(&outcome), ..news };
@@ -109,7 +125,7 @@ impl State {
                 self.waiting.clear();
                 news.idle = true;
             }
-            Event::Preview { cursor, picture } => self.improve(cursor, picture),
+            Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if news.idle {
             self.activity = Activity::Idle;
@@ -117,18 +133,25 @@ impl State {
         news
     }
 
-    /// What the stage before the cursor made.
-    pub fn record(&self) -> Option<&RecordView> {
-        self.view.as_ref()?.record.as_ref()
+    /// Where the reader looks: how many stages are done there.
+    pub fn cursor(&self) -> usize {
+        let Some(view) = &self.view else { return 0 };
+        self.look.unwrap_or(view.cursor).min(view.recorded().max(view.cursor))
     }
 
-    /// Shows a better picture, where its place is still before the reader.
-    fn improve(&mut self, cursor: usize, picture: NamedPicture) {
-        let view = self.view.as_mut().filter(|view| view.cursor == cursor);
-        let Some(record) = view.and_then(|view| view.record.as_mut()) else { return };
-        if let Some(shown) = record.pictures.iter_mut().find(|shown| shown.name == picture.name) {
-            *shown = picture;
-        }
+    /// What the stage before the cursor made.
+    pub fn record(&self) -> Option<&Arc<RecordView>> {
+        self.view.as_ref()?.records.get(self.cursor().checked_sub(1)?)
+    }
+
+    /// The stage that runs next where the reader looks; `None` when the run is complete there.
+    pub fn position(&self) -> Option<Stage> {
+        self.view.as_ref()?.stages.get(self.cursor()).map(|line| line.stage)
+    }
+
+    /// The VAE's own picture in the place of `picture`, when there is one.
+    pub fn best<'a>(&'a self, record: &RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
+        self.previews.get(record.id, picture.name).unwrap_or(picture)
     }
 
     fn hear(&mut self, outcome: &Outcome, has_page: bool) {

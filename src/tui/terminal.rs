@@ -3,7 +3,10 @@
 use super::app::{App, Input};
 use super::pictures::Pictures;
 use super::view;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event};
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::event::{
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event,
+};
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
@@ -13,6 +16,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 /// Whether the terminal is ours: it is left once, by whoever comes first.
 static OURS: AtomicBool = AtomicBool::new(false);
@@ -35,7 +39,15 @@ impl Screen {
         give_back_on_panic();
         OURS.store(true, Ordering::SeqCst);
         let opened = enable_raw_mode()
-            .and_then(|()| execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide))
+            .and_then(|()| {
+                execute!(
+                    stdout(),
+                    EnterAlternateScreen,
+                    EnableBracketedPaste,
+                    EnableMouseCapture,
+                    cursor::Hide
+                )
+            })
             .and_then(|()| Terminal::new(CrosstermBackend::new(BufWriter::new(stdout()))));
         match opened {
             Ok(terminal) => Ok(Self { terminal }),
@@ -58,10 +70,12 @@ impl Screen {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub fn draw(&mut self, app: &App, pictures: &mut Pictures) -> io::Result<()> {
+    pub fn draw(&mut self, app: &mut App, pictures: &mut Pictures) -> io::Result<()> {
         // After a panic elsewhere there may be a moment before we hear of it; the shell's screen is not ours.
         if OURS.load(Ordering::SeqCst) {
-            self.terminal.draw(|frame| view::draw(app, pictures, frame))?;
+            let mut hits = vec![];
+            self.terminal.draw(|frame| hits = view::draw(app, pictures, frame))?;
+            app.hits = hits;
         }
         Ok(())
     }
@@ -75,6 +89,24 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// Takes the mouse, or leaves it to the terminal.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn take_mouse(&mut self, ours: bool) -> io::Result<()> {
+        if ours { execute!(stdout(), EnableMouseCapture) } else { execute!(stdout(), DisableMouseCapture) }
+    }
+
+    /// Puts `text` on the terminal's clipboard (OSC 52), where the terminal allows it.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
@@ -84,7 +116,13 @@ impl Drop for Screen {
 /// Gives the terminal back, once. What fails here fails because the terminal is gone.
 fn give_back() {
     if OURS.swap(false, Ordering::SeqCst) {
-        let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+        let _ = execute!(
+            stdout(),
+            DisableMouseCapture,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            cursor::Show
+        );
         let _ = disable_raw_mode();
     }
 }
@@ -107,6 +145,7 @@ pub fn forward_keys(inputs: Sender<Input>) {
         loop {
             let input = match crossterm::event::read() {
                 Ok(Event::Key(key)) => Input::Key(key),
+                Ok(Event::Mouse(event)) => Input::Mouse(event, Instant::now()),
                 Ok(Event::Paste(text)) => Input::Paste(text),
                 Ok(Event::Resize(width, height)) => Input::Resize(Size { width, height }),
                 Ok(_) => continue,

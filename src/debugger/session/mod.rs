@@ -13,11 +13,12 @@ use super::command::{Command, CommandError};
 use super::expression::ExpressionError;
 use super::report::{Outcome, TensorRow};
 use super::timeline::Timeline;
-use super::view::{self, View};
+use super::view::{self, RecordId, RecordViews, View};
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
-use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot, StageRecord};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Why a command was not carried out.
@@ -68,6 +69,8 @@ pub struct Session {
     models: Arc<Models>,
     timeline: Timeline,
     breakpoints: Breakpoints,
+    /// What an interface was shown, so that it is made once.
+    views: RefCell<RecordViews>,
 }
 
 /// What a command did beside moving: becomes the [`Outcome`].
@@ -88,7 +91,18 @@ impl Session {
     /// When `models` cannot run `request`.
     pub fn new(models: Arc<Models>, request: Request) -> Result<Self, RequestError> {
         let timeline = Timeline::new(Snapshot::start(request, &models)?);
-        Ok(Self { models, timeline, breakpoints: Breakpoints::default() })
+        Ok(Self { models, timeline, breakpoints: Breakpoints::default(), views: RefCell::default() })
+    }
+
+    /// A session in which `records` were recorded, for tests of what shows them.
+    #[cfg(test)]
+    pub(crate) fn after(models: Arc<Models>, request: Request, records: &[Arc<StageRecord>]) -> Self {
+        let mut session = Self::new(models, request).unwrap();
+        for done in 1..=records.len() {
+            let next = session.timeline.tip().after(&records[..done]);
+            session.timeline.push(next);
+        }
+        session
     }
 
     /// The models.
@@ -101,6 +115,11 @@ impl Session {
         &self.timeline
     }
 
+    /// Moves the cursor to where `done` stages are done, as far as that is recorded.
+    pub fn look(&mut self, done: usize) {
+        self.timeline.look(done);
+    }
+
     /// The breakpoints.
     pub fn breakpoints(&self) -> &Breakpoints {
         &self.breakpoints
@@ -111,7 +130,13 @@ impl Session {
     /// # Errors
     /// When a tensor cannot be copied from its device.
     pub fn view(&self) -> candle_core::Result<View> {
-        view::of(self)
+        view::of(self, &mut self.views.borrow_mut())
+    }
+
+    /// What a stage left behind, by the number that it has in a [`View`] of this session; `None` when it is not
+    /// recorded any more.
+    pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
+        self.views.borrow().find(id)
     }
 
     /// Parses and carries out a line; `None` for an empty one.

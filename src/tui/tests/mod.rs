@@ -1,5 +1,6 @@
-//! The whole application, driven by what comes in.
+//! The interface without a terminal: its screens as text, and whatever comes in.
 
-mod fake;
 mod random;
+mod recorded;
+mod screen;
 mod screens;

@@ -1,22 +1,28 @@
 //! Whatever comes in, and whatever the size: nothing panics.
 
-use super::fake;
-use crate::debugger::Event;
+use super::recorded;
+use crate::debugger::view::{NamedPicture, RecordId};
+use crate::debugger::{Event, Outcome};
+use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Effect, Input};
 use crate::tui::pictures::{Graphics, Pictures};
 use crate::tui::view;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use image::RgbImage;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
+use std::sync::Arc;
+use std::time::Instant;
 
 fn key() -> impl Strategy<Value = Input> {
     const CODES: &[KeyCode] = &[
         KeyCode::Esc,
         KeyCode::Enter,
         KeyCode::Tab,
+        KeyCode::BackTab,
         KeyCode::Up,
         KeyCode::Down,
         KeyCode::Left,
@@ -32,7 +38,7 @@ fn key() -> impl Strategy<Value = Input> {
     ];
     let code = prop_oneof![
         proptest::sample::select(CODES),
-        proptest::sample::select("nbcrRiIBgpsoq:? xkuwaelh".chars().collect::<Vec<_>>())
+        proptest::sample::select("nbcrR1234567zy/mBgpeoq:? jkhlt<>[]".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
     ];
     let modifiers = prop_oneof![
@@ -42,38 +48,64 @@ fn key() -> impl Strategy<Value = Input> {
 }
 
 fn told() -> impl Strategy<Value = Input> {
-    let all = fake::STEPS + 4;
+    let all = recorded::STEPS + 4;
     (0..9, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
-        let view = fake::view(a.min(b), a.max(b).min(fake::STEPS + 3));
+        let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
+        session.look(a.min(b));
+        let mut view = recorded::view(&session);
+        let record = view.record().map_or(RecordId(a), |record| record.id);
+        let answer = |lines: &[&str]| {
+            let messages = lines.iter().map(|line| line.to_string()).collect();
+            Box::new(Outcome { command: text.clone(), messages, ..Outcome::default() })
+        };
         Input::Worker(match kind {
-            0 => fake::ready(view),
+            0 => recorded::ready(&session),
             1 => Event::Started(text),
             2 => Event::Progress(Stage::Denoise { step: a }, "denoise.unet"),
-            3 => Event::StageDone(view.into()),
-            4 => fake::moved("next", view, &text),
-            5 => fake::answered(&text, view, &[&text, "second line\tand\rmore"]),
-            6 => fake::failed(&text, &text),
-            7 => fake::preview(a, "latents"),
+            3 => Event::StageDone(view),
+            4 => Event::Done(answer(&[&text]), view),
+            5 => Event::Done(answer(&[&text, "second line\tand\rmore"]), view),
+            6 => Event::Failed { command: text.clone(), error: text, view: None },
+            7 => {
+                let picture = Picture { image: Arc::new(RgbImage::new(8, 8)), label: text };
+                Event::Preview { record, picture: NamedPicture { name: "latents", picture } }
+            }
             _ => {
-                let mut view = fake::broken(a);
                 view.request.prompt = text;
-                Event::StageDone(view.into())
+                Event::Looked(view)
             }
         })
+    })
+}
+
+fn mouse() -> impl Strategy<Value = Input> {
+    let kinds = vec![
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::Drag(MouseButton::Left),
+        MouseEventKind::Up(MouseButton::Left),
+        MouseEventKind::Down(MouseButton::Right),
+        MouseEventKind::ScrollDown,
+        MouseEventKind::ScrollUp,
+        MouseEventKind::Moved,
+    ];
+    (proptest::sample::select(kinds), 0u16..200, 0u16..70).prop_map(|(kind, column, row)| {
+        let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+        Input::Mouse(event, Instant::now())
     })
 }
 
 fn input() -> impl Strategy<Value = Input> {
     let size = (1u16..200, 1u16..70).prop_map(|(width, height)| Input::Resize(Size { width, height }));
     let pasted = "[\\x00-\\x7f]{0,20}".prop_map(Input::Paste);
-    prop_oneof![6 => key(), 4 => told(), 3 => size, 1 => pasted]
+    let tick = Just(()).prop_map(|()| Input::Tick(Instant::now()));
+    prop_oneof![12 => key(), 4 => told(), 3 => size, 1 => pasted, 4 => mouse(), 1 => tick]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_panics(inputs in prop::collection::vec(input(), 1..40)) {
+    fn nothing_panics(inputs in prop::collection::vec(input(), 1..200)) {
         let mut app = App::new(Size::new(80, 24));
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
@@ -86,16 +118,20 @@ proptest! {
                     prop_assert!(!line.trim().is_empty());
                 }
             }
-            terminal.draw(|frame| view::draw(&app, &mut pictures, frame)).unwrap();
+            let mut hits = vec![];
+            terminal.draw(|frame| hits = view::draw(&app, &mut pictures, frame)).unwrap();
+            app.hits = hits;
         }
     }
 
     #[test]
     fn every_small_size_is_drawn(width in 1u16..60, height in 1u16..20, cursor in 0usize..6) {
         let mut app = App::new(Size { width, height });
-        app.handle(Input::Worker(fake::ready(fake::view(cursor, 6))));
+        let mut session = recorded::session(6);
+        session.look(cursor);
+        app.handle(Input::Worker(recorded::ready(&session)));
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| view::draw(&app, &mut pictures, frame)).unwrap();
+        terminal.draw(|frame| drop(view::draw(&app, &mut pictures, frame))).unwrap();
     }
 }

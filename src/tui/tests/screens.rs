@@ -1,112 +1,38 @@
-//! The screens as text, in `snapshots/`: what a reader sees after what came in.
+//! What a reader sees after what came in, in `snapshots/`, and what becomes of keys and the mouse.
 
-use super::fake;
-use crate::debugger::view::ModelLine;
-use crate::debugger::{Event, View};
+use super::recorded::{self, STEPS};
+use super::screen::{NARROW, Screen, WIDE, check};
+use crate::debugger::view::{ModelLine, NamedPicture};
+use crate::debugger::{Event, Outcome};
+use crate::picture::Picture;
 use crate::pipeline::Stage;
-use crate::tui::app::{App, Effect, Input};
-use crate::tui::pictures::{Graphics, Pictures};
-use crate::tui::{Error, text, theme, view};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use ratatui::layout::Size;
-use ratatui::style::Color;
+use crate::tui::Error;
+use crate::tui::app::Effect;
+use crate::tui::canvas::Target;
+use crate::tui::view::Tab;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
+use image::RgbImage;
+use std::sync::Arc;
 
-/// The application on a terminal that is not there.
-struct Screen {
-    app: App,
-    pictures: Pictures,
-    terminal: Terminal<TestBackend>,
-    /// What was to be done, and was not.
-    effects: Vec<Effect>,
+const CTRL_C: KeyEvent = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
+
+/// The command that runs is done.
+fn done(screen: Screen, message: &str) -> Screen {
+    let outcome = Outcome { messages: vec![message.into()], ..Outcome::default() };
+    let view = recorded::view(&screen.session);
+    screen.told(Event::Done(outcome.into(), view))
 }
 
-const NARROW: (u16, u16) = (80, 24);
-const WIDE: (u16, u16) = (120, 40);
-
-impl Screen {
-    fn new((width, height): (u16, u16)) -> Self {
-        Self {
-            app: App::new(Size { width, height }),
-            pictures: Pictures::new(Graphics::HalfBlocks),
-            terminal: Terminal::new(TestBackend::new(width, height)).unwrap(),
-            effects: vec![],
-        }
-    }
-
-    /// With the models loaded, at the start.
-    fn ready(size: (u16, u16)) -> Self {
-        Self::new(size).told(fake::ready(fake::view(0, 0)))
-    }
-
-    /// After a command that ended at `view`.
-    fn at(size: (u16, u16), view: View, message: &str) -> Self {
-        Self::ready(size).told(fake::moved("next", view, message))
-    }
-
-    fn told(mut self, event: Event) -> Self {
-        self.effects = self.app.handle(Input::Worker(event));
-        self
-    }
-
-    fn pressed(mut self, key: impl Into<KeyEvent>) -> Self {
-        self.effects = self.app.handle(Input::Key(key.into()));
-        self
-    }
-
-    fn typed(self, text: &str) -> Self {
-        text.chars().fold(self, |screen, c| screen.pressed(KeyCode::Char(c)))
-    }
-
-    fn draw(&mut self) {
-        let Self { app, pictures, terminal, .. } = self;
-        terminal.draw(|frame| view::draw(app, pictures, frame)).unwrap();
-    }
-
-    /// What is on the screen; a picture is only where it is, since which block a cell gets is a matter of rounding.
-    fn text(&mut self) -> String {
-        self.draw();
-        let buffer = self.terminal.backend().buffer();
-        let mut text = String::new();
-        for row in buffer.content().chunks(buffer.area.width.into()) {
-            let mut line = String::new();
-            let mut hidden = 0;
-            for cell in row {
-                match (hidden, cell.bg) {
-                    (1.., _) => hidden -= 1,
-                    (0, Color::Rgb(..)) => line.push('▒'),
-                    (0, _) => {
-                        line.push_str(cell.symbol());
-                        hidden = text::width(cell.symbol()).saturating_sub(1);
-                    }
-                }
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
-    }
-
-    fn orders(&self) -> Vec<&str> {
-        self.effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Order(line) => Some(line.as_str()),
-                _ => None,
-            })
-            .collect()
-    }
+fn failed(screen: Screen, command: &str, error: &str) -> Screen {
+    screen.told(Event::Failed { command: command.into(), error: error.into(), view: None })
 }
 
-fn check(name: &str, mut screen: Screen) {
-    let text = screen.text();
-    let name = format!("{name}-{}x{}", screen.app.size.width, screen.app.size.height);
-    insta::with_settings!({
-        snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
-        prepend_module_to_snapshot => false,
-        omit_expression => true,
-    }, { insta::assert_snapshot!(name, text) });
+/// The VAE's picture of a tensor of the record before the cursor.
+fn preview(screen: Screen, name: &'static str) -> Screen {
+    let record = screen.app.state.record().unwrap().id;
+    let picture = Picture { image: Arc::new(RgbImage::new(128, 128)), label: "decoded by the VAE".into() };
+    screen.told(Event::Preview { record, picture: NamedPicture { name, picture } })
 }
 
 #[test]
@@ -117,168 +43,131 @@ fn loading() {
 
 #[test]
 fn start() {
-    check("start", Screen::ready(NARROW));
-    check("start", Screen::ready(WIDE));
+    check("start", Screen::after(NARROW, 0));
+    check("start", Screen::after(WIDE, 0));
 }
 
 #[test]
-fn after_encode_prompt() {
-    let said = "encode_prompt done (18 ms); next: get_latent";
-    check("encode_prompt", Screen::at(NARROW, fake::view(1, 1), said));
-    check("encode_prompt", Screen::at(WIDE, fake::view(1, 1), said));
+fn overview() {
+    for size in [NARROW, WIDE] {
+        check("encode_prompt", Screen::after(size, 2).ran("back"));
+        check("get_latent", Screen::after(size, 3).ran("goto denoise 0"));
+        check("denoise", preview(Screen::after(size, 12), "pred_original_sample"));
+        check("behind", Screen::after(size, 15).ran("goto denoise 3"));
+        check("complete", Screen::after(size, STEPS + 3));
+    }
 }
 
 #[test]
-fn after_get_latent() {
-    let said = "get_latent done (0 ms); next: denoise 0";
-    check("get_latent", Screen::at(NARROW, fake::view(2, 2), said));
-    check("get_latent", Screen::at(WIDE, fake::view(2, 2), said));
-}
-
-#[test]
-fn after_denoise() {
-    let said = "denoise 30 done (t = 941, 150 ms); next: denoise 31";
-    check("denoise", Screen::at(NARROW, fake::view(33, 33), said));
-    let decoded = Screen::at(WIDE, fake::view(33, 33), said).told(fake::preview(33, "pred_original_sample"));
-    check("denoise", decoded);
-}
-
-#[test]
-fn one_picture_enlarged() {
-    let said = "denoise 30 done (t = 941, 150 ms); next: denoise 31";
-    let screen = Screen::at(WIDE, fake::view(33, 33), said);
-    check("enlarged", screen.pressed(KeyCode::Tab).pressed(KeyCode::Tab));
+fn a_pane_zoomed_and_a_picture_alone() {
+    let screen = || Screen::after(NARROW, 12).pressed(KeyCode::Tab);
+    check("zoomed", screen().pressed(KeyCode::Char('z')));
+    check("enlarged", screen().pressed(KeyCode::Enter).pressed(KeyCode::Enter));
 }
 
 #[test]
 fn while_a_step_runs() {
-    let screen = Screen::at(NARROW, fake::view(4, 4), "denoise 1 done").pressed(KeyCode::Char('c'));
+    let screen = Screen::after(NARROW, 4).pressed(KeyCode::Char('c'));
     let screen = screen.told(Event::Started("continue".into()));
     check("running", screen.told(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet")));
 }
 
 #[test]
-fn complete() {
-    let view = || fake::view(fake::STEPS + 3, fake::STEPS + 3);
-    check("complete", Screen::at(NARROW, view(), "vae_decode done (1234 ms); the run is complete"));
-    check("complete", Screen::at(WIDE, view(), "vae_decode done (1234 ms); the run is complete"));
-}
-
-#[test]
-fn behind_the_tip() {
-    let said = "denoise 2 done (t = 941, 122 ms); next: denoise 3; 10 recorded ahead";
-    check("behind", Screen::at(NARROW, fake::view(5, 15), said));
-    check("behind", Screen::at(WIDE, fake::view(5, 15), said));
-}
-
-#[test]
 fn an_error_is_told() {
-    let error = "`walk` is no command; expected one of next, back, continue, reverse-continue, until, goto, restart, \
-                 break, tbreak, delete, info, print, set, save, help, quit";
-    check("error", Screen::ready(NARROW).told(fake::failed("walk", error)));
+    check("error", Screen::after(NARROW, 5).ran("walk"));
 }
 
 #[test]
 fn help_lists_every_key_and_command() {
-    check("help", Screen::ready(NARROW).pressed(KeyCode::Char('?')));
-    check("help", Screen::ready(WIDE).pressed(KeyCode::Char('?')));
-    check("help-end", Screen::ready(NARROW).pressed(KeyCode::Char('?')).pressed(KeyCode::End));
+    check("help", Screen::after(NARROW, 0).pressed(KeyCode::Char('?')));
+    check("help", Screen::after(WIDE, 0).pressed(KeyCode::Char('?')));
+    check("help-end", Screen::after(NARROW, 0).pressed(KeyCode::Char('?')).pressed(KeyCode::End));
 }
 
 #[test]
-fn the_command_line() {
-    check("typing", Screen::ready(NARROW).typed(":set prompt 青い背景の赤いりんご"));
+fn the_console() {
+    check("typing", Screen::after(NARROW, 5).typed(":set prompt 青い背景の赤いりんご"));
 }
 
 #[test]
 fn output_of_many_lines_has_a_page() {
-    let view = fake::view(4, 4);
-    check("output", Screen::ready(NARROW).told(fake::answered("info tensors", view, &[])));
-}
-
-#[test]
-fn what_is_not_finite_is_marked() {
-    let mut screen = Screen::at(NARROW, fake::broken(3), "denoise 0 done");
-    screen.draw();
-    let buffer = screen.terminal.backend().buffer();
-    let alarming = buffer.content().iter().filter(|cell| cell.style().bg == theme::ALARM.bg);
-    assert_eq!(alarming.map(|cell| cell.symbol()).collect::<String>(), "12");
-    check("nan", screen);
+    check("output", Screen::after(NARROW, 4).ran("info tensors"));
 }
 
 #[test]
 fn a_long_prompt_in_japanese_and_what_residuals_are() {
-    let mut view = fake::view(3, 3);
-    view.request.prompt =
-        "青い背景の上に置かれた、つやつやと光る赤いりんごの油絵。柔らかな朝の光、静物画、傑作".into();
-    view.request.negative_prompt = "ぼやけた\x1b[2J写真".into();
-    let model =
-        ModelLine { name: "/home/me/モデル/stable-diffusion-2".into(), ..fake::model("v_prediction") };
-    let ready = |size| Screen::new(size).told(Event::Ready(model.clone(), view.clone().into()));
+    let ready = |size| {
+        let screen = Screen::new(size);
+        let session = recorded::session(5);
+        let mut view = recorded::view(&session);
+        view.request.prompt =
+            "青い背景の上に置かれた、つやつやと光る赤いりんごの油絵。柔らかな朝の光、静物画、傑作".into();
+        view.request.negative_prompt = "ぼやけた\x1b[2J写真".into();
+        let name = "/home/me/モデル/stable-diffusion-2".into();
+        screen.told(Event::Ready(ModelLine { name, ..session.models().into() }, view))
+    };
     check("japanese", ready(NARROW));
     check("japanese", ready(WIDE));
 }
 
 #[test]
 fn the_smallest_and_smaller() {
-    check("smallest", Screen::at((40, 12), fake::view(33, 33), "denoise 30 done"));
-    check("too-small", Screen::ready((39, 11)));
-    check("too-small", Screen::ready((9, 3)));
+    check("smallest", Screen::after((60, 16), 12));
+    check("too-small", Screen::after((59, 15), 12));
+    check("too-small", Screen::after((9, 3), 12));
 }
 
 #[test]
 fn a_key_gives_the_command_and_others_wait_for_it() {
-    let screen = Screen::ready(NARROW).pressed(KeyCode::Char('n'));
+    let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('n'));
     assert_eq!(screen.orders(), ["next"]);
     let screen = screen.pressed(KeyCode::Char('n')).pressed(KeyCode::Char('b'));
     assert!(screen.effects.is_empty());
-    let screen = screen.told(fake::moved("next", fake::view(1, 1), ""));
+    let screen = done(screen, "");
     assert_eq!(screen.orders(), ["next"]);
-    let screen = screen.told(fake::moved("next", fake::view(2, 2), ""));
-    assert_eq!(screen.orders(), ["back"]);
+    assert_eq!(done(screen, "").orders(), ["back"]);
 }
 
 #[test]
 fn a_key_of_the_walk_closes_a_page() {
-    let screen = Screen::ready(NARROW).pressed(KeyCode::Char('?')).pressed(KeyCode::Down);
+    let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('?')).pressed(KeyCode::Down);
     assert!(screen.effects.is_empty());
     assert_eq!(screen.pressed(KeyCode::Char('n')).orders(), ["next"]);
 }
 
 #[test]
 fn a_failure_drops_what_waits() {
-    let screen = Screen::ready(NARROW).pressed(KeyCode::Char('n')).pressed(KeyCode::Char('n'));
-    let screen = screen.told(fake::failed("next", "no"));
+    let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('n')).pressed(KeyCode::Char('n'));
+    let screen = failed(screen, "next", "no");
     assert!(screen.effects.is_empty() && screen.app.state.waiting.is_empty());
 }
 
 #[test]
-fn escape_interrupts_what_runs_and_drops_what_waits() {
-    let screen = Screen::ready(NARROW).pressed(KeyCode::Char('c')).pressed(KeyCode::Char('n'));
-    let screen = screen.pressed(KeyCode::Esc);
-    assert!(matches!(screen.effects[..], [Effect::Interrupt]));
-    assert!(screen.app.state.waiting.is_empty());
-    let idle = Screen::ready(NARROW).pressed(KeyCode::Esc);
-    assert!(idle.effects.is_empty());
+fn escape_only_closes_things() {
+    let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('c')).pressed(KeyCode::Esc);
+    assert!(screen.effects.is_empty());
+    let zoomed = Screen::after(NARROW, 3).pressed(KeyCode::Char('z'));
+    assert!(zoomed.app.zoomed && !zoomed.pressed(KeyCode::Esc).app.zoomed);
 }
 
 #[test]
-fn ctrl_c_twice_leaves_when_nothing_runs() {
-    let ctrl_c = || KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    let running = Screen::ready(NARROW).pressed(KeyCode::Char('c')).pressed(ctrl_c());
+fn ctrl_c_interrupts_and_twice_leaves_when_nothing_runs() {
+    let running =
+        Screen::after(NARROW, 0).pressed(KeyCode::Char('c')).pressed(KeyCode::Char('n')).pressed(CTRL_C);
     assert!(matches!(running.effects[..], [Effect::Interrupt]));
-    let asked = Screen::ready(NARROW).pressed(ctrl_c());
+    assert!(running.app.state.waiting.is_empty());
+    let asked = Screen::after(NARROW, 0).pressed(CTRL_C);
     assert!(asked.effects.is_empty());
-    assert!(matches!(asked.pressed(ctrl_c()).effects[..], [Effect::End(Ok(()))]));
-    let other = Screen::ready(NARROW).pressed(ctrl_c()).pressed(KeyCode::Tab).pressed(ctrl_c());
+    assert!(matches!(asked.pressed(CTRL_C).effects[..], [Effect::End(Ok(()))]));
+    let other = Screen::after(NARROW, 0).pressed(CTRL_C).pressed(KeyCode::Tab).pressed(CTRL_C);
     assert!(other.effects.is_empty());
 }
 
 #[test]
 fn a_typed_line_goes_to_the_worker_and_quit_ends() {
-    let screen = Screen::ready(NARROW).typed(":break denoise 3").pressed(KeyCode::Enter);
+    let screen = Screen::after(NARROW, 0).typed("::break denoise 3").pressed(KeyCode::Enter);
     assert_eq!(screen.orders(), ["break denoise 3"]);
-    let screen = Screen::ready(NARROW).typed(":quit").pressed(KeyCode::Enter);
+    let screen = Screen::after(NARROW, 0).typed(":quit").pressed(KeyCode::Enter);
     assert!(matches!(screen.effects[..], [Effect::End(Ok(()))]));
 }
 
@@ -290,10 +179,85 @@ fn models_that_do_not_load_end_it() {
 
 #[test]
 fn a_decoded_picture_takes_the_place_of_the_instant_one() {
-    let label = |screen: &Screen| screen.app.state.record().unwrap().pictures[0].picture.label.clone();
-    let screen = Screen::at(NARROW, fake::view(3, 3), "").told(fake::preview(3, "latents"));
+    let label = |screen: &Screen| {
+        let record = screen.app.state.record().unwrap();
+        screen.app.state.best(record, record.picture("latents").unwrap()).picture.label.clone()
+    };
+    let screen = preview(Screen::after(NARROW, 6), "latents");
     assert_eq!(label(&screen), "decoded by the VAE");
-    // One that comes too late belongs elsewhere.
-    let screen = screen.told(fake::moved("back", fake::view(2, 3), "")).told(fake::preview(3, "latents"));
+    let screen = screen.pressed(KeyCode::Left).looked();
     assert_eq!(label(&screen), "linear estimate");
+    // It is kept for when its reader comes back.
+    assert_eq!(label(&screen.pressed(KeyCode::Right).looked()), "decoded by the VAE");
+}
+
+#[test]
+fn the_vae_is_asked_once_for_what_is_looked_at() {
+    let asked = |screen: &Screen| {
+        let previews = screen.effects.iter().find_map(|effect| match effect {
+            Effect::Previews(previews) => Some(previews.clone()),
+            _ => None,
+        });
+        previews.map(|previews| previews.iter().map(|preview| preview.name).collect::<Vec<_>>())
+    };
+    let screen = Screen::after(NARROW, 6);
+    assert_eq!(asked(&screen).unwrap(), ["pred_original_sample", "latents"]);
+    let screen = screen.pressed(KeyCode::Tab);
+    assert_eq!(asked(&screen), None);
+    let screen = preview(screen, "pred_original_sample");
+    assert_eq!(asked(&screen), None);
+    assert_eq!(asked(&screen.pressed(KeyCode::Home)), None, "nothing is there to be decoded");
+}
+
+#[test]
+fn looking_back_waits_for_nothing() {
+    let screen = Screen::after(NARROW, 6).pressed(KeyCode::Left);
+    assert_eq!(screen.app.state.cursor(), 5);
+    assert!(screen.effects.iter().any(|effect| matches!(effect, Effect::Look(5))));
+    // While something runs the worker is not asked, and moves there when it is done.
+    let screen = Screen::after(NARROW, 6).pressed(KeyCode::Char('n')).pressed(KeyCode::Home);
+    assert_eq!(screen.app.state.cursor(), 0);
+    assert!(!screen.effects.iter().any(|effect| matches!(effect, Effect::Look(_))));
+    let screen = done(screen, "denoise 4 done");
+    assert_eq!(screen.app.state.cursor(), 0);
+    assert!(screen.effects.iter().any(|effect| matches!(effect, Effect::Look(0))));
+}
+
+#[test]
+fn what_is_recorded_is_played() {
+    let mut screen = Screen::after(NARROW, 4).pressed(KeyCode::Char(' ')).looked();
+    let mut seen = vec![screen.app.state.cursor()];
+    while screen.app.playing {
+        screen.effects = screen.app.handle(crate::tui::app::Input::Tick(std::time::Instant::now()));
+        screen = screen.looked();
+        seen.push(screen.app.state.cursor());
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 4]);
+}
+
+#[test]
+fn the_mouse_selects_goes_and_zooms() {
+    let press = |target| {
+        let mut screen = Screen::after(NARROW, 6);
+        screen.draw();
+        let hit = screen.app.hits.iter().find(|hit| hit.target == target).copied().unwrap();
+        let place = (hit.area.right() - 1, hit.area.y);
+        (screen.mouse(PRESS, place), place)
+    };
+    assert_eq!(press(Target::Tab(Tab::Tensors)).0.app.tab, Tab::Tensors);
+    assert_eq!(press(Target::Stage(3)).0.looked().app.state.cursor(), 3);
+    assert_eq!(press(Target::Done(1)).0.looked().app.state.cursor(), 1);
+    assert_eq!(press(Target::Gutter(4)).0.orders(), ["break denoise 2"]);
+    let (screen, place) = press(Target::Pane("tensors"));
+    assert_eq!(screen.app.focused(), "tensors");
+    assert!(screen.mouse(PRESS, place).app.zoomed);
+}
+
+#[test]
+fn every_view_is_drawn_at_every_stage() {
+    for done in [0, 1, 2, 8, STEPS + 2, STEPS + 3] {
+        for tab in '1'..='7' {
+            Screen::after(NARROW, done).pressed(KeyCode::Char(tab)).draw();
+        }
+    }
 }

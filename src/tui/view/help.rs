@@ -3,7 +3,8 @@
 use crate::debugger::verbs::VERBS;
 use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
 use crate::tui::page::Page;
-use crate::tui::{text, theme};
+use crate::tui::text;
+use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
 
 const KEYS: usize = 13;
@@ -21,50 +22,50 @@ const MARKS: [(&str, &str); 7] = [
 ];
 
 /// The page of help in `width` columns; `graphics` is how pictures are drawn.
-pub fn page(graphics: &str, width: u16) -> Page {
+pub fn page(graphics: &str, theme: &Theme, width: u16) -> Page {
     let width = usize::from(width);
-    let mut lines = vec![heading("Keys")];
+    let mut lines = vec![heading("Keys", theme)];
     for binding in BINDINGS {
         let keys = binding.keys.iter().copied().map(keymap::name).collect::<Vec<_>>().join(" ");
         let command = match binding.action {
             Action::Run(line) => line.into(),
             Action::Type(beginning) => format!(":{beginning}"),
-            Action::Enlarge | Action::LastOutput | Action::Help | Action::Quit => String::new(),
+            _ => String::new(),
         };
-        lines.extend(entry(&keys, &command, binding.summary, width));
+        lines.extend(entry(&keys, &command, binding.summary, theme, width));
     }
     for (keys, summary) in EVERYWHERE {
-        lines.extend(entry(keys, "", summary, width));
+        lines.extend(entry(keys, "", summary, theme, width));
     }
-    lines.extend([Line::default(), heading("Commands, typed after :")]);
+    lines.extend([Line::default(), heading("Commands, typed after :", theme)]);
     for verb in VERBS {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
         let mut usage = Line::from(vec![
-            Span::styled(format!("  {}{short}", verb.name), theme::KEY),
-            Span::styled(format!(" {}", verb.usage), theme::STRONG),
+            Span::styled(format!("  {}{short}", verb.name), theme.key),
+            Span::styled(format!(" {}", verb.usage), theme.strong),
         ]);
         if verb.example != verb.name {
-            usage.push_span(Span::styled(format!("   such as {}", verb.example), theme::FAINT));
+            usage.push_span(Span::styled(format!("   such as {}", verb.example), theme.faint));
         }
         lines.push(usage);
         let summary = text::wrapped(verb.summary, width.saturating_sub(6));
         lines.extend(summary.into_iter().map(|line| Line::from(format!("      {line}"))));
     }
-    lines.extend([Line::default(), heading("The screen")]);
+    lines.extend([Line::default(), heading("The screen", theme)]);
     for (mark, meaning) in MARKS {
-        lines.extend(entry(mark, "", meaning, width));
+        lines.extend(entry(mark, "", meaning, theme, width));
     }
     lines.push(Line::from(format!("  Pictures are drawn with {graphics}.")));
     Page::new("Help", lines)
 }
 
 /// Keys, the command that they give, and what that does, wrapped in its column.
-fn entry(keys: &str, command: &str, summary: &str, width: usize) -> Vec<Line<'static>> {
+fn entry(keys: &str, command: &str, summary: &str, theme: &Theme, width: usize) -> Vec<Line<'static>> {
     let command_columns = if command.is_empty() { 0 } else { COMMANDS };
     let indent = 2 + KEYS + command_columns;
     let first = [
-        Span::styled(format!("  {keys:<KEYS$}"), theme::KEY),
-        Span::styled(format!("{command:<command_columns$}"), theme::STRONG),
+        Span::styled(format!("  {keys:<KEYS$}"), theme.key),
+        Span::styled(format!("{command:<command_columns$}"), theme.strong),
     ];
     let mut lines: Vec<Line<'static>> = text::wrapped(summary, width.saturating_sub(indent))
         .into_iter()
@@ -76,6 +77,6 @@ fn entry(keys: &str, command: &str, summary: &str, width: usize) -> Vec<Line<'st
     lines
 }
 
-fn heading(text: &'static str) -> Line<'static> {
-    Line::styled(text, theme::STRONG)
+fn heading(text: &'static str, theme: &Theme) -> Line<'static> {
+    Line::styled(text, theme.strong)
 }

@@ -2,11 +2,12 @@
 
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
+use crate::tui::canvas::Canvas;
 use crate::tui::keymap::{self, BINDINGS};
 use crate::tui::line::Line as Typed;
 use crate::tui::state::{Activity, Kind};
-use crate::tui::{text, theme};
-use ratatui::buffer::Buffer;
+use crate::tui::text;
+use crate::tui::theme::Theme;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -16,15 +17,16 @@ const MOST_LINES: usize = 4;
 
 /// What is told, in one to four lines of at most `width`.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
-    if matches!(app.mode, Mode::Typing(_)) {
+    let theme = &app.theme;
+    if matches!(app.mode, Mode::Typing(_) | Mode::Filtering(_)) {
         return vec![Line::default()];
     }
     let mut lines = vec![];
     for message in &app.state.messages {
         let style = match message.kind {
-            Kind::Said => theme::PLAIN,
-            Kind::Warning => theme::WARNING,
-            Kind::Error => theme::ERROR,
+            Kind::Said => theme.plain,
+            Kind::Warning => theme.warning,
+            Kind::Error => theme.error,
         };
         let prefix = match message.kind {
             Kind::Said => "",
@@ -35,7 +37,7 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
         lines.extend(wrapped.into_iter().map(|line| Line::styled(line, style)));
     }
     if let Some(busy) = busy(app) {
-        lines.push(Line::styled(text::shortened(&busy, width.into()), theme::HERE));
+        lines.push(Line::styled(text::shortened(&busy, width.into()), theme.here));
     }
     if lines.is_empty() {
         lines.push(Line::default());
@@ -76,13 +78,14 @@ fn running(stage: Stage, path: &str) -> String {
 }
 
 /// Draws the line being typed; gives where the cursor is.
-pub fn draw_typed(typed: &Typed, area: Rect, buf: &mut Buffer) -> Position {
+pub fn draw_typed(mode: &Mode, typed: &Typed, canvas: &mut Canvas<'_>, area: Rect) -> Position {
+    let sign = if matches!(mode, Mode::Filtering(_)) { "/" } else { ":" };
     let before = text::width(typed.before_cursor());
     let room = usize::from(area.width).saturating_sub(2);
     // The line moves to the left where its cursor would leave the screen.
     let left = before.saturating_sub(room);
     let shown = text::skipped(typed.text(), left);
-    Line::from(vec![Span::styled(":", theme::STRONG), Span::raw(shown)]).render(area, buf);
+    Line::from(vec![Span::styled(sign, canvas.theme.strong), Span::raw(shown)]).render(area, canvas.buf);
     let column = area.x + 1 + (before - left) as u16;
     Position::new(column.min(area.right().saturating_sub(1)), area.y)
 }
@@ -93,21 +96,22 @@ pub fn hints(app: &App) -> Line<'static> {
         Mode::Typing(_) => {
             [("Enter", "run"), ("Esc", "leave"), ("↑↓", "earlier lines")].map(|(k, h)| (k.into(), h)).into()
         }
+        Mode::Filtering(_) => [("Enter", "keep"), ("Esc", "show all")].map(|(k, h)| (k.into(), h)).into(),
         Mode::Reading(_) => [("↑↓", "scroll"), ("←→", "sideways"), ("PgUp PgDn", "pages"), ("Esc", "close")]
             .map(|(k, h)| (k.into(), h))
             .into(),
         Mode::Walk => {
             let running = matches!(app.state.activity, Activity::Running { .. });
-            let interrupt = running.then(|| ("Esc".to_string(), "interrupt"));
+            let interrupt = running.then(|| ("Ctrl-C".to_string(), "interrupt"));
             let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
             interrupt.into_iter().chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint))).collect()
         }
     };
-    fitting(hints, app.size.width.into())
+    fitting(hints, &app.theme, app.size.width.into())
 }
 
 /// The hints that fit; the last two, help and quit, for longest.
-fn fitting(mut hints: Vec<(String, &str)>, width: usize) -> Line<'static> {
+fn fitting(mut hints: Vec<(String, &str)>, theme: &Theme, width: usize) -> Line<'static> {
     let total = |hints: &[(String, &str)]| -> usize {
         hints.iter().map(|(key, hint)| text::width(key) + text::width(hint) + 3).sum()
     };
@@ -119,8 +123,8 @@ fn fitting(mut hints: Vec<(String, &str)>, width: usize) -> Line<'static> {
         if !line.spans.is_empty() {
             line.push_span("  ");
         }
-        line.push_span(Span::styled(key, theme::KEY));
-        line.push_span(Span::styled(format!(" {hint}"), theme::FAINT));
+        line.push_span(Span::styled(key, theme.key));
+        line.push_span(Span::styled(format!(" {hint}"), theme.faint));
     }
     line
 }

@@ -1,172 +1,156 @@
-//! How the application is shown: one part of the screen a file.
+//! How the application is shown.
+//!
+//! - [`draw`] puts the screen together: [`title`], [`tabs`], the panes of one view, [`scrubber`], [`message`].
+//! - The seven views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): [`overview`],
+//!   [`tensors`], [`residuals`], [`scheduler`], [`prompt`], [`charts`], [`source`].
+//! - What they are made of: [`rail`], [`pictures`], [`table`], [`numbers`], [`welcome`]. [`help`] is a page.
 
+mod charts;
 mod help;
 mod message;
 mod numbers;
+mod overview;
+mod panes;
 mod pictures;
+mod prompt;
 mod rail;
+mod residuals;
+mod scheduler;
+mod scrubber;
+mod source;
+mod table;
+mod tabs;
 mod tensors;
 mod title;
 mod welcome;
 
 pub use help::page as help_page;
+pub use panes::{Pane, Panes, Reply, Tab, Views};
 
 use super::app::{App, Mode};
+use super::canvas::{Canvas, Hit, Target};
 use super::pictures::Pictures;
-use super::{text, theme};
-use crate::debugger::view::{RecordView, View};
+use super::text;
+use super::theme::Theme;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Margin, Position, Rect, Size};
-use ratatui::text::Line;
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 /// The smallest terminal that is drawn on.
-const SMALLEST: Size = Size::new(40, 12);
-/// From this many columns on, the table stands beside the rail, and below it otherwise.
-const WIDE: u16 = 104;
+const SMALLEST: Size = Size::new(60, 16);
 
 /// The parts of the screen.
 struct Areas {
     title: Rect,
+    tabs: Rect,
     body: Rect,
+    scrubber: Rect,
     message: Rect,
     hints: Rect,
 }
 
-/// Draws the application.
-pub fn draw(app: &App, pictures: &mut Pictures, frame: &mut Frame<'_>) {
+/// Draws the application; gives what is where, for the mouse.
+pub fn draw(app: &App, pictures: &mut Pictures, frame: &mut Frame<'_>) -> Vec<Hit> {
     let area = frame.area();
+    let mut hits = vec![];
     if area.width < SMALLEST.width || area.height < SMALLEST.height {
-        too_small(area, frame.buffer_mut());
-    } else if let Some(cursor) = draw_parts(app, pictures, area, frame.buffer_mut()) {
-        frame.set_cursor_position(cursor);
+        too_small(&app.theme, area, frame.buffer_mut());
+    } else {
+        let mut canvas = Canvas {
+            state: &app.state,
+            theme: &app.theme,
+            pictures,
+            buf: frame.buffer_mut(),
+            hits: &mut hits,
+            focused: false,
+        };
+        if let Some(cursor) = draw_parts(app, &mut canvas, area) {
+            frame.set_cursor_position(cursor);
+        }
     }
     pictures.sweep();
+    hits
 }
 
 /// Draws every part; gives where the cursor is, when a line is being typed.
-fn draw_parts(app: &App, pictures: &mut Pictures, area: Rect, buf: &mut Buffer) -> Option<Position> {
+fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
     let title = title::lines(app, area.width);
     let message = message::lines(app, area.width);
-    let Areas { title: title_area, body, message: message_area, hints } =
-        areas(area, title.len(), message.len());
-    draw_lines(&title, title_area, buf);
-    message::hints(app).render(hints, buf);
+    let areas = areas(area, title.len(), message.len());
+    canvas.lines(&title, areas.title);
+    tabs::draw(app.tab, canvas, areas.tabs);
+    scrubber::draw(canvas, areas.scrubber);
+    message::hints(app).render(areas.hints, canvas.buf);
     let body = match &app.mode {
         Mode::Reading(page) => {
-            let rows = Constraint::Length(page.rows(body.height));
-            let [rest, read] = Layout::vertical([Constraint::Min(0), rows]).areas(body);
-            page.render(read, buf);
+            let rows = Constraint::Length(page.rows(areas.body.height));
+            let [rest, read] = Layout::vertical([Constraint::Min(0), rows]).areas(areas.body);
+            page.draw(canvas, read);
             rest
         }
-        _ => body,
+        _ => areas.body,
     };
-    match &app.state.view {
-        Some(view) => walk(app, view, pictures, body, buf),
-        None => welcome::draw(app, body, buf),
-    }
+    draw_panes(app, canvas, body);
     match &app.mode {
-        Mode::Typing(line) => Some(message::draw_typed(line, message_area, buf)),
+        Mode::Typing(line) | Mode::Filtering(line) => {
+            Some(message::draw_typed(&app.mode, line, canvas, areas.message))
+        }
         _ => {
-            draw_lines(&message, message_area, buf);
+            canvas.lines(&message, areas.message);
             None
         }
     }
 }
 
+/// Draws the panes of the view that is shown, or the one that is zoomed.
+fn draw_panes(app: &App, canvas: &mut Canvas<'_>, body: Rect) {
+    let view = app.views.of(app.tab);
+    for Pane { name, title, area } in app.panes(body) {
+        canvas.focused = name == app.focused();
+        let inside = match title.as_str() {
+            "" => area,
+            title => {
+                let [rule, inside] =
+                    Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+                draw_rule(title, canvas, rule);
+                inside
+            }
+        };
+        canvas.hit(inside, Target::Pane(name));
+        view.draw(name, canvas, inside);
+    }
+}
+
+/// A rule with the title of the pane below it; ▸ marks the one that keys go to.
+fn draw_rule(title: &str, canvas: &mut Canvas<'_>, area: Rect) {
+    let theme = canvas.theme;
+    let (mark, style) = if canvas.focused { ("▸", theme.focus) } else { ("─", theme.faint) };
+    let title = format!("{mark} {} ", text::shortened(title, usize::from(area.width).saturating_sub(3)));
+    let rest = "─".repeat(usize::from(area.width).saturating_sub(text::width(&title)));
+    Line::from(vec![Span::styled(title, style), Span::styled(rest, theme.rule)]).render(area, canvas.buf);
+}
+
 fn areas(area: Rect, title: usize, message: usize) -> Areas {
     // Both are few lines.
     let [title, message] = [title, message].map(|rows| Constraint::Length(rows as u16));
-    let [title, body, message, hints] =
-        Layout::vertical([title, Constraint::Min(0), message, Constraint::Length(1)]).areas(area);
-    Areas { title, body, message, hints }
+    let one = Constraint::Length(1);
+    let [title, tabs, body, scrubber, message, hints] =
+        Layout::vertical([title, one, Constraint::Min(0), one, message, one]).areas(area);
+    Areas { title, tabs, body, scrubber, message, hints }
 }
 
 /// The least room for a page on a terminal of `size`: it is scrolled as if it had no more.
 pub fn page_area(size: Size) -> Size {
-    Size { height: size.height.saturating_sub(4), ..size }
+    Size { height: size.height.saturating_sub(6), ..size }
 }
 
-/// The walk through the stages: where the run stands, and what the stage before made.
-fn walk(app: &App, view: &View, pictures: &mut Pictures, area: Rect, buf: &mut Buffer) {
-    let Some(record) = &view.record else {
-        let [rail, rest] = beside(area);
-        rail::draw(view, rail, buf);
-        welcome::draw(app, rest, buf);
-        return;
-    };
-    if area.width >= WIDE {
-        let [rail, rest] = beside(area);
-        let [drawn, told] = above(record, rest);
-        rail::draw(view, rail, buf);
-        draw_pictures(app, view, record, pictures, drawn, buf);
-        draw_numbers(record, told, buf);
-    } else {
-        let [top, told] = above(record, area);
-        let [rail, drawn] = beside(top);
-        rail::draw(view, rail, buf);
-        draw_pictures(app, view, record, pictures, drawn, buf);
-        draw_numbers(record, told, buf);
+fn too_small(theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let (width, height) = (SMALLEST.width, SMALLEST.height);
+    let said = format!("terminal too small: {width}×{height} needed, {}×{} found", area.width, area.height);
+    let lines = text::wrapped(&said, area.width.into());
+    for (line, row) in lines.into_iter().zip(area.rows()) {
+        Line::styled(line, theme.warning).render(row, buf);
     }
-}
-
-/// The rail, and what is beside it.
-fn beside(area: Rect) -> [Rect; 2] {
-    let [rail, rest] =
-        Layout::horizontal([Constraint::Length(rail::WIDTH), Constraint::Min(0)]).spacing(1).areas(area);
-    [rail, rest]
-}
-
-/// The pictures, and under them what is told in numbers.
-fn above(record: &RecordView, area: Rect) -> [Rect; 2] {
-    let numbers = numbers::lines(record, area.width).len();
-    let wanted = (numbers + tensors::rows(record)) as u16;
-    // The table gives way so that pictures can be made out; on the smallest terminals both do with half.
-    let most = area.height.saturating_sub(pictures::FEWEST_ROWS).max(area.height / 2);
-    Layout::vertical([Constraint::Min(0), Constraint::Length(wanted.min(most))]).areas(area)
-}
-
-fn draw_pictures(
-    app: &App,
-    view: &View,
-    record: &RecordView,
-    pictures: &mut Pictures,
-    area: Rect,
-    buf: &mut Buffer,
-) {
-    let shown = match app.enlarged.and_then(|index| record.pictures.get(index)) {
-        Some(one) => std::slice::from_ref(one),
-        None => &record.pictures[..],
-    };
-    if record.pictures.is_empty() {
-        welcome::draw_without_pictures(record.stage, area.inner(Margin::new(1, 1)), buf);
-    } else {
-        pictures::draw(shown, view.request.width, pictures, area, buf);
-    }
-}
-
-fn draw_numbers(record: &RecordView, area: Rect, buf: &mut Buffer) {
-    let mut lines = numbers::lines(record, area.width);
-    // Where rows are scarce, a third of them.
-    lines.truncate(usize::from(area.height / 3).max(1));
-    let [told, table] =
-        Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
-    draw_lines(&lines, told, buf);
-    tensors::draw(record, table, buf);
-}
-
-fn draw_lines(lines: &[Line<'_>], area: Rect, buf: &mut Buffer) {
-    for (line, row) in lines.iter().zip(area.rows()) {
-        line.render(row, buf);
-    }
-}
-
-fn too_small(area: Rect, buf: &mut Buffer) {
-    let said = format!("terminal too small: {}×{} needed", SMALLEST.width, SMALLEST.height);
-    let lines: Vec<Line<'_>> = text::wrapped(&said, area.width.into())
-        .into_iter()
-        .map(|line| Line::styled(line, theme::WARNING))
-        .collect();
-    draw_lines(&lines, area, buf);
 }

@@ -4,14 +4,15 @@
 use super::rail::duration;
 use crate::debugger::view::RecordView;
 use crate::scheduler::ddim::Coefficients;
-use crate::tui::{text, theme};
+use crate::tui::text;
+use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
 
 /// Lines that a warning may take: the prompt's end that was cut can be long.
 const WARNING_LINES: usize = 2;
 
 /// The numbers in lines of at most `width`.
-pub fn lines(record: &RecordView, width: u16) -> Vec<Line<'static>> {
+pub fn lines(record: &RecordView, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let mut parts = vec![(record.stage.to_string(), duration(record.took))];
     if let Some(c) = &record.coefficients {
@@ -33,12 +34,12 @@ pub fn lines(record: &RecordView, width: u16) -> Vec<Line<'static>> {
         if !line.spans.is_empty() {
             line.push_span("  ");
         }
-        line.push_span(Span::styled(name, theme::FAINT));
+        line.push_span(Span::styled(name, theme.faint));
         line.push_span(format!(" {value}"));
     }
     for warning in &record.warnings {
         let wrapped = text::wrapped(&text::clean(warning), width);
-        lines.extend(wrapped.into_iter().take(WARNING_LINES).map(|line| Line::styled(line, theme::WARNING)));
+        lines.extend(wrapped.into_iter().take(WARNING_LINES).map(|line| Line::styled(line, theme.warning)));
     }
     lines
 }

@@ -1,9 +1,9 @@
 //! The pictures of a stage, as large as there is room for, each with its tensor's name and how it was made.
 
 use crate::debugger::view::NamedPicture;
-use crate::tui::pictures::Pictures;
-use crate::tui::{text, theme};
-use ratatui::buffer::Buffer;
+use crate::tui::canvas::Canvas;
+use crate::tui::text;
+use crate::tui::theme::Theme;
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::text::Line;
 
@@ -24,31 +24,31 @@ struct Slot {
 }
 
 /// Draws `shown` into `area`; pictures of a run that is `run_width` pixels wide are smooth when they have its size.
-pub fn draw(shown: &[NamedPicture], run_width: usize, pictures: &mut Pictures, area: Rect, buf: &mut Buffer) {
+pub fn draw(shown: &[&NamedPicture], run_width: usize, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(first) = shown.first() else { return };
-    let (cell_width, cell_height) = pictures.graphics().cell();
+    let (cell_width, cell_height) = canvas.pictures.graphics().cell();
+    let theme = canvas.theme;
     let (w, h) = first.picture.image.dimensions();
     // Rows that a picture takes for each of its columns: all pictures of a stage have one shape.
     let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
     let captions = |width: u16| {
-        let rows = |picture: &NamedPicture| caption(picture, width).len() as u16;
+        let rows = |picture: &&NamedPicture| caption(picture, theme, width).len() as u16;
         shown.iter().map(rows).max().unwrap_or(0)
     };
     for (named, slot) in shown.iter().zip(arrange(shown.len(), area, ratio, &captions)) {
         let image = &named.picture.image;
         let smooth = image.width() as usize >= run_width;
-        pictures.draw(image, smooth, slot.picture.intersection(area), buf);
-        let caption = caption(named, slot.caption.width);
-        super::draw_lines(&caption, slot.caption.intersection(area), buf);
+        canvas.picture(image, smooth, slot.picture.intersection(area));
+        canvas.lines(&caption(named, theme, slot.caption.width), slot.caption.intersection(area));
     }
 }
 
 /// The tensor's name and how the picture was made, in lines of at most `width`.
-fn caption(named: &NamedPicture, width: u16) -> Vec<Line<'static>> {
+fn caption(named: &NamedPicture, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let name = text::wrapped_name(named.name, width.into());
     let label = text::wrapped(&text::clean(&named.picture.label), width.into());
-    let name = name.into_iter().map(|line| Line::styled(line, theme::TENSOR));
-    name.chain(label.into_iter().map(|line| Line::styled(line, theme::FAINT))).collect()
+    let name = name.into_iter().map(|line| Line::styled(line, theme.tensor));
+    name.chain(label.into_iter().map(|line| Line::styled(line, theme.faint))).collect()
 }
 
 /// Places for `count` pictures that take `ratio` rows a column, with captions that take `captions(width)` rows: of all

@@ -2,67 +2,68 @@
 
 use crate::debugger::View;
 use crate::debugger::view::StageLine;
-use crate::tui::theme;
-use ratatui::buffer::Buffer;
+use crate::tui::canvas::{Canvas, Target};
+use crate::tui::state::State;
+use crate::tui::theme::Theme;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Widget};
+use ratatui::widgets::Widget;
 use std::time::Duration;
 
-/// Columns of the rail, with its border.
-pub const WIDTH: u16 = 23;
+/// Columns of the rail.
+pub const WIDTH: u16 = 22;
 
 /// Draws the rail. What runs next is always on it, in the middle where there are more stages than rows.
-pub fn draw(view: &View, area: Rect, buf: &mut Buffer) {
-    let block = Block::new().borders(Borders::RIGHT).border_style(theme::FAINT);
-    let inner = block.inner(area);
-    block.render(area, buf);
-    let mut rows = inner.rows();
-    if let Some(row) = rows.next() {
-        heading(view).render(row, buf);
-    }
-    let left = usize::from(inner.height.saturating_sub(1));
+pub fn draw(view: &View, canvas: &mut Canvas<'_>, area: Rect) {
+    let (theme, cursor) = (canvas.theme, canvas.state.cursor());
+    let left = usize::from(area.height);
     // Behind the last stage there is a row that says so.
     let all = view.stages.len() + 1;
-    let top = view.cursor.saturating_sub(left / 2).min(all.saturating_sub(left));
-    for (index, row) in (top..all).zip(rows) {
+    let top = cursor.saturating_sub(left / 2).min(all.saturating_sub(left));
+    for (index, row) in (top..all).zip(area.rows()) {
+        canvas.hit(row, Target::Stage(index));
         match view.stages.get(index) {
-            Some(stage) => stage_line(view, index, stage).render(row, buf),
-            None => end_line(view).render(row, buf),
+            Some(stage) => {
+                canvas.hit(Rect { width: 2, ..row }.intersection(row), Target::Gutter(index));
+                stage_line(view, cursor, index, stage, theme).render(row, canvas.buf);
+            }
+            None => end_line(view, cursor, theme).render(row, canvas.buf),
         }
     }
 }
 
 /// How far the run is, and how far it is recorded where that is further.
-fn heading(view: &View) -> Line<'static> {
-    let ahead = view.recorded.saturating_sub(view.cursor);
-    let ahead = if ahead > 0 { format!(", {ahead} ahead") } else { String::new() };
-    Line::styled(format!("{} of {} done{ahead}", view.cursor, view.stages.len()), theme::FAINT)
+pub fn title(view: &View, state: &State) -> String {
+    let cursor = state.cursor();
+    match view.recorded().saturating_sub(cursor) {
+        0 => format!("{cursor} of {} done", view.stages.len()),
+        ahead => format!("{cursor} done, {ahead} ahead"),
+    }
 }
 
-fn stage_line(view: &View, index: usize, stage: &StageLine) -> Line<'static> {
+fn stage_line(view: &View, cursor: usize, index: usize, stage: &StageLine, theme: &Theme) -> Line<'static> {
     let (mark, marked, named) = match index {
-        _ if index == view.cursor => ("▶", theme::HERE, theme::HERE),
-        _ if index < view.cursor => ("✓", theme::DONE, theme::PLAIN),
+        _ if index == cursor => ("▶", theme.here, theme.here),
+        _ if index < cursor => ("✓", theme.done, theme.plain),
         // Recorded, ahead of the cursor: nothing is computed on the way there.
-        _ if index < view.recorded => ("✓", theme::FAINT, theme::FAINT),
-        _ => ("·", theme::FAINT, theme::FAINT),
+        _ if index < view.recorded() => ("✓", theme.faint, theme.faint),
+        _ => ("·", theme.faint, theme.faint),
     };
-    let breakpoint = if stage.has_breakpoint { "●" } else { " " };
+    let breakpoint = if stage.breakpoint.is_some() { "●" } else { " " };
     let took = stage.took.map(duration).unwrap_or_default();
     Line::from(vec![
         Span::styled(mark, marked),
-        Span::styled(breakpoint, theme::BREAKPOINT),
+        Span::styled(breakpoint, theme.breakpoint),
         Span::styled(format!("{:<13}", stage.stage.to_string()), named),
-        Span::styled(format!("{took:>7}"), theme::FAINT),
+        Span::styled(format!("{took:>7}"), theme.faint),
     ])
 }
 
-fn end_line(view: &View) -> Line<'static> {
-    if view.position.is_none() {
-        Line::styled("■ complete", theme::HERE)
+fn end_line(view: &View, cursor: usize, theme: &Theme) -> Line<'static> {
+    if cursor >= view.stages.len() {
+        Line::styled("■ complete", theme.here)
     } else {
-        Line::styled("■ complete", theme::FAINT)
+        Line::styled("■ complete", theme.faint)
     }
 }
 

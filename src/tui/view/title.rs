@@ -3,7 +3,7 @@
 use crate::debugger::view::ModelLine;
 use crate::pipeline::Request;
 use crate::tui::app::App;
-use crate::tui::{text, theme};
+use crate::tui::text;
 use ratatui::text::{Line, Span};
 
 /// The prompt has a line of its own where it would have less than this beside the rest.
@@ -13,16 +13,16 @@ const LONGEST_MODEL: usize = 28;
 
 /// One line, or on a narrow terminal two.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
-    let width = usize::from(width);
-    let name = Span::styled("diffuscope", theme::STRONG);
+    let (width, theme) = (usize::from(width), &app.theme);
+    let name = Span::styled("diffuscope", theme.strong);
     let (Some(model), Some(view)) = (&app.state.model, &app.state.view) else {
-        return vec![Line::from(vec![name, Span::styled(" · loading the models…", theme::FAINT)])];
+        return vec![Line::from(vec![name, Span::styled(" · loading the models…", theme.faint)])];
     };
     let facts = format!(" · {} · {}", about_model(model), about_request(&view.request));
     let facts = text::shortened(&facts, width.saturating_sub(name.width()));
     let mut first = Line::from(vec![name, Span::raw(facts)]);
     let prompts = prompts(&view.request);
-    let residual = Span::styled(residual(model.prediction_type), theme::STRONG);
+    let residual = Span::styled(residual(model.prediction_type), theme.strong);
 
     let (used, wanted) = (first.width() + 3, residual.width() + 2);
     let room = width.saturating_sub(used + wanted);

@@ -1,12 +1,12 @@
 //! What stands where there are no pictures: what the stages will do, and which key starts.
 
 use crate::pipeline::Stage;
-use crate::tui::app::App;
-use crate::tui::{text, theme};
-use ratatui::buffer::Buffer;
+use crate::tui::canvas::Canvas;
+use crate::tui::state::Activity;
+use crate::tui::text;
+use crate::tui::theme::Theme;
 use ratatui::layout::{Margin, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 
 /// The stages, in the words of a reader who meets them for the first time.
 const STAGES: [(&str, &str); 4] = [
@@ -23,27 +23,28 @@ const KEYS: [(&str, &str); 4] =
     [("n", "run the next stage"), ("c", "run to the end"), ("b", "go back"), ("?", "all keys and commands")];
 
 /// Draws what the stages will do.
-pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
+    let theme = canvas.theme;
     let area = area.inner(Margin::new(1, 1));
-    let first = if app.is_loading() {
+    let first = if canvas.state.activity == Activity::Loading {
         "The models are being loaded. Then four stages make a picture of a prompt:"
     } else {
         "Nothing has run yet. Four stages make a picture of the prompt:"
     };
-    let mut lines = told("", first, area.width);
+    let mut lines = told("", first, theme, area.width);
     lines.push(Line::default());
     for (name, what) in STAGES {
-        lines.extend(told(&format!("{name:<15}"), what, area.width));
+        lines.extend(told(&format!("{name:<15}"), what, theme, area.width));
     }
     lines.push(Line::default());
     for (key, what) in KEYS {
-        lines.extend(told(&format!("{key:<15}"), what, area.width));
+        lines.extend(told(&format!("{key:<15}"), what, theme, area.width));
     }
-    super::draw_lines(&lines, area, buf);
+    canvas.lines(&lines, area);
 }
 
 /// Says why `stage` shows no picture.
-pub fn draw_without_pictures(stage: Stage, area: Rect, buf: &mut Buffer) {
+pub fn draw_without_pictures(stage: Stage, canvas: &mut Canvas<'_>, area: Rect) {
     let why = match stage {
         Stage::EncodePrompt => {
             "encode_prompt made no picture, but token ids and embeddings: every step of denoise attends to the \
@@ -51,16 +52,20 @@ pub fn draw_without_pictures(stage: Stage, area: Rect, buf: &mut Buffer) {
         }
         _ => "What this stage made is no picture.",
     };
-    for (line, row) in told("", why, area.width).into_iter().zip(area.rows()) {
-        line.render(row, buf);
-    }
+    draw_text(why, canvas, area);
+}
+
+/// Draws `what`, wrapped.
+pub fn draw_text(what: &'static str, canvas: &mut Canvas<'_>, area: Rect) {
+    let lines = told("", what, canvas.theme, area.width);
+    canvas.lines(&lines, area);
 }
 
 /// `name` and `what`, wrapped so that `what` stays in its column.
-fn told(name: &str, what: &'static str, width: u16) -> Vec<Line<'static>> {
+fn told(name: &str, what: &'static str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let indent = text::width(name);
     let lines = text::wrapped(what, usize::from(width).saturating_sub(indent));
     let first = |index| if index == 0 { name.to_string() } else { " ".repeat(indent) };
-    let line = |(index, line)| Line::from(vec![Span::styled(first(index), theme::TENSOR), Span::raw(line)]);
+    let line = |(index, line)| Line::from(vec![Span::styled(first(index), theme.tensor), Span::raw(line)]);
     lines.into_iter().enumerate().map(line).collect()
 }

@@ -1,0 +1,176 @@
+//! What becomes of a key.
+
+use super::{App, Effect, Mode};
+use crate::debugger::Command;
+use crate::tui::keymap::{self, Action};
+use crate::tui::line::{Line, Typed};
+use crate::tui::page::Turned;
+use crate::tui::state::{Activity, Kind};
+use crate::tui::view::{self, Reply, Tab};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::Rect;
+
+/// Lines of the history.
+const MOST_HISTORY: usize = 200;
+
+impl App {
+    pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let asked = std::mem::take(&mut self.leaving);
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            match key.code {
+                KeyCode::Char('c') => return self.stop(asked),
+                KeyCode::Char('l') => return vec![Effect::Redraw],
+                _ => {}
+            }
+        }
+        match &mut self.mode {
+            Mode::Typing(line) => match line.key(key, &self.history) {
+                Typed::On => vec![],
+                Typed::Left => {
+                    self.mode = Mode::Walk;
+                    vec![]
+                }
+                Typed::Entered(line) => self.enter(line),
+            },
+            Mode::Filtering(line) => {
+                let typed = line.key(key, &[]);
+                let text = match &typed {
+                    Typed::On => line.text().to_string(),
+                    Typed::Entered(text) => text.clone(),
+                    Typed::Left => String::new(),
+                };
+                if typed != Typed::On {
+                    self.mode = Mode::Walk;
+                }
+                self.views.of_mut(self.tab).filter(&text);
+                vec![]
+            }
+            Mode::Reading(page) => match page.key(key.code, view::page_area(self.size)) {
+                Turned::On => vec![],
+                Turned::Closed => {
+                    self.mode = Mode::Walk;
+                    vec![]
+                }
+                // A key of the walk closes the page and does what it does there.
+                Turned::Unknown => keymap::action(key).map_or(vec![], |action| {
+                    self.mode = Mode::Walk;
+                    self.act(action)
+                }),
+            },
+            Mode::Walk => self.walk(key),
+        }
+    }
+
+    /// A key where no line is being typed and no page is open: the pane has it first.
+    fn walk(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let pane = self.focused();
+        let room = self.room(pane);
+        match self.views.of_mut(self.tab).key(pane, key, room, &self.state) {
+            Reply::Unknown if key.code == KeyCode::Esc => {
+                self.zoomed = false;
+                self.state.messages.clear();
+                vec![]
+            }
+            Reply::Unknown => keymap::action(key).map_or(vec![], |action| self.act(action)),
+            reply => self.reply(reply),
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Effect> {
+        let cursor = self.state.cursor();
+        match action {
+            Action::Run(line) => return self.give(line.into()),
+            Action::Type(beginning) => self.mode = Mode::Typing(Line::new(beginning)),
+            Action::Show(tab) => self.show(tab),
+            Action::FocusNext => self.move_focus(1),
+            Action::FocusPrevious => self.move_focus(-1),
+            Action::Zoom => self.zoomed = !self.zoomed,
+            Action::LookBack => return self.look(cursor.saturating_sub(1)),
+            Action::LookOn => return self.look(cursor + 1),
+            Action::LookFirst => return self.look(0),
+            Action::LookLast => return self.look(usize::MAX),
+            Action::Play => return self.play(),
+            Action::Filter if self.views.of_mut(self.tab).filter("") => {
+                self.mode = Mode::Filtering(Line::new(""));
+            }
+            Action::Filter => self.say(Kind::Said, "nothing to filter here; 2 shows the tensors"),
+            Action::CopySelected => {
+                let selected = self.views.of(self.tab).selected(self.focused(), &self.state);
+                let Some(selected) = selected else {
+                    self.say(Kind::Said, "nothing is selected here");
+                    return vec![];
+                };
+                let characters = selected.chars().count();
+                self.say(Kind::Said, &format!("{characters} characters copied, if the terminal allows it"));
+                return vec![Effect::Copy(selected)];
+            }
+            Action::Mouse => {
+                self.mouse = !self.mouse;
+                self.say(
+                    Kind::Said,
+                    if self.mouse {
+                        "the mouse is diffuscope's"
+                    } else {
+                        "the mouse is the terminal's; m takes it"
+                    },
+                );
+                return vec![Effect::Mouse(self.mouse)];
+            }
+            Action::LastOutput if self.output.is_some() => self.show_output(),
+            Action::LastOutput => self.say(Kind::Said, "no output yet; `:info request` has some"),
+            Action::Help => {
+                self.mode = Mode::Reading(view::help_page(self.graphics, &self.theme, self.size.width));
+            }
+            Action::Quit => return vec![Effect::End(Ok(()))],
+        }
+        vec![]
+    }
+
+    pub(super) fn show(&mut self, tab: Tab) {
+        self.tab = tab;
+        self.zoomed = false;
+    }
+
+    fn move_focus(&mut self, by: isize) {
+        let panes = self.views.of(self.tab).panes(&self.state, Rect::from(self.size));
+        let focused = self.focused();
+        let at = panes.iter().position(|pane| pane.name == focused).unwrap_or(0);
+        let next = (at + panes.len()).saturating_add_signed(by) % panes.len().max(1);
+        self.focus[self.tab.index()] = panes.get(next).map_or("", |pane| pane.name);
+    }
+
+    /// A line was typed.
+    fn enter(&mut self, line: String) -> Vec<Effect> {
+        self.mode = Mode::Walk;
+        let line = line.trim().trim_start_matches(':').trim_start().to_string();
+        if line.is_empty() {
+            return vec![];
+        }
+        if self.history.last() != Some(&line) {
+            self.history.push(line.clone());
+            let old = self.history.len().saturating_sub(MOST_HISTORY);
+            self.history.drain(..old);
+        }
+        if matches!(Command::parse(&line), Ok(Some(Command::Quit))) {
+            return vec![Effect::End(Ok(()))];
+        }
+        self.give(line)
+    }
+
+    /// Ctrl-C: stops what runs; else closes what is open; else the second in a row leaves.
+    fn stop(&mut self, asked: bool) -> Vec<Effect> {
+        match self.state.activity {
+            _ if asked => vec![Effect::End(Ok(()))],
+            Activity::Running { .. } => self.interrupt(),
+            _ if !matches!(self.mode, Mode::Walk) => {
+                self.mode = Mode::Walk;
+                vec![]
+            }
+            Activity::Loading | Activity::Idle => {
+                self.leaving = true;
+                self.say(Kind::Said, "Ctrl-C once more leaves; so does q");
+                vec![]
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The application: what was put in → what is known and shown, and what is to be done about it.
+//!
+//! - `keys`: what becomes of a key; `mouse`: of the mouse.
+//! - `look`: looking at what is recorded, and playing it.
+
+mod keys;
+mod look;
+mod mouse;
+
+use super::canvas::Hit;
+use super::line::Line;
+use super::page::Page;
+use super::state::{Activity, Kind, Message, State};
+use super::theme::Theme;
+use super::view::{Pane, Tab, Views};
+use super::{Error, text};
+use crate::debugger::view::decodable;
+use crate::debugger::{Event, Preview};
+use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
+use ratatui::layout::{Rect, Size};
+use std::time::{Duration, Instant};
+
+/// What comes in, from the terminal and from the worker.
+#[derive(Debug)]
+pub enum Input {
+    /// A key.
+    Key(KeyEvent),
+    /// The mouse, and when.
+    Mouse(MouseEvent, Instant),
+    /// Text that was pasted.
+    Paste(String),
+    /// The terminal has another size.
+    Resize(Size),
+    /// Time has passed, and it is now so late.
+    Tick(Instant),
+    /// What the worker tells.
+    Worker(Event),
+    /// The worker has ended.
+    WorkerGone,
+    /// The terminal gives no more input, and why.
+    Closed(String),
+    /// The system asks the program to end, by this signal.
+    Signal(i32),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// The worker is given a line of the command language.
+    Order(String),
+    /// The worker looks at where so many stages are done.
+    Look(usize),
+    /// The VAE is asked for pictures, in the place of those that it was asked for before.
+    Previews(Vec<Preview>),
+    /// The worker's command is interrupted.
+    Interrupt,
+    /// The screen is drawn anew from nothing.
+    Redraw,
+    /// A text is put on the terminal's clipboard.
+    Copy(String),
+    /// The mouse is taken, or left to the terminal.
+    Mouse(bool),
+    /// The program ends: as the reader wished, or because of an error.
+    End(Result<(), Error>),
+}
+
+/// The application.
+#[derive(Debug)]
+pub struct App {
+    /// What is known.
+    pub state: State,
+    /// What keys go to.
+    pub mode: Mode,
+    /// The size of the terminal.
+    pub size: Size,
+    /// Every style.
+    pub theme: Theme,
+    /// The view that is shown.
+    pub tab: Tab,
+    /// What each view remembers.
+    pub views: Views,
+    /// The pane that keys go to in each view; empty for the first.
+    focus: [&'static str; Tab::ALL.len()],
+    /// Whether that pane is shown alone.
+    pub zoomed: bool,
+    /// How pictures are drawn, for the help.
+    pub graphics: &'static str,
+    /// What is where on the screen, as it was drawn last.
+    pub hits: Vec<Hit>,
+    /// Whether the mouse is ours.
+    mouse: bool,
+    /// Whether what is recorded is being played.
+    pub playing: bool,
+    /// The last output of more than a line: its title and its lines.
+    output: Option<(String, Vec<String>)>,
+    /// Lines that were typed, the newest last.
+    history: Vec<String>,
+    /// The last key was a Ctrl-C that asked whether to leave.
+    leaving: bool,
+    /// What the VAE was asked for last.
+    asked: Vec<Preview>,
+    /// Where the mouse was pressed last, and when.
+    pressed: Option<(&'static str, Instant)>,
+}
+
+/// What keys go to.
+#[derive(Debug)]
+pub enum Mode {
+    /// The walk through the stages.
+    Walk,
+    /// The console.
+    Typing(Line),
+    /// What a pane is filtered by.
+    Filtering(Line),
+    /// A page of text.
+    Reading(Page),
+}
+
+/// Time between two frames of what is played.
+const FRAME: Duration = Duration::from_millis(125);
+/// Time between two looks at the clock while something runs.
+const PULSE: Duration = Duration::from_millis(100);
+
+impl App {
+    /// The application while the models are loaded.
+    pub fn new(size: Size) -> Self {
+        Self {
+            state: State::default(),
+            mode: Mode::Walk,
+            size,
+            theme: Theme::default(),
+            tab: Tab::default(),
+            views: Views::default(),
+            focus: [""; Tab::ALL.len()],
+            zoomed: false,
+            graphics: "half blocks",
+            hits: vec![],
+            mouse: true,
+            playing: false,
+            output: None,
+            history: vec![],
+            leaving: false,
+            asked: vec![],
+            pressed: None,
+        }
+    }
+
+    /// Takes in one thing that happened. Changes nothing outside: that is what the effects are for.
+    pub fn handle(&mut self, input: Input) -> Vec<Effect> {
+        let mut effects = match input {
+            Input::Key(key) if key.kind == KeyEventKind::Release => vec![],
+            Input::Key(key) => self.key(key),
+            Input::Mouse(event, when) => self.mouse(event, when),
+            Input::Paste(pasted) => {
+                // Pasted text is no sequence of keys: elsewhere it would move the run about.
+                if let Mode::Typing(line) = &mut self.mode {
+                    line.insert(&pasted);
+                }
+                vec![]
+            }
+            Input::Resize(size) => {
+                self.size = size;
+                vec![]
+            }
+            Input::Tick(now) => {
+                self.state.now = Some(now);
+                self.play_on()
+            }
+            Input::Worker(event) => self.learn(event),
+            Input::WorkerGone => vec![Effect::End(Err(Error::Worker))],
+            Input::Closed(why) => vec![Effect::End(Err(Error::Input(why)))],
+            Input::Signal(signal) => vec![Effect::End(Err(Error::Signal(signal)))],
+        };
+        effects.extend(self.ask_for_previews());
+        effects
+    }
+
+    /// How long to wait for something to happen before a [`Tick`](Input::Tick) is due; `None` is for ever.
+    pub fn patience(&self) -> Option<Duration> {
+        match self.state.activity {
+            _ if self.playing => Some(FRAME),
+            Activity::Idle => None,
+            Activity::Loading | Activity::Running { .. } => Some(PULSE),
+        }
+    }
+
+    /// Whether the models are still being loaded.
+    pub fn is_loading(&self) -> bool {
+        self.state.activity == Activity::Loading
+    }
+
+    /// The panes that are shown in `body`: those of the view, or the one that is zoomed.
+    pub fn panes(&self, body: Rect) -> Vec<Pane> {
+        let panes = self.views.of(self.tab).panes(&self.state, body);
+        if self.zoomed {
+            let focused = self.focused_of(&panes);
+            return panes
+                .into_iter()
+                .filter(|p| p.name == focused)
+                .map(|p| Pane { area: body, ..p })
+                .collect();
+        }
+        panes
+    }
+
+    /// The pane that keys go to.
+    pub fn focused(&self) -> &'static str {
+        self.focused_of(&self.views.of(self.tab).panes(&self.state, Rect::from(self.size)))
+    }
+
+    fn focused_of(&self, panes: &[Pane]) -> &'static str {
+        let wanted = self.focus[self.tab.index()];
+        let known = panes.iter().find(|pane| pane.name == wanted).or(panes.first());
+        known.map_or("", |pane| pane.name)
+    }
+
+    /// How large the inside of the pane was when it was drawn last.
+    fn room(&self, pane: &str) -> Size {
+        use super::canvas::Target::Pane;
+        let hit = self.hits.iter().find(|hit| matches!(hit.target, Pane(name) if name == pane));
+        hit.map_or(Size::default(), |hit| hit.area.as_size())
+    }
+
+    fn learn(&mut self, event: Event) -> Vec<Effect> {
+        let news = self.state.learn(event);
+        if let Some(error) = news.load_failed {
+            return vec![Effect::End(Err(Error::Load(error)))];
+        }
+        if news.quit {
+            return vec![Effect::End(Ok(()))];
+        }
+        if let Some(output) = news.output {
+            self.output = Some(output);
+            // A line that is being typed is not taken away.
+            if !matches!(self.mode, Mode::Typing(_)) {
+                self.show_output();
+            }
+        }
+        if !news.idle {
+            return vec![];
+        }
+        // Where the reader looked meanwhile is where the next command starts.
+        let mut effects: Vec<Effect> = self.state.look.map(Effect::Look).into_iter().collect();
+        if let Some(line) = self.state.waiting.pop_front() {
+            effects.extend(self.order(line));
+        }
+        effects
+    }
+
+    /// Asks for the pictures that the view wants of the VAE, when they are others than those asked for last.
+    fn ask_for_previews(&mut self) -> Option<Effect> {
+        let record = self.state.record()?;
+        let missing = |name: &&'static str| self.state.previews.get(record.id, name).is_none();
+        let wanted: Vec<Preview> = decodable(record.stage)
+            .iter()
+            .filter(|name| self.views.of(self.tab).decodes().contains(name))
+            .filter(|name| missing(name))
+            .map(|name| Preview { record: record.id, name })
+            .collect();
+        // What was asked for last and has come since need not be taken back.
+        let news = wanted.iter().any(|preview| !self.asked.contains(preview));
+        news.then(|| {
+            self.asked.clone_from(&wanted);
+            Effect::Previews(wanted)
+        })
+    }
+
+    fn show_output(&mut self) {
+        if let Some((title, lines)) = &self.output {
+            self.mode = Mode::Reading(Page::of_text(title, lines));
+        }
+    }
+
+    fn say(&mut self, kind: Kind, text: &str) {
+        self.state.messages = vec![Message::new(kind, text)];
+    }
+
+    /// A command, to be carried out when those before it are.
+    fn give(&mut self, line: String) -> Vec<Effect> {
+        if self.state.activity == Activity::Idle {
+            return self.order(line);
+        }
+        if self.state.waiting.len() < MOST_WAITING {
+            self.state.waiting.push_back(line);
+        }
+        vec![]
+    }
+
+    fn order(&mut self, line: String) -> Vec<Effect> {
+        self.state.messages.clear();
+        self.state.activity = Activity::Running { command: text::clean(&line), line: None };
+        vec![Effect::Order(line)]
+    }
+
+    fn interrupt(&mut self) -> Vec<Effect> {
+        self.state.waiting.clear();
+        vec![Effect::Interrupt]
+    }
+}
+
+/// Commands that may wait for the one that runs: a key that is held down shall not fill an hour.
+const MOST_WAITING: usize = 8;

@@ -1,0 +1,109 @@
+//! A real run that does not depend on the machine: what diffusers made of the bundled model, from the fixtures.
+
+use crate::debugger::{Event, Outcome, Session, View};
+use crate::model::ModelSource;
+use crate::nn::Unwatched;
+use crate::pipeline::{Models, Request, Stage, StageRecord};
+use candle_core::{DType, Device, Tensor};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+pub const STEPS: usize = 20;
+
+struct Run {
+    models: Arc<Models>,
+    request: Request,
+    records: Vec<Arc<StageRecord>>,
+}
+
+fn run() -> &'static Run {
+    static RUN: OnceLock<Run> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let models = Models::load(ModelSource::parse("pocket").unwrap(), Device::Cpu, DType::F32).unwrap();
+        let request = Request {
+            prompt: "red apple on a blue background".into(),
+            negative_prompt: String::new(),
+            height: 128,
+            width: 128,
+            num_inference_steps: STEPS,
+            guidance_scale: 7.5,
+            seed: 42,
+            eta: 0.,
+        };
+        let records = records(&models, &request);
+        Run { models: Arc::new(models), request, records }
+    })
+}
+
+fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pocket.safetensors");
+    let tensors: HashMap<String, Tensor> = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
+    let theirs = |key: &str| tensors[&format!("run/{key}")].clone();
+    let ids = |text: &str| {
+        let encoded = models.tokenizer.encode(text).unwrap();
+        Tensor::from_iter(encoded.input_ids.iter().map(|&id| i64::from(id)), &Device::Cpu)
+            .unwrap()
+            .unsqueeze(0)
+            .unwrap()
+    };
+    let record = |stage, took, tensors, coefficients| {
+        let (warnings, took) = (vec![], Duration::from_micros(took));
+        let guidance_scale = request.guidance_scale;
+        Arc::new(StageRecord { stage, tensors, coefficients, guidance_scale, warnings, took })
+    };
+    let encoded = vec![
+        ("input_ids", ids(&request.prompt)),
+        ("negative_input_ids", ids(&request.negative_prompt)),
+        ("prompt_embeds", theirs("prompt_embeds")),
+        ("negative_prompt_embeds", theirs("negative_prompt_embeds")),
+    ];
+    let mut latents = theirs("latents");
+    let mut records = vec![
+        record(Stage::EncodePrompt, 18_000, encoded, None),
+        record(Stage::GetLatent, 45, vec![("latents", latents.clone())], None),
+    ];
+    let scheduler = request.check(models).unwrap();
+    for (step, &t) in scheduler.timesteps().iter().enumerate() {
+        let theirs = |name| theirs(&format!("denoise.{step:03}/{name}"));
+        let made = scheduler.step(&theirs("guided_noise_residual"), t, &latents, None).unwrap();
+        latents = theirs("latents");
+        let tensors = vec![
+            ("uncond_residual", theirs("uncond_residual")),
+            ("text_cond_residual", theirs("text_cond_residual")),
+            ("guided_noise_residual", theirs("guided_noise_residual")),
+            ("pred_original_sample", theirs("pred_original_sample")),
+            ("pred_epsilon", theirs("pred_epsilon")),
+            ("pred_sample_direction", made.pred_sample_direction),
+            ("latents", latents.clone()),
+        ];
+        let took = 90_000 + 1000 * step as u64;
+        records.push(record(Stage::Denoise { step }, took, tensors, Some(made.coefficients)));
+    }
+    records.push(record(Stage::VaeDecode, 234_000, vec![("image", theirs("image"))], None));
+    records
+}
+
+/// The session after the first `recorded` stages.
+pub fn session(recorded: usize) -> Session {
+    let run = run();
+    Session::after(Arc::clone(&run.models), run.request.clone(), &run.records[..recorded])
+}
+
+/// What the worker tells of a session that is loaded.
+pub fn ready(session: &Session) -> Event {
+    Event::Ready(session.models().into(), view(session))
+}
+
+/// Where a session stands.
+pub fn view(session: &Session) -> Box<View> {
+    Box::new(session.view().unwrap())
+}
+
+/// What the worker tells of a command that computes nothing.
+pub fn told(session: &mut Session, line: &str) -> Event {
+    match session.run_line(line, &mut Unwatched) {
+        Ok(outcome) => Event::Done(Box::<Outcome>::new(outcome.unwrap()), view(session)),
+        Err(e) => Event::Failed { command: line.into(), error: e.to_string(), view: Some(view(session)) },
+    }
+}

@@ -1,0 +1,146 @@
+//! The application on a terminal that is not there.
+
+use super::recorded;
+use crate::debugger::{Event, Session};
+use crate::tui::app::{App, Effect, Input};
+use crate::tui::pictures::{Graphics, Pictures};
+use crate::tui::{text, view};
+use crossterm::event::{KeyCode, KeyEvent, MouseEvent, MouseEventKind};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+use ratatui::style::Color;
+use std::time::Instant;
+
+pub const NARROW: (u16, u16) = (80, 24);
+pub const WIDE: (u16, u16) = (120, 40);
+
+/// The application on a terminal that is not there, with a session that computes nothing.
+pub struct Screen {
+    pub app: App,
+    pub session: Session,
+    pub terminal: Terminal<TestBackend>,
+    /// What was to be done, and was not.
+    pub effects: Vec<Effect>,
+    pictures: Pictures,
+}
+
+impl Screen {
+    /// While the models are loaded.
+    pub fn new((width, height): (u16, u16)) -> Self {
+        Self {
+            app: App::new(Size { width, height }),
+            session: recorded::session(0),
+            pictures: Pictures::new(Graphics::HalfBlocks),
+            terminal: Terminal::new(TestBackend::new(width, height)).unwrap(),
+            effects: vec![],
+        }
+    }
+
+    /// With the models loaded, after the first `done` stages of the recorded run.
+    pub fn after(size: (u16, u16), done: usize) -> Self {
+        let session = recorded::session(done);
+        let ready = recorded::ready(&session);
+        Self { session, ..Self::new(size) }.told(ready)
+    }
+
+    /// After `line` was typed and carried out; it must compute nothing.
+    pub fn ran(mut self, line: &str) -> Self {
+        let screen = self.typed(&format!(":{line}")).pressed(KeyCode::Enter);
+        self = screen;
+        let told = recorded::told(&mut self.session, line);
+        self.told(told)
+    }
+
+    pub fn told(mut self, event: Event) -> Self {
+        self.effects = self.app.handle(Input::Worker(event));
+        self
+    }
+
+    pub fn pressed(mut self, key: impl Into<KeyEvent>) -> Self {
+        self.effects = self.app.handle(Input::Key(key.into()));
+        self
+    }
+
+    pub fn typed(self, text: &str) -> Self {
+        text.chars().fold(self, |screen, c| screen.pressed(KeyCode::Char(c)))
+    }
+
+    /// The mouse at a place of the screen as it is drawn now.
+    pub fn mouse(mut self, kind: MouseEventKind, (column, row): (u16, u16)) -> Self {
+        self.draw();
+        let modifiers = crossterm::event::KeyModifiers::NONE;
+        let event = MouseEvent { kind, column, row, modifiers };
+        self.effects = self.app.handle(Input::Mouse(event, Instant::now()));
+        self
+    }
+
+    /// Looks where the application asked to look, as the worker does.
+    pub fn looked(mut self) -> Self {
+        let looks = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Look(done) => Some(*done),
+            _ => None,
+        });
+        for done in looks.collect::<Vec<_>>() {
+            self.session.look(done);
+            let view = recorded::view(&self.session);
+            self = self.told(Event::Looked(view));
+        }
+        self
+    }
+
+    pub fn draw(&mut self) {
+        let Self { app, pictures, terminal, .. } = self;
+        let mut hits = vec![];
+        terminal.draw(|frame| hits = view::draw(app, pictures, frame)).unwrap();
+        app.hits = hits;
+    }
+
+    /// What is on the screen; a picture is only where it is, since which block a cell gets is a matter of rounding.
+    pub fn text(&mut self) -> String {
+        self.draw();
+        let buffer = self.terminal.backend().buffer();
+        let mut text = String::new();
+        for row in buffer.content().chunks(buffer.area.width.into()) {
+            let mut line = String::new();
+            let mut hidden = 0;
+            for cell in row {
+                match (hidden, cell.bg) {
+                    (1.., _) => hidden -= 1,
+                    (0, Color::Rgb(..)) if matches!(cell.symbol(), "▀" | "▄" | "█" | " ") => {
+                        line.push('▒')
+                    }
+                    (0, _) => {
+                        line.push_str(cell.symbol());
+                        hidden = text::width(cell.symbol()).saturating_sub(1);
+                    }
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The lines that the worker was to be given.
+    pub fn orders(&self) -> Vec<&str> {
+        self.effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Order(line) => Some(line.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Compares a screen with `snapshots/NAME-WIDTHxHEIGHT.snap`.
+pub fn check(name: &str, mut screen: Screen) {
+    let text = screen.text();
+    let name = format!("{name}-{}x{}", screen.app.size.width, screen.app.size.height);
+    insta::with_settings!({
+        snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, { insta::assert_snapshot!(name, text) });
+}

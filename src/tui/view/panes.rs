@@ -1,0 +1,177 @@
+//! What a view is: panes, laid out, drawn, and given keys.
+
+use super::{charts, overview, prompt, residuals, scheduler, source, tensors};
+use crate::tui::canvas::Canvas;
+use crate::tui::state::State;
+use crossterm::event::KeyEvent;
+use ratatui::layout::{Position, Rect, Size};
+
+/// A view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tab {
+    /// The stage at the cursor at a glance.
+    #[default]
+    Overview,
+    /// Every tensor there is, and one of them opened.
+    Tensors,
+    /// Both residuals, and what guidance made of them.
+    Residuals,
+    /// The scheduler's step in formulas.
+    Scheduler,
+    /// Tokens and embeddings.
+    Prompt,
+    /// Numbers over the steps.
+    Charts,
+    /// The code of the stage.
+    Source,
+}
+
+impl Tab {
+    /// Every view, in the order of the keys 1 to 7.
+    pub const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Tensors,
+        Self::Residuals,
+        Self::Scheduler,
+        Self::Prompt,
+        Self::Charts,
+        Self::Source,
+    ];
+
+    /// The view's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Tensors => "tensors",
+            Self::Residuals => "residuals",
+            Self::Scheduler => "scheduler",
+            Self::Prompt => "prompt",
+            Self::Charts => "charts",
+            Self::Source => "source",
+        }
+    }
+
+    /// The view's place in [`ALL`](Self::ALL).
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A part of a view that keys can go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pane {
+    /// No other pane of the view has this name.
+    pub name: &'static str,
+    /// What stands on the rule above it; without a title there is no rule.
+    pub title: String,
+    /// Where it is, with its rule.
+    pub area: Rect,
+}
+
+impl Pane {
+    /// A pane.
+    pub fn new(name: &'static str, title: impl Into<String>, area: Rect) -> Self {
+        Self { name, title: title.into(), area }
+    }
+}
+
+/// What became of a key or a press of the mouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The pane knows nothing of it.
+    Unknown,
+    /// The pane took it.
+    Taken,
+    /// The pane asks for a line of the command language.
+    Run(String),
+    /// The pane wants to look at where so many stages are done, of those that are recorded.
+    Look(usize),
+}
+
+/// A view: what it remembers of how it is looked at, which panes it has, and how each is drawn.
+///
+/// What it shows is all in the [`State`]; what it remembers (a row selected, how far it is scrolled) may be out of range
+/// when the state changed meanwhile, and is brought back when it is drawn.
+pub trait Panes {
+    /// The panes in `area`. The first is focused at first. Never empty.
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane>;
+
+    /// Draws what is inside of a pane.
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect);
+
+    /// Gives a key to a pane whose inside is as large as `room`.
+    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+        let _ = (pane, key, room, state);
+        Reply::Unknown
+    }
+
+    /// The mouse was pressed on a pane, at a place of its inside.
+    fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
+        let _ = (pane, at, room, state);
+        Reply::Unknown
+    }
+
+    /// The mouse's wheel was turned over a pane, by `rows` down.
+    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
+        let _ = (pane, rows, room, state);
+        Reply::Unknown
+    }
+
+    /// The tensors whose pictures the VAE shall make while this view is shown, the first first: of
+    /// [`decodable`](crate::debugger::view::decodable).
+    fn decodes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Shows only what `text` occurs in. False where there is nothing to filter.
+    fn filter(&mut self, text: &str) -> bool {
+        let _ = text;
+        false
+    }
+
+    /// What is selected, as text to be copied.
+    fn selected(&self, pane: &str, state: &State) -> Option<String> {
+        let _ = (pane, state);
+        None
+    }
+}
+
+/// The seven views.
+#[derive(Debug, Default)]
+pub struct Views {
+    overview: overview::Overview,
+    tensors: tensors::Tensors,
+    residuals: residuals::Residuals,
+    scheduler: scheduler::Scheduler,
+    prompt: prompt::Prompt,
+    charts: charts::Charts,
+    source: source::Source,
+}
+
+impl Views {
+    /// A view.
+    pub fn of(&self, tab: Tab) -> &dyn Panes {
+        match tab {
+            Tab::Overview => &self.overview,
+            Tab::Tensors => &self.tensors,
+            Tab::Residuals => &self.residuals,
+            Tab::Scheduler => &self.scheduler,
+            Tab::Prompt => &self.prompt,
+            Tab::Charts => &self.charts,
+            Tab::Source => &self.source,
+        }
+    }
+
+    /// A view, to be given a key.
+    pub fn of_mut(&mut self, tab: Tab) -> &mut dyn Panes {
+        match tab {
+            Tab::Overview => &mut self.overview,
+            Tab::Tensors => &mut self.tensors,
+            Tab::Residuals => &mut self.residuals,
+            Tab::Scheduler => &mut self.scheduler,
+            Tab::Prompt => &mut self.prompt,
+            Tab::Charts => &mut self.charts,
+            Tab::Source => &mut self.source,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The scrubber: what is recorded of the run, and where on it its reader looks.
+
+use crate::tui::canvas::{Canvas, Target};
+use crate::tui::text;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+/// Draws the scrubber: `━` is recorded, `─` is to come, `●` is where the reader looks.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
+    let Some(view) = &canvas.state.view else { return };
+    let (all, recorded, cursor) = (view.stages.len(), view.recorded(), canvas.state.cursor());
+    let said = match cursor.checked_sub(1).and_then(|last| view.stages.get(last)) {
+        Some(line) => format!(" after {} ({cursor} of {all})", line.stage),
+        None => " at the start".into(),
+    };
+    let [bar, words] =
+        Layout::horizontal([Constraint::Min(0), Constraint::Length(text::width(&said) as u16)]).areas(area);
+    let theme = canvas.theme;
+    Line::styled(said, theme.faint).render(words, canvas.buf);
+    if bar.width < 4 {
+        return;
+    }
+    let columns = usize::from(bar.width);
+    let place = |done: usize| done * (columns - 1) / all.max(1);
+    let mut line = Line::default();
+    for column in 0..columns {
+        line.push_span(match column {
+            _ if column == place(cursor) => Span::styled("●", theme.here),
+            _ if column <= place(recorded) => Span::styled("━", theme.done),
+            _ => Span::styled("─", theme.faint),
+        });
+        let done = (column * all + (columns - 1) / 2) / (columns - 1);
+        let cell = Rect { x: bar.x + column as u16, width: 1, ..bar };
+        canvas.hit(cell, Target::Done(done.min(recorded)));
+    }
+    line.render(bar, canvas.buf);
+}
