@@ -4,7 +4,7 @@ use super::args::GenerateArgs;
 use super::say;
 use crate::debugger::{Outcome, Session};
 use crate::nn::Unwatched;
-use crate::tui;
+use crate::tui::{self, config::Config};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -51,8 +51,9 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
         return batch(&args, file);
     }
     if io::stdout().is_terminal() {
+        let config = Config::load()?;
         let generate = args.generate;
-        tui::run(move || generate.session().map_err(|e| format!("{e:#}")))?;
+        tui::run(config, move || generate.session().map_err(|e| format!("{e:#}")))?;
     } else {
         walk(args.generate.session()?)?;
     }

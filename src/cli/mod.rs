@@ -4,8 +4,10 @@
 //! - [`debug`]: the interface, the walk as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once.
 //! - [`model`]: what a checkpoint holds.
+//! - [`config`]: the reader's settings of the interface.
 
 pub mod args;
+pub mod config;
 pub mod debug;
 pub mod model;
 pub mod run;
@@ -33,6 +35,9 @@ enum Command {
     /// Look into a checkpoint
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
+    /// The settings of the interface: theme, keys, pictures
+    #[command(subcommand, after_help = config::EXAMPLES)]
+    Config(config::ConfigCommand),
 }
 
 impl Cli {
@@ -43,6 +48,7 @@ impl Cli {
             Some(Command::Debug(args)) => debug::run(args),
             Some(Command::Run(args)) => run::run(args),
             Some(Command::Model(command)) => model::run(command),
+            Some(Command::Config(command)) => config::run(&command),
         };
         match result {
             Ok(code) => code,

@@ -1,13 +1,16 @@
 //! What keys do, in one list. Most are a line of the command language: a key does what the typed line does.
 
 use super::view::Tab;
+use crate::debugger::Command;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// What a key does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Gives a line of the command language.
-    Run(&'static str),
+    Run(Cow<'static, str>),
     /// Opens the command line with the beginning of a line on it.
     Type(&'static str),
     /// Shows a view.
@@ -40,6 +43,52 @@ pub enum Action {
     Help,
     /// Leaves.
     Quit,
+    /// Does nothing: a key that a reader took away.
+    Nothing,
+}
+
+impl Action {
+    /// The actions that a reader's own keys can be given by name, beside lines of the command language.
+    const NAMED: [(&'static str, Self); 23] = [
+        ("overview", Self::Show(Tab::Overview)),
+        ("tensors", Self::Show(Tab::Tensors)),
+        ("residuals", Self::Show(Tab::Residuals)),
+        ("scheduler", Self::Show(Tab::Scheduler)),
+        ("prompt", Self::Show(Tab::Prompt)),
+        ("charts", Self::Show(Tab::Charts)),
+        ("source", Self::Show(Tab::Source)),
+        ("focus-next", Self::FocusNext),
+        ("focus-previous", Self::FocusPrevious),
+        ("zoom", Self::Zoom),
+        ("look-back", Self::LookBack),
+        ("look-on", Self::LookOn),
+        ("look-first", Self::LookFirst),
+        ("look-last", Self::LookLast),
+        ("play", Self::Play),
+        ("filter", Self::Filter),
+        ("copy", Self::CopySelected),
+        ("mouse", Self::Mouse),
+        ("console", Self::Type("")),
+        ("last-output", Self::LastOutput),
+        ("help", Self::Help),
+        ("quit", Self::Quit),
+        ("none", Self::Nothing),
+    ];
+
+    /// The action of that name, or the line of the command language.
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some((_, action)) = Self::NAMED.into_iter().find(|(name, _)| *name == text) {
+            return Ok(action);
+        }
+        match Command::parse(text) {
+            Ok(Some(_)) => Ok(Self::Run(text.to_string().into())),
+            Ok(None) => Err("nothing; expected a command or an action, or `none`".into()),
+            Err(e) => {
+                let names = Self::NAMED.map(|(name, _)| name).join(", ");
+                Err(format!("{e}; or one of the interface's actions: {names}"))
+            }
+        }
+    }
 }
 
 /// Keys with what they do.
@@ -57,17 +106,17 @@ pub struct Binding {
 
 use Action::{
     CopySelected, Filter, FocusNext, FocusPrevious, Help, LastOutput, LookBack, LookFirst, LookLast, LookOn,
-    Mouse, Play, Quit, Run, Show, Type, Zoom,
+    Mouse, Play, Quit, Show, Type, Zoom,
 };
 use KeyCode::{BackTab, Char, End, F, Home, Left, Right, Tab as TabKey};
 
 /// Every key, in the order in which the help lists them.
 pub const BINDINGS: &[Binding] = &[
-    key(&[Char('n')], Run("next"), "next", "run the next stage, or pass a recorded one"),
-    key(&[Char('b')], Run("back"), "back", "go back over a stage; nothing is computed"),
-    key(&[Char('c')], Run("continue"), "continue", "go on until a breakpoint or the end"),
-    key(&[Char('r')], Run("reverse-continue"), "", "go back until a breakpoint or the start"),
-    key(&[Char('R')], Run("restart"), "", "go to the start and drop what is recorded"),
+    run(&[Char('n')], "next", "next", "run the next stage, or pass a recorded one"),
+    run(&[Char('b')], "back", "back", "go back over a stage; nothing is computed"),
+    run(&[Char('c')], "continue", "continue", "go on until a breakpoint or the end"),
+    run(&[Char('r')], "reverse-continue", "", "go back until a breakpoint or the start"),
+    run(&[Char('R')], "restart", "", "go to the start and drop what is recorded"),
     key(&[Left], LookBack, "", "look at the recorded stage before, also while something runs"),
     key(&[Right], LookOn, "", "look at the next recorded stage"),
     key(&[Home], LookFirst, "", "look at the start"),
@@ -114,12 +163,134 @@ const fn key(keys: &'static [KeyCode], action: Action, hint: &'static str, summa
     Binding { keys, action, hint, summary }
 }
 
-/// What a key does where no line is being typed and no page is open.
-pub fn action(key: KeyEvent) -> Option<Action> {
-    if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
-        return None;
+/// A key that gives a line of the command language.
+const fn run(
+    keys: &'static [KeyCode],
+    line: &'static str,
+    hint: &'static str,
+    summary: &'static str,
+) -> Binding {
+    key(keys, Action::Run(Cow::Borrowed(line)), hint, summary)
+}
+
+/// What keys do: [`BINDINGS`], and before them the reader's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keymap {
+    own: Vec<(Key, Action)>,
+}
+
+/// A key with its modifiers; a capital letter needs none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    code: KeyCode,
+    modifiers: KeyModifiers,
+}
+
+/// Why a reader's own keys are none.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeymapError {
+    /// There is no such key.
+    #[error("`{0}` is no key; expected a character or one of {names}, such as `x`, `f5`, `ctrl-n`, `alt-enter`", names = NAMES.map(|(name, _)| name).join(", "))]
+    Key(String),
+    /// Nothing does that.
+    #[error("{key} = \"{action}\": {why}")]
+    Action {
+        /// The key.
+        key: String,
+        /// What it should do.
+        action: String,
+        /// Why it cannot.
+        why: String,
+    },
+}
+
+/// Keys that have a name.
+const NAMES: [(&str, KeyCode); 15] = [
+    ("space", Char(' ')),
+    ("enter", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("tab", TabKey),
+    ("shift-tab", BackTab),
+    ("backspace", KeyCode::Backspace),
+    ("delete", KeyCode::Delete),
+    ("left", Left),
+    ("right", Right),
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("home", Home),
+    ("end", End),
+    ("pageup", KeyCode::PageUp),
+    ("pagedown", KeyCode::PageDown),
+];
+
+impl Keymap {
+    /// The keys with the reader's own, each with what it does.
+    ///
+    /// # Errors
+    /// [`KeymapError`] names the key and what would be right.
+    pub fn with(own: &BTreeMap<String, String>) -> Result<Self, KeymapError> {
+        let binding = |(name, action): (&String, &String)| {
+            let key = Key::parse(name).ok_or_else(|| KeymapError::Key(name.clone()))?;
+            let action = Action::parse(action.trim()).map_err(|why| KeymapError::Action {
+                key: name.clone(),
+                action: action.clone(),
+                why,
+            })?;
+            Ok((key, action))
+        };
+        Ok(Self { own: own.iter().map(binding).collect::<Result<_, _>>()? })
     }
-    BINDINGS.iter().find(|binding| binding.keys.contains(&key.code)).map(|binding| binding.action)
+
+    /// What a key does where no line is being typed and no page is open.
+    pub fn action(&self, key: KeyEvent) -> Option<Action> {
+        let modifiers = key.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let pressed = Key { code: key.code, modifiers };
+        if let Some((_, action)) = self.own.iter().find(|(own, _)| *own == pressed) {
+            return Some(action.clone());
+        }
+        let plain = modifiers.is_empty();
+        let binding = BINDINGS.iter().find(|binding| plain && binding.keys.contains(&key.code));
+        binding.map(|binding| binding.action.clone())
+    }
+
+    /// The reader's own keys, with what they do, for the help.
+    pub fn own(&self) -> impl Iterator<Item = (String, String)> {
+        let named = |action: &Action| match action {
+            Action::Run(line) => format!("`{line}`"),
+            other => Action::NAMED
+                .into_iter()
+                .find(|(_, known)| known == other)
+                .map_or(String::new(), |(name, _)| name.into()),
+        };
+        self.own.iter().map(move |(key, action)| (key.name(), named(action)))
+    }
+}
+
+impl Key {
+    /// `x`, `X`, `f5`, `ctrl-n`, `alt-enter`.
+    fn parse(text: &str) -> Option<Self> {
+        let (mut rest, mut modifiers) = (text, KeyModifiers::NONE);
+        loop {
+            (rest, modifiers) = match (rest.strip_prefix("ctrl-"), rest.strip_prefix("alt-")) {
+                (Some(rest), _) => (rest, modifiers | KeyModifiers::CONTROL),
+                (_, Some(rest)) => (rest, modifiers | KeyModifiers::ALT),
+                _ => break,
+            };
+        }
+        let named = NAMES.into_iter().find(|(name, _)| *name == rest).map(|(_, code)| code);
+        let function =
+            rest.strip_prefix('f').and_then(|n| n.parse().ok()).filter(|n| (1..=12).contains(n)).map(F);
+        let mut characters = rest.chars();
+        let character =
+            characters.next().filter(|c| characters.next().is_none() && !c.is_control()).map(Char);
+        Some(Self { code: named.or(function).or(character)?, modifiers })
+    }
+
+    fn name(self) -> String {
+        let control = if self.modifiers.contains(KeyModifiers::CONTROL) { "Ctrl-" } else { "" };
+        let alt = if self.modifiers.contains(KeyModifiers::ALT) { "Alt-" } else { "" };
+        format!("{control}{alt}{}", name(self.code))
+    }
 }
 
 /// A key's name on the screen.
@@ -139,15 +310,30 @@ pub fn name(key: KeyCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debugger::Command;
 
     #[test]
     fn every_key_runs_a_command_that_exists() {
         for binding in BINDINGS {
-            if let Run(line) = binding.action {
+            if let Action::Run(line) = &binding.action {
                 assert!(Command::parse(line).unwrap().is_some(), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_reader_s_own_keys_come_first() {
+        let own = [("ctrl-n", "next 5"), ("x", "zoom"), ("c", "none"), ("alt-f5", "continue")];
+        let own = own.map(|(key, action)| (key.to_string(), action.to_string())).into();
+        let keymap = Keymap::with(&own).unwrap();
+        let action = |code, modifiers| keymap.action(KeyEvent::new(code, modifiers));
+        let run = |line: &'static str| Some(Action::Run(line.into()));
+        assert_eq!(action(Char('n'), KeyModifiers::CONTROL), run("next 5"));
+        assert_eq!(action(Char('n'), KeyModifiers::NONE), run("next"));
+        assert_eq!(action(Char('x'), KeyModifiers::NONE), Some(Zoom));
+        assert_eq!(action(Char('c'), KeyModifiers::NONE), Some(Action::Nothing));
+        assert_eq!(action(F(5), KeyModifiers::ALT), run("continue"));
+        assert_eq!(action(F(5), KeyModifiers::NONE), None);
+        assert!(keymap.own().any(|own| own == ("Ctrl-n".into(), "`next 5`".into())));
     }
 
     #[test]

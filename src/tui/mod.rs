@@ -7,12 +7,15 @@
 //! - [`canvas`]: what a view is drawn with.
 //! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made.
 //! - [`terminal`]: taken over, and left as it was found.
-//! - [`theme`]: every colour. [`text`]: text from outside, made fit for a screen.
+//! - [`theme`]: every colour; [`depth`]: fewer of them. [`config`]: the reader's settings.
+//! - [`text`]: text from outside, made fit for a screen.
 //!
 //! It knows no models: the worker of [`crate::debugger`] gives it plain numbers and pictures.
 
 pub mod app;
 pub mod canvas;
+pub mod config;
+pub mod depth;
 pub mod keymap;
 pub mod line;
 pub mod page;
@@ -29,6 +32,7 @@ mod tests;
 
 use crate::debugger::{Order, Session, Worker};
 use app::{App, Effect, Input};
+use config::Config;
 use pictures::{Graphics, Pictures};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -44,6 +48,9 @@ pub enum Error {
     /// The terminal gives no more input.
     #[error("the terminal cannot be read: {0}")]
     Input(String),
+    /// The reader's own keys are none.
+    #[error(transparent)]
+    Keys(#[from] keymap::KeymapError),
     /// The models could not be loaded.
     #[error("{0}")]
     Load(String),
@@ -60,9 +67,17 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`] says why it ended.
-pub fn run(load: impl FnOnce() -> Result<Session, String> + Send + 'static) -> Result<(), Error> {
+pub fn run(
+    config: Config,
+    load: impl FnOnce() -> Result<Session, String> + Send + 'static,
+) -> Result<(), Error> {
     let mut screen = Screen::open()?;
     let mut app = App::new(screen.size()?);
+    app.depth = config.depth();
+    app.theme = config.theme.theme(app.depth);
+    app.keymap = config.keymap()?;
+    app.mouse = config.mouse;
+    screen.take_mouse(app.mouse)?;
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
     screen.draw(&mut app, &mut pictures)?;
 

@@ -9,8 +9,26 @@ use ratatui_image::picker::cap_parser::QueryStdioOptions;
 use ratatui_image::picker::{Picker, ProtocolType};
 use ratatui_image::protocol::{Protocol, halfblocks::Halfblocks};
 use ratatui_image::{Image, Resize};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How pictures shall be drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphicsChoice {
+    /// As well as the terminal says that it can.
+    #[default]
+    Auto,
+    /// The kitty protocol.
+    Kitty,
+    /// Sixel.
+    Sixel,
+    /// The iTerm2 protocol.
+    Iterm2,
+    /// Two pixels a cell, in every terminal.
+    HalfBlocks,
+}
 
 /// How the terminal draws pictures.
 #[derive(Debug)]

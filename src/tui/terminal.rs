@@ -39,15 +39,7 @@ impl Screen {
         give_back_on_panic();
         OURS.store(true, Ordering::SeqCst);
         let opened = enable_raw_mode()
-            .and_then(|()| {
-                execute!(
-                    stdout(),
-                    EnterAlternateScreen,
-                    EnableBracketedPaste,
-                    EnableMouseCapture,
-                    cursor::Hide
-                )
-            })
+            .and_then(|()| execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide))
             .and_then(|()| Terminal::new(CrosstermBackend::new(BufWriter::new(stdout()))));
         match opened {
             Ok(terminal) => Ok(Self { terminal }),

@@ -2,7 +2,7 @@
 
 use super::{App, Effect, Mode};
 use crate::debugger::Command;
-use crate::tui::keymap::{self, Action};
+use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
 use crate::tui::page::Turned;
 use crate::tui::state::{Activity, Kind};
@@ -52,7 +52,7 @@ impl App {
                     vec![]
                 }
                 // A key of the walk closes the page and does what it does there.
-                Turned::Unknown => keymap::action(key).map_or(vec![], |action| {
+                Turned::Unknown => self.keymap.action(key).map_or(vec![], |action| {
                     self.mode = Mode::Walk;
                     self.act(action)
                 }),
@@ -71,7 +71,7 @@ impl App {
                 self.state.messages.clear();
                 vec![]
             }
-            Reply::Unknown => keymap::action(key).map_or(vec![], |action| self.act(action)),
+            Reply::Unknown => self.keymap.action(key).map_or(vec![], |action| self.act(action)),
             reply => self.reply(reply),
         }
     }
@@ -119,9 +119,10 @@ impl App {
             Action::LastOutput if self.output.is_some() => self.show_output(),
             Action::LastOutput => self.say(Kind::Said, "no output yet; `:info request` has some"),
             Action::Help => {
-                self.mode = Mode::Reading(view::help_page(self.graphics, &self.theme, self.size.width));
+                self.mode = Mode::Reading(view::help_page(self, self.size.width));
             }
             Action::Quit => return vec![Effect::End(Ok(()))],
+            Action::Nothing => {}
         }
         vec![]
     }

@@ -8,6 +8,8 @@ mod look;
 mod mouse;
 
 use super::canvas::Hit;
+use super::depth::Depth;
+use super::keymap::Keymap;
 use super::line::Line;
 use super::page::Page;
 use super::state::{Activity, Kind, Message, State};
@@ -75,6 +77,10 @@ pub struct App {
     pub size: Size,
     /// Every style.
     pub theme: Theme,
+    /// How many colours the terminal has.
+    pub depth: Depth,
+    /// What keys do.
+    pub keymap: Keymap,
     /// The view that is shown.
     pub tab: Tab,
     /// What each view remembers.
@@ -88,7 +94,7 @@ pub struct App {
     /// What is where on the screen, as it was drawn last.
     pub hits: Vec<Hit>,
     /// Whether the mouse is ours.
-    mouse: bool,
+    pub mouse: bool,
     /// Whether what is recorded is being played.
     pub playing: bool,
     /// The last output of more than a line: its title and its lines.
@@ -129,6 +135,8 @@ impl App {
             mode: Mode::Walk,
             size,
             theme: Theme::default(),
+            depth: Depth::default(),
+            keymap: Keymap::default(),
             tab: Tab::default(),
             views: Views::default(),
             focus: [""; Tab::ALL.len()],

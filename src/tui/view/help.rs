@@ -1,6 +1,7 @@
 //! The help: every key and every command.
 
 use crate::debugger::verbs::VERBS;
+use crate::tui::app::App;
 use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
 use crate::tui::page::Page;
 use crate::tui::text;
@@ -21,18 +22,21 @@ const MARKS: [(&str, &str); 7] = [
     ("decoded", "`decoded by the VAE`: what the picture would be, made when there is time"),
 ];
 
-/// The page of help in `width` columns; `graphics` is how pictures are drawn.
-pub fn page(graphics: &str, theme: &Theme, width: u16) -> Page {
-    let width = usize::from(width);
+/// The page of help in `width` columns.
+pub fn page(app: &App, width: u16) -> Page {
+    let (width, theme) = (usize::from(width), &app.theme);
     let mut lines = vec![heading("Keys", theme)];
     for binding in BINDINGS {
         let keys = binding.keys.iter().copied().map(keymap::name).collect::<Vec<_>>().join(" ");
-        let command = match binding.action {
-            Action::Run(line) => line.into(),
+        let command = match &binding.action {
+            Action::Run(line) => line.to_string(),
             Action::Type(beginning) => format!(":{beginning}"),
             _ => String::new(),
         };
         lines.extend(entry(&keys, &command, binding.summary, theme, width));
+    }
+    for (key, action) in app.keymap.own() {
+        lines.extend(entry(&key, &action, "from your config.toml", theme, width));
     }
     for (keys, summary) in EVERYWHERE {
         lines.extend(entry(keys, "", summary, theme, width));
@@ -55,7 +59,7 @@ pub fn page(graphics: &str, theme: &Theme, width: u16) -> Page {
     for (mark, meaning) in MARKS {
         lines.extend(entry(mark, "", meaning, theme, width));
     }
-    lines.push(Line::from(format!("  Pictures are drawn with {graphics}.")));
+    lines.push(Line::from(format!("  Pictures are drawn with {}.", app.graphics)));
     Page::new("Help", lines)
 }
 

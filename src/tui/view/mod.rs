@@ -58,6 +58,7 @@ pub fn draw(app: &App, pictures: &mut Pictures, frame: &mut Frame<'_>) -> Vec<Hi
     if area.width < SMALLEST.width || area.height < SMALLEST.height {
         too_small(&app.theme, area, frame.buffer_mut());
     } else {
+        frame.buffer_mut().set_style(area, app.theme.plain);
         let mut canvas = Canvas {
             state: &app.state,
             theme: &app.theme,
@@ -70,6 +71,7 @@ pub fn draw(app: &App, pictures: &mut Pictures, frame: &mut Frame<'_>) -> Vec<Hi
             frame.set_cursor_position(cursor);
         }
     }
+    app.depth.reduce(frame.buffer_mut());
     pictures.sweep();
     hits
 }

@@ -1,0 +1,162 @@
+//! The reader's settings of the interface: `$XDG_CONFIG_HOME/diffuscope/config.toml`.
+
+use super::depth::Depth;
+use super::keymap::{Keymap, KeymapError};
+use super::pictures::GraphicsChoice;
+use super::theme::Scheme;
+use etcetera::BaseStrategy;
+use etcetera::base_strategy::Xdg;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The settings; what a file does not name is as here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The colours' names: `auto`, `dark`, `light`, `high-contrast`, `terminal`.
+    pub theme: Scheme,
+    /// How many colours the terminal has: `24-bit`, `256`, `16`, `none`; what it says itself when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colours: Option<Depth>,
+    /// How pictures are drawn.
+    pub graphics: GraphicsChoice,
+    /// Whether the mouse is taken.
+    pub mouse: bool,
+    /// Keys, and what they do: a line of the command language, or one of the interface's actions.
+    pub keys: BTreeMap<String, String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            theme: Scheme::default(),
+            colours: None,
+            graphics: GraphicsChoice::default(),
+            mouse: true,
+            keys: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there and cannot be read.
+    #[error("{}: cannot be read: {error}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file is no TOML, or names what there is not.
+    #[error("{}: {error}", file.display())]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// Where and why, with the line itself.
+        error: Box<toml::de::Error>,
+    },
+    /// A key does not exist, or does what nothing does.
+    #[error("{}: [keys]: {error}", file.display())]
+    Keys {
+        /// The file.
+        file: PathBuf,
+        /// Which, and what would be right.
+        error: KeymapError,
+    },
+}
+
+impl Config {
+    /// Where the settings are; `None` on a system that has no home.
+    pub fn path() -> Option<PathBuf> {
+        let xdg = Xdg::new().ok()?;
+        Some(xdg.config_dir().join("diffuscope").join("config.toml"))
+    }
+
+    /// The reader's settings; the defaults when there is no file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line and what would be right.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::path().map_or(Ok(Self::default()), |path| Self::read(&path))
+    }
+
+    /// The settings in `file`; the defaults when it is not there.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(ConfigError::Read { file: file.into(), error }),
+        };
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { file: file.into(), error: error.into() })?;
+        config.keymap().map_err(|error| ConfigError::Keys { file: file.into(), error })?;
+        Ok(config)
+    }
+
+    /// The keys, with the reader's own.
+    ///
+    /// # Errors
+    /// When a key does not exist, or does what nothing does.
+    pub fn keymap(&self) -> Result<Keymap, KeymapError> {
+        Keymap::with(&self.keys)
+    }
+
+    /// How many colours there are.
+    pub fn depth(&self) -> Depth {
+        self.colours.unwrap_or_else(Depth::detect)
+    }
+
+    /// The settings as a file has them.
+    pub fn text(&self) -> String {
+        // Five plain fields: there is nothing that TOML cannot hold.
+        toml::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(&file).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_is_not_named_is_as_without_a_file() {
+        assert_eq!(read("").unwrap(), Config::default());
+        let config = read("theme = \"light\"\ncolours = \"256\"\n[keys]\nctrl-n = \"next 5\"").unwrap();
+        assert_eq!((config.theme, config.colours, config.mouse), (Scheme::Light, Some(Depth::Indexed), true));
+        assert_eq!(Config::read(Path::new("no/such/file")).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let config = read("mouse = false\ngraphics = \"sixel\"\n[keys]\nf5 = \"continue\"").unwrap();
+        assert_eq!(read(&config.text()).unwrap(), config);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_what_would_be_right() {
+        let error = read("mouse = true\ntheme = \"pink\"").unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("pink") && error.contains("high-contrast"),
+            "{error}"
+        );
+        let error = read("them = \"dark\"").unwrap_err();
+        assert!(error.contains("them") && error.contains("expected one of `theme`"), "{error}");
+        let error = read("[keys]\nhyper-n = \"next\"").unwrap_err();
+        assert!(error.contains("hyper-n") && error.contains("ctrl-"), "{error}");
+        let error = read("[keys]\nx = \"fly\"").unwrap_err();
+        assert!(error.contains("`fly`") && error.contains("zoom"), "{error}");
+    }
+}
