@@ -16,6 +16,7 @@ pub mod app;
 pub mod canvas;
 pub mod config;
 pub mod depth;
+pub mod history;
 pub mod keymap;
 pub mod line;
 pub mod page;
@@ -33,6 +34,7 @@ mod tests;
 use crate::debugger::{Order, Session, Worker};
 use app::{App, Effect, Input};
 use config::Config;
+use history::History;
 use pictures::{Graphics, Pictures};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -78,6 +80,8 @@ pub fn run(
     app.keymap = config.keymap()?;
     app.mouse = config.mouse;
     screen.take_mouse(app.mouse)?;
+    let history = History::of_reader();
+    app.history = history.lines();
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
     screen.draw(&mut app, &mut pictures)?;
 
@@ -89,7 +93,7 @@ pub fn run(
     app.graphics = pictures.graphics().name();
     terminal::forward_keys(inputs);
 
-    let result = serve(&mut app, &mut screen, &mut pictures, &worker, &inbox);
+    let result = serve(&mut app, &mut screen, &mut pictures, &worker, &history, &inbox);
     drop(screen);
     if app.is_loading() {
         // Loading cannot be interrupted, and a reader who leaves need not wait for it: the thread ends with the
@@ -141,6 +145,7 @@ fn serve(
     screen: &mut Screen,
     pictures: &mut Pictures,
     worker: &Worker,
+    history: &History,
     inbox: &Receiver<Input>,
 ) -> Result<(), Error> {
     loop {
@@ -159,6 +164,7 @@ fn serve(
                     Effect::Previews(previews) => {
                         worker.order(Order::Previews(previews));
                     }
+                    Effect::Remember(line) => history.add(&line),
                     Effect::Copy(text) => screen.copy(&text)?,
                     Effect::Mouse(ours) => screen.take_mouse(ours)?,
                     Effect::Interrupt => worker.interrupt(),

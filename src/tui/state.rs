@@ -7,7 +7,7 @@ use crate::debugger::{Command, Event, Outcome, View};
 use crate::pipeline::Stage;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is known of the session.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub struct State {
     /// Where the reader looks meanwhile, when the worker has no time to move its cursor there: how many stages are
     /// done.
     pub look: Option<usize>,
-    /// How late it is, while something runs.
-    pub now: Option<Instant>,
+    /// When the command that runs was first seen to run, and how late it is now.
+    pub clock: Option<[Instant; 2]>,
     /// Pictures that the VAE made.
     pub previews: Previews,
     /// What the worker does.
@@ -128,6 +128,7 @@ impl State {
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if news.idle {
+            self.clock = None;
             self.activity = Activity::Idle;
         }
         news
@@ -152,6 +153,20 @@ impl State {
     /// The VAE's own picture in the place of `picture`, when there is one.
     pub fn best<'a>(&'a self, record: &RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
         self.previews.get(record.id, picture.name).unwrap_or(picture)
+    }
+
+    /// It is now so late.
+    pub fn tick(&mut self, now: Instant) {
+        self.clock = match (&self.activity, self.clock) {
+            (Activity::Idle, _) => None,
+            (_, Some([since, _])) => Some([since, now]),
+            (_, None) => Some([now, now]),
+        };
+    }
+
+    /// How long the command that runs has been running.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.clock.map(|[since, now]| now.duration_since(since))
     }
 
     fn hear(&mut self, outcome: &Outcome, has_page: bool) {

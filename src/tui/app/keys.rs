@@ -2,6 +2,7 @@
 
 use super::{App, Effect, Mode};
 use crate::debugger::Command;
+use crate::tui::history;
 use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
 use crate::tui::page::Turned;
@@ -9,9 +10,6 @@ use crate::tui::state::{Activity, Kind};
 use crate::tui::view::{self, Reply, Tab};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
-
-/// Lines of the history.
-const MOST_HISTORY: usize = 200;
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
@@ -147,15 +145,18 @@ impl App {
         if line.is_empty() {
             return vec![];
         }
+        let mut effects = vec![];
         if self.history.last() != Some(&line) {
             self.history.push(line.clone());
-            let old = self.history.len().saturating_sub(MOST_HISTORY);
+            let old = self.history.len().saturating_sub(history::MOST);
             self.history.drain(..old);
+            effects.push(Effect::Remember(line.clone()));
         }
         if matches!(Command::parse(&line), Ok(Some(Command::Quit))) {
             return vec![Effect::End(Ok(()))];
         }
-        self.give(line)
+        effects.extend(self.give(line));
+        effects
     }
 
     /// Ctrl-C: stops what runs; else closes what is open; else the second in a row leaves.

@@ -58,6 +58,8 @@ pub enum Effect {
     Interrupt,
     /// The screen is drawn anew from nothing.
     Redraw,
+    /// A line is kept in the history.
+    Remember(String),
     /// A text is put on the terminal's clipboard.
     Copy(String),
     /// The mouse is taken, or left to the terminal.
@@ -100,7 +102,7 @@ pub struct App {
     /// The last output of more than a line: its title and its lines.
     output: Option<(String, Vec<String>)>,
     /// Lines that were typed, the newest last.
-    history: Vec<String>,
+    pub history: Vec<String>,
     /// The last key was a Ctrl-C that asked whether to leave.
     leaving: bool,
     /// What the VAE was asked for last.
@@ -171,7 +173,7 @@ impl App {
                 vec![]
             }
             Input::Tick(now) => {
-                self.state.now = Some(now);
+                self.state.tick(now);
                 self.play_on()
             }
             Input::Worker(event) => self.learn(event),
@@ -296,6 +298,7 @@ impl App {
 
     fn order(&mut self, line: String) -> Vec<Effect> {
         self.state.messages.clear();
+        self.state.clock = None;
         self.state.activity = Activity::Running { command: text::clean(&line), line: None };
         vec![Effect::Order(line)]
     }

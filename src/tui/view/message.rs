@@ -1,5 +1,6 @@
 //! The lowest lines: what was said, what runs, the line being typed, and which keys there are.
 
+use super::rail::duration;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
 use crate::tui::canvas::Canvas;
@@ -11,9 +12,13 @@ use crate::tui::theme::Theme;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use std::time::Duration;
 
 /// Lines that messages take at most.
 const MOST_LINES: usize = 4;
+
+/// What takes less time is not timed.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// What is told, in one to four lines of at most `width`.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
@@ -65,6 +70,9 @@ fn busy(app: &App) -> Option<String> {
         Activity::Running { line: Some((stage, path)), .. } => running(*stage, path),
         Activity::Running { command, line: None } => format!("{command}…"),
     };
+    if let Some(elapsed) = app.state.elapsed().filter(|elapsed| *elapsed >= WORTH_TELLING) {
+        said.push_str(&format!("  {}", duration(elapsed)));
+    }
     if !app.state.waiting.is_empty() {
         said.push_str(&format!("  ({} more to come)", app.state.waiting.len()));
     }

@@ -12,6 +12,9 @@ use ratatui::layout::{Constraint, Layout, Margin, Position, Rect, Size};
 /// From this many columns on, the table stands beside the rail, and below it otherwise.
 const WIDE: u16 = 104;
 
+/// Rows of the tensors' pane that are left to it at least: its rule, the numbers, a heading, two tensors.
+const FEWEST_TABLE_ROWS: u16 = 5;
+
 const STAGES: &str = "stages";
 const PICTURES: &str = "pictures";
 const TENSORS: &str = "tensors";
@@ -21,6 +24,8 @@ const TENSORS: &str = "tensors";
 pub struct Overview {
     /// Which picture is shown alone, of those that there are.
     enlarged: Option<usize>,
+    /// The first row of the table that is shown.
+    top: usize,
 }
 
 impl Panes for Overview {
@@ -55,7 +60,7 @@ impl Panes for Overview {
         match (pane, state.view.as_deref(), state.record()) {
             (STAGES, Some(view), _) => rail::draw(view, canvas, area),
             (STAGES, None, _) => {}
-            (TENSORS, _, Some(record)) => draw_numbers(record, canvas, area),
+            (TENSORS, _, Some(record)) => draw_numbers(record, self.top, canvas, area),
             (_, Some(view), Some(record)) => self.draw_pictures(view, record, canvas, area),
             _ => welcome::draw(canvas, area),
         }
@@ -65,6 +70,8 @@ impl Panes for Overview {
         match (pane, key.code) {
             (STAGES, KeyCode::Up | KeyCode::Char('k')) => Reply::Look(state.cursor().saturating_sub(1)),
             (STAGES, KeyCode::Down | KeyCode::Char('j')) => Reply::Look(state.cursor() + 1),
+            (TENSORS, KeyCode::Up | KeyCode::Char('k')) => self.scroll(-1, state),
+            (TENSORS, KeyCode::Down | KeyCode::Char('j')) => self.scroll(1, state),
             (PICTURES, KeyCode::Enter) => {
                 self.enlarge(state);
                 Reply::Taken
@@ -85,6 +92,7 @@ impl Panes for Overview {
     fn wheel(&mut self, pane: &str, rows: i16, _: Size, state: &State) -> Reply {
         match pane {
             STAGES => Reply::Look(state.cursor().saturating_add_signed(rows.into())),
+            TENSORS => self.scroll(rows.into(), state),
             _ => Reply::Unknown,
         }
     }
@@ -95,6 +103,12 @@ impl Panes for Overview {
 }
 
 impl Overview {
+    fn scroll(&mut self, rows: isize, state: &State) -> Reply {
+        let last = state.record().map_or(0, |record| record.tensors.len()).saturating_sub(1);
+        self.top = self.top.saturating_add_signed(rows).min(last);
+        Reply::Taken
+    }
+
     /// Shows one picture as large as there is room; then the next; then all.
     fn enlarge(&mut self, state: &State) {
         let count = state.record().map_or(0, |record| shown(record).len());
@@ -133,17 +147,17 @@ fn above(record: &RecordView, area: Rect) -> [Rect; 2] {
     let numbers = numbers::lines(record, &Theme::default(), area.width).len();
     let rule = 1;
     let wanted = (rule + numbers + table::rows(record)) as u16;
-    // The table gives way so that pictures can be made out; on the smallest terminals both do with half.
-    let most = area.height.saturating_sub(rule as u16 + pictures::FEWEST_ROWS).max(area.height / 2);
+    // The table gives way so that pictures can be made out; it scrolls, and they do not.
+    let most = area.height.saturating_sub(rule as u16 + pictures::FEWEST_ROWS).max(FEWEST_TABLE_ROWS);
     Layout::vertical([Constraint::Min(0), Constraint::Length(wanted.min(most))]).areas(area)
 }
 
-fn draw_numbers(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
+fn draw_numbers(record: &RecordView, top: usize, canvas: &mut Canvas<'_>, area: Rect) {
     let mut lines = numbers::lines(record, canvas.theme, area.width);
     // Where rows are scarce, a third of them.
     lines.truncate(usize::from(area.height / 3).max(1));
     let [told, rows] =
         Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
     canvas.lines(&lines, told);
-    table::draw(record, canvas, rows);
+    table::draw(record, top, canvas, rows);
 }

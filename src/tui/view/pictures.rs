@@ -8,7 +8,7 @@ use ratatui::layout::{Position, Rect, Size};
 use ratatui::text::Line;
 
 /// Rows below which pictures cannot be made out: the table gives way to them.
-pub const FEWEST_ROWS: u16 = 7;
+pub const FEWEST_ROWS: u16 = 11;
 /// Columns between two pictures, where there is little room and where there is much.
 const GAPS: [u16; 2] = [1, 2];
 /// From this many columns on there is much.

@@ -106,25 +106,32 @@ pub fn rows(record: &RecordView) -> usize {
     1 + record.tensors.len()
 }
 
-/// Draws the table; where it is too high, its last row says how much is left out.
-pub fn draw(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
+/// Draws the table from its row `top` on; where it is too high, its last row says what is left out.
+pub fn draw(record: &RecordView, top: usize, canvas: &mut Canvas<'_>, area: Rect) {
     let (theme, buf) = (canvas.theme, &mut *canvas.buf);
     let rows: Vec<&TensorRow> = record.tensors.iter().map(|tensor| &tensor.row).collect();
     let columns = choose(&rows, area.width.into());
     let mut places = area.rows();
-    let Some(top) = places.next() else { return };
+    let Some(first) = places.next() else { return };
     let heading = |column: Column| (column.heading().to_string(), theme.faint);
     let gap = gap(&columns, area.width.into());
     let line = |cell: &dyn Fn(Column) -> (String, Style)| line(&columns, gap, cell);
-    line(&heading).render(top, buf);
+    line(&heading).render(first, buf);
 
     let room = usize::from(area.height.saturating_sub(1));
-    let shown = if rows.len() <= room { rows.len() } else { room.saturating_sub(1) };
-    for (row, place) in rows.iter().take(shown).zip(places.by_ref()) {
+    let scrolls = rows.len() > room;
+    let shown = if scrolls { room.saturating_sub(1) } else { room };
+    let top = top.min(rows.len().saturating_sub(shown));
+    for (row, place) in rows.iter().skip(top).take(shown).zip(places.by_ref()) {
         line(&|column| (column.text(row), column.style(row, theme))).render(place, buf);
     }
-    if let Some(place) = places.next().filter(|_| shown < rows.len()) {
-        let more = format!("… {} more (2 shows all)", rows.len() - shown);
+    if let Some(place) = places.next().filter(|_| scrolls) {
+        let below = rows.len().saturating_sub(top + shown);
+        let more = match (top, below) {
+            (0, below) => format!("… {below} more below (↓ scrolls, 2 opens them)"),
+            (above, 0) => format!("… {above} more above"),
+            (above, below) => format!("… {above} more above, {below} below"),
+        };
         Line::styled(more, theme.faint).render(place, buf);
     }
 }
