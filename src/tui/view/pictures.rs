@@ -9,6 +9,10 @@ use ratatui::text::Line;
 
 /// Rows below which pictures cannot be made out: the table gives way to them.
 pub const FEWEST_ROWS: u16 = 11;
+/// Lines of a caption, where there are rows for all of it and where there are fewer.
+const CAPTIONS: [u16; 4] = [u16::MAX, 2, 1, 0];
+/// Rows that a picture should have.
+const LOWEST: u16 = 4;
 /// Columns between two pictures, where there is little room and where there is much.
 const GAPS: [u16; 2] = [1, 2];
 /// From this many columns on there is much.
@@ -31,11 +35,18 @@ pub fn draw(shown: &[&NamedPicture], run_width: usize, canvas: &mut Canvas<'_>, 
     let (w, h) = first.picture.image.dimensions();
     // Rows that a picture takes for each of its columns: all pictures of a stage have one shape.
     let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
-    let captions = |width: u16| {
-        let rows = |picture: &&NamedPicture| caption(picture, theme, width).len() as u16;
-        shown.iter().map(rows).max().unwrap_or(0)
-    };
-    for (named, slot) in shown.iter().zip(arrange(shown.len(), area, ratio, &captions)) {
+    // Where rows are scarce, captions give way to pictures.
+    let slots = CAPTIONS.iter().map(|most| {
+        let captions = |width: u16| {
+            let rows = |picture: &&NamedPicture| caption(picture, theme, width).len() as u16;
+            shown.iter().map(rows).max().unwrap_or(0).min(*most)
+        };
+        arrange(shown.len(), area, ratio, &captions)
+    });
+    let enough = |slots: &Vec<Slot>| slots.first().is_some_and(|slot| slot.picture.height >= LOWEST);
+    let slots = slots.collect::<Vec<_>>();
+    let Some(slots) = slots.iter().find(|slots| enough(slots)).or(slots.last()) else { return };
+    for (named, slot) in shown.iter().zip(slots) {
         let image = &named.picture.image;
         let smooth = image.width() as usize >= run_width;
         canvas.picture(image, smooth, slot.picture.intersection(area));

@@ -9,6 +9,8 @@ use ratatui::widgets::Widget;
 /// Draws the names; the one that is shown stands in brackets.
 pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
+    // Where there is no room for all names, a number must do.
+    let all = Tab::ALL.iter().map(|tab| tab.name().len() as u16 + 4).sum::<u16>();
     let mut x = area.x;
     for (number, tab) in (1..).zip(Tab::ALL) {
         let (open, close, style) =
@@ -16,8 +18,10 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
         let line = Line::from(vec![
             Span::styled(open, style),
             Span::styled(number.to_string(), theme.key),
-            Span::raw(" "),
-            Span::styled(tab.name(), style),
+            Span::styled(
+                if all <= area.width || tab == shown { format!(" {}", tab.name()) } else { String::new() },
+                style,
+            ),
             Span::styled(close, style),
         ]);
         // Seven names of at most twelve columns.
