@@ -218,10 +218,7 @@ impl Serving {
     fn preview(&mut self, wanted: Preview) {
         let Preview { record, name } = wanted;
         // What is not recorded any more is not missed either.
-        let Some(latents) = self.session.recorded(record).and_then(|record| record.tensor(name).cloned())
-        else {
-            return;
-        };
+        let Ok(Some(latents)) = self.session.recorded_tensor(record, name) else { return };
         let mut probe = Background { signals: &self.signals };
         let image = match stages::vae_decode(self.session.models(), &latents, &mut probe) {
             Ok(image) => image,

@@ -30,8 +30,8 @@ fn linear(latents: &PlainTensor, map: &LatentRgbFactors) -> Option<Picture> {
     Some(Picture::new(image, "linear estimate"))
 }
 
-/// Each channel in gray, from -3 to 3: latents have a variance of about 1.
-fn channels(latents: &PlainTensor) -> Option<Picture> {
+/// Each channel in gray, from -3 to 3: latents have a variance of about 1. `None` for a tensor that is not (1, C, h, w).
+pub fn channels(latents: &PlainTensor) -> Option<Picture> {
     let (h, w, _) = latents.plane(0)?;
     let count = latents.shape()[1];
     let cells: Vec<RgbImage> = (0..count)

@@ -93,6 +93,8 @@ pub struct StageRecord {
     pub guidance_scale: f64,
     /// What a reader should know: a prompt that was cut.
     pub warnings: Vec<String>,
+    /// Of `encode_prompt`, what did not fit of the prompt and of the negative prompt.
+    pub cut: [Option<String>; 2],
     /// How long it took.
     pub took: Duration,
 }
@@ -234,19 +236,29 @@ struct Made {
     tensors: Vec<(&'static str, Tensor)>,
     coefficients: Option<Coefficients>,
     warnings: Vec<String>,
+    cut: [Option<String>; 2],
 }
 
 fn record(run: Run<'_>, stage: Stage, start: Instant, made: Made) -> Arc<StageRecord> {
-    let Made { tensors, coefficients, warnings } = made;
+    let Made { tensors, coefficients, warnings, cut } = made;
     let guidance_scale = run.request.guidance_scale;
-    Arc::new(StageRecord { stage, tensors, coefficients, guidance_scale, warnings, took: start.elapsed() })
+    Arc::new(StageRecord {
+        stage,
+        tensors,
+        coefficients,
+        guidance_scale,
+        warnings,
+        cut,
+        took: start.elapsed(),
+    })
 }
 
 fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
     let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut } =
         stages::encode_prompt(run, probe)?;
-    let warnings = ["prompt", "negative_prompt"].into_iter().zip(cut).filter_map(|(name, cut)| {
-        cut.map(|cut| format!("the {name} is longer than 77 tokens; this was cut from its end: \"{cut}\""))
+    let warnings = ["prompt", "negative_prompt"].into_iter().zip(&cut).filter_map(|(name, cut)| {
+        cut.as_ref()
+            .map(|cut| format!("the {name} is longer than 77 tokens; this was cut from its end: \"{cut}\""))
     });
     Ok(Made {
         tensors: vec![
@@ -257,6 +269,7 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
         ],
         coefficients: None,
         warnings: warnings.collect(),
+        cut,
     })
 }
 
@@ -274,7 +287,7 @@ impl From<Denoised> for Made {
                 ("latents", step.prev_sample),
             ],
             coefficients: Some(step.coefficients),
-            warnings: vec![],
+            ..Self::default()
         }
     }
 }

@@ -17,7 +17,8 @@ use super::view::{self, RecordId, RecordViews, View};
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
-use crate::pipeline::{self, Models, Request, RequestError, Snapshot, StageRecord};
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
+use candle_core::Tensor;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -96,7 +97,11 @@ impl Session {
 
     /// A session in which `records` were recorded, for tests of what shows them.
     #[cfg(test)]
-    pub(crate) fn after(models: Arc<Models>, request: Request, records: &[Arc<StageRecord>]) -> Self {
+    pub(crate) fn after(
+        models: Arc<Models>,
+        request: Request,
+        records: &[Arc<pipeline::StageRecord>],
+    ) -> Self {
         let mut session = Self::new(models, request).unwrap();
         for done in 1..=records.len() {
             let next = session.timeline.tip().after(&records[..done]);
@@ -133,10 +138,19 @@ impl Session {
         view::of(self, &mut self.views.borrow_mut())
     }
 
-    /// What a stage left behind, by the number that it has in a [`View`] of this session; `None` when it is not
-    /// recorded any more.
-    pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
-        self.views.borrow().find(id)
+    /// A tensor of a record by the number that that has in a [`View`] of this session, or one of its futures; `None`
+    /// when it is not recorded any more.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn recorded_tensor(&self, id: RecordId, name: &str) -> candle_core::Result<Option<Tensor>> {
+        let Some((record, before)) = self.views.borrow().find(id) else { return Ok(None) };
+        if let Some(tensor) = record.tensor(name) {
+            return Ok(Some(tensor.clone()));
+        }
+        let before = before.as_ref().and_then(|before| before.tensor("latents"));
+        let futures = view::pictures::futures(&record, before, self.timeline.here().scheduler())?;
+        Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
     /// Parses and carries out a line; `None` for an empty one.

@@ -50,7 +50,15 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
     let record = |stage, took, tensors, coefficients| {
         let (warnings, took) = (vec![], Duration::from_micros(took));
         let guidance_scale = request.guidance_scale;
-        Arc::new(StageRecord { stage, tensors, coefficients, guidance_scale, warnings, took })
+        Arc::new(StageRecord {
+            stage,
+            tensors,
+            coefficients,
+            guidance_scale,
+            warnings,
+            cut: [None, None],
+            took,
+        })
     };
     let encoded = vec![
         ("input_ids", ids(&request.prompt)),

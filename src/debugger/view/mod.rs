@@ -1,12 +1,23 @@
 //! All that an interface shows of the moment, as plain numbers and pictures.
+//!
+//! - [`pictures`]: of which tensors a stage has pictures, and how they are made.
+//! - [`prompt`]: the tokens of a prompt.
+
+pub mod pictures;
+pub mod prompt;
+
+pub use pictures::{decodable, picture, shown};
+pub use prompt::{PromptView, TokenKind, TokenView};
 
 use super::report::TensorRow;
 use super::session::Session;
 use crate::nn::device;
-use crate::picture::{Picture, decoded, latents, residual};
+use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
+use crate::scheduler::DdimScheduler;
 use crate::scheduler::ddim::Coefficients;
 use crate::tensor::PlainTensor;
+use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +107,11 @@ pub struct RecordView {
     pub warnings: Vec<String>,
     /// Its tensors, with their values.
     pub tensors: Vec<TensorView>,
+    /// Of a step of `denoise`, `pred_original_sample` as it would be from one residual alone:
+    /// `pred_original_sample.uncond` and `pred_original_sample.text`.
+    pub futures: Vec<TensorView>,
+    /// Of `encode_prompt`, the prompt and the negative prompt.
+    pub prompts: Vec<PromptView>,
     /// Pictures of them that need no model.
     pub pictures: Vec<NamedPicture>,
 }
@@ -107,7 +123,7 @@ pub struct RecordId(pub usize);
 impl RecordView {
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&TensorView> {
-        self.tensors.iter().find(|tensor| tensor.row.name == name)
+        self.tensors.iter().chain(&self.futures).find(|tensor| tensor.row.name == name)
     }
 
     /// The picture of that name.
@@ -173,7 +189,7 @@ impl RecordViews {
     fn of(
         &mut self,
         records: &[Arc<StageRecord>],
-        models: &Models,
+        run: (&Models, &DdimScheduler),
     ) -> candle_core::Result<Vec<Arc<RecordView>>> {
         let mut known = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -184,7 +200,8 @@ impl RecordViews {
                 Some((_, view)) => Arc::clone(view),
                 None => {
                     self.made += 1;
-                    Arc::new(RecordView::of(record, RecordId(self.made), models)?)
+                    let before = index.checked_sub(1).and_then(|before| records[before].tensor("latents"));
+                    Arc::new(RecordView::of(record, before, RecordId(self.made), run)?)
                 }
             };
             known.push((Arc::clone(record), view));
@@ -193,10 +210,11 @@ impl RecordViews {
         Ok(self.known.iter().map(|(_, view)| Arc::clone(view)).collect())
     }
 
-    /// The record that has this number in the last view.
-    pub(super) fn find(&self, id: RecordId) -> Option<Arc<StageRecord>> {
-        let mut known = self.known.iter();
-        known.find(|(_, view)| view.id == id).map(|(record, _)| Arc::clone(record))
+    /// The record that has this number in the last view, and the one before it.
+    pub(super) fn find(&self, id: RecordId) -> Option<(Arc<StageRecord>, Option<Arc<StageRecord>>)> {
+        let index = self.known.iter().position(|(_, view)| view.id == id)?;
+        let before = index.checked_sub(1).map(|before| Arc::clone(&self.known[before].0));
+        Some((Arc::clone(&self.known[index].0), before))
     }
 }
 
@@ -225,17 +243,25 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         }),
         cursor: timeline.cursor(),
         position: here.position(),
-        records: views.of(&ran, session.models())?,
+        records: views.of(&ran, (session.models(), here.scheduler()))?,
     })
 }
 
 impl RecordView {
-    fn of(record: &StageRecord, id: RecordId, models: &Models) -> candle_core::Result<Self> {
-        let mut tensors = vec![];
-        for (name, tensor) in &record.tensors {
-            let values = PlainTensor::of(tensor)?;
-            tensors.push(TensorView { row: TensorRow::new(name, Some(record.stage), &values), values });
+    /// The view of a record; `before` are the latents that its stage began with.
+    fn of(
+        record: &StageRecord,
+        before: Option<&Tensor>,
+        id: RecordId,
+        (models, scheduler): (&Models, &DdimScheduler),
+    ) -> candle_core::Result<Self> {
+        let tensors = record.tensors.iter().map(|(name, tensor)| TensorView::of(name, record.stage, tensor));
+        let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+        let mut futures = vec![];
+        for (name, tensor) in pictures::futures(record, before, scheduler)? {
+            futures.push(TensorView::of(name, record.stage, &tensor)?);
         }
+        let pictures = pictures::of(record.stage, &tensors, &futures, models);
         Ok(Self {
             id,
             stage: record.stage,
@@ -243,53 +269,17 @@ impl RecordView {
             guidance_scale: record.guidance_scale,
             coefficients: record.coefficients,
             warnings: record.warnings.clone(),
-            pictures: pictures(record, &tensors, models),
+            prompts: prompt::of(record, &tensors, &models.tokenizer),
             tensors,
+            futures,
+            pictures,
         })
     }
 }
 
-/// The names of the pictures that a stage is shown by, in order.
-pub fn shown(stage: Stage) -> &'static [&'static str] {
-    match stage {
-        Stage::EncodePrompt => &[],
-        Stage::GetLatent => &["latents"],
-        Stage::Denoise { .. } => {
-            &["latents", "pred_original_sample", "uncond_residual", "text_cond_residual"]
-        }
-        Stage::VaeDecode => &["image"],
-    }
-}
-
-/// The pictures that the VAE can make better, once there is time.
-pub fn decodable(stage: Stage) -> &'static [&'static str] {
-    match stage {
-        Stage::GetLatent => &["latents"],
-        Stage::Denoise { .. } => &["pred_original_sample", "latents"],
-        Stage::EncodePrompt | Stage::VaeDecode => &[],
-    }
-}
-
-fn pictures(record: &StageRecord, tensors: &[TensorView], models: &Models) -> Vec<NamedPicture> {
-    let values = |name: &str| tensors.iter().find(|t| t.row.name == name).map(|t| &t.values);
-    // Both residuals on one scale, so that they can be compared.
-    let reach = ["uncond_residual", "text_cond_residual"].iter().filter_map(|name| values(name));
-    let reach = reach.map(residual::reach).fold(0., f32::max);
-    let draw = |name: &&'static str| {
-        let picture = match *name {
-            "uncond_residual" | "text_cond_residual" => residual::diverging(values(name)?, reach),
-            _ => picture(name, values(name)?, models),
-        };
-        picture.map(|picture| NamedPicture { name, picture })
-    };
-    shown(record.stage).iter().filter_map(draw).collect()
-}
-
-/// The instant picture of the tensor `name`; `None` where its shape is no picture's.
-pub fn picture(name: &str, values: &PlainTensor, models: &Models) -> Option<Picture> {
-    match name {
-        "image" => decoded::picture(values),
-        "latents" | "pred_original_sample" => latents::estimate(values, models.latent_rgb_factors.as_ref()),
-        _ => residual::diverging(values, residual::reach(values)),
+impl TensorView {
+    fn of(name: &str, stage: Stage, tensor: &Tensor) -> candle_core::Result<Self> {
+        let values = PlainTensor::of(tensor)?;
+        Ok(Self { row: TensorRow::new(name, Some(stage), &values), values })
     }
 }

@@ -1,0 +1,100 @@
+//! The tokens of a prompt.
+
+use super::TensorView;
+use crate::model::ClipTokenizer;
+use crate::pipeline::StageRecord;
+
+/// A prompt as the text encoder has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptView {
+    /// `prompt` or `negative_prompt`.
+    pub name: &'static str,
+    /// Its tokens, 77 with the padding.
+    pub tokens: Vec<TokenView>,
+    /// What did not fit.
+    pub cut: Option<String>,
+}
+
+/// A token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenView {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// The part of the prompt that it stands for; the vocabulary's spelling where that is no text of its own, as of a
+    /// part of a Japanese character.
+    pub text: String,
+    /// Whether a word ends with it: the vocabulary's `</w>`.
+    pub ends_word: bool,
+    /// What it is for.
+    pub kind: TokenKind,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// It begins every prompt.
+    Start,
+    /// A word of the prompt, or a part of one.
+    Word,
+    /// It ends the prompt.
+    End,
+    /// It fills up the 77.
+    Padding,
+}
+
+/// The prompts of `encode_prompt`; none of other stages.
+pub(super) fn of(record: &StageRecord, tensors: &[TensorView], tokenizer: &ClipTokenizer) -> Vec<PromptView> {
+    let names = [("prompt", "input_ids"), ("negative_prompt", "negative_input_ids")];
+    let prompt = |((name, ids), cut): ((&'static str, &str), &Option<String>)| {
+        let ids = tensors.iter().find(|tensor| tensor.row.name == ids)?;
+        // Ids are below 2²⁴, which `f32` holds exactly.
+        let ids: Vec<u32> = ids.values.data().iter().map(|id| *id as u32).collect();
+        Some(PromptView { name, tokens: tokens(&ids, tokenizer), cut: cut.clone() })
+    };
+    names.into_iter().zip(&record.cut).filter_map(prompt).collect()
+}
+
+fn tokens(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<TokenView> {
+    let spelling = |id| tokenizer.token(id).unwrap_or_default();
+    let kinds = kinds(ids, |id| spelling(id) == "<|endoftext|>");
+    let token = |(&id, kind): (&u32, TokenKind)| {
+        let spelling = spelling(id);
+        let decoded = tokenizer.decode(&[id]);
+        let whole = !decoded.contains('\u{fffd}') && !decoded.trim().is_empty();
+        let text = if whole { decoded.trim() } else { spelling.trim_end_matches("</w>") };
+        TokenView { id, text: text.into(), ends_word: spelling.ends_with("</w>"), kind }
+    };
+    ids.iter().zip(kinds).map(token).collect()
+}
+
+/// The padding repeats one token to the end: the one that ends prompts, or another after it.
+fn kinds(ids: &[u32], ends: impl Fn(u32) -> bool) -> Vec<TokenKind> {
+    let Some(&last) = ids.last() else { return vec![] };
+    let run = ids.iter().rposition(|id| *id != last).map_or(0, |before| before + 1);
+    let end = if ends(last) { run } else { run.saturating_sub(1) };
+    let kind = |index: usize| match index {
+        0 => TokenKind::Start,
+        _ if index < end => TokenKind::Word,
+        _ if index == end => TokenKind::End,
+        _ => TokenKind::Padding,
+    };
+    (0..ids.len()).map(kind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TokenKind::{End, Padding, Start, Word};
+
+    #[test]
+    fn the_padding_is_told_from_the_end() {
+        let kinds = |ids: &[u32]| kinds(ids, |id| id == 9);
+        // Padded with what ends prompts, as Stable Diffusion 1 is.
+        assert_eq!(kinds(&[8, 1, 9, 9, 9]), [Start, Word, End, Padding, Padding]);
+        // Padded with another, as Stable Diffusion 2 is; the prompt may end with that one too.
+        assert_eq!(kinds(&[8, 1, 0, 9, 0]), [Start, Word, Word, End, Padding]);
+        assert_eq!(kinds(&[8, 1, 2, 3, 9]), [Start, Word, Word, Word, End]);
+        assert_eq!(kinds(&[8, 9, 9]), [Start, End, Padding]);
+        assert_eq!(kinds(&[]), []);
+    }
+}
