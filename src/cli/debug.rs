@@ -121,7 +121,14 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
 
 fn write_text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     outcome.warnings.iter().for_each(|warning| say("warning", warning));
-    write!(out, "{}", outcome.text())
+    write!(out, "{}", outcome.text())?;
+    if let Some(shown) = outcome.picture.as_ref().filter(|_| io::stdout().is_terminal()) {
+        out.flush()?;
+        let picture = image::DynamicImage::ImageRgb8((*shown.picture.image).clone());
+        let config = viuer::Config { absolute_offset: false, ..Default::default() };
+        viuer::print(&picture, &config).map_err(io::Error::other)?;
+    }
+    Ok(())
 }
 
 fn warn_of_notes(session: &Session) {

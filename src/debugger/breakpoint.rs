@@ -1,17 +1,19 @@
-//! Where to stop.
+//! Where to stop, and on what.
 
 use super::command::Place;
 use super::expression::{Expression, ExpressionError};
-use crate::pipeline::Snapshot;
+use crate::pipeline::{Snapshot, Stage};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
 use std::fmt;
 
-/// A place to stop before, perhaps on a condition.
+/// A place to stop before, perhaps on a condition; or what to stop after.
 #[derive(Debug, Clone)]
 pub struct Breakpoint {
     /// Its number, from 1.
     pub id: usize,
     /// Where.
-    pub place: Place,
+    pub place: Stop,
     /// Only when this holds.
     pub condition: Option<Expression>,
     /// Whether it is deleted once it stopped a run.
@@ -20,10 +22,30 @@ pub struct Breakpoint {
     pub hits: usize,
 }
 
+/// Where a breakpoint stops a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Before a stage.
+    Before(Place),
+    /// After a stage that made NaN or infinity: `catch nan`.
+    NotFinite,
+}
+
+impl Stop {
+    /// Whether a run that stands before `stage` is stopped there.
+    pub fn is_at(self, stage: Stage) -> bool {
+        matches!(self, Self::Before(place) if place.is_at(stage))
+    }
+}
+
 impl fmt::Display for Breakpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.place {
+            Stop::NotFinite => return write!(f, "catchpoint {} for NaN and infinity", self.id),
+            Stop::Before(place) => place,
+        };
         let kind = if self.temporary { "temporary breakpoint" } else { "breakpoint" };
-        write!(f, "{kind} {} at {}", self.id, self.place)?;
+        write!(f, "{kind} {} at {place}", self.id)?;
         match &self.condition {
             Some(condition) => write!(f, " if {}", condition.text()),
             None => Ok(()),
@@ -45,11 +67,13 @@ pub enum Hit {
     Reached(Breakpoint),
     /// It is here, and its condition cannot be told.
     Undecided(Breakpoint, ExpressionError),
+    /// The stage before made what is not finite: these tensors.
+    NotFinite(Breakpoint, Vec<&'static str>),
 }
 
 impl Breakpoints {
     /// Adds one; numbers are not used twice.
-    pub fn add(&mut self, place: Place, condition: Option<Expression>, temporary: bool) -> &Breakpoint {
+    pub fn add(&mut self, place: Stop, condition: Option<Expression>, temporary: bool) -> &Breakpoint {
         self.made += 1;
         self.list.push(Breakpoint { id: self.made, place, condition, temporary, hits: 0 });
         &self.list[self.list.len() - 1]
@@ -72,8 +96,25 @@ impl Breakpoints {
         &self.list
     }
 
+    /// The catchpoint for NaN and infinity, when the last stage made some.
+    fn caught(&mut self, snapshot: &Snapshot) -> Option<Hit> {
+        let catching = self.list.iter_mut().find(|breakpoint| breakpoint.place == Stop::NotFinite)?;
+        // A tensor that cannot be copied from its device shows itself when it is looked at.
+        let broken = |tensor: &Tensor| PlainTensor::of(tensor).is_ok_and(|plain| !plain.is_finite());
+        let tensors = snapshot.last()?.tensors.iter().filter(|(_, tensor)| broken(tensor));
+        let names: Vec<&'static str> = tensors.map(|(name, _)| *name).collect();
+        if names.is_empty() {
+            return None;
+        }
+        catching.hits += 1;
+        Some(Hit::NotFinite(catching.clone(), names))
+    }
+
     /// The first breakpoint that stops a run at `snapshot`. It is counted, and deleted if it was temporary.
     pub fn hit(&mut self, snapshot: &Snapshot) -> Option<Hit> {
+        if let Some(hit) = self.caught(snapshot) {
+            return Some(hit);
+        }
         let stage = snapshot.position()?;
         let mut hit = None;
         for breakpoint in self.list.iter_mut().filter(|breakpoint| breakpoint.place.is_at(stage)) {

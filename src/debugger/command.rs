@@ -32,6 +32,16 @@ pub enum Command {
         /// Only once.
         temporary: bool,
     },
+    /// `catch nan`: stop after a stage that made NaN or infinity.
+    CatchNan,
+    /// `display EXPR`: show a value after every stop; without one, now.
+    Display(Option<Expression>),
+    /// `undisplay [N]`: no longer.
+    Undisplay(Option<usize>),
+    /// `show PICTURE`.
+    Show(String),
+    /// `set preview every N|off`.
+    SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.
     Delete(Option<usize>),
     /// `info TOPIC`.
@@ -86,11 +96,49 @@ impl fmt::Display for Place {
     }
 }
 
+/// Of which steps the VAE makes pictures when nothing else is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Previewing {
+    /// Of every N-th.
+    Every(usize),
+    /// Of none.
+    Off,
+}
+
+impl Default for Previewing {
+    fn default() -> Self {
+        Self::Every(1)
+    }
+}
+
+impl Previewing {
+    /// Whether the VAE makes pictures of `stage`.
+    pub fn is_of(self, stage: Stage) -> bool {
+        match (self, stage) {
+            (Self::Off, _) => false,
+            (Self::Every(n), Stage::Denoise { step }) => step % n.max(1) == 0,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Previewing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(1) => f.write_str("every step"),
+            Self::Every(n) => write!(f, "every {n} steps"),
+            Self::Off => f.write_str("off"),
+        }
+    }
+}
+
 /// What `info` tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// The breakpoints.
     Breakpoints,
+    /// What is displayed after every stop.
+    Display,
     /// The settings.
     Request,
     /// Every tensor so far.
@@ -217,10 +265,27 @@ impl Command {
             "info" => match rest {
                 "" => Err(wrong("nothing named".into())),
                 _ if "breakpoints".starts_with(rest) => Ok(Self::Info(Topic::Breakpoints)),
+                _ if "display".starts_with(rest) => Ok(Self::Info(Topic::Display)),
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
                 _ => Err(wrong(format!("nothing is known of `{rest}`"))),
             },
+            "catch" => match rest {
+                "nan" => Ok(Self::CatchNan),
+                "" => Err(wrong("nothing named".into())),
+                _ => Err(wrong(format!("`{}` cannot be caught", abridged(rest)))),
+            },
+            "display" if rest.is_empty() => Ok(Self::Display(None)),
+            "display" => Ok(Self::Display(Some(Expression::compile(rest)?))),
+            "undisplay" => match rest {
+                "" => Ok(Self::Undisplay(None)),
+                _ => match rest.parse() {
+                    Ok(id) => Ok(Self::Undisplay(Some(id))),
+                    Err(_) => Err(wrong(format!("`{}` is no number of a display", abridged(rest)))),
+                },
+            },
+            "show" if rest.is_empty() => Err(wrong("nothing named".into())),
+            "show" => Ok(Self::Show(rest.into())),
             "print" if rest.is_empty() => Err(wrong("nothing named".into())),
             "print" => Ok(Self::Print(rest.into())),
             "set" => parse_set(rest).map_err(wrong),
@@ -262,14 +327,31 @@ fn parse_set(rest: &str) -> Result<Command, String> {
     let (name, value) = rest.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((rest, ""));
     let value = value.trim_start();
     let value = value.strip_prefix('=').unwrap_or(value).trim();
+    if name == "preview" {
+        return parse_previewing(value).map(Command::SetPreview);
+    }
     let Some((_, setting)) = Setting::ALL.iter().find(|(known, _)| *known == name) else {
         let known = Setting::ALL.map(|(name, _)| name).join(", ");
-        return Err(format!("`{}` is no setting: {known}", abridged(name)));
+        return Err(format!("`{}` is no setting: {known}, preview", abridged(name)));
     };
     if value.is_empty() {
         return Err(format!("{name} has no value (an empty one is \"\")"));
     }
     Ok(Command::Set { setting: *setting, value: unquoted(value).into() })
+}
+
+/// `every`, `every N`, `off`.
+fn parse_previewing(value: &str) -> Result<Previewing, String> {
+    let wrong = || format!("preview cannot be `{}`: every N or off", abridged(value));
+    match value.split_whitespace().collect::<Vec<_>>()[..] {
+        ["off"] => Ok(Previewing::Off),
+        ["every" | "on"] => Ok(Previewing::Every(1)),
+        ["every", n] => match n.parse() {
+            Ok(n @ 1..) => Ok(Previewing::Every(n)),
+            _ => Err(wrong()),
+        },
+        _ => Err(wrong()),
+    }
 }
 
 fn unquoted(text: &str) -> &str {

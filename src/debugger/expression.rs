@@ -161,7 +161,7 @@ impl Answer {
 }
 
 /// Names that are no tensors, by what they are of.
-const NAMES: [&str; 14] = [
+pub(super) const NAMES: [&str; 14] = [
     "step",
     "stage",
     "prompt",

@@ -1,6 +1,7 @@
 //! What a command shows, as text and as JSON.
 
 use super::value::TensorValue;
+use crate::picture::Picture;
 use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::{PlainTensor, Summary};
 use serde::Serialize;
@@ -72,9 +73,48 @@ pub struct Outcome {
     pub value: Option<serde_json::Value>,
     /// Tensors: those of the stage that ran, or those asked for.
     pub tensors: Vec<TensorRow>,
+    /// The picture to be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<ShownPicture>,
+    /// What is displayed after every stop.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub displays: Vec<Displayed>,
     /// Whether the command was `quit`.
     #[serde(skip)]
     pub quit: bool,
+}
+
+/// A picture that was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShownPicture {
+    /// The tensor's name.
+    pub name: String,
+    /// How the pixels came from the tensor.
+    pub label: String,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// The picture.
+    #[serde(skip)]
+    pub picture: Picture,
+}
+
+/// An expression that is displayed after every stop, and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Displayed {
+    /// Its number, from 1.
+    pub id: usize,
+    /// The expression.
+    pub expression: String,
+    /// Its value as text; of a tensor its shape and statistics.
+    pub value: String,
+}
+
+impl std::fmt::Display for Displayed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} = {}", self.id, self.expression, self.value)
+    }
 }
 
 impl Outcome {
@@ -86,6 +126,10 @@ impl Outcome {
             text.push('\n');
         }
         text.push_str(&table(&self.tensors));
+        for displayed in &self.displays {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{displayed}");
+        }
         text
     }
 }

@@ -47,6 +47,11 @@ impl PlainTensor {
         &self.data
     }
 
+    /// Whether no value is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        self.data.iter().all(|value| value.is_finite())
+    }
+
     /// Channel `c` of a (1, C, H, W) tensor as `(H, W, values)`; `None` for other shapes.
     pub fn plane(&self, c: usize) -> Option<(usize, usize, &[f32])> {
         let &[1, channels, h, w] = &*self.shape else {

@@ -43,6 +43,14 @@ impl Line {
         &self.text[..self.cursor]
     }
 
+    /// Puts `word` in the place of what stands from byte `from` to the cursor.
+    pub fn replace_word(&mut self, from: usize, word: &str) {
+        if self.text.is_char_boundary(from) && from <= self.cursor {
+            self.text.replace_range(from..self.cursor, word);
+            self.cursor = from + word.len();
+        }
+    }
+
     /// Puts text at the cursor, without control characters.
     pub fn insert(&mut self, text: &str) {
         let text = text::clean(text.trim_end_matches(['\r', '\n']));

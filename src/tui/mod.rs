@@ -5,6 +5,7 @@
 //! - [`keymap`]: what keys do; most are a line of the command language.
 //! - [`mod@line`] and [`page`]: the line that a command is typed on, and a page of text.
 //! - [`canvas`]: what a view is drawn with.
+//! - [`completion`]: what a typed line can go on with; [`history`]: what was typed earlier.
 //! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made.
 //! - [`terminal`]: taken over, and left as it was found.
 //! - [`theme`]: every colour; [`depth`]: fewer of them. [`config`]: the reader's settings.
@@ -14,6 +15,7 @@
 
 pub mod app;
 pub mod canvas;
+pub mod completion;
 pub mod config;
 pub mod depth;
 pub mod history;

@@ -2,6 +2,8 @@
 
 use super::previews::Previews;
 use super::text;
+use crate::debugger::complete;
+use crate::debugger::view::pictures::all;
 use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
 use crate::debugger::{Command, Event, Outcome, View};
 use crate::pipeline::Stage;
@@ -66,6 +68,8 @@ pub enum Kind {
     Warning,
     /// A command was not carried out.
     Error,
+    /// The command, and below it where the error is.
+    Pointer,
 }
 
 impl Message {
@@ -76,12 +80,14 @@ impl Message {
 }
 
 /// What follows from an event beside knowing more.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct News {
     /// The worker waits for a command now.
     pub idle: bool,
     /// The last command was `quit`.
     pub quit: bool,
+    /// A picture to be shown.
+    pub picture: Option<NamedPicture>,
     /// More than a line to read: the command, and its output.
     pub output: Option<(String, Vec<String>)>,
     /// The models could not be loaded.
@@ -115,12 +121,22 @@ impl State {
             }
             Event::Done(outcome, view) => {
                 self.view = Some(view);
-                news = News { idle: true, quit: outcome.quit, output: output(&outcome), ..news };
+                news = News {
+                    idle: true,
+                    quit: outcome.quit,
+                    output: output(&outcome),
+                    picture: outcome.picture.as_ref().map(|shown| NamedPicture {
+                        name: known(&shown.name),
+                        picture: shown.picture.clone(),
+                    }),
+                    ..news
+                };
                 self.hear(&outcome, news.output.is_some());
             }
-            Event::Failed { error, view, .. } => {
+            Event::Failed { command, error, view } => {
                 self.view = view.or(self.view.take());
-                self.messages = vec![Message::new(Kind::Error, &error)];
+                self.messages = self.pointed_at(&command, &error);
+                self.messages.push(Message::new(Kind::Error, &error));
                 // What was to follow was meant for the case that this worked.
                 self.waiting.clear();
                 news.idle = true;
@@ -169,6 +185,20 @@ impl State {
         self.clock.map(|[since, now]| now.duration_since(since))
     }
 
+    /// The line with the word that `error` complains of underlined, when it names one and the line is more than that.
+    fn pointed_at(&self, command: &str, error: &str) -> Vec<Message> {
+        let command = text::clean(command);
+        let Some(range) = complete::culprit(&command, error).filter(|range| range.len() < command.len())
+        else {
+            return vec![];
+        };
+        let before = text::width(&command[..range.start]);
+        let under = "^".repeat(text::width(&command[range]).max(1));
+        // A colon stands before a line in the console.
+        let lines = [format!(":{command}"), format!(" {}{under}", " ".repeat(before))];
+        lines.map(|line| Message { kind: Kind::Pointer, text: line }).into()
+    }
+
     fn hear(&mut self, outcome: &Outcome, has_page: bool) {
         let said = |text: &String| Message::new(Kind::Said, text);
         self.messages = if has_page {
@@ -182,6 +212,13 @@ impl State {
         let new: Vec<Message> = new.map(|warning| Message::new(Kind::Warning, warning)).collect();
         self.messages.extend(new);
     }
+}
+
+/// The name of a picture; the program knows all of them.
+fn known(name: &str) -> &'static str {
+    let stages = [Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
+    let names = stages.into_iter().flat_map(|stage| all(stage).iter().copied());
+    names.into_iter().find(|known| *known == name).unwrap_or("picture")
 }
 
 /// What a command has to say, when that is more than a line. What a move made is on the screen already.

@@ -4,7 +4,7 @@ use super::{Answered, Session, SessionError, said};
 use crate::debugger::breakpoint::Breakpoint;
 use crate::debugger::command::{Setting, Topic};
 use crate::debugger::expression::{Answer, Expression};
-use crate::debugger::report::TensorRow;
+use crate::debugger::report::{ShownPicture, TensorRow};
 use crate::debugger::verbs::{VERBS, Verb};
 use crate::debugger::view;
 use crate::picture::png;
@@ -26,6 +26,8 @@ impl Session {
                     ..Answered::default()
                 })
             }
+            Topic::Display if self.displayed().is_empty() => Ok(said("nothing is displayed".into())),
+            Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),
             Topic::Request => {
                 let value = serde_json::to_value(here.request()).unwrap_or_default();
                 let line = |(name, _): &(&str, Setting)| format!("{name} = {}", value[*name]);
@@ -69,6 +71,30 @@ impl Session {
             Answer::Number(number) => valued(number.to_string(), number.into()),
             Answer::Text(text) => valued(text.clone(), text.into()),
         })
+    }
+
+    /// A picture, to be shown as large as there is room.
+    pub(super) fn show(&self, name: &str) -> Result<Answered, SessionError> {
+        let here = self.timeline.here();
+        let picture = match here.tensor(name) {
+            Some((_, tensor)) => view::picture(
+                name.rsplit('/').next().unwrap_or(name),
+                &PlainTensor::of(tensor)?,
+                &self.models,
+            ),
+            // A picture that is made of several tensors, such as `difference`.
+            None => self.view()?.record().and_then(|record| Some(record.picture(name)?.picture.clone())),
+        };
+        let Some(picture) = picture else {
+            let pictures = here.last().map_or(&[][..], |record| view::pictures::all(record.stage));
+            let there = if pictures.is_empty() { "none here".into() } else { pictures.join(", ") };
+            return Err(SessionError::Refused(format!("`{name}` is no picture; expected one of: {there}")));
+        };
+        let (width, height) = picture.image.dimensions();
+        let message = format!("{name}: {width}×{height} pixels, {}", picture.label);
+        let picture =
+            Some(ShownPicture { name: name.into(), label: picture.label.clone(), width, height, picture });
+        Ok(Answered { picture, ..said(message) })
     }
 
     /// Writes a tensor, its picture, or everything so far.

@@ -2,16 +2,18 @@
 //!
 //! - `moves`: moving the cursor, running stages at the tip.
 //! - `settings`: changing what comes next.
+//! - `displays`: what is shown after every stop.
 //! - `answers`: looking, and saving what was seen.
 
 mod answers;
+mod displays;
 mod moves;
 mod settings;
 
-use super::breakpoint::Breakpoints;
-use super::command::{Command, CommandError};
+use super::breakpoint::{Breakpoints, Stop};
+use super::command::{Command, CommandError, Previewing};
 use super::expression::ExpressionError;
-use super::report::{Outcome, TensorRow};
+use super::report::{Displayed, Outcome, ShownPicture, TensorRow};
 use super::timeline::Timeline;
 use super::view::{self, RecordId, RecordViews, View};
 use crate::nn::error::without_backtrace;
@@ -19,6 +21,7 @@ use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
 use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
 use candle_core::Tensor;
+use displays::Displays;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -70,6 +73,8 @@ pub struct Session {
     models: Arc<Models>,
     timeline: Timeline,
     breakpoints: Breakpoints,
+    displays: Displays,
+    previewing: Previewing,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
 }
@@ -82,6 +87,8 @@ struct Answered {
     stopped: Option<String>,
     value: Option<serde_json::Value>,
     tensors: Vec<TensorRow>,
+    picture: Option<ShownPicture>,
+    displays: Vec<Displayed>,
     quit: bool,
 }
 
@@ -92,7 +99,14 @@ impl Session {
     /// When `models` cannot run `request`.
     pub fn new(models: Arc<Models>, request: Request) -> Result<Self, RequestError> {
         let timeline = Timeline::new(Snapshot::start(request, &models)?);
-        Ok(Self { models, timeline, breakpoints: Breakpoints::default(), views: RefCell::default() })
+        Ok(Self {
+            models,
+            timeline,
+            breakpoints: Breakpoints::default(),
+            displays: Displays::default(),
+            previewing: Previewing::default(),
+            views: RefCell::default(),
+        })
     }
 
     /// A session in which `records` were recorded, for tests of what shows them.
@@ -123,6 +137,11 @@ impl Session {
     /// Moves the cursor to where `done` stages are done, as far as that is recorded.
     pub fn look(&mut self, done: usize) {
         self.timeline.look(done);
+    }
+
+    /// Of which steps the VAE shall make pictures.
+    pub fn previewing(&self) -> Previewing {
+        self.previewing
     }
 
     /// The breakpoints.
@@ -159,7 +178,7 @@ impl Session {
     /// [`SessionError`]; the cursor is then where the command got to.
     pub fn run_line(&mut self, line: &str, host: &mut dyn Host) -> Result<Option<Outcome>, SessionError> {
         let Some(command) = Command::parse(line)? else { return Ok(None) };
-        let Answered { messages, warnings, stopped, value, tensors, quit } =
+        let Answered { messages, warnings, stopped, value, tensors, picture, displays, quit } =
             self.carry_out(&command, host)?;
         Ok(Some(Outcome {
             command: line.trim().into(),
@@ -169,6 +188,8 @@ impl Session {
             stopped,
             value,
             tensors,
+            picture,
+            displays,
             quit,
         }))
     }
@@ -189,8 +210,16 @@ impl Session {
             Command::Restart => self.restart(),
             Command::Break { place, condition, temporary } => {
                 self.check_place(*place)?;
-                let made = self.breakpoints.add(*place, condition.clone(), *temporary);
+                let made = self.breakpoints.add(Stop::Before(*place), condition.clone(), *temporary);
                 Ok(said(made.to_string()))
+            }
+            Command::CatchNan => Ok(said(self.breakpoints.add(Stop::NotFinite, None, false).to_string())),
+            Command::Display(expression) => Ok(self.display(expression.clone())),
+            Command::Undisplay(id) => self.undisplay(*id),
+            Command::Show(name) => self.show(name),
+            Command::SetPreview(previewing) => {
+                self.previewing = *previewing;
+                Ok(said(format!("preview = {previewing}")))
             }
             Command::Delete(id) => self.delete(*id),
             Command::Info(topic) => self.info(*topic),

@@ -153,13 +153,26 @@ impl Session {
             let _ = write!(message, "; {behind} recorded ahead");
         }
         let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();
-        Ok(Answered { messages: vec![message], warnings, stopped, tensors, ..Answered::default() })
+        let displays = self.displayed();
+        Ok(Answered { messages: vec![message], warnings, stopped, tensors, displays, ..Answered::default() })
+    }
+}
+
+/// `latents is`, `latents and image are`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "nothing is".into(),
+        [one] => format!("{one} is"),
+        [first @ .., last] => format!("{} and {last} are", first.join(", ")),
     }
 }
 
 fn stop_message(hit: &Hit) -> String {
     match hit {
         Hit::Reached(breakpoint) => format!("stopped at {breakpoint}"),
+        Hit::NotFinite(catchpoint, tensors) => {
+            format!("stopped at {catchpoint}: {} not finite", listed(tensors))
+        }
         Hit::Undecided(breakpoint, why) => {
             format!("stopped at {breakpoint}: its condition cannot be told: {why}")
         }

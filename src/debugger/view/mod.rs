@@ -9,7 +9,8 @@ pub mod prompt;
 pub use pictures::{decodable, picture, shown};
 pub use prompt::{PromptView, TokenKind, TokenView};
 
-use super::report::TensorRow;
+use super::command::Previewing;
+use super::report::{Displayed, TensorRow};
 use super::session::Session;
 use crate::nn::device;
 use crate::picture::Picture;
@@ -34,6 +35,10 @@ pub struct View {
     pub cursor: usize,
     /// The stage that runs next at the cursor; `None` when the run is complete there.
     pub position: Option<Stage>,
+    /// What is displayed after every stop.
+    pub displays: Vec<Displayed>,
+    /// Of which steps the VAE shall make pictures.
+    pub previewing: Previewing,
     /// What every recorded stage made, up to the tip: as many as are recorded.
     pub records: Vec<Arc<RecordView>>,
 }
@@ -243,6 +248,8 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         }),
         cursor: timeline.cursor(),
         position: here.position(),
+        displays: session.displayed(),
+        previewing: session.previewing(),
         records: views.of(&ran, (session.models(), here.scheduler()))?,
     })
 }

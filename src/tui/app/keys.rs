@@ -2,6 +2,7 @@
 
 use super::{App, Effect, Mode};
 use crate::debugger::Command;
+use crate::tui::completion::Completion;
 use crate::tui::history;
 use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
@@ -21,9 +22,20 @@ impl App {
                 _ => {}
             }
         }
+        // A message stays until the next key.
+        if self.state.activity == Activity::Idle {
+            self.state.messages.clear();
+        }
         match &mut self.mode {
-            Mode::Typing(line) => match line.key(key, &self.history) {
-                Typed::On => vec![],
+            Mode::Typing(line, completion) if matches!(key.code, KeyCode::Tab | KeyCode::BackTab) => {
+                completion.choose(line, if key.code == KeyCode::Tab { 1 } else { -1 });
+                vec![]
+            }
+            Mode::Typing(line, completion) => match line.key(key, &self.history) {
+                Typed::On => {
+                    *completion = Completion::of(line, &self.state);
+                    vec![]
+                }
                 Typed::Left => {
                     self.mode = Mode::Walk;
                     vec![]
@@ -42,6 +54,13 @@ impl App {
                 }
                 self.views.of_mut(self.tab).filter(&text);
                 vec![]
+            }
+            Mode::Showing(_) => {
+                self.mode = Mode::Walk;
+                match key.code {
+                    KeyCode::Esc | KeyCode::Enter => vec![],
+                    _ => self.walk(key),
+                }
             }
             Mode::Reading(page) => match page.key(key.code, view::page_area(self.size)) {
                 Turned::On => vec![],
@@ -66,7 +85,6 @@ impl App {
         match self.views.of_mut(self.tab).key(pane, key, room, &self.state) {
             Reply::Unknown if key.code == KeyCode::Esc => {
                 self.zoomed = false;
-                self.state.messages.clear();
                 vec![]
             }
             Reply::Unknown => self.keymap.action(key).map_or(vec![], |action| self.act(action)),
@@ -78,7 +96,11 @@ impl App {
         let cursor = self.state.cursor();
         match action {
             Action::Run(line) => return self.give(line.into()),
-            Action::Type(beginning) => self.mode = Mode::Typing(Line::new(beginning)),
+            Action::Type(beginning) => {
+                let line = Line::new(beginning);
+                let completion = Completion::of(&line, &self.state);
+                self.mode = Mode::Typing(line, completion);
+            }
             Action::Show(tab) => self.show(tab),
             Action::FocusNext => self.move_focus(1),
             Action::FocusPrevious => self.move_focus(-1),

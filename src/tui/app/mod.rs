@@ -8,6 +8,7 @@ mod look;
 mod mouse;
 
 use super::canvas::Hit;
+use super::completion::Completion;
 use super::depth::Depth;
 use super::keymap::Keymap;
 use super::line::Line;
@@ -16,7 +17,7 @@ use super::state::{Activity, Kind, Message, State};
 use super::theme::Theme;
 use super::view::{Pane, Tab, Views};
 use super::{Error, text};
-use crate::debugger::view::decodable;
+use crate::debugger::view::{NamedPicture, decodable};
 use crate::debugger::{Event, Preview};
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
@@ -116,8 +117,10 @@ pub struct App {
 pub enum Mode {
     /// The walk through the stages.
     Walk,
-    /// The console.
-    Typing(Line),
+    /// The console, and what its line can go on with.
+    Typing(Line, Completion),
+    /// A picture as large as there is room.
+    Showing(NamedPicture),
     /// What a pane is filtered by.
     Filtering(Line),
     /// A page of text.
@@ -163,8 +166,9 @@ impl App {
             Input::Mouse(event, when) => self.mouse(event, when),
             Input::Paste(pasted) => {
                 // Pasted text is no sequence of keys: elsewhere it would move the run about.
-                if let Mode::Typing(line) = &mut self.mode {
+                if let Mode::Typing(line, completion) = &mut self.mode {
                     line.insert(&pasted);
+                    *completion = Completion::of(line, &self.state);
                 }
                 vec![]
             }
@@ -242,9 +246,14 @@ impl App {
         if let Some(output) = news.output {
             self.output = Some(output);
             // A line that is being typed is not taken away.
-            if !matches!(self.mode, Mode::Typing(_)) {
+            if !matches!(self.mode, Mode::Typing(..)) {
                 self.show_output();
             }
+        }
+        if let Some(picture) = news.picture
+            && !matches!(self.mode, Mode::Typing(..))
+        {
+            self.mode = Mode::Showing(picture);
         }
         if !news.idle {
             return vec![];
@@ -259,7 +268,8 @@ impl App {
 
     /// Asks for the pictures that the view wants of the VAE, when they are others than those asked for last.
     fn ask_for_previews(&mut self) -> Option<Effect> {
-        let record = self.state.record()?;
+        let previewing = self.state.view.as_ref()?.previewing;
+        let record = self.state.record().filter(|record| previewing.is_of(record.stage))?;
         let missing = |name: &&'static str| self.state.previews.get(record.id, name).is_none();
         let wanted: Vec<Preview> = decodable(record.stage)
             .iter()

@@ -7,7 +7,7 @@ use crate::debugger::{Event, Outcome};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::tui::Error;
-use crate::tui::app::Effect;
+use crate::tui::app::{Effect, Mode};
 use crate::tui::canvas::Target;
 use crate::tui::view::Tab;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
@@ -87,6 +87,47 @@ fn help_lists_every_key_and_command() {
 #[test]
 fn the_console() {
     check("typing", Screen::after(NARROW, 5).typed(":set prompt 青い背景の赤いりんご"));
+}
+
+#[test]
+fn the_console_completes_words() {
+    let screen = Screen::after(NARROW, 5).typed(":re");
+    check("completing", Screen::after(NARROW, 5).typed(":print latents.").pressed(KeyCode::Tab));
+    let line = |screen: &Screen| match &screen.app.mode {
+        Mode::Typing(line, _) => line.text().to_string(),
+        _ => String::new(),
+    };
+    let screen = screen.pressed(KeyCode::Tab);
+    assert_eq!(line(&screen), "reverse-continue");
+    let screen = screen.pressed(KeyCode::Tab).pressed(KeyCode::Tab);
+    assert_eq!(line(&screen), "re", "behind the last is what was typed");
+    let screen = screen.pressed(KeyCode::BackTab).typed(" ");
+    assert_eq!(line(&screen), "restart ");
+    assert_eq!(screen.pressed(KeyCode::Enter).orders(), ["restart"]);
+}
+
+#[test]
+fn an_error_points_at_the_word_and_stays_until_the_next_key() {
+    let screen = Screen::after(NARROW, 5).ran("print norm(latnts) + 1.0");
+    assert!(matches!(screen.app.mode, Mode::Walk), "the console is closed after an error too");
+    check("pointing", screen);
+    let screen = Screen::after(NARROW, 5).ran("print norm(latnts) + 1.0").pressed(KeyCode::Tab);
+    assert!(screen.app.state.messages.is_empty());
+}
+
+#[test]
+fn what_is_displayed_stays_on_the_screen() {
+    let screen = Screen::after(NARROW, 5).ran("display latents.std").ran("display step").ran("back");
+    check("displays", screen);
+}
+
+#[test]
+fn a_picture_is_shown_as_large_as_there_is_room() {
+    let screen = Screen::after(NARROW, 5).ran("show difference");
+    assert!(matches!(screen.app.mode, Mode::Showing(_)));
+    check("showing", screen);
+    let closed = Screen::after(NARROW, 5).ran("show difference").pressed(KeyCode::Esc);
+    assert!(matches!(closed.app.mode, Mode::Walk));
 }
 
 #[test]
@@ -207,6 +248,8 @@ fn the_vae_is_asked_once_for_what_is_looked_at() {
     let screen = preview(screen, "pred_original_sample");
     assert_eq!(asked(&screen), None);
     assert_eq!(asked(&screen.pressed(KeyCode::Home)), None, "nothing is there to be decoded");
+    let off = Screen::after(NARROW, 6).ran("set preview every 3").pressed(KeyCode::Left);
+    assert_eq!(asked(&off), None, "denoise 2 is none of every third");
 }
 
 #[test]

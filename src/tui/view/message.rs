@@ -15,7 +15,7 @@ use ratatui::widgets::Widget;
 use std::time::Duration;
 
 /// Lines that messages take at most.
-const MOST_LINES: usize = 4;
+const MOST_LINES: usize = 5;
 
 /// What takes less time is not timed.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// What is told, in one to four lines of at most `width`.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let theme = &app.theme;
-    if matches!(app.mode, Mode::Typing(_) | Mode::Filtering(_)) {
+    if matches!(app.mode, Mode::Typing(..) | Mode::Filtering(_)) {
         return vec![Line::default()];
     }
     let mut lines = vec![];
@@ -32,14 +32,24 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
             Kind::Said => theme.plain,
             Kind::Warning => theme.warning,
             Kind::Error => theme.error,
+            Kind::Pointer => theme.strong,
         };
         let prefix = match message.kind {
-            Kind::Said => "",
+            Kind::Said | Kind::Pointer => "",
             Kind::Warning => "warning: ",
             Kind::Error => "error: ",
         };
+        if message.kind == Kind::Pointer {
+            // Wrapped, it would point elsewhere.
+            lines.push(Line::styled(text::shortened(&message.text, width.into()), style));
+            continue;
+        }
         let wrapped = text::wrapped(&format!("{prefix}{}", message.text), width.into());
         lines.extend(wrapped.into_iter().map(|line| Line::styled(line, style)));
+    }
+    for display in app.state.view.iter().flat_map(|view| &view.displays) {
+        let display = text::shortened(&text::clean(&display.to_string()), width.into());
+        lines.push(Line::styled(display, theme.tensor));
     }
     if let Some(busy) = busy(app) {
         lines.push(Line::styled(text::shortened(&busy, width.into()), theme.here));
@@ -86,8 +96,7 @@ fn running(stage: Stage, path: &str) -> String {
 }
 
 /// Draws the line being typed; gives where the cursor is.
-pub fn draw_typed(mode: &Mode, typed: &Typed, canvas: &mut Canvas<'_>, area: Rect) -> Position {
-    let sign = if matches!(mode, Mode::Filtering(_)) { "/" } else { ":" };
+pub fn draw_typed(sign: &'static str, typed: &Typed, canvas: &mut Canvas<'_>, area: Rect) -> Position {
     let before = text::width(typed.before_cursor());
     let room = usize::from(area.width).saturating_sub(2);
     // The line moves to the left where its cursor would leave the screen.
@@ -101,9 +110,12 @@ pub fn draw_typed(mode: &Mode, typed: &Typed, canvas: &mut Canvas<'_>, area: Rec
 /// The keys that there are now.
 pub fn hints(app: &App) -> Line<'static> {
     let hints: Vec<(String, &str)> = match &app.mode {
-        Mode::Typing(_) => {
-            [("Enter", "run"), ("Esc", "leave"), ("↑↓", "earlier lines")].map(|(k, h)| (k.into(), h)).into()
+        Mode::Typing(..) => {
+            [("Enter", "run"), ("Tab", "complete"), ("↑↓", "earlier lines"), ("Esc", "leave")]
+                .map(|(k, h)| (k.into(), h))
+                .into()
         }
+        Mode::Showing(_) => [("Esc", "close")].map(|(k, h)| (k.into(), h)).into(),
         Mode::Filtering(_) => [("Enter", "keep"), ("Esc", "show all")].map(|(k, h)| (k.into(), h)).into(),
         Mode::Reading(_) => [("↑↓", "scroll"), ("←→", "sideways"), ("PgUp PgDn", "pages"), ("Esc", "close")]
             .map(|(k, h)| (k.into(), h))

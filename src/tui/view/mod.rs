@@ -3,8 +3,9 @@
 //! - [`draw`] puts the screen together: [`title`], [`tabs`], the panes of one view, [`scrubber`], [`message`].
 //! - The seven views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): [`overview`],
 //!   [`tensors`], [`residuals`], [`scheduler`], [`prompt`], [`charts`], [`source`].
-//! - What they are made of: [`rail`], [`pictures`], [`table`], [`numbers`], [`welcome`]. [`help`] is a page.
+//! - What they are made of: [`rail`], [`pictures`], [`table`], [`numbers`], [`welcome`], [`candidates`]. [`help`] is a page.
 
+mod candidates;
 mod charts;
 mod help;
 mod message;
@@ -94,11 +95,16 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
         }
         _ => areas.body,
     };
-    draw_panes(app, canvas, body);
     match &app.mode {
-        Mode::Typing(line) | Mode::Filtering(line) => {
-            Some(message::draw_typed(&app.mode, line, canvas, areas.message))
+        Mode::Showing(picture) => pictures::draw(&[picture], 0, canvas, body),
+        _ => draw_panes(app, canvas, body),
+    }
+    match &app.mode {
+        Mode::Typing(line, completion) => {
+            candidates::draw(completion, canvas, areas.body);
+            Some(message::draw_typed(":", line, canvas, areas.message))
         }
+        Mode::Filtering(line) => Some(message::draw_typed("/", line, canvas, areas.message)),
         _ => {
             canvas.lines(&message, areas.message);
             None

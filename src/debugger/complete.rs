@@ -1,0 +1,215 @@
+//! What a line that is being typed can go on with.
+
+use super::command::Setting;
+use super::expression::NAMES;
+use super::value::FIELDS;
+use super::verbs::{VERBS, Verb};
+use super::view::{self, View};
+use crate::pipeline::Stage;
+use std::ops::Range;
+
+/// What a word can go on with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Completions {
+    /// Where the word begins, in bytes.
+    pub from: usize,
+    /// What it can be, the likeliest first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What a word can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The word.
+    pub text: String,
+    /// What it means; may be empty.
+    pub help: String,
+}
+
+/// The names that there are at the moment.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Tensors.
+    pub tensors: Vec<String>,
+    /// Pictures.
+    pub pictures: Vec<String>,
+    /// Numbers of breakpoints.
+    pub breakpoints: Vec<usize>,
+    /// Numbers of displays.
+    pub displays: Vec<usize>,
+}
+
+impl From<&View> for Names {
+    fn from(view: &View) -> Self {
+        let mut breakpoints: Vec<usize> = view.stages.iter().filter_map(|line| line.breakpoint).collect();
+        breakpoints.sort_unstable();
+        breakpoints.dedup();
+        let pictures = view.record().map_or(&[][..], |record| view::pictures::all(record.stage));
+        Self {
+            tensors: view.tensors().iter().map(|(_, tensor)| tensor.row.name.clone()).collect(),
+            pictures: pictures.iter().map(|name| name.to_string()).collect(),
+            breakpoints,
+            displays: view.displays.iter().map(|display| display.id).collect(),
+        }
+    }
+}
+
+/// What the word before `cursor` (in bytes) can go on with. A cursor that is not between two characters is at the end.
+pub fn complete(line: &str, cursor: usize, names: &Names) -> Completions {
+    let before = line.get(..cursor).unwrap_or(line);
+    let from = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    // A space may be wide.
+    let from = (from..=before.len()).find(|at| before.is_char_boundary(*at)).unwrap_or(before.len());
+    let mut words = before[..from].split_whitespace();
+    let Some(verb) = words.next() else {
+        let verb = |verb: &Verb| Candidate { text: verb.name.into(), help: verb.summary.into() };
+        return Completions { from, candidates: starting(VERBS.iter().map(verb), &before[from..]) };
+    };
+    let Ok(verb) = Verb::find(verb) else { return Completions::default() };
+    let words: Vec<&str> = words.collect();
+    let is_expression = match verb.name {
+        "print" | "display" => true,
+        "break" | "tbreak" => words.contains(&"if"),
+        _ => false,
+    };
+    if is_expression {
+        return expression(before, from, names);
+    }
+    Completions { from, candidates: starting(arguments(verb, &words, names), &before[from..]) }
+}
+
+/// The part of `line` that `error` complains of: what it quotes first of those that are there.
+pub fn culprit(line: &str, error: &str) -> Option<Range<usize>> {
+    let quoted = error.split('`').skip(1).step_by(2);
+    let quoted = quoted.map(|text| text.trim_end_matches('…')).filter(|text| !text.is_empty());
+    let found = quoted.filter_map(|text| line.find(text).map(|at| at..at + text.len()));
+    // The narrowest that the error names: a name within an expression rather than the expression.
+    found.min_by_key(|range| range.len())
+}
+
+fn starting(all: impl IntoIterator<Item = Candidate>, word: &str) -> Vec<Candidate> {
+    all.into_iter().filter(|candidate| candidate.text.starts_with(word) && candidate.text != word).collect()
+}
+
+fn plain<T: ToString>(texts: impl IntoIterator<Item = T>, help: &str) -> Vec<Candidate> {
+    texts.into_iter().map(|text| Candidate { text: text.to_string(), help: help.into() }).collect()
+}
+
+fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
+    let stages = || {
+        let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
+        plain(stages.map(Stage::name), "stage")
+    };
+    match (verb.name, words) {
+        ("until" | "goto" | "break" | "tbreak", []) => stages(),
+        ("break" | "tbreak", _) => plain(["if"], "only when this holds"),
+        ("info", []) => plain(verb.usage.split('|'), "topic"),
+        ("catch", []) => plain(["nan"], "NaN and infinity"),
+        ("delete", []) => plain(&names.breakpoints, "breakpoint"),
+        ("undisplay", []) => plain(&names.displays, "display"),
+        ("set", []) => {
+            let mut settings = plain(Setting::ALL.map(|(name, _)| name), "setting");
+            settings.extend(plain(["preview"], "which steps the VAE decodes"));
+            settings
+        }
+        ("set", ["preview"]) => plain(["every", "off"], ""),
+        ("show", []) => plain(&names.pictures, "picture"),
+        ("save", []) => {
+            let mut tensors = plain(&names.tensors, "tensor");
+            tensors.extend(plain(["all"], "every tensor so far"));
+            tensors
+        }
+        ("help", []) => plain(VERBS.iter().map(|verb| verb.name), "command"),
+        _ => vec![],
+    }
+}
+
+/// A name in an expression, or behind a dot what a tensor has.
+fn expression(before: &str, from: usize, names: &Names) -> Completions {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+    let start = before.rfind(|c| !is_part(c)).map_or(0, |at| at + 1).max(from);
+    let start = (start..=before.len()).find(|at| before.is_char_boundary(*at)).unwrap_or(before.len());
+    let word = &before[start..];
+    match word.rsplit_once('.') {
+        Some((name, field)) if names.tensors.iter().any(|tensor| tensor == name) => {
+            let fields = plain(FIELDS.split(", "), "of the tensor");
+            Completions { from: start + name.len() + 1, candidates: starting(fields, field) }
+        }
+        _ => {
+            let mut all = plain(&names.tensors, "tensor");
+            all.extend(plain(NAMES, ""));
+            Completions { from: start, candidates: starting(all, word) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names() -> Names {
+        Names {
+            tensors: vec!["latents".into(), "prompt_embeds".into()],
+            pictures: vec!["latents".into(), "difference".into()],
+            breakpoints: vec![1, 12],
+            displays: vec![3],
+        }
+    }
+
+    fn words(line: &str) -> Vec<String> {
+        complete(line, line.len(), &names()).candidates.into_iter().map(|c| c.text).collect()
+    }
+
+    #[test]
+    fn words_go_on() {
+        assert_eq!(words("re"), ["reverse-continue", "restart"]);
+        assert_eq!(words("  cont"), ["continue"]);
+        assert_eq!(words("goto "), ["encode_prompt", "get_latent", "denoise", "vae_decode"]);
+        assert_eq!(words("b den"), ["denoise"]);
+        assert_eq!(words("break denoise 5 "), ["if"]);
+        assert_eq!(words("break denoise if lat"), ["latents"]);
+        assert_eq!(words("print latents.s"), ["shape", "std"]);
+        assert_eq!(words("p norm(prompt_e"), ["prompt_embeds"]);
+        assert_eq!(words("set gui"), ["guidance_scale"]);
+        assert_eq!(words("set preview "), ["every", "off"]);
+        assert_eq!(words("delete 1"), ["12"]);
+        assert_eq!(words("show d"), ["difference"]);
+        assert!(words("walk ").is_empty() && words("quit ").is_empty());
+    }
+
+    #[test]
+    fn the_word_at_fault_is_found() {
+        let line = "break denoise if latnts.std > 1";
+        let error = "`latnts.std > 1`: `latnts` is not there; expected one of latents";
+        assert_eq!(&line[culprit(line, error).unwrap()], "latnts");
+        assert_eq!(culprit("walk", "`walk` is no command; expected one of next"), Some(0..4));
+        assert_eq!(culprit("next", "the run is complete"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "\\PC{0,60}", cursor in 0usize..80) {
+            let completions = complete(&line, cursor, &names());
+            prop_assert!(line.is_char_boundary(completions.from));
+        }
+
+        #[test]
+        fn what_is_completed_begins_with_what_was_typed(
+            verb in 0..VERBS.len(), rest in "[a-z_.(]{0,8}( [a-z_.(]{0,8})?",
+        ) {
+            let line = format!("{} {rest}", VERBS[verb].name);
+            let completions = complete(&line, line.len(), &names());
+            for candidate in completions.candidates {
+                prop_assert!(candidate.text.starts_with(&line[completions.from..]));
+            }
+        }
+
+        #[test]
+        fn any_error_points_into_the_line(line in "\\PC{0,40}", error in "\\PC{0,60}") {
+            if let Some(range) = culprit(&line, &error) {
+                prop_assert!(line.get(range).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What is shown after every stop.
+
+use super::{Answered, Session, SessionError, said};
+use crate::debugger::expression::{Answer, Expression};
+use crate::debugger::report::{Displayed, shape};
+
+/// Expressions by number; numbers are not used twice.
+#[derive(Debug, Default)]
+pub(super) struct Displays {
+    list: Vec<(usize, Expression)>,
+    made: usize,
+}
+
+impl Session {
+    /// Displays an expression from now on; without one, all of them now.
+    pub(super) fn display(&mut self, expression: Option<Expression>) -> Answered {
+        if let Some(expression) = expression {
+            self.displays.made += 1;
+            self.displays.list.push((self.displays.made, expression));
+            let displays = self.displayed();
+            return Answered {
+                displays: displays.into_iter().last().into_iter().collect(),
+                ..Answered::default()
+            };
+        }
+        if self.displays.list.is_empty() {
+            return said("nothing is displayed; `display EXPR` does".into());
+        }
+        Answered { displays: self.displayed(), ..Answered::default() }
+    }
+
+    /// Displays an expression no longer, or none of them.
+    pub(super) fn undisplay(&mut self, id: Option<usize>) -> Result<Answered, SessionError> {
+        let before = self.displays.list.len();
+        self.displays.list.retain(|(known, _)| id.is_some_and(|id| *known != id));
+        match (before - self.displays.list.len(), id) {
+            (0, Some(id)) => {
+                Err(SessionError::Refused(format!("there is no display {id}; `info display` lists them")))
+            }
+            (_, Some(id)) => Ok(said(format!("display {id} deleted"))),
+            (count, None) => Ok(said(format!("{count} displays deleted"))),
+        }
+    }
+
+    /// What is displayed, with the values here; what has none says why.
+    pub fn displayed(&self) -> Vec<Displayed> {
+        let here = self.timeline.here();
+        let value = |expression: &Expression| match expression.evaluate(here) {
+            Ok(Answer::Tensor(tensor)) => {
+                let s = tensor.summary();
+                format!("{}, mean {:.4}, std {:.4}", shape(tensor.tensor().shape()), s.mean, s.std)
+            }
+            Ok(Answer::Bool(truth)) => truth.to_string(),
+            Ok(Answer::Number(number)) => format!("{number:.6}"),
+            Ok(Answer::Text(text)) => text,
+            // What is not there yet will be: a reader who displays `step` at the start means later.
+            Err(_) => "not there yet".into(),
+        };
+        let shown = |(id, expression): &(usize, Expression)| Displayed {
+            id: *id,
+            expression: expression.text().into(),
+            value: value(expression),
+        };
+        self.displays.list.iter().map(shown).collect()
+    }
+}

@@ -1,0 +1,39 @@
+//! The words that a line being typed can go on with, and which of them is chosen.
+
+use super::line::Line;
+use super::state::State;
+use crate::debugger::complete::{self, Candidate, Names};
+
+/// The candidates for the word before the cursor.
+#[derive(Debug, Default)]
+pub struct Completion {
+    /// What there is to choose from.
+    pub candidates: Vec<Candidate>,
+    /// Which is chosen; none while the word is being typed.
+    pub chosen: Option<usize>,
+    /// Where the word begins, and what was typed of it.
+    from: usize,
+    typed: String,
+}
+
+impl Completion {
+    /// What `line` can go on with.
+    pub fn of(line: &Line, state: &State) -> Self {
+        let names = state.view.as_deref().map_or_else(Names::default, Names::from);
+        let before = line.before_cursor();
+        let found = complete::complete(line.text(), before.len(), &names);
+        let typed = before.get(found.from..).unwrap_or_default().to_string();
+        Self { candidates: found.candidates, chosen: None, from: found.from, typed }
+    }
+
+    /// Puts the next candidate on the line, or the one before; behind the last stands what was typed.
+    pub fn choose(&mut self, line: &mut Line, by: isize) {
+        // One place more: what was typed.
+        let places = self.candidates.len() + 1;
+        let now = self.chosen.unwrap_or(self.candidates.len());
+        let next = (now + places).saturating_add_signed(by) % places;
+        self.chosen = Some(next).filter(|next| *next < self.candidates.len());
+        let word = self.chosen.map_or(&self.typed, |chosen| &self.candidates[chosen].text);
+        line.replace_word(self.from, word);
+    }
+}
