@@ -34,7 +34,8 @@ const ZERO: [f32; 3] = [247., 247., 247.];
 const ABOVE: [f32; 3] = [178., 24., 43.];
 const NOT_FINITE: [u8; 3] = [0, 200, 80];
 
-fn colour(v: f32, reach: f32) -> Rgb<u8> {
+/// The colour of `v` on the scale of [`diverging`].
+pub fn colour(v: f32, reach: f32) -> Rgb<u8> {
     if !v.is_finite() {
         return Rgb(NOT_FINITE);
     }

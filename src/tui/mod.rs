@@ -29,6 +29,7 @@ pub mod terminal;
 pub mod text;
 pub mod theme;
 pub mod view;
+pub mod widget;
 
 #[cfg(test)]
 mod tests;

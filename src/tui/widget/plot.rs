@@ -1,0 +1,188 @@
+//! Lines over steps, in braille.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::symbols::Marker;
+use ratatui::text::Line as Text;
+use ratatui::widgets::Widget;
+use ratatui::widgets::canvas::{Canvas, Line, Points};
+
+/// A line of a plot.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// Its points by x; what is not finite is left out.
+    pub points: Vec<(f64, f64)>,
+    /// Its colour.
+    pub style: Style,
+    /// Whether it is dashed, so that it is told from another without its colour.
+    pub dashed: bool,
+}
+
+/// Lines over one range of x.
+#[derive(Debug, Clone)]
+pub struct Plot {
+    /// The lines.
+    pub series: Vec<Series>,
+    /// The range of x, smallest first.
+    pub x: [f64; 2],
+    /// Where the reader is: marked by a line from top to bottom; what is beyond is faint.
+    pub here: Option<f64>,
+    /// What stands below the left and the right end, when there is a row for it.
+    pub ends: [String; 2],
+    /// The style of labels and marks.
+    pub faint: Style,
+}
+
+/// Columns of the labels at the left.
+pub const LABELS: u16 = 9;
+/// Rows from which on the ends are labelled.
+const TALL: u16 = 6;
+
+impl Plot {
+    /// Where the lines are within `area`.
+    pub fn inside(&self, area: Rect) -> Rect {
+        let below = u16::from(area.height >= TALL);
+        let [_, inside] = Layout::horizontal([Constraint::Length(LABELS), Constraint::Min(0)]).areas(area);
+        Rect { height: area.height - below, ..inside }
+    }
+
+    /// The x of a column of `area`; `None` for one beside the lines.
+    pub fn x_at(&self, column: u16, area: Rect) -> Option<f64> {
+        let inside = self.inside(area);
+        let share = f64::from(column.checked_sub(inside.x)?) / f64::from(inside.width.checked_sub(1)?.max(1));
+        (share <= 1.).then(|| self.x[0] + share * (self.x[1] - self.x[0]))
+    }
+}
+
+impl Widget for &Plot {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let inside = self.inside(area);
+        if inside.is_empty() {
+            return;
+        }
+        let values = self.series.iter().flat_map(|series| &series.points).map(|(_, y)| *y);
+        let [low, high] = bounds(values);
+        let x = if self.x[1] > self.x[0] { self.x } else { [self.x[0] - 0.5, self.x[0] + 0.5] };
+        let here = self.here;
+        Canvas::default()
+            .marker(Marker::Braille)
+            .x_bounds(x)
+            .y_bounds([low, high])
+            .paint(|context| {
+                let colour = |style: Style| style.fg.unwrap_or_default();
+                if let Some(here) = here {
+                    context.draw(&Line { x1: here, x2: here, y1: low, y2: high, color: colour(self.faint) });
+                    context.layer();
+                }
+                for series in &self.series {
+                    let finite: Vec<(f64, f64)> =
+                        series.points.iter().copied().filter(|(_, y)| y.is_finite()).collect();
+                    let beyond = |x: f64| here.is_some_and(|here| x > here);
+                    let style = |x: f64| colour(if beyond(x) { self.faint } else { series.style });
+                    for (index, pair) in finite.windows(2).enumerate() {
+                        let ((x1, y1), (x2, y2)) = (pair[0], pair[1]);
+                        if series.dashed && index % 2 == 1 {
+                            continue;
+                        }
+                        context.draw(&Line { x1, y1, x2, y2, color: style(x2) });
+                    }
+                    for point in &finite {
+                        context.draw(&Points { coords: &[*point], color: style(point.0) });
+                    }
+                }
+            })
+            .render(inside, buf);
+        let label = |value: f64| format!("{:>8} ", short(value));
+        let style = self.faint;
+        Text::styled(label(high), style).render(Rect { height: 1, width: LABELS, ..area }, buf);
+        if inside.height > 1 {
+            let row = Rect { y: inside.bottom() - 1, height: 1, width: LABELS, ..area };
+            Text::styled(label(low), style).render(row, buf);
+        }
+        if inside.height > 6 {
+            let row = Rect { y: inside.y + inside.height / 2, height: 1, width: LABELS, ..area };
+            Text::styled(label((low + high) / 2.), style).render(row, buf);
+        }
+        if inside.bottom() < area.bottom() {
+            let row = Rect { y: inside.bottom(), height: 1, ..inside };
+            Text::styled(self.ends[0].as_str(), style).render(row, buf);
+            Text::styled(self.ends[1].as_str(), style).right_aligned().render(row, buf);
+        }
+    }
+}
+
+/// A range that holds all values, with edges that can be read: of two digits.
+fn bounds(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
+    let finite = values.filter(|v| v.is_finite());
+    let low = finite.clone().fold(f64::INFINITY, f64::min);
+    let high = finite.fold(f64::NEG_INFINITY, f64::max);
+    if low > high {
+        return [0., 1.];
+    }
+    let spread = (high - low).max(high.abs() * 1e-3).max(1e-9);
+    let unit = 10f64.powf((spread / 2.).log10().floor());
+    [(low / unit).floor() * unit, (high / unit + 1e-9).ceil().max((low / unit).floor() + 1.) * unit]
+}
+
+/// A number in at most eight columns.
+pub fn short(v: f64) -> String {
+    match v.abs() {
+        m if m.is_nan() => "NaN".into(),
+        m if m < 1e-12 => "0".into(),
+        m if m < 1e-3 => format!("{v:.1e}"),
+        m if m < 10. => trimmed(format!("{v:.4}")),
+        m if m < 100. => trimmed(format!("{v:.2}")),
+        m if m < 99_999. => trimmed(format!("{v:.1}")),
+        _ => format!("{v:.1e}"),
+    }
+}
+
+fn trimmed(number: String) -> String {
+    number.trim_end_matches('0').trim_end_matches('.').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bounds_hold_every_value(values in prop::collection::vec(-1e6f64..1e6, 1..20)) {
+            let [low, high] = bounds(values.iter().copied());
+            let slack = 1e-6 * (high - low);
+            prop_assert!(low < high);
+            prop_assert!(values.iter().all(|v| *v >= low - slack && *v <= high + slack), "{low} {high}");
+        }
+
+        #[test]
+        fn labels_are_short(v in -1e9f64..1e9) {
+            prop_assert!(short(v).len() <= 8, "{}", short(v));
+        }
+    }
+
+    #[test]
+    fn bounds_can_be_read() {
+        assert_eq!(bounds([0.93, 1.47].into_iter()), [0.9, 1.5]);
+        assert_eq!(bounds([12., 48.].into_iter()), [10., 50.]);
+        assert_eq!(bounds([f64::NAN].into_iter()), [0., 1.]);
+        assert_eq!(bounds([0.].into_iter())[0], 0.);
+    }
+
+    #[test]
+    fn a_column_is_a_step() {
+        let plot = Plot {
+            series: vec![],
+            x: [0., 19.],
+            here: None,
+            ends: [String::new(), String::new()],
+            faint: Style::new(),
+        };
+        let area = Rect::new(2, 0, LABELS + 20, 5);
+        assert_eq!(plot.x_at(2 + LABELS, area), Some(0.));
+        assert_eq!(plot.x_at(2 + LABELS + 19, area), Some(19.));
+        assert_eq!(plot.x_at(3, area), None);
+        plot.render(Rect::new(0, 0, 3, 1), &mut Buffer::empty(Rect::new(0, 0, 3, 1)));
+    }
+}
