@@ -21,6 +21,27 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     if aa * bb == 0. { 0. } else { ab / (aa.sqrt() * bb.sqrt()) }
 }
 
+/// ‖a − b‖, summed in `f64`.
+pub fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The lengths of the parts of `v` along `axis` (negative when it points the other way) and across it. Without a length
+/// of `axis` all of `v` is across.
+pub fn along_and_across(v: &[f32], axis: &[f32]) -> (f64, f64) {
+    let (mut dot, mut vv, mut aa) = (0., 0., 0.);
+    for (&v, &a) in v.iter().zip(axis) {
+        let (v, a) = (f64::from(v), f64::from(a));
+        dot += v * a;
+        vv += v * v;
+        aa += a * a;
+    }
+    let along = if aa == 0. { 0. } else { dot / aa.sqrt() };
+    // Rounding can leave a little less than nothing.
+    let across = vv - along * along;
+    (along, if across < 0. { 0. } else { across.sqrt() })
+}
+
 /// Peak signal-to-noise ratio in dB of pictures whose values lie in `0..=peak`; infinite when equal.
 pub fn psnr(a: &[f32], b: &[f32], peak: f64) -> f64 {
     let mse: f64 =
@@ -45,6 +66,15 @@ mod tests {
         assert!((cosine(&[1., 1.], &[3., 3.]) - 1.).abs() < 1e-15);
         assert_eq!(cosine(&[1., 0.], &[0., 5.]), 0.);
         assert_eq!(cosine(&[0., 0.], &[0., 5.]), 0.);
+    }
+
+    #[test]
+    fn a_vector_has_a_part_along_and_one_across() {
+        assert_eq!(along_and_across(&[3., 4.], &[2., 0.]), (3., 4.));
+        assert_eq!(along_and_across(&[-3., 0.], &[5., 0.]), (-3., 0.));
+        assert_eq!(along_and_across(&[3., 4.], &[0., 0.]), (0., 5.));
+        assert!(along_and_across(&[f32::NAN, 1.], &[1., 0.]).1.is_nan());
+        assert_eq!(distance(&[1., 2.], &[4., 6.]), 5.);
     }
 
     #[test]

@@ -3,5 +3,6 @@
 mod charts;
 mod random;
 mod recorded;
+mod residuals;
 mod screen;
 mod screens;

@@ -5,7 +5,7 @@ use super::welcome;
 use crate::debugger::View;
 use crate::debugger::view::RecordId;
 use crate::pipeline::Stage;
-use crate::tensor::compare::cosine;
+use crate::tensor::compare::{cosine, distance};
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
@@ -178,9 +178,6 @@ fn measure(view: &View) -> Measured {
     let complete = view.recorded() == view.stages.len();
     let latents: Vec<_> = view.records.iter().filter_map(|record| record.tensor("latents")).collect();
     let end = latents.last();
-    let distance = |a: &[f32], b: &[f32]| {
-        a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
-    };
     let mut steps = vec![];
     for record in &view.records {
         let (Some(c), Some(latents_now)) = (&record.coefficients, record.tensor("latents")) else { continue };

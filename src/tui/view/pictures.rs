@@ -1,6 +1,7 @@
 //! The pictures of a stage, as large as there is room for, each with its tensor's name and how it was made.
 
 use crate::debugger::view::NamedPicture;
+use crate::picture::Picture;
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -51,6 +52,43 @@ pub fn draw(shown: &[&NamedPicture], run_width: usize, canvas: &mut Canvas<'_>, 
         let smooth = image.width() as usize >= run_width;
         canvas.picture(image, smooth, slot.picture.intersection(area));
         canvas.lines(&caption(named, theme, slot.caption.width), slot.caption.intersection(area));
+    }
+}
+
+/// A picture with a caption of one line.
+#[derive(Debug)]
+pub struct Captioned<'a> {
+    /// The picture.
+    pub picture: &'a Picture,
+    /// What stands below it.
+    pub caption: String,
+    /// Whether it has no edges where it is enlarged.
+    pub smooth: bool,
+}
+
+/// Draws pictures in one row, each as large as there is room, with their captions below.
+pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) {
+    let count = shown.len() as u16;
+    let Some(first) = shown.first().filter(|_| area.height > 1 && area.width >= count * NARROWEST) else {
+        return;
+    };
+    let (cell_width, cell_height) = canvas.pictures.graphics().cell();
+    let (w, h) = first.picture.image.dimensions();
+    let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
+    let height = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
+    let column = (area.width - (count - 1)) / count;
+    let width = (1..=column).rev().find(|width| height(*width) < area.height).unwrap_or(1);
+    // No further apart than their captions need.
+    let widest = shown.iter().map(|named| text::width(&named.caption) as u16).max().unwrap_or(0);
+    let step = column.min(width.max(widest) + 1) + 1;
+    for (index, named) in shown.iter().enumerate() {
+        let x = area.x + index as u16 * step;
+        let picture = Rect { x, y: area.y, width, height: height(width) };
+        canvas.picture(&named.picture.image, named.smooth, picture.intersection(area));
+        let caption = text::shortened(&named.caption, usize::from(step) - 1);
+        let below = Rect { x, y: picture.bottom(), width: step - 1, height: 1 };
+        let line = Line::styled(caption, canvas.theme.tensor);
+        canvas.lines(&[line], below.intersection(area));
     }
 }
 

@@ -1,0 +1,178 @@
+//! The numbers of guidance, and what they mean in words.
+
+use crate::debugger::view::RecordView;
+use crate::tensor::compare::{along_and_across, cosine};
+use crate::tensor::{PlainTensor, Summary};
+use crate::tui::widget::plot::short;
+
+/// What guidance did in a step (Ho and Salimans, 2022): guided = uncond + scale · push, with push = text − uncond.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guidance {
+    scale: f64,
+    uncond: f64,
+    text: f64,
+    push: f64,
+    guided: f64,
+    /// Cosine of uncond and text.
+    cosine: f64,
+    /// Cosine of uncond and guided.
+    turned: f64,
+    /// The push's part along uncond, and across it.
+    parts: (f64, f64),
+    /// Norms of the push's channels.
+    channels: Vec<f64>,
+}
+
+impl Guidance {
+    /// The numbers of a step; `None` for another stage.
+    pub fn of(record: &RecordView) -> Option<Self> {
+        let values = |name| record.tensor(name).map(|tensor| &tensor.values);
+        let (uncond, text) = (values("uncond_residual")?, values("text_cond_residual")?);
+        let guided = values("guided_noise_residual")?;
+        Some(Self::between(uncond, text, guided, record.guidance_scale))
+    }
+
+    fn between(uncond: &PlainTensor, text: &PlainTensor, guided: &PlainTensor, scale: f64) -> Self {
+        let norm = |values: &[f32]| Summary::of_values(values).l2;
+        let push: Vec<f32> = text.data().iter().zip(uncond.data()).map(|(t, u)| t - u).collect();
+        let channels = match uncond.shape() {
+            [_, channels, ..] if *channels > 0 => push.chunks(push.len() / channels).map(norm).collect(),
+            _ => vec![],
+        };
+        Self {
+            scale,
+            uncond: norm(uncond.data()),
+            text: norm(text.data()),
+            push: norm(&push),
+            guided: norm(guided.data()),
+            cosine: cosine(uncond.data(), text.data()),
+            turned: cosine(uncond.data(), guided.data()),
+            parts: along_and_across(&push, uncond.data()),
+            channels,
+        }
+    }
+
+    /// Each number by name, with what it is to the others.
+    pub fn rows(&self) -> Vec<(String, String, String)> {
+        let row = |name: &str, value: f64, more: String| (name.to_string(), short(value), more);
+        let of = |part: f64, whole: f64| percent(part / whole);
+        let (along, across) = self.parts;
+        let mut rows = vec![
+            row("‖uncond‖", self.uncond, String::new()),
+            row(
+                "‖text‖",
+                self.text,
+                format!("cosine {} to uncond, {}", short(self.cosine), degrees(self.cosine)),
+            ),
+            row("‖text − uncond‖", self.push, format!("{} of ‖uncond‖", of(self.push, self.uncond))),
+            row("  along uncond", along, format!("× {} = {}", self.scale, short(self.scale * along))),
+            row("  across it", across, format!("× {} = {}", self.scale, short(self.scale * across))),
+            row(
+                "‖guided‖",
+                self.guided,
+                format!(
+                    "{} × ‖uncond‖, turned by {}",
+                    short(self.guided / self.uncond),
+                    degrees(self.turned)
+                ),
+            ),
+        ];
+        if !self.channels.is_empty() {
+            let channels: Vec<String> = self.channels.iter().map(|norm| format!("{norm:.2}")).collect();
+            rows.push(("by channel".into(), String::new(), channels.join("  ")));
+        }
+        rows
+    }
+
+    /// What they mean.
+    pub fn words(&self, prediction: &str) -> String {
+        let Self { scale, uncond, push, guided, .. } = *self;
+        if ![uncond, push, guided].iter().all(|norm| norm.is_finite()) {
+            return "A residual holds NaN or infinity: there is nothing to say of its length.".into();
+        }
+        if uncond == 0. {
+            return "The unconditional residual is zero: there is no length to compare with.".into();
+        }
+        if push == 0. {
+            return "Both residuals are the same: the prompt moved nothing, so guidance has nothing to push."
+                .into();
+        }
+        let what = match prediction {
+            "v_prediction" => "the predicted v",
+            "sample" => "the predicted picture",
+            _ => "the predicted noise",
+        };
+        let moved = format!("The prompt moved {what} by {} of its length", percent(push / uncond));
+        let led = format!(
+            "the guided residual is {:.2} × as long as the unconditional one and turned by {}",
+            guided / uncond,
+            degrees(self.turned)
+        );
+        match scale {
+            0. => format!("{moved}; at scale 0 none of it is applied: the unconditional residual alone."),
+            1. => format!("{moved}; at scale 1 just that is applied: the text residual alone."),
+            _ if scale < 0. => format!("{moved}; {scale} × that was applied, away from the prompt: {led}."),
+            _ => format!("{moved}; {scale} × that was applied: {led}."),
+        }
+    }
+}
+
+/// A share in per cent, with as many digits as can be read at a glance.
+fn percent(share: f64) -> String {
+    match share.abs() * 100. {
+        p if p.is_nan() || p.is_infinite() => "an unknown share".into(),
+        p if p < 0.1 => format!("{p:.1e} %"),
+        p if p < 10. => format!("{p:.1} %"),
+        p => format!("{p:.0} %"),
+    }
+}
+
+fn degrees(cosine: f64) -> String {
+    match cosine.clamp(-1., 1.).acos().to_degrees() {
+        angle if angle.is_nan() => "NaN".into(),
+        angle if angle < 10. => format!("{angle:.1}°"),
+        angle => format!("{angle:.0}°"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guidance(uncond: [f32; 2], text: [f32; 2], scale: f64) -> Guidance {
+        let tensor = |values: [f32; 2]| PlainTensor::from_values(&[1, 2, 1, 1], values.into()).unwrap();
+        let guided = [0, 1].map(|i| uncond[i] + scale as f32 * (text[i] - uncond[i]));
+        Guidance::between(&tensor(uncond), &tensor(text), &tensor(guided), scale)
+    }
+
+    #[test]
+    fn the_push_in_words() {
+        // From (10, 0) by (0, 1), ten times: (10, 10).
+        let g = guidance([10., 0.], [10., 1.], 10.);
+        assert_eq!(g.parts, (0., 1.));
+        assert_eq!(g.channels, [0., 1.]);
+        assert_eq!(
+            g.words("epsilon"),
+            "The prompt moved the predicted noise by 10 % of its length; 10 × that was applied: the guided residual is \
+             1.41 × as long as the unconditional one and turned by 45°."
+        );
+    }
+
+    #[test]
+    fn scales_that_mean_something_of_their_own() {
+        assert!(guidance([1., 0.], [1., 1.], 0.).words("").ends_with("the unconditional residual alone."));
+        assert!(guidance([1., 0.], [1., 1.], 1.).words("v_prediction").contains("v by 100 %"));
+        assert!(guidance([1., 0.], [1., 1.], 1.).words("").ends_with("the text residual alone."));
+        assert!(guidance([1., 0.], [1., 1.], -2.).words("").contains("away from the prompt"));
+    }
+
+    #[test]
+    fn where_there_is_no_length() {
+        assert!(guidance([0., 0.], [1., 1.], 7.5).words("").contains("is zero"));
+        assert!(guidance([1., 1.], [1., 1.], 7.5).words("").contains("the same"));
+        let broken = PlainTensor::from_values(&[1, 1, 1, 1], vec![f32::NAN]).unwrap();
+        let g = Guidance::between(&broken, &broken, &broken, 7.5);
+        assert!(g.words("").contains("NaN"));
+        assert!(g.rows().iter().any(|(_, value, _)| value == "NaN"));
+    }
+}

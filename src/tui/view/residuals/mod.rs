@@ -1,0 +1,190 @@
+//! Both residuals, and what guidance made of them.
+//!
+//! - [`guidance`]: the numbers of guidance, and what they mean in words.
+
+mod guidance;
+
+use super::panes::{Pane, Panes, Reply};
+use super::pictures::{self, Captioned};
+use super::welcome;
+use crate::debugger::view::RecordView;
+use crate::pipeline::Stage;
+use crate::tensor::compare::distance;
+use crate::tui::canvas::Canvas;
+use crate::tui::state::State;
+use crate::tui::text;
+use crate::tui::widget::heat;
+use crate::tui::widget::plot::short;
+use crossterm::event::{KeyCode, KeyEvent};
+use guidance::Guidance;
+use ratatui::layout::{Constraint, Layout, Rect, Size};
+use ratatui::text::{Line, Span};
+
+const RESIDUALS: &str = "residuals";
+const GUIDANCE: &str = "guidance";
+const FUTURES: &str = "futures";
+
+/// Names of pictures, and what stands below them.
+const SHOWN: [(&str, &str); 4] = [
+    ("uncond_residual", "uncond_residual"),
+    ("text_cond_residual", "text_cond_residual"),
+    ("difference", "text − uncond"),
+    ("guided_noise_residual", "guided_noise_residual"),
+];
+
+/// The same of what `pred_original_sample` is under each residual.
+const FUTURE: [(&str, &str); 3] = [
+    ("pred_original_sample.uncond", "uncond"),
+    ("pred_original_sample.text", "text"),
+    ("pred_original_sample", "guided"),
+];
+
+/// Both residuals, and what guidance made of them.
+#[derive(Debug, Default)]
+pub struct Residuals {
+    /// The first line of the numbers that is shown.
+    top: usize,
+}
+
+/// The record that the reader looks at, when it is a step.
+fn step(state: &State) -> Option<&RecordView> {
+    state.record().map(|record| &**record).filter(|record| matches!(record.stage, Stage::Denoise { .. }))
+}
+
+impl Panes for Residuals {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let Some(record) = step(state) else { return vec![Pane::new(RESIDUALS, "residuals", area)] };
+        let what = match state.model.as_ref().map(|model| model.prediction_type) {
+            Some("v_prediction") => "what the UNet predicts: v, not noise",
+            Some("sample") => "what the UNet predicts: the picture, not noise",
+            _ => "what the UNet predicts: the noise",
+        };
+        let [above, below] = Layout::vertical([Constraint::Fill(5), Constraint::Fill(6)]).areas(area);
+        let [told, futures] =
+            Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)]).spacing(1).areas(below);
+        vec![
+            Pane::new(RESIDUALS, format!("residuals of {}: {what}", record.stage), above),
+            Pane::new(GUIDANCE, format!("guidance_scale {}", record.guidance_scale), told),
+            Pane::new(FUTURES, "three futures: pred_original_sample from each", futures),
+        ]
+    }
+
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        let state = canvas.state;
+        let Some(record) = step(state) else {
+            return welcome::draw_text(
+                "Residuals are what the UNet predicts in a step of denoise, without the prompt and with it. Here they \
+                 stand beside each other on one scale, with what guidance made of them, and the picture that the step \
+                 would lead to with each alone. `:goto denoise 0` goes to before the first step, n runs it.",
+                canvas,
+                area,
+            );
+        };
+        match pane {
+            RESIDUALS => draw_residuals(record, canvas, area),
+            FUTURES => draw_futures(record, canvas, area),
+            _ => {
+                let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
+                let lines = told(record, prediction, canvas, area.width);
+                let top = self.top.min(lines.len().saturating_sub(area.height.into()));
+                canvas.scrolled(&lines, top, area);
+            }
+        }
+    }
+
+    fn key(&mut self, pane: &str, key: KeyEvent, _: Size, _: &State) -> Reply {
+        match (pane, key.code) {
+            (GUIDANCE, KeyCode::Up | KeyCode::Char('k')) => self.top = self.top.saturating_sub(1),
+            (GUIDANCE, KeyCode::Down | KeyCode::Char('j')) => self.top = (self.top + 1).min(MOST_LINES),
+            _ => return Reply::Unknown,
+        }
+        Reply::Taken
+    }
+
+    fn decodes(&self) -> &'static [&'static str] {
+        &["pred_original_sample", "pred_original_sample.uncond", "pred_original_sample.text"]
+    }
+
+    fn selected(&self, _: &str, state: &State) -> Option<String> {
+        let guidance = Guidance::of(step(state)?)?;
+        Some(guidance.words(state.model.as_ref().map_or("", |model| model.prediction_type)))
+    }
+}
+
+/// More lines than there are numbers: the pane scrolls no further.
+const MOST_LINES: usize = 30;
+
+fn draw_residuals(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
+    let [drawn, scale] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
+    let shown = SHOWN.iter().filter_map(|(name, caption)| {
+        Some(Captioned {
+            picture: &record.picture(name)?.picture,
+            caption: caption.to_string(),
+            smooth: false,
+        })
+    });
+    pictures::row(&shown.collect::<Vec<_>>(), canvas, drawn);
+    let reach = record.picture("uncond_residual").and_then(|named| reach(&named.picture.label));
+    if let Some(reach) = reach {
+        let faint = canvas.theme.faint;
+        let label = "one scale for all four: ";
+        let width = text::width(label) as u16;
+        let [said, bar] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(scale);
+        canvas.lines(&[Line::styled(label, faint)], said);
+        heat::scale(reach, faint, bar, canvas.buf);
+    }
+}
+
+/// The reach that a picture's label ends with.
+fn reach(label: &str) -> Option<f32> {
+    label.rsplit('±').next()?.parse().ok()
+}
+
+fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
+    let state = canvas.state;
+    let [drawn, said] = Layout::vertical([Constraint::Min(0), Constraint::Length(3)]).areas(area);
+    let mut linear = false;
+    let shown: Vec<_> = FUTURE
+        .iter()
+        .filter_map(|(name, caption)| {
+            let named = state.best(record, record.picture(name)?);
+            let decoded = named.picture.label.starts_with("decoded");
+            linear |= !decoded;
+            Some(Captioned { picture: &named.picture, caption: caption.to_string(), smooth: decoded })
+        })
+        .collect();
+    pictures::row(&shown, canvas, drawn);
+    let values = |name| record.tensor(name).map(|tensor| tensor.values.data());
+    let (Some(uncond), Some(text), Some(guided)) =
+        (values(FUTURE[0].0), values(FUTURE[1].0), values(FUTURE[2].0))
+    else {
+        return;
+    };
+    let line = |name: &'static str, value: f64| {
+        Line::from(vec![Span::styled(name, canvas.theme.faint), Span::raw(short(value))])
+    };
+    let made = if linear { "linear estimates, until the VAE has time" } else { "decoded by the VAE" };
+    let lines = [
+        Line::styled(made, canvas.theme.faint),
+        line("distance uncond to text    ", distance(uncond, text)),
+        line("distance uncond to guided  ", distance(uncond, guided)),
+    ];
+    canvas.lines(&lines, said);
+}
+
+/// What guidance did in words, and then in numbers.
+fn told(record: &RecordView, prediction: &str, canvas: &Canvas<'_>, width: u16) -> Vec<Line<'static>> {
+    let theme = canvas.theme;
+    let Some(guidance) = Guidance::of(record) else { return vec![] };
+    let words = text::wrapped(&guidance.words(prediction), width.into());
+    let mut lines: Vec<Line<'static>> =
+        words.into_iter().map(|line| Line::styled(line, theme.plain)).collect();
+    lines.extend(guidance.rows().into_iter().map(|(name, value, more)| {
+        Line::from(vec![
+            Span::styled(format!("{name:<17}"), theme.tensor),
+            Span::raw(format!("{value:>8}  ")),
+            Span::styled(more, theme.faint),
+        ])
+    }));
+    lines
+}
