@@ -161,6 +161,11 @@ impl State {
         self.view.as_ref()?.records.get(self.cursor().checked_sub(1)?)
     }
 
+    /// What the stage before that made.
+    pub fn record_before(&self) -> Option<&Arc<RecordView>> {
+        self.view.as_ref()?.records.get(self.cursor().checked_sub(2)?)
+    }
+
     /// The stage that runs next where the reader looks; `None` when the run is complete there.
     pub fn position(&self) -> Option<Stage> {
         self.view.as_ref()?.stages.get(self.cursor()).map(|line| line.stage)

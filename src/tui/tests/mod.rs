@@ -4,5 +4,6 @@ mod charts;
 mod random;
 mod recorded;
 mod residuals;
+mod scheduler;
 mod screen;
 mod screens;

@@ -1,0 +1,47 @@
+//! View 4: the scheduler's step in formulas.
+
+use super::recorded::STEPS;
+use super::screen::{NARROW, Screen, WIDE, check};
+use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
+
+fn scheduler(size: (u16, u16), done: usize) -> Screen {
+    Screen::after(size, done).pressed(KeyCode::Char('4'))
+}
+
+#[test]
+fn the_step_as_text() {
+    check("scheduler-start", scheduler(NARROW, 2));
+    for size in [NARROW, WIDE] {
+        check("scheduler", scheduler(size, 8));
+    }
+    check("scheduler-zoomed", scheduler(NARROW, STEPS + 2).pressed(KeyCode::Char('z')));
+    check("scheduler-complete", scheduler(WIDE, STEPS + 3));
+}
+
+#[test]
+fn the_numbers_are_those_of_the_formula() {
+    let mut screen = scheduler(WIDE, 8).pressed(KeyCode::Char(']')).pressed(KeyCode::Char('l'));
+    let text = screen.text();
+    assert!(text.contains("[0, 0, 1, 1]"), "{text}");
+    // `a · (b) + …` is what it says it is.
+    let line = text.lines().find(|line| line.contains(" − ") && line.contains("all: mean")).unwrap();
+    let numbers: Vec<f64> = line
+        .split("all")
+        .next()
+        .unwrap()
+        .replace(['(', ')'], "")
+        .replace('−', "-")
+        .split(&['·', '=', ' '][..])
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [a, x, b, v, x0] = numbers[..] else { panic!("{line}: {numbers:?}") };
+    assert!((a * x - b * v - x0).abs() < 1e-3, "{line}");
+}
+
+#[test]
+fn a_press_on_the_ruler_looks_at_the_step() {
+    let screen = scheduler(NARROW, STEPS + 2);
+    let press = MouseEventKind::Down(MouseButton::Left);
+    let screen = screen.mouse(press, (42, 17)).looked();
+    assert_eq!(screen.app.state.cursor(), 3, "the first step");
+}

@@ -1,0 +1,209 @@
+//! The step of DDIM: in the symbols of the paper, in diffusers' names, and in numbers.
+//!
+//! Song et al., 2021, formulas 12 and 16. What the paper calls α is diffusers' `alpha_prod` and ᾱ of Ho et al., which is
+//! written here.
+
+use super::is_step;
+use crate::debugger::view::{RecordView, TensorView};
+use crate::pipeline::Stage;
+use crate::scheduler::ddim::Coefficients;
+use crate::tui::state::State;
+use crate::tui::theme::Theme;
+use crate::tui::widget::plot::short;
+use ratatui::text::{Line, Span};
+
+/// More lines than there are: the pane scrolls no further.
+pub const LINES: usize = 30;
+
+/// An element of the latents, by its place in row-major order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Element(usize);
+
+/// A step with its tensors.
+pub struct Step<'a> {
+    /// The stage.
+    pub stage: Stage,
+    /// Its numbers.
+    pub c: Coefficients,
+    record: &'a RecordView,
+    /// The latents that it began with.
+    sample: &'a TensorView,
+}
+
+impl<'a> Step<'a> {
+    /// The step that the reader looks at, when it is one.
+    pub fn of(state: &'a State) -> Option<Self> {
+        let record = state.record().filter(|record| is_step(record.stage))?;
+        let sample = state.record_before()?.tensor("latents")?;
+        Some(Self { stage: record.stage, c: record.coefficients?, record, sample })
+    }
+
+    /// Elements of a row of the latents.
+    pub fn width(&self) -> usize {
+        self.sample.values.shape().last().copied().unwrap_or(1)
+    }
+
+    /// The element so many places on, round the end.
+    pub fn moved(&self, element: Element, by: isize) -> Element {
+        let count = self.sample.values.data().len().max(1);
+        Element((element.0 % count + count).saturating_add_signed(by % count as isize) % count)
+    }
+
+    fn value(&self, name: &str, element: Element) -> f64 {
+        let tensor = if name == "sample" { Some(self.sample) } else { self.record.tensor(name) };
+        let values = tensor.map_or(&[][..], |tensor| tensor.values.data());
+        values.get(element.0 % values.len().max(1)).map_or(f64::NAN, |value| f64::from(*value))
+    }
+
+    /// `[0, c, y, x]`.
+    fn place(&self, element: Element) -> String {
+        let shape = self.sample.values.shape();
+        let mut rest = element.0 % self.sample.values.data().len().max(1);
+        let mut place: Vec<String> = shape
+            .iter()
+            .rev()
+            .map(|size| {
+                let index = rest % size.max(&1);
+                rest /= size.max(&1);
+                index.to_string()
+            })
+            .collect();
+        place.reverse();
+        format!("[{}]", place.join(", "))
+    }
+
+    /// The formulas, with the numbers of `element`.
+    pub fn lines(&self, prediction: &str, element: Element, theme: &Theme) -> Vec<Line<'static>> {
+        let c = &self.c;
+        let [alpha, beta] = [c.alpha_prod_t, c.beta_prod_t].map(|x| f64::from(x).sqrt());
+        let alpha_prev = f64::from(c.alpha_prod_t_prev).sqrt();
+        let sigma = f64::from(c.std_dev_t);
+        let direction = (1. - f64::from(c.alpha_prod_t_prev) - sigma * sigma).max(0.).sqrt();
+        let at = |name: &str| self.value(name, element);
+        let (x, out) = (at("sample"), at("guided_noise_residual"));
+        let (x0, eps) = (at("pred_original_sample"), at("pred_epsilon"));
+        let towards = at("pred_sample_direction");
+
+        let mut lines = vec![
+            coefficient(
+                "ᾱ_t",
+                "alpha_prod_t",
+                c.alpha_prod_t,
+                format!("√ᾱ_t = {alpha:.4}  √(1−ᾱ_t) = {beta:.4}"),
+                theme,
+            ),
+            coefficient(
+                "ᾱ_prev",
+                "alpha_prod_t_prev",
+                c.alpha_prod_t_prev,
+                format!("√ = {alpha_prev:.4}"),
+                theme,
+            ),
+            coefficient("σ_t", "std_dev_t", c.std_dev_t, "eta · √variance (16); 0 is DDIM".into(), theme),
+            Line::from(vec![
+                Span::styled("numbers are of the element ", theme.faint),
+                Span::raw(self.place(element)),
+                Span::styled("  h l [ ] choose another", theme.faint),
+            ]),
+        ];
+        let n = number;
+        let (symbols, names, numbers) = match prediction {
+            "epsilon" => (
+                "x̂₀ = (x_t − √(1−ᾱ_t) · ε) / √ᾱ_t",
+                "pred_original_sample = (sample − √beta_prod_t · model_output) / √alpha_prod_t",
+                format!("({} − {beta:.4} · {}) / {alpha:.4}", n(x), n(out)),
+            ),
+            "sample" => ("x̂₀ = what the UNet predicts", "pred_original_sample = model_output", n(out)),
+            _ => (
+                "x̂₀ = √ᾱ_t · x_t − √(1−ᾱ_t) · v",
+                "pred_original_sample = √alpha_prod_t · sample − √beta_prod_t · model_output",
+                format!("{alpha:.4} · {} − {beta:.4} · {}", n(x), n(out)),
+            ),
+        };
+        let plain = match prediction {
+            "epsilon" => (x - beta * out) / alpha,
+            "sample" => out,
+            _ => alpha * x - beta * out,
+        };
+        // Thresholding and clipping come after the formula.
+        let bounded = if (plain - x0).abs() > 1e-3 * (1. + x0.abs()) { "  then bounded to" } else { "" };
+        let result = if bounded.is_empty() { n(x0) } else { format!("{}{bounded} {}", n(plain), n(x0)) };
+        lines.extend(self.formula(symbols, names, numbers, result, "pred_original_sample", theme));
+
+        let (symbols, names, numbers) = match prediction {
+            "epsilon" => ("ε̂ = what the UNet predicts", "pred_epsilon = model_output", n(out)),
+            "sample" => (
+                "ε̂ = (x_t − √ᾱ_t · x̂₀) / √(1−ᾱ_t)",
+                "pred_epsilon = (sample − √alpha_prod_t · model_output) / √beta_prod_t",
+                format!("({} − {alpha:.4} · {}) / {beta:.4}", n(x), n(out)),
+            ),
+            _ => (
+                "ε̂ = √ᾱ_t · v + √(1−ᾱ_t) · x_t",
+                "pred_epsilon = √alpha_prod_t · model_output + √beta_prod_t · sample",
+                format!("{alpha:.4} · {} + {beta:.4} · {}", n(out), n(x)),
+            ),
+        };
+        lines.extend(self.formula(symbols, names, numbers, n(eps), "pred_epsilon", theme));
+        lines.extend(self.formula(
+            "direction to x_t = √(1 − ᾱ_prev − σ_t²) · ε̂",
+            "pred_sample_direction = √(1 − alpha_prod_t_prev − std_dev_t²) · pred_epsilon",
+            format!("{direction:.4} · {}", n(eps)),
+            n(towards),
+            "pred_sample_direction",
+            theme,
+        ));
+        let (noise, noise_name) =
+            if sigma == 0. { ("", "") } else { (" + σ_t · z", " + std_dev_t · noise") };
+        let drawn = at("latents") - alpha_prev * x0 - towards;
+        let drawn = if sigma == 0. { String::new() } else { format!(" + {}", n(drawn)) };
+        lines.extend(self.formula(
+            &format!("x_prev = √ᾱ_prev · x̂₀ + direction{noise}"),
+            &format!(
+                "prev_sample = √alpha_prod_t_prev · pred_original_sample + pred_sample_direction{noise_name}"
+            ),
+            format!("{alpha_prev:.4} · {} + {}{drawn}", n(x0), n(towards)),
+            n(at("latents")),
+            "latents",
+            theme,
+        ));
+        lines
+    }
+
+    /// A formula in symbols, in names, and in numbers with what it comes to.
+    fn formula(
+        &self,
+        symbols: &str,
+        names: &str,
+        numbers: String,
+        result: String,
+        tensor: &str,
+        theme: &Theme,
+    ) -> [Line<'static>; 3] {
+        let summary = self.record.tensor(tensor).map(|tensor| tensor.row.summary);
+        let spread =
+            summary.map_or(String::new(), |s| format!("   all: mean {:.4}, std {:.4}", s.mean, s.std));
+        [
+            Line::styled(symbols.to_string(), theme.strong),
+            Line::styled(format!("  {names}"), theme.tensor),
+            Line::from(vec![
+                Span::raw(format!("  {numbers} = ")),
+                Span::styled(result, theme.here),
+                Span::styled(spread, theme.faint),
+            ]),
+        ]
+    }
+}
+
+fn coefficient(symbol: &str, name: &str, value: f32, more: String, theme: &Theme) -> Line<'static> {
+    Line::from(vec![
+        Span::styled(format!("{symbol:<7}"), theme.strong),
+        Span::styled(format!("{name:<18}"), theme.tensor),
+        Span::raw(format!("{:>9}   ", short(f64::from(value)))),
+        Span::styled(more, theme.faint),
+    ])
+}
+
+/// A number of a formula; a negative one in brackets.
+fn number(v: f64) -> String {
+    if v < 0. { format!("(−{:.4})", -v) } else { format!("{v:.4}") }
+}

@@ -1,0 +1,192 @@
+//! The scheduler's step in formulas, with this step's own numbers.
+//!
+//! - [`formulas`]: the formulas.
+
+mod formulas;
+
+use super::panes::{Pane, Panes, Reply};
+use super::welcome;
+use crate::debugger::view::ScheduleView;
+use crate::pipeline::Stage;
+use crate::tui::canvas::Canvas;
+use crate::tui::state::State;
+use crate::tui::theme::Theme;
+use crate::tui::widget::plot::{Plot, Series};
+use crossterm::event::{KeyCode, KeyEvent};
+use formulas::{Element, Step};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+const STEP: &str = "step";
+const ALPHAS: &str = "alphas";
+const TIMESTEPS: &str = "timesteps";
+
+/// The scheduler's step in formulas.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    /// The element of the latents whose numbers are put in.
+    element: Element,
+    /// The first line of the formulas that is shown.
+    top: usize,
+}
+
+impl Panes for Scheduler {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let Some(view) = &state.view else { return vec![Pane::new(STEP, "scheduler", area)] };
+        let title = match Step::of(state) {
+            Some(step) => format!("{}: t = {} → {}", step.stage, step.c.timestep, step.c.prev_timestep),
+            None => "the step of DDIM".into(),
+        };
+        let below = if area.height >= 30 { Constraint::Length(12) } else { Constraint::Length(6) };
+        let [step, below] = Layout::vertical([Constraint::Min(0), below]).areas(area);
+        let [alphas, timesteps] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(below);
+        let (taken, all) = (view.schedule.timesteps.len(), view.schedule.alphas_cumprod.len());
+        vec![
+            Pane::new(STEP, title, step),
+            Pane::new(ALPHAS, "ᾱ: what is left of the picture", alphas),
+            Pane::new(TIMESTEPS, format!("{taken} timesteps of {all}"), timesteps),
+        ]
+    }
+
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        let (state, theme) = (canvas.state, canvas.theme);
+        let Some(view) = &state.view else { return };
+        match (pane, Step::of(state)) {
+            (ALPHAS, _) => {
+                let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+                let legend = [("━ ", 0, "signal √ᾱ"), ("  ╍ ", 1, "noise √(1−ᾱ)")];
+                let spans = legend.into_iter().flat_map(|(mark, series, name)| {
+                    [Span::styled(mark, theme.series[series]), Span::styled(name, theme.faint)]
+                });
+                canvas.lines(&[Line::from_iter(spans)], told);
+                alphas(&view.schedule, here(state), theme).render(drawn, canvas.buf);
+            }
+            (TIMESTEPS, _) => timesteps(&view.schedule, here(state), canvas, area),
+            (_, Some(step)) => {
+                let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
+                let lines = step.lines(prediction, self.element, theme);
+                let top = self.top.min(lines.len().saturating_sub(area.height.into()));
+                canvas.scrolled(&lines, top, area);
+            }
+            (_, None) => welcome::draw_text(
+                "A step of the scheduler takes the latents x_t from timestep t to an earlier one. It asks what the picture \
+                 would be if the residual were right (x̂₀, pred_original_sample), what the noise then is (ε̂, \
+                 pred_epsilon), and mixes both anew with less noise. Here the formulas stand with a step's own \
+                 numbers: `:goto denoise 0` goes to before the first, n runs it.",
+                canvas,
+                area,
+            ),
+        }
+    }
+
+    fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+        let Some(step) = Step::of(state).filter(|_| pane == STEP) else { return Reply::Unknown };
+        match key.code {
+            KeyCode::Up | KeyCode::Char('k') => self.top = self.top.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => self.top = (self.top + 1).min(formulas::LINES),
+            KeyCode::Char('l') => self.element = step.moved(self.element, 1),
+            KeyCode::Char('h') => self.element = step.moved(self.element, -1),
+            KeyCode::Char(']') => self.element = step.moved(self.element, step.width() as isize),
+            KeyCode::Char('[') => self.element = step.moved(self.element, -(step.width() as isize)),
+            _ => return Reply::Unknown,
+        }
+        Reply::Taken
+    }
+
+    fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
+        let Some(view) = state.view.as_ref().filter(|_| pane == TIMESTEPS) else { return Reply::Unknown };
+        // The step whose timestep is nearest to the place.
+        let all = view.schedule.alphas_cumprod.len().max(1);
+        let timestep = usize::from(at.x) * all / usize::from(room.width).max(1);
+        let steps = view.schedule.timesteps.iter().enumerate();
+        let nearest = steps.min_by_key(|(_, visited)| visited.abs_diff(all - 1 - timestep.min(all - 1)));
+        nearest.map_or(Reply::Taken, |(step, _)| Reply::Look(step + 3))
+    }
+
+    fn wheel(&mut self, pane: &str, rows: i16, _: Size, _: &State) -> Reply {
+        if pane == STEP {
+            self.top = self.top.saturating_add_signed(rows.into()).min(formulas::LINES);
+        }
+        Reply::Taken
+    }
+
+    fn selected(&self, _: &str, state: &State) -> Option<String> {
+        let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
+        let lines = Step::of(state)?.lines(prediction, self.element, &Theme::default());
+        Some(lines.iter().map(|line| line.to_string() + "\n").collect())
+    }
+}
+
+/// The timesteps between which the reader looks: of the step before, where it led.
+fn here(state: &State) -> Option<(usize, i64)> {
+    let c = state.record()?.coefficients?;
+    Some((c.timestep, c.prev_timestep))
+}
+
+/// Noise to picture, as a run goes: from the last timestep down to 0.
+fn alphas(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) -> Plot {
+    let last = schedule.alphas_cumprod.len().saturating_sub(1) as f64;
+    let line = |index: usize, of: fn(f64) -> f64| Series {
+        points: (schedule.alphas_cumprod.iter().enumerate())
+            .step_by(8)
+            .map(|(t, alpha)| (last - t as f64, of(f64::from(*alpha))))
+            .rev()
+            .collect(),
+        style: theme.series[index],
+        dashed: index > 0,
+    };
+    Plot {
+        series: vec![line(0, f64::sqrt), line(1, |alpha| (1. - alpha).max(0.).sqrt())],
+        x: [0., last],
+        here: here.map(|(timestep, _)| last - timestep as f64),
+        ends: [format!("t = {last}"), "t = 0".into()],
+        faint: theme.faint,
+    }
+}
+
+/// The timesteps as a ruler, from noise to picture.
+fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut Canvas<'_>, area: Rect) {
+    let (theme, all) = (canvas.theme, schedule.alphas_cumprod.len());
+    let columns = usize::from(area.width);
+    if columns == 0 || all == 0 {
+        return;
+    }
+    let column = |timestep: usize| (all - 1 - timestep.min(all - 1)) * columns / all;
+    let mut ruler = vec![Span::styled("·", theme.rule); columns];
+    for timestep in &schedule.timesteps {
+        let passed = here.is_some_and(|(now, _)| *timestep > now);
+        ruler[column(*timestep)] = Span::styled("│", if passed { theme.done } else { theme.plain });
+    }
+    let mut below = Line::default();
+    if let Some((now, next)) = here {
+        ruler[column(now)] = Span::styled("┃", theme.here);
+        let said = format!("▲ t = {now} → {next}");
+        let at = column(now).min(columns.saturating_sub(said.chars().count()));
+        below = Line::from(vec![Span::raw(" ".repeat(at)), Span::styled(said, theme.here)]);
+    }
+    let ends = Line::styled(format!("{} is noise, 0 the picture", all - 1), theme.faint);
+    let lines = [Line::from(ruler), below, ends, around(schedule, here, theme)];
+    canvas.lines(&lines, area);
+}
+
+/// The timesteps before and behind the one at hand.
+fn around(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) -> Line<'static> {
+    let at = here.and_then(|(now, _)| schedule.timesteps.iter().position(|t| *t == now)).unwrap_or(0);
+    let from = at.saturating_sub(2);
+    let mut line = Line::styled(if from > 0 { "… " } else { "" }, theme.faint);
+    for (index, timestep) in schedule.timesteps.iter().enumerate().skip(from).take(6) {
+        let style = if here.is_some() && index == at { theme.here } else { theme.faint };
+        line.push_span(Span::styled(format!("{timestep} "), style));
+    }
+    if from + 6 < schedule.timesteps.len() {
+        line.push_span(Span::styled("…", theme.faint));
+    }
+    line
+}
+
+/// Whether a stage is a step.
+fn is_step(stage: Stage) -> bool {
+    matches!(stage, Stage::Denoise { .. })
+}
