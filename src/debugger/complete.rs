@@ -46,7 +46,7 @@ impl From<&View> for Names {
         breakpoints.dedup();
         let pictures = view.record().map_or(&[][..], |record| view::pictures::all(record.stage));
         Self {
-            tensors: view.tensors().iter().map(|(_, tensor)| tensor.row.name.clone()).collect(),
+            tensors: view.tensors(view.cursor).iter().map(|(_, tensor)| tensor.row.name.clone()).collect(),
             pictures: pictures.iter().map(|name| name.to_string()).collect(),
             breakpoints,
             displays: view.displays.iter().map(|display| display.id).collect(),

@@ -63,23 +63,24 @@ impl View {
         self.records.get(self.cursor.checked_sub(1)?)
     }
 
-    /// Every tensor there is at the cursor, the newest of each name, those of the newest stage first, each with the
-    /// stage that made it.
-    pub fn tensors(&self) -> Vec<(Stage, &TensorView)> {
-        let mut tensors: Vec<(Stage, &TensorView)> = vec![];
-        for record in self.records[..self.cursor.min(self.records.len())].iter().rev() {
+    /// Every tensor there is where `done` stages are done, the newest of each name, those of the newest stage first,
+    /// each with the record that it is in.
+    pub fn tensors(&self, done: usize) -> Vec<(&RecordView, &TensorView)> {
+        let mut tensors: Vec<(&RecordView, &TensorView)> = vec![];
+        for record in self.records[..done.min(self.records.len())].iter().rev() {
             for tensor in &record.tensors {
                 if !tensors.iter().any(|(_, known)| known.row.name == tensor.row.name) {
-                    tensors.push((record.stage, tensor));
+                    tensors.push((record, tensor));
                 }
             }
         }
         tensors
     }
 
-    /// The tensor of that name as it was before the stage that made the newest one: what it changed from.
-    pub fn tensor_before(&self, name: &str) -> Option<&TensorView> {
-        let records = self.records.get(..self.cursor)?;
+    /// The tensor of that name as it was before the stage that made the newest one where `done` stages are done: what
+    /// it changed from.
+    pub fn tensor_before(&self, name: &str, done: usize) -> Option<&TensorView> {
+        let records = self.records.get(..done)?;
         records.iter().rev().filter_map(|record| record.tensor(name)).nth(1)
     }
 }

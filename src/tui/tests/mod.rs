@@ -1,9 +1,11 @@
 //! The interface without a terminal: its screens as text, and whatever comes in.
 
 mod charts;
+mod prompt;
 mod random;
 mod recorded;
 mod residuals;
 mod scheduler;
 mod screen;
 mod screens;
+mod tensors;

@@ -36,17 +36,16 @@ fn run() -> &'static Run {
     })
 }
 
+fn ids(models: &Models, text: &str) -> Tensor {
+    let encoded = models.tokenizer.encode(text).unwrap();
+    let ids = encoded.input_ids.iter().map(|&id| i64::from(id));
+    Tensor::from_iter(ids, &Device::Cpu).unwrap().unsqueeze(0).unwrap()
+}
+
 fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pocket.safetensors");
     let tensors: HashMap<String, Tensor> = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
     let theirs = |key: &str| tensors[&format!("run/{key}")].clone();
-    let ids = |text: &str| {
-        let encoded = models.tokenizer.encode(text).unwrap();
-        Tensor::from_iter(encoded.input_ids.iter().map(|&id| i64::from(id)), &Device::Cpu)
-            .unwrap()
-            .unsqueeze(0)
-            .unwrap()
-    };
     let record = |stage, took, tensors, coefficients| {
         let (warnings, took) = (vec![], Duration::from_micros(took));
         let guidance_scale = request.guidance_scale;
@@ -61,8 +60,8 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
         })
     };
     let encoded = vec![
-        ("input_ids", ids(&request.prompt)),
-        ("negative_input_ids", ids(&request.negative_prompt)),
+        ("input_ids", ids(models, &request.prompt)),
+        ("negative_input_ids", ids(models, &request.negative_prompt)),
         ("prompt_embeds", theirs("prompt_embeds")),
         ("negative_prompt_embeds", theirs("negative_prompt_embeds")),
     ];
@@ -96,6 +95,50 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
 pub fn session(recorded: usize) -> Session {
     let run = run();
     Session::after(Arc::clone(&run.models), run.request.clone(), &run.records[..recorded])
+}
+
+/// A session whose first latents hold NaN and infinity.
+pub fn session_with_nan() -> Session {
+    let run = run();
+    let known = &run.records[1];
+    let mut values: Vec<f32> = known.tensors[0].1.flatten_all().unwrap().to_vec1().unwrap();
+    (values[3], values[7], values[8]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+    let latents = Tensor::from_vec(values, known.tensors[0].1.shape(), &Device::Cpu).unwrap();
+    let record = StageRecord {
+        stage: known.stage,
+        tensors: vec![("latents", latents)],
+        coefficients: None,
+        guidance_scale: 7.5,
+        warnings: vec![],
+        cut: [None, None],
+        took: known.took,
+    };
+    Session::after(
+        Arc::clone(&run.models),
+        run.request.clone(),
+        &[Arc::clone(&run.records[0]), Arc::new(record)],
+    )
+}
+
+/// A session after `encode_prompt` of another prompt, with the embeddings of the recorded one.
+pub fn session_of(prompt: &str) -> Session {
+    let run = run();
+    let request = Request { prompt: prompt.into(), ..run.request.clone() };
+    let known = &run.records[0];
+    let tensors = known.tensors.iter().map(|(name, tensor)| match *name {
+        "input_ids" => ("input_ids", ids(&run.models, prompt)),
+        name => (name, tensor.clone()),
+    });
+    let record = StageRecord {
+        stage: known.stage,
+        tensors: tensors.collect(),
+        coefficients: None,
+        guidance_scale: 7.5,
+        warnings: vec![],
+        cut: [Some("and what did not fit".into()), None],
+        took: known.took,
+    };
+    Session::after(Arc::clone(&run.models), request, &[Arc::new(record)])
 }
 
 /// What the worker tells of a session that is loaded.

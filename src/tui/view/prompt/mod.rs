@@ -1,0 +1,257 @@
+//! The tokens of the prompts, their embeddings, and how alike these are.
+//!
+//! - [`embedded`]: tokens with their embeddings, norms and cosines.
+
+mod embedded;
+
+use super::panes::{Pane, Panes, Reply};
+use super::welcome;
+use crate::debugger::view::{RecordId, TokenKind, TokenView};
+use crate::tui::canvas::Canvas;
+use crate::tui::state::State;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use crate::tui::widget::heat;
+use crossterm::event::{KeyCode, KeyEvent};
+use embedded::{Embedded, Prompts};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use ratatui::style::{Color, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const PROMPT: &str = "prompt";
+const NEGATIVE: &str = "negative_prompt";
+const COSINES: &str = "cosines";
+/// Columns of a token's text.
+const TEXT: usize = 16;
+
+/// The prompts.
+#[derive(Debug, Default)]
+pub struct Prompt {
+    /// The token that is selected in the prompt, and in the negative prompt.
+    selected: [usize; 2],
+    /// Which of the two the cosines are of.
+    negative: bool,
+    /// Measured once for each record.
+    known: RefCell<Option<(RecordId, Rc<Prompts>)>>,
+}
+
+impl Prompt {
+    fn prompts(&self, state: &State) -> Option<Rc<Prompts>> {
+        let record = state.view.as_ref()?.records.first().filter(|_| state.cursor() > 0)?;
+        let mut known = self.known.borrow_mut();
+        if let Some((_, prompts)) = known.as_ref().filter(|(id, _)| *id == record.id) {
+            return Some(Rc::clone(prompts));
+        }
+        let prompts = Rc::new(Prompts::of(record)?);
+        *known = Some((record.id, Rc::clone(&prompts)));
+        Some(prompts)
+    }
+
+    /// The token that is selected of a prompt.
+    fn at(&self, prompts: &Prompts, negative: bool) -> usize {
+        let last = prompts.of_both[usize::from(negative)].tokens.len().saturating_sub(1);
+        self.selected[usize::from(negative)].min(last)
+    }
+}
+
+impl Panes for Prompt {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let Some(prompts) = self.prompts(state) else { return vec![Pane::new(PROMPT, "prompt", area)] };
+        let [prompt, negative] = &prompts.of_both;
+        let title = |name: &str, of: &Embedded| match of.padding {
+            0 => format!("{name}: {} tokens, no padding", of.words()),
+            padding => format!("{name}: {} tokens, {padding} padding", of.words()),
+        };
+        // A row a token, with the rule, the scale and what was cut.
+        let rows = (prompt.tokens.len() + 2 + usize::from(prompt.cut.is_some())) as u16;
+        let most = (area.height * 3 / 5).max(6);
+        let [above, below] =
+            Layout::vertical([Constraint::Length(rows.min(most)), Constraint::Min(0)]).areas(area);
+        let [left, right] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(below);
+        let of = if self.negative { NEGATIVE } else { PROMPT };
+        vec![
+            Pane::new(PROMPT, title(PROMPT, prompt), above),
+            Pane::new(COSINES, format!("cosines between the tokens of the {of}"), right),
+            Pane::new(NEGATIVE, title(NEGATIVE, negative), left),
+        ]
+    }
+
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        let Some(prompts) = self.prompts(canvas.state) else {
+            return welcome::draw_text(
+                "encode_prompt cuts both prompts into 77 tokens each and makes an embedding of each token: here they \
+                 stand with their numbers in the vocabulary, their embeddings as colours, and how alike those are. n \
+                 runs it.",
+                canvas,
+                area,
+            );
+        };
+        match pane {
+            PROMPT => self.draw_tokens(&prompts, false, canvas, area),
+            NEGATIVE => self.draw_tokens(&prompts, true, canvas, area),
+            _ => self.draw_cosines(&prompts, canvas, area),
+        }
+    }
+
+    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+        let Some(prompts) = self.prompts(state) else { return Reply::Unknown };
+        let negative = if pane == COSINES { self.negative } else { pane == NEGATIVE };
+        let at = self.at(&prompts, negative);
+        let last = prompts.of_both[usize::from(negative)].tokens.len().saturating_sub(1);
+        let page = usize::from(room.height).max(1);
+        let next = match key.code {
+            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => at + 1,
+            KeyCode::PageUp => at.saturating_sub(page),
+            KeyCode::PageDown => at + page,
+            _ => return Reply::Unknown,
+        };
+        self.select(negative, next.min(last))
+    }
+
+    fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
+        let Some(prompts) = self.prompts(state) else { return Reply::Unknown };
+        let negative = if pane == COSINES { self.negative } else { pane == NEGATIVE };
+        let tokens = prompts.of_both[usize::from(negative)].tokens.len();
+        let top = top(self.at(&prompts, negative), tokens, room.height.saturating_sub(1));
+        self.select(negative, (top + usize::from(at.y)).min(tokens.saturating_sub(1)))
+    }
+
+    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
+        let code = if rows < 0 { KeyCode::Up } else { KeyCode::Down };
+        self.key(pane, code.into(), room, state)
+    }
+
+    fn selected(&self, _: &str, state: &State) -> Option<String> {
+        let prompts = self.prompts(state)?;
+        let [prompt, negative] = &prompts.of_both;
+        let mut text = String::from("prompt\tindex\tid\ttoken\tnorm\n");
+        for (name, of) in [(PROMPT, prompt), (NEGATIVE, negative)] {
+            for (index, (token, norm)) in of.tokens.iter().zip(&of.norms).enumerate() {
+                text.push_str(&format!("{name}\t{index}\t{}\t{}\t{norm}\n", token.id, token.text));
+            }
+        }
+        Some(text)
+    }
+}
+
+/// The first row that is shown so that `selected` is.
+fn top(selected: usize, all: usize, rows: u16) -> usize {
+    let rows = usize::from(rows);
+    selected.saturating_sub(rows / 2).min(all.saturating_sub(rows))
+}
+
+fn kind(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::Start => "start",
+        TokenKind::Word => "",
+        TokenKind::End => "end",
+        TokenKind::Padding => "padding",
+    }
+}
+
+/// A token's text in `columns`; those that are no part of the prompt say what they are for.
+fn name(token: &TokenView, columns: usize) -> String {
+    let text = match token.kind {
+        TokenKind::Word if token.ends_word => text::clean(&token.text),
+        // The next token goes on with the word.
+        TokenKind::Word => format!("{}-", text::clean(&token.text)),
+        other => kind(other).into(),
+    };
+    let short = text::shortened(&text, columns);
+    let pad = " ".repeat(columns.saturating_sub(text::width(&short)));
+    short + &pad
+}
+
+fn style(token: &TokenView, theme: &Theme) -> Style {
+    if token.kind == TokenKind::Word { theme.plain } else { theme.faint }
+}
+
+impl Prompt {
+    fn select(&mut self, negative: bool, token: usize) -> Reply {
+        self.negative = negative;
+        self.selected[usize::from(negative)] = token;
+        Reply::Taken
+    }
+
+    /// A row a token: its index, its number, its text, its norm, its embedding.
+    fn draw_tokens(&self, prompts: &Prompts, negative: bool, canvas: &mut Canvas<'_>, area: Rect) {
+        let of = &prompts.of_both[usize::from(negative)];
+        let theme = canvas.theme;
+        let notes = 1 + u16::from(of.cut.is_some());
+        let [rows, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(notes)]).areas(area);
+        let selected = self.at(prompts, negative);
+        let top = top(selected, of.tokens.len(), rows.height);
+        let mut strip_at = 0;
+        for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(rows.rows()) {
+            let here = index == selected && negative == self.negative;
+            let mark = if here { "▸" } else { " " };
+            let times = if token.kind == TokenKind::Padding {
+                format!("×{}", of.padding)
+            } else {
+                index.to_string()
+            };
+            let line = Line::from(vec![
+                Span::styled(mark, theme.focus),
+                Span::styled(format!("{times:>3} "), theme.faint),
+                Span::styled(format!("{:>5} ", token.id), theme.tensor),
+                Span::styled(name(token, TEXT), if here { theme.strong } else { style(token, theme) }),
+                Span::styled(format!("{:>7.2} ", of.norms[index]), theme.plain),
+            ]);
+            strip_at = line.width() as u16;
+            line.render(row, canvas.buf);
+            let strip =
+                Rect { x: row.x + strip_at.min(row.width), width: row.width.saturating_sub(strip_at), ..row };
+            heat::strip(of.embedding(index), prompts.reach, strip, canvas.buf);
+        }
+        let [scale, cut] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(below);
+        let said = format!(" {:>3} {:>5} {:<TEXT$}{:>7} ", "", "id", "token", "norm");
+        canvas.lines(&[Line::styled(said, theme.faint)], scale);
+        let bar = Rect {
+            x: scale.x + strip_at.min(scale.width),
+            width: scale.width.saturating_sub(strip_at),
+            ..scale
+        };
+        heat::scale(prompts.reach, theme.faint, bar, canvas.buf);
+        if let Some(text) = &of.cut {
+            let cut_text =
+                text::shortened(&format!("cut from its end: {}", text::clean(text)), cut.width.into());
+            canvas.lines(&[Line::styled(cut_text, theme.warning)], cut);
+        }
+    }
+
+    /// A matrix of cosines, two columns a token, and those of the selected token as numbers.
+    fn draw_cosines(&self, prompts: &Prompts, canvas: &mut Canvas<'_>, area: Rect) {
+        let of = &prompts.of_both[usize::from(self.negative)];
+        let theme = canvas.theme;
+        let selected = self.at(prompts, self.negative);
+        let names = 11;
+        let numbers = 6;
+        let columns = usize::from(area.width).saturating_sub(names + numbers + 1) / 2;
+        let top = top(selected, of.tokens.len(), area.height);
+        let left = self::top(selected, of.tokens.len(), columns as u16);
+        for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(area.rows()) {
+            let here = index == selected;
+            let mut line = Line::from(vec![
+                Span::styled(if here { "▸" } else { " " }, theme.focus),
+                Span::styled(name(token, names - 2), if here { theme.strong } else { style(token, theme) }),
+                Span::raw(" "),
+            ]);
+            for other in (left..of.tokens.len()).take(columns) {
+                let cosine = of.cosines[index][other];
+                let dark = Color::Rgb(20, 20, 20);
+                let mark = if other == selected && !here { "──" } else { "  " };
+                line.push_span(Span::styled(
+                    mark,
+                    Style::new().fg(dark).bg(heat::diverging(cosine as f32, 1.)),
+                ));
+            }
+            line.push_span(Span::styled(format!(" {:>5.2}", of.cosines[index][selected]), theme.plain));
+            line.render(row, canvas.buf);
+        }
+    }
+}
