@@ -1,8 +1,8 @@
 //! The thread that owns the models: what it tells, and that it stops when it is asked to.
 
 use candle_core::{DType, Device};
-use diffuscope::debugger::view::NamedPicture;
-use diffuscope::debugger::{Event, Order, Session, Worker};
+use diffuscope::debugger::view::{NamedPicture, RecordId};
+use diffuscope::debugger::{Event, Order, Preview, Session, View, Worker};
 use diffuscope::model::ModelSource;
 use diffuscope::pipeline::{Models, Request, Stage};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn it_tells_what_it_does() {
     };
     assert_eq!((model.name.as_str(), model.prediction_type), ("pocket", "v_prediction"));
     assert_eq!(
-        (view.position, view.stages.len(), view.record.is_none()),
+        (view.position, view.stages.len(), view.record().is_none()),
         (Some(Stage::EncodePrompt), 5, true)
     );
 
@@ -71,43 +71,69 @@ fn it_tells_what_it_does() {
     };
     assert_eq!(lines[0], (Stage::EncodePrompt, "encode_prompt.tokenize"));
     assert_eq!(lines[lines.len() - 1], (Stage::Denoise { step: 0 }, "denoise.scheduler_step"));
-    let record = view.record.unwrap();
-    let pictures: Vec<_> = record.pictures.iter().map(|p| (p.name, p.picture.label.as_str())).collect();
-    assert_eq!(pictures[0], ("latents", "linear estimate"));
-    assert_eq!(pictures[1], ("pred_original_sample", "linear estimate"));
-    assert!(pictures[2].1.starts_with("4 channels, ±"), "{pictures:?}");
-    assert_eq!(pictures[2].1, pictures[3].1, "both residuals have one scale");
+    let record = view.record().unwrap();
+    let label = |name: &str| record.picture(name).unwrap().picture.label.as_str();
+    for name in
+        ["latents", "pred_original_sample", "pred_original_sample.uncond", "pred_original_sample.text"]
+    {
+        assert_eq!(label(name), "linear estimate");
+    }
+    let scale = label("uncond_residual");
+    assert!(scale.starts_with("4 channels, ±"), "{scale}");
+    for name in ["text_cond_residual", "difference", "guided_noise_residual"] {
+        assert_eq!(label(name), scale, "all four have one scale");
+    }
 }
 
-fn preview(event: Event) -> Option<(usize, NamedPicture)> {
+fn preview(event: Event) -> Option<(RecordId, NamedPicture)> {
     match event {
-        Event::Preview { cursor, picture } => Some((cursor, picture)),
+        Event::Preview { record, picture } => Some((record, picture)),
+        _ => None,
+    }
+}
+
+/// The view after a command.
+fn view(event: Event) -> Option<Box<View>> {
+    match event {
+        Event::Done(_, view) | Event::Looked(view) => Some(view),
         _ => None,
     }
 }
 
 #[test]
-fn what_was_decoded_once_is_there_at_once_when_its_reader_comes_back() {
+fn when_it_is_idle_the_vae_makes_the_pictures_that_were_asked_for() {
     let (worker, events) = worker(2);
-    command(&worker, "next 2");
-    let (_, first) = wait(&events, preview);
+    command(&worker, "next 3");
+    let record = wait(&events, view).record().unwrap().id;
+    let names = ["pred_original_sample.text", "latents", "pred_original_sample"];
+    worker.order(Order::Previews(names.map(|name| Preview { record, name }).into()));
+    for name in names {
+        let (of, shown) = wait(&events, preview);
+        assert_eq!((of, shown.name, shown.picture.label.as_str()), (record, name, "decoded by the VAE"));
+        assert_eq!(shown.picture.image.dimensions(), (128, 128));
+    }
+    // A command comes first, and what is asked for anew takes the place of what was asked for before.
+    worker.order(Order::Previews(names.map(|name| Preview { record, name }).into()));
+    worker.order(Order::Previews(vec![]));
     command(&worker, "back");
-    assert_eq!(wait(&events, done), "get_latent");
-    command(&worker, "next");
-    let (cursor, again) = wait(&events, preview);
-    assert_eq!((cursor, again.name), (2, "latents"));
-    assert!(Arc::ptr_eq(&first.picture.image, &again.picture.image), "it was decoded again");
+    while let Ok(event) = events.recv_timeout(PATIENCE) {
+        if done(event).is_some() {
+            break;
+        }
+    }
+    assert!(events.try_recv().is_err(), "nothing is decoded that nobody asks for");
 }
 
 #[test]
-fn when_it_is_idle_the_vae_makes_better_pictures() {
+fn looking_moves_the_cursor_and_says_nothing() {
     let (worker, events) = worker(2);
     command(&worker, "next 3");
-    for name in ["pred_original_sample", "latents"] {
-        let (cursor, shown) = wait(&events, preview);
-        assert_eq!((cursor, shown.name, shown.picture.label.as_str()), (3, name, "decoded by the VAE"));
-        assert_eq!(shown.picture.image.dimensions(), (128, 128));
-    }
+    wait(&events, view);
+    worker.order(Order::Look(1));
+    let looked = wait(&events, view);
+    assert_eq!((looked.cursor, looked.recorded()), (1, 3));
+    worker.order(Order::Look(99));
+    assert_eq!(wait(&events, view).cursor, 3, "no further than is recorded");
 }
 
 #[test]

@@ -9,6 +9,14 @@ use std::path::PathBuf;
 /// A command, parsed.
 #[derive(Debug, Clone)]
 pub enum Command {
+    /// `step [N]`: into the stage, then over N of its lines.
+    Step(usize),
+    /// `finish`: out of the stage.
+    Finish,
+    /// `backtrace`: where, from the inside out.
+    Backtrace,
+    /// `list`: the source.
+    List,
     /// `next [N]`: over N stages.
     Next(usize),
     /// `back [N]`: back over N stages.
@@ -139,6 +147,8 @@ pub enum Topic {
     Breakpoints,
     /// What is displayed after every stop.
     Display,
+    /// Where a stage that is stepped through waits.
+    Frame,
     /// The settings.
     Request,
     /// Every tensor so far.
@@ -242,6 +252,10 @@ impl Command {
         let plain = |command| if rest.is_empty() { Ok(command) } else { Err(unwanted()) };
         match verb.name {
             "next" => Ok(Self::Next(count()?)),
+            "step" => Ok(Self::Step(count()?)),
+            "finish" => plain(Self::Finish),
+            "backtrace" => plain(Self::Backtrace),
+            "list" => plain(Self::List),
             "back" => Ok(Self::Back(count()?)),
             "continue" => plain(Self::Continue),
             "reverse-continue" => plain(Self::ReverseContinue),
@@ -266,6 +280,7 @@ impl Command {
                 "" => Err(wrong("nothing named".into())),
                 _ if "breakpoints".starts_with(rest) => Ok(Self::Info(Topic::Breakpoints)),
                 _ if "display".starts_with(rest) => Ok(Self::Info(Topic::Display)),
+                _ if "frame".starts_with(rest) => Ok(Self::Info(Topic::Frame)),
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
                 _ => Err(wrong(format!("nothing is known of `{rest}`"))),

@@ -6,6 +6,7 @@
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded, and the cursor.
 //! - [`session`]: a command carried out.
+//! - [`inside`]: a stage that is stepped through; [`source`]: its code.
 //! - [`report`]: what a command shows, as text and as JSON.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
@@ -14,8 +15,10 @@ pub mod breakpoint;
 pub mod command;
 pub mod complete;
 pub mod expression;
+pub mod inside;
 pub mod report;
 pub mod session;
+pub mod source;
 pub mod timeline;
 pub mod value;
 pub mod verbs;

@@ -112,6 +112,8 @@ pub struct Snapshot {
     request: Arc<Request>,
     scheduler: Arc<DdimScheduler>,
     records: Vec<Arc<StageRecord>>,
+    /// What the stage that runs next made so far, when it is stepped through: found first.
+    partial: Option<Arc<StageRecord>>,
     /// The prompt and the negative prompt that the embeddings are of.
     encoded: Option<(String, String)>,
     generator: Generator,
@@ -125,7 +127,14 @@ impl Snapshot {
     pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
         let scheduler = Arc::new(request.check(models)?);
         let generator = Generator::manual_seed(request.seed);
-        Ok(Self { request: Arc::new(request), scheduler, records: vec![], encoded: None, generator })
+        Ok(Self {
+            request: Arc::new(request),
+            scheduler,
+            records: vec![],
+            partial: None,
+            encoded: None,
+            generator,
+        })
     }
 
     /// This snapshot going on under other settings. A changed prompt is encoded again before the next stage.
@@ -142,6 +151,20 @@ impl Snapshot {
     pub(crate) fn after(&self, records: &[Arc<StageRecord>]) -> Self {
         let encoded = Some((self.request.prompt.clone(), self.request.negative_prompt.clone()));
         Self { records: records.to_vec(), encoded, ..self.clone() }
+    }
+
+    /// This snapshot with what `stage`, which runs next, made so far.
+    pub fn with_partial(&self, stage: Stage, tensors: Vec<(&'static str, Tensor)>) -> Self {
+        let record = StageRecord {
+            stage,
+            tensors,
+            coefficients: None,
+            guidance_scale: self.request.guidance_scale,
+            warnings: vec![],
+            cut: [None, None],
+            took: Duration::ZERO,
+        };
+        Self { partial: Some(Arc::new(record)), ..self.clone() }
     }
 
     /// The settings.
@@ -177,8 +200,11 @@ impl Snapshot {
         };
         // The scheduler's word for what the loop then calls latents.
         let name = if name == "prev_sample" { "latents" } else { name };
-        let records =
-            self.records.iter().rev().filter(|record| stage.is_none_or(|key| record.stage.key() == key));
+        let records = self
+            .partial
+            .iter()
+            .chain(self.records.iter().rev())
+            .filter(|record| stage.is_none_or(|key| record.stage.key() == key));
         records.into_iter().find_map(|record| record.tensor(name).map(|tensor| (record.stage, tensor)))
     }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 impl Session {
     /// Tells of the breakpoints, the settings, or every tensor so far.
     pub(super) fn info(&self, topic: Topic) -> Result<Answered, SessionError> {
-        let here = self.timeline.here();
+        let here = self.here();
         match topic {
             Topic::Breakpoints if self.breakpoints.list().is_empty() => Ok(said("no breakpoints".into())),
             Topic::Breakpoints => {
@@ -26,6 +26,7 @@ impl Session {
                     ..Answered::default()
                 })
             }
+            Topic::Frame => self.frame(),
             Topic::Display if self.displayed().is_empty() => Ok(said("nothing is displayed".into())),
             Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),
             Topic::Request => {
@@ -50,7 +51,7 @@ impl Session {
 
     /// A tensor by its name or key, or the value of an expression.
     pub(super) fn print(&self, text: &str) -> Result<Answered, SessionError> {
-        let here = self.timeline.here();
+        let here = self.here();
         // A key such as denoise.003/latents is no expression; a name alone is one, but needs no evaluation.
         if let Some((stage, tensor)) = here.tensor(text) {
             let name = text.rsplit('/').next().unwrap_or(text);
@@ -61,7 +62,7 @@ impl Session {
                 ..Answered::default()
             });
         }
-        Ok(match Expression::compile(text)?.evaluate(here)? {
+        Ok(match Expression::compile(text)?.evaluate(&here)? {
             Answer::Tensor(value) => Answered {
                 messages: vec![first_values(value.tensor())],
                 tensors: vec![TensorRow::of_value(text, &value)],
@@ -75,7 +76,7 @@ impl Session {
 
     /// A picture, to be shown as large as there is room.
     pub(super) fn show(&self, name: &str) -> Result<Answered, SessionError> {
-        let here = self.timeline.here();
+        let here = self.here();
         let picture = match here.tensor(name) {
             Some((_, tensor)) => view::picture(
                 name.rsplit('/').next().unwrap_or(name),
@@ -99,18 +100,18 @@ impl Session {
 
     /// Writes a tensor, its picture, or everything so far.
     pub(super) fn save(&self, what: &str, file: &Path) -> Result<Answered, SessionError> {
-        let here = self.timeline.here();
+        let here = self.here();
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let found = || match here.tensor(what) {
             Some((_, tensor)) => Ok(tensor),
             None => Err(SessionError::Refused(format!(
                 "`{what}` is not there; expected `all` or one of {}",
-                names(here).join(", ")
+                names(&here).join(", ")
             ))),
         };
         match extension {
             "safetensors" if what == "all" => {
-                dump::write(here, &self.models.source.to_string(), file)?;
+                dump::write(&here, &self.models.source.to_string(), file)?;
             }
             "safetensors" => dump::write_one(what, found()?, file)?,
             "png" => self.save_picture(what, found()?, file)?,

@@ -44,8 +44,8 @@ impl Session {
 
     /// What is displayed, with the values here; what has none says why.
     pub fn displayed(&self) -> Vec<Displayed> {
-        let here = self.timeline.here();
-        let value = |expression: &Expression| match expression.evaluate(here) {
+        let here = self.here();
+        let value = |expression: &Expression| match expression.evaluate(&here) {
             Ok(Answer::Tensor(tensor)) => {
                 let s = tensor.summary();
                 format!("{}, mean {:.4}, std {:.4}", shape(tensor.tensor().shape()), s.mean, s.std)

@@ -1,6 +1,7 @@
 //! A command carried out.
 //!
 //! - `moves`: moving the cursor, running stages at the tip.
+//! - `steps`: stepping into a stage.
 //! - `settings`: changing what comes next.
 //! - `displays`: what is shown after every stop.
 //! - `answers`: looking, and saving what was seen.
@@ -9,10 +10,12 @@ mod answers;
 mod displays;
 mod moves;
 mod settings;
+mod steps;
 
 use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::expression::ExpressionError;
+use super::inside::Inside;
 use super::report::{Displayed, Outcome, ShownPicture, TensorRow};
 use super::timeline::Timeline;
 use super::view::{self, RecordId, RecordViews, View};
@@ -22,6 +25,7 @@ use crate::pipeline::dump::WriteError;
 use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
 use candle_core::Tensor;
 use displays::Displays;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -72,6 +76,8 @@ impl Host for Unwatched {}
 pub struct Session {
     models: Arc<Models>,
     timeline: Timeline,
+    /// The stage that is stepped through.
+    inside: Option<Inside>,
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: Previewing,
@@ -102,6 +108,7 @@ impl Session {
         Ok(Self {
             models,
             timeline,
+            inside: None,
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
             previewing: Previewing::default(),
@@ -136,12 +143,26 @@ impl Session {
 
     /// Moves the cursor to where `done` stages are done, as far as that is recorded.
     pub fn look(&mut self, done: usize) {
+        self.leave();
         self.timeline.look(done);
     }
 
     /// Of which steps the VAE shall make pictures.
     pub fn previewing(&self) -> Previewing {
         self.previewing
+    }
+
+    /// The stage that is stepped through, when there is one.
+    pub fn inside(&self) -> Option<&Inside> {
+        self.inside.as_ref()
+    }
+
+    /// What is known here: inside a stage, with what it made so far.
+    pub fn here(&self) -> Cow<'_, Snapshot> {
+        match &self.inside {
+            Some(inside) => Cow::Owned(self.timeline.here().with_partial(inside.stage, inside.values())),
+            None => Cow::Borrowed(self.timeline.here()),
+        }
     }
 
     /// The breakpoints.
@@ -201,6 +222,10 @@ impl Session {
 
     fn carry_out(&mut self, command: &Command, host: &mut dyn Host) -> Result<Answered, SessionError> {
         match command {
+            Command::Step(count) => self.step(*count, host),
+            Command::Finish => self.finish(host),
+            Command::Backtrace => Ok(self.backtrace()),
+            Command::List => self.list(),
             Command::Next(count) => self.next(*count, host),
             Command::Back(count) => self.back(*count),
             Command::Continue => self.go_on(host, |_| false),

@@ -22,7 +22,16 @@ impl Session {
         }
         let mut warnings = vec![];
         loop {
-            if !self.timeline.forward() {
+            let stepped = match self.run_out(host) {
+                Ok(warned) => warned,
+                Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
+                    return self.moved(Some(interrupted.to_string()), warnings);
+                }
+                Err(other) => return Err(other.into()),
+            };
+            if let Some(warned) = stepped {
+                warnings.extend(warned);
+            } else if !self.timeline.forward() {
                 match advance(self.timeline.tip(), &self.models, host) {
                     Ok(next) => self.timeline.push(next),
                     Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
@@ -35,21 +44,34 @@ impl Session {
                 host.stage_done(self);
             }
             let arrived = arrived(&self.timeline);
-            let hit = self.breakpoints.hit(self.timeline.here()).map(|hit| stop_message(&hit));
+            let hit = self.stop_here();
             if arrived || hit.is_some() || self.timeline.position().is_none() {
                 return self.moved(hit, warnings);
             }
         }
     }
 
-    /// Over `count` stages.
+    /// Why a run is stopped here, when it is.
+    pub(super) fn stop_here(&mut self) -> Option<String> {
+        self.breakpoints.hit(self.timeline.here()).map(|hit| stop_message(&hit))
+    }
+
+    /// Over `count` stages; inside a stage, over `count` lines.
     pub(super) fn next(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
+        if self.inside.is_some() {
+            return self.step(count, host);
+        }
         let target = self.timeline.cursor().saturating_add(count);
         self.go_on(host, |timeline| timeline.cursor() == target)
     }
 
     /// Back over `count` stages, or to the start.
     pub(super) fn back(&mut self, count: usize) -> Result<Answered, SessionError> {
+        if self.leave() {
+            let mut answered = self.moved(None, vec![])?;
+            answered.messages.insert(0, "left the stage: what it did so far is dropped".into());
+            return Ok(answered);
+        }
         self.check_not_at_start()?;
         for _ in 0..count {
             if !self.timeline.backward() {
@@ -61,6 +83,7 @@ impl Session {
 
     /// Back to a breakpoint, or to the start.
     pub(super) fn reverse_continue(&mut self) -> Result<Answered, SessionError> {
+        self.leave();
         self.check_not_at_start()?;
         let mut hit = None;
         while hit.is_none() && self.timeline.backward() {
@@ -102,14 +125,21 @@ impl Session {
         };
         let target = stage.index(self.timeline.here().request().num_inference_steps);
         match target.cmp(&self.timeline.cursor()) {
-            Ordering::Greater => self.next(target - self.timeline.cursor(), host),
-            Ordering::Equal => self.moved(None, vec![]),
-            Ordering::Less => self.back(self.timeline.cursor() - target),
+            Ordering::Greater => self.go_on(host, |timeline| timeline.cursor() == target),
+            Ordering::Equal => {
+                self.leave();
+                self.moved(None, vec![])
+            }
+            Ordering::Less => {
+                self.leave();
+                self.back(self.timeline.cursor() - target)
+            }
         }
     }
 
     /// To the start, with the settings as they are here; what was recorded is dropped.
     pub(super) fn restart(&mut self) -> Result<Answered, SessionError> {
+        self.leave();
         let request = self.timeline.here().request().clone();
         self.timeline = Timeline::new(Snapshot::start(request, &self.models)?);
         self.moved(None, vec![])

@@ -7,6 +7,7 @@ impl Session {
     /// Changes a setting at the cursor; what was recorded behind it is dropped.
     pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Answered, SessionError> {
         use Setting::{Eta, GuidanceScale, Height, NegativePrompt, NumInferenceSteps, Prompt, Seed, Width};
+        self.leave();
         let here = self.timeline.here();
         let name = setting.name();
         let get_latent_ran = here.tensor("latents").is_some();

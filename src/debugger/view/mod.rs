@@ -10,6 +10,7 @@ pub use pictures::{decodable, picture, shown};
 pub use prompt::{PromptView, TokenKind, TokenView};
 
 use super::command::Previewing;
+use super::inside::Inside;
 use super::report::{Displayed, TensorRow};
 use super::session::Session;
 use crate::nn::device;
@@ -35,12 +36,33 @@ pub struct View {
     pub cursor: usize,
     /// The stage that runs next at the cursor; `None` when the run is complete there.
     pub position: Option<Stage>,
+    /// Where a stage that is stepped through waits.
+    pub inside: Option<InsideView>,
     /// What is displayed after every stop.
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
     pub previewing: Previewing,
     /// What every recorded stage made, up to the tip: as many as are recorded.
     pub records: Vec<Arc<RecordView>>,
+}
+
+/// A stage that waits before one of its lines.
+#[derive(Debug, Clone)]
+pub struct InsideView {
+    /// The stage.
+    pub stage: Stage,
+    /// The line at hand, which runs next: `denoise.unet`.
+    pub line: &'static str,
+    /// What is known there, the newest first.
+    pub values: Vec<TensorRow>,
+}
+
+impl InsideView {
+    fn of(inside: &Inside) -> candle_core::Result<Self> {
+        let row = |(name, tensor): (&str, Tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
+        let values = inside.values().into_iter().map(row).collect::<candle_core::Result<_>>()?;
+        Ok(Self { stage: inside.stage, line: inside.line, values })
+    }
 }
 
 /// The scheduler's tables of a run.
@@ -249,6 +271,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         }),
         cursor: timeline.cursor(),
         position: here.position(),
+        inside: session.inside().map(InsideView::of).transpose()?,
         displays: session.displayed(),
         previewing: session.previewing(),
         records: views.of(&ran, (session.models(), here.scheduler()))?,

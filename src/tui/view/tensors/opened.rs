@@ -60,13 +60,19 @@ pub(super) fn draw_channels(values: &PlainTensor, first: usize, canvas: &mut Can
     let (count, len) = channels(values);
     let rows = usize::from(area.height.saturating_sub(1));
     let first = first.min(count.saturating_sub(rows));
-    let heading = format!("{:>4}{:>9}{:>9}{:>9}{:>9}{:>9}", "", "mean", "std", "min", "max", "L2");
-    let mut lines = vec![Line::styled(heading, theme.faint)];
+    // Where there is no room for five columns, four.
+    let columns = if usize::from(area.width) < 4 + 5 * CELL { 4 } else { 5 };
+    let cell = (usize::from(area.width.saturating_sub(4)) / columns).clamp(1, CELL);
+    let headings = ["mean", "std", "min", "max", "L2"];
+    let heading: String = headings[..columns].iter().map(|name| format!("{name:>cell$}")).collect();
+    let mut lines = vec![Line::styled(format!("{:>4}{heading}", ""), theme.faint)];
     for channel in (first..count).take(rows) {
         let part = values.data().get(channel * len..(channel + 1) * len).unwrap_or_default();
         let s = Summary::of_values(part);
-        let numbers: String =
-            [s.mean, s.std, s.min, s.max, s.l2].iter().map(|v| format!("{:>9}", short(*v))).collect();
+        let numbers: String = [s.mean, s.std, s.min, s.max, s.l2][..columns]
+            .iter()
+            .map(|v| format!("{:>cell$}", short(*v)))
+            .collect();
         let style = if s.nan + s.inf > 0 { theme.alarm } else { theme.plain };
         lines.push(Line::from(vec![
             Span::styled(format!("{channel:>4}"), theme.faint),

@@ -1,0 +1,130 @@
+//! Stepping into a stage's lines: in a batch of the real binary, and in a session.
+
+mod program;
+
+use diffuscope::debugger::Session;
+use diffuscope::model::ModelSource;
+use diffuscope::nn::Unwatched;
+use diffuscope::pipeline::{Models, Request};
+use program::batch;
+use std::sync::{Arc, OnceLock};
+
+fn models() -> Arc<Models> {
+    static MODELS: OnceLock<Arc<Models>> = OnceLock::new();
+    let load = || {
+        let source = ModelSource::parse("pocket").unwrap();
+        Arc::new(Models::load(source, candle_core::Device::Cpu, candle_core::DType::F32).unwrap())
+    };
+    Arc::clone(MODELS.get_or_init(load))
+}
+
+fn session(eta: f64) -> Session {
+    let request = Request {
+        prompt: "a key".into(),
+        negative_prompt: String::new(),
+        height: 64,
+        width: 64,
+        num_inference_steps: 2,
+        guidance_scale: 7.5,
+        seed: 1,
+        eta,
+    };
+    Session::new(models(), request).unwrap()
+}
+
+fn run(session: &mut Session, line: &str) -> String {
+    session.run_line(line, &mut Unwatched).unwrap().unwrap().text()
+}
+
+fn image(session: &Session) -> Vec<f32> {
+    session.timeline().tip().tensor("image").unwrap().1.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn a_stage_stops_before_each_of_its_lines() {
+    let outcomes = batch(
+        &["--steps", "2"],
+        "goto denoise 0\nstep\nbacktrace\nnext\nprint text_cond_residual.std > 0.0\nstep\ninfo frame\nstep\n",
+    );
+    let said = |index: usize| outcomes[index]["messages"][0].as_str().unwrap().to_string();
+    let position = |index: usize| outcomes[index]["position"].as_str().unwrap();
+    let names = |index: usize| {
+        let rows = outcomes[index]["tensors"].as_array().unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert!(said(1).starts_with("denoise 0 › unet (src/pipeline/stages.rs:"), "{}", said(1));
+    assert_eq!(names(1), ["latent_model_input", "prompt_embeds"]);
+    assert!(said(2).starts_with("#0 denoise 0 › unet"), "{}", said(2));
+    assert!(said(3).starts_with("denoise 0 › guidance"), "{}", said(3));
+    assert_eq!(names(3), ["text_cond_residual", "uncond_residual"]);
+    assert_eq!(outcomes[4]["value"], true);
+    assert!(said(5).starts_with("denoise 0 › scheduler_step"), "{}", said(5));
+    assert_eq!(names(6)[0], "guided_noise_residual");
+    assert_eq!((position(6), position(7)), ("denoise 0", "denoise 1"));
+    assert!(said(7).starts_with("denoise 0 done"), "{}", said(7));
+}
+
+#[test]
+fn stepping_makes_the_same_bits() {
+    for eta in [0., 0.5] {
+        let mut plain = session(eta);
+        run(&mut plain, "continue");
+        let mut stepped = session(eta);
+        while stepped.timeline().position().is_some() {
+            run(&mut stepped, "step");
+        }
+        assert_eq!(image(&plain), image(&stepped), "eta {eta}");
+    }
+}
+
+#[test]
+fn a_stage_is_left_and_its_work_dropped() {
+    let mut session = session(0.);
+    run(&mut session, "goto denoise 0");
+    run(&mut session, "step 2");
+    assert!(session.inside().is_some());
+    assert!(run(&mut session, "back").contains("dropped"));
+    assert!(session.inside().is_none());
+    assert_eq!(session.position_name(), "denoise 0");
+    for line in ["restart", "set guidance_scale 3", "goto encode_prompt"] {
+        run(&mut session, "step");
+        run(&mut session, line);
+        assert!(session.inside().is_none(), "{line}");
+    }
+    // Dropped while it waits: its thread ends with it.
+    run(&mut session, "step");
+}
+
+#[test]
+fn moves_run_the_rest_of_the_stage_first() {
+    let mut session = session(0.);
+    for (line, position) in [
+        ("finish", "get_latent"),
+        ("until denoise 0", "denoise 0"),
+        ("goto vae_decode", "vae_decode"),
+        ("continue", "complete"),
+    ] {
+        run(&mut session, "step");
+        assert!(session.inside().is_some());
+        run(&mut session, line);
+        assert_eq!((session.position_name().as_str(), session.inside().is_none()), (position, true));
+    }
+    // Behind the tip the stage runs again, and what is recorded stays.
+    run(&mut session, "goto denoise 1");
+    let warned = session.run_line("step", &mut Unwatched).unwrap().unwrap().warnings;
+    assert!(warned[0].contains("recorded already"), "{warned:?}");
+    run(&mut session, "finish");
+    assert_eq!((session.position_name().as_str(), session.timeline().recorded()), ("vae_decode", 5));
+    let error = session.run_line("finish", &mut Unwatched).unwrap_err().to_string();
+    assert!(error.contains("not inside a stage"), "{error}");
+}
+
+#[test]
+fn the_source_is_listed_around_the_line_at_hand() {
+    let mut session = session(0.);
+    assert!(run(&mut session, "list").contains("pub fn encode_prompt("));
+    run(&mut session, "step 2");
+    let listed = run(&mut session, "list");
+    let marked: Vec<&str> = listed.lines().filter(|line| line.starts_with('▶')).collect();
+    assert!(marked.len() == 1 && marked[0].contains("&lines::TEXT_ENCODER"), "{listed}");
+}
