@@ -5,6 +5,7 @@ use super::say;
 use crate::debugger::{Outcome, Session};
 use crate::nn::Unwatched;
 use crate::tui;
+use crate::tui::pictures::Choice;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -40,6 +41,10 @@ pub struct DebugArgs {
     /// One JSON object a command instead of text
     #[arg(long, requires = "batch")]
     json: bool,
+
+    /// How the interface draws pictures; auto asks the terminal
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    graphics: Choice,
 }
 
 /// Runs the subcommand.
@@ -52,7 +57,11 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
     }
     if io::stdout().is_terminal() {
         let generate = args.generate;
-        tui::run(move || generate.session().map_err(|e| format!("{e:#}")))?;
+        let load = move || generate.session().map_err(|e| format!("{e:#}"));
+        if let Err(e) = tui::run(args.graphics, load) {
+            say("error", &e.to_string());
+            return Ok(ExitCode::from(e.exit_code()));
+        }
     } else {
         walk(args.generate.session()?)?;
     }
