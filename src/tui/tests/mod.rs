@@ -4,3 +4,4 @@ mod random;
 mod recorded;
 mod screen;
 mod screens;
+mod source;
