@@ -29,6 +29,10 @@ const GUTTER: usize = 7;
 const SIDEWAYS: usize = 8;
 /// Columns of the longest name whose value is shown.
 const NAME: usize = 24;
+/// The same where there is little room.
+const NARROW_NAME: usize = 21;
+/// Columns from which on there is room for a tensor's shape.
+const WIDE_VALUES: u16 = 52;
 
 /// The code of the stage.
 #[derive(Debug, Default)]
@@ -252,17 +256,22 @@ impl Source {
                 names.push(name);
             }
         }
+        // Where there is little room the shape gives way: the numbers are what changes.
+        let narrow = width < WIDE_VALUES;
         let line = |name: &str, told: String| {
-            let told = text::shortened(&told, usize::from(width).saturating_sub(NAME + 1));
+            let columns = if narrow { NARROW_NAME } else { NAME };
+            let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
             Line::from(vec![
-                Span::styled(format!("{:<NAME$} ", text::shortened(name, NAME)), theme.tensor),
+                Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
                 Span::raw(told),
             ])
         };
         let mut lines = vec![];
         for name in names {
             if let Some(tensor) = known(state, function, name) {
-                lines.push(line(name, told(tensor)));
+                let row = &tensor.row.summary;
+                let short = format!("{} ± {}", number(row.mean), number(row.std));
+                lines.push(line(name, if narrow { short } else { told(tensor) }));
             } else if let Some(value) = coefficient(state, function, name) {
                 lines.push(line(name, value));
             }
