@@ -235,10 +235,10 @@ impl Source {
                 let kept = cut_after(line, width.saturating_sub(1));
                 line = kept;
                 line.push_span(Span::styled("…", theme.faint));
-            } else if let Some(told) = beside(state, function, text[row], function.called(text[row])) {
-                if shown + 2 + text::width(&told) <= width {
-                    line.push_span(Span::styled(format!("  {told}"), theme.tensor));
-                }
+            } else if let Some(told) = beside(state, function, text[row], function.called(text[row]))
+                && shown + 2 + text::width(&told) <= width
+            {
+                line.push_span(Span::styled(format!("  {told}"), theme.tensor));
             }
             line
         };
