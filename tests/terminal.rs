@@ -73,13 +73,22 @@ impl Session {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    fn signal(&self, name: &str) {
+        let id = self.child.process_id().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Waits for the program's end; the terminal must then be as it was. Gives the exit code.
     #[track_caller]
     fn end(&mut self) -> u32 {
         let code = self.child.wait().unwrap().exit_code();
         // The last bytes may still be on their way.
         self.wait("the shell's screen", |screen| !screen.alternate_screen() && !screen.hide_cursor());
-        assert!(!self.screen.lock().unwrap().screen().bracketed_paste());
+        let screen = self.screen.lock().unwrap();
+        assert!(!screen.screen().bracketed_paste());
+        assert_eq!(screen.screen().mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        drop(screen);
         assert_eq!(format!("{:?}", self.master.get_termios()), self.modes);
         code
     }
@@ -159,11 +168,52 @@ fn a_model_that_is_not_there() {
 }
 
 #[test]
-fn a_request_to_end() {
-    let mut session = Session::start(&[]);
+fn requests_to_end() {
+    for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        let mut session = Session::start(&["--steps", "1"]);
+        session.see("Nothing has run yet");
+        session.signal(name);
+        assert_eq!(session.end(), 128 + number);
+        session.see(&format!("ended by signal {number}"));
+    }
+}
+
+#[test]
+fn stopped_and_gone_on_with() {
+    for by_key in [true, false] {
+        let mut session = Session::start(&["--steps", "1"]);
+        session.see("Nothing has run yet");
+        if by_key {
+            session.press("\x1a")
+        } else {
+            session.signal("TSTP")
+        }
+        session.wait("the shell's screen", |screen| !screen.alternate_screen() && !screen.hide_cursor());
+        // It gives the screen back before it stops: what comes in between does not wake it.
+        let start = Instant::now();
+        while !session.screen.lock().unwrap().screen().alternate_screen() {
+            assert!(start.elapsed() < PATIENCE, "never came back");
+            session.signal("CONT");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        session.see("Nothing has run yet");
+        session.press("n");
+        session.see("encode_prompt done");
+        session.press("q");
+        assert_eq!(session.end(), 0);
+    }
+}
+
+#[test]
+fn the_mouse() {
+    let mut session = Session::start(&["--steps", "1"]);
     session.see("Nothing has run yet");
-    let id = session.child.process_id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert_eq!(session.end(), 1);
-    session.see("ended by signal 15");
+    session.wait("the mouse", |screen| screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None);
+    let contents = session.contents();
+    let (row, line) = contents.lines().enumerate().find(|(_, line)| line.contains("7 source")).unwrap();
+    let column = line.find("7 source").unwrap();
+    session.press(&format!("\x1b[<0;{};{}M\x1b[<0;{0};{1}m", column + 1, row + 1));
+    session.see("[7 source]");
+    session.press("q");
+    assert_eq!(session.end(), 0);
 }

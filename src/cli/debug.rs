@@ -4,6 +4,7 @@ use super::args::GenerateArgs;
 use super::say;
 use crate::debugger::{Outcome, Session};
 use crate::nn::Unwatched;
+use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
 use anyhow::Context;
 use clap::Args;
@@ -40,6 +41,10 @@ pub struct DebugArgs {
     /// One JSON object a command instead of text
     #[arg(long, requires = "batch")]
     json: bool,
+
+    /// How pictures are drawn [default: as config.toml says, or as the terminal says that it can]
+    #[arg(long, value_name = "HOW")]
+    graphics: Option<Choice>,
 }
 
 /// Runs the subcommand.
@@ -51,9 +56,14 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
         return batch(&args, file);
     }
     if io::stdout().is_terminal() {
-        let config = Config::load()?;
+        let mut config = Config::load()?;
+        config.graphics = args.graphics.unwrap_or(config.graphics);
         let generate = args.generate;
-        tui::run(config, move || generate.session().map_err(|e| format!("{e:#}")))?;
+        let load = move || generate.session().map_err(|e| format!("{e:#}"));
+        if let Err(e) = tui::run(config, load) {
+            say("error", &e.to_string());
+            return Ok(ExitCode::from(e.exit_code()));
+        }
     } else {
         walk(args.generate.session()?)?;
     }

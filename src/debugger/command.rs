@@ -401,7 +401,7 @@ mod tests {
             assert!(Command::parse(line).unwrap().is_some());
         }
         assert!(said("re").contains("could be reverse-continue or restart"));
-        assert!(said("walk").starts_with("`walk` is no command; expected one of next, back"));
+        assert!(said("walk").starts_with("`walk` is no command; expected one of next, step"));
         assert!(Command::parse("  # a comment").unwrap().is_none());
     }
 

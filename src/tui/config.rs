@@ -2,7 +2,7 @@
 
 use super::depth::Depth;
 use super::keymap::{Keymap, KeymapError};
-use super::pictures::GraphicsChoice;
+use super::pictures::Choice;
 use super::theme::Scheme;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
@@ -21,7 +21,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colours: Option<Depth>,
     /// How pictures are drawn.
-    pub graphics: GraphicsChoice,
+    pub graphics: Choice,
     /// Whether the mouse is taken.
     pub mouse: bool,
     /// Keys, and what they do: a line of the command language, or one of the interface's actions.
@@ -33,7 +33,7 @@ impl Default for Config {
         Self {
             theme: Scheme::default(),
             colours: None,
-            graphics: GraphicsChoice::default(),
+            graphics: Choice::default(),
             mouse: true,
             keys: BTreeMap::new(),
         }

@@ -155,6 +155,7 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-C", "interrupt the command that runs; when none runs, twice leaves"),
     ("Esc", "close what is open: the console, a page, a zoomed pane"),
     ("Ctrl-L", "draw the screen anew"),
+    ("Ctrl-Z", "stop and give the shell its screen; the shell's `fg` goes on"),
     ("↑ ↓ PgUp PgDn", "scroll or select in the pane that keys go to; in the console, earlier lines"),
     ("mouse", "select, scroll, go to a stage; beside a stage, set a breakpoint; twice on a pane, zoom it"),
 ];

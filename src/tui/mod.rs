@@ -67,7 +67,17 @@ pub enum Error {
     Signal(i32),
 }
 
-/// Runs the interface until its reader leaves. The first frame is drawn before `load`, which makes the session on the
+impl Error {
+    /// The program's exit code: of a signal 128 and its number, as shells have it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Signal(signal) => u8::try_from(*signal).map_or(1, |signal| signal.saturating_add(128)),
+            _ => 1,
+        }
+    }
+}
+
+/// Runs the interface until its reader leaves; pictures are drawn as `graphics` says. The first frame is drawn before `load`, which makes the session on the
 /// thread that computes. The terminal is then as it was before.
 ///
 /// # Errors
@@ -92,7 +102,11 @@ pub fn run(
     terminal::forward_signals(inputs.clone())?;
     let worker = spawn_worker(load, inputs.clone());
     // The terminal is asked what it can while the models are loaded, and before its keys are read.
-    pictures = Pictures::new(Graphics::detect());
+    let drawn = inputs.clone();
+    pictures = Pictures::waking(Graphics::detect(config.graphics), move || {
+        // Nobody listens when the interface has ended.
+        let _ = drawn.send(Input::Drawn);
+    });
     app.graphics = pictures.graphics().name();
     terminal::forward_keys(inputs);
 
@@ -157,6 +171,20 @@ fn serve(
         for input in std::iter::once(first).chain(inbox.try_iter().take(BETWEEN_FRAMES)) {
             for effect in app.handle(input) {
                 match effect {
+                    #[cfg(unix)]
+                    Effect::Suspend => {
+                        screen.suspend()?;
+                        // The shell's window may have another size now.
+                        app.size = screen.size()?;
+                        pictures.forget();
+                    }
+                    #[cfg(not(unix))]
+                    Effect::Suspend => {}
+                    Effect::Retake => {
+                        screen.retake()?;
+                        app.size = screen.size()?;
+                        pictures.forget();
+                    }
                     Effect::Order(line) => {
                         // A worker that has ended says so itself, through the inbox.
                         worker.order(Order::Command(line));

@@ -19,6 +19,11 @@ impl App {
             match key.code {
                 KeyCode::Char('c') => return self.stop(asked),
                 KeyCode::Char('l') => return vec![Effect::Redraw],
+                KeyCode::Char('z') if cfg!(unix) => return vec![Effect::Suspend],
+                KeyCode::Char('z') => {
+                    self.say(Kind::Said, "Ctrl-Z does nothing here: this system has no `fg`");
+                    return vec![];
+                }
                 _ => {}
             }
         }

@@ -44,6 +44,12 @@ pub enum Input {
     Closed(String),
     /// The system asks the program to end, by this signal.
     Signal(i32),
+    /// The system asks the program to stop until it is told to go on.
+    Suspend,
+    /// The program goes on after it was stopped.
+    Continued,
+    /// A picture can be drawn better than it was.
+    Drawn,
 }
 
 /// What is to be done.
@@ -65,6 +71,10 @@ pub enum Effect {
     Copy(String),
     /// The mouse is taken, or left to the terminal.
     Mouse(bool),
+    /// The program stops until the shell has it go on.
+    Suspend,
+    /// The terminal is taken over once more.
+    Retake,
     /// The program ends: as the reader wished, or because of an error.
     End(Result<(), Error>),
 }
@@ -174,7 +184,7 @@ impl App {
             }
             Input::Resize(size) => {
                 self.size = size;
-                vec![]
+                vec![Effect::Redraw]
             }
             Input::Tick(now) => {
                 self.state.tick(now);
@@ -184,6 +194,9 @@ impl App {
             Input::WorkerGone => vec![Effect::End(Err(Error::Worker))],
             Input::Closed(why) => vec![Effect::End(Err(Error::Input(why)))],
             Input::Signal(signal) => vec![Effect::End(Err(Error::Signal(signal)))],
+            Input::Suspend => vec![Effect::Suspend],
+            Input::Continued => vec![Effect::Retake],
+            Input::Drawn => vec![],
         };
         effects.extend(self.ask_for_previews());
         effects

@@ -8,4 +8,5 @@ mod residuals;
 mod scheduler;
 mod screen;
 mod screens;
+mod source;
 mod tensors;

@@ -1,0 +1,38 @@
+//! The view of the code.
+
+use super::screen::{NARROW, Screen, WIDE, check};
+use crate::debugger::Event;
+use crate::pipeline::Stage;
+use crossterm::event::KeyCode;
+
+fn source(size: (u16, u16), done: usize) -> Screen {
+    let mut screen = Screen::after(size, done).pressed(KeyCode::Char('7'));
+    screen.draw();
+    screen
+}
+
+#[test]
+fn the_code_of_each_stage() {
+    for size in [NARROW, WIDE] {
+        check("source-encode_prompt", source(size, 0));
+        check("source-denoise", source(size, 12));
+        let running = source(size, 12).pressed(KeyCode::Char('n'));
+        check(
+            "source-running",
+            running.told(Event::Progress(Stage::Denoise { step: 10 }, "denoise.scheduler_step")),
+        );
+    }
+    check("source-complete", source(NARROW, 23));
+}
+
+#[test]
+fn into_the_scheduler_and_back() {
+    let running = || {
+        let screen = source(WIDE, 12).pressed(KeyCode::Char('n'));
+        let screen = screen.told(Event::Progress(Stage::Denoise { step: 10 }, "denoise.scheduler_step"));
+        screen.pressed(KeyCode::Down).pressed(KeyCode::Enter)
+    };
+    check("source-step", running());
+    assert!(running().text().contains("src/scheduler/ddim.rs"));
+    assert!(running().pressed(KeyCode::Esc).text().contains("denoise 10 is running"));
+}

@@ -1,0 +1,390 @@
+//! The code of the stage that runs next, or that is running: where it is, what its names stand for, what is like it
+//! elsewhere.
+//!
+//! - `code`: the functions; `colour`: their colours.
+
+mod code;
+mod colour;
+
+use super::panes::{Pane, Panes, Reply};
+use crate::debugger::report::{number, shape};
+use crate::debugger::view::{RecordView, TensorView};
+use crate::pipeline::Stage;
+use crate::tui::canvas::Canvas;
+use crate::tui::state::{Activity, State};
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use code::Function;
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use ratatui::text::{Line, Span};
+
+const CODE: &str = "code";
+const VALUES: &str = "values";
+const ELSEWHERE: &str = "elsewhere";
+
+/// Columns before the code: the mark and the number.
+const GUTTER: usize = 7;
+/// Columns that the code moves sideways at once.
+const SIDEWAYS: usize = 8;
+/// Columns of the longest name whose value is shown.
+const NAME: usize = 24;
+/// The same where there is little room.
+const NARROW_NAME: usize = 21;
+/// Columns from which on there is room for a tensor's shape.
+const WIDE_VALUES: u16 = 52;
+
+/// The code of the stage.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// The functions gone into from the stage's own, the last last, each with the row of the call.
+    inside: Vec<(Function, usize)>,
+    /// The row that is selected, and of which function.
+    selected: Option<(Function, usize)>,
+    /// Columns that the code is moved to the left.
+    left: usize,
+    /// How far the values are scrolled.
+    top: usize,
+}
+
+/// The stage whose code is shown: the one that runs, else the one that runs next, else the last.
+fn stage(state: &State) -> Stage {
+    match &state.activity {
+        Activity::Running { line: Some((stage, _)), .. } => *stage,
+        _ => state.position().unwrap_or(Stage::VaeDecode),
+    }
+}
+
+/// The row of the stage's function that runs.
+fn running(state: &State) -> Option<usize> {
+    match &state.activity {
+        Activity::Running { line: Some((stage, path)), .. } => Function::of(*stage).row_of(path),
+        _ => None,
+    }
+}
+
+impl Panes for Source {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let function = self.function(state);
+        let below = (area.height / 3).clamp(5, 11);
+        let [code, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(area);
+        let [values, elsewhere] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(below);
+        let stage = stage(state);
+        let when = match (&state.activity, state.position()) {
+            (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
+            (_, None) => "the run is complete".into(),
+            _ => format!("{stage} runs next"),
+        };
+        let known = match state.record() {
+            Some(record) => format!("values, as {} left them", record.stage),
+            None => "values".into(),
+        };
+        vec![
+            Pane::new(CODE, format!("{} · {} · {when}", function.name(), function.path()), code),
+            Pane::new(VALUES, known, values),
+            Pane::new(ELSEWHERE, format!("{} elsewhere", function.name()), elsewhere),
+        ]
+    }
+
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        match pane {
+            CODE => self.draw_code(canvas, area),
+            VALUES => {
+                let lines = self.values(canvas.state, canvas.theme, area.width);
+                let most = lines.len().saturating_sub(area.height.into());
+                canvas.scrolled(&lines, self.top.min(most), area);
+            }
+            _ => {
+                let lines = self.elsewhere(canvas.state, canvas.theme, area.width);
+                canvas.lines(&lines, area);
+            }
+        }
+    }
+
+    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+        let page = i32::from(room.height.saturating_sub(1)).max(1);
+        let rows = match key.code {
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::PageUp => -page,
+            KeyCode::PageDown => page,
+            KeyCode::Enter if pane == CODE => return self.go_inside(state),
+            KeyCode::Esc => return self.come_back(),
+            KeyCode::Char('h') if pane == CODE => {
+                self.left = self.left.saturating_sub(SIDEWAYS);
+                return Reply::Taken;
+            }
+            KeyCode::Char('l') if pane == CODE => {
+                let (_, text) = self.function(state).text();
+                let widest = text.iter().map(|line| text::width(line)).max().unwrap_or(0);
+                self.left = (self.left + SIDEWAYS).min(widest);
+                return Reply::Taken;
+            }
+            _ => return Reply::Unknown,
+        };
+        self.scroll(pane, rows, room, state)
+    }
+
+    fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
+        if pane != CODE {
+            return Reply::Unknown;
+        }
+        let function = self.function(state);
+        let rows = function.text().1.len();
+        let row = self.first_row(state, room.height.into()) + usize::from(at.y);
+        if row < rows {
+            self.selected = Some((function, row));
+        }
+        Reply::Taken
+    }
+
+    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
+        self.scroll(pane, rows.into(), room, state)
+    }
+
+    fn selected(&self, pane: &str, state: &State) -> Option<String> {
+        let (_, text) = self.function(state).text();
+        (pane == CODE).then(|| text.get(self.row(state)).map(|line| line.to_string())).flatten()
+    }
+}
+
+impl Source {
+    /// The function that is shown.
+    fn function(&self, state: &State) -> Function {
+        self.inside.last().map_or(Function::of(stage(state)), |(function, _)| *function)
+    }
+
+    /// The row that keys are about: the selected one, else the one that runs, else the first of the code.
+    fn row(&self, state: &State) -> usize {
+        let function = self.function(state);
+        let (_, text) = function.text();
+        let last = text.len().saturating_sub(1);
+        let running = if self.inside.is_empty() { running(state) } else { None };
+        match self.selected {
+            Some((of, row)) if of == function => row.min(last),
+            _ => running.unwrap_or_else(|| text.iter().position(|line| !line.starts_with("//")).unwrap_or(0)),
+        }
+    }
+
+    /// The first row that is shown where there are `height`: what keys are about stands in the middle.
+    fn first_row(&self, state: &State, height: usize) -> usize {
+        let rows = self.function(state).text().1.len();
+        self.row(state).saturating_sub(height / 2).min(rows.saturating_sub(height))
+    }
+
+    fn scroll(&mut self, pane: &str, by: i32, room: Size, state: &State) -> Reply {
+        let by = by as isize;
+        match pane {
+            CODE => {
+                let function = self.function(state);
+                let last = function.text().1.len().saturating_sub(1);
+                let row = self.row(state).saturating_add_signed(by).min(last);
+                self.selected = Some((function, row));
+            }
+            VALUES => {
+                let rows = self.values(state, &Theme::default(), room.width).len();
+                let most = rows.saturating_sub(room.height.into());
+                self.top = self.top.min(most).saturating_add_signed(by).min(most);
+            }
+            _ => return Reply::Unknown,
+        }
+        Reply::Taken
+    }
+
+    /// Shows the function that is called in the selected row.
+    fn go_inside(&mut self, state: &State) -> Reply {
+        let function = self.function(state);
+        let row = self.row(state);
+        let (_, text) = function.text();
+        if let Some(called) = text.get(row).and_then(|line| function.called(line)) {
+            self.inside.push((called, row));
+            (self.selected, self.left, self.top) = (None, 0, 0);
+        }
+        Reply::Taken
+    }
+
+    /// Shows the function that this one was gone into from.
+    fn come_back(&mut self) -> Reply {
+        let Some((_, row)) = self.inside.pop() else { return Reply::Unknown };
+        // The stage's own function may be another by now: then nothing of it is selected.
+        self.selected = self.inside.last().map(|(function, _)| (*function, row));
+        (self.left, self.top) = (0, 0);
+        Reply::Taken
+    }
+
+    fn draw_code(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let (state, theme) = (canvas.state, canvas.theme);
+        let function = self.function(state);
+        let (first, text) = function.text();
+        let here = self.row(state);
+        let runs = if self.inside.is_empty() { running(state) } else { None };
+        let code = colour::coloured(&text, theme);
+        let width = usize::from(area.width);
+        let line = |(row, code): (usize, Line<'static>)| {
+            let mark = if runs == Some(row) { "▶" } else { " " };
+            let style = if row == here { theme.selected } else { theme.faint };
+            let mut line = Line::from(vec![
+                Span::styled(mark, theme.here),
+                Span::styled(format!("{:>4}", first + row), style),
+                Span::raw("  "),
+            ]);
+            line.spans.extend(cut(code, self.left));
+            let shown = text[row].chars().count().saturating_sub(self.left) + GUTTER;
+            if shown > width {
+                let kept = cut_after(line, width.saturating_sub(1));
+                line = kept;
+                line.push_span(Span::styled("…", theme.faint));
+            } else if let Some(told) = beside(state, function, text[row], function.called(text[row]))
+                && shown + 2 + text::width(&told) <= width
+            {
+                line.push_span(Span::styled(format!("  {told}"), theme.tensor));
+            }
+            line
+        };
+        let lines: Vec<Line<'static>> = code.into_iter().enumerate().map(line).collect();
+        canvas.scrolled(&lines, self.first_row(state, area.height.into()), area);
+    }
+
+    /// What the names of the function stand for.
+    fn values(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+        let function = self.function(state);
+        let (_, text) = function.text();
+        let mut names: Vec<&str> = vec![];
+        for name in text.iter().flat_map(|line| code::bound(line)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        // Where there is little room the shape gives way: the numbers are what changes.
+        let narrow = width < WIDE_VALUES;
+        let line = |name: &str, told: String| {
+            let columns = if narrow { NARROW_NAME } else { NAME };
+            let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
+            Line::from(vec![
+                Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
+                Span::raw(told),
+            ])
+        };
+        let mut lines = vec![];
+        for name in names {
+            if let Some(tensor) = known(state, function, name) {
+                let row = &tensor.row.summary;
+                let short = format!("{} ± {}", number(row.mean), number(row.std));
+                lines.push(line(name, if narrow { short } else { told(tensor) }));
+            } else if let Some(value) = coefficient(state, function, name) {
+                lines.push(line(name, value));
+            }
+        }
+        if lines.is_empty() {
+            lines.push(Line::styled("none of its names is known yet", theme.faint));
+        }
+        lines
+    }
+
+    fn elsewhere(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+        let kin = self.function(state).kin();
+        let none = "has no function for it";
+        let entries =
+            [("diffusers", kin.theirs), ("parediffusers", kin.pare.unwrap_or(none)), ("source", kin.source)];
+        let mut lines = vec![];
+        for (name, told) in entries {
+            for (index, part) in
+                text::wrapped(told, usize::from(width).saturating_sub(14)).into_iter().enumerate()
+            {
+                let name = if index == 0 { name } else { "" };
+                lines.push(Line::from(vec![
+                    Span::styled(format!("{name:<13} "), theme.strong),
+                    Span::raw(part),
+                ]));
+            }
+        }
+        let keys = match self.inside.is_empty() {
+            true => "Enter goes into a call (→), h l move sideways",
+            false => "Esc comes back, Enter goes into a call (→)",
+        };
+        let keys = text::wrapped(keys, width.into());
+        lines.extend(keys.into_iter().map(|line| Line::styled(line, theme.faint)));
+        lines
+    }
+}
+
+/// What is told beside a line: where it leads, or what it gave its names.
+fn beside(state: &State, function: Function, line: &str, called: Option<Function>) -> Option<String> {
+    if let Some(called) = called {
+        return Some(format!("→ {}", called.path()));
+    }
+    let mut values = code::bound(line).into_iter().filter_map(|name| known(state, function, name));
+    let first = values.next()?;
+    // Of two only the table below has room to tell.
+    values.next().is_none().then(|| told(first))
+}
+
+/// The newest tensor of that name where the reader looks.
+fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorView> {
+    let name = match name {
+        "prev_sample" => "latents",
+        "model_output" => "guided_noise_residual",
+        // What the step started from is the record's before.
+        "sample" if function.is_step() => return before(state)?.tensor("latents"),
+        name => name,
+    };
+    let records = state.view.as_ref()?.records.get(..state.cursor())?;
+    records.iter().rev().find_map(|record| record.tensor(name))
+}
+
+/// What the stage before the last one made.
+fn before(state: &State) -> Option<&RecordView> {
+    let records = &state.view.as_ref()?.records;
+    records.get(state.cursor().checked_sub(2)?).map(|record| &**record)
+}
+
+fn told(tensor: &TensorView) -> String {
+    let row = &tensor.row;
+    format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
+}
+
+/// A number of the scheduler's last step.
+fn coefficient(state: &State, function: Function, name: &str) -> Option<String> {
+    let of = state.record().filter(|_| function.is_step())?.coefficients?;
+    Some(match name {
+        "timestep" => of.timestep.to_string(),
+        "prev_timestep" => of.prev_timestep.to_string(),
+        "alpha_prod_t" => number(of.alpha_prod_t.into()),
+        "alpha_prod_t_prev" => number(of.alpha_prod_t_prev.into()),
+        "beta_prod_t" => number(of.beta_prod_t.into()),
+        "variance" => number(of.variance.into()),
+        "std_dev_t" => number(of.std_dev_t.into()),
+        _ => return None,
+    })
+}
+
+/// The spans of a line from column `left` on.
+fn cut(line: Line<'static>, left: usize) -> Vec<Span<'static>> {
+    let mut skip = left;
+    let mut spans = vec![];
+    for span in line.spans {
+        let columns = span.width();
+        if columns > skip {
+            spans.push(Span::styled(text::skipped(&span.content, skip), span.style));
+        }
+        skip = skip.saturating_sub(columns);
+    }
+    spans
+}
+
+/// The first `columns` of a line.
+fn cut_after(line: Line<'static>, columns: usize) -> Line<'static> {
+    let mut room = columns;
+    let mut kept = Line::default();
+    for span in line.spans {
+        let width = span.width();
+        let content = match width <= room {
+            true => span.content.into_owned(),
+            false => span.content.chars().take(room).collect(),
+        };
+        room = room.saturating_sub(width);
+        kept.push_span(Span::styled(content, span.style));
+    }
+    kept
+}
