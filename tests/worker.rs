@@ -4,7 +4,9 @@ use candle_core::{DType, Device};
 use diffuscope::debugger::view::{NamedPicture, RecordId};
 use diffuscope::debugger::{Event, Order, Preview, Session, View, Worker};
 use diffuscope::model::ModelSource;
-use diffuscope::pipeline::{Models, Request, Stage};
+use diffuscope::nn::{Path, Probe};
+use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance, lines};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -15,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A worker on the bundled model with a run of `steps`, and what it tells.
 fn worker(steps: usize) -> (Worker, Receiver<Event>) {
     let (tell, events) = channel();
-    let load = move || {
+    let load = move |_| {
         let models =
             Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).map_err(|e| e.to_string())?;
         let request = Request { num_inference_steps: steps, ..Request::for_models(&models, "red apple") };
@@ -196,9 +198,81 @@ fn dropping_the_handle_ends_a_long_run() {
 #[test]
 fn a_model_that_cannot_be_loaded_is_told() {
     let (tell, events) = channel();
-    let _worker = Worker::spawn(|| Err("no such model".into()), move |event| drop(tell.send(event)));
+    let _worker = Worker::spawn(|_| Err("no such model".into()), move |event| drop(tell.send(event)));
     let Event::LoadFailed(error) = events.recv_timeout(PATIENCE).unwrap() else {
         panic!("an error was expected")
     };
     assert_eq!(error, "no such model");
+}
+
+#[test]
+fn a_panic_ends_the_command_and_not_the_worker() {
+    let (worker, events) = worker(2);
+    command(&worker, "next 2");
+    wait(&events, done);
+    command(&worker, "set fault worker-panic");
+    let (error, view) = wait(&events, |event| match event {
+        Event::Failed { error, view, .. } => Some((error, view)),
+        _ => None,
+    });
+    assert!(error.contains("a panic was asked for") && error.contains("`restart`"), "{error}");
+    assert_eq!(view.unwrap().recorded(), 2, "what was recorded is kept");
+    command(&worker, "restart");
+    assert_eq!(wait(&events, done), "encode_prompt");
+    command(&worker, "next");
+    assert_eq!(wait(&events, done), "get_latent");
+}
+
+/// Counts the modules that ask whether they are wanted.
+#[derive(Default)]
+struct Counting(RefCell<Vec<String>>);
+
+impl Probe for Counting {
+    fn wants(&self, path: &Path) -> bool {
+        self.0.borrow_mut().push(path.to_string());
+        false
+    }
+}
+
+#[test]
+fn a_gauge_knows_in_advance_how_many_modules_run() {
+    let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
+    let request = Request { num_inference_steps: 1, ..Request::for_models(&models, "a key") };
+    let mut snapshot = Snapshot::start(request, &models).unwrap();
+    while let Some(stage) = snapshot.position() {
+        let mut probe = Counting::default();
+        snapshot = advance(&snapshot, &models, &mut probe).unwrap();
+        let seen = probe.0.into_inner();
+        let ran = seen.iter().filter(|path| !lines::ALL.contains(&path.as_str())).count();
+        assert_eq!(models.modules_in(stage), ran, "{stage}: {seen:?}");
+    }
+}
+
+#[test]
+fn loading_is_told_to_its_end() {
+    let (_worker, events) = worker_of_file(1);
+    let mut last = (0, 0);
+    loop {
+        match events.recv_timeout(PATIENCE).unwrap() {
+            Event::Loading { read, total } => {
+                assert!(read > last.0 && read <= total);
+                last = (read, total);
+            }
+            Event::Ready(..) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(last.0 == last.1 && last.1 > 1_000_000, "{last:?}");
+}
+
+/// A worker that tells of loading.
+fn worker_of_file(steps: usize) -> (Worker, Receiver<Event>) {
+    let (tell, events) = channel();
+    let load = move |telling: diffuscope::nn::ledger::Tell| {
+        let models = Models::load_telling(ModelSource::Bundled, Device::Cpu, DType::F32, telling)
+            .map_err(|e| e.to_string())?;
+        let request = Request { num_inference_steps: steps, ..Request::for_models(&models, "red apple") };
+        Session::new(Arc::new(models), request).map_err(|e| e.to_string())
+    };
+    (Worker::spawn(load, move |event| drop(tell.send(event))), events)
 }

@@ -4,6 +4,7 @@ use crate::debugger::Session;
 use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
+use crate::nn::ledger::Tell;
 use crate::pipeline::{Models, Request};
 use clap::Args;
 use std::sync::Arc;
@@ -64,15 +65,15 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Loads the models.
+    /// Loads the models, telling how far that is.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn load(&self) -> Result<Models, LoadError> {
+    pub fn load(&self, tell: Tell) -> Result<Models, LoadError> {
         let source = ModelSource::parse(&self.model)?;
         let device = self.device.open()?;
         let dtype = self.dtype.on(&device);
-        Models::load(source, device, dtype)
+        Models::load_telling(source, device, dtype, tell)
     }
 }
 
@@ -86,8 +87,8 @@ impl GenerateArgs {
     ///
     /// # Errors
     /// [`LoadError`]. The request is not checked yet.
-    pub fn load(&self) -> Result<(Models, Request), LoadError> {
-        let models = self.model.load()?;
+    pub fn load(&self, tell: Tell) -> Result<(Models, Request), LoadError> {
+        let models = self.model.load(tell)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let (height, width) = models.native_size();
@@ -108,8 +109,8 @@ impl GenerateArgs {
     ///
     /// # Errors
     /// When the models cannot be loaded, or cannot run the request.
-    pub fn session(&self) -> anyhow::Result<Session> {
-        let (models, request) = self.load()?;
+    pub fn session(&self, tell: Tell) -> anyhow::Result<Session> {
+        let (models, request) = self.load(tell)?;
         Ok(Session::new(Arc::new(models), request)?)
     }
 }

@@ -4,6 +4,7 @@ use super::args::GenerateArgs;
 use super::say;
 use crate::debugger::{Outcome, Session};
 use crate::nn::Unwatched;
+use crate::nn::ledger::Tell;
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
 use anyhow::Context;
@@ -59,15 +60,20 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
         let mut config = Config::load()?;
         config.graphics = args.graphics.unwrap_or(config.graphics);
         let generate = args.generate;
-        let load = move || generate.session().map_err(|e| format!("{e:#}"));
+        let load = move |tell| generate.session(tell).map_err(|e| format!("{e:#}"));
         if let Err(e) = tui::run(config, load) {
             say("error", &e.to_string());
             return Ok(ExitCode::from(e.exit_code()));
         }
     } else {
-        walk(args.generate.session()?)?;
+        walk(args.generate.session(quietly())?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nobody is told of loading where there is no interface.
+fn quietly() -> Tell {
+    Box::new(|_, _| ())
 }
 
 /// Every stage with what it made, as text.
@@ -94,7 +100,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(!opened.metadata()?.is_dir(), "{name}: a folder; {expected}");
         Box::new(BufReader::new(opened))
     };
-    let mut session = args.generate.session()?;
+    let mut session = args.generate.session(quietly())?;
     warn_of_notes(&session);
     let mut out = io::stdout().lock();
     for (number, line) in (1..).zip(reader.lines()) {

@@ -48,6 +48,8 @@ pub enum Command {
     Undisplay(Option<usize>),
     /// `show PICTURE`.
     Show(String),
+    /// `set fault NAME`: something goes wrong on purpose. For tests, and in no help.
+    SetFault(Fault),
     /// `set preview every N|off`.
     SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.
@@ -102,6 +104,15 @@ impl fmt::Display for Place {
             Self::AnyStep => f.write_str("denoise"),
         }
     }
+}
+
+/// What goes wrong on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The thread that computes panics now.
+    WorkerPanic,
+    /// The next frame panics.
+    DrawPanic,
 }
 
 /// Of which steps the VAE makes pictures when nothing else is to be done.
@@ -342,6 +353,13 @@ fn parse_set(rest: &str) -> Result<Command, String> {
     let (name, value) = rest.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((rest, ""));
     let value = value.trim_start();
     let value = value.strip_prefix('=').unwrap_or(value).trim();
+    if name == "fault" {
+        return match value {
+            "worker-panic" => Ok(Command::SetFault(Fault::WorkerPanic)),
+            "draw-panic" => Ok(Command::SetFault(Fault::DrawPanic)),
+            _ => Err(format!("`{}` is no fault: worker-panic, draw-panic", abridged(value))),
+        };
+    }
     if name == "preview" {
         return parse_previewing(value).map(Command::SetPreview);
     }

@@ -3,16 +3,20 @@
 use super::Outcome;
 use super::session::{Host, Session, SessionError};
 use super::view::{ModelLine, NamedPicture, RecordId, View};
+use crate::nn::ledger::Tell;
 use crate::nn::{Error, Path, Probe, Result};
 use crate::picture::decoded;
 use crate::pipeline::{self, Stage, lines, stages};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// What the worker is asked for.
 #[derive(Debug)]
@@ -46,8 +50,24 @@ pub enum Event {
     LoadFailed(String),
     /// A command began.
     Started(String),
+    /// So many bytes of the models are read.
+    Loading {
+        /// Bytes read.
+        read: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// A line of a stage is running: `denoise 3: unet`.
     Progress(Stage, &'static str),
+    /// So many modules of the stage have run.
+    Modules {
+        /// Modules that ran, with the one at hand.
+        done: usize,
+        /// Modules in all.
+        total: usize,
+        /// The one at hand.
+        path: String,
+    },
     /// A stage is done in the middle of a command.
     StageDone(Box<View>),
     /// The cursor was moved.
@@ -110,15 +130,19 @@ impl Worker {
     /// Starts a thread that makes a session with `load`, on that thread, and then serves it. Events go to `tell`,
     /// which is called on that thread and must not wait.
     pub fn spawn(
-        load: impl FnOnce() -> std::result::Result<Session, String> + Send + 'static,
+        load: impl FnOnce(Tell) -> std::result::Result<Session, String> + Send + 'static,
         tell: impl FnMut(Event) + Send + 'static,
     ) -> Self {
         let (orders, inbox) = channel();
         let signals = Arc::new(Signals::default());
         let shared = Arc::clone(&signals);
         let thread = std::thread::spawn(move || {
-            let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(tell);
-            match load() {
+            // While the models are loaded it is called from inside of that.
+            let shared_tell: SharedTell = Arc::new(Mutex::new(Box::new(tell)));
+            let of_loading = Arc::clone(&shared_tell);
+            let loading = move |read, total| telling(&of_loading, Event::Loading { read, total });
+            let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(move |event| telling(&shared_tell, event));
+            match load(Box::new(loading)) {
                 Ok(session) => {
                     Serving { session, inbox, signals: shared, tell, previews: VecDeque::new() }.serve()
                 }
@@ -149,6 +173,13 @@ impl Drop for Worker {
             let _ = thread.join();
         }
     }
+}
+
+/// Who is told, by the thread and from inside of loading.
+type SharedTell = Arc<Mutex<Box<dyn FnMut(Event) + Send>>>;
+
+fn telling(tell: &SharedTell, event: Event) {
+    (tell.lock().unwrap_or_else(PoisonError::into_inner))(event);
 }
 
 struct Serving {
@@ -200,10 +231,30 @@ impl Serving {
 
     fn carry_out(&mut self, line: String) {
         (self.tell)(Event::Started(line.clone()));
-        let mut host =
-            Foreground { signals: &self.signals, tell: &mut self.tell, stage: Stage::EncodePrompt };
-        host.stage = self.session.timeline().position().unwrap_or(Stage::VaeDecode);
-        let result = self.session.run_line(&line, &mut host);
+        let stage = self.session.timeline().position().unwrap_or(Stage::VaeDecode);
+        let mut host = Foreground {
+            signals: &self.signals,
+            tell: RefCell::new(&mut self.tell),
+            stage,
+            modules: Modules::of(self.session.models().modules_in(stage)),
+        };
+        // What is recorded is only added to when a stage is done, so that it is whole after a panic as well.
+        let run = catch_unwind(AssertUnwindSafe(|| self.session.run_line(&line, &mut host)));
+        drop(host);
+        let result = match run {
+            Ok(result) => result,
+            Err(panic) => {
+                let said = panic.downcast_ref::<&str>().map(|said| said.to_string());
+                let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                let error = format!(
+                    "a fault of diffuscope's own ended the command: {said}; what was recorded is kept, `restart` begins \
+                     again"
+                );
+                let view = self.session.view().ok().map(Box::new);
+                let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
+                return (self.tell)(Event::Failed { command: line, error, view });
+            }
+        };
         let view = self.session.view().map(Box::new);
         let event = match (result, view) {
             (Ok(Some(outcome)), Ok(view)) => Event::Done(outcome.into(), view),
@@ -233,11 +284,39 @@ impl Serving {
     }
 }
 
-/// Watches a command: tells which line runs, and stops it when asked.
+/// Watches a command: tells which line and how many modules run, and stops it when asked.
 struct Foreground<'a> {
     signals: &'a Signals,
-    tell: &'a mut (dyn FnMut(Event) + Send),
+    tell: RefCell<&'a mut (dyn FnMut(Event) + Send)>,
     stage: Stage,
+    modules: Modules,
+}
+
+/// Modules that ran, counted when it is asked whether they are wanted: a module that is wanted must be computed plainly.
+struct Modules {
+    done: Cell<usize>,
+    total: usize,
+    told: Cell<Instant>,
+}
+
+/// Time between two times that modules are told.
+const PULSE: Duration = Duration::from_millis(50);
+
+impl Modules {
+    fn of(total: usize) -> Self {
+        Self { done: Cell::new(0), total, told: Cell::new(Instant::now()) }
+    }
+
+    /// One more runs; what is to be told of it, when it is time.
+    fn count(&self, path: &Path) -> Option<Event> {
+        let done = (self.done.get() + 1).min(self.total);
+        self.done.set(done);
+        if self.told.get().elapsed() < PULSE {
+            return None;
+        }
+        self.told.set(Instant::now());
+        Some(Event::Modules { done, total: self.total, path: path.to_string() })
+    }
 }
 
 impl Foreground<'_> {
@@ -248,7 +327,13 @@ impl Foreground<'_> {
 
 impl Probe for Foreground<'_> {
     fn wants(&self, path: &Path) -> bool {
-        self.signals.stops() || Self::line(path).is_some()
+        if Self::line(path).is_some() {
+            return true;
+        }
+        if let Some(event) = self.modules.count(path) {
+            (self.tell.borrow_mut())(event);
+        }
+        self.signals.stops()
     }
 
     fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
@@ -256,7 +341,7 @@ impl Probe for Foreground<'_> {
             return Err(Error::Interrupted(path.clone()));
         }
         if let Some(line) = Self::line(path) {
-            (self.tell)(Event::Progress(self.stage, line));
+            (self.tell.borrow_mut())(Event::Progress(self.stage, line));
         }
         Ok(())
     }
@@ -265,8 +350,9 @@ impl Probe for Foreground<'_> {
 impl Host for Foreground<'_> {
     fn stage_done(&mut self, session: &Session) {
         self.stage = session.timeline().position().unwrap_or(Stage::VaeDecode);
+        self.modules = Modules::of(session.models().modules_in(self.stage));
         if let Ok(view) = session.view() {
-            (self.tell)(Event::StageDone(view.into()));
+            (self.tell.borrow_mut())(Event::StageDone(view.into()));
         }
     }
 }

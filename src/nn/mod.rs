@@ -17,6 +17,7 @@ mod conv;
 pub mod device;
 pub mod error;
 pub mod layers;
+pub mod ledger;
 pub mod probe;
 pub mod weights;
 

@@ -4,6 +4,7 @@
 //! is asked for: nothing is mapped, so a file that shrinks while it is read is an error and not a signal.
 
 use super::error::abridged;
+use super::ledger::Ledger;
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
@@ -202,13 +203,20 @@ pub struct Weights {
     path: Path,
     dtype: DType,
     device: Device,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Weights {
     /// The root of `file`, whose modules are called `component.…`; tensors come as `dtype` on `device`.
     pub fn new(file: WeightsFile, component: &str, dtype: DType, device: &Device) -> Self {
         let (key, path) = (Path::new(""), Path::new(component));
-        Self { file: Arc::new(file), key, path, dtype, device: device.clone() }
+        Self { file: Arc::new(file), key, path, dtype, device: device.clone(), ledger: None }
+    }
+
+    /// These, with every module and every byte noted in `ledger`.
+    pub fn noted_in(self, ledger: &Arc<Ledger>) -> Self {
+        ledger.expect(self.file.header.data_len() as u64);
+        Self { ledger: Some(Arc::clone(ledger)), ..self }
     }
 
     /// Descends into the submodule `name`.
@@ -226,8 +234,11 @@ impl Weights {
         Self { key: self.key.join(stored), ..self.clone() }
     }
 
-    /// The probe path of the module here.
+    /// The probe path of the module here, which is loaded with it.
     pub fn path(&self) -> Path {
+        if let Some(ledger) = &self.ledger {
+            ledger.module(&self.path);
+        }
         self.path.clone()
     }
 
@@ -279,6 +290,9 @@ impl Weights {
             let reason = format!("tensor `{key}`: {e}");
             WeightsError::Unreadable { file: file.clone(), reason }
         })?;
+        if let Some(ledger) = &self.ledger {
+            ledger.read(data.len() as u64);
+        }
         // Converted on the host: a device gets the bytes it will keep.
         Tensor::from_raw_buffer(&data, stored, shape, &Device::Cpu)
             .and_then(|t| t.to_dtype(self.dtype)?.to_device(&self.device))

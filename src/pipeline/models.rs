@@ -1,6 +1,6 @@
 //! Everything that a run computes with.
 
-use super::memory;
+use super::{Stage, memory};
 use crate::model::clip::ClipTextConfig;
 use crate::model::inventory::inventory;
 use crate::model::unet::UNetConfig;
@@ -9,14 +9,18 @@ use crate::model::{
     AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
     UNet2DConditionModel,
 };
-use crate::nn::{ConfigFile, Weights};
+use crate::nn::ledger::{Ledger, Tell};
+use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
 use serde_json::json;
+use std::sync::Arc;
 
 /// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
 #[derive(Debug)]
 pub struct Models {
+    /// The paths of all modules, in the order in which they were loaded.
+    pub modules: Vec<Path>,
     /// Where it came from.
     pub source: ModelSource,
     /// Text to ids.
@@ -150,24 +154,53 @@ impl Models {
     /// # Errors
     /// When a file is missing, broken or unsupported, or the weights do not fit the memory.
     pub fn load(source: ModelSource, device: Device, dtype: DType) -> Result<Self, LoadError> {
+        Self::load_telling(source, device, dtype, Box::new(|_, _| ()))
+    }
+
+    /// As [`load`](Self::load), telling meanwhile how many bytes are read, and of how many.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_telling(
+        source: ModelSource,
+        device: Device,
+        dtype: DType,
+        tell: Tell,
+    ) -> Result<Self, LoadError> {
+        let ledger = Arc::new(Ledger::new(tell));
         let configs = Configs::load(&source)?;
         check_memory(&source, &device, dtype)?;
         let weights = |component| -> Result<Weights, LoadError> {
-            Ok(Weights::new(source.weights(component)?, component, dtype, &device))
+            Ok(Weights::new(source.weights(component)?, component, dtype, &device).noted_in(&ledger))
         };
+        // All files first, so that it is known how much there is to read.
+        let (of_text_encoder, of_unet, of_vae) =
+            (weights("text_encoder")?, weights("unet")?, weights("vae")?);
         let latent_channels = configs.vae.latent_channels;
         Ok(Self {
             tokenizer: ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?,
-            text_encoder: ClipTextModel::load(&weights("text_encoder")?, configs.text_encoder)?,
-            unet: UNet2DConditionModel::load(&weights("unet")?, configs.unet)?,
-            vae: AutoencoderKL::load(&weights("vae")?, configs.vae)?,
+            text_encoder: ClipTextModel::load(&of_text_encoder, configs.text_encoder)?,
+            unet: UNet2DConditionModel::load(&of_unet, configs.unet)?,
+            vae: AutoencoderKL::load(&of_vae, configs.vae)?,
             scheduler: configs.scheduler,
             latent_rgb_factors: LatentRgbFactors::load(&source, latent_channels)?,
             notes: configs.notes,
+            modules: ledger.modules(),
             source,
             device,
             dtype,
         })
+    }
+
+    /// How many modules run in a stage: what a gauge counts.
+    pub fn modules_in(&self, stage: Stage) -> usize {
+        let runs = |path: &str| match stage {
+            Stage::EncodePrompt => path.starts_with("text_encoder"),
+            Stage::GetLatent => false,
+            Stage::Denoise { .. } => path.starts_with("unet"),
+            Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
+        };
+        self.modules.iter().filter(|path| runs(path.as_str())).count()
     }
 
     /// Height and width in pixels that the UNet was trained on.

@@ -35,6 +35,7 @@ pub mod widget;
 mod tests;
 
 use crate::debugger::{Order, Session, Worker};
+use crate::nn::ledger::Tell;
 use app::{App, Effect, Input};
 use config::Config;
 use history::History;
@@ -84,7 +85,7 @@ impl Error {
 /// [`Error`] says why it ended.
 pub fn run(
     config: Config,
-    load: impl FnOnce() -> Result<Session, String> + Send + 'static,
+    load: impl FnOnce(Tell) -> Result<Session, String> + Send + 'static,
 ) -> Result<(), Error> {
     let mut screen = Screen::open()?;
     let mut app = App::new(screen.size()?);
@@ -131,7 +132,7 @@ impl Drop for Gone {
 }
 
 fn spawn_worker(
-    load: impl FnOnce() -> Result<Session, String> + Send + 'static,
+    load: impl FnOnce(Tell) -> Result<Session, String> + Send + 'static,
     inputs: Sender<Input>,
 ) -> Worker {
     let gone = Gone(inputs);

@@ -21,6 +21,10 @@ pub struct State {
     /// Where the reader looks meanwhile, when the worker has no time to move its cursor there: how many stages are
     /// done.
     pub look: Option<usize>,
+    /// When the line that runs began, as far as that was seen.
+    line_began: Option<Instant>,
+    /// How far what runs is.
+    pub gauge: Option<Gauge>,
     /// When the command that runs was first seen to run, and how late it is now.
     pub clock: Option<[Instant; 2]>,
     /// Pictures that the VAE made.
@@ -48,6 +52,19 @@ pub enum Activity {
         /// The line of a stage that runs.
         line: Option<(Stage, &'static str)>,
     },
+}
+
+/// How far something is that takes long.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gauge {
+    /// From 0 to 1.
+    pub share: f64,
+    /// The module at hand.
+    pub path: Option<String>,
+}
+
+fn share(done: u64, total: u64) -> f64 {
+    if total == 0 { 0. } else { done as f64 / total as f64 }
 }
 
 /// A message, without control characters.
@@ -108,9 +125,18 @@ impl State {
             Event::LoadFailed(error) => news.load_failed = Some(error),
             Event::Started(command) => self.activity = Activity::Running { command, line: None },
             Event::Progress(stage, path) => {
+                self.gauge = None;
+                self.line_began = None;
                 if let Activity::Running { line, .. } = &mut self.activity {
                     *line = Some((stage, path));
                 }
+            }
+            Event::Loading { read, total } => {
+                self.gauge = Some(Gauge { share: share(read, total), path: None })
+            }
+            Event::Modules { done, total, path } => {
+                self.gauge =
+                    Some(Gauge { share: share(done as u64, total as u64), path: Some(text::clean(&path)) });
             }
             Event::StageDone(view) => self.view = Some(view),
             Event::Looked(view) => {
@@ -144,7 +170,7 @@ impl State {
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if news.idle {
-            self.clock = None;
+            (self.clock, self.gauge) = (None, None);
             self.activity = Activity::Idle;
         }
         news
@@ -183,6 +209,13 @@ impl State {
             (_, Some([since, _])) => Some([since, now]),
             (_, None) => Some([now, now]),
         };
+        self.line_began = self.clock.map(|_| self.line_began.unwrap_or(now));
+    }
+
+    /// How long the stage's line that runs has been running; of loading, how long that is.
+    pub fn stage_elapsed(&self) -> Option<Duration> {
+        let [_, now] = self.clock?;
+        self.line_began.map(|began| now.duration_since(began))
     }
 
     /// How long the command that runs has been running.
@@ -232,6 +265,8 @@ fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
         Command::parse(&outcome.command),
         Ok(Some(
             Command::Next(_)
+                | Command::Step(_)
+                | Command::Finish
                 | Command::Back(_)
                 | Command::Continue
                 | Command::ReverseContinue

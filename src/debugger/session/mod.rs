@@ -13,7 +13,7 @@ mod settings;
 mod steps;
 
 use super::breakpoint::{Breakpoints, Stop};
-use super::command::{Command, CommandError, Previewing};
+use super::command::{Command, CommandError, Fault, Previewing};
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{Displayed, Outcome, ShownPicture, TensorRow};
@@ -81,6 +81,8 @@ pub struct Session {
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: Previewing,
+    /// Whether the next frame shall panic, for tests.
+    draw_panics: bool,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
 }
@@ -112,6 +114,7 @@ impl Session {
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
             previewing: Previewing::default(),
+            draw_panics: false,
             views: RefCell::default(),
         })
     }
@@ -150,6 +153,11 @@ impl Session {
     /// Of which steps the VAE shall make pictures.
     pub fn previewing(&self) -> Previewing {
         self.previewing
+    }
+
+    /// Whether the next frame shall panic, for tests.
+    pub fn draw_panics(&self) -> bool {
+        self.draw_panics
     }
 
     /// The stage that is stepped through, when there is one.
@@ -242,6 +250,11 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
+            Command::SetFault(Fault::WorkerPanic) => panic!("a panic was asked for"),
+            Command::SetFault(Fault::DrawPanic) => {
+                self.draw_panics = true;
+                Ok(Answered::default())
+            }
             Command::SetPreview(previewing) => {
                 self.previewing = *previewing;
                 Ok(said(format!("preview = {previewing}")))

@@ -111,8 +111,8 @@ impl Session {
     fn place(&self) -> String {
         let Some(inside) = &self.inside else { return self.position_name() };
         let line = inside.line.rsplit('.').next().unwrap_or(inside.line);
-        let function = Function::of_stage(inside.stage);
-        let at = function.and_then(|f| Some(format!(" ({}:{})", f.file.path, f.line_of(inside.line)? + 1)));
+        let function = Function::of(inside.stage);
+        let at = function.line_of(inside.line).map(|line| format!(" ({}:{line})", function.path()));
         format!("{} › {line}{}", inside.stage, at.unwrap_or_default())
     }
 
@@ -128,17 +128,14 @@ impl Session {
     /// The source of the stage that runs next, with the line at hand marked; without one, its beginning.
     pub(super) fn list(&self) -> Result<Answered, SessionError> {
         let stage = self.timeline.position().ok_or(pipeline::Error::Complete)?;
-        let missing = || SessionError::Refused(format!("the source of {stage} is not in this program"));
-        let function = Function::of_stage(stage).ok_or_else(missing)?;
-        let here = self.inside.as_ref().and_then(|inside| function.line_of(inside.line));
-        let (from, to) = match here {
-            Some(line) => (line.saturating_sub(AROUND), line + AROUND + 1),
-            None => (function.lines.start, function.lines.end),
-        };
-        let lines = function.file.text.lines().enumerate().take(to).skip(from);
-        let messages = lines.map(|(number, line)| {
-            let mark = if Some(number) == here { "▶" } else { " " };
-            format!("{mark}{:>4} {line}", number + 1)
+        let function = Function::of(stage);
+        let (first, text) = function.text();
+        let here = self.inside.as_ref().and_then(|inside| function.row_of(inside.line));
+        let (from, to) = here.map_or((0, text.len()), |row| (row.saturating_sub(AROUND), row + AROUND + 1));
+        let lines = text.iter().enumerate().take(to).skip(from);
+        let messages = lines.map(|(row, line)| {
+            let mark = if Some(row) == here { "▶" } else { " " };
+            format!("{mark}{:>4} {line}", first + row)
         });
         Ok(Answered { messages: messages.collect(), ..Answered::default() })
     }

@@ -42,6 +42,8 @@ pub struct View {
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
     pub previewing: Previewing,
+    /// Whether the next frame shall panic, for tests.
+    pub draw_panics: bool,
     /// What every recorded stage made, up to the tip: as many as are recorded.
     pub records: Vec<Arc<RecordView>>,
 }
@@ -274,6 +276,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         inside: session.inside().map(InsideView::of).transpose()?,
         displays: session.displayed(),
         previewing: session.previewing(),
+        draw_panics: session.draw_panics(),
         records: views.of(&ran, (session.models(), here.scheduler()))?,
     })
 }

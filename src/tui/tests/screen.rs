@@ -52,6 +52,13 @@ impl Screen {
         self.told(told)
     }
 
+    /// After `line` was carried out; what it computes must not be on the screen, since its last digits depend on the
+    /// machine.
+    pub fn computed(mut self, line: &str) -> Self {
+        let told = recorded::told(&mut self.session, line);
+        self.told(told)
+    }
+
     pub fn told(mut self, event: Event) -> Self {
         self.effects = self.app.handle(Input::Worker(event));
         self

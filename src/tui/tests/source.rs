@@ -36,3 +36,16 @@ fn into_the_scheduler_and_back() {
     assert!(running().text().contains("src/scheduler/ddim.rs"));
     assert!(running().pressed(KeyCode::Esc).text().contains("denoise 10 is running"));
 }
+
+#[test]
+fn stepping_marks_the_line_at_hand() {
+    for size in [NARROW, WIDE] {
+        let screen = Screen::after(size, 5).pressed(KeyCode::Char('7'));
+        let mut screen = screen.computed("step");
+        check("source-stepping", {
+            let text = screen.text();
+            assert!(text.contains("waits before ▶"), "{text}");
+            screen
+        });
+    }
+}

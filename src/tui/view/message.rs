@@ -81,12 +81,29 @@ fn busy(app: &App) -> Option<String> {
         Activity::Running { command, line: None } => format!("{command}…"),
     };
     if let Some(elapsed) = app.state.elapsed().filter(|elapsed| *elapsed >= WORTH_TELLING) {
-        said.push_str(&format!("  {}", duration(elapsed)));
+        said.push_str(&gauge(app, elapsed));
     }
     if !app.state.waiting.is_empty() {
         said.push_str(&format!("  ({} more to come)", app.state.waiting.len()));
     }
     Some(said)
+}
+
+/// `  ███████░░░ 68 %  4.2 s, about 2.0 s left  unet.up_blocks.1`.
+fn gauge(app: &App, elapsed: Duration) -> String {
+    const COLUMNS: usize = 16;
+    let Some(gauge) = &app.state.gauge else { return format!("  {}", duration(elapsed)) };
+    let full = ((gauge.share * COLUMNS as f64) as usize).min(COLUMNS);
+    let bar = "█".repeat(full) + &"░".repeat(COLUMNS - full);
+    let stage = app.state.stage_elapsed().unwrap_or(elapsed);
+    let left = match gauge.share {
+        share if share > 0.05 => {
+            format!(", about {} left", duration(stage.mul_f64((1. / share - 1.).clamp(0., 1e6))))
+        }
+        _ => String::new(),
+    };
+    let path = gauge.path.as_ref().map_or(String::new(), |path| format!("  {path}"));
+    format!("  {bar} {:.0} %  {}{left}{path}", 100. * gauge.share, duration(elapsed))
 }
 
 /// A line of a stage as the lesson material names it: `denoise 3: unet`.

@@ -4,6 +4,7 @@ use crate::debugger::View;
 use crate::debugger::view::StageLine;
 use crate::tui::canvas::{Canvas, Target};
 use crate::tui::state::State;
+use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -50,7 +51,12 @@ fn stage_line(view: &View, cursor: usize, index: usize, stage: &StageLine, theme
         _ => ("·", theme.faint, theme.faint),
     };
     let breakpoint = if stage.breakpoint.is_some() { "●" } else { " " };
-    let took = stage.took.map(duration).unwrap_or_default();
+    let inside = view.inside.as_ref().filter(|inside| index == view.cursor && inside.stage == stage.stage);
+    let took = match inside {
+        // Where in the stage a reader is who steps through it.
+        Some(inside) => text::shortened(inside.line.rsplit('.').next().unwrap_or_default(), 7),
+        None => stage.took.map(duration).unwrap_or_default(),
+    };
     Line::from(vec![
         Span::styled(mark, marked),
         Span::styled(breakpoint, theme.breakpoint),

@@ -1,20 +1,20 @@
 //! The code of the stage that runs next, or that is running: where it is, what its names stand for, what is like it
 //! elsewhere.
 //!
-//! - `code`: the functions; `colour`: their colours.
+//! - `colour`: the colours of the code. The code itself is [`crate::debugger::source`].
 
-mod code;
 mod colour;
 
 use super::panes::{Pane, Panes, Reply};
+use crate::debugger::TensorRow;
 use crate::debugger::report::{number, shape};
-use crate::debugger::view::{RecordView, TensorView};
+use crate::debugger::source::{self, Function};
+use crate::debugger::view::{InsideView, RecordView};
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::{Activity, State};
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use code::Function;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
@@ -59,8 +59,13 @@ fn stage(state: &State) -> Stage {
 fn running(state: &State) -> Option<usize> {
     match &state.activity {
         Activity::Running { line: Some((stage, path)), .. } => Function::of(*stage).row_of(path),
-        _ => None,
+        _ => inside(state).and_then(|inside| Function::of(inside.stage).row_of(inside.line)),
     }
+}
+
+/// The stage that is stepped through and waits, while the reader looks at it.
+fn inside(state: &State) -> Option<&InsideView> {
+    state.view.as_ref().filter(|view| view.cursor == state.cursor())?.inside.as_ref()
 }
 
 impl Panes for Source {
@@ -74,9 +79,13 @@ impl Panes for Source {
         let when = match (&state.activity, state.position()) {
             (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
             (_, None) => "the run is complete".into(),
+            _ if inside(state).is_some() => {
+                format!("{stage} waits before ▶; s runs the line, f what is left")
+            }
             _ => format!("{stage} runs next"),
         };
         let known = match state.record() {
+            _ if inside(state).is_some() => "values so far".into(),
             Some(record) => format!("values, as {} left them", record.stage),
             None => "values".into(),
         };
@@ -251,7 +260,7 @@ impl Source {
         let function = self.function(state);
         let (_, text) = function.text();
         let mut names: Vec<&str> = vec![];
-        for name in text.iter().flat_map(|line| code::bound(line)) {
+        for name in text.iter().flat_map(|line| source::bound(line)) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -269,8 +278,8 @@ impl Source {
         let mut lines = vec![];
         for name in names {
             if let Some(tensor) = known(state, function, name) {
-                let row = &tensor.row.summary;
-                let short = format!("{} ± {}", number(row.mean), number(row.std));
+                let s = &tensor.summary;
+                let short = format!("{} ± {}", number(s.mean), number(s.std));
                 lines.push(line(name, if narrow { short } else { told(tensor) }));
             } else if let Some(value) = coefficient(state, function, name) {
                 lines.push(line(name, value));
@@ -314,23 +323,32 @@ fn beside(state: &State, function: Function, line: &str, called: Option<Function
     if let Some(called) = called {
         return Some(format!("→ {}", called.path()));
     }
-    let mut values = code::bound(line).into_iter().filter_map(|name| known(state, function, name));
+    let mut values = source::bound(line).into_iter().filter_map(|name| known(state, function, name));
     let first = values.next()?;
     // Of two only the table below has room to tell.
     values.next().is_none().then(|| told(first))
 }
 
 /// The newest tensor of that name where the reader looks.
-fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorView> {
+fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorRow> {
+    if let Some(row) = inside(state).and_then(|inside| inside.values.iter().find(|row| row.name == name)) {
+        return Some(row);
+    }
+    // What the stage is still to make is not what the stage before made.
+    if inside(state)
+        .is_some_and(|inside| name != "latents" && source::made_from(inside.line).any(|made| made == name))
+    {
+        return None;
+    }
     let name = match name {
         "prev_sample" => "latents",
         "model_output" => "guided_noise_residual",
         // What the step started from is the record's before.
-        "sample" if function.is_step() => return before(state)?.tensor("latents"),
+        "sample" if function.is_step() => return before(state)?.tensor("latents").map(|tensor| &tensor.row),
         name => name,
     };
     let records = state.view.as_ref()?.records.get(..state.cursor())?;
-    records.iter().rev().find_map(|record| record.tensor(name))
+    records.iter().rev().find_map(|record| record.tensor(name)).map(|tensor| &tensor.row)
 }
 
 /// What the stage before the last one made.
@@ -339,8 +357,7 @@ fn before(state: &State) -> Option<&RecordView> {
     records.get(state.cursor().checked_sub(2)?).map(|record| &**record)
 }
 
-fn told(tensor: &TensorView) -> String {
-    let row = &tensor.row;
+fn told(row: &TensorRow) -> String {
     format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
 }
 

@@ -1,0 +1,71 @@
+//! What is loaded of a checkpoint: told while it is, and counted for who will watch it run.
+
+use super::Path;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Told of bytes read and bytes in all, at most once a hundredth.
+pub type Tell = Box<dyn Fn(u64, u64) + Send + Sync>;
+
+/// What is loaded so far.
+pub struct Ledger {
+    tell: Tell,
+    total: AtomicU64,
+    read: AtomicU64,
+    modules: Mutex<Vec<Path>>,
+}
+
+impl Ledger {
+    /// With nothing loaded yet.
+    pub fn new(tell: Tell) -> Self {
+        Self { tell, total: AtomicU64::new(0), read: AtomicU64::new(0), modules: Mutex::default() }
+    }
+
+    /// So many bytes more are to be read.
+    pub fn expect(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes more were read.
+    pub fn read(&self, bytes: u64) {
+        let total = self.total.load(Ordering::Relaxed).max(1);
+        let before = self.read.fetch_add(bytes, Ordering::Relaxed);
+        if before * 100 / total != (before + bytes) * 100 / total {
+            (self.tell)(before + bytes, total);
+        }
+    }
+
+    /// A module is loaded that will be watched by this path.
+    pub fn module(&self, path: &Path) {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+    }
+
+    /// The paths of all modules that were loaded.
+    pub fn modules(&self) -> Vec<Path> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("read", &self.read).field("total", &self.total).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn it_is_told_once_a_hundredth() {
+        let told = Arc::new(Mutex::new(vec![]));
+        let teller = Arc::clone(&told);
+        let ledger = Ledger::new(Box::new(move |read, total| teller.lock().unwrap().push((read, total))));
+        ledger.expect(1000);
+        (0..1000).for_each(|_| ledger.read(1));
+        let told = told.lock().unwrap();
+        assert_eq!((told.len(), told[0], told[99]), (100, (10, 1000), (1000, 1000)));
+    }
+}
