@@ -30,12 +30,17 @@ impl Session {
     }
 
     fn start_on(terminal: &str, args: &[&str]) -> Self {
+        Self::start_with(terminal, &[], args)
+    }
+
+    fn start_with(terminal: &str, variables: &[(&str, &str)], args: &[&str]) -> Self {
         let pty = native_pty_system().openpty(SIZE).unwrap();
         let modes = format!("{:?}", pty.master.get_termios());
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_diffuscope"));
         command.args(args);
         command.env_clear();
         command.env("TERM", terminal);
+        variables.iter().for_each(|(name, value)| command.env(name, value));
         let child = pty.slave.spawn_command(command).unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(SIZE.rows, SIZE.cols, 0)));
         let shared = Arc::clone(&screen);
@@ -101,7 +106,7 @@ fn a_walk_there_and_back() {
     assert!(session.screen.lock().unwrap().screen().alternate_screen());
     session.press("n");
     session.see("encode_prompt done");
-    session.press(" ");
+    session.press("n");
     session.see("get_latent done");
     session.see("▀");
     session.press("n");
@@ -110,8 +115,18 @@ fn a_walk_there_and_back() {
     session.press("c");
     session.see("the run is complete");
     session.see("decoded by the VAE");
-    session.press("b\x1b[D");
-    session.see("2 recorded ahead");
+    session.press("b");
+    session.see("1 recorded ahead");
+    session.press("\x1b[D");
+    session.see("3 done, 2 ahead");
+    session.press("\x1b[F");
+    session.see("5 of 5 done");
+    for (key, there) in
+        [("2", "spread"), ("6", "std of latents"), ("7", "the run is complete"), ("1", "5 of 5 done")]
+    {
+        session.press(key);
+        session.see(there);
+    }
     session.press("q");
     assert_eq!(session.end(), 0);
 }
@@ -145,7 +160,7 @@ fn a_terminal_that_changes_its_size() {
     for (rows, cols) in [(3, 9), (60, 200), (12, 40), (24, 80)] {
         session.screen.lock().unwrap().screen_mut().set_size(rows, cols);
         session.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
-        session.see(if rows < 12 { "small" } else { "diffuscope · pocket" });
+        session.see(if rows < 16 { "small" } else { "diffuscope · pocket" });
     }
     session.press("\x03\x03");
     assert_eq!(session.end(), 0);
@@ -216,4 +231,97 @@ fn the_mouse() {
     session.see("[7 source]");
     session.press("q");
     assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn stepping_through_a_stage_line_by_line() {
+    let mut session = Session::start(&["--steps", "1"]);
+    session.see("Nothing has run yet");
+    session.press("nn7s");
+    session.see("waits before ▶");
+    session.see("lines::UNET");
+    session.press("s");
+    session.see("denoise 0 › guidance");
+    session.press("f");
+    session.see("denoise 0 done");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_breakpoint_on_a_condition_and_a_resize_while_it_computes() {
+    let mut session = Session::start(&["--steps", "30"]);
+    session.see("Nothing has run yet");
+    session.press(":break denoise if step == 4\rc");
+    for (rows, cols) in [(24, 80), (50, 160), (16, 60), (30, 100)] {
+        session.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        session.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    session.see("stopped at breakpoint 1");
+    session.see("▶●denoise 4");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_fault_in_a_command_leaves_the_interface() {
+    let mut session = Session::start(&["--steps", "1"]);
+    session.see("Nothing has run yet");
+    session.press("n");
+    session.see("encode_prompt done");
+    session.press(":set fault worker-panic\r");
+    session.see("a panic was asked for");
+    session.see("`restart` begins again");
+    session.press(":restart\r");
+    session.see("Nothing has run yet");
+    session.press("n");
+    session.see("encode_prompt done");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_fault_in_drawing_gives_the_terminal_back() {
+    let mut session = Session::start(&["--steps", "1"]);
+    session.see("Nothing has run yet");
+    session.press(":set fault draw-panic\r");
+    assert_ne!(session.end(), 0);
+    session.see("a panic was asked for");
+}
+
+#[test]
+fn settings_of_the_reader() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("diffuscope");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), "theme = \"light\"\nmouse = false\n[keys]\nx = \"next 2\"\n")
+        .unwrap();
+    let home = home.path().to_str().unwrap().to_string();
+    let with =
+        [("XDG_CONFIG_HOME", home.as_str()), ("XDG_STATE_HOME", home.as_str()), ("HOME", home.as_str())];
+    let mut session = Session::start_with("xterm-256color", &with, &["--steps", "1"]);
+    session.see("Nothing has run yet");
+    session.press("x");
+    session.see("get_latent done");
+    session.press(":print latents.nan\r");
+    session.wait("the answer", |screen| screen.contents().contains('0'));
+    session.press("q");
+    assert_eq!(session.end(), 0);
+    // What was typed is there in the next run.
+    let history = std::fs::read_to_string(folder.join("history")).unwrap();
+    assert_eq!(history, "print latents.nan\n");
+    let mut session = Session::start_with("xterm-256color", &with, &["--steps", "1"]);
+    session.see("Nothing has run yet");
+    session.press(":\x1b[A");
+    session.see(":print latents.nan");
+    session.press("\x1b");
+    session.wait("the console closed", |screen| !screen.contents().contains(":print latents.nan"));
+    session.press("q");
+    assert_eq!(session.end(), 0);
+    // A file that is wrong is told before anything is loaded.
+    std::fs::write(folder.join("config.toml"), "theme = \"pink\"").unwrap();
+    let mut session = Session::start_with("xterm-256color", &with, &[]);
+    assert_eq!(session.end(), 1);
+    session.see("unknown variant `pink`");
 }

@@ -240,7 +240,6 @@ impl Serving {
         };
         // What is recorded is only added to when a stage is done, so that it is whole after a panic as well.
         let run = catch_unwind(AssertUnwindSafe(|| self.session.run_line(&line, &mut host)));
-        drop(host);
         let result = match run {
             Ok(result) => result,
             Err(panic) => {

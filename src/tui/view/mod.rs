@@ -1,9 +1,9 @@
 //! How the application is shown.
 //!
-//! - [`draw`] puts the screen together: [`title`], [`tabs`], the panes of one view, [`scrubber`], [`message`].
-//! - The seven views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): [`overview`],
-//!   [`tensors`], [`residuals`], [`scheduler`], [`prompt`], [`charts`], [`source`].
-//! - What they are made of: [`rail`], [`pictures`], [`table`], [`numbers`], [`welcome`], [`candidates`]. [`help`] is a page.
+//! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
+//! - The seven views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
+//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`.
+//! - What they are made of: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
 
 mod candidates;
 mod charts;
