@@ -176,14 +176,15 @@ impl Models {
         // All files first, so that it is known how much there is to read.
         let (of_text_encoder, of_unet, of_vae) =
             (weights("text_encoder")?, weights("unet")?, weights("vae")?);
-        let latent_channels = configs.vae.latent_channels;
+        let latent_rgb_factors = LatentRgbFactors::load(&source, configs.vae.latent_channels)?
+            .or_else(|| LatentRgbFactors::published(&configs.vae));
         Ok(Self {
             tokenizer: ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?,
             text_encoder: ClipTextModel::load(&of_text_encoder, configs.text_encoder)?,
             unet: UNet2DConditionModel::load(&of_unet, configs.unet)?,
             vae: AutoencoderKL::load(&of_vae, configs.vae)?,
             scheduler: configs.scheduler,
-            latent_rgb_factors: LatentRgbFactors::load(&source, latent_channels)?,
+            latent_rgb_factors,
             notes: configs.notes,
             modules: ledger.modules(),
             source,

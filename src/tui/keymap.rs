@@ -159,6 +159,7 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "stop and give the shell its screen; the shell's `fg` goes on"),
     ("↑ ↓ PgUp PgDn", "scroll or select in the pane that keys go to; in the console, earlier lines"),
+    ("v", "in the overview: latents decoded by the VAE, as the linear estimate, as channels"),
     ("mouse", "select, scroll, go to a stage; beside a stage, set a breakpoint; twice on a pane, zoom it"),
 ];
 

@@ -66,6 +66,54 @@ fn a_pane_zoomed_and_a_picture_alone() {
 }
 
 #[test]
+fn latents_in_three_renderings() {
+    let seen = |screen: &mut Screen| screen.text().matches("decoded").count();
+    let mut screen = preview(preview(Screen::after(WIDE, 12), "pred_original_sample"), "latents");
+    assert_eq!(seen(&mut screen), 2);
+    let mut screen = screen.pressed(KeyCode::Char('v'));
+    assert_eq!(seen(&mut screen), 0);
+    let mut screen = screen.pressed(KeyCode::Char('v'));
+    assert!(screen.text().contains("4 channels, -3 to 3"), "{}", screen.text());
+    assert_eq!(seen(&mut screen.pressed(KeyCode::Char('v'))), 2);
+}
+
+#[test]
+fn an_interrupted_step() {
+    let screen = Screen::after(NARROW, 6).pressed(KeyCode::Char('n')).pressed(CTRL_C);
+    assert!(matches!(screen.effects[..], [Effect::Interrupt]));
+    let outcome = Outcome {
+        command: "next".into(),
+        messages: vec!["denoise 3 done (t = 801, 93 ms); next: denoise 4".into()],
+        stopped: Some("interrupted before unet.mid_block".into()),
+        ..Outcome::default()
+    };
+    let view = recorded::view(&screen.session);
+    check("interrupted", screen.told(Event::Done(outcome.into(), view)));
+}
+
+#[test]
+fn what_takes_long_has_a_gauge() {
+    let start = std::time::Instant::now();
+    let tick = |screen: &mut Screen, seconds| {
+        let later = start + std::time::Duration::from_secs(seconds);
+        screen.effects = screen.app.handle(crate::tui::app::Input::Tick(later));
+    };
+    let mut screen = Screen::after(NARROW, 4).pressed(KeyCode::Char('n'));
+    tick(&mut screen, 0);
+    let mut screen = screen.told(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet"));
+    tick(&mut screen, 1);
+    let modules = Event::Modules { done: 120, total: 480, path: "unet.down_blocks.1.resnets.0".into() };
+    let mut screen = screen.told(modules);
+    tick(&mut screen, 5);
+    check("gauge", screen);
+    let mut screen = Screen::new(NARROW);
+    tick(&mut screen, 0);
+    let mut screen = screen.told(Event::Loading { read: 3_000, total: 4_000 });
+    tick(&mut screen, 9);
+    check("gauge-loading", screen);
+}
+
+#[test]
 fn while_a_step_runs() {
     let screen = Screen::after(NARROW, 4).pressed(KeyCode::Char('c'));
     let screen = screen.told(Event::Started("continue".into()));

@@ -26,6 +26,39 @@ pub struct Overview {
     enlarged: Option<usize>,
     /// The first row of the table that is shown.
     top: usize,
+    /// How latents are shown.
+    rendering: Rendering,
+}
+
+/// How latents are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Rendering {
+    /// As the VAE decodes them, once it had time for that; until then as the linear estimate.
+    #[default]
+    Best,
+    /// As the linear estimate.
+    Linear,
+    /// Their channels in gray.
+    Channels,
+}
+
+impl Rendering {
+    fn next(self) -> Self {
+        match self {
+            Self::Best => Self::Linear,
+            Self::Linear => Self::Channels,
+            Self::Channels => Self::Best,
+        }
+    }
+
+    /// `picture` of a record, or what is to be shown in its place.
+    fn of<'a>(self, state: &'a State, record: &'a RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
+        match (self, picture.name) {
+            (Self::Channels, "latents") => record.picture("latents.channels").unwrap_or(picture),
+            (Self::Linear | Self::Channels, _) => picture,
+            (Self::Best, _) => state.best(record, picture),
+        }
+    }
 }
 
 impl Panes for Overview {
@@ -72,6 +105,10 @@ impl Panes for Overview {
             (STAGES, KeyCode::Down | KeyCode::Char('j')) => Reply::Look(state.cursor() + 1),
             (TENSORS, KeyCode::Up | KeyCode::Char('k')) => self.scroll(-1, state),
             (TENSORS, KeyCode::Down | KeyCode::Char('j')) => self.scroll(1, state),
+            (_, KeyCode::Char('v')) => {
+                self.rendering = self.rendering.next();
+                Reply::Taken
+            }
             (PICTURES, KeyCode::Enter) => {
                 self.enlarge(state);
                 Reply::Taken
@@ -126,7 +163,7 @@ impl Overview {
             welcome::draw_without_pictures(record.stage, canvas, area.inner(Margin::new(1, 1)));
         } else {
             let shown: Vec<&NamedPicture> =
-                shown.into_iter().map(|picture| canvas.state.best(record, picture)).collect();
+                shown.into_iter().map(|picture| self.rendering.of(canvas.state, record, picture)).collect();
             pictures::draw(&shown, view.request.width, canvas, area);
         }
     }

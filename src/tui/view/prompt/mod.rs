@@ -183,7 +183,9 @@ impl Prompt {
         let of = &prompts.of_both[usize::from(negative)];
         let theme = canvas.theme;
         let notes = 1 + u16::from(of.cut.is_some());
-        let [rows, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(notes)]).areas(area);
+        let most = area.height.saturating_sub(notes).min(of.tokens.len() as u16);
+        let [rows, below] =
+            Layout::vertical([Constraint::Length(most), Constraint::Length(notes)]).areas(area);
         let selected = self.at(prompts, negative);
         let top = top(selected, of.tokens.len(), rows.height);
         let mut strip_at = 0;

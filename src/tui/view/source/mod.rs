@@ -335,9 +335,10 @@ fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a Ten
         return Some(row);
     }
     // What the stage is still to make is not what the stage before made.
-    if inside(state)
-        .is_some_and(|inside| name != "latents" && source::made_from(inside.line).any(|made| made == name))
-    {
+    let is_to_come = |inside: &InsideView| {
+        name == "prev_sample" || name != "latents" && source::made_from(inside.line).any(|made| made == name)
+    };
+    if inside(state).is_some_and(is_to_come) {
         return None;
     }
     let name = match name {
