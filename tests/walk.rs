@@ -274,3 +274,37 @@ fn model_info_tells_without_loading() {
     assert!(info["components"][1]["parameters"].as_u64() > Some(1_000_000));
     assert!(diffuscope(&["model", "info"], "").stdout.contains("block_out_channels"));
 }
+
+#[test]
+fn what_is_not_finite_is_caught_after_the_stage_that_made_it() {
+    let outcomes =
+        batch(&STEPS, "catch nan\nset guidance_scale 1e38\ncontinue\ninfo breakpoints\ndelete 1\ncontinue\n");
+    let said = |index: usize| outcomes[index]["messages"][0].as_str().unwrap().to_string();
+    assert_eq!(said(0), "catchpoint 1 for NaN and infinity");
+    assert_eq!(outcomes[2]["position"], "denoise 1");
+    let stopped = outcomes[2]["stopped"].as_str().unwrap();
+    assert!(stopped.contains("catchpoint 1") && stopped.contains("guided_noise_residual"), "{stopped}");
+    assert!(said(3).ends_with("(stopped 1 times)"), "{}", said(3));
+    assert_eq!(outcomes[5]["position"], "complete");
+}
+
+#[test]
+fn displays_are_shown_after_every_stop() {
+    let outcomes = batch(&STEPS, "display latents.std\ndisplay step\nnext 2\nnext\nundisplay 1\nnext\n");
+    let shown = |index: usize| {
+        let displays = outcomes[index]["displays"].as_array().cloned().unwrap_or_default();
+        displays.iter().map(|d| d["value"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(0), ["not there yet"]);
+    assert_eq!((shown(2).len(), shown(2)[1].as_str()), (2, "0"));
+    assert!(shown(3)[0].parse::<f64>().unwrap() > 0.5);
+    assert_eq!(shown(5), ["2"]);
+}
+
+#[test]
+fn a_picture_is_told_where_it_cannot_be_shown() {
+    let outcomes = batch(&STEPS, "goto denoise 1\nshow difference\nset preview every 5\n");
+    assert_eq!(outcomes[1]["picture"]["width"], 32);
+    assert!(outcomes[1]["messages"][0].as_str().unwrap().starts_with("difference: 32×32 pixels"));
+    assert_eq!(outcomes[2]["messages"][0], "preview = every 5 steps");
+}

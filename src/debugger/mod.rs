@@ -1,7 +1,7 @@
 //! The debugger: a timeline of snapshots, a cursor on it, and the commands that move and question it.
 //!
 //! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds.
-//! - [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
+//! - [`operand`]: what its commands are about. [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
 //! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded, and the cursor.
@@ -16,6 +16,7 @@ pub mod command;
 pub mod complete;
 pub mod expression;
 pub mod inside;
+pub mod operand;
 pub mod report;
 pub mod session;
 pub mod source;

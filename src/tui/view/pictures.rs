@@ -7,6 +7,8 @@ use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::text::Line;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// Rows below which pictures cannot be made out: the table gives way to them.
 pub const FEWEST_ROWS: u16 = 11;
@@ -36,17 +38,16 @@ pub fn draw(shown: &[&NamedPicture], run_width: usize, canvas: &mut Canvas<'_>, 
     let (w, h) = first.picture.image.dimensions();
     // Rows that a picture takes for each of its columns: all pictures of a stage have one shape.
     let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
+    // Many arrangements are tried, and wrapping text takes time.
+    let wrapped = RefCell::new(HashMap::new());
+    let rows = |width: u16| {
+        let rows = |picture: &&NamedPicture| caption(picture, theme, width).len() as u16;
+        *wrapped.borrow_mut().entry(width).or_insert_with(|| shown.iter().map(rows).max().unwrap_or(0))
+    };
     // Where rows are scarce, captions give way to pictures.
-    let slots = CAPTIONS.iter().map(|most| {
-        let captions = |width: u16| {
-            let rows = |picture: &&NamedPicture| caption(picture, theme, width).len() as u16;
-            shown.iter().map(rows).max().unwrap_or(0).min(*most)
-        };
-        arrange(shown.len(), area, ratio, &captions)
-    });
+    let arranged = |most: &u16| arrange(shown.len(), area, ratio, &|width| rows(width).min(*most));
     let enough = |slots: &Vec<Slot>| slots.first().is_some_and(|slot| slot.picture.height >= LOWEST);
-    let slots = slots.collect::<Vec<_>>();
-    let Some(slots) = slots.iter().find(|slots| enough(slots)).or(slots.last()) else { return };
+    let slots = CAPTIONS.iter().map(arranged).find(enough).unwrap_or_else(|| arranged(&0));
     for (named, slot) in shown.iter().zip(slots) {
         let image = &named.picture.image;
         let smooth = image.width() as usize >= run_width;
