@@ -1,0 +1,146 @@
+"""Text encoder and UNet. First the text encoder alone learns to say what a picture looks like (no noise, a small head that
+paints latents from its tokens): a caption of ours leaves little open, so this is most of what the denoiser has to know,
+at a third of the price. Then both learn to denoise together."""
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from torch.nn import functional as F
+
+import scenes as pictures
+import steps
+import words
+
+
+def build_unet(preset):
+    down = ["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in preset.attention]
+    up = ["CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(preset.attention)]
+    return UNet2DConditionModel(
+        sample_size=16, in_channels=4, out_channels=4, block_out_channels=preset.channels, layers_per_block=1,
+        down_block_types=down, up_block_types=up, cross_attention_dim=preset.text_width, use_linear_projection=True,
+        attention_head_dim=[channels // 32 for channels in preset.channels])
+
+
+def build_scheduler():
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
+        clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading")
+
+
+class Painter(nn.Module):
+    """64 places, each of which asks the tokens twice and then paints its 2×2 latents."""
+
+    def __init__(self, text_width, width=192, heads=6):
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(64, width) * 0.5)
+        self.heads = heads
+        self.blocks = nn.ModuleList([nn.ModuleDict({
+            "norm": nn.LayerNorm(width), "query": nn.Linear(width, width),
+            "pair": nn.Linear(text_width, 2 * width), "out": nn.Linear(width, width),
+            "mlp": nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)),
+        }) for _ in range(2)])
+        self.paint = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 16))
+
+    def forward(self, tokens):
+        split = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        x = self.places.expand(len(tokens), -1, -1)
+        for block in self.blocks:
+            key, value = block["pair"](tokens).chunk(2, -1)
+            seen = F.scaled_dot_product_attention(split(block["query"](block["norm"](x))), split(key), split(value))
+            x = x + block["out"](seen.transpose(1, 2).flatten(2))
+            x = x + block["mlp"](x)
+        return F.pixel_shuffle(self.paint(x).transpose(1, 2).unflatten(-1, (8, 8)), 2)
+
+
+class Batches:
+    """Captions (as token rows) and latents, chosen by the generator."""
+
+    def __init__(self, scenes, latents, drawings, vocabulary, preset, device):
+        self.scenes, self.drawings, self.vocabulary, self.preset, self.device = (
+            scenes, drawings, vocabulary, preset, device)
+        self.latents = latents.to(device)
+        plain = [i for i, scene in enumerate(scenes) if scene["size"] == 1.0]
+        self.whites = [i for i in plain if scenes[i]["colour"] == "white"]
+
+    def __call__(self, count, generator):
+        chosen = torch.randint(len(self.scenes), (count,), generator=generator)
+        white = torch.randint(len(self.whites), (count,), generator=generator)
+        more_white = torch.rand(count, generator=generator) < 0.15
+        chosen = torch.where(more_white, torch.tensor(self.whites)[white], chosen)
+        texts = [pictures.words(self.scenes[i], self.drawings, len(self.preset.styles), generator)
+                 for i in chosen.tolist()]
+        rows = self.vocabulary.batch(texts, generator)
+        return rows.to(self.device), self.latents[chosen.to(self.device)].float()
+
+
+def schedule_rates(optimizer, number, total):
+    for group in optimizer.param_groups:
+        group["lr"] = steps.learning_rate(number, total, group["peak"])
+
+
+def pretrain_text(encoder, batches, preset, folder, device, seed, clock):
+    torch.manual_seed(seed + 1)
+    painter = Painter(preset.text_width).to(device).train()
+    encoder.train()
+    parameters = [*encoder.parameters(), *painter.parameters()]
+    optimizer = torch.optim.AdamW([{"params": parameters, "peak": preset.text_rate}], weight_decay=1e-2, betas=(0.9, 0.98))
+
+    def step(number):
+        generator = steps.randomness(seed, "text", number)
+        schedule_rates(optimizer, number, preset.text_steps)
+        rows, latents = batches(preset.text_batch, generator)
+        with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
+            painted = painter(encoder(rows).last_hidden_state)
+        loss = F.mse_loss(painted.float(), latents)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return loss
+
+    steps.train("text", folder, preset.text_steps, step,
+                {"encoder": encoder, "painter": painter, "optimizer": optimizer}, clock)
+    return painter
+
+
+def train(encoder, unet, batches, preset, folder, device, seed, clock):
+    """Both together; leaves the averages in `encoder` and `unet`."""
+    unet = unet.to(device, memory_format=torch.channels_last).train()
+    encoder.train()
+    optimizer = torch.optim.AdamW(
+        [{"params": list(unet.parameters()), "peak": preset.rate},
+         {"params": list(encoder.parameters()), "peak": preset.rate * preset.text_share}],
+        weight_decay=1e-2, betas=(0.9, 0.99))
+    average = steps.Average([unet, encoder], preset.average)
+    kept = build_scheduler().alphas_cumprod.to(device)  # share of the picture's variance that is left at a timestep
+    predict = torch.compile(unet) if preset.compile else unet
+
+    def step(number):
+        generator = steps.randomness(seed, "denoiser", number)
+        schedule_rates(optimizer, number, preset.steps)
+        rows, latents = batches(preset.batch, generator)
+        noise = torch.randn(latents.shape, generator=generator).to(device)
+        timesteps = torch.randint(1000, (preset.batch,), generator=generator).to(device)
+        alpha = kept[timesteps][:, None, None, None]
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+        with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
+            tokens = encoder(rows).last_hidden_state
+            predicted = predict(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
+        # An error of v is one of the picture, times 1 + SNR: little is gained by the last bit of a picture that is
+        # nearly clean, so that factor is cut off, as min-SNR weighting does (which for v would also take weight off
+        # the noisiest timesteps, where the words decide everything).
+        weight = (preset.min_snr * (1 - alpha)).clamp(max=1)
+        loss = (weight * (predicted.float() - velocity) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        average.update()
+        return loss
+
+    steps.train("denoiser", folder, preset.steps, step,
+                {"unet": unet, "encoder": encoder, "optimizer": optimizer, "average": average}, clock)
+    average.swap()
+    unet.eval()
+    encoder.eval()
