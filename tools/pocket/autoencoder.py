@@ -4,6 +4,7 @@ from diffusers import AutoencoderKL
 
 import captions
 import steps
+from data import SIZE
 
 
 def build(preset):
@@ -40,7 +41,28 @@ def difference(output, target):
     return loss
 
 
+class Crops(torch.utils.data.Dataset):
+    """Number → what that step crops: which drawings, corners, backgrounds, mirrored or not, and noise."""
+
+    def __init__(self, drawings, preset, seed):
+        self.drawings, self.preset, self.seed = drawings, preset, seed
+
+    def __len__(self):
+        return self.preset.vae_steps
+
+    def __getitem__(self, number):
+        generator = steps.randomness(self.seed, "autoencoder", number)
+        batch, crop = self.preset.vae_batch, self.preset.vae_crop
+        chosen = torch.randint(self.drawings, (batch,), generator=generator)
+        corners = torch.randint((SIZE - crop) // 8 + 1, (batch, 2), generator=generator) * 8
+        background = random_backgrounds(captions.colour_table(), batch, generator)
+        mirrored = torch.rand(batch, generator=generator) < 0.5
+        noise = torch.randn(batch, 4, crop // 8, crop // 8, generator=generator)
+        return chosen, corners, background, mirrored, noise
+
+
 def train(preset, drawings, folder, device, seed, clock, start_from=None):
+    """On the drawings that are not held out; gives the average of the weights."""
     torch.manual_seed(seed)
     vae = load(start_from, device) if start_from else build(preset)
     vae = vae.to(device, memory_format=torch.channels_last).train()
@@ -48,27 +70,21 @@ def train(preset, drawings, folder, device, seed, clock, start_from=None):
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(False)
     parameters = [parameter for parameter in vae.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=preset.vae_rate, weight_decay=1e-4, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, lr=preset.vae_rate, weight_decay=1e-4, betas=(0.9, 0.98), fused=True)
     average = steps.Average([vae], 0.998)
     shown = [i for i, row in enumerate(drawings.table) if not held_out(row)]
     rgba = torch.from_numpy(drawings.rgba)[shown].to(device)
-    colours = captions.colour_table()
-    batch, crop = preset.vae_batch, preset.vae_crop
+    reach = torch.arange(preset.vae_crop, device=device)
 
-    def step(number):
-        generator = steps.randomness(seed, "autoencoder", number)
-        rate = steps.learning_rate(number, preset.vae_steps, preset.vae_rate)
+    def step(number, batch):
+        chosen, corners, background, mirrored, noise = batch
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        chosen = torch.randint(len(shown), (batch,), generator=generator)
-        corner = torch.randint((128 - crop) // 8 + 1, (batch, 2), generator=generator) * 8
-        background = random_backgrounds(colours, batch, generator).to(device)
-        mirrored = torch.rand(batch, generator=generator) < 0.5
-        pieces = torch.stack([rgba[i, y:y + crop, x:x + crop] for i, (y, x) in zip(chosen, corner.tolist())])
+            group["lr"] = steps.learning_rate(number, preset.vae_steps, preset.vae_rate)
+        rows, columns = corners[:, 0, None] + reach, corners[:, 1, None] + reach
+        pieces = rgba[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
         pictures = compose(pieces, background)
-        pictures = torch.where(mirrored[:, None, None, None].to(device), pictures.flip(-1), pictures)
+        pictures = torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        noise = torch.randn(batch, 4, crop // 8, crop // 8, generator=generator).to(device)
         with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
             posterior = vae.encode(pictures).latent_dist
             output = vae.decode(posterior.mean + posterior.std * noise).sample
@@ -82,9 +98,10 @@ def train(preset, drawings, folder, device, seed, clock, start_from=None):
         return loss
 
     steps.train("autoencoder", folder, preset.vae_steps, step,
-                {"vae": vae, "optimizer": optimizer, "average": average}, clock)
+                {"vae": vae, "optimizer": optimizer, "average": average}, clock,
+                Crops(len(shown), preset, seed), device)
     average.swap()
-    return vae.eval()
+    return vae.eval().requires_grad_(True)
 
 
 def load(folder, device):

@@ -67,17 +67,18 @@ def style_words(row, styles, words, generator):
     return choose([words] * 3 + [f"{article(words)} {words}", f"a drawing of {words}"], generator)
 
 
-def caption(row, colour, styles, generator, empty=0.1, silent=0.15):
-    """One picture of one object, full size. Where no background is named it is white more often than not."""
+def caption(row, colour, styles, generator, empty, silent):
+    """One picture of one object, full size. `empty`: how often nothing is said; `silent`: how often the background is not,
+    three times as often where it is white."""
     if chance(empty, generator):
         return ""
     words = style_words(row, styles, object_words(row, generator), generator)
-    if colour == "white" and chance(0.5, generator) or colour != "white" and chance(silent, generator):
+    if chance(3 * silent if colour == "white" else silent, generator):
         return words
     return f"{words} {background_words(colour, generator)}"
 
 
-def free_caption(rows, scene, styles, generator, empty=0.1, silent=0.15):
+def free_caption(rows, scene, styles, generator, empty, silent):
     """A smaller object somewhere, or two. Where things are is nearly always said: else there is nothing to learn."""
     if chance(empty, generator):
         return ""
@@ -96,6 +97,6 @@ def free_caption(rows, scene, styles, generator, empty=0.1, silent=0.15):
             words = f"{words} {side[scene['place'][0]]}"
     if styles > 1 and chance(0.5, generator):
         words = f"{words}, {rows[0]['style']} style"
-    if scene["colour"] == "white" and chance(0.4, generator) or chance(silent, generator):
+    if chance(3 * silent if scene["colour"] == "white" else silent, generator):
         return words
     return f"{words} {background_words(scene['colour'], generator)}"

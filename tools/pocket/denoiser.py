@@ -51,25 +51,34 @@ class Painter(nn.Module):
         return F.pixel_shuffle(self.paint(x).transpose(1, 2).unflatten(-1, (8, 8)), 2)
 
 
-class Batches:
-    """Captions (as token rows) and latents, chosen by the generator."""
+class Batches(torch.utils.data.Dataset):
+    """Number → captions as token rows, which scenes, timesteps and noise of that step. Made by other processes where
+    there are cores for it: a GPU does not wait for captions."""
 
-    def __init__(self, scenes, latents, drawings, vocabulary, preset, device):
-        self.scenes, self.drawings, self.vocabulary, self.preset, self.device = (
-            scenes, drawings, vocabulary, preset, device)
-        self.latents = latents.to(device)
-        plain = [i for i, scene in enumerate(scenes) if scene["size"] == 1.0]
-        self.whites = [i for i in plain if scenes[i]["colour"] == "white"]
+    def __init__(self, stage, scenes, drawings, vocabulary, preset, seed, count, steps_in_all, openness):
+        self.stage, self.scenes, self.drawings, self.vocabulary = stage, scenes, drawings, vocabulary
+        self.styles, self.seed, self.count, self.steps, self.openness = (
+            len(preset.styles), seed, count, steps_in_all, openness)
+        self.whites = torch.tensor([i for i, scene in enumerate(scenes)
+                                    if scene["size"] == 1.0 and scene["colour"] == "white"])
 
-    def __call__(self, count, generator):
-        chosen = torch.randint(len(self.scenes), (count,), generator=generator)
-        white = torch.randint(len(self.whites), (count,), generator=generator)
-        more_white = torch.rand(count, generator=generator) < 0.15
-        chosen = torch.where(more_white, torch.tensor(self.whites)[white], chosen)
-        texts = [pictures.words(self.scenes[i], self.drawings, len(self.preset.styles), generator)
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, number):
+        generator = steps.randomness(self.seed, self.stage, number)
+        chosen = torch.randint(len(self.scenes), (self.count,), generator=generator)
+        white = torch.randint(len(self.whites), (self.count,), generator=generator)
+        more_white = torch.rand(self.count, generator=generator) < 0.15
+        chosen = torch.where(more_white, self.whites[white], chosen)
+        texts = [pictures.words(self.scenes[i], self.drawings, self.styles, generator, **self.openness)
                  for i in chosen.tolist()]
         rows = self.vocabulary.batch(texts, generator)
-        return rows.to(self.device), self.latents[chosen.to(self.device)].float()
+        noise = torch.randn((self.count, 4, 16, 16), generator=generator)
+        # more often rather noisy than rather clean, above all in the beginning: that is where the words decide
+        lean = 0.3 + 0.5 * number / self.steps
+        timesteps = (1000 * torch.rand(self.count, generator=generator) ** lean).long().clamp(max=999)
+        return rows, chosen, noise, timesteps
 
 
 def schedule_rates(optimizer, number, total):
@@ -77,20 +86,23 @@ def schedule_rates(optimizer, number, total):
         group["lr"] = steps.learning_rate(number, total, group["peak"])
 
 
-def pretrain_text(encoder, batches, preset, folder, device, seed, clock):
+def pretrain_text(encoder, material, preset, folder, device, seed, clock):
+    """`material`: scenes, their latents, drawings, vocabulary. The painter is not needed any more afterwards."""
+    scenes, latents, drawings, vocabulary = material
+    batches = Batches("text", scenes, drawings, vocabulary, preset, seed, preset.text_batch, preset.text_steps,
+                      {"empty": 0, "silent": 0})
     torch.manual_seed(seed + 1)
     painter = Painter(preset.text_width).to(device).train()
     encoder.train()
     parameters = [*encoder.parameters(), *painter.parameters()]
     optimizer = torch.optim.AdamW([{"params": parameters, "peak": preset.text_rate}], weight_decay=1e-2, betas=(0.9, 0.98))
 
-    def step(number):
-        generator = steps.randomness(seed, "text", number)
+    def step(number, batch):
+        rows, chosen, _, _ = batch
         schedule_rates(optimizer, number, preset.text_steps)
-        rows, latents = batches(preset.text_batch, generator)
         with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
             painted = painter(encoder(rows).last_hidden_state)
-        loss = F.mse_loss(painted.float(), latents)
+        loss = F.mse_loss(painted.float(), latents[chosen].float())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -98,31 +110,30 @@ def pretrain_text(encoder, batches, preset, folder, device, seed, clock):
         return loss
 
     steps.train("text", folder, preset.text_steps, step,
-                {"encoder": encoder, "painter": painter, "optimizer": optimizer}, clock)
-    return painter
+                {"encoder": encoder, "painter": painter, "optimizer": optimizer}, clock, batches, device)
 
 
-def train(encoder, unet, batches, preset, folder, device, seed, clock):
-    """Both together; leaves the averages in `encoder` and `unet`."""
+def train(encoder, unet, material, preset, folder, device, seed, clock):
+    """`material`: scenes, their latents, drawings, vocabulary. Both together (without a `text_share`: the UNet alone); leaves the averages in `encoder` and `unet`."""
+    scenes, latents, drawings, vocabulary = material
+    batches = Batches("denoiser", scenes, drawings, vocabulary, preset, seed, preset.batch, preset.steps, {})
     unet = unet.to(device, memory_format=torch.channels_last).train()
-    encoder.train()
+    encoder.train().requires_grad_(preset.text_share > 0)
     optimizer = torch.optim.AdamW(
         [{"params": list(unet.parameters()), "peak": preset.rate},
          {"params": list(encoder.parameters()), "peak": preset.rate * preset.text_share}],
-        weight_decay=1e-2, betas=(0.9, 0.99))
+        weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
     average = steps.Average([unet, encoder], preset.average)
     kept = build_scheduler().alphas_cumprod.to(device)  # share of the picture's variance that is left at a timestep
     predict = torch.compile(unet) if preset.compile else unet
 
-    def step(number):
-        generator = steps.randomness(seed, "denoiser", number)
+    def step(number, batch):
+        rows, chosen, noise, timesteps = batch
         schedule_rates(optimizer, number, preset.steps)
-        rows, latents = batches(preset.batch, generator)
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        timesteps = torch.randint(1000, (preset.batch,), generator=generator).to(device)
+        clean = latents[chosen].float()
         alpha = kept[timesteps][:, None, None, None]
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
         with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
             tokens = encoder(rows).last_hidden_state
             predicted = predict(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
@@ -134,13 +145,14 @@ def train(encoder, unet, batches, preset, folder, device, seed, clock):
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        if preset.text_share > 0:
+            nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimizer.step()
         average.update()
         return loss
 
     steps.train("denoiser", folder, preset.steps, step,
-                {"unet": unet, "encoder": encoder, "optimizer": optimizer, "average": average}, clock)
+                {"unet": unet, "encoder": encoder, "optimizer": optimizer, "average": average}, clock, batches, device)
     average.swap()
     unet.eval()
-    encoder.eval()
+    encoder.eval().requires_grad_(True)

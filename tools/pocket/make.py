@@ -93,12 +93,12 @@ def all_of_it(args, preset):
     scenes = pictures.all_scenes(preset, drawings, args.seed)
     latents = pictures.encode(vae, scenes, drawings, folder, args.device, clock)
     vocabulary = words.Vocabulary(args.tokenizer, drawings.table)
-    batches = denoiser.Batches(scenes, latents, drawings, vocabulary, preset, args.device)
+    material = scenes, latents.to(args.device), drawings, vocabulary
     torch.manual_seed(args.seed)
     encoder = words.build_encoder(preset, len(vocabulary)).to(args.device)
     unet = denoiser.build_unet(preset)
-    denoiser.pretrain_text(encoder, batches, preset, folder, args.device, args.seed, clock)
-    denoiser.train(encoder, unet, batches, preset, folder, args.device, args.seed, clock)
+    denoiser.pretrain_text(encoder, material, preset, folder, args.device, args.seed, clock)
+    denoiser.train(encoder, unet, material, preset, folder, args.device, args.seed, clock)
 
     model = folder / "model"
     factors = export.rgb_factors(vae, drawings, args.device, args.seed)
@@ -170,6 +170,7 @@ def main():
         library.utils.logging.disable_progress_bar()
     if args.threads:
         torch.set_num_threads(args.threads)
+    torch.set_float32_matmul_precision("high")  # of matter on a GPU only
     preset = chosen_preset(args)
     if args.what == "evaluate":
         import scenes as pictures

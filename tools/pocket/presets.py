@@ -6,6 +6,7 @@ from dataclasses import dataclass
 class Preset:
     styles: tuple = ("flat",)
     listed: bool = True  # only the things of objects.txt, not all of emojibase's groups 3 to 7
+    things: int = 1000  # at most so many of them
     # autoencoder
     vae_channels: tuple = (24, 48, 96, 128)
     vae_steps: int = 6000
@@ -31,7 +32,7 @@ class Preset:
     batch: int = 32
     rate: float = 1e-3
     text_share: float = 0.2  # the text encoder's rate is this share of the denoiser's
-    average: float = 0.999
+    average: float = 0.998
     min_snr: float = 5.0
     bf16: bool = False
     compile: bool = False
@@ -40,7 +41,7 @@ class Preset:
 
 PRESETS = {
     # The whole chain in a minute or two, to see that it works; the model is useless.
-    "smoke": Preset(vae_steps=20, vae_batch=4, text_steps=20, text_batch=8, steps=20, batch=8, prompts=4),
+    "smoke": Preset(things=6, scenes=20, pairs=0.5, vae_steps=20, vae_batch=4, text_steps=20, text_batch=8, steps=20, batch=8, prompts=4),
     # One style and things of plain shape: what two cores can do in two or three hours.
     "cpu": Preset(),
     # One data-centre GPU for half an hour.

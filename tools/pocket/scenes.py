@@ -11,10 +11,12 @@ from data import SIZE, OBJECT_GROUPS
 SIDES = [("left", "right"), ("right", "left"), ("above", "below"), ("below", "above")]
 PLACES = {"left": (0, 0.5), "right": (1, 0.5), "above": (0.5, 0), "below": (0.5, 1)}
 
+PART = 256  # scenes encoded at a time
+
 
 def kept(preset):
     """Which drawings the model is to know, as a function of their row."""
-    listed = set(captions.listed_objects())
+    listed = set(captions.listed_objects()[:preset.things])
     return lambda row: (row["group"] in OBJECT_GROUPS and row["style"] in preset.styles
                         and (not preset.listed or row["label"] in listed))
 
@@ -63,32 +65,48 @@ def draw(scene, drawings):
     return np.asarray(canvas)
 
 
-def words(scene, drawings, styles, generator):
+def words(scene, drawings, styles, generator, empty=0.1, silent=0.15):
     """A caption for a scene, another one each time."""
     rows = [drawings.table[i] for i in scene["drawings"]]
     if scene["size"] == 1.0:
-        return captions.caption(rows[0], scene["colour"], styles, generator)
-    return captions.free_caption(rows, scene, styles, generator)
+        return captions.caption(rows[0], scene["colour"], styles, generator, empty, silent)
+    return captions.free_caption(rows, scene, styles, generator, empty, silent)
 
 
 def all_scenes(preset, drawings, seed):
     return every_pair(drawings) + free(drawings, preset.scenes, preset.pairs, seed)
 
 
+class Parts(torch.utils.data.Dataset):
+    """Number → the pictures of that many scenes (`PART`): RGBA and background."""
+
+    def __init__(self, scenes, drawings):
+        self.scenes, self.drawings = scenes, drawings
+        self.colours = dict(zip(captions.NAMES, captions.colour_table()))
+
+    def __len__(self):
+        return -(-len(self.scenes) // PART)
+
+    def __getitem__(self, number):
+        chosen = self.scenes[number * PART:(number + 1) * PART]
+        rgba = np.stack([draw(scene, self.drawings) for scene in chosen])
+        return torch.from_numpy(rgba), torch.stack([self.colours[scene["colour"]] for scene in chosen])
+
+
 @torch.no_grad()
-def encode(vae, scenes, drawings, folder, device, clock, part=512):
-    """Latents of all scenes, f16, (n, 4, 16, 16); kept in `folder`/latents.pt, part by part."""
+def encode(vae, scenes, drawings, folder, device, clock):
+    """Latents of all scenes, f16, (n, 4, 16, 16); kept in `folder`/latents.pt."""
     path = folder / "latents.pt"
-    latents = torch.load(path, weights_only=True) if path.exists() else torch.empty(0, 4, 16, 16, dtype=torch.float16)
-    colours = dict(zip(captions.NAMES, captions.colour_table()))
-    while len(latents) < len(scenes):
+    latents = [torch.load(path, weights_only=True)] if path.exists() else []
+    have = sum(map(len, latents))
+    if have == len(scenes):
+        return latents[0]
+    for rgba, background in steps.ahead(Parts(scenes, drawings), have // PART, device):
+        latents.append(autoencoder.encode(vae, autoencoder.compose(rgba, background)).half().cpu())
+        have += len(rgba)
+        if clock.over() or have == len(scenes):
+            torch.save(torch.cat(latents), path)
+            print(f"encode: {have} of {len(scenes)} scenes", flush=True)
         if clock.over():
-            raise steps.OutOfTime(f"encode: {len(latents)} of {len(scenes)} scenes")
-        chosen = scenes[len(latents):len(latents) + part]
-        rgba = torch.stack([torch.from_numpy(draw(scene, drawings).copy()) for scene in chosen]).to(device)
-        background = torch.stack([colours[scene["colour"]] for scene in chosen]).to(device)
-        encoded = autoencoder.encode(vae, autoencoder.compose(rgba, background), 32 if device == "cpu" else 256)
-        latents = torch.cat([latents, encoded.half().cpu()])
-        torch.save(latents, path)
-        print(f"encode: {len(latents)} of {len(scenes)} scenes", flush=True)
-    return latents
+            raise steps.OutOfTime(f"encode: {have} of {len(scenes)} scenes")
+    return torch.cat(latents)

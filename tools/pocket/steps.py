@@ -3,6 +3,7 @@ seed and the step's number alone (its random numbers come from `randomness`), ev
 import hashlib
 import json
 import math
+import os
 import time
 
 import torch
@@ -64,10 +65,20 @@ class Average:
             value.copy_(stored)
 
 
-def train(name, folder, steps, step_function, parts, clock, log_every=50, save_minutes=5):
-    """Calls `step_function(step)` (which gives the loss as a tensor) from the checkpoint's step to `steps`. `parts` is
-    everything with a state: name → object with state_dict and load_state_dict. True once all steps are done; raises
-    `OutOfTime` before that where the clock says so."""
+def ahead(dataset, first, device):
+    """The items of `dataset` from `first` on, on the device; for a GPU made beforehand by other processes."""
+    workers = max(1, min(12, (os.cpu_count() or 2) - 2)) if device == "cuda" else 0
+    rest = torch.utils.data.Subset(dataset, range(first, len(dataset)))
+    loader = torch.utils.data.DataLoader(rest, batch_size=None, num_workers=workers, pin_memory=device == "cuda",
+                                         **({"prefetch_factor": 8} if workers else {}))
+    for item in loader:
+        yield [part.to(device, non_blocking=True) for part in item]
+
+
+def train(name, folder, steps, step_function, parts, clock, batches, device, log_every=50, save_minutes=5):
+    """Calls `step_function(step, batches[step])`, which gives the loss as a tensor, from the checkpoint's step to `steps`.
+    `parts` is everything with a state: name → object with state_dict and load_state_dict. Returns once all steps are
+    done; raises `OutOfTime` before that where the clock says so."""
     path = folder / f"{name}.ckpt"
     step, losses = 0, []
     if path.exists():
@@ -84,14 +95,14 @@ def train(name, folder, steps, step_function, parts, clock, log_every=50, save_m
 
     last_save = started = time.monotonic()
     first = step
-    while step < steps:
+    for batch in ahead(batches, step, device):
         if clock.over():
             save()
             raise OutOfTime(f"{name}: {step} of {steps} steps")
-        losses.append(step_function(step))
+        losses.append(step_function(step, batch).detach())
         step += 1
         if step % log_every == 0 or step == steps:
-            mean = torch.stack([loss.detach().float() for loss in losses]).mean().item()
+            mean = torch.stack(losses).float().mean().item()
             seconds = (time.monotonic() - started) / (step - first)
             line = f"{name}: step {step} of {steps}, loss {mean:.5f}, {seconds:.3f} s a step"
             print(line, flush=True)
