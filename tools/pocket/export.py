@@ -43,14 +43,18 @@ def write(folder, vae, encoder, unet, scheduler, vocabulary, preset, tokenizer_f
     pipe.to(torch.float16).save_pretrained(folder)
     shutil.rmtree(folder / "tokenizer")  # transformers writes one 3.6 MB file more than anybody needs
     shutil.copytree(tokenizer_folder, folder / "tokenizer")
-    for path in folder.rglob("*.json"):  # where something was loaded from is nobody's business
-        text = path.read_text(encoding="utf-8")
-        if path.parent.name != "tokenizer" and "_name_or_path" in text:
-            config = json.loads(text)
-            config.pop("_name_or_path", None)
-            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    # Where a part was loaded from is nobody's business; and with "float16" there transformers, unlike diffusers, would
+    # load f16 and the pipeline not run unless told a type.
+    change(folder / "vae" / "config.json", lambda config: config.pop("_name_or_path", None))
+    change(folder / "text_encoder" / "config.json", lambda config: config.update(dtype="float32"))
     (folder / "latent_rgb_factors.json").write_text(json.dumps(factors, indent=1) + "\n", encoding="utf-8")
     check_size(folder)
+
+
+def change(path, what):
+    config = json.loads(path.read_text(encoding="utf-8"))
+    what(config)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def check_size(folder):

@@ -113,12 +113,13 @@ def all_of_it(args, preset):
 
 def judge(args, preset, model, everything, drawings, out):
     """Figures of the model in `model`, loaded as anybody would; contact sheet and figures.json into `out`."""
+    import torch
     from diffusers import StableDiffusionPipeline
 
     import evaluate
     import export
 
-    pipe = StableDiffusionPipeline.from_pretrained(model).to(args.device)
+    pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32).to(args.device)
     figures, kept = evaluate.evaluate(pipe, drawings, everything, preset.prompts, preset.pairs > 0, args.device)
     out.mkdir(parents=True, exist_ok=True)
     export.contact_sheet(out / "contact.png", kept)
