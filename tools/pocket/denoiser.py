@@ -40,12 +40,21 @@ class Painter(nn.Module):
         }) for _ in range(2)])
         self.paint = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 16))
 
-    def forward(self, tokens):
+    def questions(self, tokens):
+        """What each block asks: its queries, (n, 64, width)."""
+        asked = []
+        self.forward(tokens, asked)
+        return asked
+
+    def forward(self, tokens, asked=None):
         split = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         x = self.places.expand(len(tokens), -1, -1)
         for block in self.blocks:
             key, value = block["pair"](tokens).chunk(2, -1)
-            seen = F.scaled_dot_product_attention(split(block["query"](block["norm"](x))), split(key), split(value))
+            query = block["query"](block["norm"](x))
+            if asked is not None:
+                asked.append(query)
+            seen = F.scaled_dot_product_attention(split(query), split(key), split(value))
             x = x + block["out"](seen.transpose(1, 2).flatten(2))
             x = x + block["mlp"](x)
         return F.pixel_shuffle(self.paint(x).transpose(1, 2).unflatten(-1, (8, 8)), 2)
@@ -81,13 +90,53 @@ class Batches(torch.utils.data.Dataset):
         return rows, chosen, noise, timesteps
 
 
+class Apprenticeship(nn.Module):
+    """The painter has learned where to look in the tokens for each of 8×8 places; the UNet's cross-attention in the up
+    block of that size starts with the painter's keys and values, and is told what the painter would ask there. Besides,
+    what that block has made of the tokens must already show the picture. Only training knows of this."""
+
+    def __init__(self, painter, unet, level):
+        super().__init__()
+        self.painter = painter.eval().requires_grad_(False)
+        attentions = unet.up_blocks[len(unet.up_blocks) - 1 - level].attentions
+        self.show = nn.Conv2d(attentions[0].in_channels, 16, 1)
+        self.asked, self.heads = {}, []
+        for number, (attention, block) in enumerate(zip(attentions, painter.blocks)):
+            layer = attention.transformer_blocks[0].attn2
+            weight = block["out"].weight.detach().unflatten(1, (painter.heads, -1))  # (width, heads, 32)
+            best = weight.square().sum((0, 2)).topk(layer.heads).indices.sort().values
+            self.heads.append(best)
+            key, value = block["pair"].weight.detach().chunk(2)
+            with torch.no_grad():  # biases: of a key it does nothing, of a value the next layer's bias takes care
+                layer.to_k.weight.copy_(key.unflatten(0, (painter.heads, -1))[best].flatten(0, 1))
+                layer.to_v.weight.copy_(value.unflatten(0, (painter.heads, -1))[best].flatten(0, 1))
+            layer.to_q.register_forward_hook(self.remember(number))
+        attentions[len(painter.blocks) - 1].register_forward_hook(self.remember("picture"))
+
+    def remember(self, name):
+        def hook(_, __, output):
+            self.asked[name] = output[0] if isinstance(output, tuple) else output
+        return hook
+
+    def loss(self, tokens, clean):
+        """After the UNet's forward pass, on the same tokens."""
+        with torch.no_grad():
+            questions = self.painter.questions(tokens)
+        loss = 0
+        for number, best in enumerate(self.heads):
+            wanted = questions[number].unflatten(-1, (self.painter.heads, -1))[:, :, best].flatten(2)
+            loss = loss + F.mse_loss(self.asked[number].float(), wanted.float()) / wanted.float().var()
+        shown = F.pixel_shuffle(self.show(self.asked["picture"].float()), 2)
+        return 0.2 * loss + F.mse_loss(shown, clean)
+
+
 def schedule_rates(optimizer, number, total):
     for group in optimizer.param_groups:
         group["lr"] = steps.learning_rate(number, total, group["peak"])
 
 
 def pretrain_text(encoder, material, preset, folder, device, seed, clock):
-    """`material`: scenes, their latents, drawings, vocabulary. The painter is not needed any more afterwards."""
+    """`material`: scenes, their latents, drawings, vocabulary. Returns the painter."""
     scenes, latents, drawings, vocabulary = material
     batches = Batches("text", scenes, drawings, vocabulary, preset, seed, preset.text_batch, preset.text_steps,
                       {"empty": 0, "silent": 0})
@@ -111,21 +160,23 @@ def pretrain_text(encoder, material, preset, folder, device, seed, clock):
 
     steps.train("text", folder, preset.text_steps, step,
                 {"encoder": encoder, "painter": painter, "optimizer": optimizer}, clock, batches, device)
+    return painter
 
 
-def train(encoder, unet, material, preset, folder, device, seed, clock):
+def train(encoder, unet, painter, material, preset, folder, device, seed, clock):
     """`material`: scenes, their latents, drawings, vocabulary. Both together (without a `text_share`: the UNet alone); leaves the averages in `encoder` and `unet`."""
     scenes, latents, drawings, vocabulary = material
     batches = Batches("denoiser", scenes, drawings, vocabulary, preset, seed, preset.batch, preset.steps, {})
     unet = unet.to(device, memory_format=torch.channels_last).train()
     encoder.train().requires_grad_(preset.text_share > 0)
+    teacher = Apprenticeship(painter, unet, level=1).to(device)
     optimizer = torch.optim.AdamW(
         [{"params": list(unet.parameters()), "peak": preset.rate},
-         {"params": list(encoder.parameters()), "peak": preset.rate * preset.text_share}],
+         {"params": list(encoder.parameters()), "peak": preset.rate * preset.text_share},
+         {"params": list(teacher.show.parameters()), "peak": preset.rate}],
         weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
     average = steps.Average([unet, encoder], preset.average)
     kept = build_scheduler().alphas_cumprod.to(device)  # share of the picture's variance that is left at a timestep
-    predict = torch.compile(unet) if preset.compile else unet
 
     def step(number, batch):
         rows, chosen, noise, timesteps = batch
@@ -136,14 +187,14 @@ def train(encoder, unet, material, preset, folder, device, seed, clock):
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
         with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
             tokens = encoder(rows).last_hidden_state
-            predicted = predict(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
+            predicted = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
         # An error of v is one of the picture, times 1 + SNR: little is gained by the last bit of a picture that is
         # nearly clean, so that factor is cut off, as min-SNR weighting does (which for v would also take weight off
         # the noisiest timesteps, where the words decide everything).
         weight = (preset.min_snr * (1 - alpha)).clamp(max=1)
         loss = (weight * (predicted.float() - velocity) ** 2).mean()
         optimizer.zero_grad()
-        loss.backward()
+        (loss + preset.teach * teacher.loss(tokens, clean)).backward()
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         if preset.text_share > 0:
             nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -152,7 +203,7 @@ def train(encoder, unet, material, preset, folder, device, seed, clock):
         return loss
 
     steps.train("denoiser", folder, preset.steps, step,
-                {"unet": unet, "encoder": encoder, "optimizer": optimizer, "average": average}, clock, batches, device)
+                {"unet": unet, "encoder": encoder, "show": teacher.show, "optimizer": optimizer, "average": average}, clock, batches, device)
     average.swap()
     unet.eval()
     encoder.eval().requires_grad_(True)

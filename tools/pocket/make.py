@@ -97,8 +97,8 @@ def all_of_it(args, preset):
     torch.manual_seed(args.seed)
     encoder = words.build_encoder(preset, len(vocabulary)).to(args.device)
     unet = denoiser.build_unet(preset)
-    denoiser.pretrain_text(encoder, material, preset, folder, args.device, args.seed, clock)
-    denoiser.train(encoder, unet, material, preset, folder, args.device, args.seed, clock)
+    painter = denoiser.pretrain_text(encoder, material, preset, folder, args.device, args.seed, clock)
+    denoiser.train(encoder, unet, painter, material, preset, folder, args.device, args.seed, clock)
 
     model = folder / "model"
     factors = export.rgb_factors(vae, drawings, args.device, args.seed)

@@ -33,9 +33,9 @@ class Preset:
     rate: float = 1e-3
     text_share: float = 0.0  # the text encoder's rate is this share of the denoiser's; 0: it has learned enough alone
     average: float = 0.998
+    teach: float = 0.3  # weight of what the painter teaches the denoiser
     min_snr: float = 5.0
     bf16: bool = False
-    compile: bool = False
     prompts: int = 200  # of the evaluation
 
 
@@ -48,5 +48,5 @@ PRESETS = {
     "gpu": Preset(
         styles=("noto", "flat", "glossy"), listed=False, vae_steps=14000, vae_batch=128, vae_rate=1.5e-3,
         scenes=120_000, pairs=0.5, text_steps=10000, text_batch=512, steps=24000, batch=512, text_share=0.2, attention=(True, True, False),
-        channels=(64, 128, 192), average=0.9995, bf16=True, compile=True),
+        channels=(64, 128, 192), average=0.9995, bf16=True),
 }
