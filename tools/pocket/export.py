@@ -43,6 +43,8 @@ def write(folder, vae, encoder, unet, scheduler, vocabulary, preset, tokenizer_f
     pipe.to(torch.float16).save_pretrained(folder)
     shutil.rmtree(folder / "tokenizer")  # transformers writes one 3.6 MB file more than anybody needs
     shutil.copytree(tokenizer_folder, folder / "tokenizer")
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)  # as every other file
     # Where a part was loaded from is nobody's business; and with "float16" there transformers, unlike diffusers, would
     # load f16 and the pipeline not run unless told a type.
     change(folder / "vae" / "config.json", lambda config: config.pop("_name_or_path", None))

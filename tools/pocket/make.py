@@ -119,7 +119,7 @@ def judge(args, preset, model, everything, drawings, out):
     import evaluate
     import export
 
-    pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32).to(args.device)
+    pipe = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32).to(args.device)
     figures, kept = evaluate.evaluate(pipe, drawings, everything, preset.prompts, preset.pairs > 0, args.device)
     out.mkdir(parents=True, exist_ok=True)
     export.contact_sheet(out / "contact.png", kept)
