@@ -131,6 +131,8 @@ def judge(args, preset, model, everything, drawings, out):
 def training_lines(args, preset, folder):
     """What the README says of the training: the last line of each stage's log, and the command."""
     lines = [f"`{' '.join(['tools/pocket/make.py', *public(sys.argv[1:])])}`"]
+    if args.init_vae:
+        lines.append("autoencoder: not from nothing, see the command")
     for name in ("autoencoder", "text", "denoiser"):
         log = folder / f"{name}.log"
         if log.exists():

@@ -47,6 +47,6 @@ PRESETS = {
     # One data-centre GPU for half an hour.
     "gpu": Preset(
         styles=("noto", "flat", "glossy"), listed=False, vae_steps=12000, vae_batch=128, vae_rate=1.5e-3,
-        scenes=100_000, pairs=0.5, text_steps=8000, text_batch=512, steps=18000, batch=512, text_share=0.2, attention=(True, True, False),
-        channels=(64, 128, 192), average=0.9995, bf16=True),
+        scenes=100_000, pairs=0.5, text_steps=8000, text_batch=512, steps=18000, batch=512, text_share=0.2,
+        attention=(True, True, False), channels=(64, 128, 192), average=0.9995, bf16=True),
 }
