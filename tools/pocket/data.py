@@ -5,7 +5,6 @@ import copy
 import hashlib
 import io
 import json
-import pathlib
 import tarfile
 import urllib.request
 

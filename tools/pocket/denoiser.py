@@ -164,7 +164,8 @@ def pretrain_text(encoder, material, preset, folder, device, seed, clock):
 
 
 def train(encoder, unet, painter, material, preset, folder, device, seed, clock):
-    """`material`: scenes, their latents, drawings, vocabulary. Both together (without a `text_share`: the UNet alone); leaves the averages in `encoder` and `unet`."""
+    """Both together (without a `text_share`: the UNet alone); leaves the averages in `encoder` and `unet`. `material` as
+    above; `painter`: what `pretrain_text` returned."""
     scenes, latents, drawings, vocabulary = material
     batches = Batches("denoiser", scenes, drawings, vocabulary, preset, seed, preset.batch, preset.steps, {})
     unet = unet.to(device, memory_format=torch.channels_last).train()
@@ -202,8 +203,8 @@ def train(encoder, unet, painter, material, preset, folder, device, seed, clock)
         average.update()
         return loss
 
-    steps.train("denoiser", folder, preset.steps, step,
-                {"unet": unet, "encoder": encoder, "show": teacher.show, "optimizer": optimizer, "average": average}, clock, batches, device)
+    parts = {"unet": unet, "encoder": encoder, "show": teacher.show, "optimizer": optimizer, "average": average}
+    steps.train("denoiser", folder, preset.steps, step, parts, clock, batches, device)
     average.swap()
     unet.eval()
     encoder.eval().requires_grad_(True)

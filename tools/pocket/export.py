@@ -1,6 +1,5 @@
 """The folder that diffusers and diffuscope read: parts in f16, previews' factors, contact sheet, README."""
 import json
-import pathlib
 import shutil
 
 import torch
