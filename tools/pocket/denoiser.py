@@ -121,7 +121,7 @@ class Apprenticeship(nn.Module):
     def loss(self, tokens, clean):
         """After the UNet's forward pass, on the same tokens."""
         with torch.no_grad():
-            questions = self.painter.questions(tokens)
+            questions = self.painter.questions(tokens.float())
         loss = 0
         for number, best in enumerate(self.heads):
             wanted = questions[number].unflatten(-1, (self.painter.heads, -1))[:, :, best].flatten(2)

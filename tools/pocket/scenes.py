@@ -11,7 +11,7 @@ from data import SIZE, OBJECT_GROUPS
 SIDES = [("left", "right"), ("right", "left"), ("above", "below"), ("below", "above")]
 PLACES = {"left": (0, 0.5), "right": (1, 0.5), "above": (0.5, 0), "below": (0.5, 1)}
 
-PART = 256  # scenes encoded at a time
+PART = 128  # scenes encoded at a time
 
 
 def kept(preset):

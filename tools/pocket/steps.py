@@ -70,7 +70,7 @@ def ahead(dataset, first, device):
     workers = max(1, min(12, (os.cpu_count() or 2) - 2)) if device == "cuda" else 0
     rest = torch.utils.data.Subset(dataset, range(first, len(dataset)))
     loader = torch.utils.data.DataLoader(rest, batch_size=None, num_workers=workers, pin_memory=device == "cuda",
-                                         **({"prefetch_factor": 8} if workers else {}))
+                                         **({"prefetch_factor": 4} if workers else {}))
     for item in loader:
         yield [part.to(device, non_blocking=True) for part in item]
 
