@@ -277,13 +277,16 @@ fn model_info_tells_without_loading() {
 
 #[test]
 fn what_is_not_finite_is_caught_after_the_stage_that_made_it() {
-    let outcomes =
-        batch(&STEPS, "catch nan\nset guidance_scale 1e38\ncontinue\ninfo breakpoints\ndelete 1\ncontinue\n");
+    // The first step leaves latents beyond 65504, where f16 ends, so the UNet of the second has no number for them.
+    let outcomes = batch(
+        &[&STEPS[..], &["--dtype", "f16"]].concat(),
+        "catch nan\nset guidance_scale 1e6\ncontinue\ninfo breakpoints\ndelete 1\ncontinue\n",
+    );
     let said = |index: usize| outcomes[index]["messages"][0].as_str().unwrap().to_string();
     assert_eq!(said(0), "catchpoint 1 for NaN and infinity");
-    assert_eq!(outcomes[2]["position"], "denoise 1");
+    assert_eq!(outcomes[2]["position"], "denoise 2");
     let stopped = outcomes[2]["stopped"].as_str().unwrap();
-    assert!(stopped.contains("catchpoint 1") && stopped.contains("guided_noise_residual"), "{stopped}");
+    assert!(stopped.contains("catchpoint 1") && stopped.contains("uncond_residual"), "{stopped}");
     assert!(said(3).ends_with("(stopped 1 times)"), "{}", said(3));
     assert_eq!(outcomes[5]["position"], "complete");
 }

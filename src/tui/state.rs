@@ -187,9 +187,11 @@ impl State {
         self.view.as_ref()?.records.get(self.cursor().checked_sub(1)?)
     }
 
-    /// What the stage before that made.
-    pub fn record_before(&self) -> Option<&Arc<RecordView>> {
-        self.view.as_ref()?.records.get(self.cursor().checked_sub(2)?)
+    /// The last step of `denoise` before the cursor, and what the stage before it made.
+    pub fn step(&self) -> Option<(&RecordView, &RecordView)> {
+        let records = self.view.as_ref()?.records.get(..self.cursor())?;
+        let last = records.iter().rposition(|record| matches!(record.stage, Stage::Denoise { .. }))?;
+        Some((&records[last], records.get(last.checked_sub(1)?)?))
     }
 
     /// The stage that runs next where the reader looks; `None` when the run is complete there.

@@ -8,7 +8,6 @@ use super::panes::{Pane, Panes, Reply};
 use super::pictures::{self, Captioned};
 use super::welcome;
 use crate::debugger::view::RecordView;
-use crate::pipeline::Stage;
 use crate::tensor::compare::distance;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
@@ -46,9 +45,9 @@ pub struct Residuals {
     top: usize,
 }
 
-/// The record that the reader looks at, when it is a step.
+/// The step that the reader looks at; after `vae_decode`, the last one.
 fn step(state: &State) -> Option<&RecordView> {
-    state.record().map(|record| &**record).filter(|record| matches!(record.stage, Stage::Denoise { .. }))
+    state.step().map(|(step, _)| step)
 }
 
 impl Panes for Residuals {

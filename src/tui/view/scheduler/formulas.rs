@@ -3,7 +3,6 @@
 //! Song et al., 2021, formulas 12 and 16. What the paper calls α is diffusers' `alpha_prod` and ᾱ of Ho et al., which is
 //! written here.
 
-use super::is_step;
 use crate::debugger::view::{RecordView, TensorView};
 use crate::pipeline::Stage;
 use crate::scheduler::ddim::Coefficients;
@@ -31,10 +30,10 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// The step that the reader looks at, when it is one.
+    /// The step that the reader looks at; after `vae_decode`, the last one.
     pub fn of(state: &'a State) -> Option<Self> {
-        let record = state.record().filter(|record| is_step(record.stage))?;
-        let sample = state.record_before()?.tensor("latents")?;
+        let (record, before) = state.step()?;
+        let sample = before.tensor("latents")?;
         Some(Self { stage: record.stage, c: record.coefficients?, record, sample })
     }
 

@@ -7,7 +7,6 @@ mod formulas;
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
 use crate::debugger::view::ScheduleView;
-use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
@@ -121,7 +120,7 @@ impl Panes for Scheduler {
 
 /// The timesteps between which the reader looks: of the step before, where it led.
 fn here(state: &State) -> Option<(usize, i64)> {
-    let c = state.record()?.coefficients?;
+    let c = state.step()?.0.coefficients?;
     Some((c.timestep, c.prev_timestep))
 }
 
@@ -184,9 +183,4 @@ fn around(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) ->
         line.push_span(Span::styled("…", theme.faint));
     }
     line
-}
-
-/// Whether a stage is a step.
-fn is_step(stage: Stage) -> bool {
-    matches!(stage, Stage::Denoise { .. })
 }
