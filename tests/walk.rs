@@ -143,13 +143,13 @@ fn a_condition_that_cannot_be_told_stops_and_says_why() {
 }
 
 #[test]
-fn a_setting_changes_what_comes_next_and_drops_what_was() {
+fn a_setting_changes_what_comes_next_on_a_timeline_of_its_own() {
     let outcomes = batch(
         &STEPS,
         "continue\ngoto denoise 1\nset guidance_scale 1\nnext\nprint (guided_noise_residual - text_cond_residual).l2 < 0.001\nset prompt a green pear\nnext\nprint prompt\n",
     );
-    let warning = outcomes[2]["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("the recorded 3 stages"), "{warning}");
+    let forked = outcomes[2]["messages"][1].as_str().unwrap();
+    assert!(forked.contains("branched off main before denoise 1; `switch main` goes back"), "{forked}");
     assert_eq!(outcomes[4]["value"], true, "at scale 1 guidance is the text residual alone");
     assert_eq!(outcomes[5]["messages"][1], "it is encoded before the next stage runs");
     assert_eq!(outcomes[7]["value"], "a green pear");

@@ -1,7 +1,8 @@
 //! The command language: gdb's words where gdb has one.
 
+use super::comparison::Plan;
 use super::expression::{Expression, ExpressionError};
-pub use super::operand::{Fault, Place, Previewing, Setting, Topic};
+pub use super::operand::{Fault, Place, Previewing, Setting, Side, Topic};
 use super::verbs::{Verb, VerbError};
 use crate::pipeline::Stage;
 use std::path::PathBuf;
@@ -71,6 +72,48 @@ pub enum Command {
         what: String,
         /// The file; its ending says which.
         file: PathBuf,
+    },
+    /// `fork [NAME] [at STAGE]`: go on on a timeline of its own.
+    Fork {
+        /// What it is called.
+        name: Option<String>,
+        /// From before this stage.
+        at: Option<Place>,
+    },
+    /// `switch NAME`: look at another timeline.
+    Switch(String),
+    /// `rename [OLD] NEW`.
+    Rename {
+        /// The timeline; this one without.
+        old: Option<String>,
+        /// Its name from now on.
+        new: String,
+    },
+    /// `delete timeline NAME`.
+    DeleteTimeline(String),
+    /// `compare NAME VALUES …`: variants side by side.
+    Compare(Plan),
+    /// `compare`: back to them.
+    CompareAgain,
+    /// `compare off`: an end of it.
+    CompareOff,
+    /// `compare base NAME`: what differences are from.
+    CompareBase(String),
+    /// `sweep NAME VALUE [here-to-end]`.
+    Sweep {
+        /// Which setting.
+        setting: Setting,
+        /// Its value in the forks.
+        value: String,
+    },
+    /// `diff A [B] [within X]`.
+    Diff {
+        /// The reference.
+        a: Side,
+        /// What is told; this timeline without.
+        b: Option<Side>,
+        /// Relative differences up to this are none.
+        tolerance: Option<f64>,
     },
     /// `help [COMMAND]`.
     Help(Option<&'static Verb>),
@@ -152,8 +195,10 @@ impl Command {
                 };
                 Ok(Self::Break { place: place(at)?, condition, temporary: verb.name == "tbreak" })
             }
-            "delete" => match rest {
-                "" => Ok(Self::Delete(None)),
+            "delete" => match rest.split_once(char::is_whitespace) {
+                _ if rest.is_empty() => Ok(Self::Delete(None)),
+                Some(("timeline", name)) => Ok(Self::DeleteTimeline(unquoted(name.trim()).into())),
+                _ if rest == "timeline" => Err(wrong("no timeline named".into())),
                 _ => match rest.parse() {
                     Ok(id) => Ok(Self::Delete(Some(id))),
                     Err(_) => Err(wrong(format!("`{rest}` is no number of a breakpoint"))),
@@ -166,6 +211,7 @@ impl Command {
                 _ if "frame".starts_with(rest) => Ok(Self::Info(Topic::Frame)),
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
+                _ if "timelines".starts_with(rest) => Ok(Self::Info(Topic::Timelines)),
                 _ => Err(wrong(format!("nothing is known of `{rest}`"))),
             },
             "catch" => match rest {
@@ -193,6 +239,22 @@ impl Command {
                 }
                 None => Err(wrong("a name and a file are needed".into())),
             },
+            "fork" => parse_fork(rest).map_err(wrong),
+            "switch" if rest.is_empty() => Err(wrong("no timeline named".into())),
+            "switch" => Ok(Self::Switch(unquoted(rest).into())),
+            "rename" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
+                [new] => Ok(Self::Rename { old: None, new: new.into() }),
+                [old, new] => Ok(Self::Rename { old: Some(old.into()), new: new.into() }),
+                _ => Err(wrong(format!("`{}` is not one name or two", abridged(rest)))),
+            },
+            "compare" => match rest.split_once(char::is_whitespace).unwrap_or((rest, "")) {
+                ("", _) => Ok(Self::CompareAgain),
+                ("off", "") => Ok(Self::CompareOff),
+                ("base", name) if !name.trim().is_empty() => Ok(Self::CompareBase(name.trim().into())),
+                _ => Plan::parse(rest).map(Self::Compare).map_err(wrong),
+            },
+            "sweep" => parse_sweep(rest).map_err(wrong),
+            "diff" => parse_diff(rest).map_err(wrong),
             "help" => match rest {
                 "" => Ok(Self::Help(None)),
                 _ => Ok(Self::Help(Some(Verb::find(rest)?))),
@@ -256,6 +318,65 @@ fn parse_previewing(value: &str) -> Result<Previewing, String> {
             _ => Err(wrong()),
         },
         _ => Err(wrong()),
+    }
+}
+
+/// `[NAME] [at STAGE]`.
+fn parse_fork(rest: &str) -> Result<Command, String> {
+    let (name, at) = match rest.strip_prefix("at ") {
+        Some(at) => ("", Some(at)),
+        None => rest.split_once(" at ").map_or((rest, None), |(name, at)| (name, Some(at))),
+    };
+    let at = at.map(|at| parse_place(at.trim())).transpose()?;
+    let name = name.trim();
+    Ok(Command::Fork { name: (!name.is_empty()).then(|| unquoted(name).into()), at })
+}
+
+/// `NAME VALUE [here-to-end]`.
+fn parse_sweep(rest: &str) -> Result<Command, String> {
+    let rest = rest.strip_suffix("here-to-end").map_or(rest, str::trim_end);
+    match parse_set(rest)? {
+        Command::Set { setting, value } => {
+            setting.check(&value)?;
+            Ok(Command::Sweep { setting, value })
+        }
+        _ => Err(format!("`{}` is no setting of a run", abridged(rest))),
+    }
+}
+
+/// `A [B] [within X]`; names with spaces stand in quotes.
+fn parse_diff(rest: &str) -> Result<Command, String> {
+    let mut words = vec![];
+    let mut left = rest.trim();
+    while !left.is_empty() {
+        let (word, more) = match left.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
+            Some((word, more)) => (word, more),
+            None => left.split_once(char::is_whitespace).unwrap_or((left, "")),
+        };
+        words.push(word);
+        left = more.trim_start();
+    }
+    let tolerance = match words[..] {
+        [.., "within", x] => {
+            let tolerance: f64 =
+                x.parse().map_err(|_| format!("`{}` is no relative difference", abridged(x)))?;
+            words.truncate(words.len() - 2);
+            Some(tolerance)
+        }
+        _ => None,
+    };
+    let side = |word: &str| match word.strip_prefix('@') {
+        Some(step) => {
+            let step =
+                step.parse().map_err(|_| format!("`{}` is no state: expected @ and a step", abridged(word)));
+            step.map(Side::After)
+        }
+        None => Ok(Side::Named(word.into())),
+    };
+    match words[..] {
+        [a] => Ok(Command::Diff { a: side(a)?, b: None, tolerance }),
+        [a, b] => Ok(Command::Diff { a: side(a)?, b: Some(side(b)?), tolerance }),
+        _ => Err("not one side or two".into()),
     }
 }
 

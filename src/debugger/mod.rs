@@ -4,7 +4,8 @@
 //! - [`operand`]: what its commands are about. [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
 //! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
 //! - [`breakpoint`]: where to stop.
-//! - [`timeline`]: what is recorded, and the cursor.
+//! - [`timeline`]: what is recorded of a run, and the cursor. [`timelines`]: the tree of them.
+//! - [`comparison`]: several timelines that go on together.
 //! - [`session`]: a command carried out.
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
 //! - [`report`]: what a command shows, as text and as JSON.
@@ -13,6 +14,7 @@
 
 pub mod breakpoint;
 pub mod command;
+pub mod comparison;
 pub mod complete;
 pub mod expression;
 pub mod inside;
@@ -21,6 +23,7 @@ pub mod report;
 pub mod session;
 pub mod source;
 pub mod timeline;
+pub mod timelines;
 pub mod value;
 pub mod verbs;
 pub mod view;
@@ -30,5 +33,6 @@ pub use command::Command;
 pub use report::{Outcome, TensorRow};
 pub use session::{Session, SessionError};
 pub use timeline::Timeline;
+pub use timelines::Timelines;
 pub use view::View;
 pub use worker::{Event, Order, Preview, Worker};

@@ -1,6 +1,6 @@
-//! What commands are about: places, topics, settings.
+//! What commands are about: places, topics, settings, sides of a difference.
 
-use crate::pipeline::Stage;
+use crate::pipeline::{Request, Stage};
 use std::fmt;
 
 /// A place to stop before.
@@ -89,6 +89,17 @@ pub enum Topic {
     Request,
     /// Every tensor so far.
     Tensors,
+    /// The tree of timelines.
+    Timelines,
+}
+
+/// A side of `diff`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// `@K`: the state after `denoise K` of this timeline.
+    After(usize),
+    /// A timeline, or a file of tensors.
+    Named(String),
 }
 
 /// What `set` changes.
@@ -128,5 +139,55 @@ impl Setting {
     /// The setting's name: diffusers'.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, setting)| *setting == self).map_or("", |(name, _)| name)
+    }
+
+    /// Gives it a value in `request`.
+    ///
+    /// # Errors
+    /// What was found and what would be right, in a line. Whether models can run that is not asked.
+    pub fn put(self, value: &str, request: &mut Request) -> Result<(), String> {
+        match self {
+            Self::Prompt => request.prompt = value.into(),
+            Self::NegativePrompt => request.negative_prompt = value.into(),
+            Self::Height => request.height = self.parsed(value, "a number of pixels")?,
+            Self::Width => request.width = self.parsed(value, "a number of pixels")?,
+            Self::NumInferenceSteps => {
+                request.num_inference_steps = self.parsed(value, "a number of steps")?;
+            }
+            Self::GuidanceScale => request.guidance_scale = self.parsed(value, "a number")?,
+            Self::Seed => request.seed = self.parsed(value, "a whole number")?,
+            Self::Eta => request.eta = self.parsed(value, "a number from 0 to 1")?,
+        }
+        Ok(())
+    }
+
+    /// Whether it can have that value at all.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn check(self, value: &str) -> Result<(), String> {
+        let mut any = Request {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            height: 0,
+            width: 0,
+            num_inference_steps: 0,
+            guidance_scale: 0.,
+            seed: 0,
+            eta: 0.,
+        };
+        self.put(value, &mut any)
+    }
+
+    fn parsed<T: std::str::FromStr>(self, value: &str, expected: &str) -> Result<T, String> {
+        value.parse().map_err(|_| {
+            let name = self.name();
+            format!("{name} cannot be `{}`; expected {expected}", super::command::abridged(value))
+        })
+    }
+
+    /// Whether it is settled by what `get_latent` draws: then it cannot change afterwards.
+    pub fn is_of_the_noise(self) -> bool {
+        matches!(self, Self::Seed | Self::Height | Self::Width | Self::NumInferenceSteps)
     }
 }

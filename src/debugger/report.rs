@@ -1,5 +1,6 @@
 //! What a command shows, as text and as JSON.
 
+use super::comparison::VariantRow;
 use super::value::TensorValue;
 use crate::picture::Picture;
 use crate::pipeline::{Stage, StageRecord};
@@ -73,6 +74,12 @@ pub struct Outcome {
     pub value: Option<serde_json::Value>,
     /// Tensors: those of the stage that ran, or those asked for.
     pub tensors: Vec<TensorRow>,
+    /// What is compared, a variant each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantRow>,
+    /// What differs between two runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diffs: Vec<DiffRow>,
     /// The picture to be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture: Option<ShownPicture>,
@@ -82,6 +89,21 @@ pub struct Outcome {
     /// Whether the command was `quit`.
     #[serde(skip)]
     pub quit: bool,
+}
+
+/// How far a tensor is from its reference.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DiffRow {
+    /// Its key in a dump, or its name.
+    pub tensor: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The reference's.
+    pub reference_shape: Vec<usize>,
+    /// ‖ours − reference‖ / ‖reference‖; `None` where the shapes differ.
+    pub relative: Option<f64>,
+    /// The largest difference of a value.
+    pub max_abs: Option<f64>,
 }
 
 /// A picture that was asked for.
@@ -126,6 +148,8 @@ impl Outcome {
             text.push('\n');
         }
         text.push_str(&table(&self.tensors));
+        text.push_str(&variant_table(&self.variants));
+        text.push_str(&diff_table(&self.diffs));
         for displayed in &self.displays {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{displayed}");
@@ -160,6 +184,54 @@ pub fn table(rows: &[TensorRow]) -> String {
         );
     }
     text
+}
+
+/// Variants as text; empty without any.
+fn variant_table(rows: &[VariantRow]) -> String {
+    let heads = ["timeline", "stage", "std", "‖uncond‖", "‖text‖", "cosine", "from base"];
+    let some = |value: Option<f64>| value.map_or_else(|| "–".to_string(), number);
+    let cells = rows.iter().map(|row| {
+        let figures = &row.figures;
+        let numbers = [figures.std, figures.uncond_norm, figures.text_norm, figures.cosine, row.difference];
+        [row.timeline.clone(), row.stage.clone()].into_iter().chain(numbers.map(some)).collect::<Vec<_>>()
+    });
+    aligned(&heads, &cells.collect::<Vec<_>>())
+}
+
+/// Differences as text; empty without any.
+fn diff_table(rows: &[DiffRow]) -> String {
+    let heads = ["tensor", "shape", "relative", "largest"];
+    let cells = rows.iter().map(|row| match (row.relative, row.max_abs) {
+        (Some(relative), Some(largest)) => {
+            vec![row.tensor.clone(), shape(&row.shape), format!("{relative:.2e}"), format!("{largest:.2e}")]
+        }
+        _ => {
+            let shapes = format!("{} against {}", shape(&row.shape), shape(&row.reference_shape));
+            vec![row.tensor.clone(), shapes, "–".into(), "–".into()]
+        }
+    });
+    aligned(&heads, &cells.collect::<Vec<_>>())
+}
+
+/// A table of texts: two columns to the left, the others to the right.
+fn aligned(heads: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([heads[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            0 | 1 => format!("  {cell:width$}"),
+            _ => format!("  {cell:>width$}"),
+        });
+        cells.collect::<String>().trim_end().to_string() + "\n"
+    };
+    let rows = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    std::iter::once(line(heads.to_vec())).chain(rows).collect()
 }
 
 /// A row's name, with its stage where the table has rows of several.

@@ -1,21 +1,23 @@
 //! What is recorded, and where on it its reader looks.
 
-use crate::pipeline::{Snapshot, Stage};
+use super::operand::Setting;
+use crate::pipeline::{Request, Snapshot, Stage, StageRecord};
+use std::sync::Arc;
 
 /// The snapshots of one run, one after each stage, and the cursor on them.
 ///
 /// Behind the tip nothing is computed: the cursor walks. Only at the tip does anything run.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    /// The first is the run before its first stage; there is always one.
-    snapshots: Vec<Snapshot>,
+    /// The first is the run before its first stage; there is always one. Timelines that had the same beginning share it.
+    snapshots: Vec<Arc<Snapshot>>,
     cursor: usize,
 }
 
 impl Timeline {
     /// A timeline that begins with `start`.
     pub fn new(start: Snapshot) -> Self {
-        Self { snapshots: vec![start], cursor: 0 }
+        Self { snapshots: vec![Arc::new(start)], cursor: 0 }
     }
 
     /// The snapshot at the cursor.
@@ -64,20 +66,70 @@ impl Timeline {
 
     /// Records what the stage at the tip made, and moves the cursor there.
     pub fn push(&mut self, next: Snapshot) {
-        self.snapshots.push(next);
+        self.snapshots.push(Arc::new(next));
         self.cursor = self.recorded();
     }
 
-    /// Puts `here` in the place of the snapshot at the cursor and drops what follows; how many stages that were.
-    pub fn replace_here(&mut self, here: Snapshot) -> usize {
-        let dropped = self.recorded() - self.cursor;
+    /// Puts `here` in the place of the snapshot at the cursor, and drops what follows.
+    pub fn replace_here(&mut self, here: Snapshot) {
         self.snapshots.truncate(self.cursor);
-        self.snapshots.push(here);
-        dropped
+        self.snapshots.push(Arc::new(here));
+    }
+
+    /// A timeline of what is recorded up to the cursor. Nothing is copied.
+    pub fn branch(&self) -> Self {
+        Self { snapshots: self.snapshots[..=self.cursor].to_vec(), cursor: self.cursor }
+    }
+
+    /// Every snapshot, the first before the first stage.
+    pub fn snapshots(&self) -> &[Arc<Snapshot>] {
+        &self.snapshots
+    }
+
+    /// Every record, the first first: what the stages made that are recorded.
+    ///
+    /// A prompt that was changed since is encoded anew at the tip; up to the cursor it is still the old one.
+    pub fn records(&self) -> Vec<Arc<StageRecord>> {
+        let ahead = self.tip().records().get(self.cursor..).unwrap_or_default();
+        [self.here().records(), ahead].concat()
+    }
+
+    /// The settings that changed on the way, with how many stages were done then: those of the start first.
+    pub fn changes(&self) -> Vec<(usize, Vec<Change>)> {
+        let pairs = self.snapshots.iter().zip(&self.snapshots[1..]).enumerate();
+        let changes = pairs.map(|(done, (old, new))| (done + 1, changes(old.request(), new.request())));
+        changes.filter(|(_, changes)| !changes.is_empty()).collect()
     }
 
     /// The stage that runs next at the cursor; `None` when the run is complete there.
     pub fn position(&self) -> Option<Stage> {
         self.here().position()
     }
+}
+
+/// A setting that is another now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// The setting: diffusers' name.
+    pub setting: &'static str,
+    /// What it was, as JSON has it.
+    pub from: serde_json::Value,
+    /// What it is.
+    pub to: serde_json::Value,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} → {}", self.setting, self.from, self.to)
+    }
+}
+
+/// What is other in `new` than in `old`, in the order of [`Setting::ALL`].
+pub fn changes(old: &Request, new: &Request) -> Vec<Change> {
+    // Numbers and texts always have a JSON.
+    let [old, new] = [old, new].map(|request| serde_json::to_value(request).unwrap_or_default());
+    let changed = Setting::ALL.iter().filter(|(name, _)| old[*name] != new[*name]);
+    changed
+        .map(|(name, _)| Change { setting: name, from: old[*name].clone(), to: new[*name].clone() })
+        .collect()
 }

@@ -45,9 +45,10 @@ impl fmt::Debug for Path {
 /// Watches a computation from outside.
 ///
 /// A piece that nobody [`wants`](Probe::wants) costs that question alone. `enter` may wait (a breakpoint) or
-/// fail (an interruption); `visit` may look at the output or give another in its place.
+/// fail (an interruption); `answer` may know the output already; `visit` may look at it or give another in its place.
 pub trait Probe {
-    /// Whether [`enter`](Probe::enter) and [`visit`](Probe::visit) shall be called for the piece at `path`.
+    /// Whether [`enter`](Probe::enter), [`answer`](Probe::answer) and [`visit`](Probe::visit) shall be called for the
+    /// piece at `path`.
     fn wants(&self, path: &Path) -> bool;
 
     /// Called before the piece runs, with its inputs.
@@ -57,6 +58,15 @@ pub trait Probe {
     fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
         let _ = (path, inputs);
         Ok(())
+    }
+
+    /// Called then: an output that is known already is taken, and the piece does not run.
+    ///
+    /// # Errors
+    /// Whatever shall end the computation here.
+    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        let _ = (path, inputs);
+        Ok(None)
     }
 
     /// Called after the piece ran, with its output; what it returns is used instead.
@@ -119,7 +129,10 @@ pub fn watch(
         return piece(probe);
     }
     probe.enter(path, inputs)?;
-    let output = piece(probe)?;
+    let output = match probe.answer(path, inputs)? {
+        Some(known) => known,
+        None => piece(probe)?,
+    };
     probe.visit(path, output)
 }
 
@@ -156,6 +169,29 @@ mod tests {
         assert_eq!(run(&mut probe, "unet.conv_out"), 2.);
         assert_eq!(run(&mut probe, "unet.conv_in"), 4.);
         assert_eq!(probe.1, ["enter unet.conv_in with 1", "visit unet.conv_in"]);
+    }
+
+    #[test]
+    fn what_a_probe_answers_is_not_computed() {
+        struct Knowing(Tensor);
+        impl Probe for Knowing {
+            fn wants(&self, _: &Path) -> bool {
+                true
+            }
+            fn answer(&mut self, path: &Path, _: &[&Tensor]) -> Result<Option<Tensor>> {
+                Ok((path.as_str() == "denoise.unet").then(|| self.0.clone()))
+            }
+        }
+        let mut probe = Knowing(Tensor::new(7f32, &Device::Cpu).unwrap());
+        let mut ran = vec![];
+        for path in ["denoise.unet", "denoise.guidance"] {
+            watch(&mut probe, &Path::new(path), &[], |_| {
+                ran.push(path);
+                Ok(Tensor::new(1f32, &Device::Cpu)?)
+            })
+            .unwrap();
+        }
+        assert_eq!(ran, ["denoise.guidance"]);
     }
 
     #[test]

@@ -6,16 +6,19 @@
 //! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`, as the article has them.
 //! - [`lines`]: the names under which a stage's lines announce themselves.
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
+//! - [`lockstep`]: several runs that go on together, and share what they can.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
 pub mod dump;
 pub mod lines;
+pub mod lockstep;
 pub mod memory;
 pub mod models;
 pub mod request;
 pub mod snapshot;
 pub mod stages;
 
+pub use lockstep::Lockstep;
 pub use models::Models;
 pub use request::{Request, RequestError};
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};

@@ -177,6 +177,11 @@ impl Snapshot {
         &self.scheduler
     }
 
+    /// The scheduler of the run, to be kept.
+    pub fn shared_scheduler(&self) -> &Arc<DdimScheduler> {
+        &self.scheduler
+    }
+
     /// What the stages so far left behind, the first first.
     pub fn records(&self) -> &[Arc<StageRecord>] {
         &self.records
@@ -208,6 +213,30 @@ impl Snapshot {
         records.into_iter().find_map(|record| record.tensor(name).map(|tensor| (record.stage, tensor)))
     }
 
+    /// This snapshot with embeddings of its prompts: those of a prompt that was changed since are made again.
+    ///
+    /// # Errors
+    /// The text encoder's, or the probe's.
+    pub fn encoded(&self, models: &Models, probe: &mut dyn Probe) -> Result<Self, Error> {
+        let mut next = self.clone();
+        let request = self.request();
+        let prompts = (request.prompt.clone(), request.negative_prompt.clone());
+        if !self.records.is_empty() && self.encoded.as_ref() != Some(&prompts) {
+            let run = Run { models, request, scheduler: self.scheduler() };
+            next.records[0] = record(run, Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
+            next.encoded = Some(prompts);
+        }
+        Ok(next)
+    }
+
+    /// Adds to the time that the last stage took what was computed for it elsewhere.
+    pub(super) fn add_time(&mut self, took: Duration) {
+        // A record that others hold is not the one that was just made.
+        if let Some(record) = self.records.last_mut().and_then(Arc::get_mut) {
+            record.took += took;
+        }
+    }
+
     fn require(&self, name: &str) -> Result<&Tensor, Error> {
         let missing = || crate::nn::Error::Input(format!("{name} is not there yet")).into();
         self.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
@@ -220,19 +249,14 @@ impl Snapshot {
 /// [`Error::Complete`] behind the last stage; else the stage's, or the probe's.
 pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> Result<Snapshot, Error> {
     let stage = snapshot.position().ok_or(Error::Complete)?;
-    let mut next = snapshot.clone();
     let request = snapshot.request();
     let run = Run { models, request, scheduler: snapshot.scheduler() };
-    let prompts = (request.prompt.clone(), request.negative_prompt.clone());
-    if stage != Stage::EncodePrompt && snapshot.encoded.as_ref() != Some(&prompts) {
-        next.records[0] = record(run, Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
-        next.encoded = Some(prompts.clone());
-    }
+    let mut next = snapshot.encoded(models, probe)?;
 
     let start = Instant::now();
     let made = match stage {
         Stage::EncodePrompt => {
-            next.encoded = Some(prompts);
+            next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
             encode(run, probe)?
         }
         Stage::GetLatent => {

@@ -43,3 +43,9 @@ pub fn batch(args: &[&str], commands: &str) -> Vec<Value> {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
+
+/// A line that a command of a batch said.
+#[allow(dead_code, reason = "not every test binary reads them")]
+pub fn said(outcome: &Value, line: usize) -> String {
+    outcome["messages"][line].as_str().unwrap().to_string()
+}

@@ -27,6 +27,7 @@ impl Session {
                 })
             }
             Topic::Frame => self.frame(),
+            Topic::Timelines => Ok(self.info_timelines()),
             Topic::Display if self.displayed().is_empty() => Ok(said("nothing is displayed".into())),
             Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),
             Topic::Request => {
@@ -100,6 +101,9 @@ impl Session {
 
     /// Writes a tensor, its picture, or everything so far.
     pub(super) fn save(&self, what: &str, file: &Path) -> Result<Answered, SessionError> {
+        if what == "timeline" {
+            return self.save_timeline(file);
+        }
         let here = self.here();
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let found = || match here.tensor(what) {
@@ -134,7 +138,7 @@ impl Session {
                 tensor.dims()
             )));
         };
-        let request = self.timeline.here().request();
+        let request = self.timeline().here().request();
         let parameters = (name == "image").then(|| png::parameters(request, &self.models.source.to_string()));
         let bytes = png::encode(&picture.image, parameters.as_deref())
             .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;

@@ -3,21 +3,27 @@
 //! - `moves`: moving the cursor, running stages at the tip.
 //! - `steps`: stepping into a stage.
 //! - `settings`: changing what comes next.
+//! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
 //! - `answers`: looking, and saving what was seen.
 
 mod answers;
+mod compare;
+mod diff;
 mod displays;
+mod forks;
 mod moves;
 mod settings;
 mod steps;
 
 use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Fault, Previewing};
+use super::comparison::{Comparison, VariantRow};
 use super::expression::ExpressionError;
 use super::inside::Inside;
-use super::report::{Displayed, Outcome, ShownPicture, TensorRow};
+use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
 use super::timeline::Timeline;
+use super::timelines::{TimelineError, Timelines};
 use super::view::{self, RecordId, RecordViews, View};
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
@@ -44,6 +50,9 @@ pub enum SessionError {
     /// A setting is wrong.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// There is no such timeline, or it cannot be called that.
+    #[error(transparent)]
+    Timeline(#[from] TimelineError),
     /// A file was not written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -75,7 +84,11 @@ impl Host for Unwatched {}
 #[derive(Debug)]
 pub struct Session {
     models: Arc<Models>,
-    timeline: Timeline,
+    timelines: Timelines,
+    /// Timelines that go on together, while there are any.
+    comparison: Option<Comparison>,
+    /// Whether they are what is looked at.
+    comparing: bool,
     /// The stage that is stepped through.
     inside: Option<Inside>,
     breakpoints: Breakpoints,
@@ -95,6 +108,8 @@ struct Answered {
     stopped: Option<String>,
     value: Option<serde_json::Value>,
     tensors: Vec<TensorRow>,
+    variants: Vec<VariantRow>,
+    diffs: Vec<DiffRow>,
     picture: Option<ShownPicture>,
     displays: Vec<Displayed>,
     quit: bool,
@@ -109,7 +124,9 @@ impl Session {
         let timeline = Timeline::new(Snapshot::start(request, &models)?);
         Ok(Self {
             models,
-            timeline,
+            timelines: Timelines::new(timeline),
+            comparison: None,
+            comparing: false,
             inside: None,
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
@@ -128,8 +145,8 @@ impl Session {
     ) -> Self {
         let mut session = Self::new(models, request).unwrap();
         for done in 1..=records.len() {
-            let next = session.timeline.tip().after(&records[..done]);
-            session.timeline.push(next);
+            let next = session.timeline().tip().after(&records[..done]);
+            session.timeline_mut().push(next);
         }
         session
     }
@@ -139,15 +156,27 @@ impl Session {
         &self.models
     }
 
-    /// The timeline.
+    /// The timeline that is looked at.
     pub fn timeline(&self) -> &Timeline {
-        &self.timeline
+        &self.timelines.current().timeline
+    }
+
+    fn timeline_mut(&mut self) -> &mut Timeline {
+        &mut self.timelines.current_mut().timeline
+    }
+
+    /// Every timeline.
+    pub fn timelines(&self) -> &Timelines {
+        &self.timelines
     }
 
     /// Moves the cursor to where `done` stages are done, as far as that is recorded.
     pub fn look(&mut self, done: usize) {
         self.leave();
-        self.timeline.look(done);
+        match self.comparison() {
+            Some(comparison) => self.look_tick(comparison.tick_of(done)),
+            None => self.timeline_mut().look(done),
+        }
     }
 
     /// Of which steps the VAE shall make pictures.
@@ -168,8 +197,8 @@ impl Session {
     /// What is known here: inside a stage, with what it made so far.
     pub fn here(&self) -> Cow<'_, Snapshot> {
         match &self.inside {
-            Some(inside) => Cow::Owned(self.timeline.here().with_partial(inside.stage, inside.values())),
-            None => Cow::Borrowed(self.timeline.here()),
+            Some(inside) => Cow::Owned(self.timeline().here().with_partial(inside.stage, inside.values())),
+            None => Cow::Borrowed(self.timeline().here()),
         }
     }
 
@@ -192,12 +221,12 @@ impl Session {
     /// # Errors
     /// The device's.
     pub fn recorded_tensor(&self, id: RecordId, name: &str) -> candle_core::Result<Option<Tensor>> {
-        let Some((record, before)) = self.views.borrow().find(id) else { return Ok(None) };
+        let Some((record, before, scheduler)) = self.views.borrow().find(id) else { return Ok(None) };
         if let Some(tensor) = record.tensor(name) {
             return Ok(Some(tensor.clone()));
         }
         let before = before.as_ref().and_then(|before| before.tensor("latents"));
-        let futures = view::pictures::futures(&record, before, self.timeline.here().scheduler())?;
+        let futures = view::pictures::futures(&record, before, &scheduler)?;
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
@@ -207,8 +236,18 @@ impl Session {
     /// [`SessionError`]; the cursor is then where the command got to.
     pub fn run_line(&mut self, line: &str, host: &mut dyn Host) -> Result<Option<Outcome>, SessionError> {
         let Some(command) = Command::parse(line)? else { return Ok(None) };
-        let Answered { messages, warnings, stopped, value, tensors, picture, displays, quit } =
-            self.carry_out(&command, host)?;
+        let Answered {
+            messages,
+            warnings,
+            stopped,
+            value,
+            tensors,
+            variants,
+            diffs,
+            picture,
+            displays,
+            quit,
+        } = self.carry_out(&command, host)?;
         Ok(Some(Outcome {
             command: line.trim().into(),
             position: self.position_name(),
@@ -217,6 +256,8 @@ impl Session {
             stopped,
             value,
             tensors,
+            variants,
+            diffs,
             picture,
             displays,
             quit,
@@ -225,12 +266,15 @@ impl Session {
 
     /// The stage that runs next at the cursor, or `complete`.
     pub fn position_name(&self) -> String {
-        self.timeline.position().map_or("complete".into(), |stage| stage.to_string())
+        self.timeline().position().map_or("complete".into(), |stage| stage.to_string())
     }
 
     fn carry_out(&mut self, command: &Command, host: &mut dyn Host) -> Result<Answered, SessionError> {
         match command {
-            Command::Step(count) => self.step(*count, host),
+            Command::Step(count) => {
+                self.refuse_while_comparing("step")?;
+                self.step(*count, host)
+            }
             Command::Finish => self.finish(host),
             Command::Backtrace => Ok(self.backtrace()),
             Command::List => self.list(),
@@ -264,6 +308,16 @@ impl Session {
             Command::Print(text) => self.print(text),
             Command::Set { setting, value } => self.set(*setting, value),
             Command::Save { what, file } => self.save(what, file),
+            Command::Fork { name, at } => self.fork(name.as_deref(), *at),
+            Command::Switch(name) => self.switch(name),
+            Command::Rename { old, new } => self.rename(old.as_deref(), new),
+            Command::DeleteTimeline(name) => self.delete_timeline(name),
+            Command::Compare(plan) => self.compare(plan, None),
+            Command::CompareAgain => self.compare_again(),
+            Command::CompareOff => self.compare_off(),
+            Command::CompareBase(name) => self.compare_base(name),
+            Command::Sweep { setting, value } => self.sweep(*setting, value, host),
+            Command::Diff { a, b, tolerance } => self.diff(a, b.as_ref(), *tolerance),
             Command::Help(verb) => Ok(answers::help(*verb)),
             Command::Quit => Ok(Answered { quit: true, ..Answered::default() }),
         }

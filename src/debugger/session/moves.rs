@@ -3,6 +3,7 @@
 use super::{Answered, Host, Session, SessionError};
 use crate::debugger::breakpoint::Hit;
 use crate::debugger::command::Place;
+use crate::debugger::comparison::Comparison;
 use crate::debugger::report::TensorRow;
 use crate::debugger::timeline::Timeline;
 use crate::pipeline::{self, Snapshot, Stage, advance};
@@ -17,43 +18,58 @@ impl Session {
         host: &mut dyn Host,
         mut arrived: impl FnMut(&Timeline) -> bool,
     ) -> Result<Answered, SessionError> {
-        if self.timeline.position().is_none() {
+        if self.timeline().position().is_none() {
             return Err(pipeline::Error::Complete.into());
         }
         let mut warnings = vec![];
         loop {
-            let stepped = match self.run_out(host) {
-                Ok(warned) => warned,
+            match self.forward_one(host) {
+                Ok(warned) => warnings.extend(warned),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
                     return self.moved(Some(interrupted.to_string()), warnings);
                 }
                 Err(other) => return Err(other.into()),
-            };
-            if let Some(warned) = stepped {
-                warnings.extend(warned);
-            } else if !self.timeline.forward() {
-                match advance(self.timeline.tip(), &self.models, host) {
-                    Ok(next) => self.timeline.push(next),
-                    Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
-                        return self.moved(Some(interrupted.to_string()), warnings);
-                    }
-                    Err(other) => return Err(other.into()),
-                }
-                let ran = self.timeline.here().last();
-                warnings.extend(ran.into_iter().flat_map(|record| record.warnings.iter().cloned()));
-                host.stage_done(self);
             }
-            let arrived = arrived(&self.timeline);
+            let arrived = arrived(self.timeline());
             let hit = self.stop_here();
-            if arrived || hit.is_some() || self.timeline.position().is_none() {
+            if arrived || hit.is_some() || self.timeline().position().is_none() {
                 return self.moved(hit, warnings);
             }
         }
     }
 
+    /// One stage on, a recorded one or at the tip by running it; of a comparison, one tick. What a reader should know.
+    fn forward_one(&mut self, host: &mut dyn Host) -> Result<Vec<String>, pipeline::Error> {
+        if self.comparing {
+            return self.tick_on(host);
+        }
+        if let Some(warned) = self.run_out(host)? {
+            return Ok(warned);
+        }
+        if self.timeline_mut().forward() {
+            return Ok(vec![]);
+        }
+        let next = advance(self.timeline().tip(), &self.models, host)?;
+        self.timeline_mut().push(next);
+        host.stage_done(self);
+        Ok(self.timeline().here().last().map_or(vec![], |record| record.warnings.clone()))
+    }
+
+    /// One stage back; of a comparison, one tick. False at the start.
+    fn backward_one(&mut self) -> bool {
+        match self.comparison().map(Comparison::tick) {
+            Some(0) => false,
+            Some(tick) => {
+                self.look_tick(tick - 1);
+                true
+            }
+            None => self.timeline_mut().backward(),
+        }
+    }
+
     /// Why a run is stopped here, when it is.
     pub(super) fn stop_here(&mut self) -> Option<String> {
-        self.breakpoints.hit(self.timeline.here()).map(|hit| stop_message(&hit))
+        self.breakpoints.hit(self.timelines.current().timeline.here()).map(|hit| stop_message(&hit))
     }
 
     /// Over `count` stages; inside a stage, over `count` lines.
@@ -61,8 +77,11 @@ impl Session {
         if self.inside.is_some() {
             return self.step(count, host);
         }
-        let target = self.timeline.cursor().saturating_add(count);
-        self.go_on(host, |timeline| timeline.cursor() == target)
+        let mut left = count;
+        self.go_on(host, |_| {
+            left -= 1;
+            left == 0
+        })
     }
 
     /// Back over `count` stages, or to the start.
@@ -74,7 +93,7 @@ impl Session {
         }
         self.check_not_at_start()?;
         for _ in 0..count {
-            if !self.timeline.backward() {
+            if !self.backward_one() {
                 break;
             }
         }
@@ -86,14 +105,14 @@ impl Session {
         self.leave();
         self.check_not_at_start()?;
         let mut hit = None;
-        while hit.is_none() && self.timeline.backward() {
-            hit = self.breakpoints.hit(self.timeline.here());
+        while hit.is_none() && self.backward_one() {
+            hit = self.breakpoints.hit(self.timelines.current().timeline.here());
         }
         self.moved(hit.as_ref().map(stop_message), vec![])
     }
 
     fn check_not_at_start(&self) -> Result<(), SessionError> {
-        match self.timeline.cursor() {
+        match self.timeline().cursor() {
             0 => Err(SessionError::Refused("nothing is before encode_prompt; `next` goes on".into())),
             _ => Ok(()),
         }
@@ -102,7 +121,7 @@ impl Session {
     /// On to before `place`, which must lie ahead.
     pub(super) fn until(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
         self.check_place(place)?;
-        let behind = match (place, self.timeline.position()) {
+        let behind = match (place, self.timeline().position()) {
             (_, None) => true,
             (Place::Stage(stage), Some(next)) => stage <= next,
             (Place::AnyStep, Some(next)) => next == Stage::VaeDecode,
@@ -123,31 +142,34 @@ impl Session {
             Place::Stage(stage) => stage,
             Place::AnyStep => Stage::Denoise { step: 0 },
         };
-        let target = stage.index(self.timeline.here().request().num_inference_steps);
-        match target.cmp(&self.timeline.cursor()) {
+        let target = stage.index(self.timeline().here().request().num_inference_steps);
+        match target.cmp(&self.timeline().cursor()) {
             Ordering::Greater => self.go_on(host, |timeline| timeline.cursor() == target),
             Ordering::Equal => {
                 self.leave();
                 self.moved(None, vec![])
             }
             Ordering::Less => {
-                self.leave();
-                self.back(self.timeline.cursor() - target)
+                self.look(target);
+                self.moved(None, vec![])
             }
         }
     }
 
     /// To the start, with the settings as they are here; what was recorded is dropped.
     pub(super) fn restart(&mut self) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("restart")?;
         self.leave();
-        let request = self.timeline.here().request().clone();
-        self.timeline = Timeline::new(Snapshot::start(request, &self.models)?);
+        let request = self.timeline().here().request().clone();
+        let start = Snapshot::start(request, &self.models)?;
+        self.timelines.current_mut().timeline = Timeline::new(start);
+        self.timelines.current_mut().origin = None;
         self.moved(None, vec![])
     }
 
     /// Refuses a step that the run does not have.
     pub(super) fn check_place(&self, place: Place) -> Result<(), SessionError> {
-        let steps = self.timeline.here().request().num_inference_steps;
+        let steps = self.timeline().here().request().num_inference_steps;
         match place {
             Place::Stage(Stage::Denoise { step }) if step >= steps => Err(SessionError::Refused(format!(
                 "denoise {step} is not in this run of {steps} steps; expected denoise 0 to {}",
@@ -163,7 +185,10 @@ impl Session {
         stopped: Option<String>,
         warnings: Vec<String>,
     ) -> Result<Answered, SessionError> {
-        let here = self.timeline.here();
+        if let Some(comparison) = self.comparison() {
+            return self.compared(comparison, stopped, warnings);
+        }
+        let here = self.timeline().here();
         let next = match here.position() {
             Some(stage) => format!("next: {stage}"),
             None => "the run is complete".into(),
@@ -177,9 +202,9 @@ impl Session {
             }
             None => format!("at the start; {next}"),
         };
-        if !self.timeline.at_tip() {
+        if !self.timeline().at_tip() {
             // Writing to a string does not fail.
-            let behind = self.timeline.recorded() - self.timeline.cursor();
+            let behind = self.timeline().recorded() - self.timeline().cursor();
             let _ = write!(message, "; {behind} recorded ahead");
         }
         let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();

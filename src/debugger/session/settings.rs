@@ -2,54 +2,64 @@
 
 use super::{Answered, Session, SessionError, said};
 use crate::debugger::command::Setting;
+use crate::debugger::timelines::BranchId;
+use crate::pipeline::Snapshot;
 
 impl Session {
-    /// Changes a setting at the cursor; what was recorded behind it is dropped.
+    /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
     pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Answered, SessionError> {
-        use Setting::{Eta, GuidanceScale, Height, NegativePrompt, NumInferenceSteps, Prompt, Seed, Width};
+        self.refuse_while_comparing("set")?;
         self.leave();
-        let here = self.timeline.here();
+        let here = self.timeline().here();
         let name = setting.name();
-        let get_latent_ran = here.tensor("latents").is_some();
-        if get_latent_ran && matches!(setting, Seed | Height | Width | NumInferenceSteps) {
-            return Err(SessionError::Refused(format!(
-                "{name} cannot change once get_latent has run: its noise is drawn; `goto get_latent` first"
-            )));
-        }
+        check_changeable(setting, here, value)?;
         let mut request = here.request().clone();
-        match setting {
-            Prompt => request.prompt = value.into(),
-            NegativePrompt => request.negative_prompt = value.into(),
-            Height => request.height = parsed(name, value, "a number of pixels")?,
-            Width => request.width = parsed(name, value, "a number of pixels")?,
-            NumInferenceSteps => request.num_inference_steps = parsed(name, value, "a number of steps")?,
-            GuidanceScale => request.guidance_scale = parsed(name, value, "a number")?,
-            Seed => request.seed = parsed(name, value, "a whole number")?,
-            Eta => request.eta = parsed(name, value, "a number from 0 to 1")?,
+        setting.put(value, &mut request).map_err(SessionError::Refused)?;
+        if request == *here.request() {
+            return Ok(said(format!("{name} = {value} already")));
         }
         let next = here.with_request(request, &self.models)?;
-        let again = matches!(setting, Prompt | NegativePrompt) && !here.records().is_empty();
+        let again =
+            matches!(setting, Setting::Prompt | Setting::NegativePrompt) && !here.records().is_empty();
         let complete = next.position().is_none();
-        let dropped = self.timeline.replace_here(next);
-
         let mut answered = said(format!("{name} = {value}"));
+        if !self.timeline().at_tip() {
+            let wish = match setting {
+                Setting::Prompt | Setting::NegativePrompt => name.to_string(),
+                _ => format!("{name}={value}"),
+            };
+            let forked = self.fork_off(&wish);
+            answered.messages.push(forked);
+        }
+        self.timeline_mut().replace_here(next);
         if complete {
             answered.messages.push("the run is complete; `restart` runs it again with this".into());
         } else if again {
             answered.messages.push("it is encoded before the next stage runs".into());
         }
-        if dropped > 0 {
-            let stages = if dropped == 1 { "stage".into() } else { format!("{dropped} stages") };
-            answered.warnings.push(format!(
-                "the recorded {stages} after this point were made with other settings and are dropped"
-            ));
-        }
         Ok(answered)
+    }
+
+    /// Goes on on a timeline of its own from here; says so.
+    pub(super) fn fork_off(&mut self, wish: &str) -> String {
+        let name = self.timelines.free_name(wish);
+        let parent = self.timelines.current();
+        let (parent_id, parent_name, place) = (parent.id, parent.name.clone(), parent.place());
+        let timeline = parent.timeline.branch();
+        let id: BranchId = self.timelines.add(name.clone(), timeline, Some(parent_id));
+        self.timelines.switch(id);
+        format!("timeline {name} branched off {parent_name} {place}; `switch {parent_name}` goes back")
     }
 }
 
-fn parsed<T: std::str::FromStr>(name: &str, value: &str, expected: &str) -> Result<T, SessionError> {
-    value
-        .parse()
-        .map_err(|_| SessionError::Refused(format!("{name} cannot be `{value}`; expected {expected}")))
+/// Refuses what cannot change any more once `get_latent` has run.
+pub(super) fn check_changeable(setting: Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
+    let name = setting.name();
+    if here.tensor("latents").is_some() && setting.is_of_the_noise() {
+        return Err(SessionError::Refused(format!(
+            "{name} cannot change once get_latent has run: its noise is drawn; `fork at get_latent` goes back to \
+             before it on a timeline of its own, then `set {name} {value}`"
+        )));
+    }
+    Ok(())
 }

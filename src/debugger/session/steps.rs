@@ -17,7 +17,8 @@ impl Session {
             let stepped = match &mut self.inside {
                 Some(inside) => inside.step(host),
                 None => {
-                    let (models, here) = (std::sync::Arc::clone(&self.models), self.timeline.here().clone());
+                    let (models, here) =
+                        (std::sync::Arc::clone(&self.models), self.timeline().here().clone());
                     match Inside::enter(models, here, host) {
                         Ok(inside) => {
                             self.inside = Some(inside);
@@ -53,12 +54,12 @@ impl Session {
     /// The stage that was stepped through is done: it is recorded, unless it was recorded before. Its warnings.
     fn record_step(&mut self, next: Snapshot, host: &mut dyn Host) -> Vec<String> {
         self.inside = None;
-        if self.timeline.forward() {
+        if self.timeline_mut().forward() {
             return vec![];
         }
-        self.timeline.push(next);
+        self.timeline_mut().push(next);
         host.stage_done(self);
-        self.timeline.here().last().map_or(vec![], |record| record.warnings.clone())
+        self.timeline().here().last().map_or(vec![], |record| record.warnings.clone())
     }
 
     /// Runs what is left of the stage that is stepped through; its warnings. `None` when there is none.
@@ -97,7 +98,7 @@ impl Session {
             return Ok(said(format!("not inside a stage; next: {}", self.position_name())));
         };
         let mut answered = said(self.place());
-        if !self.timeline.at_tip() {
+        if !self.timeline().at_tip() {
             answered.warnings.push("the stage is recorded already: it runs again, and makes the same".into());
         }
         for (name, tensor) in inside.values() {
@@ -127,7 +128,7 @@ impl Session {
 
     /// The source of the stage that runs next, with the line at hand marked; without one, its beginning.
     pub(super) fn list(&self) -> Result<Answered, SessionError> {
-        let stage = self.timeline.position().ok_or(pipeline::Error::Complete)?;
+        let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
         let function = Function::of(stage);
         let (first, text) = function.text();
         let here = self.inside.as_ref().and_then(|inside| function.row_of(inside.line));

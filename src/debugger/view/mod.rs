@@ -2,17 +2,21 @@
 //!
 //! - [`pictures`]: of which tensors a stage has pictures, and how they are made.
 //! - [`prompt`]: the tokens of a prompt.
+//! - [`runs`]: timelines beside each other: the tree of them, and those that are compared.
 
 pub mod pictures;
 pub mod prompt;
+pub mod runs;
 
 pub use pictures::{decodable, picture, shown};
 pub use prompt::{PromptView, TokenKind, TokenView};
+pub use runs::{ComparisonView, TimelineView, VariantView};
 
 use super::command::Previewing;
 use super::inside::Inside;
 use super::report::{Displayed, TensorRow};
 use super::session::Session;
+use super::timelines::Timelines;
 use crate::nn::device;
 use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
@@ -20,6 +24,7 @@ use crate::scheduler::DdimScheduler;
 use crate::scheduler::ddim::Coefficients;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +51,10 @@ pub struct View {
     pub draw_panics: bool,
     /// What every recorded stage made, up to the tip: as many as are recorded.
     pub records: Vec<Arc<RecordView>>,
+    /// Every timeline, below the one that it branched off.
+    pub timelines: Vec<TimelineView>,
+    /// The timelines that are compared, when they are looked at: the base is what all else here is of.
+    pub comparison: Option<ComparisonView>,
 }
 
 /// A stage that waits before one of its lines.
@@ -210,43 +219,66 @@ impl From<&Models> for ModelLine {
 /// The records of a session as an interface has them, each made once.
 #[derive(Debug, Default)]
 pub(super) struct RecordViews {
-    known: Vec<(Arc<StageRecord>, Arc<RecordView>)>,
+    /// By where a record is, which is held, so that no other comes to be there.
+    known: HashMap<*const StageRecord, Known>,
     made: usize,
 }
 
+/// A record with what it is shown as.
+#[derive(Debug)]
+struct Known {
+    record: Arc<StageRecord>,
+    before: Option<Arc<StageRecord>>,
+    scheduler: Arc<DdimScheduler>,
+    view: Arc<RecordView>,
+}
+
 impl RecordViews {
-    /// The views of `records`; others are forgotten.
+    /// The views of the records of a run.
     fn of(
         &mut self,
         records: &[Arc<StageRecord>],
-        run: (&Models, &DdimScheduler),
+        models: &Models,
+        scheduler: &Arc<DdimScheduler>,
     ) -> candle_core::Result<Vec<Arc<RecordView>>> {
-        let mut known = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            // They mostly stand where they stood.
-            let same = self.known.get(index).filter(|(known, _)| Arc::ptr_eq(known, record));
-            let view = match same.or_else(|| self.known.iter().find(|(known, _)| Arc::ptr_eq(known, record)))
-            {
-                Some((_, view)) => Arc::clone(view),
-                None => {
-                    self.made += 1;
-                    let before = index.checked_sub(1).and_then(|before| records[before].tensor("latents"));
-                    Arc::new(RecordView::of(record, before, RecordId(self.made), run)?)
-                }
+        let before = std::iter::once(None).chain(records.iter().map(Some));
+        let views = records.iter().zip(before).map(|(record, before)| {
+            let key = Arc::as_ptr(record);
+            if let Some(known) = self.known.get(&key) {
+                return Ok(Arc::clone(&known.view));
+            }
+            self.made += 1;
+            let latents = before.and_then(|before| before.tensor("latents"));
+            let view = Arc::new(RecordView::of(record, latents, RecordId(self.made), (models, scheduler))?);
+            let known = Known {
+                record: Arc::clone(record),
+                before: before.cloned(),
+                scheduler: Arc::clone(scheduler),
+                view: Arc::clone(&view),
             };
-            known.push((Arc::clone(record), view));
-        }
-        self.known = known;
-        Ok(self.known.iter().map(|(_, view)| Arc::clone(view)).collect())
+            self.known.insert(key, known);
+            Ok(view)
+        });
+        views.collect()
     }
 
-    /// The record that has this number in the last view, and the one before it.
-    pub(super) fn find(&self, id: RecordId) -> Option<(Arc<StageRecord>, Option<Arc<StageRecord>>)> {
-        let index = self.known.iter().position(|(_, view)| view.id == id)?;
-        let before = index.checked_sub(1).map(|before| Arc::clone(&self.known[before].0));
-        Some((Arc::clone(&self.known[index].0), before))
+    /// Forgets what is not in any of these runs.
+    fn keep(&mut self, runs: &Timelines) {
+        let snapshots = runs.list().iter().flat_map(|branch| branch.timeline.snapshots());
+        let alive: HashSet<*const StageRecord> =
+            snapshots.flat_map(|snapshot| snapshot.records()).map(Arc::as_ptr).collect();
+        self.known.retain(|key, _| alive.contains(key));
+    }
+
+    /// The record that has this number, the one before it, and the scheduler of their run.
+    pub(super) fn find(&self, id: RecordId) -> Option<Found> {
+        let known = self.known.values().find(|known| known.view.id == id)?;
+        Some((Arc::clone(&known.record), known.before.clone(), Arc::clone(&known.scheduler)))
     }
 }
+
+/// A record, the one before it, and the scheduler of their run.
+pub(super) type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>, Arc<DdimScheduler>);
 
 /// The view of a session.
 ///
@@ -256,14 +288,13 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
     let timeline = session.timeline();
     let here = timeline.here();
     let steps = here.request().num_inference_steps;
-    // A prompt that was changed since is encoded anew at the tip; here it is still the old one.
-    let ahead = timeline.tip().records().get(timeline.cursor()..).unwrap_or_default();
-    let ran = [here.records(), ahead].concat();
+    let ran = timeline.records();
     let line = |index: usize| {
         let stage = Stage::at(index, steps)?;
         let breakpoint = session.breakpoints().list().iter().find(|b| b.place.is_at(stage)).map(|b| b.id);
         Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint })
     };
+    views.keep(session.timelines());
     Ok(View {
         request: here.request().clone(),
         stages: (0..).map_while(line).collect(),
@@ -277,7 +308,9 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         displays: session.displayed(),
         previewing: session.previewing(),
         draw_panics: session.draw_panics(),
-        records: views.of(&ran, (session.models(), here.scheduler()))?,
+        records: views.of(&ran, session.models(), here.shared_scheduler())?,
+        timelines: runs::timelines(session, views)?,
+        comparison: runs::comparison(session, views)?,
     })
 }
 

@@ -1,0 +1,327 @@
+//! Comparing: several timelines in lockstep.
+
+use super::{Answered, Host, Session, SessionError, said};
+use crate::debugger::command::Setting;
+use crate::debugger::comparison::figures::difference;
+use crate::debugger::comparison::plan::MOST;
+use crate::debugger::comparison::{Comparison, Figures, Plan, VariantRow};
+use crate::debugger::timeline::Timeline;
+use crate::debugger::timelines::BranchId;
+use crate::pipeline::{self, Snapshot, Stage, StageRecord};
+use std::sync::Arc;
+
+/// A change of the run that moves its end by less than this share does not matter any more.
+const MATTERS: f64 = 0.01;
+
+impl Session {
+    /// Compares variants of the settings here, from the start or from the cursor.
+    ///
+    /// # Errors
+    /// When a variant cannot run.
+    pub(super) fn compare(
+        &mut self,
+        plan: &Plan,
+        rows_at_once: Option<usize>,
+    ) -> Result<Answered, SessionError> {
+        self.leave();
+        let here = self.timeline().here().clone();
+        let variants = plan.variants(here.request()).map_err(SessionError::Refused)?;
+        if plan.here {
+            if here.position().is_none() {
+                return Err(SessionError::Refused(
+                    "the run is complete: nothing comes after vae_decode; without `here` it is compared from the start"
+                        .into(),
+                ));
+            }
+            for axis in &plan.axes {
+                self.check_setting_here(axis.setting, &axis.values[0])?;
+            }
+        }
+        // All or none: a variant that cannot run is found out before any is made.
+        let mut made = vec![];
+        for variant in variants {
+            let timeline = if plan.here {
+                let mut timeline = self.timeline().branch();
+                timeline.replace_here(here.with_request(variant.request, &self.models)?);
+                timeline
+            } else {
+                Timeline::new(Snapshot::start(variant.request, &self.models)?)
+            };
+            made.push((variant.name, variant.values, timeline));
+        }
+        self.end_comparison();
+        let parent = self.timelines.current().id;
+        let mut members = vec![];
+        for (name, values, timeline) in made {
+            let name = self.timelines.free_name(&name);
+            members.push((self.timelines.add(name, timeline, Some(parent)), values));
+        }
+        let axes = plan.axes.iter().map(|axis| axis.name()).collect();
+        let count = members.len();
+        let comparison =
+            Comparison::new(plan.to_string(), axes, members, &self.timelines, &self.models, rows_at_once);
+        self.comparison = Some(comparison);
+        self.comparing = true;
+        self.look_at_base();
+        Ok(Answered {
+            variants: self.variant_rows()?,
+            ..said(format!(
+                "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
+                self.position_name()
+            ))
+        })
+    }
+
+    /// Back to the comparison that was left for one of its timelines.
+    pub(super) fn compare_again(&mut self) -> Result<Answered, SessionError> {
+        let Some(comparison) = &mut self.comparison else {
+            return Err(SessionError::Refused(
+                "nothing is compared; `compare guidance_scale 1,3,7.5,15` does".into(),
+            ));
+        };
+        self.inside = None;
+        let tick = comparison.tick();
+        comparison.look(tick, &mut self.timelines);
+        self.comparing = true;
+        self.look_at_base();
+        self.moved(None, vec![])
+    }
+
+    /// Ends the comparison and deletes its timelines.
+    pub(super) fn compare_off(&mut self) -> Result<Answered, SessionError> {
+        if self.comparison.is_none() {
+            return Err(SessionError::Refused("nothing is compared".into()));
+        }
+        self.leave();
+        self.end_comparison();
+        Ok(said(format!("comparison ended; on {}", self.timelines.current().name)))
+    }
+
+    fn end_comparison(&mut self) {
+        let Some(comparison) = self.comparison.take() else { return };
+        if std::mem::take(&mut self.comparing)
+            && let Some(origin) = self.timelines.current().origin
+        {
+            self.timelines.switch(origin.parent);
+        }
+        // A sweep's base is the run itself; one that was opened is looked at.
+        let kept = self.timelines.current().id;
+        let made = comparison.members.iter().skip(usize::from(comparison.sweep));
+        for member in made.filter(|member| member.branch != kept) {
+            let gone = self.timelines.get(member.branch).map(|branch| branch.name.clone());
+            // The last timeline of all stays.
+            let _ = gone.map(|name| self.timelines.delete(&name));
+        }
+    }
+
+    /// Tells the variants by their difference from another one.
+    pub(super) fn compare_base(&mut self, name: &str) -> Result<Answered, SessionError> {
+        let id = self.timelines.named(name)?.id;
+        let Some(comparison) = &mut self.comparison else { return self.compare_again() };
+        let Some(place) = comparison.members.iter().position(|member| member.branch == id) else {
+            return Err(SessionError::Refused(format!("{name} is none of the timelines that are compared")));
+        };
+        comparison.base = place;
+        self.look_at_base();
+        Ok(Answered { variants: self.variant_rows()?, ..said(format!("differences are from {name}")) })
+    }
+
+    /// Forks before every step from here to the last, each with the setting changed, runs all to the end, and tells how
+    /// far each end is from that of the run as it is.
+    pub(super) fn sweep(
+        &mut self,
+        setting: Setting,
+        value: &str,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("sweep")?;
+        self.leave();
+        let from = self.timeline().cursor().max(2);
+        let steps = self.timeline().here().request().num_inference_steps;
+        if from >= steps + 2 {
+            return Err(SessionError::Refused(
+                "no step is left to fork before; `goto denoise 0` goes back".into(),
+            ));
+        }
+        let count = steps + 2 - from;
+        if count >= MOST {
+            return Err(SessionError::Refused(format!(
+                "{count} forks; at most {} at once: `goto denoise {}` begins later",
+                MOST - 1,
+                steps + 1 - MOST
+            )));
+        }
+        if setting.is_of_the_noise() {
+            return Err(SessionError::Refused(format!(
+                "{} cannot change once get_latent has run; `compare {} …` compares whole runs",
+                setting.name(),
+                setting.name()
+            )));
+        }
+        let mut request = self.timeline().here().request().clone();
+        setting.put(value, &mut request).map_err(SessionError::Refused)?;
+        // The run as it is, to its end.
+        let mut run = self.timeline().clone();
+        run.look(usize::MAX);
+        while run.position().is_some() {
+            match pipeline::advance(run.tip(), &self.models, host) {
+                Ok(next) => run.push(next),
+                Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
+                    return self.moved(Some(interrupted.to_string()), vec![]);
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        let mut forks = vec![];
+        for done in from..steps + 2 {
+            run.look(done);
+            let mut fork = run.branch();
+            let changed = Snapshot::clone(run.here());
+            fork.replace_here(changed.with_request(request.clone(), &self.models)?);
+            forks.push((done - 2, fork));
+        }
+        run.look(from);
+        self.end_comparison();
+        *self.timeline_mut() = run;
+        let parent = self.timelines.current().id;
+        let mut members: Vec<(BranchId, Vec<String>)> = vec![(parent, vec!["as it is".into()])];
+        for (step, fork) in forks {
+            let name = self.timelines.free_name(&format!("{}@{step}", setting.name()));
+            members.push((self.timelines.add(name, fork, Some(parent)), vec![format!("denoise {step}")]));
+        }
+        let title = format!("{} {value} from one step on", setting.name());
+        let mut comparison =
+            Comparison::new(title, vec!["changed before"], members, &self.timelines, &self.models, None);
+        comparison.sweep = true;
+        self.comparison = Some(comparison);
+        self.comparing = true;
+        self.look_at_base();
+        let mut answered = self.go_on(host, |_| false)?;
+        if answered.stopped.is_none() {
+            answered.messages.extend(self.swept(setting, value));
+        }
+        Ok(answered)
+    }
+
+    /// From which step on the change of a sweep does not matter any more.
+    fn swept(&self, setting: Setting, value: &str) -> Option<String> {
+        let rows = self.variant_rows().ok()?;
+        let name = setting.name();
+        let matters = rows.iter().skip(1).rposition(|row| row.difference.is_none_or(|d| d >= MATTERS));
+        let limit = format!("{} %", MATTERS * 100.);
+        Some(match matters {
+            None => format!("{name} {value} moves the picture by less than {limit}, wherever it sets in"),
+            Some(last) if last + 2 == rows.len() => {
+                format!(
+                    "{name} {value} still moves the picture by {limit} or more when only the last step has it"
+                )
+            }
+            Some(last) => format!(
+                "from {} on, {name} {value} moves the picture by less than {limit}",
+                rows[last + 2].values.join(" ")
+            ),
+        })
+    }
+
+    /// One tick of the comparison.
+    pub(super) fn tick_on(&mut self, host: &mut dyn Host) -> Result<Vec<String>, pipeline::Error> {
+        let Some(comparison) = &mut self.comparison else { return Err(pipeline::Error::Complete) };
+        let warnings = comparison.advance(&mut self.timelines, &self.models, host)?;
+        host.stage_done(self);
+        Ok(warnings)
+    }
+
+    /// Moves the comparison to where so many ticks are done, as far as all are recorded.
+    pub(super) fn look_tick(&mut self, tick: usize) {
+        if let Some(comparison) = &mut self.comparison {
+            comparison.look(tick, &mut self.timelines);
+        }
+    }
+
+    /// The base of a comparison is the timeline that questions are about.
+    pub(super) fn look_at_base(&mut self) {
+        let base = self.comparison.as_ref().filter(|_| self.comparing).and_then(Comparison::base_branch);
+        if let Some(base) = base {
+            self.timelines.switch(base);
+        }
+    }
+
+    /// The comparison that is looked at.
+    pub fn comparison(&self) -> Option<&Comparison> {
+        self.comparison.as_ref().filter(|_| self.comparing)
+    }
+
+    /// What the stage before the cursor made, of each variant.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied from its device.
+    pub fn variant_rows(&self) -> Result<Vec<VariantRow>, SessionError> {
+        let Some(comparison) = self.comparison() else { return Ok(vec![]) };
+        let record = |id| -> Option<Arc<StageRecord>> {
+            self.timelines.get(id)?.timeline.here().records().last().cloned()
+        };
+        let base = comparison.base_branch().and_then(record);
+        let mut rows = vec![];
+        for member in &comparison.members {
+            let Some(branch) = self.timelines.get(member.branch) else { continue };
+            let last = record(member.branch);
+            let figures = last.as_deref().map(Figures::of_record).transpose()?.unwrap_or_default();
+            let difference = match (&last, &base) {
+                (Some(ours), Some(base)) => difference(ours, base)?,
+                _ => None,
+            };
+            rows.push(VariantRow {
+                timeline: branch.name.clone(),
+                values: member.values.clone(),
+                stage: last.map(|record| record.stage.key()).unwrap_or_default(),
+                figures,
+                difference,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// What a move of a comparison shows.
+    pub(super) fn compared(
+        &self,
+        comparison: &Comparison,
+        stopped: Option<String>,
+        warnings: Vec<String>,
+    ) -> Result<Answered, SessionError> {
+        let base = self.timeline();
+        let done = match base.here().last() {
+            Some(record) => format!("{} done", record.stage),
+            None => "at the start".into(),
+        };
+        let next = match base.position() {
+            Some(stage) => format!("next: {stage}"),
+            None => "all runs are complete".into(),
+        };
+        let rows = comparison.rows();
+        let mut message = format!(
+            "{} variants of {}: {done}; {next}; {} rows of the UNet computed, {} apart",
+            comparison.members.len(),
+            comparison.title,
+            rows.computed,
+            rows.apart
+        );
+        if comparison.is_uneven() {
+            let last = |member: &crate::debugger::comparison::Member| {
+                let done = self.timelines.get(member.branch).map_or(0, |b| b.timeline.cursor());
+                done.checked_sub(3).and_then(|step| member.timesteps.get(step)).copied()
+            };
+            let level = comparison.members.iter().filter_map(last).min();
+            if let (Some(level), Some(Stage::Denoise { .. })) = (level, base.position()) {
+                message.push_str(&format!("; lined up by noise level, t ≥ {level}"));
+            }
+        }
+        Ok(Answered {
+            messages: vec![message],
+            warnings,
+            stopped,
+            variants: self.variant_rows()?,
+            displays: self.displayed(),
+            ..Answered::default()
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! What is other in one run than in another.
+
+use super::{Answered, Session, SessionError};
+use crate::debugger::operand::Side;
+use crate::debugger::report::{DiffRow, ShownPicture};
+use crate::debugger::timeline::Timeline;
+use crate::nn::error::without_backtrace;
+use crate::picture::{Picture, residual};
+use crate::pipeline::Stage;
+use crate::tensor::PlainTensor;
+use crate::tensor::compare::relative_difference;
+use candle_core::{Device, Tensor};
+use std::path::Path;
+
+/// Relative differences up to this are rounding, where no other tolerance is given.
+const TOLERANCE: f64 = 1e-4;
+
+/// The tensors of one side, in the order in which they were made.
+struct Tensors {
+    /// What it is called.
+    name: String,
+    /// By the keys of a dump; of a single state, by the tensors' own names.
+    tensors: Vec<(String, Tensor)>,
+}
+
+impl Session {
+    /// How far every tensor of `b` (this timeline, without one) is from the one of `a`, which is the reference.
+    pub(super) fn diff(
+        &self,
+        a: &Side,
+        b: Option<&Side>,
+        tolerance: Option<f64>,
+    ) -> Result<Answered, SessionError> {
+        let tolerance = tolerance.unwrap_or(TOLERANCE);
+        let any_state = [Some(a), b].into_iter().flatten().any(|side| matches!(side, Side::After(_)));
+        let a = self.tensors_of(a, any_state)?;
+        let b = match b {
+            Some(b) => self.tensors_of(b, any_state)?,
+            None => of_timeline(self.timelines.current().name.clone(), self.timeline(), any_state),
+        };
+        let (mut rows, mut last) = (vec![], None);
+        for (key, ours) in &b.tensors {
+            let Some((_, reference)) = a.tensors.iter().find(|(known, _)| known == key) else { continue };
+            let (values, expected) = (PlainTensor::of(ours)?, PlainTensor::of(reference)?);
+            let row = DiffRow::new(key, &values, &expected);
+            if row.relative.is_some() && is_picture(&values) {
+                last = Some((key.clone(), values, expected));
+            }
+            rows.push(row);
+        }
+        if rows.is_empty() {
+            return Err(SessionError::Refused(format!(
+                "{} and {} have no tensor of the same name; expected runs of this program, or dumps with its keys, such \
+                 as denoise.003/latents",
+                a.name, b.name
+            )));
+        }
+        let beyond =
+            |row: &&DiffRow| row.relative.is_none_or(|relative| relative.is_nan() || relative > tolerance);
+        let equal = rows.iter().filter(|row| row.relative == Some(0.)).count();
+        let others: Vec<&DiffRow> = rows.iter().filter(beyond).collect();
+        let mut messages = vec![format!(
+            "{} against {}: {} tensors on both sides, {equal} equal, {} beyond {tolerance:e} relative",
+            b.name,
+            a.name,
+            rows.len(),
+            others.len()
+        )];
+        messages.push(match others.first() {
+            Some(first) => format!("the first beyond it: {}", first.tensor),
+            None => "none is beyond it".into(),
+        });
+        let only = |of: &Tensors, other: &Tensors| {
+            let missing =
+                of.tensors.iter().filter(|(key, _)| !other.tensors.iter().any(|(known, _)| known == key));
+            missing.count()
+        };
+        for (of, other) in [(&a, &b), (&b, &a)] {
+            let count = only(of, other);
+            if count > 0 {
+                messages.push(format!("{count} tensors are in {} only", of.name));
+            }
+        }
+        let picture =
+            last.and_then(|(key, ours, reference)| self.picture_of_difference(&key, &ours, &reference));
+        // What is within the tolerance is counted, not listed.
+        let diffs = others.into_iter().cloned().collect();
+        Ok(Answered { messages, diffs, picture, ..Answered::default() })
+    }
+
+    fn tensors_of(&self, side: &Side, as_state: bool) -> Result<Tensors, SessionError> {
+        match side {
+            Side::After(step) => {
+                let timeline = self.timeline();
+                let steps = timeline.here().request().num_inference_steps;
+                let done = Stage::Denoise { step: *step }.index(steps) + 1;
+                let snapshot = timeline.snapshots().get(done).filter(|_| *step < steps);
+                let snapshot = snapshot.ok_or_else(|| {
+                    SessionError::Refused(format!(
+                        "@{step} is not recorded: it is the state after denoise {step}; `goto denoise {}` runs it",
+                        step.saturating_add(1)
+                    ))
+                })?;
+                let mut tensors: Vec<(String, Tensor)> = vec![];
+                for record in snapshot.records() {
+                    for (name, tensor) in &record.tensors {
+                        tensors.retain(|(known, _)| known != name);
+                        tensors.push(((*name).into(), tensor.clone()));
+                    }
+                }
+                Ok(Tensors { name: format!("@{step}"), tensors })
+            }
+            Side::Named(name) => match self.timelines.named(name) {
+                Ok(branch) => Ok(of_timeline(branch.name.clone(), &branch.timeline, as_state)),
+                Err(_) if Path::new(name).exists() || name.ends_with(".safetensors") => {
+                    let tensors = read(Path::new(name)).map_err(|reason| {
+                        SessionError::Refused(format!(
+                            "{name}: {reason}; expected a .safetensors file, such as `run --dump` writes"
+                        ))
+                    })?;
+                    Ok(Tensors { name: name.clone(), tensors })
+                }
+                Err(unknown) => Err(SessionError::Refused(format!(
+                    "{unknown}, @K for the state after denoise K, or a .safetensors file"
+                ))),
+            },
+        }
+    }
+
+    /// The difference as a picture: blue where there is less than in the reference, red where there is more.
+    fn picture_of_difference(
+        &self,
+        key: &str,
+        ours: &PlainTensor,
+        reference: &PlainTensor,
+    ) -> Option<ShownPicture> {
+        let values = ours.data().iter().zip(reference.data()).map(|(a, b)| a - b).collect();
+        let difference = PlainTensor::from_values(ours.shape(), values)?;
+        let picture: Picture = residual::diverging(&difference, residual::reach(&difference))?;
+        let (width, height) = picture.image.dimensions();
+        let label = picture.label.clone();
+        Some(ShownPicture { name: format!("difference of {key}"), label, width, height, picture })
+    }
+}
+
+fn of_timeline(name: String, timeline: &Timeline, as_state: bool) -> Tensors {
+    let mut tensors: Vec<(String, Tensor)> = vec![];
+    if as_state {
+        // As it stands at its cursor: the newest of each name.
+        for (name, tensor) in timeline.here().records().iter().flat_map(|record| &record.tensors) {
+            tensors.retain(|(known, _)| known != name);
+            tensors.push(((*name).into(), tensor.clone()));
+        }
+    } else {
+        for record in timeline.records() {
+            let key = record.stage.key();
+            tensors.extend(record.tensors.iter().map(|(name, t)| (format!("{key}/{name}"), t.clone())));
+        }
+    }
+    Tensors { name, tensors }
+}
+
+fn read(file: &Path) -> Result<Vec<(String, Tensor)>, String> {
+    if file.is_dir() {
+        return Err("a folder".into());
+    }
+    let tensors = candle_core::safetensors::load(file, &Device::Cpu);
+    let mut tensors: Vec<(String, Tensor)> =
+        tensors.map_err(|e| without_backtrace(e).to_string())?.into_iter().collect();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(tensors)
+}
+
+fn is_picture(values: &PlainTensor) -> bool {
+    matches!(values.shape(), &[1, 3 | 4, _, _])
+}
+
+impl DiffRow {
+    /// The row of a tensor and its reference.
+    pub fn new(key: &str, ours: &PlainTensor, reference: &PlainTensor) -> Self {
+        let same_shape = ours.shape() == reference.shape();
+        let pairs = ours.data().iter().zip(reference.data());
+        let largest = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0., f64::max);
+        Self {
+            tensor: key.into(),
+            shape: ours.shape().into(),
+            reference_shape: reference.shape().into(),
+            relative: same_shape.then(|| relative_difference(ours.data(), reference.data())),
+            max_abs: same_shape.then_some(largest),
+        }
+    }
+}

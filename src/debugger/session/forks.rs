@@ -1,0 +1,159 @@
+//! Timelines: branching off, and going from one to another.
+
+use super::settings::check_changeable;
+use super::{Answered, Session, SessionError, said};
+use crate::debugger::command::{Place, Setting};
+use crate::debugger::timelines::Branch;
+use crate::pipeline::Stage;
+use crate::pipeline::dump::write_beside;
+use serde_json::json;
+use std::path::Path;
+
+impl Session {
+    /// A timeline of its own from here, or from before a stage that is behind; looks at it.
+    pub(super) fn fork(&mut self, name: Option<&str>, at: Option<Place>) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("fork")?;
+        self.leave();
+        if let Some(name) = name {
+            self.timelines.check_name(name)?;
+        }
+        if let Some(place) = at {
+            self.check_place(place)?;
+            let stage = match place {
+                Place::Stage(stage) => stage,
+                Place::AnyStep => Stage::Denoise { step: 0 },
+            };
+            let done = stage.index(self.timeline().here().request().num_inference_steps);
+            if done > self.timeline().recorded() {
+                return Err(SessionError::Refused(format!(
+                    "{stage} is not reached yet: the run is before {}; `goto {stage}` runs up to it",
+                    self.timelines
+                        .current()
+                        .timeline
+                        .tip()
+                        .position()
+                        .map_or("its end".into(), |s| s.to_string())
+                )));
+            }
+            // The timeline that is left keeps its cursor.
+            let kept = self.timeline().cursor();
+            let parent = self.timelines.current().id;
+            self.timeline_mut().look(done);
+            let message = self.fork_off(name.unwrap_or("fork"));
+            if let Some(parent) = self.timelines.get_mut(parent) {
+                parent.timeline.look(kept);
+            }
+            return Ok(said(message));
+        }
+        Ok(said(self.fork_off(name.unwrap_or("fork"))))
+    }
+
+    /// Looks at another timeline, alone.
+    pub(super) fn switch(&mut self, name: &str) -> Result<Answered, SessionError> {
+        let id = self.timelines.named(name)?.id;
+        self.leave();
+        self.comparing = false;
+        self.timelines.switch(id);
+        let mut answered = self.moved(None, vec![])?;
+        answered.messages.insert(0, format!("on {name}"));
+        Ok(answered)
+    }
+
+    pub(super) fn rename(&mut self, old: Option<&str>, new: &str) -> Result<Answered, SessionError> {
+        let old = old.map_or_else(|| self.timelines.current().name.clone(), String::from);
+        self.timelines.rename(&old, new)?;
+        Ok(said(format!("{old} is called {new} now")))
+    }
+
+    pub(super) fn delete_timeline(&mut self, name: &str) -> Result<Answered, SessionError> {
+        let gone = self.timelines.named(name)?.id;
+        let was_here = self.timelines.current().id == gone;
+        self.timelines.delete(name)?;
+        if was_here {
+            self.leave();
+        }
+        if self.comparison.as_mut().is_some_and(|comparison| !comparison.forget(gone)) {
+            self.comparison = None;
+            self.comparing = false;
+        }
+        self.look_at_base();
+        let mut answered = said(format!("timeline {name} deleted"));
+        if was_here {
+            answered.messages.push(format!("on {} now", self.timelines.current().name));
+        }
+        Ok(answered)
+    }
+
+    /// The tree of timelines.
+    pub(super) fn info_timelines(&self) -> Answered {
+        let tree = self.timelines.tree();
+        let line = |(depth, branch): &(usize, &Branch)| {
+            let mark = if branch.id == self.timelines.current().id { "*" } else { " " };
+            let from = branch.origin.map_or(String::new(), |origin| self.branched(branch, origin.done));
+            format!("{mark} {}{}: {}{from}", "  ".repeat(*depth), branch.name, branch.place())
+        };
+        let mut messages: Vec<String> = tree.iter().map(line).collect();
+        messages.push(format!("{:.1} MB of tensors, shared ones once", self.timelines.bytes() as f64 / 1e6));
+        let value = |(_, branch): &(usize, &Branch)| {
+            let parent = branch.origin.and_then(|origin| self.timelines.get(origin.parent));
+            json!({
+                "name": branch.name,
+                "position": branch.timeline.position().map_or("complete".into(), |stage| stage.to_string()),
+                "recorded": branch.timeline.recorded(),
+                "parent": parent.map(|parent| &parent.name),
+                "branched_at": branch.origin.map(|origin| origin.done),
+                "changes": self.timelines.changed(branch),
+            })
+        };
+        Answered {
+            messages,
+            value: Some(json!({
+                "timelines": tree.iter().map(value).collect::<Vec<_>>(),
+                "bytes": self.timelines.bytes(),
+            })),
+            ..Answered::default()
+        }
+    }
+
+    /// `, from main before denoise 3: guidance_scale 7.5 → 12`.
+    fn branched(&self, branch: &Branch, done: usize) -> String {
+        let parent = branch.origin.and_then(|origin| self.timelines.get(origin.parent));
+        let parent = parent.map_or("a timeline that is gone", |parent| &parent.name);
+        let steps = branch.timeline.here().request().num_inference_steps;
+        let place = Stage::at(done, steps).map_or("its end".into(), |stage| stage.to_string());
+        let changes = self.timelines.changed(branch);
+        let changes = changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let changes = if changes.is_empty() { "nothing changed".into() } else { changes };
+        format!(", from {parent} before {place}: {changes}")
+    }
+
+    /// Writes the timeline as lines of the command language, which `debug --batch -x FILE` carries out.
+    pub(super) fn save_timeline(&self, file: &Path) -> Result<Answered, SessionError> {
+        let branch = self.timelines.current();
+        let lines = branch.commands().map_err(|setting| {
+            SessionError::Refused(format!(
+                "the {setting} has a line break or another control character, which no command line can hold; \
+                 `set {setting}` to one without first"
+            ))
+        })?;
+        let head = format!("# {}: diffuscope debug --batch -x FILE makes it again", branch.name);
+        let text: String = std::iter::once(head).chain(lines).map(|line| line + "\n").collect();
+        write_beside(file, text.as_bytes())?;
+        Ok(said(format!("timeline {} saved to {}", branch.name, file.display())))
+    }
+
+    /// Refuses a change while several timelines are looked at.
+    pub(super) fn refuse_while_comparing(&self, verb: &str) -> Result<(), SessionError> {
+        match self.comparing {
+            true => Err(SessionError::Refused(format!(
+                "{verb}: several timelines are compared; `switch NAME` opens one of them, then `{verb}` is its own"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a setting that cannot change at the cursor any more.
+    pub(super) fn check_setting_here(&self, setting: Setting, value: &str) -> Result<(), SessionError> {
+        check_changeable(setting, self.timeline().here(), value)
+    }
+}

@@ -1,0 +1,160 @@
+//! Timelines beside each other: the tree of them, and those that are compared.
+
+use super::{RecordView, RecordViews};
+use crate::debugger::comparison::{Member, reference};
+use crate::debugger::session::Session;
+use crate::pipeline::lockstep::Rows;
+use crate::pipeline::{Request, Stage};
+use std::sync::Arc;
+
+/// A timeline, as a tree of them shows it.
+#[derive(Debug, Clone)]
+pub struct TimelineView {
+    /// What its reader calls it.
+    pub name: String,
+    /// How many timelines are above it.
+    pub depth: usize,
+    /// Whether it is the one that is looked at.
+    pub is_current: bool,
+    /// Where it branched off, and what it is called there: `denoise 3`.
+    pub branched: Option<Branched>,
+    /// How many stages are done at its cursor, how many are recorded, and how many there are.
+    pub done: [usize; 3],
+    /// The stage that runs next at its cursor.
+    pub position: Option<Stage>,
+    /// What the newest stage made.
+    pub tip: Option<Arc<RecordView>>,
+}
+
+/// Where a timeline branched off another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branched {
+    /// The other's name.
+    pub parent: String,
+    /// The stage that it was before.
+    pub before: String,
+    /// How many stages were done.
+    pub done: usize,
+    /// What is another there, such as `guidance_scale 7.5 → 12`.
+    pub changes: Vec<String>,
+}
+
+/// Timelines that are compared.
+#[derive(Debug, Clone)]
+pub struct ComparisonView {
+    /// What is varied: `guidance_scale by seed`.
+    pub title: String,
+    /// What each axis is called.
+    pub axes: Vec<&'static str>,
+    /// The variants.
+    pub variants: Vec<VariantView>,
+    /// The place of the one that the others are told by the difference from.
+    pub base: usize,
+    /// The rows of the UNet so far.
+    pub rows: Rows,
+    /// Whether the variants have different numbers of steps, and are lined up by noise level.
+    pub is_uneven: bool,
+    /// Whether it is a sweep: each variant but the base changed a setting before another step.
+    pub is_sweep: bool,
+}
+
+/// A variant of a comparison.
+#[derive(Debug, Clone)]
+pub struct VariantView {
+    /// Its timeline.
+    pub name: String,
+    /// Its timesteps.
+    pub member: Member,
+    /// Its settings.
+    pub request: Request,
+    /// What every recorded stage made.
+    pub records: Vec<Arc<RecordView>>,
+}
+
+impl ComparisonView {
+    fn members(&self) -> impl Iterator<Item = &Member> {
+        self.variants.iter().map(|variant| &variant.member)
+    }
+
+    /// How many ticks there are.
+    pub fn ticks(&self) -> usize {
+        self.members().map(|member| member.timesteps.len()).max().unwrap_or(0) + 3
+    }
+
+    /// The first tick after which the base has done so many stages.
+    pub fn tick_of(&self, done: usize) -> usize {
+        let Some(base) = self.variants.get(self.base) else { return 0 };
+        (0..=self.ticks()).find(|tick| self.done(base, *tick) >= done).unwrap_or(self.ticks())
+    }
+
+    /// How many stages a variant has done after so many ticks.
+    pub fn done(&self, variant: &VariantView, tick: usize) -> usize {
+        let most = self.members().map(|member| member.timesteps.as_slice());
+        let most = most.reduce(|most, other| if other.len() > most.len() { other } else { most });
+        variant.member.done(tick, most.unwrap_or_default())
+    }
+
+    /// What a variant did last after so many ticks, as far as it is recorded.
+    pub fn record<'a>(&self, variant: &'a VariantView, tick: usize) -> Option<&'a Arc<RecordView>> {
+        variant.records.get(self.done(variant, tick).checked_sub(1)?)
+    }
+}
+
+/// Every timeline of a session, below the one that it branched off.
+pub(super) fn timelines(
+    session: &Session,
+    views: &mut RecordViews,
+) -> candle_core::Result<Vec<TimelineView>> {
+    let timelines = session.timelines();
+    let mut of = |(depth, branch): (usize, &crate::debugger::timelines::Branch)| {
+        let timeline = &branch.timeline;
+        let steps = timeline.tip().request().num_inference_steps;
+        let branched = branch.origin.map(|origin| Branched {
+            parent: timelines.get(origin.parent).map_or(String::new(), |parent| parent.name.clone()),
+            before: Stage::at(origin.done, steps).map_or("the end".into(), |stage| stage.to_string()),
+            done: origin.done,
+            changes: timelines.changed(branch).iter().map(ToString::to_string).collect(),
+        });
+        let records = timeline.tip().records();
+        let views = views.of(records, session.models(), timeline.tip().shared_scheduler())?;
+        Ok(TimelineView {
+            name: branch.name.clone(),
+            depth,
+            is_current: branch.id == timelines.current().id,
+            branched,
+            done: [timeline.cursor(), timeline.recorded(), steps + 3],
+            position: timeline.position(),
+            tip: views.last().cloned(),
+        })
+    };
+    timelines.tree().into_iter().map(&mut of).collect()
+}
+
+/// The timelines that are compared, when they are looked at.
+pub(super) fn comparison(
+    session: &Session,
+    views: &mut RecordViews,
+) -> candle_core::Result<Option<ComparisonView>> {
+    let Some(comparison) = session.comparison() else { return Ok(None) };
+    let mut variants = vec![];
+    for member in &comparison.members {
+        let Some(branch) = session.timelines().get(member.branch) else { continue };
+        let tip = branch.timeline.tip();
+        variants.push(VariantView {
+            name: branch.name.clone(),
+            member: member.clone(),
+            request: tip.request().clone(),
+            records: views.of(&branch.timeline.records(), session.models(), tip.shared_scheduler())?,
+        });
+    }
+    debug_assert_eq!(comparison.ticks(), reference(&comparison.members).len() + 3);
+    Ok(Some(ComparisonView {
+        title: comparison.title.clone(),
+        axes: comparison.axes.clone(),
+        variants,
+        base: comparison.base,
+        rows: comparison.rows(),
+        is_uneven: comparison.is_uneven(),
+        is_sweep: comparison.sweep,
+    }))
+}

@@ -1,0 +1,273 @@
+//! Several runs that go on together: what is the same in two of them is computed once, and the rest of a step goes
+//! through the UNet in batches.
+
+use super::snapshot::advance;
+use super::{Error, Models, Snapshot, Stage, lines};
+use crate::nn::{Path, Probe, Result};
+use candle_core::{DType, Device, Tensor, TensorId};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// What runs that go on together have computed, and what they share of it.
+#[derive(Debug)]
+pub struct Lockstep {
+    rows_at_once: usize,
+    rows: Rows,
+    texts: HashMap<[String; 2], Tensor>,
+    embeds: Interner,
+}
+
+/// Rows of the UNet: a run has two a step, one without the prompt and one with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Rows {
+    /// How many the UNet computed.
+    pub computed: usize,
+    /// How many the same runs would have computed each by itself.
+    pub apart: usize,
+}
+
+/// A row of the UNet's input.
+struct Row {
+    timestep: usize,
+    latents: Tensor,
+    embeds: Tensor,
+}
+
+/// How many rows go through the UNet at once. A fixed rule, so that results do not hang on how fast a machine is: a few
+/// small rows together keep the cores of a CPU busy, large ones only take memory; a GPU has room for more.
+/// `docs/benchmarks.md` has what was measured.
+pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
+    let pixels = height * width;
+    match (device.is_cpu(), pixels) {
+        (true, 0..=1024) => 8,
+        (true, _) => 2,
+        (false, 0..=4096) => 16,
+        (false, 0..=9216) => 8,
+        (false, _) => 4,
+    }
+}
+
+impl Lockstep {
+    /// For runs on `models`, with latents of the models' own size; `rows_at_once` rows go through the UNet together, or
+    /// as many as [`rows_at_once`] says.
+    pub fn new(models: &Models, latents: (usize, usize), rows: Option<usize>) -> Self {
+        let rule = || rows_at_once(&models.device, latents.0, latents.1);
+        Self {
+            rows_at_once: rows.unwrap_or_else(rule).max(1),
+            rows: Rows::default(),
+            texts: HashMap::new(),
+            embeds: Interner::default(),
+        }
+    }
+
+    /// The rows of the UNet so far.
+    pub fn rows(&self) -> Rows {
+        self.rows
+    }
+
+    /// How many rows go through the UNet together at most.
+    pub fn rows_at_once(&self) -> usize {
+        self.rows_at_once
+    }
+
+    /// Runs one stage of each: the snapshots before it → the snapshots after it, in the same order. They are what
+    /// [`advance`] gives for each, but for the rounding of a batch of other rows.
+    ///
+    /// # Errors
+    /// As [`advance`]; then none of them went on.
+    pub fn advance(
+        &mut self,
+        snapshots: &[&Snapshot],
+        models: &Models,
+        probe: &mut dyn Probe,
+    ) -> std::result::Result<Vec<Snapshot>, Error> {
+        let mut encoded = Vec::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            encoded.push(self.sharing_texts(snapshot, probe, |probe| snapshot.encoded(models, probe))?);
+        }
+        let (residuals, took) = self.residuals(&encoded, models, probe)?;
+        let mut images = Interned::default();
+        let mut next = Vec::with_capacity(encoded.len());
+        for (snapshot, residual) in encoded.iter().zip(residuals) {
+            next.push(match snapshot.position() {
+                Some(Stage::EncodePrompt) => {
+                    self.sharing_texts(snapshot, probe, |probe| advance(snapshot, models, probe))?
+                }
+                Some(Stage::Denoise { .. }) => {
+                    let mut sharing = Sharing { probe, line: &lines::UNET, known: residual, made: None };
+                    let mut next = advance(snapshot, models, &mut sharing)?;
+                    next.add_time(took);
+                    next
+                }
+                Some(Stage::VaeDecode) => {
+                    let latents = bits(tensor(snapshot, "latents")?)?;
+                    let known = images.0.get(&latents).cloned();
+                    let mut sharing = Sharing { probe, line: &lines::DECODE, known, made: None };
+                    let next = advance(snapshot, models, &mut sharing)?;
+                    images.0.extend(sharing.made.map(|made| (latents, made)));
+                    next
+                }
+                _ => advance(snapshot, models, probe)?,
+            });
+        }
+        Ok(next)
+    }
+
+    /// Lets `run` have the embeddings of the snapshot's prompts where they are known, and keeps what it makes of them.
+    fn sharing_texts(
+        &mut self,
+        snapshot: &Snapshot,
+        probe: &mut dyn Probe,
+        run: impl FnOnce(&mut dyn Probe) -> std::result::Result<Snapshot, Error>,
+    ) -> std::result::Result<Snapshot, Error> {
+        let request = snapshot.request();
+        let prompts = [request.prompt.clone(), request.negative_prompt.clone()];
+        let known = self.texts.get(&prompts).cloned();
+        let mut sharing = Sharing { probe, line: &lines::TEXT_ENCODER, known, made: None };
+        let next = run(&mut sharing)?;
+        self.texts.extend(sharing.made.map(|made| (prompts, made)));
+        Ok(next)
+    }
+
+    /// What the UNet predicts for each snapshot that is before a step: (2, 4, h, w), without the prompt and with it; and
+    /// the time that it took for each.
+    fn residuals(
+        &mut self,
+        snapshots: &[Snapshot],
+        models: &Models,
+        probe: &mut dyn Probe,
+    ) -> std::result::Result<(Vec<Option<Tensor>>, Duration), Error> {
+        let start = Instant::now();
+        let mut latents_seen = Interner::default();
+        let (mut rows, mut known) = (vec![], HashMap::new());
+        let mut wanted = vec![];
+        for snapshot in snapshots {
+            let Some(Stage::Denoise { step }) = snapshot.position() else {
+                wanted.push(None);
+                continue;
+            };
+            let timestep = snapshot.scheduler().timesteps()[step];
+            let latents = tensor(snapshot, "latents")?;
+            let latents_id = latents_seen.intern(latents)?;
+            let mut two = [0; 2];
+            for (place, name) in two.iter_mut().zip(["negative_prompt_embeds", "prompt_embeds"]) {
+                let embeds = tensor(snapshot, name)?;
+                let key = (timestep, latents_id, self.embeds.intern(embeds)?);
+                *place = *known.entry(key).or_insert_with(|| {
+                    rows.push(Row { timestep, latents: latents.clone(), embeds: embeds.clone() });
+                    rows.len() - 1
+                });
+            }
+            wanted.push(Some(two));
+        }
+        let predicted = self.predict(&rows, models, probe)?;
+        let runs = wanted.iter().flatten().count();
+        self.rows.computed += rows.len();
+        self.rows.apart += 2 * runs;
+        let of = |two: Option<[usize; 2]>| {
+            two.map(|two| Tensor::cat(&two.map(|row| &predicted[row]), 0)).transpose()
+        };
+        let residuals = wanted.into_iter().map(of).collect::<candle_core::Result<_>>()?;
+        Ok((residuals, start.elapsed() / runs.max(1) as u32))
+    }
+
+    /// The UNet on every row, those of one timestep and size together: (1, 4, h, w) each, in `f32`.
+    fn predict(&self, rows: &[Row], models: &Models, probe: &mut dyn Probe) -> Result<Vec<Tensor>> {
+        let mut groups: Vec<Vec<usize>> = vec![];
+        for (index, row) in rows.iter().enumerate() {
+            let alike = |group: &&mut Vec<usize>| {
+                let first = &rows[group[0]];
+                first.timestep == row.timestep
+                    && first.latents.dims() == row.latents.dims()
+                    && group.len() < self.rows_at_once
+            };
+            match groups.iter_mut().find(alike) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+        let mut predicted: Vec<Option<Tensor>> = vec![None; rows.len()];
+        for group in groups {
+            let of = |part: fn(&Row) -> &Tensor| {
+                Tensor::cat(&group.iter().map(|row| part(&rows[*row])).collect::<Vec<_>>(), 0)
+            };
+            let latent_model_input = of(|row| &row.latents)?.to_dtype(models.dtype)?;
+            let embeds = of(|row| &row.embeds)?;
+            let timestep = rows[group[0]].timestep;
+            let residual = models.unet.forward(&latent_model_input, timestep, &embeds, probe)?;
+            let residual = residual.to_dtype(DType::F32)?;
+            for (place, row) in group.into_iter().enumerate() {
+                predicted[row] = Some(residual.narrow(0, place, 1)?);
+            }
+        }
+        // Every row is in a group.
+        Ok(predicted.into_iter().flatten().collect())
+    }
+}
+
+fn tensor<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Tensor> {
+    let missing = || crate::nn::Error::Input(format!("{name} is not there yet"));
+    snapshot.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
+}
+
+/// The bits of a tensor's values, in row-major order.
+fn bits(tensor: &Tensor) -> candle_core::Result<Vec<u32>> {
+    let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    Ok(values.into_iter().map(f32::to_bits).collect())
+}
+
+/// Gives tensors numbers; those of the same values have the same.
+#[derive(Debug, Default)]
+struct Interner {
+    by_id: HashMap<TensorId, usize>,
+    by_bits: HashMap<Vec<u32>, usize>,
+}
+
+impl Interner {
+    fn intern(&mut self, tensor: &Tensor) -> candle_core::Result<usize> {
+        if let Some(known) = self.by_id.get(&tensor.id()) {
+            return Ok(*known);
+        }
+        let new = self.by_bits.len();
+        let number = *self.by_bits.entry(bits(tensor)?).or_insert(new);
+        self.by_id.insert(tensor.id(), number);
+        Ok(number)
+    }
+}
+
+/// What was made of values.
+#[derive(Default)]
+struct Interned(HashMap<Vec<u32>, Tensor>);
+
+/// Answers for one line where that is known, keeps what it makes, and leaves all else to another probe.
+struct Sharing<'a> {
+    probe: &'a mut dyn Probe,
+    line: &'a Path,
+    known: Option<Tensor>,
+    made: Option<Tensor>,
+}
+
+impl Probe for Sharing<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        path == self.line || self.probe.wants(path)
+    }
+
+    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
+    }
+
+    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        if path == self.line && self.known.is_some() {
+            return Ok(self.known.clone());
+        }
+        if self.probe.wants(path) { self.probe.answer(path, inputs) } else { Ok(None) }
+    }
+
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let output = if self.probe.wants(path) { self.probe.visit(path, output)? } else { output };
+        if path == self.line {
+            self.made = Some(output.clone());
+        }
+        Ok(output)
+    }
+}
