@@ -54,7 +54,7 @@ fn a_change_behind_the_tip_branches_off_and_the_old_run_stays() {
     let tree = run(&mut session, "info timelines").text();
     assert!(tree.contains("* main: before denoise 2"), "{tree}");
     assert!(
-        tree.contains("guidance_scale=1: complete, from main before denoise 2: guidance_scale 7.5 → 1.0"),
+        tree.contains("guidance_scale=1: complete, from main before denoise 2: guidance_scale 7.5 → 1"),
         "{tree}"
     );
 }

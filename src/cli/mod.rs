@@ -2,11 +2,12 @@
 //!
 //! - [`args`]: the flags that every subcommand takes that generates.
 //! - [`debug`]: the interface, the walk as text, and batches of commands.
-//! - [`run`]: the whole pipeline at once.
+//! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
 //! - [`model`]: what a checkpoint holds.
 //! - [`config`]: the reader's settings of the interface.
 
 pub mod args;
+pub mod compare;
 pub mod config;
 pub mod debug;
 pub mod model;
@@ -32,6 +33,8 @@ enum Command {
     Debug(debug::DebugArgs),
     /// Run the whole pipeline at once
     Run(run::RunArgs),
+    /// Run variants side by side: guidance scales, seeds, prompts, one word of a prompt
+    Compare(compare::CompareArgs),
     /// Look into a checkpoint
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
@@ -47,6 +50,7 @@ impl Cli {
             None => debug::run(self.debug),
             Some(Command::Debug(args)) => debug::run(args),
             Some(Command::Run(args)) => run::run(args),
+            Some(Command::Compare(args)) => compare::run(args),
             Some(Command::Model(command)) => model::run(command),
             Some(Command::Config(command)) => config::run(&command),
         };

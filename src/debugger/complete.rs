@@ -37,6 +37,8 @@ pub struct Names {
     pub breakpoints: Vec<usize>,
     /// Numbers of displays.
     pub displays: Vec<usize>,
+    /// Timelines.
+    pub timelines: Vec<String>,
 }
 
 impl From<&View> for Names {
@@ -50,6 +52,7 @@ impl From<&View> for Names {
             pictures: pictures.iter().map(|name| name.to_string()).collect(),
             breakpoints,
             displays: view.displays.iter().map(|display| display.id).collect(),
+            timelines: view.timelines.iter().map(|timeline| timeline.name.clone()).collect(),
         }
     }
 }
@@ -100,15 +103,36 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
         plain(stages.map(Stage::name), "stage")
     };
+    let settings = || plain(Setting::ALL.map(|(name, _)| name), "setting");
     match (verb.name, words) {
         ("until" | "goto" | "break" | "tbreak", []) => stages(),
         ("break" | "tbreak", _) => plain(["if"], "only when this holds"),
         ("info", []) => plain(verb.usage.split('|'), "topic"),
         ("catch", []) => plain(["nan"], "NaN and infinity"),
-        ("delete", []) => plain(&names.breakpoints, "breakpoint"),
+        ("delete", []) => {
+            let mut deleted = plain(&names.breakpoints, "breakpoint");
+            deleted.extend(plain(["timeline"], ""));
+            deleted
+        }
+        ("delete", ["timeline"]) | ("switch" | "rename", []) | ("compare", ["base"]) => {
+            plain(&names.timelines, "timeline")
+        }
+        ("diff", [] | [_]) => plain(&names.timelines, "timeline"),
+        ("fork", [.., "at"]) => stages(),
+        ("fork", _) => plain(["at"], "a stage that is behind"),
+        ("compare", []) => {
+            let mut axes = settings();
+            axes.extend(plain(["word"], "one word of the prompt"));
+            axes.extend(plain(["base", "off"], ""));
+            axes
+        }
+        ("compare", [.., "by"]) => settings(),
+        ("compare", [_, _, ..]) => plain(["by", "here"], ""),
+        ("sweep", []) => settings(),
+        ("sweep", [_, _]) => plain(["here-to-end"], ""),
         ("undisplay", []) => plain(&names.displays, "display"),
         ("set", []) => {
-            let mut settings = plain(Setting::ALL.map(|(name, _)| name), "setting");
+            let mut settings = settings();
             settings.extend(plain(["preview"], "which steps the VAE decodes"));
             settings
         }
@@ -117,6 +141,7 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         ("save", []) => {
             let mut tensors = plain(&names.tensors, "tensor");
             tensors.extend(plain(["all"], "every tensor so far"));
+            tensors.extend(plain(["timeline"], "this run as commands"));
             tensors
         }
         ("help", []) => plain(VERBS.iter().map(|verb| verb.name), "command"),
@@ -154,6 +179,7 @@ mod tests {
             pictures: vec!["latents".into(), "difference".into()],
             breakpoints: vec![1, 12],
             displays: vec![3],
+            timelines: vec!["main".into(), "wilder".into()],
         }
     }
 
@@ -175,6 +201,11 @@ mod tests {
         assert_eq!(words("set preview "), ["every", "off"]);
         assert_eq!(words("delete 1"), ["12"]);
         assert_eq!(words("show d"), ["difference"]);
+        assert_eq!(words("switch w"), ["wilder"]);
+        assert_eq!(words("delete timeline "), ["main", "wilder"]);
+        assert_eq!(words("compare gui"), ["guidance_scale"]);
+        assert_eq!(words("compare guidance_scale 1,3 "), ["by", "here"]);
+        assert_eq!(words("fork x at d"), ["denoise"]);
         assert!(words("walk ").is_empty() && words("quit ").is_empty());
     }
 

@@ -120,7 +120,9 @@ pub struct Change {
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} → {}", self.setting, self.from, self.to)
+        // 12 and not 12.0, as it was typed.
+        let plain = |value: &serde_json::Value| value.as_f64().map_or(value.to_string(), |v| v.to_string());
+        write!(f, "{} {} → {}", self.setting, plain(&self.from), plain(&self.to))
     }
 }
 

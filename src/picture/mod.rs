@@ -4,13 +4,16 @@
 //! - [`residual`]: signed tensors on a diverging colour scale, channel by channel.
 //! - [`decoded`]: what the VAE made.
 //! - [`grid`]: channels beside each other.
+//! - [`sheet`]: pictures with captions, in rows and columns. [`lettering`]: text as pixels.
 //! - [`png`]: PNG files, with the settings that made the picture inside.
 
 pub mod decoded;
 pub mod grid;
 pub mod latents;
+pub mod lettering;
 pub mod png;
 pub mod residual;
+pub mod sheet;
 
 use image::RgbImage;
 use std::sync::Arc;

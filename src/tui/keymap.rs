@@ -49,7 +49,7 @@ pub enum Action {
 
 impl Action {
     /// The actions that a reader's own keys can be given by name, beside lines of the command language.
-    const NAMED: [(&'static str, Self); 23] = [
+    const NAMED: [(&'static str, Self); 25] = [
         ("overview", Self::Show(Tab::Overview)),
         ("tensors", Self::Show(Tab::Tensors)),
         ("residuals", Self::Show(Tab::Residuals)),
@@ -57,6 +57,8 @@ impl Action {
         ("prompt", Self::Show(Tab::Prompt)),
         ("charts", Self::Show(Tab::Charts)),
         ("source", Self::Show(Tab::Source)),
+        ("timelines", Self::Show(Tab::Timelines)),
+        ("compare", Self::Show(Tab::Compare)),
         ("focus-next", Self::FocusNext),
         ("focus-previous", Self::FocusPrevious),
         ("zoom", Self::Zoom),
@@ -131,6 +133,8 @@ pub const BINDINGS: &[Binding] = &[
     key(&[Char('5')], Show(Tab::Prompt), "", "prompt: tokens and embeddings"),
     key(&[Char('6')], Show(Tab::Charts), "", "charts: numbers over the steps"),
     key(&[Char('7')], Show(Tab::Source), "", "source: the code of the stage"),
+    key(&[Char('8')], Show(Tab::Timelines), "", "timelines: where each branched off"),
+    key(&[Char('9')], Show(Tab::Compare), "", "compare: variants side by side"),
     key(&[TabKey], FocusNext, "pane", "give keys to the next pane"),
     key(&[BackTab], FocusPrevious, "", "give keys to the pane before"),
     key(&[Char('z')], Zoom, "zoom", "show one pane alone, or all again"),
@@ -146,6 +150,7 @@ pub const BINDINGS: &[Binding] = &[
     key(&[Char('g')], Type("goto "), "", "go to a stage: opens the console"),
     key(&[Char('p')], Type("print "), "", "show a tensor or expression: opens the console"),
     key(&[Char('e')], Type("set "), "", "change a setting: opens the console"),
+    key(&[Char('C')], Type("compare "), "", "compare variants: opens the console"),
     key(&[Char('o')], LastOutput, "", "show the last output once more"),
     key(&[Char(':')], Type(""), "console", "type a command"),
     key(&[Char('?'), F(1)], Help, "help", "this page"),
@@ -160,6 +165,10 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-Z", "stop and give the shell its screen; the shell's `fg` goes on"),
     ("↑ ↓ PgUp PgDn", "scroll or select in the pane that keys go to; in the console, earlier lines"),
     ("v", "in the overview: latents decoded by the VAE, as the linear estimate, as channels"),
+    (
+        "h l Enter =",
+        "in the comparison: choose a variant, open it, tell the others from it; v what is charted",
+    ),
     ("mouse", "select, scroll, go to a stage; beside a stage, set a breakpoint; twice on a pane, zoom it"),
 ];
 

@@ -182,6 +182,11 @@ impl State {
         self.look.unwrap_or(view.cursor).min(view.recorded().max(view.cursor))
     }
 
+    /// Whether several timelines are looked at.
+    pub fn is_comparing(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.comparison.is_some())
+    }
+
     /// What the stage before the cursor made.
     pub fn record(&self) -> Option<&Arc<RecordView>> {
         self.view.as_ref()?.records.get(self.cursor().checked_sub(1)?)
@@ -275,6 +280,12 @@ fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
                 | Command::Until(_)
                 | Command::Goto(_)
                 | Command::Restart
+                | Command::Fork { .. }
+                | Command::Switch(_)
+                | Command::Compare(_)
+                | Command::CompareAgain
+                | Command::CompareBase(_)
+                | Command::Sweep { .. }
         ))
     );
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();

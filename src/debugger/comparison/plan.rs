@@ -145,9 +145,9 @@ impl Axis {
         if self.word.is_some() { WORD } else { self.setting.name() }
     }
 
-    /// Whether its values are texts, too long for a heading.
+    /// Whether its values are whole prompts, too long for a heading.
     pub fn is_text(&self) -> bool {
-        is_text(self.setting)
+        self.word.is_none() && is_text(self.setting)
     }
 
     fn new(kind: Kind, values: Vec<String>) -> Result<Self, String> {

@@ -15,14 +15,27 @@ const MATTERS: f64 = 0.01;
 
 impl Session {
     /// Compares variants of the settings here, from the start or from the cursor.
+    pub(super) fn compare(&mut self, plan: &Plan) -> Result<Answered, SessionError> {
+        let count = self.begin_comparison(plan, None)?;
+        Ok(Answered {
+            variants: self.variant_rows()?,
+            ..said(format!(
+                "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
+                self.position_name()
+            ))
+        })
+    }
+
+    /// Puts a variant of the settings here on a timeline each, from the start or from the cursor, and looks at them
+    /// together; `rows_at_once` rows go through the UNet at once, or as many as a rule says. How many variants there are.
     ///
     /// # Errors
-    /// When a variant cannot run.
-    pub(super) fn compare(
+    /// When a variant cannot run; then none is there.
+    pub fn begin_comparison(
         &mut self,
         plan: &Plan,
         rows_at_once: Option<usize>,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<usize, SessionError> {
         self.leave();
         let here = self.timeline().here().clone();
         let variants = plan.variants(here.request()).map_err(SessionError::Refused)?;
@@ -63,13 +76,7 @@ impl Session {
         self.comparison = Some(comparison);
         self.comparing = true;
         self.look_at_base();
-        Ok(Answered {
-            variants: self.variant_rows()?,
-            ..said(format!(
-                "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
-                self.position_name()
-            ))
-        })
+        Ok(count)
     }
 
     /// Back to the comparison that was left for one of its timelines.

@@ -151,6 +151,18 @@ impl Session {
         session
     }
 
+    /// Adds to a timeline what stages made elsewhere, for tests of what shows them.
+    #[cfg(test)]
+    pub(crate) fn record(&mut self, name: &str, records: &[Arc<pipeline::StageRecord>]) {
+        let id = self.timelines.named(name).unwrap().id;
+        let timeline = &mut self.timelines.get_mut(id).unwrap().timeline;
+        timeline.look(usize::MAX);
+        for done in timeline.recorded() + 1..=records.len() {
+            let next = timeline.tip().after(&records[..done]);
+            timeline.push(next);
+        }
+    }
+
     /// The models.
     pub fn models(&self) -> &Models {
         &self.models
@@ -312,7 +324,7 @@ impl Session {
             Command::Switch(name) => self.switch(name),
             Command::Rename { old, new } => self.rename(old.as_deref(), new),
             Command::DeleteTimeline(name) => self.delete_timeline(name),
-            Command::Compare(plan) => self.compare(plan, None),
+            Command::Compare(plan) => self.compare(plan),
             Command::CompareAgain => self.compare_again(),
             Command::CompareOff => self.compare_off(),
             Command::CompareBase(name) => self.compare_base(name),

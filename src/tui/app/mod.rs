@@ -17,7 +17,7 @@ use super::state::{Activity, Kind, Message, State};
 use super::theme::Theme;
 use super::view::{Pane, Tab, Views};
 use super::{Error, text};
-use crate::debugger::view::{NamedPicture, decodable};
+use crate::debugger::view::NamedPicture;
 use crate::debugger::{Event, Preview};
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
@@ -249,7 +249,13 @@ impl App {
     }
 
     fn learn(&mut self, event: Event) -> Vec<Effect> {
+        let compared = self.state.is_comparing();
         let news = self.state.learn(event);
+        match (compared, self.state.is_comparing()) {
+            (false, true) => self.show(Tab::Compare),
+            (true, false) if self.tab == Tab::Compare => self.show(Tab::Overview),
+            _ => {}
+        }
         if let Some(error) = news.load_failed {
             return vec![Effect::End(Err(Error::Load(error)))];
         }
@@ -281,15 +287,14 @@ impl App {
 
     /// Asks for the pictures that the view wants of the VAE, when they are others than those asked for last.
     fn ask_for_previews(&mut self) -> Option<Effect> {
-        let previewing = self.state.view.as_ref()?.previewing;
-        let record = self.state.record().filter(|record| previewing.is_of(record.stage))?;
-        let missing = |name: &&'static str| self.state.previews.get(record.id, name).is_none();
-        let wanted: Vec<Preview> = decodable(record.stage)
-            .iter()
-            .filter(|name| self.views.of(self.tab).decodes().contains(name))
-            .filter(|name| missing(name))
-            .map(|name| Preview { record: record.id, name })
-            .collect();
+        let view = self.state.view.as_ref()?;
+        let missing = |preview: &Preview| self.state.previews.get(preview.record, preview.name).is_none();
+        let wanted: Vec<Preview> = match self.state.record() {
+            Some(record) if view.previewing.is_of(record.stage) => {
+                self.views.of(self.tab).previews(&self.state).into_iter().filter(missing).collect()
+            }
+            _ => vec![],
+        };
         // What was asked for last and has come since need not be taken back.
         let news = wanted.iter().any(|preview| !self.asked.contains(preview));
         news.then(|| {

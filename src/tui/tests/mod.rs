@@ -5,6 +5,7 @@ mod prompt;
 mod random;
 mod recorded;
 mod residuals;
+mod runs;
 mod scheduler;
 mod screen;
 mod screens;

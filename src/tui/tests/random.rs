@@ -2,7 +2,7 @@
 
 use super::recorded;
 use crate::debugger::view::{NamedPicture, RecordId};
-use crate::debugger::{Event, Outcome};
+use crate::debugger::{Event, Outcome, View};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Effect, Input};
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 fn key() -> impl Strategy<Value = Input> {
@@ -38,7 +38,7 @@ fn key() -> impl Strategy<Value = Input> {
     ];
     let code = prop_oneof![
         proptest::sample::select(CODES),
-        proptest::sample::select("nbcrR1234567zy/mBgpeoq:? jkhlt<>[]".chars().collect::<Vec<_>>())
+        proptest::sample::select("nbcrR123456789zy/mBCgpeoq:? jkhlvt=<>[]".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
     ];
     let modifiers = prop_oneof![
@@ -47,12 +47,22 @@ fn key() -> impl Strategy<Value = Input> {
     (code, modifiers).prop_map(|(code, modifiers)| Input::Key(KeyEvent::new(code, modifiers)))
 }
 
+/// Comparisons and a tree of timelines, as an interface has them.
+static RUNS: LazyLock<Vec<Box<View>>> = LazyLock::new(|| {
+    let compared = [(&[1., 7.5][..], 0), (&[1., 7.5], 4), (&[1., 2., 3., 4., 5., 6., 7.], 20)];
+    let compared = compared.map(|(scales, steps)| recorded::comparison(scales, steps));
+    compared.into_iter().chain([recorded::forked()]).map(|session| recorded::view(&session)).collect()
+});
+
 fn told() -> impl Strategy<Value = Input> {
     let all = recorded::STEPS + 4;
     (0..9, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
         let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
         session.look(a.min(b));
-        let mut view = recorded::view(&session);
+        let mut view = match a % 4 {
+            0 => RUNS[b % RUNS.len()].clone(),
+            _ => recorded::view(&session),
+        };
         let record = view.record().map_or(RecordId(a), |record| record.id);
         let answer = |lines: &[&str]| {
             let messages = lines.iter().map(|line| line.to_string()).collect();

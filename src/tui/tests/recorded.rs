@@ -97,6 +97,73 @@ pub fn session(recorded: usize) -> Session {
     Session::after(Arc::clone(&run.models), run.request.clone(), &run.records[..recorded])
 }
 
+/// What the stages make at another guidance scale if the UNet predicts what it did in the recorded run: no run of the
+/// model, but the same numbers on every machine.
+pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
+    let run = run();
+    let scheduler = run.request.check(&run.models).unwrap();
+    let mut records = run.records[..from].to_vec();
+    let mut latents = records.last().unwrap().tensor("latents").unwrap().clone();
+    for known in &run.records[from..=STEPS + 1] {
+        let residual = |name| known.tensor(name).unwrap().clone();
+        let (uncond, text) = (residual("uncond_residual"), residual("text_cond_residual"));
+        let guided = (&uncond + ((&text - &uncond).unwrap() * guidance_scale).unwrap()).unwrap();
+        let c = known.coefficients.unwrap();
+        let step = scheduler.step(&guided, c.timestep, &latents, None).unwrap();
+        latents = step.prev_sample.clone();
+        records.push(Arc::new(StageRecord {
+            stage: known.stage,
+            tensors: vec![
+                ("uncond_residual", uncond),
+                ("text_cond_residual", text),
+                ("guided_noise_residual", guided),
+                ("pred_original_sample", step.pred_original_sample),
+                ("pred_epsilon", step.pred_epsilon),
+                ("pred_sample_direction", step.pred_sample_direction),
+                ("latents", step.prev_sample),
+            ],
+            coefficients: Some(c),
+            guidance_scale,
+            warnings: vec![],
+            cut: [None, None],
+            took: known.took,
+        }));
+    }
+    records
+}
+
+/// A comparison of guidance scales in which every variant has done so many steps.
+pub fn comparison(scales: &[f64], steps: usize) -> Session {
+    let mut session = session(0);
+    let listed = scales.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    session.run_line(&format!("compare guidance_scale {listed}"), &mut Unwatched).unwrap();
+    for scale in scales {
+        session.record(&format!("guidance_scale={scale}"), &records_at(*scale, 2)[..steps + 2]);
+    }
+    session.run_line(&format!("goto {}", Stage::at(steps + 2, STEPS).unwrap()), &mut Unwatched).unwrap();
+    session
+}
+
+/// A run with two forks, one of them forked again.
+pub fn forked() -> Session {
+    let mut session = session(STEPS + 3);
+    for line in ["goto denoise 4", "set guidance_scale 12"] {
+        session.run_line(line, &mut Unwatched).unwrap();
+    }
+    session.record("guidance_scale=12", &records_at(12., 6)[..18]);
+    for line in [
+        "goto denoise 10",
+        "fork りんご",
+        "set negative_prompt green",
+        "switch main",
+        "goto denoise 12",
+        "fork",
+    ] {
+        session.run_line(line, &mut Unwatched).unwrap();
+    }
+    session
+}
+
 /// A session whose first latents hold NaN and infinity.
 pub fn session_with_nan() -> Session {
     let run = run();

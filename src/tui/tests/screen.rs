@@ -39,9 +39,18 @@ impl Screen {
 
     /// With the models loaded, after the first `done` stages of the recorded run.
     pub fn after(size: (u16, u16), done: usize) -> Self {
-        let session = recorded::session(done);
+        Self::of(size, recorded::session(done))
+    }
+
+    /// With a session that is loaded.
+    pub fn of(size: (u16, u16), session: Session) -> Self {
         let ready = recorded::ready(&session);
         Self { session, ..Self::new(size) }.told(ready)
+    }
+
+    /// With nothing left to be done.
+    pub fn settled(self) -> Self {
+        Self { effects: vec![], ..self }
     }
 
     /// After `line` was typed and carried out; it must compute nothing.

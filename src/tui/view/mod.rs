@@ -1,12 +1,13 @@
 //! How the application is shown.
 //!
 //! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
-//! - The seven views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
-//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`.
+//! - The nine views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
+//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`.
 //! - What they are made of: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
 
 mod candidates;
 mod charts;
+mod compare;
 mod help;
 mod message;
 mod numbers;
@@ -22,6 +23,7 @@ mod source;
 mod table;
 mod tabs;
 mod tensors;
+mod timelines;
 mod title;
 mod welcome;
 

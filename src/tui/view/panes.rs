@@ -1,6 +1,8 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
-use super::{charts, overview, prompt, residuals, scheduler, source, tensors};
+use super::{charts, compare, overview, prompt, residuals, scheduler, source, tensors, timelines};
+use crate::debugger::Preview;
+use crate::debugger::view::{RecordView, decodable};
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crossterm::event::KeyEvent;
@@ -24,11 +26,15 @@ pub enum Tab {
     Charts,
     /// The code of the stage.
     Source,
+    /// The tree of timelines.
+    Timelines,
+    /// Variants side by side.
+    Compare,
 }
 
 impl Tab {
-    /// Every view, in the order of the keys 1 to 7.
-    pub const ALL: [Self; 7] = [
+    /// Every view, in the order of the keys 1 to 9.
+    pub const ALL: [Self; 9] = [
         Self::Overview,
         Self::Tensors,
         Self::Residuals,
@@ -36,6 +42,8 @@ impl Tab {
         Self::Prompt,
         Self::Charts,
         Self::Source,
+        Self::Timelines,
+        Self::Compare,
     ];
 
     /// The view's name.
@@ -48,6 +56,8 @@ impl Tab {
             Self::Prompt => "prompt",
             Self::Charts => "charts",
             Self::Source => "source",
+            Self::Timelines => "timelines",
+            Self::Compare => "compare",
         }
     }
 
@@ -123,6 +133,11 @@ pub trait Panes {
         &[]
     }
 
+    /// The pictures that the VAE shall make while this view is shown, the first first.
+    fn previews(&self, state: &State) -> Vec<Preview> {
+        state.record().map_or(vec![], |record| previews_of(record, self.decodes()))
+    }
+
     /// Shows only what `text` occurs in. False where there is nothing to filter.
     fn filter(&mut self, text: &str) -> bool {
         let _ = text;
@@ -136,7 +151,13 @@ pub trait Panes {
     }
 }
 
-/// The seven views.
+/// The pictures of a record that the VAE can make, of those that are named.
+pub(super) fn previews_of(record: &RecordView, names: &[&'static str]) -> Vec<Preview> {
+    let decodable = decodable(record.stage).iter().filter(|name| names.contains(name));
+    decodable.map(|name| Preview { record: record.id, name }).collect()
+}
+
+/// The views.
 #[derive(Debug, Default)]
 pub struct Views {
     overview: overview::Overview,
@@ -146,6 +167,8 @@ pub struct Views {
     prompt: prompt::Prompt,
     charts: charts::Charts,
     source: source::Source,
+    timelines: timelines::Timelines,
+    compare: compare::Compare,
 }
 
 impl Views {
@@ -159,6 +182,8 @@ impl Views {
             Tab::Prompt => &self.prompt,
             Tab::Charts => &self.charts,
             Tab::Source => &self.source,
+            Tab::Timelines => &self.timelines,
+            Tab::Compare => &self.compare,
         }
     }
 
@@ -172,6 +197,8 @@ impl Views {
             Tab::Prompt => &mut self.prompt,
             Tab::Charts => &mut self.charts,
             Tab::Source => &mut self.source,
+            Tab::Timelines => &mut self.timelines,
+            Tab::Compare => &mut self.compare,
         }
     }
 }

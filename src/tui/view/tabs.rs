@@ -24,7 +24,7 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
             ),
             Span::styled(close, style),
         ]);
-        // Seven names of at most twelve columns.
+        // Nine names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(tab));
         line.render(place, canvas.buf);

@@ -18,7 +18,10 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let (Some(model), Some(view)) = (&app.state.model, &app.state.view) else {
         return vec![Line::from(vec![name, Span::styled(" · loading the models…", theme.faint)])];
     };
-    let facts = format!(" · {} · {}", about_model(model), about_request(&view.request));
+    // Of several timelines it is told which this is.
+    let on = view.timelines.iter().find(|timeline| timeline.is_current && view.timelines.len() > 1);
+    let on = on.map_or(String::new(), |timeline| format!(" · on {}", timeline.name));
+    let facts = format!("{on} · {} · {}", about_model(model), about_request(&view.request));
     let facts = text::shortened(&facts, width.saturating_sub(name.width()));
     let mut first = Line::from(vec![name, Span::raw(facts)]);
     let prompts = prompts(&view.request);

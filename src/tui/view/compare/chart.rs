@@ -1,0 +1,212 @@
+//! A number over the steps, a line for each variant.
+
+use crate::debugger::view::{ComparisonView, RecordId, RecordView, VariantView};
+use crate::pipeline::Stage;
+use crate::tensor::compare::{cosine, relative_difference};
+use crate::tui::canvas::Canvas;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use crate::tui::widget::plot::{Plot, Series, short};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// What is charted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    #[default]
+    Difference,
+    Std,
+    UncondNorm,
+    TextNorm,
+    Cosine,
+}
+
+use Measure::{Cosine, Difference, Std, TextNorm, UncondNorm};
+
+const ALL: [Measure; 5] = [Difference, Std, UncondNorm, TextNorm, Cosine];
+
+impl Measure {
+    /// The next one.
+    pub fn next(self) -> Self {
+        let place = ALL.iter().position(|known| *known == self).unwrap_or(0);
+        ALL[(place + 1) % ALL.len()]
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difference => "relative difference of latents from the base",
+            Std => "std of latents",
+            UncondNorm => "‖uncond_residual‖",
+            TextNorm => "‖text_cond_residual‖",
+            Cosine => "cosine of the residuals",
+        }
+    }
+}
+
+/// What was measured, once each.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// By the records of a variant and of the base.
+    differences: HashMap<(RecordId, RecordId), f64>,
+    cosines: HashMap<RecordId, f64>,
+}
+
+impl Measured {
+    /// Measures what is new of a comparison.
+    pub fn learn(&mut self, comparison: &ComparisonView) {
+        for variant in &comparison.variants {
+            for tick in 0..=comparison.ticks() {
+                let Some(record) = comparison.record(variant, tick) else { continue };
+                let residuals = record.tensor("uncond_residual").zip(record.tensor("text_cond_residual"));
+                if let Some((uncond, text)) = residuals {
+                    let measure = || cosine(text.values.data(), uncond.values.data());
+                    self.cosines.entry(record.id).or_insert_with(measure);
+                }
+                let base = comparison.variants.get(comparison.base);
+                let Some(base) = base.and_then(|base| comparison.record(base, tick)) else { continue };
+                let made = |record: &RecordView| {
+                    let tensor = record.tensor("latents").or_else(|| record.tensor("image"))?;
+                    Some(tensor.values.clone())
+                };
+                if let (Some(ours), Some(theirs)) = (made(record), made(base))
+                    && ours.shape() == theirs.shape()
+                {
+                    let measure = || relative_difference(ours.data(), theirs.data());
+                    self.differences.entry((record.id, base.id)).or_insert_with(measure);
+                }
+            }
+        }
+    }
+
+    /// A measure of a variant after so many ticks.
+    fn get(&self, comparison: &ComparisonView, variant: &VariantView, tick: usize, measure: Measure) -> f64 {
+        let Some(record) = comparison.record(variant, tick) else { return f64::NAN };
+        let norm = |name| record.tensor(name).map_or(f64::NAN, |tensor| tensor.row.summary.l2);
+        let known = match measure {
+            Difference => {
+                let base = comparison.variants.get(comparison.base);
+                let base = base.and_then(|base| comparison.record(base, tick));
+                base.and_then(|base| self.differences.get(&(record.id, base.id))).copied()
+            }
+            Std => record.tensor("latents").map(|tensor| tensor.row.summary.std),
+            UncondNorm => Some(norm("uncond_residual")),
+            TextNorm => Some(norm("text_cond_residual")),
+            Cosine => self.cosines.get(&record.id).copied(),
+        };
+        known.unwrap_or(f64::NAN)
+    }
+}
+
+/// The ticks that are charted: those of the steps.
+fn steps(comparison: &ComparisonView) -> std::ops::Range<usize> {
+    3..comparison.ticks()
+}
+
+/// The lines; of a sweep one, over where the change sets in.
+fn plot(
+    comparison: &ComparisonView,
+    tick: usize,
+    measure: Measure,
+    measured: &Measured,
+    theme: &Theme,
+) -> Plot {
+    if comparison.is_sweep {
+        let end = comparison.ticks() - 1;
+        let changed = comparison.variants.iter().enumerate().filter(|(index, _)| *index != comparison.base);
+        let last = comparison.variants.len().saturating_sub(2);
+        let points = changed
+            .zip(0..)
+            .map(|((_, variant), place)| (f64::from(place), measured.get(comparison, variant, end, measure)));
+        let named = |index: usize| {
+            let variant =
+                comparison.variants.iter().filter(|v| v.name != comparison.variants[comparison.base].name);
+            variant.map(|variant| variant.member.values.join(" ")).nth(index).unwrap_or_default()
+        };
+        return Plot {
+            series: vec![Series { points: points.collect(), style: theme.series[0], dashed: false }],
+            x: [0., last as f64],
+            here: None,
+            ends: [named(0), named(last)],
+            faint: theme.faint,
+        };
+    }
+    let ticks = steps(comparison);
+    let line = |(index, variant): (usize, &VariantView)| Series {
+        points: ticks
+            .clone()
+            .map(|tick| (tick as f64, measured.get(comparison, variant, tick, measure)))
+            .collect(),
+        style: theme.series[index % theme.series.len()],
+        dashed: index / theme.series.len() % 2 == 1,
+    };
+    let reference = comparison.variants.iter().map(|variant| &variant.member.timesteps);
+    let reference = reference.max_by_key(|timesteps| timesteps.len());
+    let timestep = |t: Option<&usize>| t.map_or(String::new(), |t| format!("t = {t}"));
+    Plot {
+        series: comparison.variants.iter().enumerate().map(line).collect(),
+        x: [ticks.start as f64, (ticks.end - 1) as f64],
+        here: (tick >= ticks.start).then(|| tick.min(ticks.end - 1) as f64),
+        ends: [timestep(reference.and_then(|r| r.first())), timestep(reference.and_then(|r| r.last()))],
+        faint: theme.faint,
+    }
+}
+
+/// Draws the chart, with what each line is above it.
+pub fn draw(
+    comparison: &ComparisonView,
+    tick: usize,
+    measure: Measure,
+    measured: &Measured,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
+    let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let theme = canvas.theme;
+    let mut line = Line::default();
+    if !comparison.is_sweep {
+        for (index, variant) in comparison.variants.iter().enumerate() {
+            let mark = if index / theme.series.len() % 2 == 1 { "╍ " } else { "━ " };
+            let value = measured.get(comparison, variant, tick, measure);
+            let value = if value.is_nan() { String::new() } else { format!(" {}", short(value)) };
+            line.push_span(Span::styled(mark, theme.series[index % theme.series.len()]));
+            line.push_span(Span::raw(text::clean(&variant.member.values.join(" · "))));
+            line.push_span(Span::styled(format!("{value}  "), theme.faint));
+        }
+    }
+    canvas.lines(&[line], told);
+    plot(comparison, tick, measure, measured, theme).render(drawn, canvas.buf);
+}
+
+/// How many stages the base has done at a place of the chart.
+pub fn done_at(comparison: &ComparisonView, at: Position, room: Rect) -> Option<usize> {
+    if comparison.is_sweep {
+        return None;
+    }
+    let plot = plot(comparison, 0, Measure::default(), &Measured::default(), &Theme::default());
+    let tick = plot.x_at(at.x, room)?.round().max(0.) as usize;
+    Some(comparison.done(comparison.variants.get(comparison.base)?, tick))
+}
+
+/// Every measure of every step of every variant, as a table.
+pub fn table(comparison: &ComparisonView, measured: &Measured) -> String {
+    let mut text = String::from("variant\tstage");
+    ALL.iter().for_each(|measure| text.extend(["\t", measure.name()]));
+    for variant in &comparison.variants {
+        for tick in steps(comparison) {
+            let Some(record) = comparison.record(variant, tick) else { continue };
+            if !matches!(record.stage, Stage::Denoise { .. }) {
+                continue;
+            }
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n{}\t{}", variant.name, record.stage);
+            for measure in ALL {
+                let _ = write!(text, "\t{}", measured.get(comparison, variant, tick, measure));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,254 @@
+//! A variant's column: what it is, the picture that it is on the way to, its residuals, its numbers.
+
+use crate::debugger::comparison::Figures;
+use crate::debugger::view::{ComparisonView, RecordId, RecordView};
+use crate::picture::{Picture, residual};
+use crate::tensor::PlainTensor;
+use crate::tensor::compare::relative_difference;
+use crate::tui::canvas::Canvas;
+use crate::tui::text;
+use crate::tui::widget::plot::short;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use std::collections::HashMap;
+
+/// The small pictures of a step, and what stands with them.
+const SMALL: [(&str, &str); 3] =
+    [("uncond_residual", "uncond"), ("text_cond_residual", "text"), ("from base", "Δ base")];
+/// Pictures that are kept.
+const MOST: usize = 512;
+/// Rows of a small picture below which it has no name.
+const LOW: u16 = 4;
+/// Rows that pictures have before numbers have any.
+const FEWEST: u16 = 6;
+/// Rows of the heading: the values, the stage.
+const HEADING: u16 = 2;
+
+/// Pictures on a scale that all variants share, by record, base, name, and the scale's bits.
+#[derive(Debug, Default)]
+pub struct Drawn(HashMap<(RecordId, Option<RecordId>, &'static str, u32), Picture>);
+
+impl Drawn {
+    fn picture(
+        &mut self,
+        key: (RecordId, Option<RecordId>, &'static str),
+        values: &PlainTensor,
+        reach: f32,
+    ) -> Option<Picture> {
+        if self.0.len() > MOST {
+            self.0.clear();
+        }
+        let key = (key.0, key.1, key.2, reach.to_bits());
+        if !self.0.contains_key(&key) {
+            self.0.insert(key, residual::diverging(values, reach)?);
+        }
+        self.0.get(&key).cloned()
+    }
+}
+
+/// What all variants made last after so many ticks.
+fn records(comparison: &ComparisonView, tick: usize) -> impl Iterator<Item = &RecordView> {
+    comparison
+        .variants
+        .iter()
+        .filter_map(move |variant| comparison.record(variant, tick))
+        .map(|record| &**record)
+}
+
+fn base(comparison: &ComparisonView, tick: usize) -> Option<&RecordView> {
+    let base = comparison.variants.get(comparison.base)?;
+    comparison.record(base, tick).map(|record| &**record)
+}
+
+/// How far the residuals of all variants reach.
+fn reach(comparison: &ComparisonView, tick: usize) -> f32 {
+    let residuals = |record| ["uncond_residual", "text_cond_residual"].map(|name| tensor(record, name));
+    let tensors = records(comparison, tick).flat_map(residuals).flatten();
+    tensors.map(residual::reach).fold(0., f32::max)
+}
+
+/// How far the differences from the base reach.
+fn reach_from_base(comparison: &ComparisonView, tick: usize) -> f32 {
+    let Some(base) = base(comparison, tick) else { return 0. };
+    let differences = records(comparison, tick).filter_map(|record| from_base(record, base));
+    differences.map(|difference| residual::reach(&difference)).fold(0., f32::max)
+}
+
+/// What the colours of the small pictures stand for, for the pane's title.
+pub fn reaches(comparison: &ComparisonView, tick: usize) -> String {
+    match reach(comparison, tick) {
+        0. => String::new(),
+        reach => format!(
+            " · residuals ±{}, Δ ±{}",
+            short(f64::from(reach)),
+            short(f64::from(reach_from_base(comparison, tick)))
+        ),
+    }
+}
+
+fn tensor<'a>(record: &'a RecordView, name: &str) -> Option<&'a PlainTensor> {
+    record.tensor(name).map(|tensor| &tensor.values)
+}
+
+fn made(record: &RecordView) -> Option<&PlainTensor> {
+    tensor(record, "latents").or_else(|| tensor(record, "image"))
+}
+
+/// What a record made less what the base's made.
+fn from_base(record: &RecordView, base: &RecordView) -> Option<PlainTensor> {
+    let (ours, theirs) = (made(record)?, made(base)?);
+    let values = ours.data().iter().zip(theirs.data()).map(|(a, b)| a - b).collect();
+    (ours.shape() == theirs.shape()).then(|| PlainTensor::from_values(ours.shape(), values)).flatten()
+}
+
+/// Draws the variant at `index`.
+pub fn draw(
+    comparison: &ComparisonView,
+    index: usize,
+    tick: usize,
+    is_chosen: bool,
+    drawn: &mut Drawn,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
+    let theme = canvas.theme;
+    let variant = &comparison.variants[index];
+    let record = comparison.record(variant, tick).map(|record| &**record);
+    let width = usize::from(area.width);
+    let is_base = index == comparison.base;
+    let values = text::clean(&variant.member.values.join(" · "));
+    let mark = if is_base { " ◆ base" } else { "" };
+    let heading = text::shortened(&values, width.saturating_sub(text::width(mark)));
+    let stage = record.map_or("at the start".into(), |record| match record.coefficients {
+        Some(c) => format!("{}  t = {}", record.stage, c.timestep),
+        None => record.stage.to_string(),
+    });
+    let head = [
+        Line::from(vec![
+            Span::styled(heading, if is_chosen { theme.selected } else { theme.strong }),
+            Span::styled(mark, theme.here),
+        ]),
+        Line::styled(text::shortened(&stage, width), theme.faint),
+    ];
+    let numbers =
+        record.map_or(vec![], |record| numbers(record, base(comparison, tick).filter(|_| !is_base), width));
+    let numbers: Vec<Line<'_>> = numbers
+        .into_iter()
+        .map(|(name, value)| {
+            Line::from(vec![Span::styled(format!("{name:<9}"), theme.faint), Span::raw(value)])
+        })
+        .collect();
+    // Pictures have most of the room; of the numbers there is always the last, which is what is compared.
+    let rows = (numbers.len() as u16).min(area.height.saturating_sub(HEADING + FEWEST));
+    let [above, pictures, below] =
+        Layout::vertical([Constraint::Length(HEADING), Constraint::Min(0), Constraint::Length(rows)])
+            .areas(area);
+    canvas.lines(&head, above);
+    canvas.lines(&numbers[numbers.len() - usize::from(rows)..], below);
+    if let Some(record) = record {
+        draw_pictures(comparison, record, tick, drawn, canvas, pictures);
+    }
+}
+
+/// The picture that the step takes for the end, and the small ones under it or beside it.
+fn draw_pictures(
+    comparison: &ComparisonView,
+    record: &RecordView,
+    tick: usize,
+    drawn: &mut Drawn,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
+    let named = ["image", "pred_original_sample", "latents"].iter().find_map(|name| record.picture(name));
+    let Some(named) = named else { return };
+    let large = canvas.state.best(record, named).picture.image.clone();
+    let small = small(comparison, record, tick, drawn);
+    let (cell_width, cell_height) = canvas.pictures.graphics().cell();
+    let ratio = f64::from(large.height() * cell_width) / f64::from((large.width() * cell_height).max(1));
+    // Rows of a picture that is so many columns wide, and the other way round.
+    let tall = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
+    let wide = |height: u16| (f64::from(height) / ratio.max(1e-6)).floor() as u16;
+    let count = small.len() as u16;
+    if count == 0 {
+        let width = area.width.min(wide(area.height));
+        return canvas.picture(&large, true, Rect { width, height: tall(width).min(area.height), ..area });
+    }
+    // Under it: a row of small ones with their names; beside it: a column of them.
+    let across = area.width.saturating_sub(count - 1) / count;
+    let under = area.width.min(wide(area.height.saturating_sub(tall(across) + 1)));
+    let low = area.height / count;
+    let strip = wide(low).min(area.width / 3);
+    let beside = (area.width.saturating_sub(strip + 1)).min(wide(area.height));
+    if under >= beside {
+        let height = tall(under).min(area.height);
+        canvas.picture(&large, true, Rect { width: under, height, ..area });
+        for (place, (caption, picture)) in (0..).zip(small) {
+            let x = area.x + place * (across + 1);
+            let at = Rect { x, y: area.y + height, width: across, height: tall(across) };
+            canvas.picture(&picture.image, false, at.intersection(area));
+            let line = Line::styled(text::shortened(caption, across.into()), canvas.theme.tensor);
+            let below = Rect { y: at.bottom(), height: 1, ..at };
+            canvas.lines(&[line], below.intersection(area));
+        }
+    } else {
+        canvas.picture(&large, true, Rect { width: beside, height: tall(beside).min(area.height), ..area });
+        for (place, (caption, picture)) in (0..).zip(small) {
+            // Where they are low, the order must do.
+            let named = u16::from(low >= LOW);
+            let at = Rect {
+                x: area.x + beside + 1,
+                y: area.y + place * low,
+                width: wide(low - named).min(strip),
+                height: low - named,
+            };
+            canvas.picture(&picture.image, false, at.intersection(area));
+            if named > 0 {
+                let line = Line::styled(text::shortened(caption, strip.into()), canvas.theme.tensor);
+                let below = Rect { y: at.bottom(), height: 1, width: strip, ..at };
+                canvas.lines(&[line], below.intersection(area));
+            }
+        }
+    }
+}
+
+/// Both residuals, and the difference from the base: on scales that all variants share.
+fn small(
+    comparison: &ComparisonView,
+    record: &RecordView,
+    tick: usize,
+    drawn: &mut Drawn,
+) -> Vec<(&'static str, Picture)> {
+    let (shared, from) = (reach(comparison, tick), reach_from_base(comparison, tick));
+    let base = base(comparison, tick);
+    let picture = |(name, caption): (&'static str, &'static str)| {
+        let picture = match (tensor(record, name), base) {
+            (Some(values), _) => drawn.picture((record.id, None, name), values, shared),
+            (None, Some(base)) if name == "from base" && base.coefficients.is_some() => {
+                drawn.picture((record.id, Some(base.id), name), &from_base(record, base)?, from)
+            }
+            _ => None,
+        };
+        Some((caption, picture?))
+    };
+    SMALL.into_iter().filter_map(picture).collect()
+}
+
+/// The numbers of a record, the one that matters most last.
+fn numbers(record: &RecordView, base: Option<&RecordView>, width: usize) -> Vec<(&'static str, String)> {
+    let figures = Figures::of(|name| tensor(record, name).cloned());
+    let mut numbers = vec![];
+    let mut tell = |name, value: Option<f64>| numbers.extend(value.map(|value| (name, short(value))));
+    tell("std", figures.std);
+    tell("‖uncond‖", figures.uncond_norm);
+    tell("‖text‖", figures.text_norm);
+    tell("cosine", figures.cosine);
+    let difference = base.and_then(|base| {
+        let (ours, theirs) = (made(record)?, made(base)?);
+        (ours.shape() == theirs.shape()).then(|| relative_difference(ours.data(), theirs.data()))
+    });
+    let from = if width >= 22 { " from base" } else { "" };
+    // The base has the row as well, so that all columns are alike.
+    let told = difference.map_or("–".into(), |difference| format!("{} %{from}", short(difference * 100.)));
+    numbers.push(("Δ", told));
+    numbers
+}

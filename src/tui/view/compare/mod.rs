@@ -1,0 +1,184 @@
+//! Variants side by side, a column each, and a chart with a line for each.
+//!
+//! - [`column`]: what a variant made, as pictures and numbers.
+//! - [`chart`]: a number over the steps.
+
+mod chart;
+mod column;
+
+use super::panes::{Pane, Panes, Reply, previews_of};
+use super::welcome;
+use crate::debugger::Preview;
+use crate::debugger::view::{ComparisonView, RecordView};
+use crate::tui::canvas::Canvas;
+use crate::tui::state::State;
+use chart::{Measure, Measured};
+use column::Drawn;
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use std::cell::RefCell;
+
+const VARIANTS: &str = "variants";
+const CHART: &str = "chart";
+/// The narrowest column that can be read, with the gap behind it.
+const NARROWEST: u16 = 19;
+/// Rows of the chart with its rule, on low terminals and on high ones.
+const CHART_ROWS: [u16; 2] = [6, 11];
+/// From this many rows on, a terminal is high.
+const HIGH: u16 = 28;
+
+/// Variants side by side.
+#[derive(Debug, Default)]
+pub struct Compare {
+    /// The variant that is chosen.
+    chosen: usize,
+    /// What is charted.
+    measure: Measure,
+    /// Pictures on a scale that all variants share, made once.
+    drawn: RefCell<Drawn>,
+    /// Differences from the base, measured once.
+    measured: RefCell<Measured>,
+}
+
+/// The variants of a page, and how wide each is.
+struct Page {
+    first: usize,
+    count: usize,
+    width: u16,
+}
+
+impl Compare {
+    /// The page that the chosen variant is on, of as many columns as fit.
+    fn page(&self, comparison: &ComparisonView, width: u16) -> Page {
+        let all = comparison.variants.len().max(1);
+        let fit = usize::from(((width + 1) / NARROWEST).max(1)).min(all);
+        let first = self.chosen.min(all - 1) / fit * fit;
+        // At most as many as fit on a terminal.
+        Page { first, count: fit.min(all - first), width: (width + 1) / fit as u16 }
+    }
+
+    fn choose(&mut self, comparison: &ComparisonView, by: isize) -> Reply {
+        let last = comparison.variants.len().saturating_sub(1);
+        self.chosen = self.chosen.min(last).saturating_add_signed(by).min(last);
+        Reply::Taken
+    }
+
+    /// A line of the command language about the chosen variant.
+    fn about(&self, comparison: &ComparisonView, verb: &str) -> Reply {
+        let last = comparison.variants.len().saturating_sub(1);
+        match comparison.variants.get(self.chosen.min(last)) {
+            Some(variant) => Reply::Run(format!("{verb} {}", variant.name)),
+            None => Reply::Taken,
+        }
+    }
+}
+
+/// The comparison, and after how many ticks its reader looks.
+fn compared(state: &State) -> Option<(&ComparisonView, usize)> {
+    let comparison = state.view.as_deref()?.comparison.as_ref()?;
+    Some((comparison, comparison.tick_of(state.cursor())))
+}
+
+impl Panes for Compare {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let Some((comparison, tick)) = compared(state) else {
+            return vec![Pane::new(VARIANTS, "compare", area)];
+        };
+        let rows = CHART_ROWS[usize::from(area.height >= HIGH)];
+        let [above, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(rows)]).areas(area);
+        let page = self.page(comparison, area.width);
+        let mut title = format!("{} variants of {}", comparison.variants.len(), comparison.title);
+        if page.count < comparison.variants.len() {
+            title = format!("{} to {} of {title}", page.first + 1, page.first + page.count);
+        }
+        if comparison.is_uneven {
+            title.push_str(", lined up by noise level");
+        }
+        let rows = comparison.rows;
+        if rows.apart > 0 {
+            title.push_str(&format!(" · UNet rows {} of {}", rows.computed, rows.apart));
+        }
+        let residuals = column::reaches(comparison, tick);
+        let charted =
+            if comparison.is_sweep { "at the end, by where the change sets in" } else { "over the steps" };
+        vec![
+            Pane::new(VARIANTS, format!("{title}{residuals}"), above),
+            Pane::new(CHART, format!("{} {charted} (v: another)", self.measure.name()), below),
+        ]
+    }
+
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        let Some((comparison, tick)) = compared(canvas.state) else {
+            return welcome::draw_text(
+                "Nothing is compared. `:compare guidance_scale 1,3,7.5,15` runs four variants side by side from the \
+                 start, with `here` from the cursor; `by seed 1-3` adds a second axis. Also num_inference_steps, \
+                 `prompt \"a cat\" | \"a dog\"`, `word apple: pear | orange`. `:sweep guidance_scale 1` forks before \
+                 every step that is left.",
+                canvas,
+                area,
+            );
+        };
+        if pane == CHART {
+            self.measured.borrow_mut().learn(comparison);
+            return chart::draw(comparison, tick, self.measure, &self.measured.borrow(), canvas, area);
+        }
+        let page = self.page(comparison, area.width);
+        for index in page.first..page.first + page.count {
+            let x = area.x + (index - page.first) as u16 * page.width;
+            let own = Rect { x, width: page.width - 1, ..area }.intersection(area);
+            let is_chosen = index == self.chosen.min(comparison.variants.len() - 1);
+            column::draw(comparison, index, tick, is_chosen, &mut self.drawn.borrow_mut(), canvas, own);
+        }
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+        let Some((comparison, _)) = compared(state) else { return Reply::Unknown };
+        let page = self.page(comparison, room.width).count as isize;
+        match key.code {
+            KeyCode::Char('h') => self.choose(comparison, -1),
+            KeyCode::Char('l') => self.choose(comparison, 1),
+            KeyCode::PageUp => self.choose(comparison, -page),
+            KeyCode::PageDown => self.choose(comparison, page),
+            KeyCode::Enter => self.about(comparison, "switch"),
+            KeyCode::Char('=') => self.about(comparison, "compare base"),
+            KeyCode::Char('v') => {
+                self.measure = self.measure.next();
+                Reply::Taken
+            }
+            _ => Reply::Unknown,
+        }
+    }
+
+    fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
+        let Some((comparison, _)) = compared(state) else { return Reply::Unknown };
+        if pane == CHART {
+            let done = chart::done_at(comparison, at, Rect::from(room));
+            return done.map_or(Reply::Taken, Reply::Look);
+        }
+        let page = self.page(comparison, room.width);
+        self.chosen = page.first + usize::from(at.x / page.width.max(1)).min(page.count - 1);
+        Reply::Taken
+    }
+
+    fn wheel(&mut self, pane: &str, rows: i16, _: Size, state: &State) -> Reply {
+        match compared(state) {
+            Some((comparison, _)) if pane == VARIANTS => self.choose(comparison, rows.signum().into()),
+            _ => Reply::Unknown,
+        }
+    }
+
+    fn previews(&self, state: &State) -> Vec<Preview> {
+        let Some((comparison, tick)) = compared(state) else { return vec![] };
+        let records = comparison.variants.iter().filter_map(|variant| comparison.record(variant, tick));
+        records
+            .flat_map(|record: &std::sync::Arc<RecordView>| previews_of(record, &["pred_original_sample"]))
+            .collect()
+    }
+
+    fn selected(&self, _: &str, state: &State) -> Option<String> {
+        let (comparison, _) = compared(state)?;
+        let mut measured = self.measured.borrow_mut();
+        measured.learn(comparison);
+        Some(chart::table(comparison, &measured))
+    }
+}

@@ -1,0 +1,238 @@
+//! The tree of timelines: where each branched off, what changed there, and what its newest stage made.
+
+use super::panes::{Pane, Panes, Reply, previews_of};
+use super::welcome;
+use crate::debugger::Preview;
+use crate::debugger::view::{NamedPicture, RecordView, TimelineView, View};
+use crate::tui::canvas::Canvas;
+use crate::tui::state::State;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use ratatui::text::{Line, Span};
+
+const TREE: &str = "tree";
+/// Rows of a timeline: its name, its track, what changed, and one that is empty.
+const ROWS: u16 = 4;
+/// Rows of its picture.
+const PICTURE: u16 = 3;
+/// Columns that a timeline stands further in than the one that it branched off.
+const INDENT: u16 = 2;
+/// The deepest that is drawn.
+const DEEPEST: usize = 6;
+
+/// The tree of timelines.
+#[derive(Debug, Default)]
+pub struct Timelines {
+    /// The one that is chosen; the one that is looked at, until another is.
+    chosen: Option<String>,
+}
+
+impl Panes for Timelines {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let count = state.view.as_ref().map_or(0, |view| view.timelines.len());
+        let title = match count {
+            0 | 1 => "timelines".to_string(),
+            _ => format!("{count} timelines: ↑ ↓ choose, Enter looks at one"),
+        };
+        vec![Pane::new(TREE, title, area)]
+    }
+
+    fn draw(&self, _: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        let state = canvas.state;
+        let Some(view) = state.view.as_deref() else { return welcome::draw(canvas, area) };
+        let rows = usize::from((area.height / ROWS).max(1));
+        let chosen = self.place(view);
+        let top = chosen.saturating_sub(rows / 2).min(view.timelines.len().saturating_sub(rows));
+        let mut rest = area;
+        for (index, timeline) in view.timelines.iter().enumerate().skip(top).take(rows) {
+            let [own, below] = Layout::vertical([Constraint::Length(ROWS), Constraint::Min(0)]).areas(rest);
+            draw_timeline(timeline, index == chosen, canvas, own);
+            rest = below;
+        }
+        if view.timelines.len() == 1 {
+            welcome::draw_text(
+                "One timeline so far. A setting that is changed behind the tip branches another one off: go back with \
+                 b, then `:set guidance_scale 12`. `:fork` does with nothing changed, `:switch NAME` goes from one to \
+                 another, `:diff NAME` tells how far apart they are.",
+                canvas,
+                rest,
+            );
+        }
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+        let Some(view) = state.view.as_deref() else { return Reply::Unknown };
+        match key.code {
+            KeyCode::Up | KeyCode::Char('k') => self.choose(view, -1),
+            KeyCode::Down | KeyCode::Char('j') => self.choose(view, 1),
+            KeyCode::Enter => self.open(view),
+            _ => Reply::Unknown,
+        }
+    }
+
+    fn press(&mut self, _: &str, at: Position, room: Size, state: &State) -> Reply {
+        let Some(view) = state.view.as_deref() else { return Reply::Unknown };
+        let rows = usize::from((room.height / ROWS).max(1));
+        let top = self.place(view).saturating_sub(rows / 2).min(view.timelines.len().saturating_sub(rows));
+        let pressed = top + usize::from(at.y / ROWS);
+        match view.timelines.get(pressed) {
+            Some(timeline) if pressed == self.place(view) && !timeline.is_current => self.open(view),
+            Some(timeline) => {
+                self.chosen = Some(timeline.name.clone());
+                Reply::Taken
+            }
+            None => Reply::Taken,
+        }
+    }
+
+    fn wheel(&mut self, _: &str, rows: i16, _: Size, state: &State) -> Reply {
+        state.view.as_deref().map_or(Reply::Unknown, |view| self.choose(view, rows.signum().into()))
+    }
+
+    fn previews(&self, state: &State) -> Vec<Preview> {
+        let tips = state.view.iter().flat_map(|view| &view.timelines).filter_map(|line| line.tip.as_ref());
+        tips.flat_map(|tip| previews_of(tip, &["pred_original_sample"])).collect()
+    }
+
+    fn selected(&self, _: &str, state: &State) -> Option<String> {
+        let view = state.view.as_deref()?;
+        Some(view.timelines.get(self.place(view))?.name.clone())
+    }
+}
+
+impl Timelines {
+    fn place(&self, view: &View) -> usize {
+        let named = |name: &String| view.timelines.iter().position(|timeline| timeline.name == *name);
+        let current = || view.timelines.iter().position(|timeline| timeline.is_current);
+        self.chosen.as_ref().and_then(named).or_else(current).unwrap_or(0)
+    }
+
+    fn choose(&mut self, view: &View, by: isize) -> Reply {
+        let last = view.timelines.len().saturating_sub(1);
+        let place = self.place(view).saturating_add_signed(by).min(last);
+        self.chosen = view.timelines.get(place).map(|timeline| timeline.name.clone());
+        Reply::Taken
+    }
+
+    fn open(&mut self, view: &View) -> Reply {
+        match view.timelines.get(self.place(view)) {
+            Some(timeline) => Reply::Run(format!("switch {}", timeline.name)),
+            None => Reply::Taken,
+        }
+    }
+}
+
+fn draw_timeline(timeline: &TimelineView, is_chosen: bool, canvas: &mut Canvas<'_>, area: Rect) {
+    let theme = canvas.theme;
+    let (cell_width, cell_height) = canvas.pictures.graphics().cell();
+    // A square one, of as many columns as its rows ask for.
+    let wide = (u32::from(PICTURE) * cell_height / cell_width.max(1)).clamp(2, 12) as u16;
+    let in_by = INDENT * timeline.depth.min(DEEPEST) as u16;
+    let [_, left, told] =
+        Layout::horizontal([Constraint::Length(in_by), Constraint::Length(wide), Constraint::Min(0)])
+            .spacing(1)
+            .areas(area);
+    if let Some(named) = timeline.tip.as_deref().and_then(|tip| tip_picture(tip, canvas.state)) {
+        let height = PICTURE.min(left.height);
+        canvas.picture(&named.picture.image, true, Rect { height, ..left });
+    }
+    let width = usize::from(told.width);
+    canvas.lines(
+        &[
+            name_line(timeline, is_chosen, theme, width),
+            track(timeline, theme, width),
+            Line::styled(text::shortened(&branched(timeline), width), theme.faint),
+        ],
+        told,
+    );
+}
+
+/// The picture that tells most of what the newest stage made.
+fn tip_picture<'a>(tip: &'a RecordView, state: &'a State) -> Option<&'a NamedPicture> {
+    let picture = ["image", "pred_original_sample", "latents"].iter().find_map(|name| tip.picture(name))?;
+    Some(state.best(tip, picture))
+}
+
+fn name_line(timeline: &TimelineView, is_chosen: bool, theme: &Theme, width: usize) -> Line<'static> {
+    let mark = if timeline.is_current { "▶ " } else { "  " };
+    let style = match (is_chosen, timeline.is_current) {
+        (true, _) => theme.selected,
+        (_, true) => theme.here,
+        _ => theme.strong,
+    };
+    let position = timeline.position.map_or("complete".into(), |stage| format!("before {stage}"));
+    let [cursor, recorded, _] = timeline.done;
+    let ahead =
+        if recorded > cursor { format!(", {} recorded ahead", recorded - cursor) } else { String::new() };
+    let name = text::shortened(&timeline.name, width.saturating_sub(mark.len()));
+    let told = text::shortened(
+        &format!("  {position}{ahead}"),
+        width.saturating_sub(text::width(mark) + text::width(&name)),
+    );
+    Line::from(vec![
+        Span::styled(mark, theme.here),
+        Span::styled(name, style),
+        Span::styled(told, theme.faint),
+    ])
+}
+
+/// The stages as a line: `┄` is the other timeline's, `┝` is where this one branched off, `━` is its own, `·` is to come,
+/// `●` is where it is looked at.
+fn track(timeline: &TimelineView, theme: &Theme, width: usize) -> Line<'static> {
+    let [cursor, recorded, all] = timeline.done;
+    let columns = width.min(all.max(1) * 2).saturating_sub(2).max(1);
+    let place = |done: usize| done * columns.saturating_sub(1) / all.max(1);
+    let branched = timeline.branched.as_ref().map(|branched| branched.done);
+    let mut line = Line::from("  ");
+    for column in 0..columns {
+        line.push_span(match column {
+            _ if column == place(cursor) => Span::styled("●", theme.here),
+            _ if branched.is_some_and(|done| column < place(done)) => Span::styled("┄", theme.faint),
+            _ if branched.is_some_and(|done| column == place(done)) => Span::styled("┝", theme.strong),
+            _ if column <= place(recorded) => Span::styled("━", theme.done),
+            _ => Span::styled("·", theme.faint),
+        });
+    }
+    line
+}
+
+/// `  from main before denoise 3: guidance_scale 7.5 → 12`.
+fn branched(timeline: &TimelineView) -> String {
+    let Some(branched) = &timeline.branched else { return "  from the start".into() };
+    let changes = match branched.changes.as_slice() {
+        [] => "nothing changed".into(),
+        changes => changes.join(", "),
+    };
+    text::clean(&format!("  from {} before {}: {changes}", branched.parent, branched.before))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debugger::view::runs::Branched;
+
+    #[test]
+    fn a_track_tells_what_is_shared_and_what_is_its_own() {
+        let timeline = TimelineView {
+            name: "fork".into(),
+            depth: 1,
+            is_current: false,
+            branched: Some(Branched {
+                parent: "main".into(),
+                before: "denoise 2".into(),
+                done: 4,
+                changes: vec![],
+            }),
+            done: [6, 8, 10],
+            position: None,
+            tip: None,
+        };
+        assert_eq!(
+            track(&timeline, &Theme::default(), 80).to_string(),
+            "  ┄┄┄┄┄┄┝━━━●━━━·····"[..].to_string()
+        );
+        assert_eq!(branched(&timeline), "  from main before denoise 2: nothing changed");
+    }
+}
