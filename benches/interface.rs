@@ -43,6 +43,15 @@ fn main() {
         row(&format!("a frame of the {name}, 200×60"), (0..200).map(|_| screen.frame()).collect(), "4 ms");
     }
 
+    session.run_line("compare guidance_scale 1,3,7.5,15", &mut Unwatched).unwrap();
+    session.run_line("goto vae_decode", &mut Unwatched).unwrap();
+    screen.app.handle(Input::Worker(Event::Looked(Box::new(session.view().unwrap()))));
+    for name in ["compare", "timelines"] {
+        screen.key(KeyCode::Char(if name == "compare" { '9' } else { '8' }));
+        row(&format!("a frame of the {name}, 200×60"), (0..200).map(|_| screen.frame()).collect(), "4 ms");
+    }
+    session.run_line("switch main", &mut Unwatched).unwrap();
+
     let mut screen = Screen::new(120, 40);
     screen.app.handle(Input::Worker(Event::Ready((&*models).into(), Box::new(session.view().unwrap()))));
     let keys =

@@ -265,6 +265,25 @@ fn a_breakpoint_on_a_condition_and_a_resize_while_it_computes() {
 }
 
 #[test]
+fn variants_side_by_side_and_one_of_them_opened() {
+    let mut session = Session::start(&["--steps", "3"]);
+    session.see("Nothing has run yet");
+    session.press(":compare guidance_scale 1,7.5\r");
+    session.see("2 variants of guidance_scale");
+    session.press("c");
+    session.see("all runs are complete");
+    session.see("10 of 12");
+    session.press("l\r");
+    session.see("on guidance_scale=7.5 · pocket");
+    session.press("bb:set guidance_scale 3\r");
+    session.see("branched off guidance_scale=7.5 before denoise 2");
+    session.press("8");
+    session.see("4 timelines");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
 fn a_fault_in_a_command_leaves_the_interface() {
     let mut session = Session::start(&["--steps", "1"]);
     session.see("Nothing has run yet");

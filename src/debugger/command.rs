@@ -1,10 +1,10 @@
 //! The command language: gdb's words where gdb has one.
 
+use super::arguments::{abridged, parse_diff, parse_fork, parse_place, parse_set, parse_sweep, unquoted};
 use super::comparison::Plan;
 use super::expression::{Expression, ExpressionError};
 pub use super::operand::{Fault, Place, Previewing, Setting, Side, Topic};
 use super::verbs::{Verb, VerbError};
-use crate::pipeline::Stage;
 use std::path::PathBuf;
 
 /// A command, parsed.
@@ -264,139 +264,11 @@ impl Command {
     }
 }
 
-/// `encode_prompt`, `get_latent`, `denoise [K]` (also `denoise.012`), `vae_decode`.
-fn parse_place(text: &str) -> Result<Place, String> {
-    let expected = "encode_prompt, get_latent, denoise [K] or vae_decode";
-    match text {
-        "encode_prompt" => return Ok(Place::Stage(Stage::EncodePrompt)),
-        "get_latent" => return Ok(Place::Stage(Stage::GetLatent)),
-        "denoise" => return Ok(Place::AnyStep),
-        "vae_decode" => return Ok(Place::Stage(Stage::VaeDecode)),
-        "" => return Err(format!("no stage named: {expected}")),
-        _ => {}
-    }
-    let step = text.strip_prefix("denoise").map(|rest| rest.trim_start_matches('.').trim());
-    match step.map(str::parse) {
-        Some(Ok(step)) => Ok(Place::Stage(Stage::Denoise { step })),
-        _ => Err(format!("`{}` is no stage: {expected}", abridged(text))),
-    }
-}
-
-/// `NAME VALUE` or `NAME = VALUE`; a value may stand in quotes, and an empty one is `""`.
-fn parse_set(rest: &str) -> Result<Command, String> {
-    let (name, value) = rest.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((rest, ""));
-    let value = value.trim_start();
-    let value = value.strip_prefix('=').unwrap_or(value).trim();
-    if name == "fault" {
-        return match value {
-            "worker-panic" => Ok(Command::SetFault(Fault::WorkerPanic)),
-            "draw-panic" => Ok(Command::SetFault(Fault::DrawPanic)),
-            _ => Err(format!("`{}` is no fault: worker-panic, draw-panic", abridged(value))),
-        };
-    }
-    if name == "preview" {
-        return parse_previewing(value).map(Command::SetPreview);
-    }
-    let Some((_, setting)) = Setting::ALL.iter().find(|(known, _)| *known == name) else {
-        let known = Setting::ALL.map(|(name, _)| name).join(", ");
-        return Err(format!("`{}` is no setting: {known}, preview", abridged(name)));
-    };
-    if value.is_empty() {
-        return Err(format!("{name} has no value (an empty one is \"\")"));
-    }
-    Ok(Command::Set { setting: *setting, value: unquoted(value).into() })
-}
-
-/// `every`, `every N`, `off`.
-fn parse_previewing(value: &str) -> Result<Previewing, String> {
-    let wrong = || format!("preview cannot be `{}`: every N or off", abridged(value));
-    match value.split_whitespace().collect::<Vec<_>>()[..] {
-        ["off"] => Ok(Previewing::Off),
-        ["every" | "on"] => Ok(Previewing::Every(1)),
-        ["every", n] => match n.parse() {
-            Ok(n @ 1..) => Ok(Previewing::Every(n)),
-            _ => Err(wrong()),
-        },
-        _ => Err(wrong()),
-    }
-}
-
-/// `[NAME] [at STAGE]`.
-fn parse_fork(rest: &str) -> Result<Command, String> {
-    let (name, at) = match rest.strip_prefix("at ") {
-        Some(at) => ("", Some(at)),
-        None => rest.split_once(" at ").map_or((rest, None), |(name, at)| (name, Some(at))),
-    };
-    let at = at.map(|at| parse_place(at.trim())).transpose()?;
-    let name = name.trim();
-    Ok(Command::Fork { name: (!name.is_empty()).then(|| unquoted(name).into()), at })
-}
-
-/// `NAME VALUE [here-to-end]`.
-fn parse_sweep(rest: &str) -> Result<Command, String> {
-    let rest = rest.strip_suffix("here-to-end").map_or(rest, str::trim_end);
-    match parse_set(rest)? {
-        Command::Set { setting, value } => {
-            setting.check(&value)?;
-            Ok(Command::Sweep { setting, value })
-        }
-        _ => Err(format!("`{}` is no setting of a run", abridged(rest))),
-    }
-}
-
-/// `A [B] [within X]`; names with spaces stand in quotes.
-fn parse_diff(rest: &str) -> Result<Command, String> {
-    let mut words = vec![];
-    let mut left = rest.trim();
-    while !left.is_empty() {
-        let (word, more) = match left.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
-            Some((word, more)) => (word, more),
-            None => left.split_once(char::is_whitespace).unwrap_or((left, "")),
-        };
-        words.push(word);
-        left = more.trim_start();
-    }
-    let tolerance = match words[..] {
-        [.., "within", x] => {
-            let tolerance: f64 =
-                x.parse().map_err(|_| format!("`{}` is no relative difference", abridged(x)))?;
-            words.truncate(words.len() - 2);
-            Some(tolerance)
-        }
-        _ => None,
-    };
-    let side = |word: &str| match word.strip_prefix('@') {
-        Some(step) => {
-            let step =
-                step.parse().map_err(|_| format!("`{}` is no state: expected @ and a step", abridged(word)));
-            step.map(Side::After)
-        }
-        None => Ok(Side::Named(word.into())),
-    };
-    match words[..] {
-        [a] => Ok(Command::Diff { a: side(a)?, b: None, tolerance }),
-        [a, b] => Ok(Command::Diff { a: side(a)?, b: Some(side(b)?), tolerance }),
-        _ => Err("not one side or two".into()),
-    }
-}
-
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
-}
-
-/// What was typed as a message shows it: short, and without control characters.
-pub(super) fn abridged(text: &str) -> String {
-    let mut short: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
-    if text.chars().count() > 40 {
-        short.push('…');
-    }
-    short
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::verbs::VERBS;
     use super::*;
+    use crate::pipeline::Stage;
     use proptest::prelude::*;
 
     fn said(line: &str) -> String {

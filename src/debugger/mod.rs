@@ -1,6 +1,6 @@
 //! The debugger: a timeline of snapshots, a cursor on it, and the commands that move and question it.
 //!
-//! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds.
+//! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds; `arguments` parses what stands behind a verb.
 //! - [`operand`]: what its commands are about. [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
 //! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
 //! - [`breakpoint`]: where to stop.
@@ -12,6 +12,7 @@
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
 
+mod arguments;
 pub mod breakpoint;
 pub mod command;
 pub mod comparison;

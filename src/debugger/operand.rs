@@ -182,7 +182,7 @@ impl Setting {
     fn parsed<T: std::str::FromStr>(self, value: &str, expected: &str) -> Result<T, String> {
         value.parse().map_err(|_| {
             let name = self.name();
-            format!("{name} cannot be `{}`; expected {expected}", super::command::abridged(value))
+            format!("{name} cannot be `{}`; expected {expected}", super::arguments::abridged(value))
         })
     }
 

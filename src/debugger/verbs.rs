@@ -1,6 +1,6 @@
 //! The words of the command language, for the parser and for `help`.
 
-use super::command::abridged;
+use super::arguments::abridged;
 
 /// A word of the language.
 #[derive(Debug, PartialEq, Eq)]

@@ -31,3 +31,21 @@ keys 7 ':step 2' Enter; picture source
 keys 1 ':continue' Enter
 sleep 6
 keys 6 ':goto denoise 12' Enter; picture charts
+keys ':goto denoise 5' Enter ':set guidance_scale 12' Enter
+sleep 1
+keys ':continue' Enter
+sleep 6
+keys ':fork calmer at denoise 10' Enter
+sleep 1
+keys ':set guidance_scale 2' Enter
+sleep 1
+keys ':goto denoise 15' Enter
+sleep 4
+keys 8; picture timelines
+keys ':switch main' Enter
+sleep 1
+keys ':compare guidance_scale 1,3,7.5,15' Enter
+sleep 1
+keys ':goto denoise 8' Enter
+sleep 10
+picture compare

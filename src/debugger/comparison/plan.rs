@@ -235,7 +235,7 @@ fn nothing_named() -> String {
 }
 
 fn unknown(name: &str) -> String {
-    format!("`{}` cannot be compared: {}", crate::debugger::command::abridged(name), known())
+    format!("`{}` cannot be compared: {}", crate::debugger::arguments::abridged(name), known())
 }
 
 fn known() -> String {

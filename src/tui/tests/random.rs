@@ -48,10 +48,10 @@ fn key() -> impl Strategy<Value = Input> {
 }
 
 /// Comparisons and a tree of timelines, as an interface has them.
-static RUNS: LazyLock<Vec<Box<View>>> = LazyLock::new(|| {
+static RUNS: LazyLock<Vec<View>> = LazyLock::new(|| {
     let compared = [(&[1., 7.5][..], 0), (&[1., 7.5], 4), (&[1., 2., 3., 4., 5., 6., 7.], 20)];
     let compared = compared.map(|(scales, steps)| recorded::comparison(scales, steps));
-    compared.into_iter().chain([recorded::forked()]).map(|session| recorded::view(&session)).collect()
+    compared.into_iter().chain([recorded::forked()]).map(|session| *recorded::view(&session)).collect()
 });
 
 fn told() -> impl Strategy<Value = Input> {
@@ -60,7 +60,7 @@ fn told() -> impl Strategy<Value = Input> {
         let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
         session.look(a.min(b));
         let mut view = match a % 4 {
-            0 => RUNS[b % RUNS.len()].clone(),
+            0 => Box::new(RUNS[b % RUNS.len()].clone()),
             _ => recorded::view(&session),
         };
         let record = view.record().map_or(RecordId(a), |record| record.id);

@@ -61,6 +61,19 @@ impl Tab {
         }
     }
 
+    /// The beginning of the name, where there is no room for all nine.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Overview => "over",
+            Self::Tensors => "tens",
+            Self::Residuals => "resid",
+            Self::Scheduler => "sched",
+            Self::Timelines => "times",
+            Self::Compare => "comp",
+            other => other.name(),
+        }
+    }
+
     /// The view's place in [`ALL`](Self::ALL).
     pub fn index(self) -> usize {
         self as usize

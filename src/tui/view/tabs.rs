@@ -6,24 +6,29 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+/// How much of the names is shown: all, the beginnings, none. Of the view that is shown it is all.
+const NAMES: [fn(Tab) -> &'static str; 3] = [Tab::name, Tab::short, |_| ""];
+
 /// Draws the names; the one that is shown stands in brackets.
 pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
-    // Where there is no room for all names, a number must do.
-    let all = Tab::ALL.iter().map(|tab| tab.name().len() as u16 + 4).sum::<u16>();
-    let mut x = area.x;
-    for (number, tab) in (1..).zip(Tab::ALL) {
+    let line = |tab: Tab, name: fn(Tab) -> &'static str| {
         let (open, close, style) =
-            if tab == shown { ("[", "]", theme.focus) } else { (" ", " ", theme.plain) };
-        let line = Line::from(vec![
+            if tab == shown { ("[", "]", theme.focus) } else { (" ", "", theme.plain) };
+        let name = if tab == shown { tab.name() } else { name(tab) };
+        let name = if name.is_empty() { String::new() } else { format!(" {name}") };
+        Line::from(vec![
             Span::styled(open, style),
-            Span::styled(number.to_string(), theme.key),
-            Span::styled(
-                if all <= area.width || tab == shown { format!(" {}", tab.name()) } else { String::new() },
-                style,
-            ),
+            Span::styled((tab.index() + 1).to_string(), theme.key),
+            Span::styled(name, style),
             Span::styled(close, style),
-        ]);
+        ])
+    };
+    let width = |name| Tab::ALL.iter().map(|tab| line(*tab, name).width()).sum::<usize>();
+    let fitting = NAMES.into_iter().find(|name| width(*name) <= area.width.into());
+    let mut x = area.x;
+    for tab in Tab::ALL {
+        let line = line(tab, fitting.unwrap_or(NAMES[2]));
         // Nine names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(tab));

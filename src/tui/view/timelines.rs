@@ -229,10 +229,7 @@ mod tests {
             position: None,
             tip: None,
         };
-        assert_eq!(
-            track(&timeline, &Theme::default(), 80).to_string(),
-            "  ┄┄┄┄┄┄┝━━━●━━━·····"[..].to_string()
-        );
+        assert_eq!(track(&timeline, &Theme::default(), 80).to_string(), "  ┄┄┄┄┄┄┝━━━●━━━····");
         assert_eq!(branched(&timeline), "  from main before denoise 2: nothing changed");
     }
 }

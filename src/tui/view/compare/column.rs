@@ -11,6 +11,7 @@ use crate::tui::widget::plot::short;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The small pictures of a step, and what stands with them.
 const SMALL: [(&str, &str); 3] =
@@ -39,10 +40,10 @@ impl Drawn {
             self.0.clear();
         }
         let key = (key.0, key.1, key.2, reach.to_bits());
-        if !self.0.contains_key(&key) {
-            self.0.insert(key, residual::diverging(values, reach)?);
-        }
-        self.0.get(&key).cloned()
+        Some(match self.0.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(residual::diverging(values, reach)?).clone(),
+        })
     }
 }
 

@@ -1,195 +1,31 @@
-//! `diffuscope compare`: variants of a run side by side, as a contact sheet.
+//! What variants are seen as: a contact sheet, an animation, figures.
 
-use super::args::GenerateArgs;
-use super::say;
 use crate::debugger::Session;
-use crate::debugger::comparison::{Comparison, Figures, Plan, figures};
-use crate::debugger::session::Host;
+use crate::debugger::comparison::{Axis, Comparison, Figures, Plan, figures, reference};
 use crate::debugger::timelines::Branch;
-use crate::nn::{Error, Path, Probe, Unwatched};
+use crate::nn::Unwatched;
+use crate::picture::decoded;
 use crate::picture::sheet::{Row, Sheet};
-use crate::picture::{decoded, png};
-use crate::pipeline::{self, Stage, StageRecord, dump, stages};
+use crate::pipeline::{self, Stage, StageRecord, stages};
 use crate::tensor::PlainTensor;
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::Context;
 use candle_core::Tensor;
-use clap::Args;
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbImage};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-const EXAMPLES: &str = "\
-Examples:
-  diffuscope compare guidance_scale 1,3,7.5,15 -o scales.png
-  diffuscope compare guidance_scale 1,3,7.5,15 by seed 1-3 -o sheet.png
-  diffuscope compare prompt \"a cat\" \"a dog\" --steps 30 -o pets.png
-  diffuscope compare word apple: pear orange -o fruit.png
-  diffuscope compare num_inference_steps 5,10,20,50 --json > figures.json
-  diffuscope compare guidance_scale 1,7.5 --every 5 -o steps.png --gif steps.gif";
 
 /// Pictures in a row of a sheet of one axis.
 const ACROSS: usize = 8;
 /// How long a frame of an animation is shown, and the last one, in milliseconds.
 const FRAME: [u32; 2] = [150, 1500];
-/// What a shell says of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
-
-/// Flags of `diffuscope compare`.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct CompareArgs {
-    /// What varies, with its values: a setting, or `word WORD: OTHER …`; `by` and a second one
-    #[arg(value_name = "NAME VALUES", required = true, allow_negative_numbers = true)]
-    axes: Vec<String>,
-
-    #[command(flatten)]
-    generate: GenerateArgs,
-
-    /// Write the contact sheet here
-    #[arg(short, long, value_name = "FILE.png")]
-    output: Option<PathBuf>,
-
-    /// On the sheet a row for every N-th step: what the step takes for the picture
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    every: Option<u32>,
-
-    /// Write an animation of the steps here
-    #[arg(long, value_name = "FILE.gif")]
-    gif: Option<PathBuf>,
-
-    /// Print the figures of every step
-    #[arg(long)]
-    json: bool,
-
-    /// Rows that go through the UNet at once [default: by device and size]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    batch_rows: Option<u32>,
-}
-
-/// Runs the subcommand.
-///
-/// # Errors
-/// In a line that names the culprit. Whether the files can be written is found out before the run.
-pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
-    for (file, ending) in [(&args.output, "png"), (&args.gif, "gif")] {
-        if let Some(file) = file {
-            let fits = file.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
-            ensure!(fits, "{}: expected a file that ends in .{ending}", file.display());
-            dump::check_writable(file)?;
-        }
-    }
-    let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
-    let mut session = args.generate.session(Box::new(|_, _| ()))?;
-    session.models().notes.iter().for_each(|note| say("warning", note));
-    session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
-
-    let mut host = Interruptible::new()?;
-    let stopped = advance(&mut session, &mut host)?;
-    let comparison = session.comparison().context("nothing is compared")?;
-    let pictures = Pictures { session: &session, comparison };
-    let every = args.every.map(|every| every as usize);
-    let sheet = pictures.sheet(&plan, every, stopped)?;
-    if let Some(file) = &args.output {
-        dump::write_beside(file, &png::encode(&sheet, None)?)?;
-    }
-    if let Some(file) = &args.gif {
-        let bytes = pictures.animation(&plan, every.unwrap_or(1))?;
-        dump::write_beside(file, &bytes)?;
-    }
-    let rows = comparison.rows();
-    if args.json {
-        println!("{}", pictures.json(&plan)?);
-    } else {
-        let apart = rows.apart;
-        eprintln!("{} rows of the UNet computed; {apart} in runs apart", rows.computed);
-    }
-    if io::stdout().is_terminal() && !args.json {
-        let shown = image::DynamicImage::ImageRgb8(sheet);
-        viuer::print(&shown, &viuer::Config { absolute_offset: false, ..Default::default() })?;
-    } else if args.output.is_none() && args.gif.is_none() && !args.json {
-        say("warning", "the sheet was not kept: `-o FILE.png` writes it");
-    }
-    Ok(if stopped.is_some() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
-}
-
-/// Runs all variants to their ends, or to where Ctrl-C stops them: after how many ticks that was.
-fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Option<usize>> {
-    let ticks = session.comparison().map_or(0, Comparison::ticks);
-    let bar = progress_bar(ticks as u64);
-    while session.timeline().position().is_some() {
-        bar.set_message(session.position_name());
-        let outcome = session.run_line("next", host)?;
-        for warning in outcome.iter().flat_map(|outcome| &outcome.warnings) {
-            bar.suspend(|| say("warning", warning));
-        }
-        if host.is_stopped() {
-            bar.finish_and_clear();
-            let tick = session.comparison().map_or(0, Comparison::tick);
-            say(
-                "warning",
-                &format!("interrupted before {}: the sheet has what is there", session.position_name()),
-            );
-            return Ok(Some(tick));
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(None)
-}
-
-/// A bar on stderr with the time that is left, hidden where that is no terminal.
-fn progress_bar(length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {elapsed}<{eta}");
-    // The template is ours; a wrong one leaves the default style.
-    style.map_or(bar.clone(), |style| bar.with_style(style))
-}
-
-/// Ends a run when Ctrl-C is pressed; pressed again, the program.
-struct Interruptible {
-    stop: Arc<AtomicBool>,
-}
-
-impl Interruptible {
-    fn new() -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        #[cfg(unix)]
-        {
-            use signal_hook::consts::SIGINT;
-            // In this order: the first press finds the flag down, and raises it.
-            signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), Arc::clone(&stop))?;
-            signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
-        }
-        Ok(Self { stop })
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-impl Probe for Interruptible {
-    fn wants(&self, _: &Path) -> bool {
-        self.is_stopped()
-    }
-
-    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> crate::nn::Result<()> {
-        Err(Error::Interrupted(path.clone()))
-    }
-}
-
-impl Host for Interruptible {}
 
 /// What the variants are seen as.
-struct Pictures<'a> {
-    session: &'a Session,
-    comparison: &'a Comparison,
+pub struct Pictures<'a> {
+    /// Whose runs they are.
+    pub session: &'a Session,
+    /// Which of its timelines.
+    pub comparison: &'a Comparison,
 }
 
 impl Pictures<'_> {
@@ -200,7 +36,7 @@ impl Pictures<'_> {
 
     /// The record of each variant after so many ticks, where it has one with a picture.
     fn records(&self, tick: usize) -> Vec<Option<Arc<StageRecord>>> {
-        let all = crate::debugger::comparison::reference(&self.comparison.members);
+        let all = reference(&self.comparison.members);
         let done = self.comparison.members.iter().map(|member| member.done(tick, all));
         let record = |(branch, done): (&Branch, usize)| {
             let records = branch.timeline.records();
@@ -247,7 +83,17 @@ impl Pictures<'_> {
         steps.chain([last]).collect()
     }
 
-    fn sheet(&self, plan: &Plan, every: Option<usize>, stopped: Option<usize>) -> anyhow::Result<RgbImage> {
+    /// A picture of each variant in rows and columns; with `every`, a row for every so many-th step. `stopped` is after how
+    /// many ticks the runs were interrupted.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn sheet(
+        &self,
+        plan: &Plan,
+        every: Option<usize>,
+        stopped: Option<usize>,
+    ) -> anyhow::Result<RgbImage> {
         let captions = self.captions(plan);
         let mut sheet = Sheet { title: self.title(plan, stopped), legend: legend(plan), ..Sheet::default() };
         let axis = |place: usize| plan.axes.get(place).map_or("", |axis| axis.name()).to_string();
@@ -332,11 +178,18 @@ impl Pictures<'_> {
         }
     }
 
-    fn animation(&self, plan: &Plan, every: usize) -> anyhow::Result<Vec<u8>> {
+    /// The steps as frames of a GIF; `tell` is called after each.
+    ///
+    /// # Errors
+    /// The device's, or the encoder's.
+    pub fn animation(
+        &self,
+        plan: &Plan,
+        every: usize,
+        tell: impl Fn(usize, usize),
+    ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
         let captions = self.captions(plan);
-        let bar = progress_bar(ticks.len() as u64);
-        bar.set_message("animation");
         let mut bytes = vec![];
         {
             let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
@@ -355,19 +208,18 @@ impl Pictures<'_> {
                 let time = FRAME[usize::from(index + 1 == ticks.len())];
                 let delay = Delay::from_numer_denom_ms(time, 1);
                 encoder.encode_frame(Frame::from_parts(frame, 0, 0, delay))?;
-                bar.inc(1);
+                tell(index + 1, ticks.len());
             }
-        }
-        bar.finish_and_clear();
-        if bytes.is_empty() {
-            bail!("the animation has no frames");
         }
         Ok(bytes)
     }
 
     /// The figures of every step of every variant, with those of the base to tell them from.
-    fn json(&self, plan: &Plan) -> anyhow::Result<String> {
-        let all = crate::debugger::comparison::reference(&self.comparison.members);
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn json(&self, plan: &Plan) -> anyhow::Result<String> {
+        let all = reference(&self.comparison.members);
         let base: Vec<_> = self.branches().nth(self.comparison.base).map_or(vec![], |b| b.timeline.records());
         let base_member = self.comparison.members.get(self.comparison.base).context("no base")?;
         let mut variants = vec![];
@@ -404,7 +256,7 @@ impl Pictures<'_> {
 }
 
 /// What stands above the values of an axis: themselves, or of texts their numbers.
-fn numbered(axis: &crate::debugger::comparison::Axis) -> Vec<String> {
+fn numbered(axis: &Axis) -> Vec<String> {
     let value = |(index, value): (usize, &String)| {
         if axis.is_text() { format!("{}", index + 1) } else { value.clone() }
     };

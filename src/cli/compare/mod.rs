@@ -1,0 +1,188 @@
+//! `diffuscope compare`: variants of a run side by side.
+//!
+//! - `pictures`: what they are seen as.
+
+mod pictures;
+
+use super::args::GenerateArgs;
+use super::say;
+use crate::debugger::Session;
+use crate::debugger::comparison::{Comparison, Plan};
+use crate::debugger::session::Host;
+use crate::nn::{Error, Path, Probe};
+use crate::picture::png;
+use crate::pipeline::dump;
+use anyhow::{Context, anyhow, ensure};
+use candle_core::Tensor;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use pictures::Pictures;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const EXAMPLES: &str = "\
+Examples:
+  diffuscope compare guidance_scale 1,3,7.5,15 -o scales.png
+  diffuscope compare guidance_scale 1,3,7.5,15 by seed 1-3 -o sheet.png
+  diffuscope compare prompt \"a cat\" \"a dog\" --steps 30 -o pets.png
+  diffuscope compare word apple: pear orange -o fruit.png
+  diffuscope compare num_inference_steps 5,10,20,50 --json > figures.json
+  diffuscope compare guidance_scale 1,7.5 --every 5 -o steps.png --gif steps.gif";
+
+/// What a shell says of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Flags of `diffuscope compare`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CompareArgs {
+    /// What varies, with its values: a setting, or `word WORD: OTHER …`; `by` and a second one
+    #[arg(value_name = "NAME VALUES", required = true, allow_negative_numbers = true)]
+    axes: Vec<String>,
+
+    #[command(flatten)]
+    generate: GenerateArgs,
+
+    /// Write the contact sheet here
+    #[arg(short, long, value_name = "FILE.png")]
+    output: Option<PathBuf>,
+
+    /// On the sheet a row for every N-th step: what the step takes for the picture
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    every: Option<u32>,
+
+    /// Write an animation of the steps here
+    #[arg(long, value_name = "FILE.gif")]
+    gif: Option<PathBuf>,
+
+    /// Print the figures of every step
+    #[arg(long)]
+    json: bool,
+
+    /// Rows that go through the UNet at once [default: by device and size]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch_rows: Option<u32>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// In a line that names the culprit. Whether the files can be written is found out before the run.
+pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
+    for (file, ending) in [(&args.output, "png"), (&args.gif, "gif")] {
+        if let Some(file) = file {
+            let fits = file.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+            ensure!(fits, "{}: expected a file that ends in .{ending}", file.display());
+            dump::check_writable(file)?;
+        }
+    }
+    let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
+    let mut session = args.generate.session(Box::new(|_, _| ()))?;
+    session.models().notes.iter().for_each(|note| say("warning", note));
+    session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
+
+    let mut host = Interruptible::new()?;
+    let stopped = advance(&mut session, &mut host)?;
+    let comparison = session.comparison().context("nothing is compared")?;
+    let pictures = Pictures { session: &session, comparison };
+    let every = args.every.map(|every| every as usize);
+    let sheet = pictures.sheet(&plan, every, stopped)?;
+    if let Some(file) = &args.output {
+        dump::write_beside(file, &png::encode(&sheet, None)?)?;
+    }
+    if let Some(file) = &args.gif {
+        let bar = progress_bar(1);
+        bar.set_message("animation");
+        let bytes = pictures.animation(&plan, every.unwrap_or(1), |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        })?;
+        bar.finish_and_clear();
+        dump::write_beside(file, &bytes)?;
+    }
+    let rows = comparison.rows();
+    if args.json {
+        println!("{}", pictures.json(&plan)?);
+    } else {
+        let apart = rows.apart;
+        eprintln!("{} rows of the UNet computed; {apart} in runs apart", rows.computed);
+    }
+    if io::stdout().is_terminal() && !args.json {
+        let shown = image::DynamicImage::ImageRgb8(sheet);
+        viuer::print(&shown, &viuer::Config { absolute_offset: false, ..Default::default() })?;
+    } else if args.output.is_none() && args.gif.is_none() && !args.json {
+        say("warning", "the sheet was not kept: `-o FILE.png` writes it");
+    }
+    Ok(if stopped.is_some() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Runs all variants to their ends, or to where Ctrl-C stops them: after how many ticks that was.
+fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Option<usize>> {
+    let ticks = session.comparison().map_or(0, Comparison::ticks);
+    let bar = progress_bar(ticks as u64);
+    while session.timeline().position().is_some() {
+        bar.set_message(session.position_name());
+        let outcome = session.run_line("next", host)?;
+        for warning in outcome.iter().flat_map(|outcome| &outcome.warnings) {
+            bar.suspend(|| say("warning", warning));
+        }
+        if host.is_stopped() {
+            bar.finish_and_clear();
+            let tick = session.comparison().map_or(0, Comparison::tick);
+            say(
+                "warning",
+                &format!("interrupted before {}: the sheet has what is there", session.position_name()),
+            );
+            return Ok(Some(tick));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(None)
+}
+
+/// A bar on stderr with the time that is left, hidden where that is no terminal.
+fn progress_bar(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {elapsed}<{eta}");
+    // The template is ours; a wrong one leaves the default style.
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// Ends a run when Ctrl-C is pressed; pressed again, the program.
+struct Interruptible {
+    stop: Arc<AtomicBool>,
+}
+
+impl Interruptible {
+    fn new() -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        #[cfg(unix)]
+        {
+            use signal_hook::consts::SIGINT;
+            // In this order: the first press finds the flag down, and raises it.
+            signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), Arc::clone(&stop))?;
+            signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
+        }
+        Ok(Self { stop })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Probe for Interruptible {
+    fn wants(&self, _: &Path) -> bool {
+        self.is_stopped()
+    }
+
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> crate::nn::Result<()> {
+        Err(Error::Interrupted(path.clone()))
+    }
+}
+
+impl Host for Interruptible {}
