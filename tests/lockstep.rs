@@ -239,6 +239,8 @@ fn a_sweep_forks_before_every_step_that_is_left() {
     assert_eq!(differences[0], 0.);
     assert!(differences[1..].iter().all(|difference| *difference > 0.), "{differences:?}");
     assert!(swept.messages.last().unwrap().contains("guidance_scale 1"), "{:?}", swept.messages);
+    // before each step both have the same latents: two rows and not four
+    assert!(swept.messages[0].contains("12 rows of the UNet computed, 18 apart"), "{:?}", swept.messages);
     for (fork, step) in session.timelines().list()[1..].iter().zip(1..) {
         let mut by_hand = session_at(step);
         run(&mut by_hand, "set guidance_scale 1");

@@ -75,14 +75,9 @@ impl Comparison {
         axes: Vec<&'static str>,
         members: Vec<(BranchId, Vec<String>)>,
         timelines: &Timelines,
-        models: &Models,
-        rows_at_once: Option<usize>,
+        lockstep: Lockstep,
     ) -> Self {
         let snapshot = |id| timelines.get(id).map(|branch| branch.timeline.here());
-        let latents = members.first().and_then(|(id, _)| snapshot(*id)).map_or((0, 0), |here| {
-            let scale = models.vae.config().scale_factor().max(1);
-            (here.request().height / scale, here.request().width / scale)
-        });
         let tick = members.first().and_then(|(id, _)| timelines.get(*id)).map_or(0, |b| b.timeline.cursor());
         let timesteps = |id| snapshot(id).map_or(vec![], |here| here.scheduler().timesteps().to_vec());
         let member = |(branch, values)| Member { branch, values, timesteps: timesteps(branch) };
@@ -92,7 +87,7 @@ impl Comparison {
             members: members.into_iter().map(member).collect(),
             base: 0,
             tick,
-            lockstep: Lockstep::new(models, latents, rows_at_once),
+            lockstep,
             sweep: false,
         }
     }

@@ -7,7 +7,7 @@ use crate::debugger::comparison::plan::MOST;
 use crate::debugger::comparison::{Comparison, Figures, Plan, VariantRow};
 use crate::debugger::timeline::Timeline;
 use crate::debugger::timelines::BranchId;
-use crate::pipeline::{self, Snapshot, Stage, StageRecord};
+use crate::pipeline::{self, Lockstep, Snapshot, Stage, StageRecord};
 use std::sync::Arc;
 
 /// A change of the run that moves its end by less than this share does not matter any more.
@@ -71,12 +71,19 @@ impl Session {
         }
         let axes = plan.axes.iter().map(|axis| axis.name()).collect();
         let count = members.len();
-        let comparison =
-            Comparison::new(plan.to_string(), axes, members, &self.timelines, &self.models, rows_at_once);
+        let lockstep = Lockstep::new(&self.models, self.latents_size(), rows_at_once);
+        let comparison = Comparison::new(plan.to_string(), axes, members, &self.timelines, lockstep);
         self.comparison = Some(comparison);
         self.comparing = true;
         self.look_at_base();
         Ok(count)
+    }
+
+    /// Height and width of the latents of the settings here.
+    fn latents_size(&self) -> (usize, usize) {
+        let scale = self.models.vae.config().scale_factor().max(1);
+        let request = self.timeline().here().request();
+        (request.height / scale, request.width / scale)
     }
 
     /// Back to the comparison that was left for one of its timelines.
@@ -167,46 +174,58 @@ impl Session {
         }
         let mut request = self.timeline().here().request().clone();
         setting.put(value, &mut request).map_err(SessionError::Refused)?;
-        // The run as it is, to its end.
-        let mut run = self.timeline().clone();
-        run.look(usize::MAX);
-        while run.position().is_some() {
-            match pipeline::advance(run.tip(), &self.models, host) {
-                Ok(next) => run.push(next),
+        // The run as it is goes on beside the forks: what is before a fork's step is the same for both, and computed once.
+        self.end_comparison();
+        let (height, width) = self.latents_size();
+        let mut lockstep = Lockstep::new(&self.models, (height, width), None);
+        let mut forks: Vec<Timeline> = vec![];
+        for done in from..steps + 3 {
+            self.timeline_mut().look(done);
+            if self.timeline().cursor() < done {
+                // Up to the first step there is nothing to fork.
+                self.go_on(host, |timeline| timeline.cursor() == done)?;
+                if self.timeline().cursor() < done {
+                    return self.moved(Some("interrupted before the first fork".into()), vec![]);
+                }
+            }
+            let here = Snapshot::clone(self.timeline().here());
+            if done < steps + 2 {
+                let mut fork = self.timeline().branch();
+                fork.replace_here(here.with_request(request.clone(), &self.models)?);
+                forks.push(fork);
+            }
+            let tips: Vec<&Snapshot> =
+                std::iter::once(&here).chain(forks.iter().map(Timeline::tip)).collect();
+            let mut next = match lockstep.advance(&tips, &self.models, host) {
+                Ok(next) => next.into_iter(),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
                     return self.moved(Some(interrupted.to_string()), vec![]);
                 }
                 Err(other) => return Err(other.into()),
-            }
+            };
+            let of_run = next.next().filter(|_| self.timeline().at_tip());
+            of_run.map(|next| self.timeline_mut().push(next));
+            forks.iter_mut().zip(next).for_each(|(fork, next)| fork.push(next));
+            host.stage_done(self);
         }
-        let mut forks = vec![];
-        for done in from..steps + 2 {
-            run.look(done);
-            let mut fork = run.branch();
-            let changed = Snapshot::clone(run.here());
-            fork.replace_here(changed.with_request(request.clone(), &self.models)?);
-            forks.push((done - 2, fork));
-        }
-        run.look(from);
-        self.end_comparison();
-        *self.timeline_mut() = run;
         let parent = self.timelines.current().id;
         let mut members: Vec<(BranchId, Vec<String>)> = vec![(parent, vec!["as it is".into()])];
-        for (step, fork) in forks {
+        for (step, mut fork) in (from - 2..).zip(forks) {
+            // It branched off where its setting changed.
+            fork.look(step + 2);
             let name = self.timelines.free_name(&format!("{}@{step}", setting.name()));
             members.push((self.timelines.add(name, fork, Some(parent)), vec![format!("denoise {step}")]));
         }
         let title = format!("{} {value} from one step on", setting.name());
         let mut comparison =
-            Comparison::new(title, vec!["changed before"], members, &self.timelines, &self.models, None);
+            Comparison::new(title, vec!["changed before"], members, &self.timelines, lockstep);
         comparison.sweep = true;
+        comparison.look(steps + 3, &mut self.timelines);
         self.comparison = Some(comparison);
         self.comparing = true;
         self.look_at_base();
-        let mut answered = self.go_on(host, |_| false)?;
-        if answered.stopped.is_none() {
-            answered.messages.extend(self.swept(setting, value));
-        }
+        let mut answered = self.moved(None, vec![])?;
+        answered.messages.extend(self.swept(setting, value));
         Ok(answered)
     }
 

@@ -6,15 +6,17 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-/// How much of the names is shown: all, the beginnings, none. Of the view that is shown it is all.
-const NAMES: [fn(Tab) -> &'static str; 3] = [Tab::name, Tab::short, |_| ""];
+/// How much of the names is shown, all, the beginnings, none, and what stands behind each. Of the view that is shown it is
+/// all.
+const NAMES: [(fn(Tab) -> &'static str, &str); 4] =
+    [(Tab::name, " "), (Tab::name, ""), (Tab::short, ""), (|_| "", "")];
 
 /// Draws the names; the one that is shown stands in brackets.
 pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
-    let line = |tab: Tab, name: fn(Tab) -> &'static str| {
+    let line = |tab: Tab, (name, behind): (fn(Tab) -> &'static str, &'static str)| {
         let (open, close, style) =
-            if tab == shown { ("[", "]", theme.focus) } else { (" ", "", theme.plain) };
+            if tab == shown { ("[", "]", theme.focus) } else { (" ", behind, theme.plain) };
         let name = if tab == shown { tab.name() } else { name(tab) };
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
         Line::from(vec![
@@ -28,7 +30,7 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let fitting = NAMES.into_iter().find(|name| width(*name) <= area.width.into());
     let mut x = area.x;
     for tab in Tab::ALL {
-        let line = line(tab, fitting.unwrap_or(NAMES[2]));
+        let line = line(tab, fitting.unwrap_or(NAMES[3]));
         // Nine names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(tab));

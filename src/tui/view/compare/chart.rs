@@ -164,7 +164,9 @@ pub fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
 ) {
-    let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    // The one line of a sweep needs no name.
+    let rows = u16::from(!comparison.is_sweep);
+    let [told, drawn] = Layout::vertical([Constraint::Length(rows), Constraint::Min(0)]).areas(area);
     let theme = canvas.theme;
     let mut line = Line::default();
     if !comparison.is_sweep {
