@@ -66,6 +66,7 @@ fn request(fixture: &Fixture, run: &str) -> Request {
         guidance_scale: setting("guidance_scale").parse().unwrap(),
         seed: setting("seed").parse().unwrap(),
         eta: setting("eta").parse().unwrap(),
+        fault: None,
     }
 }
 

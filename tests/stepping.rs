@@ -28,6 +28,7 @@ fn session(eta: f64) -> Session {
         guidance_scale: 7.5,
         seed: 1,
         eta,
+        fault: None,
     };
     Session::new(models(), request).unwrap()
 }

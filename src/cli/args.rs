@@ -101,6 +101,7 @@ impl GenerateArgs {
             guidance_scale: self.guidance_scale,
             seed: self.seed,
             eta: self.eta,
+            fault: None,
         };
         Ok((models, request))
     }

@@ -1,8 +1,9 @@
 //! What stands behind a verb, parsed. What is wrong is told in a line, to which the command adds what it expects.
 
 use super::command::Command;
-use super::operand::{Fault, Place, Previewing, Setting, Side};
-use crate::pipeline::Stage;
+use super::edit::Edit;
+use super::operand::{Panic, Place, Previewing, Setting, Side};
+use crate::pipeline::{Fault, Stage};
 
 /// `encode_prompt`, `get_latent`, `denoise [K]` (also `denoise.012`), `vae_decode`.
 pub(super) fn parse_place(text: &str) -> Result<Place, String> {
@@ -29,17 +30,26 @@ pub(super) fn parse_set(rest: &str) -> Result<Command, String> {
     let value = value.strip_prefix('=').unwrap_or(value).trim();
     if name == "fault" {
         return match value {
-            "worker-panic" => Ok(Command::SetFault(Fault::WorkerPanic)),
-            "draw-panic" => Ok(Command::SetFault(Fault::DrawPanic)),
-            _ => Err(format!("`{}` is no fault: worker-panic, draw-panic", abridged(value))),
+            "worker-panic" => Ok(Command::SetPanic(Panic::WorkerPanic)),
+            "draw-panic" => Ok(Command::SetPanic(Panic::DrawPanic)),
+            "off" => Ok(Command::SetFault(None)),
+            _ => match Fault::parse(value) {
+                Ok(fault) => Ok(Command::SetFault(Some(fault))),
+                Err(expected) => Err(format!("`{}` is no fault: {expected}", abridged(value))),
+            },
         };
     }
     if name == "preview" {
         return parse_previewing(value).map(Command::SetPreview);
     }
+    if !Setting::ALL.iter().any(|(known, _)| *known == name)
+        && let Some(edit) = Edit::parse(rest)
+    {
+        return edit.map(Command::Edit);
+    }
     let Some((_, setting)) = Setting::ALL.iter().find(|(known, _)| *known == name) else {
         let known = Setting::ALL.map(|(name, _)| name).join(", ");
-        return Err(format!("`{}` is no setting: {known}, preview", abridged(name)));
+        return Err(format!("`{}` is no setting: {known}, preview, fault", abridged(name)));
     };
     if value.is_empty() {
         return Err(format!("{name} has no value (an empty one is \"\")"));

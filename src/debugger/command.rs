@@ -2,9 +2,11 @@
 
 use super::arguments::{abridged, parse_diff, parse_fork, parse_place, parse_set, parse_sweep, unquoted};
 use super::comparison::Plan;
+use super::edit::Edit;
 use super::expression::{Expression, ExpressionError};
-pub use super::operand::{Fault, Place, Previewing, Setting, Side, Topic};
+pub use super::operand::{Panic, Place, Previewing, Setting, Side, Topic};
 use super::verbs::{Verb, VerbError};
+use crate::pipeline::Fault;
 use std::path::PathBuf;
 
 /// A command, parsed.
@@ -49,8 +51,12 @@ pub enum Command {
     Undisplay(Option<usize>),
     /// `show PICTURE`.
     Show(String),
-    /// `set fault NAME`: something goes wrong on purpose. For tests, and in no help.
-    SetFault(Fault),
+    /// `set fault worker-panic|draw-panic`. For tests, and in no help.
+    SetPanic(Panic),
+    /// `set fault NAME|off`: a known mistake, made on purpose.
+    SetFault(Option<Fault>),
+    /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
+    Edit(Edit),
     /// `set preview every N|off`.
     SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.

@@ -1,11 +1,12 @@
 //! What a line that is being typed can go on with.
 
 use super::command::Setting;
+use super::edit::EDITABLE;
 use super::expression::NAMES;
 use super::value::FIELDS;
 use super::verbs::{VERBS, Verb};
 use super::view::{self, View};
-use crate::pipeline::Stage;
+use crate::pipeline::{Fault, Stage};
 use std::ops::Range;
 
 /// What a word can go on with.
@@ -134,7 +135,19 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         ("set", []) => {
             let mut settings = settings();
             settings.extend(plain(["preview"], "which steps the VAE decodes"));
+            settings.extend(plain(["fault"], "a known mistake, made on purpose"));
+            settings.extend(plain(EDITABLE, "tensor, to be changed by hand"));
             settings
+        }
+        ("set", ["fault"]) => {
+            let fault = |(name, _, help): &(&str, Fault, &str)| Candidate {
+                text: (*name).into(),
+                help: (*help).into(),
+            };
+            let mut faults: Vec<Candidate> = Fault::ALL.iter().map(fault).collect();
+            faults.extend(plain(["nan_in"], "a value of a tensor is not a number"));
+            faults.extend(plain(["off"], ""));
+            faults
         }
         ("set", ["preview"]) => plain(["every", "off"], ""),
         ("show", []) => plain(&names.pictures, "picture"),

@@ -3,6 +3,7 @@
 //! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds; `arguments` parses what stands behind a verb.
 //! - [`operand`]: what its commands are about. [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
 //! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
+//! - [`edit`]: a tensor changed by hand.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded of a run, and the cursor. [`timelines`]: the tree of them.
 //! - [`comparison`]: several timelines that go on together.
@@ -17,6 +18,7 @@ pub mod breakpoint;
 pub mod command;
 pub mod comparison;
 pub mod complete;
+pub mod edit;
 pub mod expression;
 pub mod inside;
 pub mod operand;

@@ -31,9 +31,9 @@ impl fmt::Display for Place {
     }
 }
 
-/// What goes wrong on purpose.
+/// What panics on purpose, for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum Panic {
     /// The thread that computes panics now.
     WorkerPanic,
     /// The next frame panics.
@@ -175,6 +175,7 @@ impl Setting {
             guidance_scale: 0.,
             seed: 0,
             eta: 0.,
+            fault: None,
         };
         self.put(value, &mut any)
     }

@@ -94,11 +94,15 @@ impl Timeline {
         [self.here().records(), ahead].concat()
     }
 
-    /// The settings that changed on the way, with how many stages were done then: those of the start first.
-    pub fn changes(&self) -> Vec<(usize, Vec<Change>)> {
+    /// The settings that changed on the way and the tensors that were changed by hand, with how many stages were done
+    /// then.
+    pub fn changes(&self) -> Vec<(usize, Vec<Change>, Vec<Arc<str>>)> {
         let pairs = self.snapshots.iter().zip(&self.snapshots[1..]).enumerate();
-        let changes = pairs.map(|(done, (old, new))| (done + 1, changes(old.request(), new.request())));
-        changes.filter(|(_, changes)| !changes.is_empty()).collect()
+        let changes = pairs.map(|(done, (old, new))| {
+            let edits = new.edits().get(old.edits().len()..).unwrap_or_default().to_vec();
+            (done + 1, changes(old.request(), new.request()), edits)
+        });
+        changes.filter(|(_, changes, edits)| !changes.is_empty() || !edits.is_empty()).collect()
     }
 
     /// The stage that runs next at the cursor; `None` when the run is complete there.
@@ -121,7 +125,10 @@ pub struct Change {
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // 12 and not 12.0, as it was typed.
-        let plain = |value: &serde_json::Value| value.as_f64().map_or(value.to_string(), |v| v.to_string());
+        let plain = |value: &serde_json::Value| match value {
+            serde_json::Value::Null => "off".into(),
+            value => value.as_f64().map_or(value.to_string(), |v| v.to_string()),
+        };
         write!(f, "{} {} → {}", self.setting, plain(&self.from), plain(&self.to))
     }
 }
@@ -130,8 +137,7 @@ impl std::fmt::Display for Change {
 pub fn changes(old: &Request, new: &Request) -> Vec<Change> {
     // Numbers and texts always have a JSON.
     let [old, new] = [old, new].map(|request| serde_json::to_value(request).unwrap_or_default());
-    let changed = Setting::ALL.iter().filter(|(name, _)| old[*name] != new[*name]);
-    changed
-        .map(|(name, _)| Change { setting: name, from: old[*name].clone(), to: new[*name].clone() })
-        .collect()
+    let names = Setting::ALL.iter().map(|(name, _)| *name).chain(["fault"]);
+    let changed = names.filter(|name| old[*name] != new[*name]);
+    changed.map(|name| Change { setting: name, from: old[name].clone(), to: new[name].clone() }).collect()
 }

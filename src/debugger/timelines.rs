@@ -209,6 +209,16 @@ impl Timelines {
         names.find(|name| self.check_name(name).is_ok()).unwrap_or(wish)
     }
 
+    /// What was done to tensors of a timeline by hand where it branched off.
+    pub fn edited(&self, branch: &Branch) -> Vec<Arc<str>> {
+        let Some(origin) = branch.origin else { return vec![] };
+        let edits = |branch: &Branch| {
+            branch.timeline.snapshots().get(origin.done).map_or(vec![], |snapshot| snapshot.edits().to_vec())
+        };
+        let known = self.get(origin.parent).map_or(0, |parent| edits(parent).len());
+        edits(branch).split_off(known.min(edits(branch).len()))
+    }
+
     /// What is other in a timeline than in the one that it branched off, where it did; nothing for one that began by
     /// itself.
     pub fn changed(&self, branch: &Branch) -> Vec<Change> {
@@ -271,15 +281,21 @@ impl Branch {
         for (name, _) in super::operand::Setting::ALL {
             lines.push(set(name, &settings[name])?);
         }
-        for (done, changes) in self.timeline.changes() {
+        lines.extend(start.fault.map(|fault| format!("set fault {fault}")));
+        for (done, changes, edits) in self.timeline.changes() {
             // Steps change before there are any.
             let steps = self.timeline.snapshots()[done].request().num_inference_steps.max(steps);
             // What was changed when all had run changed nothing that ran.
             let Some(stage) = Stage::at(done, steps) else { break };
             lines.push(format!("goto {stage}"));
+            let fault = self.timeline.snapshots()[done].request().fault;
             for Change { setting, to, .. } in changes {
-                lines.push(set(setting, &to)?);
+                lines.push(match setting {
+                    "fault" => fault.map_or("set fault off".into(), |fault| format!("set fault {fault}")),
+                    _ => set(setting, &to)?,
+                });
             }
+            lines.extend(edits.iter().map(|edit| format!("set {edit}")));
         }
         match self.timeline.tip().position() {
             None => lines.push("continue".into()),

@@ -91,9 +91,10 @@ pub const VERBS: &[Verb] = &[
     verb(
         "set",
         "",
-        "NAME VALUE",
-        "change a setting for what comes next: behind the tip that is a fork; `preview every N` or `off` is which \
-         steps the VAE decodes",
+        "NAME VALUE|TENSOR[PARTS] = EXPR",
+        "change a setting for what comes next: behind the tip that is a fork; or, on a timeline of its own, latents or \
+         embeddings (`latents[0,:,8,8] = 0`, also *= and +=); `preview every N|off` is which steps the VAE decodes, \
+         `fault NAME|off` a known mistake to learn from",
         "set guidance_scale 12",
     ),
     verb(

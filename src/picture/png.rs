@@ -29,8 +29,17 @@ pub fn encode(image: &RgbImage, parameters: Option<&str>) -> Result<Vec<u8>, Enc
 
 /// The settings in the form that AUTOMATIC1111's web interface writes and many tools read.
 pub fn parameters(request: &Request, model: &str) -> String {
-    let Request { prompt, negative_prompt, height, width, num_inference_steps, guidance_scale, seed, eta } =
-        request;
+    let Request {
+        prompt,
+        negative_prompt,
+        height,
+        width,
+        num_inference_steps,
+        guidance_scale,
+        seed,
+        eta,
+        ..
+    } = request;
     let negative = if negative_prompt.is_empty() {
         String::new()
     } else {
@@ -58,6 +67,7 @@ mod tests {
             guidance_scale: 7.5,
             seed: -1,
             eta: 0.,
+            fault: None,
         }
     }
 

@@ -97,9 +97,19 @@ fn bytes(tensor: &Tensor) -> candle_core::Result<(Dtype, Vec<u8>)> {
 
 /// The settings as text, and what they were run on.
 fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
-    let Request { prompt, negative_prompt, height, width, num_inference_steps, guidance_scale, seed, eta } =
-        request;
-    [
+    let Request {
+        prompt,
+        negative_prompt,
+        height,
+        width,
+        num_inference_steps,
+        guidance_scale,
+        seed,
+        eta,
+        fault,
+    } = request;
+    let fault = fault.map(|fault| ("fault", fault.to_string()));
+    let settings = [
         ("prompt", prompt.clone()),
         ("negative_prompt", negative_prompt.clone()),
         ("height", height.to_string()),
@@ -111,9 +121,8 @@ fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
         ("scheduler", "DDIMScheduler".into()),
         ("model", model.into()),
         ("diffuscope", env!("CARGO_PKG_VERSION").into()),
-    ]
-    .map(|(key, value)| (key.to_string(), value))
-    .into()
+    ];
+    settings.into_iter().chain(fault).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 /// Writes a file beside `path` and renames it: a reader sees the old file or the whole new one.

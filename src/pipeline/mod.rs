@@ -7,9 +7,11 @@
 //! - [`lines`]: the names under which a stage's lines announce themselves.
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
 //! - [`lockstep`]: several runs that go on together, and share what they can.
+//! - [`fault`]: known mistakes, made on purpose.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
 pub mod dump;
+pub mod fault;
 pub mod lines;
 pub mod lockstep;
 pub mod memory;
@@ -18,6 +20,7 @@ pub mod request;
 pub mod snapshot;
 pub mod stages;
 
+pub use fault::Fault;
 pub use lockstep::Lockstep;
 pub use models::Models;
 pub use request::{Request, RequestError};

@@ -1,7 +1,9 @@
 //! The settings of a run.
 
 use super::Models;
+use super::fault::Fault;
 use super::memory;
+use crate::scheduler::config::PredictionType;
 use crate::scheduler::{DdimScheduler, ScheduleError};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,9 @@ pub struct Request {
     pub seed: i64,
     /// How much fresh noise each step adds: 0 none (DDIM), 1 as much as DDPM.
     pub eta: f64,
+    /// A mistake that is made on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
 }
 
 /// What is wrong with a request.
@@ -52,6 +57,14 @@ pub enum RequestError {
     /// The number of steps or eta does not work with the model's scheduler.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// A mistake that cannot be made with these models.
+    #[error("{fault}: {why}")]
+    Fault {
+        /// The mistake.
+        fault: Fault,
+        /// Why it cannot.
+        why: String,
+    },
     /// The run is larger than the machine.
     #[error(
         "{width}×{height} pixels need about {needed} of memory and {available} are free; expected a smaller width and height"
@@ -81,6 +94,7 @@ impl Request {
             guidance_scale: 7.5,
             seed: 0,
             eta: 0.,
+            fault: None,
         }
     }
 
@@ -103,7 +117,16 @@ impl Request {
                 return Err(RequestError::NotFinite { name, found });
             }
         }
-        let scheduler = DdimScheduler::new(&models.scheduler, self.num_inference_steps, self.eta)?;
+        let mut config = models.scheduler.clone();
+        if let Some(fault @ Fault::EpsilonForV) = self.fault {
+            if config.prediction_type != PredictionType::VPrediction {
+                let why =
+                    format!("these models predict {}; expected v_prediction", config.prediction_type.name());
+                return Err(RequestError::Fault { fault, why });
+            }
+            config.prediction_type = PredictionType::Epsilon;
+        }
+        let scheduler = DdimScheduler::new(&config, self.num_inference_steps, self.eta)?;
         let needed = memory::needed_by_run(models, self.height, self.width);
         match memory::available() {
             Some(available) if models.device.is_cpu() && needed > u128::from(available) => {

@@ -3,6 +3,7 @@
 //! A [`Snapshot`] is immutable and cheap to clone; [`advance`] makes the next one. Going back is looking at an older
 //! snapshot, forking is advancing with a changed request, comparing is holding two.
 
+use super::fault::Faulty;
 use super::stages::{self, Denoised, EncodedPrompt, Run};
 use super::{Error, Models, Request, RequestError};
 use crate::nn::Probe;
@@ -117,6 +118,8 @@ pub struct Snapshot {
     /// The prompt and the negative prompt that the embeddings are of.
     encoded: Option<(String, String)>,
     generator: Generator,
+    /// What was done to its tensors by hand.
+    edits: Vec<Arc<str>>,
 }
 
 impl Snapshot {
@@ -134,6 +137,7 @@ impl Snapshot {
             partial: None,
             encoded: None,
             generator,
+            edits: vec![],
         })
     }
 
@@ -165,6 +169,31 @@ impl Snapshot {
             took: Duration::ZERO,
         };
         Self { partial: Some(Arc::new(record)), ..self.clone() }
+    }
+
+    /// This snapshot with another tensor in the place of the newest of that name; `edit` says what was done. `None` where
+    /// there is no such tensor.
+    pub fn with_tensor(&self, name: &str, tensor: Tensor, edit: &str) -> Option<Self> {
+        let index = self.records.iter().rposition(|record| record.tensor(name).is_some())?;
+        let known = &self.records[index];
+        let tensors = known
+            .tensors
+            .iter()
+            .map(|(own, kept)| (*own, if *own == name { tensor.clone() } else { kept.clone() }));
+        let mut next = self.clone();
+        next.records[index] = Arc::new(StageRecord {
+            tensors: tensors.collect(),
+            warnings: known.warnings.clone(),
+            cut: known.cut.clone(),
+            ..**known
+        });
+        next.edits.push(edit.into());
+        Some(next)
+    }
+
+    /// What was done to its tensors by hand, the first first.
+    pub fn edits(&self) -> &[Arc<str>] {
+        &self.edits
     }
 
     /// The settings.
@@ -223,6 +252,7 @@ impl Snapshot {
         let prompts = (request.prompt.clone(), request.negative_prompt.clone());
         if !self.records.is_empty() && self.encoded.as_ref() != Some(&prompts) {
             let run = Run { models, request, scheduler: self.scheduler() };
+            let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
             next.records[0] = record(run, Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
             next.encoded = Some(prompts);
         }
@@ -252,6 +282,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let request = snapshot.request();
     let run = Run { models, request, scheduler: snapshot.scheduler() };
     let mut next = snapshot.encoded(models, probe)?;
+    let probe = &mut Faulty { fault: request.fault, stage, models, probe };
 
     let start = Instant::now();
     let made = match stage {

@@ -103,6 +103,7 @@ impl Session {
                 "parent": parent.map(|parent| &parent.name),
                 "branched_at": branch.origin.map(|origin| origin.done),
                 "changes": self.timelines.changed(branch),
+                "edits": self.timelines.edited(branch).iter().map(|edit| &**edit).collect::<Vec<_>>(),
             })
         };
         Answered {
@@ -122,7 +123,9 @@ impl Session {
         let steps = branch.timeline.here().request().num_inference_steps;
         let place = Stage::at(done, steps).map_or("its end".into(), |stage| stage.to_string());
         let changes = self.timelines.changed(branch);
-        let changes = changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let edits = self.timelines.edited(branch);
+        let changes = changes.iter().map(ToString::to_string).chain(edits.iter().map(ToString::to_string));
+        let changes = changes.collect::<Vec<_>>().join(", ");
         let changes = if changes.is_empty() { "nothing changed".into() } else { changes };
         format!(", from {parent} before {place}: {changes}")
     }

@@ -17,8 +17,9 @@ mod settings;
 mod steps;
 
 use super::breakpoint::{Breakpoints, Stop};
-use super::command::{Command, CommandError, Fault, Previewing};
+use super::command::{Command, CommandError, Panic, Previewing};
 use super::comparison::{Comparison, VariantRow};
+use super::edit::EditError;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
@@ -44,6 +45,9 @@ pub enum SessionError {
     /// An expression has no value.
     #[error(transparent)]
     Expression(#[from] ExpressionError),
+    /// A tensor was not changed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// A stage could not run.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -306,11 +310,13 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
-            Command::SetFault(Fault::WorkerPanic) => panic!("a panic was asked for"),
-            Command::SetFault(Fault::DrawPanic) => {
+            Command::SetPanic(Panic::WorkerPanic) => panic!("a panic was asked for"),
+            Command::SetPanic(Panic::DrawPanic) => {
                 self.draw_panics = true;
                 Ok(Answered::default())
             }
+            Command::SetFault(fault) => self.set_fault(*fault),
+            Command::Edit(edit) => self.edit(edit),
             Command::SetPreview(previewing) => {
                 self.previewing = *previewing;
                 Ok(said(format!("preview = {previewing}")))

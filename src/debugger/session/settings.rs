@@ -2,8 +2,12 @@
 
 use super::{Answered, Session, SessionError, said};
 use crate::debugger::command::Setting;
+use crate::debugger::edit::Edit;
+use crate::debugger::report::TensorRow;
 use crate::debugger::timelines::BranchId;
-use crate::pipeline::Snapshot;
+use crate::pipeline::{Fault, Request, Snapshot};
+use crate::tensor::PlainTensor;
+use crate::tensor::compare::relative_difference;
 
 impl Session {
     /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
@@ -37,6 +41,52 @@ impl Session {
         } else if again {
             answered.messages.push("it is encoded before the next stage runs".into());
         }
+        Ok(answered)
+    }
+
+    /// Makes a known mistake from here on, or none; behind the tip that is a fork.
+    pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("set")?;
+        self.leave();
+        let here = self.timeline().here();
+        let told = fault.map_or("off".into(), |fault| fault.to_string());
+        if here.request().fault == fault {
+            return Ok(said(format!("fault = {told} already")));
+        }
+        let next = here.with_request(Request { fault, ..here.request().clone() }, &self.models)?;
+        let mut answered = said(format!("fault = {told}"));
+        if !self.timeline().at_tip() {
+            answered
+                .messages
+                .push(self.fork_off(&fault.map_or("no-fault".into(), |fault| fault.to_string())));
+        }
+        self.timeline_mut().replace_here(next);
+        Ok(answered)
+    }
+
+    /// Changes a tensor by hand, on a timeline of its own: what the stages made stays where it is.
+    pub(super) fn edit(&mut self, edit: &Edit) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("set")?;
+        self.leave();
+        let next = edit.apply(self.timeline().here())?;
+        if next.position().is_none() {
+            return Err(SessionError::Refused(
+                "the run is complete: nothing comes after it that the tensor would go into; `back` first"
+                    .into(),
+            ));
+        }
+        let before = self.timeline().here().tensor(edit.name()).map(|(_, tensor)| tensor.clone());
+        let message = self.fork_off(&format!("{}-edited", edit.name()));
+        self.timeline_mut().replace_here(next);
+        let after = self.timeline().here().tensor(edit.name()).map(|(stage, tensor)| (stage, tensor.clone()));
+        let mut answered = said(edit.text().to_string());
+        if let (Some(before), Some((stage, after))) = (before, after) {
+            let (before, after) = (PlainTensor::of(&before)?, PlainTensor::of(&after)?);
+            let moved = relative_difference(after.data(), before.data());
+            answered.messages = vec![format!("{}: changed by {:.4} of its length", edit.text(), moved)];
+            answered.tensors = vec![TensorRow::new(edit.name(), Some(stage), &after)];
+        }
+        answered.messages.push(message);
         Ok(answered)
     }
 

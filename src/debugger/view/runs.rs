@@ -113,7 +113,9 @@ pub(super) fn timelines(
             parent: timelines.get(origin.parent).map_or(String::new(), |parent| parent.name.clone()),
             before: Stage::at(origin.done, steps).map_or("the end".into(), |stage| stage.to_string()),
             done: origin.done,
-            changes: timelines.changed(branch).iter().map(ToString::to_string).collect(),
+            changes: (timelines.changed(branch).iter().map(ToString::to_string))
+                .chain(timelines.edited(branch).iter().map(ToString::to_string))
+                .collect(),
         });
         let records = timeline.tip().records();
         let views = views.of(records, session.models(), timeline.tip().shared_scheduler())?;

@@ -30,6 +30,7 @@ fn run() -> &'static Run {
             guidance_scale: 7.5,
             seed: 42,
             eta: 0.,
+            fault: None,
         };
         let records = records(&models, &request);
         Run { models: Arc::new(models), request, records }

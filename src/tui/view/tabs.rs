@@ -6,15 +6,16 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+type Naming = fn(Tab) -> &'static str;
+
 /// How much of the names is shown, all, the beginnings, none, and what stands behind each. Of the view that is shown it is
 /// all.
-const NAMES: [(fn(Tab) -> &'static str, &str); 4] =
-    [(Tab::name, " "), (Tab::name, ""), (Tab::short, ""), (|_| "", "")];
+const NAMES: [(Naming, &str); 4] = [(Tab::name, " "), (Tab::name, ""), (Tab::short, ""), (|_| "", "")];
 
 /// Draws the names; the one that is shown stands in brackets.
 pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
-    let line = |tab: Tab, (name, behind): (fn(Tab) -> &'static str, &'static str)| {
+    let line = |tab: Tab, (name, behind): (Naming, &'static str)| {
         let (open, close, style) =
             if tab == shown { ("[", "]", theme.focus) } else { (" ", behind, theme.plain) };
         let name = if tab == shown { tab.name() } else { name(tab) };

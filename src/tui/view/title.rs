@@ -22,8 +22,9 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let on = view.timelines.iter().find(|timeline| timeline.is_current && view.timelines.len() > 1);
     let on = on.map_or(String::new(), |timeline| format!(" · on {}", timeline.name));
     let facts = format!("{on} · {} · {}", about_model(model), about_request(&view.request));
-    let facts = text::shortened(&facts, width.saturating_sub(name.width()));
-    let mut first = Line::from(vec![name, Span::raw(facts)]);
+    let fault = view.request.fault.map_or(String::new(), |fault| format!(" · FAULT {fault}"));
+    let facts = text::shortened(&facts, width.saturating_sub(name.width() + text::width(&fault)));
+    let mut first = Line::from(vec![name, Span::styled(fault, theme.alarm), Span::raw(facts)]);
     let prompts = prompts(&view.request);
     let residual = Span::styled(residual(model.prediction_type), theme.strong);
 

@@ -1,0 +1,217 @@
+//! Mistakes that pipelines are known for, made on purpose: a reader learns what each looks like. Each is a probe around the
+//! stage; no model and no stage knows of them.
+
+use super::snapshot::Stage;
+use super::{Models, lines};
+use crate::nn::{Path, Probe, Result};
+use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A mistake that is made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Latents go into the VAE as the UNet has them, not divided by its scaling factor.
+    NoScalingFactor,
+    /// What the VAE makes is taken for a picture as it is: −1 to 1, not 0 to 1.
+    NoDenormalize,
+    /// The scheduler takes v for noise.
+    EpsilonForV,
+    /// The residual without the prompt is taken for the one with it, and the other way round.
+    SwappedResiduals,
+    /// Height and width of the first noise are swapped.
+    TransposedLatents,
+    /// The UNet is told the number of the step in the place of the timestep.
+    WrongTimestep,
+    /// One value of a tensor is not a number.
+    NanIn(Watched),
+}
+
+/// A tensor in which a fault can put NaN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Watched {
+    /// `prompt_embeds`.
+    PromptEmbeds,
+    /// `negative_prompt_embeds`.
+    NegativePromptEmbeds,
+    /// `latents`, of `get_latent` and of every step.
+    Latents,
+    /// `uncond_residual`.
+    UncondResidual,
+    /// `text_cond_residual`.
+    TextCondResidual,
+    /// `guided_noise_residual`.
+    GuidedNoiseResidual,
+    /// `image`.
+    Image,
+}
+
+impl Watched {
+    /// Every tensor with its name.
+    const ALL: [(&'static str, Self); 7] = [
+        ("prompt_embeds", Self::PromptEmbeds),
+        ("negative_prompt_embeds", Self::NegativePromptEmbeds),
+        ("latents", Self::Latents),
+        ("uncond_residual", Self::UncondResidual),
+        ("text_cond_residual", Self::TextCondResidual),
+        ("guided_noise_residual", Self::GuidedNoiseResidual),
+        ("image", Self::Image),
+    ];
+
+    /// The row that it is of what the line at `path` makes, where that makes it.
+    fn row_at(self, path: &Path) -> Option<usize> {
+        let is = |line: &std::sync::LazyLock<Path>| path == &**line;
+        let (is_made, row) = match self {
+            Self::PromptEmbeds => (is(&lines::TEXT_ENCODER), 1),
+            Self::NegativePromptEmbeds => (is(&lines::TEXT_ENCODER), 0),
+            Self::Latents => (is(&lines::RANDN) || is(&lines::SCHEDULER_STEP), 0),
+            Self::UncondResidual => (is(&lines::UNET), 0),
+            Self::TextCondResidual => (is(&lines::UNET), 1),
+            Self::GuidedNoiseResidual => (is(&lines::GUIDANCE), 0),
+            Self::Image => (is(&lines::DENORMALIZE), 0),
+        };
+        is_made.then_some(row)
+    }
+}
+
+impl Fault {
+    /// Every fault that is a word, with what goes wrong, in a line.
+    pub const ALL: [(&'static str, Self, &'static str); 6] = [
+        ("no_scaling_factor", Self::NoScalingFactor, "latents are not divided by the VAE's scaling factor"),
+        ("no_denormalize", Self::NoDenormalize, "the decoded picture stays between -1 and 1"),
+        ("epsilon_for_v", Self::EpsilonForV, "the scheduler takes v for noise"),
+        ("swapped_residuals", Self::SwappedResiduals, "both residuals in each other's place"),
+        ("transposed_latents", Self::TransposedLatents, "height and width of the first noise are swapped"),
+        ("wrong_timestep", Self::WrongTimestep, "the UNet is told the step and not the timestep"),
+    ];
+
+    /// A fault by its name: one of [`ALL`](Self::ALL), or `nan_in TENSOR`.
+    ///
+    /// # Errors
+    /// What is known, in a line.
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        if let Some((_, fault, _)) = Self::ALL.iter().find(|(name, ..)| *name == text) {
+            return Ok(*fault);
+        }
+        let known = || Watched::ALL.map(|(name, _)| name).join(", ");
+        match text.strip_prefix("nan_in").map(str::trim) {
+            Some(tensor) => match Watched::ALL.iter().find(|(name, _)| *name == tensor) {
+                Some((_, watched)) => Ok(Self::NanIn(*watched)),
+                None => Err(format!("nan_in wants a tensor: {}", known())),
+            },
+            None => {
+                let names = Self::ALL.map(|(name, ..)| name).join(", ");
+                Err(format!("expected one of {names}, nan_in TENSOR, off"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::NanIn(tensor) = self {
+            let name = Watched::ALL.iter().find(|(_, known)| known == tensor).map_or("", |(name, _)| name);
+            return write!(f, "nan_in {name}");
+        }
+        f.write_str(Self::ALL.iter().find(|(_, known, _)| known == self).map_or("", |(name, ..)| name))
+    }
+}
+
+/// A probe that makes a mistake, where there is one to be made, and leaves all else to another.
+pub(super) struct Faulty<'a> {
+    pub fault: Option<Fault>,
+    pub stage: Stage,
+    pub models: &'a Models,
+    pub probe: &'a mut dyn Probe,
+}
+
+impl Faulty<'_> {
+    /// Whether the mistake is made at `path`.
+    fn is_at(&self, path: &Path) -> bool {
+        let is = |line: &std::sync::LazyLock<Path>| path == &**line;
+        let Some(fault) = self.fault else { return false };
+        match fault {
+            Fault::NoScalingFactor => is(&lines::SCALE),
+            Fault::NoDenormalize => is(&lines::DENORMALIZE),
+            Fault::SwappedResiduals | Fault::WrongTimestep => is(&lines::UNET),
+            Fault::TransposedLatents => is(&lines::RANDN),
+            Fault::NanIn(tensor) => tensor.row_at(path).is_some(),
+            // The scheduler itself is another.
+            Fault::EpsilonForV => false,
+        }
+    }
+}
+
+impl Probe for Faulty<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        self.is_at(path) || self.probe.wants(path)
+    }
+
+    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
+    }
+
+    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        match (self.fault, inputs, self.stage) {
+            (Some(Fault::NoScalingFactor | Fault::NoDenormalize), [given, ..], _) if self.is_at(path) => {
+                return Ok(Some((*given).clone()));
+            }
+            (Some(Fault::WrongTimestep), [sample, embeds], Stage::Denoise { step }) if self.is_at(path) => {
+                let residual = self.models.unet.forward(sample, step, embeds, self.probe)?;
+                return Ok(Some(residual.to_dtype(DType::F32)?));
+            }
+            _ => {}
+        }
+        if self.probe.wants(path) { self.probe.answer(path, inputs) } else { Ok(None) }
+    }
+
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let output = match self.fault {
+            Some(Fault::SwappedResiduals) if self.is_at(path) => {
+                Tensor::cat(&[output.narrow(0, 1, 1)?, output.narrow(0, 0, 1)?], 0)?
+            }
+            Some(Fault::TransposedLatents) if self.is_at(path) => output.transpose(2, 3)?.contiguous()?,
+            Some(Fault::NanIn(tensor)) => match tensor.row_at(path) {
+                Some(row) => with_nan(&output, row)?,
+                None => output,
+            },
+            _ => output,
+        };
+        if self.probe.wants(path) { self.probe.visit(path, output) } else { Ok(output) }
+    }
+}
+
+/// A tensor whose first value of a row is not a number.
+fn with_nan(tensor: &Tensor, row: usize) -> Result<Tensor> {
+    let (shape, dtype) = (tensor.shape().clone(), tensor.dtype());
+    let mut values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    let rows = shape.dims().first().copied().unwrap_or(1).max(1);
+    let first = row * (values.len() / rows);
+    if let Some(value) = values.get_mut(first) {
+        *value = f32::NAN;
+    }
+    Ok(Tensor::from_vec(values, shape, tensor.device())?.to_dtype(dtype)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_comes_back() {
+        for (name, fault, _) in Fault::ALL {
+            assert_eq!((Fault::parse(name), fault.to_string().as_str()), (Ok(fault), name));
+        }
+        for (name, tensor) in Watched::ALL {
+            let text = format!("nan_in {name}");
+            assert_eq!(
+                (Fault::parse(&text), Fault::NanIn(tensor).to_string()),
+                (Ok(Fault::NanIn(tensor)), text.clone())
+            );
+        }
+        assert!(Fault::parse("nan_in x").unwrap_err().contains("prompt_embeds"));
+        assert!(Fault::parse("").unwrap_err().contains("no_scaling_factor"));
+    }
+}

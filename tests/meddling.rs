@@ -1,0 +1,239 @@
+//! Tensors changed by hand, and known mistakes made on purpose: what each does, and that it is told.
+
+mod program;
+mod support;
+
+use candle_core::{DType, Device};
+use diffuscope::debugger::{Outcome, Session};
+use diffuscope::nn::Unwatched;
+use diffuscope::pipeline::{Fault, Models, Request, Snapshot};
+use program::{batch, said};
+use std::sync::{Arc, LazyLock};
+use support::checkpoint::checkpoint;
+
+/// The smallest model and picture there are, loaded once: it predicts v.
+static MODELS: LazyLock<Arc<Models>> = LazyLock::new(|| {
+    let models = Models::load(checkpoint("sd2").source(), Device::Cpu, DType::F32).unwrap();
+    Arc::new(models)
+});
+
+fn session() -> Session {
+    let native = Request::for_models(&MODELS, "a cat");
+    let request = Request { width: 32, height: 32, num_inference_steps: 3, ..native };
+    Session::new(Arc::clone(&MODELS), request).unwrap()
+}
+
+fn run(session: &mut Session, line: &str) -> Outcome {
+    session.run_line(line, &mut Unwatched).unwrap_or_else(|e| panic!("{line}: {e}")).unwrap()
+}
+
+fn refused(session: &mut Session, line: &str) -> String {
+    session.run_line(line, &mut Unwatched).unwrap_err().to_string()
+}
+
+fn values(snapshot: &Snapshot, name: &str) -> Vec<f32> {
+    snapshot.tensor(name).unwrap().1.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn here(session: &Session, name: &str) -> Vec<f32> {
+    values(session.timeline().here(), name)
+}
+
+#[test]
+fn a_part_of_the_latents_is_changed_on_a_timeline_of_its_own() {
+    let mut session = session();
+    run(&mut session, "goto denoise 1");
+    let before = here(&session, "latents");
+    let outcome = run(&mut session, "set latents[0,:,1,2] = 0");
+    assert!(outcome.messages[0].starts_with("latents[0,:,1,2] = 0: changed by 0."), "{:?}", outcome.messages);
+    assert!(
+        outcome.messages[1].starts_with("timeline latents-edited branched off main"),
+        "{:?}",
+        outcome.messages
+    );
+    let after = here(&session, "latents");
+    for (place, (old, new)) in before.iter().zip(&after).enumerate() {
+        // (1, 4, 4, 4): row 1, column 2 of each channel
+        let changed = place % 16 == 6;
+        assert_eq!(*new, if changed { 0. } else { *old }, "{place}");
+    }
+    run(&mut session, "continue");
+    let edited = here(&session, "image");
+    run(&mut session, "switch main");
+    assert_eq!(here(&session, "latents"), before);
+    run(&mut session, "continue");
+    assert_ne!(here(&session, "image"), edited);
+    assert!(
+        run(&mut session, "info timelines")
+            .text()
+            .contains("from main before denoise 1: latents[0,:,1,2] = 0")
+    );
+}
+
+#[test]
+fn expressions_give_the_values() {
+    let mut session = session();
+    run(&mut session, "goto denoise 1");
+    let (prompt, negative) = (here(&session, "prompt_embeds"), here(&session, "negative_prompt_embeds"));
+    run(&mut session, "set prompt_embeds = lerp(negative_prompt_embeds, prompt_embeds, 0.25)");
+    for ((new, a), b) in here(&session, "prompt_embeds").iter().zip(&negative).zip(&prompt) {
+        assert!((new - (a + 0.25 * (b - a))).abs() < 1e-5);
+    }
+    run(&mut session, "set prompt_embeds[0,2..,:] *= 0");
+    let width = prompt.len() / 77;
+    assert!(here(&session, "prompt_embeds")[2 * width..].iter().all(|value| *value == 0.));
+    assert!(here(&session, "prompt_embeds")[..2 * width].iter().any(|value| *value != 0.));
+    run(&mut session, "set latents += 1.5");
+    assert_eq!(session.timelines().list().len(), 4);
+    // both edits are still there, each where it was made
+    run(&mut session, "next");
+    assert!(here(&session, "prompt_embeds")[2 * width..].iter().all(|value| *value == 0.));
+}
+
+#[test]
+fn an_edited_run_is_made_again_by_its_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("edited.dbg").display().to_string();
+    let flags = ["--steps", "3", "--width", "64", "--height", "64"];
+    let made = batch(
+        &flags,
+        &format!(
+            "goto denoise 1\nset latents[0,1] *= 2\nset fault swapped_residuals\nnext\nset fault off\ncontinue\n\
+             print image.l2\nsave timeline {script}\n"
+        ),
+    );
+    let commands = std::fs::read_to_string(&script).unwrap();
+    for line in ["set latents[0,1] *= 2", "set fault swapped_residuals", "set fault off"] {
+        assert!(commands.lines().any(|known| known == line), "{commands}");
+    }
+    let again = batch(&flags, &format!("{commands}print image.l2\n"));
+    assert_eq!(made[6]["value"], again.last().unwrap()["value"]);
+}
+
+#[test]
+fn an_edit_that_makes_no_sense_says_what_would() {
+    let mut session = session();
+    assert!(refused(&mut session, "set latents = 0").contains("latents is not there yet"));
+    run(&mut session, "goto denoise 1");
+    for (line, expected) in [
+        ("set latents[0,9] = 0", "dimension 1 of latents has 4 places; `9` is not among them"),
+        ("set latents[0,0,0,0,0] = 0", "5 are named"),
+        ("set latents = prompt_embeds", "64 are changed"),
+        ("set latents = latents.std > 1.0", "expected a tensor or a number"),
+        ("set latents = noise", "`noise` is not there"),
+        ("set latents[a] = 0", "`a` is no part of a dimension"),
+        ("set uncond_residual = 0", "neither a setting nor a tensor that goes into what comes next"),
+        ("set sampler ddim", "`sampler` is no setting"),
+    ] {
+        let said = refused(&mut session, line);
+        assert!(said.contains(expected), "{line}: {said}");
+    }
+    assert_eq!(session.timelines().list().len(), 1);
+    run(&mut session, "continue");
+    assert!(refused(&mut session, "set latents = 0").contains("the run is complete"));
+}
+
+/// The session after a run with the fault from the start, and one without.
+fn with_and_without(fault: &str) -> [Session; 2] {
+    let mut faulty = session();
+    run(&mut faulty, &format!("set fault {fault}"));
+    let mut right = session();
+    run(&mut faulty, "continue");
+    run(&mut right, "continue");
+    [faulty, right]
+}
+
+fn largest(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0., f32::max)
+}
+
+#[test]
+fn swapped_residuals_guide_away_from_the_prompt() {
+    let [faulty, right] = with_and_without("swapped_residuals");
+    let first = |session: &Session, name: &str| values(&session.timeline().snapshots()[3], name);
+    assert_eq!(first(&faulty, "uncond_residual"), first(&right, "text_cond_residual"));
+    assert_eq!(first(&faulty, "text_cond_residual"), first(&right, "uncond_residual"));
+    assert_ne!(here(&faulty, "image"), here(&right, "image"));
+}
+
+#[test]
+fn without_the_scaling_factor_only_the_picture_is_wrong() {
+    let [faulty, right] = with_and_without("no_scaling_factor");
+    assert_eq!(here(&faulty, "latents"), here(&right, "latents"));
+    assert_ne!(here(&faulty, "image"), here(&right, "image"));
+}
+
+#[test]
+fn without_denormalize_the_picture_goes_below_zero() {
+    let [faulty, right] = with_and_without("no_denormalize");
+    assert!(here(&faulty, "image").iter().any(|value| *value < 0.));
+    let mended: Vec<f32> =
+        here(&faulty, "image").iter().map(|value| (value / 2. + 0.5).clamp(0., 1.)).collect();
+    assert!(largest(&mended, &here(&right, "image")) < 1e-6);
+}
+
+#[test]
+fn v_taken_for_noise_is_another_step_from_the_same_residual() {
+    let [faulty, right] = with_and_without("epsilon_for_v");
+    let first = |session: &Session, name: &str| values(&session.timeline().snapshots()[3], name);
+    assert_eq!(first(&faulty, "guided_noise_residual"), first(&right, "guided_noise_residual"));
+    assert_ne!(first(&faulty, "latents"), first(&right, "latents"));
+    // the scheduler takes the residual itself for the noise
+    assert_eq!(first(&faulty, "pred_epsilon"), first(&faulty, "guided_noise_residual"));
+}
+
+#[test]
+fn transposed_noise_and_a_wrong_timestep_change_the_run() {
+    let [faulty, right] = with_and_without("transposed_latents");
+    let noise = |session: &Session| values(&session.timeline().snapshots()[2], "latents");
+    let (turned, upright) = (noise(&faulty), noise(&right));
+    assert_eq!(turned[1], upright[4], "row 0, column 1 against row 1, column 0");
+    let [faulty, right] = with_and_without("wrong_timestep");
+    let first = |session: &Session, name: &str| values(&session.timeline().snapshots()[3], name);
+    assert_eq!(noise(&faulty), noise(&right));
+    assert_ne!(first(&faulty, "uncond_residual"), first(&right, "uncond_residual"));
+}
+
+#[test]
+fn a_nan_is_put_in_and_caught() {
+    for tensor in ["latents", "prompt_embeds", "guided_noise_residual", "image"] {
+        let mut session = session();
+        run(&mut session, "catch nan");
+        run(&mut session, &format!("set fault nan_in {tensor}"));
+        let stopped = run(&mut session, "continue").stopped.unwrap();
+        assert!(stopped.contains(tensor), "{tensor}: {stopped}");
+    }
+}
+
+#[test]
+fn faults_are_settings_of_the_run() {
+    let mut session = session();
+    run(&mut session, "goto denoise 2");
+    run(&mut session, "back");
+    run(&mut session, "set fault wrong_timestep");
+    assert_eq!(session.timelines().current().name, "wrong_timestep");
+    assert_eq!(session.timeline().here().request().fault, Some(Fault::WrongTimestep));
+    let tree = run(&mut session, "info timelines").text();
+    assert!(tree.contains("fault off → \"wrong_timestep\""), "{tree}");
+    assert!(refused(&mut session, "set fault all").contains("expected one of no_scaling_factor"));
+    assert!(refused(&mut session, "set fault nan_in x").contains("nan_in wants a tensor"));
+    run(&mut session, "switch main");
+    assert_eq!(session.timeline().here().request().fault, None);
+
+    let outcomes = batch(
+        &["--steps", "2"],
+        "set fault no_denormalize\ninfo request\ncompare guidance_scale 1,2\ncontinue\n",
+    );
+    assert_eq!(said(&outcomes[0], 0), "fault = no_denormalize");
+    assert_eq!(outcomes[1]["value"]["fault"], "no_denormalize");
+    assert_eq!(outcomes[3]["position"], "complete");
+}
+
+#[test]
+fn a_model_of_noise_cannot_be_mistaken_for_one_of_v() {
+    let models = Arc::new(Models::load(checkpoint("sd1").source(), Device::Cpu, DType::F32).unwrap());
+    let request = Request { width: 32, height: 32, ..Request::for_models(&models, "a cat") };
+    let mut session = Session::new(models, request).unwrap();
+    let said = refused(&mut session, "set fault epsilon_for_v");
+    assert!(said.contains("these models predict epsilon; expected v_prediction"), "{said}");
+}
