@@ -9,11 +9,13 @@
 //! - [`pipeline`]: the four stages and the state machine over them.
 //! - [`picture`]: tensors as images.
 //! - [`debugger`]: timelines, breakpoints, expressions, commands, and the thread that computes.
+//! - [`lesson`]: lessons that the debugger carries out.
 //! - [`tui`]: the interface.
 //! - [`cli`]: the subcommands.
 
 pub mod cli;
 pub mod debugger;
+pub mod lesson;
 pub mod model;
 pub mod nn;
 pub mod picture;

@@ -3,6 +3,7 @@
 //! - [`args`]: the flags that every subcommand takes that generates.
 //! - [`debug`]: the interface, the walk as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
+//! - [`lesson`]: lessons.
 //! - [`model`]: what a checkpoint holds.
 //! - [`config`]: the reader's settings of the interface.
 
@@ -10,6 +11,7 @@ pub mod args;
 pub mod compare;
 pub mod config;
 pub mod debug;
+pub mod lesson;
 pub mod model;
 pub mod run;
 
@@ -35,6 +37,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run variants side by side: guidance scales, seeds, prompts, one word of a prompt
     Compare(compare::CompareArgs),
+    /// Lessons: Markdown that the debugger carries out
+    Lesson(lesson::LessonArgs),
     /// Look into a checkpoint
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
@@ -51,6 +55,7 @@ impl Cli {
             Some(Command::Debug(args)) => debug::run(args),
             Some(Command::Run(args)) => run::run(args),
             Some(Command::Compare(args)) => compare::run(args),
+            Some(Command::Lesson(args)) => lesson::run(args),
             Some(Command::Model(command)) => model::run(command),
             Some(Command::Config(command)) => config::run(&command),
         };

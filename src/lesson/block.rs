@@ -1,0 +1,193 @@
+//! What stands in a fenced block: commands, expectations, a question, a task.
+
+use super::problem::{Problem, Source};
+use crate::debugger::Command;
+use crate::debugger::expression::Expression;
+use std::ops::Range;
+
+/// A line of a block with its place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The text, without space at its ends.
+    pub text: String,
+    /// Where it is, in bytes.
+    pub at: Range<usize>,
+}
+
+/// A condition that must hold.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// The condition.
+    pub expression: Expression,
+    /// Where it is, in bytes.
+    pub at: Range<usize>,
+}
+
+/// A question with choices.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What is asked.
+    pub question: String,
+    /// What can be answered.
+    pub choices: Vec<Choice>,
+    /// Why the right one is.
+    pub why: String,
+    /// Where it is, in bytes.
+    pub at: Range<usize>,
+}
+
+/// An answer to a question.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The answer.
+    pub text: String,
+    /// Whether it is right.
+    pub right: Right,
+}
+
+/// Whether an answer is right.
+#[derive(Debug, Clone)]
+pub enum Right {
+    /// As its author says.
+    Always(bool),
+    /// When a condition holds after the commands that follow the question.
+    When(Expected),
+}
+
+/// An open task.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// What is to be done.
+    pub task: String,
+    /// What holds when it is.
+    pub expected: Vec<Expected>,
+    /// Help, little by little.
+    pub hints: Vec<String>,
+    /// Commands that do it, for the check.
+    pub solution: Vec<Line>,
+    /// Where it is, in bytes.
+    pub at: Range<usize>,
+}
+
+/// Reads the lines of a block; what is wrong goes into `problems`.
+pub struct Reader<'a> {
+    /// The file.
+    pub source: &'a Source,
+    /// What was wrong so far.
+    pub problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// Lines of the command language; comments and empty ones are left out.
+    pub fn commands(&mut self, lines: Vec<Line>) -> Vec<Line> {
+        let mut commands = vec![];
+        for line in lines {
+            match Command::parse(&line.text) {
+                Ok(Some(Command::Save { .. })) => self.problem(line.at, "`save` is refused in a lesson"),
+                Ok(Some(Command::Quit)) => self.problem(line.at, "`quit` is refused in a lesson"),
+                Ok(Some(Command::Set { setting, value })) => match setting.check(&value) {
+                    Ok(()) => commands.push(line),
+                    Err(e) => self.problem(line.at, e),
+                },
+                Ok(Some(_)) => commands.push(line),
+                Ok(None) => {}
+                Err(e) => self.problem(line.at, e.to_string()),
+            }
+        }
+        commands
+    }
+
+    /// A condition a line; comments and empty ones are left out.
+    pub fn expectations(&mut self, lines: Vec<Line>) -> Vec<Expected> {
+        let lines = lines.into_iter().filter(|line| !line.text.is_empty() && !line.text.starts_with("//"));
+        lines.filter_map(|line| self.condition(&line.text, line.at)).collect()
+    }
+
+    fn condition(&mut self, text: &str, at: Range<usize>) -> Option<Expected> {
+        match Expression::compile(text) {
+            Ok(expression) => Some(Expected { expression, at }),
+            Err(e) => {
+                self.problem(at, e.to_string());
+                None
+            }
+        }
+    }
+
+    /// The question, then `- [ ] choice`, `- [x] the right one` or `- choice | CONDITION`, then why.
+    pub fn question(&mut self, lines: Vec<Line>, at: Range<usize>) -> Question {
+        let (mut question, mut why, mut choices) = (vec![], vec![], vec![]);
+        for line in lines.into_iter().filter(|line| !line.text.is_empty()) {
+            match line.text.strip_prefix("- ") {
+                Some(choice) => choices.extend(self.choice(choice, &line.at)),
+                None if choices.is_empty() => question.push(line.text),
+                None => why.push(line.text),
+            }
+        }
+        if question.is_empty() {
+            self.problem(at.clone(), "a predict block without a question before its choices");
+        }
+        if choices.len() < 2 {
+            self.problem(
+                at.clone(),
+                format!("a predict block with {} choices; expected two or more", choices.len()),
+            );
+        }
+        if why.is_empty() {
+            self.problem(at.clone(), "a predict block that does not say why, behind its choices");
+        }
+        let can_be_right = |choice: &Choice| !matches!(choice.right, Right::Always(false));
+        if !choices.is_empty() && !choices.iter().any(can_be_right) {
+            let what = "no choice is right; expected `- [x] …`, or `- … | CONDITION`";
+            self.problem(at.clone(), what);
+        }
+        Question { question: question.join("\n"), choices, why: why.join("\n"), at }
+    }
+
+    fn choice(&mut self, text: &str, at: &Range<usize>) -> Option<Choice> {
+        let ticked = text.strip_prefix("[x] ").map(|text| (text, true));
+        if let Some((text, right)) = ticked.or_else(|| text.strip_prefix("[ ] ").map(|text| (text, false))) {
+            return Some(Choice { text: text.trim().into(), right: Right::Always(right) });
+        }
+        match text.rsplit_once(" | ") {
+            Some((text, condition)) => {
+                let expected = self.condition(condition.trim(), at.clone())?;
+                Some(Choice { text: text.trim().into(), right: Right::When(expected) })
+            }
+            None => {
+                self.problem(at.clone(), "a choice that does not say when it is right; expected `- [ ] …`, `- [x] …` or `- … | CONDITION`");
+                None
+            }
+        }
+    }
+
+    /// The task, then lines of `expect: CONDITION`, `hint: …` and `solution: COMMAND`.
+    pub fn task(&mut self, lines: Vec<Line>, at: Range<usize>) -> Task {
+        let (mut task, mut expected, mut hints, mut solution) = (vec![], vec![], vec![], vec![]);
+        for line in lines.into_iter().filter(|line| !line.text.is_empty()) {
+            match line.text.split_once(": ") {
+                Some(("expect", condition)) => expected.extend(self.condition(condition.trim(), line.at)),
+                Some(("hint", hint)) => hints.push(hint.trim().to_string()),
+                Some(("solution", command)) => {
+                    let line = Line { text: command.trim().into(), at: line.at };
+                    solution.extend(self.commands(vec![line]));
+                }
+                _ => task.push(line.text),
+            }
+        }
+        for (missing, what) in [
+            (task.is_empty(), "the task itself"),
+            (expected.is_empty(), "`expect: CONDITION`, which says when it is done"),
+            (solution.is_empty(), "`solution: COMMAND`, which the check carries out"),
+        ] {
+            if missing {
+                self.problem(at.clone(), format!("a try block without {what}"));
+            }
+        }
+        Task { task: task.join("\n"), expected, hints, solution, at }
+    }
+
+    /// Notes what is wrong.
+    pub fn problem(&mut self, at: Range<usize>, what: impl Into<String>) {
+        self.problems.push(self.source.problem(at, what));
+    }
+}

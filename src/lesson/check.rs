@@ -1,0 +1,125 @@
+//! Whether lessons are still true, and say the same in every language.
+
+use super::format::{Lesson, Part};
+use super::library::{Entry, LANGUAGES, Library};
+use super::playing::{Playing, Told};
+use super::problem::Problem;
+use crate::pipeline::Models;
+use std::sync::Arc;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Lessons that were looked at, each language one.
+    pub lessons: usize,
+    /// Conditions that hold.
+    pub holds: usize,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads every lesson, carries it out on `models`, and compares its languages. `tell` is called before each.
+pub fn check(library: &Library, models: &Arc<Models>, mut tell: impl FnMut(&str)) -> Checked {
+    let mut checked = Checked::default();
+    for entry in &library.entries {
+        let mut read = vec![];
+        for source in entry.sources() {
+            tell(source.name());
+            checked.lessons += 1;
+            match Lesson::read(source.clone()) {
+                Ok(lesson) => read.push(lesson),
+                Err(problems) => checked.problems.extend(problems),
+            }
+        }
+        checked.problems.extend(languages(entry, &read));
+        for lesson in &read {
+            carry_out(lesson, models, &mut checked);
+        }
+    }
+    checked
+}
+
+fn carry_out(lesson: &Lesson, models: &Arc<Models>, checked: &mut Checked) {
+    match Playing::start(lesson, Arc::clone(models)) {
+        Ok(mut playing) => playing.play(&mut |told| match told {
+            Told::Holds(_) => checked.holds += 1,
+            Told::Wrong(problem) => checked.problems.push(problem),
+            _ => {}
+        }),
+        Err(e) => checked.problems.push(lesson.source.problem(0..0, format!("its settings: {e}"))),
+    }
+}
+
+/// A lesson that is there in one language must be there in all, with the same blocks in the same order.
+fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
+    let mut problems = vec![];
+    if entry.is_alone {
+        return problems;
+    }
+    for (language, source) in LANGUAGES.iter().zip(&entry.languages) {
+        if source.is_none()
+            && let Some(there) = entry.sources().next()
+        {
+            let problem =
+                there.problem(0..0, format!("no translation: {language}/{}.md is missing", entry.name));
+            problems.push(problem);
+        }
+    }
+    let [first, second] = read else { return problems };
+    let blocks = |lesson: &Lesson| {
+        let parts = lesson.parts.iter().filter(|part| !matches!(part, Part::Prose(_)));
+        parts.map(|part| (part.kind(), lines(part), place(part))).collect::<Vec<_>>()
+    };
+    let (ours, theirs) = (blocks(first), blocks(second));
+    for ((kind, lines, _), (other, others, at)) in ours.iter().zip(&theirs) {
+        if kind != other || lines != others {
+            let what = format!("this {other} block is another than in {}", first.source.name());
+            problems.push(
+                second.source.problem(at.clone(), what).help(format!("{kind} there: {}", lines.join("; "))),
+            );
+            return problems;
+        }
+    }
+    if ours.len() != theirs.len() {
+        let what = format!("{} blocks; {} has {}", theirs.len(), first.source.name(), ours.len());
+        problems.push(second.source.problem(0..0, what));
+    }
+    if first.settings != second.settings {
+        problems.push(second.source.problem(0..0, format!("other settings than {}", first.source.name())));
+    }
+    problems
+}
+
+/// What a block must have in common with its translation: commands and conditions, not words.
+fn lines(part: &Part) -> Vec<String> {
+    use super::block::Right;
+    let conditions = |expected: &[super::block::Expected]| {
+        expected.iter().map(|expected| expected.expression.text().to_string()).collect::<Vec<_>>()
+    };
+    match part {
+        Part::Prose(_) => vec![],
+        Part::Commands(lines) => lines.iter().map(|line| line.text.clone()).collect(),
+        Part::Expect(expected) => conditions(expected),
+        Part::Predict(question) => {
+            let right = |right: &Right| match right {
+                Right::Always(truth) => truth.to_string(),
+                Right::When(expected) => expected.expression.text().to_string(),
+            };
+            question.choices.iter().map(|choice| right(&choice.right)).collect()
+        }
+        Part::Try(task) => {
+            let solution = task.solution.iter().map(|line| line.text.clone());
+            conditions(&task.expected).into_iter().chain(solution).collect()
+        }
+    }
+}
+
+fn place(part: &Part) -> std::ops::Range<usize> {
+    match part {
+        Part::Prose(prose) => prose.start..prose.start,
+        Part::Commands(lines) => lines.first().map_or(0..0, |line| line.at.clone()),
+        Part::Expect(expected) => expected.first().map_or(0..0, |expected| expected.at.clone()),
+        Part::Predict(question) => question.at.clone(),
+        Part::Try(task) => task.at.clone(),
+    }
+}

@@ -1,0 +1,273 @@
+//! A lesson's file, read: front matter, prose, and fenced blocks with a tag.
+
+use super::block::{Expected, Line, Question, Reader, Task};
+use super::problem::{Problem, Source};
+use crate::debugger::Command;
+use crate::debugger::expression::Expression;
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Tags of fenced blocks that the debugger knows.
+const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
+/// Tags of those that are only shown; so is a block without a tag.
+const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
+
+/// What stands at the top of a lesson.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Front {
+    /// What the lesson is called.
+    pub title: String,
+    /// What it is about, in a sentence.
+    pub summary: String,
+    /// How long a reader takes.
+    pub minutes: u32,
+    /// The lessons that it builds on, by their names.
+    #[serde(default)]
+    pub builds_on: Vec<String>,
+    /// The settings that it starts from.
+    #[serde(default)]
+    pub settings: BTreeMap<String, serde_yaml_ng::Value>,
+}
+
+/// A lesson, read and well formed.
+#[derive(Debug, Clone)]
+pub struct Lesson {
+    /// What stands at its top.
+    pub front: Front,
+    /// The commands that make the settings that it starts from.
+    pub settings: Vec<String>,
+    /// What it says and asks, in order.
+    pub parts: Vec<Part>,
+    /// The file.
+    pub source: Source,
+}
+
+/// A part of a lesson.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Prose, as Markdown, with the numbers that are live.
+    Prose(Prose),
+    /// Commands to be carried out.
+    Commands(Vec<Line>),
+    /// Conditions that hold here.
+    Expect(Vec<Expected>),
+    /// A question.
+    Predict(Question),
+    /// A task.
+    Try(Task),
+}
+
+impl Part {
+    /// What a block of another language must be as well.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Prose(_) => "prose",
+            Self::Commands(_) => "dbg",
+            Self::Expect(_) => "expect",
+            Self::Predict(_) => "predict",
+            Self::Try(_) => "try",
+        }
+    }
+}
+
+/// Prose with live numbers.
+#[derive(Debug, Clone)]
+pub struct Prose {
+    /// The Markdown, with `{{ … }}` where the numbers go.
+    pub text: String,
+    /// The numbers: where they are in `text`, and what they are.
+    pub live: Vec<Live>,
+    /// Where it begins in the file, in bytes.
+    pub start: usize,
+}
+
+/// A number in prose that is evaluated.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Where it is in the prose, braces included, in bytes.
+    pub within: Range<usize>,
+    /// What it is.
+    pub expression: Expression,
+}
+
+impl Lesson {
+    /// Reads a lesson.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn read(source: Source) -> Result<Self, Vec<Problem>> {
+        let mut problems = vec![];
+        let mut blocks = vec![];
+        let mut front = None;
+        let mut prose_from = 0;
+        let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS | Options::ENABLE_TABLES;
+        let mut inside: Option<(Range<usize>, String, Range<usize>)> = None;
+        let mut metadata = false;
+        let mut depth = 0usize;
+        for (event, at) in Parser::new_ext(source.text(), options).into_offset_iter() {
+            match event {
+                Event::Start(Tag::MetadataBlock(_)) => metadata = true,
+                Event::Text(_) if metadata => front = Some(read_front(&source, at, &mut problems)),
+                Event::End(TagEnd::MetadataBlock(_)) => {
+                    metadata = false;
+                    prose_from = at.end;
+                }
+                // A block within a list or a quotation is shown as it stands.
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) if depth == 0 => {
+                    let tag = info.split_whitespace().next().unwrap_or_default().to_string();
+                    inside = Some((at.clone(), tag, at.start..at.start));
+                }
+                Event::Text(_) if inside.is_some() => {
+                    if let Some((_, _, text)) = &mut inside {
+                        *text = if text.start == text.end { at } else { text.start..at.end };
+                    }
+                }
+                Event::End(TagEnd::CodeBlock) if inside.is_some() => {
+                    let Some((whole, tag, text)) = inside.take() else { continue };
+                    if TAGS.contains(&tag.as_str()) {
+                        blocks.push(Found::Prose(prose_from..whole.start));
+                        prose_from = whole.end;
+                        blocks.push(Found::Block(tag, whole, text));
+                    } else if !tag.is_empty() && !SHOWN.contains(&tag.as_str()) {
+                        let known = TAGS.iter().chain(&SHOWN).copied().collect::<Vec<_>>().join(", ");
+                        let problem =
+                            source.problem(first_line(&source, &whole), format!("unknown tag `{tag}`"));
+                        problems.push(problem.help(format!("expected one of {known}")));
+                    }
+                }
+                Event::Start(_) => depth += 1,
+                Event::End(_) => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        blocks.push(Found::Prose(prose_from..source.text().len()));
+        if front.is_none() {
+            let problem = source.problem(0..0, "no front matter");
+            problems.push(problem.help("expected `---`, title, summary, minutes, `---` at the top"));
+        }
+        let parts = blocks.into_iter().filter_map(|found| read_part(&source, found, &mut problems)).collect();
+        match (front.flatten(), problems.is_empty()) {
+            (Some((front, settings)), true) => Ok(Self { front, settings, parts, source }),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// What is found in a file: prose, or a block with its tag, its place, and that of its text.
+enum Found {
+    Prose(Range<usize>),
+    Block(String, Range<usize>, Range<usize>),
+}
+
+fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Option<Part> {
+    match found {
+        Found::Prose(at) => {
+            let text = source.text().get(at.clone())?;
+            if text.trim().is_empty() {
+                return None;
+            }
+            let live = read_live(source, &at, problems);
+            Some(Part::Prose(Prose { text: text.into(), live, start: at.start }))
+        }
+        Found::Block(tag, whole, text) => {
+            let lines = lines(source, text);
+            let head = first_line(source, &whole);
+            let mut reader = Reader { source, problems };
+            let part = match tag.as_str() {
+                "dbg" => Part::Commands(reader.commands(lines)),
+                "expect" => Part::Expect(reader.expectations(lines)),
+                "predict" => return Some(Part::Predict(reader.question(lines, head))),
+                _ => return Some(Part::Try(reader.task(lines, head))),
+            };
+            let is_empty = match &part {
+                Part::Commands(lines) => lines.is_empty(),
+                Part::Expect(expected) => expected.is_empty(),
+                _ => false,
+            };
+            if is_empty && reader.problems.is_empty() {
+                reader.problem(head, format!("an empty {tag} block"));
+            }
+            Some(part)
+        }
+    }
+}
+
+/// The first line of a block: its fence.
+fn first_line(source: &Source, at: &Range<usize>) -> Range<usize> {
+    let text = source.text().get(at.clone()).unwrap_or_default();
+    at.start..at.start + text.lines().next().unwrap_or_default().len()
+}
+
+fn lines(source: &Source, at: Range<usize>) -> Vec<Line> {
+    let mut lines = vec![];
+    let mut start = at.start;
+    for line in source.text().get(at).unwrap_or_default().split_inclusive('\n') {
+        let trimmed = line.trim();
+        let from = start + (line.len() - line.trim_start().len()).min(line.len());
+        lines.push(Line { text: trimmed.into(), at: from..from + trimmed.len() });
+        start += line.len();
+    }
+    lines
+}
+
+/// The numbers in prose that are evaluated: `{{ latents.std }}`.
+fn read_live(source: &Source, at: &Range<usize>, problems: &mut Vec<Problem>) -> Vec<Live> {
+    let text = &source.text()[at.clone()];
+    let (mut live, mut from) = (vec![], 0);
+    while let Some(open) = text[from..].find("{{").map(|open| from + open) {
+        let Some(close) = text[open..].find("}}").map(|close| open + close + 2) else {
+            let problem = source.problem(at.start + open..at.start + open + 2, "`{{` without `}}`");
+            problems.push(problem);
+            break;
+        };
+        match Expression::compile(&text[open + 2..close - 2]) {
+            Ok(expression) => live.push(Live { within: open..close, expression }),
+            Err(e) => problems.push(source.problem(at.start + open..at.start + close, e.to_string())),
+        }
+        from = close;
+    }
+    live
+}
+
+/// Front matter, with the commands that make its settings.
+fn read_front(
+    source: &Source,
+    at: Range<usize>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Front, Vec<String>)> {
+    let text = source.text().get(at.clone()).unwrap_or_default();
+    let front: Front = match serde_yaml_ng::from_str(text) {
+        Ok(front) => front,
+        Err(e) => {
+            let from = e.location().map_or(0, |place| place.index().min(text.len()));
+            let line = text.get(from..).unwrap_or_default().lines().next().unwrap_or_default().len();
+            let problem = source.problem(at.start + from..at.start + from + line, e.to_string());
+            problems.push(
+                problem.help("expected title, summary, minutes; builds_on and settings where there are any"),
+            );
+            return None;
+        }
+    };
+    let mut commands = vec![];
+    for (name, value) in &front.settings {
+        let value = match value {
+            serde_yaml_ng::Value::String(text) => format!("\"{text}\""),
+            other => serde_yaml_ng::to_string(other).unwrap_or_default().trim().to_string(),
+        };
+        let line = format!("set {name} {value}");
+        let place = text.find(name.as_str()).unwrap_or(0);
+        let place = at.start + place..at.start + place + name.len();
+        match Command::parse(&line) {
+            Ok(Some(Command::Set { setting, value })) => match setting.check(&value) {
+                Ok(()) => commands.push(line),
+                Err(e) => problems.push(source.problem(place, e)),
+            },
+            Ok(_) => problems.push(source.problem(place, format!("`{name}` is no setting of a run"))),
+            Err(e) => problems.push(source.problem(place, e.to_string())),
+        }
+    }
+    Some((front, commands))
+}

@@ -1,0 +1,216 @@
+//! Lessons: they are true, they notice what breaks them, and what is wrong with a file is told with its place.
+
+mod program;
+
+use candle_core::{DType, Device};
+use diffuscope::lesson::check::check;
+use diffuscope::lesson::playing::Told;
+use diffuscope::lesson::problem::Source;
+use diffuscope::lesson::{Lesson, Library, Playing};
+use diffuscope::model::ModelSource;
+use diffuscope::pipeline::Models;
+use program::diffuscope;
+use proptest::prelude::*;
+use std::sync::{Arc, LazyLock};
+
+static MODELS: LazyLock<Arc<Models>> =
+    LazyLock::new(|| Arc::new(Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap()));
+
+#[test]
+fn every_lesson_is_true_in_every_language() {
+    let library = Library::bundled();
+    let checked = check(&library, &MODELS, |_| {});
+    let reports: String = checked.problems.iter().map(|problem| problem.report(false)).collect();
+    assert!(checked.problems.is_empty(), "{reports}");
+    assert_eq!(checked.lessons, 2 * library.entries.len());
+    assert!(checked.holds > 10 * checked.lessons);
+}
+
+/// How many things are wrong with a lesson when these commands are run before it.
+fn problems_after(name: &str, commands: &[&str]) -> usize {
+    let library = Library::bundled();
+    let lesson = Lesson::read(library.find(name).unwrap().source("en").unwrap().clone()).unwrap();
+    let mut problems = 0;
+    let mut playing = Playing::start_with(&lesson, Arc::clone(&MODELS), commands).unwrap();
+    playing.play(&mut |told| problems += usize::from(matches!(told, Told::Wrong(_))));
+    problems
+}
+
+#[test]
+fn lessons_notice_what_breaks_their_subject() {
+    for (lesson, broken) in [
+        ("01-the-four-stages", ["set fault no_denormalize", "set fault nan_in latents", "set height 64"]),
+        (
+            "05-guidance",
+            [
+                "set fault nan_in guided_noise_residual",
+                "set fault nan_in text_cond_residual",
+                "set num_inference_steps 5",
+            ],
+        ),
+    ] {
+        assert_eq!(problems_after(lesson, &[]), 0, "{lesson}");
+        for command in broken {
+            assert!(problems_after(lesson, &[command]) > 0, "{lesson} does not notice `{command}`");
+        }
+    }
+}
+
+/// A lesson around `body`.
+fn lesson(body: &str) -> String {
+    format!("---\ntitle: T\nsummary: S\nminutes: 1\n---\n\n{body}\n")
+}
+
+fn first_problem(text: &str) -> String {
+    match Lesson::read(Source::new("a.md", text)) {
+        Ok(_) => panic!("nothing is wrong with:\n{text}"),
+        Err(problems) => problems[0].report(false),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_with_its_place() {
+    let block = |tag: &str, lines: &str| lesson(&format!("```{tag}\n{lines}\n```"));
+    let front = |lines: &str| format!("---\n{lines}\n---\ntext\n");
+    let cases = [
+        (String::new(), "no front matter"),
+        ("# A heading\n".into(), "no front matter"),
+        ("---\n---\n".into(), "front matter"),
+        (front("title: T"), "missing field `summary`"),
+        (front("title: T\nsummary: S"), "missing field `minutes`"),
+        (front("title: T\nsummary: S\nminutes: soon"), "minutes"),
+        (front("title: T\nsummary: S\nminutes: -1"), "minutes"),
+        (front("title: [T\nsummary: S\nminutes: 1"), "title"),
+        (front("title: T\nsummary: S\nminutes: 1\nauthor: me"), "unknown field `author`"),
+        (front("title: T\nsummary: S\nminutes: 1\nsettings: 3"), "settings"),
+        (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  sampler: ddim"), "`sampler` is no setting"),
+        (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  seed: many"), "seed"),
+        (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  preview: off"), "`preview`"),
+        (front("title: T\nsummary: S\nminutes: 1\nbuilds_on: 3"), "builds_on"),
+        (block("dgb", "next"), "unknown tag `dgb`"),
+        (block("expects", "1 == 1"), "unknown tag `expects`"),
+        (block("Dbg", "next"), "unknown tag `Dbg`"),
+        (block("dbg", "walk"), "`walk` is no command"),
+        (block("dbg", "next 0"), "no count of 1 or more"),
+        (block("dbg", "next\ngoto nowhere"), "`nowhere` is no stage"),
+        (block("dbg", "set seed"), "no value"),
+        (block("dbg", "set seed many"), "seed cannot be `many`"),
+        (block("dbg", "set latents[x] = 0"), "no part of a dimension"),
+        (block("dbg", "set fault all"), "is no fault"),
+        (block("dbg", "break denoise if latents.std >"), "latents.std >"),
+        (block("dbg", "compare sampler 1,2"), "`sampler` cannot be compared"),
+        (block("dbg", "save latents l.safetensors"), "`save` is refused in a lesson"),
+        (block("dbg", "quit"), "`quit` is refused in a lesson"),
+        (block("dbg", "re"), "could be"),
+        (block("dbg", "# nothing"), "an empty dbg block"),
+        (block("dbg", ""), "an empty dbg block"),
+        (block("expect", ""), "an empty expect block"),
+        (block("expect", "// nothing"), "an empty expect block"),
+        (block("expect", "latents.std >"), "latents.std >"),
+        (block("expect", "1 = 1"), "1 = 1"),
+        (block("expect", "((("), "((("),
+        (block("expect", "norm("), "norm("),
+        (block("predict", ""), "without a question"),
+        (block("predict", "Why?"), "with 0 choices"),
+        (block("predict", "Why?\n- [x] so"), "with 1 choices"),
+        (block("predict", "- [x] so\n- [ ] no\nbecause"), "without a question"),
+        (block("predict", "Why?\n- [x] so\n- [ ] no"), "does not say why"),
+        (block("predict", "Why?\n- [ ] so\n- [ ] no\nbecause"), "no choice is right"),
+        (block("predict", "Why?\n- so\n- [x] no\nbecause"), "does not say when it is right"),
+        (block("predict", "Why?\n- so | latents.std >\n- [x] no\nbecause"), "latents.std >"),
+        (block("try", ""), "without the task itself"),
+        (block("try", "Do it."), "without `expect: CONDITION`"),
+        (block("try", "Do it.\nexpect: 1 == 1"), "without `solution: COMMAND`"),
+        (block("try", "Do it.\nexpect: 1 ==\nsolution: next"), "1 =="),
+        (block("try", "Do it.\nexpect: step == 1\nsolution: walk"), "`walk` is no command"),
+        (block("try", "Do it.\nexpect: step == 1\nsolution: quit"), "`quit` is refused"),
+        (lesson("It is {{ latents.std."), "`{{` without `}}`"),
+        (lesson("It is {{ }}."), "a.md:7"),
+        (lesson("It is {{ latents.std > }}."), "latents.std >"),
+    ];
+    assert!(cases.len() >= 50);
+    for (text, expected) in cases {
+        let report = first_problem(&text);
+        assert!(report.contains(expected), "expected {expected} of:\n{text}\n{report}");
+        assert!(report.contains("[a.md:") || text.is_empty(), "{report}");
+    }
+}
+
+#[test]
+fn what_does_not_hold_is_told_with_its_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.md");
+    let body = "```dbg\nnext 2\n```\n\n```expect\nlatents.std > 0.5\nlatents.shape[1] == 3 && latents.std < 0.5\n```";
+    std::fs::write(&file, lesson(body)).unwrap();
+    let ran = diffuscope(&["lesson", "check", file.to_str().unwrap()], "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stdout.contains("1 lessons, 1 conditions hold, 1 problems"), "{}", ran.stdout);
+    for part in ["wrong.md:13:1", "does not hold", "latents.shape[1] = 4, latents.std = "] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn languages_must_say_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, body: &str| {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, lesson(body)).unwrap();
+    };
+    let said = || diffuscope(&["lesson", "check", folder.path().to_str().unwrap()], "").stderr;
+    write("en/01-a.md", "words\n\n```dbg\nnext\n```");
+    assert!(said().contains("no translation: ja/01-a.md is missing"), "{}", said());
+    write("ja/01-a.md", "言葉\n\n```dbg\nnext 2\n```");
+    assert!(said().contains("this dbg block is another than in"), "{}", said());
+    write("ja/01-a.md", "言葉\n\n```dbg\nnext\n```\n\n```expect\nstep == -1\n```");
+    assert!(said().contains("2 blocks; "), "{}", said());
+    write("ja/01-a.md", "言葉\n\n```dbg\nnext\n```");
+    assert_eq!(said().lines().count(), 2, "the files and nothing else: {}", said());
+}
+
+#[test]
+fn a_new_lesson_passes_its_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.md");
+    let file = file.to_str().unwrap();
+    assert_eq!(diffuscope(&["lesson", "new", file], "").code, Some(0));
+    let again = diffuscope(&["lesson", "new", file], "");
+    assert!(again.stderr.contains("there is a file already"), "{}", again.stderr);
+    let checked = diffuscope(&["lesson", "check", file], "");
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    assert!(checked.stdout.contains("0 problems"));
+    let none = diffuscope(&["lesson", "check", "no/such/folder"], "");
+    assert!(none.stderr.contains("no/such/folder") && none.code == Some(1), "{}", none.stderr);
+}
+
+#[test]
+fn a_lesson_is_printed_with_what_its_commands_say() {
+    let ran = diffuscope(&["lesson", "run", "four", "--batch", "--lang", "en"], "");
+    assert_eq!(ran.code, None.or(Some(1)), "`four` is not the beginning of a name");
+    let ran = diffuscope(&["lesson", "run", "the-four", "--batch", "--lang", "en"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("# The four stages"));
+    assert!(ran.stdout.contains("    > print latents") && !ran.stdout.contains("{{"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("→ 16×16, four numbers each."), "{}", ran.stdout);
+    let japanese = diffuscope(&["lesson", "--lang", "ja"], "");
+    assert!(japanese.stdout.contains("四つの段階"), "{}", japanese.stdout);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,300}") {
+        let _ = Lesson::read(Source::new("a.md", text));
+    }
+
+    #[test]
+    fn no_lesson_makes_it_panic(
+        body in "(```|dbg|expect|predict|try|\n|- \\[x\\] |\\{\\{|\\}\\}|next|solution: |expect: |hint: | \\| |latents\\.std|---|> |[a-zあ ]{0,6}){0,40}",
+    ) {
+        if let Err(problems) = Lesson::read(Source::new("a.md", lesson(&body))) {
+            for problem in problems {
+                prop_assert!(!problem.report(false).is_empty());
+            }
+        }
+    }
+}
