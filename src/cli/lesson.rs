@@ -10,7 +10,7 @@ use crate::pipeline::dump::write_beside;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -188,7 +188,7 @@ fn check_all(path: Option<PathBuf>, model: &ModelArgs) -> anyhow::Result<ExitCod
 /// A lesson that passes its check, to begin with.
 const SKELETON: &str = include_str!("../lesson/skeleton.md");
 
-fn begin(file: &PathBuf) -> anyhow::Result<ExitCode> {
+fn begin(file: &Path) -> anyhow::Result<ExitCode> {
     ensure!(
         file.extension().is_some_and(|e| e == "md"),
         "{}: expected a file that ends in .md",

@@ -3,7 +3,7 @@
 //! - [`args`]: the flags that every subcommand takes that generates.
 //! - [`debug`]: the interface, the walk as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
-//! - [`lesson`]: lessons.
+//! - [`lesson`]: lessons, listed, carried out and checked.
 //! - [`model`]: what a checkpoint holds.
 //! - [`config`]: the reader's settings of the interface.
 

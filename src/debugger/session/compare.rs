@@ -203,8 +203,9 @@ impl Session {
                 }
                 Err(other) => return Err(other.into()),
             };
-            let of_run = next.next().filter(|_| self.timeline().at_tip());
-            of_run.map(|next| self.timeline_mut().push(next));
+            if let Some(of_run) = next.next().filter(|_| self.timeline().at_tip()) {
+                self.timeline_mut().push(of_run);
+            }
             forks.iter_mut().zip(next).for_each(|(fork, next)| fork.push(next));
             host.stage_done(self);
         }
