@@ -1,6 +1,6 @@
 //! Lessons: Markdown files that the debugger carries out.
 //!
-//! - [`format`]: a file → what it says and asks, block by block. [`block`]: what stands in a fenced block.
+//! - [`mod@format`]: a file → what it says and asks, block by block. [`block`]: what stands in a fenced block.
 //! - [`problem`]: what is wrong with a file, with the place in it.
 //! - [`playing`]: a lesson on a session, part by part.
 //! - [`check`]: whether a lesson is still true, and says the same in every language.
