@@ -1,5 +1,6 @@
 //! Conditions and values, in CEL (the Common Expression Language).
 
+use super::syntax;
 use super::value::{self, TensorValue};
 use crate::pipeline::{Snapshot, Stage};
 use crate::tensor::PlainTensor;
@@ -102,7 +103,7 @@ impl Expression {
                 tensors_first(&mut expression);
                 Ok(Self { text: text.into(), program: Arc::new(expression) })
             }
-            Err(e) => Err(wrong(one_line(&e.to_string()))),
+            Err(e) => Err(wrong(syntax::told(&e.to_string()))),
         }
     }
 
