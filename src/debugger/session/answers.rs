@@ -169,13 +169,17 @@ fn first_values(tensor: &PlainTensor) -> String {
 pub(super) fn help(verb: Option<&Verb>) -> Answered {
     let heading = |verb: &Verb| {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
-        format!("{}{short} {}", verb.name, verb.usage)
+        format!("{}{short} {}", verb.name, verb.usage).trim_end().into()
     };
     let messages = match verb {
         Some(verb) => {
-            vec![heading(verb), format!("  {}", verb.summary), format!("  example: {}", verb.example)]
+            vec![
+                heading(verb),
+                format!("      {}", verb.summary),
+                format!("      such as `{}`", verb.example),
+            ]
         }
-        None => VERBS.iter().map(|verb| format!("{:44} {}", heading(verb), verb.summary)).collect(),
+        None => VERBS.iter().flat_map(|verb| [heading(verb), format!("      {}", verb.summary)]).collect(),
     };
     Answered { messages, ..Answered::default() }
 }
