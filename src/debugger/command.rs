@@ -134,7 +134,7 @@ pub enum CommandError {
     #[error(transparent)]
     Verb(#[from] VerbError),
     /// A verb with the wrong words behind it.
-    #[error("{verb}: {found}; expected `{verb} {usage}`, such as `{example}`")]
+    #[error("{verb}: {found}; expected {}", expected(verb, usage, example))]
     Arguments {
         /// The verb.
         verb: &'static str,
@@ -148,6 +148,16 @@ pub enum CommandError {
     /// A condition that is no expression.
     #[error(transparent)]
     Expression(#[from] ExpressionError),
+}
+
+/// `next [N]`, such as `next 5`; where there is nothing to choose, just that.
+fn expected(verb: &str, usage: &str, example: &str) -> String {
+    let usage = format!("{verb} {usage}");
+    if usage.trim_end() == example {
+        format!("`{example}`")
+    } else {
+        format!("`{}`, such as `{example}`", usage.trim_end())
+    }
 }
 
 impl Command {
@@ -290,7 +300,13 @@ mod tests {
             assert!(Command::parse(line).unwrap().is_some());
         }
         assert!(said("re").contains("could be reverse-continue or restart"));
-        assert!(said("walk").starts_with("`walk` is no command; expected one of next, step"));
+        assert!(said("walk").starts_with("`walk` is no command; expected one of next, back"));
+        // A slip of a finger, and gdb's words for what has another one here.
+        for (line, meant) in [("brake denoise", "break"), ("contineu", "continue"), ("where", "backtrace")] {
+            assert!(said(line).contains(&format!("did you mean `{meant}`?")), "{}", said(line));
+        }
+        assert_eq!(said("catch all"), "catch: `all` cannot be caught; expected `catch nan`");
+        assert_eq!(said("list 5"), "list: `5` is not expected; expected `list`");
         assert!(Command::parse("  # a comment").unwrap().is_none());
     }
 

@@ -1,6 +1,7 @@
 //! Conditions and values, in CEL (the Common Expression Language).
 
 use super::scope::{self, NAMES, Scope};
+use super::syntax;
 use super::value::{self, FIELDS, Function, TensorValue};
 use crate::pipeline::Snapshot;
 use cel::common::ast::{CallExpr, Expr, operators};
@@ -105,7 +106,7 @@ impl Expression {
                 rewrite(&mut expression).map_err(wrong)?;
                 Ok(Self { text: text.into(), program: Arc::new(expression) })
             }
-            Err(e) => Err(wrong(one_line(&e.to_string()))),
+            Err(e) => Err(wrong(syntax::told(&e.to_string()))),
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Origin {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TimelineError {
     /// No timeline of that name.
-    #[error("there is no timeline `{name}`; expected one of {known}")]
+    #[error("there is no timeline `{name}`; expected {known}")]
     Unknown {
         /// The name.
         name: String,
@@ -110,7 +110,11 @@ impl Timelines {
     /// # Errors
     /// [`TimelineError::Unknown`].
     pub fn named(&self, name: &str) -> Result<&Branch, TimelineError> {
-        let unknown = || TimelineError::Unknown { name: name.into(), known: self.names().join(", ") };
+        let known = || match self.names().join(", ") {
+            only if self.list.len() == 1 => only,
+            several => format!("one of {several}"),
+        };
+        let unknown = || TimelineError::Unknown { name: name.into(), known: known() };
         self.list.iter().find(|branch| branch.name == name).ok_or_else(unknown)
     }
 

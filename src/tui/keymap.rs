@@ -164,7 +164,13 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "stop and give the shell its screen; the shell's `fg` goes on"),
     ("↑ ↓ PgUp PgDn", "scroll or select in the pane that keys go to; in the console, earlier lines"),
-    ("v", "in the overview: latents decoded by the VAE, as the linear estimate, as channels"),
+    (
+        "v Enter",
+        "in the overview: latents decoded by the VAE, as the linear estimate, as channels; a picture alone",
+    ),
+    ("Enter < > .", "in the tensors: open one, sort by the column before or behind, turn the order"),
+    ("h l [ ]", "where numbers are of one element: another one; in the code, sideways"),
+    ("Enter", "in the source: into the function that the line calls; in the timelines: go to the one chosen"),
     (
         "h l Enter =",
         "in the comparison: choose a variant, open it, tell the others from it; v what is charted",

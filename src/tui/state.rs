@@ -105,10 +105,23 @@ pub struct News {
     pub quit: bool,
     /// A picture to be shown.
     pub picture: Option<NamedPicture>,
-    /// More than a line to read: the command, and its output.
-    pub output: Option<(String, Vec<String>)>,
+    /// More than a line to read.
+    pub output: Option<Output>,
     /// The models could not be loaded.
     pub load_failed: Option<String>,
+}
+
+/// What a command had to say, when that is more than a line.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The command.
+    pub title: String,
+    /// What it said.
+    pub lines: Vec<String>,
+    /// So many of the first lines are prose, not tables or code.
+    pub prose: usize,
+    /// What it is about.
+    pub picture: Option<NamedPicture>,
 }
 
 impl State {
@@ -147,16 +160,12 @@ impl State {
             }
             Event::Done(outcome, view) => {
                 self.view = Some(view);
-                news = News {
-                    idle: true,
-                    quit: outcome.quit,
-                    output: output(&outcome),
-                    picture: outcome.picture.as_ref().map(|shown| NamedPicture {
-                        name: known(&shown.name),
-                        picture: shown.picture.clone(),
-                    }),
-                    ..news
-                };
+                let picture = outcome
+                    .picture
+                    .as_ref()
+                    .map(|shown| NamedPicture { name: known(&shown.name), picture: shown.picture.clone() });
+                let output = output(&outcome, picture.as_ref());
+                news = News { idle: true, quit: outcome.quit, output, picture, ..news };
                 self.hear(&outcome, news.output.is_some());
             }
             Event::Failed { command, error, view } => {
@@ -263,13 +272,18 @@ impl State {
 fn known(name: &str) -> &'static str {
     let stages = [Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
     let names = stages.into_iter().flat_map(|stage| all(stage).iter().copied());
-    names.into_iter().find(|known| *known == name).unwrap_or("picture")
+    let known = names.into_iter().find(|known| *known == name);
+    known.unwrap_or(if name.starts_with("difference of") { "difference" } else { "picture" })
 }
 
+/// So many lines of prose are told where messages are.
+const SENTENCES: usize = 3;
+
 /// What a command has to say, when that is more than a line. What a move made is on the screen already.
-fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
+fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
+    let command = Command::parse(&outcome.command);
     let moves = matches!(
-        Command::parse(&outcome.command),
+        command,
         Ok(Some(
             Command::Next(_)
                 | Command::Step(_)
@@ -289,5 +303,17 @@ fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
         ))
     );
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
-    (!moves && lines.len() > 1).then(|| (text::clean(&outcome.command), lines))
+    let prose = match command {
+        Ok(Some(Command::List)) => 0,
+        _ => outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum(),
+    };
+    // A few sentences need no page; help is more than sentences.
+    let sentences = lines.len() == prose && !matches!(command, Ok(Some(Command::Help(_))));
+    let fit = if sentences { SENTENCES } else { 1 };
+    (!moves && lines.len() > fit).then(|| Output {
+        title: text::clean(&outcome.command),
+        lines,
+        prose,
+        picture: picture.cloned(),
+    })
 }

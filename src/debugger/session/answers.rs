@@ -163,12 +163,15 @@ fn first_values(tensor: &PlainTensor) -> String {
 pub(super) fn help(verb: Option<&Verb>) -> Answered {
     let heading = |verb: &Verb| {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
-        format!("{}{short} {}", verb.name, verb.usage)
+        format!("{}{short} {}", verb.name, verb.usage).trim_end().into()
     };
     let messages = match verb {
         Some(verb) => {
-            let mut lines =
-                vec![heading(verb), format!("  {}", verb.summary), format!("  example: {}", verb.example)];
+            let mut lines = vec![
+                heading(verb),
+                format!("      {}", verb.summary),
+                format!("      such as `{}`", verb.example),
+            ];
             if verb.usage.contains("EXPR") {
                 lines.push("  in an expression (CEL):".into());
                 lines.extend(FUNCTIONS.map(|(call, gives)| format!("    {call:32} {gives}")));
@@ -178,7 +181,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Answered {
             }
             lines
         }
-        None => VERBS.iter().map(|verb| format!("{:44} {}", heading(verb), verb.summary)).collect(),
+        None => VERBS.iter().flat_map(|verb| [heading(verb), format!("      {}", verb.summary)]).collect(),
     };
     Answered { messages, ..Answered::default() }
 }

@@ -13,7 +13,7 @@ use super::depth::Depth;
 use super::keymap::Keymap;
 use super::line::Line;
 use super::page::Page;
-use super::state::{Activity, Kind, Message, State};
+use super::state::{Activity, Kind, Message, Output, State};
 use super::theme::Theme;
 use super::view::{Pane, Tab, Views};
 use super::{Error, text};
@@ -111,7 +111,7 @@ pub struct App {
     /// Whether what is recorded is being played.
     pub playing: bool,
     /// The last output of more than a line: its title and its lines.
-    output: Option<(String, Vec<String>)>,
+    output: Option<Output>,
     /// Lines that were typed, the newest last.
     pub history: Vec<String>,
     /// The last key was a Ctrl-C that asked whether to leave.
@@ -262,17 +262,17 @@ impl App {
         if news.quit {
             return vec![Effect::End(Ok(()))];
         }
-        if let Some(output) = news.output {
-            self.output = Some(output);
-            // A line that is being typed is not taken away.
-            if !matches!(self.mode, Mode::Typing(..)) {
-                self.show_output();
+        // A line that is being typed is not taken away.
+        let typing = matches!(self.mode, Mode::Typing(..));
+        match (news.output, news.picture) {
+            (Some(output), _) => {
+                self.output = Some(output);
+                if !typing {
+                    self.show_output();
+                }
             }
-        }
-        if let Some(picture) = news.picture
-            && !matches!(self.mode, Mode::Typing(..))
-        {
-            self.mode = Mode::Showing(picture);
+            (None, Some(picture)) if !typing => self.mode = Mode::Showing(picture),
+            _ => {}
         }
         if !news.idle {
             return vec![];
@@ -304,8 +304,10 @@ impl App {
     }
 
     fn show_output(&mut self) {
-        if let Some((title, lines)) = &self.output {
-            self.mode = Mode::Reading(Page::of_text(title, lines));
+        if let Some(Output { title, lines, prose, picture }) = &self.output {
+            let mut page = Page::of_text(title, lines, *prose);
+            page.picture.clone_from(picture);
+            self.mode = Mode::Reading(page);
         }
     }
 

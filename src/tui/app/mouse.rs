@@ -2,8 +2,9 @@
 
 use super::{App, Effect, Mode};
 use crate::tui::canvas::{self, Hit, Target};
-use crate::tui::view::Reply;
-use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use crate::tui::state::Kind;
+use crate::tui::view::{self, Reply};
+use crossterm::event::{KeyCode, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,17 @@ impl App {
     /// What becomes of the mouse.
     pub(super) fn mouse(&mut self, event: MouseEvent, when: Instant) -> Vec<Effect> {
         let place = Position::new(event.column, event.row);
+        if let Mode::Reading(page) = &mut self.mode {
+            let key = match event.kind {
+                MouseEventKind::ScrollDown => KeyCode::Down,
+                MouseEventKind::ScrollUp => KeyCode::Up,
+                _ => return vec![],
+            };
+            for _ in 0..WHEEL {
+                page.key(key, view::page_area(self.size));
+            }
+            return vec![];
+        }
         let Some(hit) = canvas::at(&self.hits, place) else { return vec![] };
         // What was typed or is being read stays open; only the walk behind it is pressed on.
         if !matches!(self.mode, Mode::Walk) {
@@ -37,6 +49,13 @@ impl App {
         match hit.target {
             Target::Tab(tab) => {
                 self.show(tab);
+                vec![]
+            }
+            Target::Stage(done) if self.state.view.as_ref().is_some_and(|view| done > view.recorded()) => {
+                if let Some(line) = self.state.view.as_ref().and_then(|view| view.stages.get(done)) {
+                    let said = format!("{0} is still to come: `:until {0}` runs up to it", line.stage);
+                    self.say(Kind::Said, &said);
+                }
                 vec![]
             }
             Target::Done(done) | Target::Stage(done) => self.look(done),

@@ -66,7 +66,10 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     if lines.len() > most {
         lines.truncate(most);
         if let Some(last) = lines.last_mut() {
-            last.push_span("…");
+            // Where there is no room behind it, it stands for what is cut.
+            let room = usize::from(width).saturating_sub(1);
+            let kept = text::shortened(&format!("{last}……"), room.max(1));
+            *last = Line::styled(kept.trim_end_matches('…').to_string() + "…", last.style);
         }
     }
     lines

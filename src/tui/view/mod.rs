@@ -32,6 +32,7 @@ pub use panes::{Pane, Panes, Reply, Tab, Views};
 
 use super::app::{App, Mode};
 use super::canvas::{Canvas, Hit, Target};
+use super::page::Page;
 use super::pictures::Pictures;
 use super::text;
 use super::theme::Theme;
@@ -92,7 +93,7 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
     message::hints(app).render(areas.hints, canvas.buf);
     let body = match &app.mode {
         Mode::Reading(page) => {
-            let rows = Constraint::Length(page.rows(areas.body.height));
+            let rows = Constraint::Length(page.rows(areas.body.as_size()));
             let [rest, read] = Layout::vertical([Constraint::Min(0), rows]).areas(areas.body);
             page.draw(canvas, read);
             rest
@@ -100,7 +101,9 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
         _ => areas.body,
     };
     match &app.mode {
-        Mode::Showing(picture) => pictures::draw(&[picture], 0, canvas, body),
+        Mode::Showing(picture) | Mode::Reading(Page { picture: Some(picture), .. }) => {
+            pictures::draw(&[picture], 0, canvas, body);
+        }
         _ => draw_panes(app, canvas, body),
     }
     match &app.mode {
