@@ -5,7 +5,9 @@ use super::text;
 use crate::debugger::complete;
 use crate::debugger::view::pictures::all;
 use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
+use crate::debugger::worker::COME_BACK;
 use crate::debugger::{Command, Event, Outcome, View};
+use crate::lesson::Reading;
 use crate::pipeline::Stage;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct State {
     pub activity: Activity,
     /// Commands that wait for the one that runs, the next one first.
     pub waiting: VecDeque<String>,
+    /// The lesson that is read.
+    pub lesson: Option<Reading>,
     /// What the last command said.
     pub messages: Vec<Message>,
 }
@@ -117,7 +121,7 @@ impl State {
         let mut news = News::default();
         match event {
             Event::Ready(model, view) => {
-                self.messages = model.notes.iter().map(|note| Message::new(Kind::Warning, note)).collect();
+                self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
                 self.model = Some(model);
                 self.view = Some(view);
                 news.idle = true;
@@ -167,6 +171,8 @@ impl State {
                 self.waiting.clear();
                 news.idle = true;
             }
+            // That is the lesson's.
+            Event::Evaluated(..) => {}
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if news.idle {
@@ -268,26 +274,9 @@ fn known(name: &str) -> &'static str {
 
 /// What a command has to say, when that is more than a line. What a move made is on the screen already.
 fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
-    let moves = matches!(
-        Command::parse(&outcome.command),
-        Ok(Some(
-            Command::Next(_)
-                | Command::Step(_)
-                | Command::Finish
-                | Command::Back(_)
-                | Command::Continue
-                | Command::ReverseContinue
-                | Command::Until(_)
-                | Command::Goto(_)
-                | Command::Restart
-                | Command::Fork { .. }
-                | Command::Switch(_)
-                | Command::Compare(_)
-                | Command::CompareAgain
-                | Command::CompareBase(_)
-                | Command::Sweep { .. }
-        ))
-    );
+    // Coming back is a move that no command is.
+    let command = Command::parse(&outcome.command).ok().flatten();
+    let moves = outcome.command == COME_BACK || command.is_some_and(|command| command.moves());
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
     (!moves && lines.len() > 1).then(|| (text::clean(&outcome.command), lines))
 }

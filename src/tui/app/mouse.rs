@@ -36,13 +36,13 @@ impl App {
     fn press(&mut self, hit: Hit, place: Position, when: Instant) -> Vec<Effect> {
         match hit.target {
             Target::Tab(tab) => {
-                self.show(tab);
+                self.turn_to(tab);
                 vec![]
             }
             Target::Done(done) | Target::Stage(done) => self.look(done),
             Target::Gutter(index) => self.toggle_breakpoint(index),
             Target::Pane(name) => {
-                self.focus[self.tab.index()] = name;
+                self.focus_on(name);
                 let before = self.pressed.replace((name, when));
                 if before.is_some_and(|(pane, then)| pane == name && when.duration_since(then) < TWICE) {
                     self.pressed = None;
@@ -51,7 +51,8 @@ impl App {
                 }
                 let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
                 let room = hit.area.as_size();
-                let reply = self.views.of_mut(self.tab).press(name, at, room, &self.state);
+                let (view, state) = self.of_pane_mut(name);
+                let reply = view.press(name, at, room, state);
                 self.reply(reply)
             }
         }
@@ -64,7 +65,8 @@ impl App {
             _ => None,
         });
         let Some((name, room)) = panes.into_iter().next() else { return vec![] };
-        let reply = self.views.of_mut(self.tab).wheel(name, rows, room, &self.state);
+        let (view, state) = self.of_pane_mut(name);
+        let reply = view.wheel(name, rows, room, state);
         self.reply(reply)
     }
 
@@ -74,6 +76,11 @@ impl App {
             Reply::Unknown | Reply::Taken => vec![],
             Reply::Run(line) => self.give(line),
             Reply::Look(done) => self.look(done),
+            Reply::Show(tab) => {
+                self.turn_to(tab);
+                vec![]
+            }
+            Reply::Lesson(act) => self.act_in_lesson(act),
         }
     }
 
