@@ -167,7 +167,8 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
         [file] if file.is_alone => file,
         _ => library.find(&args.name)?,
     };
-    let source = entry.source(&args.language.language()).with_context(|| format!("{}: no file", entry.name))?;
+    let source =
+        entry.source(&args.language.language()).with_context(|| format!("{}: no file", entry.name))?;
     let lesson = match Lesson::read(source.clone()) {
         Ok(lesson) => lesson,
         Err(problems) => return told(&problems),

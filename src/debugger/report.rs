@@ -166,7 +166,11 @@ impl Outcome {
             lines.extend(self.tensors.iter().map(|row| {
                 let s = &row.summary;
                 let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(number);
-                let bad = if s.nan + s.inf == 0 { String::new() } else { format!(", {} not finite", s.nan + s.inf) };
+                let bad = if s.nan + s.inf == 0 {
+                    String::new()
+                } else {
+                    format!(", {} not finite", s.nan + s.inf)
+                };
                 format!("{} {}: mean {mean}, std {std}, {min} to {max}{bad}", row.name, shape(&row.shape))
             }));
         }

@@ -377,7 +377,10 @@ mod tests {
         assert_eq!(timelines.come_back(&then), ["my-mine", "my-other"]);
         assert_eq!(timelines.names(), ["main", "my-mine", "my-other"]);
         assert_eq!(timelines.current().name, "main");
-        assert!(Arc::ptr_eq(&timelines.list()[0].timeline.snapshots()[0], &then.list()[0].timeline.snapshots()[0]));
+        assert!(Arc::ptr_eq(
+            &timelines.list()[0].timeline.snapshots()[0],
+            &then.list()[0].timeline.snapshots()[0]
+        ));
 
         // What is kept already is kept once, under its name.
         let later = timelines.clone();

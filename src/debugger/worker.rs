@@ -153,7 +153,8 @@ impl Worker {
             let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(move |event| telling(&shared_tell, event));
             match load(Box::new(loading)) {
                 Ok(session) => {
-                    Serving { session, inbox, signals: shared, tell, previews: VecDeque::new(), mark: None }.serve()
+                    Serving { session, inbox, signals: shared, tell, previews: VecDeque::new(), mark: None }
+                        .serve()
                 }
                 Err(error) => tell(Event::LoadFailed(error)),
             }
@@ -203,7 +204,8 @@ struct Serving {
 }
 
 /// What a command of more than the language does.
-type Carried<'a> = &'a mut dyn FnMut(&mut Session, &mut dyn Host) -> std::result::Result<Option<Outcome>, SessionError>;
+type Carried<'a> =
+    &'a mut dyn FnMut(&mut Session, &mut dyn Host) -> std::result::Result<Option<Outcome>, SessionError>;
 
 /// What coming back is called.
 pub const COME_BACK: &str = "come back";

@@ -15,9 +15,8 @@ const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
 /// What a comment that points at a view can name: the interface's views.
-pub const VIEWS: [&str; 9] = [
-    "overview", "tensors", "residuals", "scheduler", "prompt", "charts", "source", "timelines", "compare",
-];
+pub const VIEWS: [&str; 9] =
+    ["overview", "tensors", "residuals", "scheduler", "prompt", "charts", "source", "timelines", "compare"];
 
 /// What stands at the top of a lesson.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -214,7 +213,8 @@ fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Opti
             let view = VIEWS.into_iter().find(|known| *known == name);
             if view.is_none() {
                 let problem = source.problem(at.clone(), format!("`{name}` is no view"));
-                problems.push(problem.help(format!("expected `<!-- view: NAME -->`, of {}", VIEWS.join(", "))));
+                problems
+                    .push(problem.help(format!("expected `<!-- view: NAME -->`, of {}", VIEWS.join(", "))));
             }
             view.map(|view| Part::View(Pointer { view, at }))
         }
@@ -247,7 +247,8 @@ fn points(html: &str) -> bool {
 }
 
 fn misplaced(source: &Source, at: Range<usize>) -> Problem {
-    let problem = source.problem(first_line(source, &at), "a comment that points at a view, within other text");
+    let problem =
+        source.problem(first_line(source, &at), "a comment that points at a view, within other text");
     problem.help("expected it on a line of its own, with an empty line before and behind it")
 }
 

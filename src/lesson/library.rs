@@ -182,7 +182,10 @@ mod tests {
         for name in ["05-guidance", "guidance", "Guid", "5", "05", "05-g"] {
             assert_eq!(found(name).unwrap(), "05-guidance", "{name}");
         }
-        assert_eq!(found("the").unwrap_err().to_string(), "`the` could be 01-the-four-stages, 15-the-end; expected more of the name");
+        assert_eq!(
+            found("the").unwrap_err().to_string(),
+            "`the` could be 01-the-four-stages, 15-the-end; expected more of the name"
+        );
         for name in ["", "7", "four", "guidances"] {
             let error = found(name).unwrap_err().to_string();
             assert!(error.contains(&format!("no lesson `{name}`")) && error.contains("06-ddim"), "{error}");

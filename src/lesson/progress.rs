@@ -164,7 +164,10 @@ mod tests {
         progress.keep("01-a", &standing(2)).unwrap();
         progress.keep("02-b", &standing(4)).unwrap();
         let (standings, told) = progress.standings();
-        assert_eq!((standings["01-a"].clone(), standings["02-b"].clone(), told), (standing(2), standing(4), None));
+        assert_eq!(
+            (standings["01-a"].clone(), standings["02-b"].clone(), told),
+            (standing(2), standing(4), None)
+        );
         assert_eq!(progress.forget(Some("01-a")).unwrap(), 1);
         assert_eq!(progress.forget(Some("01-a")).unwrap(), 0);
         assert_eq!(progress.forget(None).unwrap(), 1);

@@ -144,7 +144,12 @@ pub const BINDINGS: &[Binding] = &[
     key(&[TabKey], FocusNext, "pane", "give keys to the next pane"),
     key(&[BackTab], FocusPrevious, "", "give keys to the pane before"),
     key(&[Char('z')], Zoom, "zoom", "show one pane alone, or all again"),
-    key(&[Char('L')], Lesson, "", "in a lesson: give keys to it, or to the view; on a narrow screen it covers that"),
+    key(
+        &[Char('L')],
+        Lesson,
+        "",
+        "in a lesson: give keys to it, or to the view; on a narrow screen it covers that",
+    ),
     key(&[Char('w')], ComeBack, "", "in a lesson: come back to where it was; what you did is kept"),
     key(&[Char('/')], Filter, "", "show only what a text occurs in"),
     key(&[Char('y')], CopySelected, "", "copy what is selected"),

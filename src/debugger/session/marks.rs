@@ -56,6 +56,15 @@ impl Session {
             messages.push(format!("what you did is kept: {}", kept.join(", ")));
         }
         let position = self.position_name();
-        Ok(super::Outcome { position, messages, warnings, stopped, tensors, variants, displays, ..Default::default() })
+        Ok(super::Outcome {
+            position,
+            messages,
+            warnings,
+            stopped,
+            tensors,
+            variants,
+            displays,
+            ..Default::default()
+        })
     }
 }

@@ -351,7 +351,8 @@ impl Reading {
             slot.put(answer, &mut self.known);
         }
         let is_done = |known: &Known| known.held.iter().all(|held| held.as_ref().is_some_and(Held::holds));
-        if of_task == Some(self.at) && self.is_trying() && is_done(&self.known[self.at]) {
+        // What the lesson carries out meanwhile, it carries out to its end.
+        if of_task == Some(self.at) && self.is_trying() && !self.is_busy() && is_done(&self.known[self.at]) {
             (self.elsewhere, self.strayed) = (false, false);
             wishes.push(Wish::Mark);
             self.pass(&[], &mut wishes);
@@ -388,7 +389,8 @@ impl Reading {
     }
 
     fn run_solution(&mut self, line: usize, wishes: &mut Vec<Wish>) {
-        let Some(text) = self.task().and_then(|task| task.solution.get(line)).map(|line| line.text.clone()) else {
+        let Some(text) = self.task().and_then(|task| task.solution.get(line)).map(|line| line.text.clone())
+        else {
             return;
         };
         if line == 0 {
@@ -429,7 +431,10 @@ impl Reading {
             match part {
                 Part::View(pointer) => wishes.push(Wish::Show(pointer.view)),
                 Part::Expect(expected) => {
-                    expected.iter().enumerate().for_each(|(index, e)| self.asked.condition(self.at, index, e));
+                    expected
+                        .iter()
+                        .enumerate()
+                        .for_each(|(index, e)| self.asked.condition(self.at, index, e));
                 }
                 Part::Prose(prose) => self.asked.prose(self.at, prose),
                 _ => {}
@@ -448,9 +453,10 @@ impl Reading {
         wishes.extend(self.asked.send());
     }
 
-    /// The numbers at hand are those of where the reader is now. Those before a task stay: it sends its reader about.
+    /// The numbers at hand are those of where the reader is now. They stay when the stop has led elsewhere itself: a
+    /// block of which lines ran, a task, which sends its reader about.
     fn follow(&mut self, wishes: &mut Vec<Wish>) {
-        if self.is_trying() {
+        if self.is_trying() || self.line > 0 {
             return;
         }
         for place in self.section..self.at {

@@ -136,7 +136,8 @@ fn a_lesson_from_its_beginning_to_its_end() {
     assert_eq!(runs(&reader.act(Act::Go).settle()), ["next"]);
     assert_eq!(reader.reading.line(), 1);
     assert_eq!(runs(&reader.act(Act::Go).settle()), ["print latents"]);
-    let (place, _, known) = reader.reading.shown().find(|(_, part, _)| matches!(part, Part::Commands(_))).unwrap();
+    let (place, _, known) =
+        reader.reading.shown().find(|(_, part, _)| matches!(part, Part::Commands(_))).unwrap();
     assert_eq!((known.said.len(), known.answers.as_slice()), (2, &[2][..]), "{place}");
     assert_eq!(reader.reading.known(2).unwrap().right_choices(), Some(vec![0]));
     assert!(reader.reading.shown().any(|(_, part, known)| {
@@ -253,7 +254,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         4 => Just(Act::Go), 2 => Just(Act::All), 1 => Just(Act::Hint), 1 => Just(Act::ComeBack),
         2 => (0usize..4).prop_map(Act::Answer)
     ];
-    let typed = proptest::sample::select(vec!["next", "n", "print latents", "back", "walk", "set seed 3", ""]);
+    let typed =
+        proptest::sample::select(vec!["next", "n", "print latents", "back", "walk", "set seed 3", ""]);
     prop_oneof![
         6 => act.prop_map(Happens::Act),
         2 => typed.prop_map(Happens::Typed),

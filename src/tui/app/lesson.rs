@@ -29,7 +29,7 @@ impl App {
     }
 
     /// Whether the lesson stands in the place of the view.
-    pub(super) fn lesson_covers(&self) -> bool {
+    pub fn lesson_covers(&self) -> bool {
         self.on_lesson && self.split(Rect::from(self.size)).0.is_none()
     }
 

@@ -144,10 +144,19 @@ pub fn hints(app: &App) -> Line<'static> {
             let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
             let lesson = app.state.lesson.as_ref();
             let lesson = lesson.map_or(vec![], |reading| match app.focused() == LESSON {
+                true if app.lesson_covers() => {
+                    let mut hints = lesson::hints(reading);
+                    hints.push(("L".to_string(), "view"));
+                    hints
+                }
                 true => lesson::hints(reading),
                 false => vec![("L".to_string(), "lesson")],
             });
-            interrupt.into_iter().chain(lesson).chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint))).collect()
+            interrupt
+                .into_iter()
+                .chain(lesson)
+                .chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint)))
+                .collect()
         }
     };
     fitting(hints, &app.theme, app.size.width.into())

@@ -2,8 +2,8 @@
 
 use super::{charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines};
 use crate::debugger::Preview;
-use crate::lesson::reading::Act;
 use crate::debugger::view::{RecordView, decodable};
+use crate::lesson::reading::Act;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crossterm::event::KeyEvent;

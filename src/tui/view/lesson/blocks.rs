@@ -123,7 +123,10 @@ impl Writer<'_> {
             self.said(known.said.get(index));
         }
         if here && !self.reading.is_busy() {
-            self.wants("Enter runs the line, x all of them; or type them");
+            self.wants(match lines.len() - done {
+                0 | 1 => "Enter runs it; or type it",
+                _ => "Enter runs the line, x all of them; or type them",
+            });
         }
     }
 
@@ -142,7 +145,12 @@ impl Writer<'_> {
     }
 
     /// A condition; one that does not hold has this mark, and is a fault or not.
-    fn condition(&mut self, expected: &Expected, held: Option<&Held>, (mark, is_fault): (&'static str, bool)) {
+    fn condition(
+        &mut self,
+        expected: &Expected,
+        held: Option<&Held>,
+        (mark, is_fault): (&'static str, bool),
+    ) {
         let theme = self.theme;
         let (mark, style) = match held {
             None => ("· ", theme.faint),
@@ -198,23 +206,28 @@ impl Writer<'_> {
     /// What a question's answer is, once that is known, against the one that was given.
     fn answer(&mut self, place: usize) {
         let parts = &self.reading.lesson().parts;
-        let (Some(Part::Predict(question)), Some(known)) = (parts.get(place), self.reading.known(place)) else {
+        let (Some(Part::Predict(question)), Some(known)) = (parts.get(place), self.reading.known(place))
+        else {
             return;
         };
         let Some(right) = known.right_choices() else { return };
         self.gap();
         let theme = self.theme;
         let is_right = known.answer.is_some_and(|answer| right.contains(&answer));
-        if let Some((answer, choice)) =
-            known.answer.and_then(|answer| Some((answer, question.choices.get(answer)?))).filter(|_| !is_right)
+        if let Some((answer, choice)) = known
+            .answer
+            .and_then(|answer| Some((answer, question.choices.get(answer)?)))
+            .filter(|_| !is_right)
         {
-            let first = [Span::styled("✗ ", theme.error), Span::styled(format!("{}  ", letter(answer)), theme.key)];
+            let first =
+                [Span::styled("✗ ", theme.error), Span::styled(format!("{}  ", letter(answer)), theme.key)];
             let lines = self.choice(choice, &first);
             self.lines(lines);
         }
         for index in right {
             let mark = if is_right { "✓ " } else { "→ " };
-            let first = [Span::styled(mark, theme.done), Span::styled(format!("{}  ", letter(index)), theme.key)];
+            let first =
+                [Span::styled(mark, theme.done), Span::styled(format!("{}  ", letter(index)), theme.key)];
             let lines = question.choices.get(index).map_or(vec![], |choice| self.choice(choice, &first));
             self.lines(lines);
         }
@@ -262,7 +275,8 @@ impl Writer<'_> {
         let line = Span::styled(what.to_string(), self.theme.faint);
         self.lines(flow::hanging(&[Span::raw("  ")], &[line], self.columns));
         if self.reading.has_strayed() {
-            let told = "You are elsewhere: Enter and w come back to the lesson; what you did is kept on a timeline.";
+            let told =
+                "You are elsewhere: Enter and w come back to the lesson; what you did is kept on a timeline.";
             let told = Span::styled(told, self.theme.warning);
             self.lines(flow::hanging(&[Span::raw("  ")], &[told], self.columns));
         }

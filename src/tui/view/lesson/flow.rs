@@ -25,8 +25,8 @@ pub fn wrapped(spans: &[Span<'_>], columns: usize) -> Vec<Line<'static>> {
         if cell.breaks && at > from {
             last = Some(at);
         }
-        // A space at the end of a line may stand outside.
-        if used + cell.columns > columns && cell.symbol != " " {
+        // A space at the end of a line may stand outside. What was moved on to the next may still be too long for it.
+        while used + cell.columns > columns && cell.symbol != " " {
             let within = || (from + 1..at).rev().find(|at| cells[*at].symbol == "_");
             let until = last.take().or_else(within).unwrap_or(at);
             lines.push(line(&cells[from..until]));

@@ -153,12 +153,18 @@ impl<'a> Writer<'a> {
                     None => "• ".into(),
                 };
                 let rest = Span::raw(" ".repeat(text::width(&mark)));
-                self.prefixes.push(Prefix { first: Some(Span::styled(mark, self.theme.key)), rest, number: None });
+                self.prefixes.push(Prefix {
+                    first: Some(Span::styled(mark, self.theme.key)),
+                    rest,
+                    number: None,
+                });
             }
             Tag::CodeBlock(kind) => {
                 self.gap();
                 let tag = match kind {
-                    CodeBlockKind::Fenced(info) => info.split_whitespace().next().unwrap_or_default().to_string(),
+                    CodeBlockKind::Fenced(info) => {
+                        info.split_whitespace().next().unwrap_or_default().to_string()
+                    }
                     CodeBlockKind::Indented => String::new(),
                 };
                 self.code = Some((tag, String::new()));
@@ -296,7 +302,9 @@ impl<'a> Writer<'a> {
         let room = self.columns.saturating_sub(GAP * count.saturating_sub(1));
         while widths.iter().sum::<usize>() > room {
             match widths.iter_mut().max() {
-                Some(widest) if *widest > 1 && (*widest > NARROWEST || room < count * NARROWEST) => *widest -= 1,
+                Some(widest) if *widest > 1 && (*widest > NARROWEST || room < count * NARROWEST) => {
+                    *widest -= 1
+                }
                 _ => break,
             }
         }
@@ -335,7 +343,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn shown(markdown: &str, columns: usize) -> Vec<String> {
-        plain(markdown, &Theme::default(), columns).iter().map(|line| line.to_string().trim_end().into()).collect()
+        plain(markdown, &Theme::default(), columns)
+            .iter()
+            .map(|line| line.to_string().trim_end().into())
+            .collect()
     }
 
     #[test]
@@ -343,7 +354,19 @@ mod tests {
         let text = "# Head\nOne *two*\n`three`.\n\n1. first\n2. second and\n   more\n   - inner\n\n> said";
         assert_eq!(
             shown(text, 12),
-            ["Head", "", "One two", "three.", "", "1. first", "2. second", "   and more", "   • inner", "", "▎ said"]
+            [
+                "Head",
+                "",
+                "One two",
+                "three.",
+                "",
+                "1. first",
+                "2. second",
+                "   and more",
+                "   • inner",
+                "",
+                "▎ said"
+            ]
         );
     }
 
@@ -357,11 +380,16 @@ mod tests {
         let table = "| stage | makes |\n|---|---|\n| `get_latent` | latents: noise |\n| a | b |";
         assert_eq!(
             shown(table, 40),
-            ["stage       makes", "──────────────────────────", "get_latent  latents: noise", "a           b"]
+            [
+                "stage       makes",
+                "──────────────────────────",
+                "get_latent  latents: noise",
+                "a           b"
+            ]
         );
         assert_eq!(
             shown(table, 18),
-            ["stage    makes", "──────────────────", "get      latents:", "_latent  noise", "a        b"]
+            ["stage     makes", "──────────────────", "get       latents:", "_latent   noise", "a         b"]
         );
     }
 
@@ -381,7 +409,7 @@ mod tests {
     #[test]
     fn formulas_and_code_are_set_off() {
         assert_eq!(shown("so\n```math\nx = y\n```\nand", 20), ["so", "", "  x = y", "", "and"]);
-        assert_eq!(shown("```rust\nlet a = 1; // one\n```", 14), ["  let a = 1;", "  // one"]);
+        assert_eq!(shown("```rust\nlet a = 1; let b = 2;\n```", 14), ["  let a = 1;", "  let b = 2;"]);
     }
 
     proptest! {
