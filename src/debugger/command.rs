@@ -10,7 +10,7 @@ use crate::pipeline::Fault;
 use std::path::PathBuf;
 
 /// A command, parsed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// `step [N]`: into the stage, then over N of its lines.
     Step(usize),
@@ -173,6 +173,47 @@ impl Command {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let verb = Verb::find(word)?;
         Self::parse_arguments(verb, rest.trim()).map(Some)
+    }
+
+    /// Whether a session is afterwards where it was, and as it was.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Backtrace
+                | Self::List
+                | Self::Display(_)
+                | Self::Undisplay(_)
+                | Self::Show(_)
+                | Self::SetPreview(_)
+                | Self::Info(_)
+                | Self::Print(_)
+                | Self::Save { .. }
+                | Self::Diff { .. }
+                | Self::Help(_)
+                | Self::Quit
+        )
+    }
+
+    /// Whether it goes somewhere, and what it says is of that place.
+    pub fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::Next(_)
+                | Self::Step(_)
+                | Self::Finish
+                | Self::Back(_)
+                | Self::Continue
+                | Self::ReverseContinue
+                | Self::Until(_)
+                | Self::Goto(_)
+                | Self::Restart
+                | Self::Fork { .. }
+                | Self::Switch(_)
+                | Self::Compare(_)
+                | Self::CompareAgain
+                | Self::CompareBase(_)
+                | Self::Sweep { .. }
+        )
     }
 
     fn parse_arguments(verb: &'static Verb, rest: &str) -> Result<Self, CommandError> {

@@ -18,6 +18,12 @@ pub struct Expression {
     program: Arc<IdedExpr>,
 }
 
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 /// Why an expression has no value.
 #[derive(Debug, thiserror::Error)]
 pub enum ExpressionError {

@@ -1,5 +1,6 @@
 //! What a command shows, as text and as JSON.
 
+use super::command::Command;
 use super::comparison::VariantRow;
 use super::value::TensorValue;
 use crate::picture::Picture;
@@ -155,6 +156,31 @@ impl Outcome {
             let _ = writeln!(text, "{displayed}");
         }
         text
+    }
+
+    /// What it said in few short lines, for a narrow place: of a move where it came to, of a tensor what it is told by.
+    pub fn brief(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.messages.iter().chain(&self.stopped).cloned().collect();
+        let command = Command::parse(&self.command).ok().flatten();
+        if !command.is_some_and(|command| command.moves()) {
+            lines.extend(self.tensors.iter().map(|row| {
+                let s = &row.summary;
+                let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(number);
+                let bad = if s.nan + s.inf == 0 {
+                    String::new()
+                } else {
+                    format!(", {} not finite", s.nan + s.inf)
+                };
+                format!("{} {}: mean {mean}, std {std}, {min} to {max}{bad}", row.name, shape(&row.shape))
+            }));
+        }
+        lines.extend(self.diffs.iter().map(|row| match row.relative {
+            Some(relative) => format!("{}: {relative:.2e} of its length", row.tensor),
+            None => format!("{}: {} against {}", row.tensor, shape(&row.shape), shape(&row.reference_shape)),
+        }));
+        lines.extend(self.displays.iter().map(ToString::to_string));
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines
     }
 }
 

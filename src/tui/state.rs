@@ -5,7 +5,9 @@ use super::text;
 use crate::debugger::complete;
 use crate::debugger::view::pictures::all;
 use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
+use crate::debugger::worker::COME_BACK;
 use crate::debugger::{Command, Event, Outcome, View};
+use crate::lesson::Reading;
 use crate::pipeline::Stage;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct State {
     pub activity: Activity,
     /// Commands that wait for the one that runs, the next one first.
     pub waiting: VecDeque<String>,
+    /// The lesson that is read.
+    pub lesson: Option<Reading>,
     /// What the last command said.
     pub messages: Vec<Message>,
 }
@@ -130,7 +134,7 @@ impl State {
         let mut news = News::default();
         match event {
             Event::Ready(model, view) => {
-                self.messages = model.notes.iter().map(|note| Message::new(Kind::Warning, note)).collect();
+                self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
                 self.model = Some(model);
                 self.view = Some(view);
                 news.idle = true;
@@ -176,6 +180,8 @@ impl State {
                 self.waiting.clear();
                 news.idle = true;
             }
+            // That is the lesson's.
+            Event::Evaluated(..) => {}
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if news.idle {
@@ -281,34 +287,16 @@ const SENTENCES: usize = 3;
 
 /// What a command has to say, when that is more than a line. What a move made is on the screen already.
 fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
-    let command = Command::parse(&outcome.command);
-    let moves = matches!(
-        command,
-        Ok(Some(
-            Command::Next(_)
-                | Command::Step(_)
-                | Command::Finish
-                | Command::Back(_)
-                | Command::Continue
-                | Command::ReverseContinue
-                | Command::Until(_)
-                | Command::Goto(_)
-                | Command::Restart
-                | Command::Fork { .. }
-                | Command::Switch(_)
-                | Command::Compare(_)
-                | Command::CompareAgain
-                | Command::CompareBase(_)
-                | Command::Sweep { .. }
-        ))
-    );
+    let command = Command::parse(&outcome.command).ok().flatten();
+    // Coming back is a move that no command is.
+    let moves = outcome.command == COME_BACK || command.as_ref().is_some_and(Command::moves);
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
     let prose = match command {
-        Ok(Some(Command::List)) => 0,
+        Some(Command::List) => 0,
         _ => outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum(),
     };
     // A few sentences need no page; help is more than sentences.
-    let sentences = lines.len() == prose && !matches!(command, Ok(Some(Command::Help(_))));
+    let sentences = lines.len() == prose && !matches!(command, Some(Command::Help(_)));
     let fit = if sentences { SENTENCES } else { 1 };
     (!moves && lines.len() > fit).then(|| Output {
         title: text::clean(&outcome.command),

@@ -106,6 +106,9 @@ impl Session {
 
     /// Writes a tensor, its picture, or everything so far.
     pub(super) fn save(&self, what: &str, file: &Path) -> Result<Answered, SessionError> {
+        if let Some(why) = self.unsaved {
+            return Err(SessionError::Refused(format!("save: {why}")));
+        }
         if what == "timeline" {
             return self.save_timeline(file);
         }

@@ -48,7 +48,7 @@ impl App {
     fn press(&mut self, hit: Hit, place: Position, when: Instant) -> Vec<Effect> {
         match hit.target {
             Target::Tab(tab) => {
-                self.show(tab);
+                self.turn_to(tab);
                 vec![]
             }
             Target::Stage(done) if self.state.view.as_ref().is_some_and(|view| done > view.recorded()) => {
@@ -61,7 +61,7 @@ impl App {
             Target::Done(done) | Target::Stage(done) => self.look(done),
             Target::Gutter(index) => self.toggle_breakpoint(index),
             Target::Pane(name) => {
-                self.focus[self.tab.index()] = name;
+                self.focus_on(name);
                 let before = self.pressed.replace((name, when));
                 if before.is_some_and(|(pane, then)| pane == name && when.duration_since(then) < TWICE) {
                     self.pressed = None;
@@ -70,7 +70,8 @@ impl App {
                 }
                 let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
                 let room = hit.area.as_size();
-                let reply = self.views.of_mut(self.tab).press(name, at, room, &self.state);
+                let (view, state) = self.of_pane_mut(name);
+                let reply = view.press(name, at, room, state);
                 self.reply(reply)
             }
         }
@@ -83,7 +84,8 @@ impl App {
             _ => None,
         });
         let Some((name, room)) = panes.into_iter().next() else { return vec![] };
-        let reply = self.views.of_mut(self.tab).wheel(name, rows, room, &self.state);
+        let (view, state) = self.of_pane_mut(name);
+        let reply = view.wheel(name, rows, room, state);
         self.reply(reply)
     }
 
@@ -93,6 +95,11 @@ impl App {
             Reply::Unknown | Reply::Taken => vec![],
             Reply::Run(line) => self.give(line),
             Reply::Look(done) => self.look(done),
+            Reply::Show(tab) => {
+                self.turn_to(tab);
+                vec![]
+            }
+            Reply::Lesson(act) => self.act_in_lesson(act),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Whatever comes in, and whatever the size: nothing panics.
 
 use super::recorded;
+use crate::debugger::expression::Answer;
 use crate::debugger::view::{NamedPicture, RecordId};
 use crate::debugger::{Event, Outcome, View};
+use crate::lesson::{Reading, Standing};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Effect, Input};
@@ -38,7 +40,7 @@ fn key() -> impl Strategy<Value = Input> {
     ];
     let code = prop_oneof![
         proptest::sample::select(CODES),
-        proptest::sample::select("nbcrR123456789zy/mBCgpeoq:? jkhlvt=<>[]".chars().collect::<Vec<_>>())
+        proptest::sample::select("nbcrR123456789zy/mBCgpeoq:? jkhlvt=<>[]xawL".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
     ];
     let modifiers = prop_oneof![
@@ -76,6 +78,10 @@ fn told() -> impl Strategy<Value = Input> {
             4 => Event::Done(answer(&[&text]), view),
             5 => Event::Done(answer(&[&text, "second line\tand\rmore"]), view),
             6 => Event::Failed { command: text.clone(), error: text, view: None },
+            9 => {
+                let answers = [Ok(Answer::Bool(a % 2 == 0)), Ok(Answer::Number(b as f64)), Err(text)];
+                Event::Evaluated(b % 9, answers.iter().cycle().take(a).cloned().collect())
+            }
             7 => {
                 let picture = Picture { image: Arc::new(RgbImage::new(8, 8)), label: text };
                 Event::Preview { record, picture: NamedPicture { name: "latents", picture } }
@@ -117,8 +123,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_panics(inputs in prop::collection::vec(input(), 1..=200)) {
+    fn nothing_panics(inputs in prop::collection::vec(input(), 1..=200), done in prop::option::of(0usize..6)) {
         let mut app = App::new(Size::new(80, 24));
+        if let Some(done) = done {
+            let before = Standing { done, of: 4, finished: false, answers: vec![Some(done)] };
+            app.open_lesson(Reading::new(super::lesson::lesson("ja"), Some(&before)));
+        }
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
         for input in inputs {

@@ -1,5 +1,6 @@
 //! The lowest lines: what was said, what runs, the line being typed, and which keys there are.
 
+use super::lesson::{self, LESSON};
 use super::rail::duration;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
@@ -144,7 +145,21 @@ pub fn hints(app: &App) -> Line<'static> {
             let running = matches!(app.state.activity, Activity::Running { .. });
             let interrupt = running.then(|| ("Ctrl-C".to_string(), "interrupt"));
             let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
-            interrupt.into_iter().chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint))).collect()
+            let lesson = app.state.lesson.as_ref();
+            let lesson = lesson.map_or(vec![], |reading| match app.focused() == LESSON {
+                true if app.lesson_covers() => {
+                    let mut hints = lesson::hints(reading);
+                    hints.push(("L".to_string(), "view"));
+                    hints
+                }
+                true => lesson::hints(reading),
+                false => vec![("L".to_string(), "lesson")],
+            });
+            interrupt
+                .into_iter()
+                .chain(lesson)
+                .chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint)))
+                .collect()
         }
     };
     fitting(hints, &app.theme, app.size.width.into())

@@ -5,6 +5,8 @@
 
 mod colour;
 
+pub(super) use colour::coloured;
+
 use super::panes::{Pane, Panes, Reply};
 use crate::debugger::TensorRow;
 use crate::debugger::report::{number, shape};
