@@ -40,6 +40,7 @@ fn problems_after(name: &str, commands: &[&str]) -> usize {
 fn lessons_notice_what_breaks_their_subject() {
     for (lesson, broken) in [
         ("01-the-four-stages", ["set fault no_denormalize", "set fault nan_in latents", "set height 64"]),
+        ("03-get-latent", ["set fault transposed_latents", "set fault nan_in latents", "set seed 7"]),
         (
             "05-guidance",
             [
