@@ -5,7 +5,7 @@ mod support;
 use candle_core::{DType, Device, Tensor};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::Unwatched;
-use diffuscope::pipeline::stages::{self, Run};
+use diffuscope::pipeline::stages::{self, FirstLatents, Run};
 use diffuscope::pipeline::{Models, Request, Snapshot, advance};
 use diffuscope::tensor::Generator;
 use support::checkpoint::checkpoint;
@@ -66,7 +66,7 @@ fn request(fixture: &Fixture, run: &str) -> Request {
         guidance_scale: setting("guidance_scale").parse().unwrap(),
         seed: setting("seed").parse().unwrap(),
         eta: setting("eta").parse().unwrap(),
-        fault: None,
+        ..Request::default()
     }
 }
 
@@ -82,7 +82,7 @@ fn stage_by_stage(models: &Models, fixture: &Fixture, request: &Request, name: &
     let encoded = stages::encode_prompt(run, &mut Unwatched).unwrap();
     stage.note(&encoded.prompt_embeds, theirs("prompt_embeds"), "prompt_embeds");
     stage.note(&encoded.negative_prompt_embeds, theirs("negative_prompt_embeds"), "negative_prompt_embeds");
-    let (latents, mut generator) = stages::get_latent(run, &mut Unwatched).unwrap();
+    let FirstLatents { latents, mut generator, .. } = stages::get_latent(run, &mut Unwatched).unwrap();
     step_alone.note(&latents, theirs("latents"), "the first latents");
 
     let embeds = (theirs("negative_prompt_embeds"), theirs("prompt_embeds"));

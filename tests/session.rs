@@ -56,7 +56,7 @@ enum Move {
 
 impl Move {
     fn line(&self) -> String {
-        let stage = |index: usize| Stage::at(index, STEPS).unwrap();
+        let stage = |index: usize| Stage::at(index, &(0..STEPS)).unwrap();
         match self {
             Self::Next(n) => format!("next {n}"),
             Self::Back(n) => format!("back {n}"),
@@ -120,7 +120,7 @@ proptest! {
             let timeline = session.timeline();
             let found = Expected { cursor: timeline.cursor(), recorded: timeline.recorded() };
             prop_assert_eq!(found, expected, "after {:?}", step);
-            prop_assert_eq!(timeline.position(), Stage::at(expected.cursor, STEPS));
+            prop_assert_eq!(timeline.position(), Stage::at(expected.cursor, &(0..STEPS)));
             if expected.cursor > 0 {
                 prop_assert!(bits(timeline.here()) == STRAIGHT[expected.cursor - 1], "other bits after {:?}", step);
             }

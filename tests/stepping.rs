@@ -21,14 +21,12 @@ fn models() -> Arc<Models> {
 fn session(eta: f64) -> Session {
     let request = Request {
         prompt: "a key".into(),
-        negative_prompt: String::new(),
         height: 64,
         width: 64,
         num_inference_steps: 2,
-        guidance_scale: 7.5,
         seed: 1,
         eta,
-        fault: None,
+        ..Request::default()
     };
     Session::new(models(), request).unwrap()
 }

@@ -5,7 +5,9 @@ use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::ledger::Tell;
-use crate::pipeline::{Models, Request};
+use crate::pipeline::request::STRENGTH;
+use crate::pipeline::{InitImage, Models, Request};
+use anyhow::Context;
 use clap::Args;
 use std::sync::Arc;
 
@@ -46,6 +48,14 @@ pub struct GenerateArgs {
     /// Fresh noise in each step: 0 none (DDIM), 1 as much as DDPM
     #[arg(long, default_value_t = 0., allow_hyphen_values = true)]
     eta: f64,
+
+    /// A picture to start from, in the place of noise alone: a file, or sample:apple, cat, house, pizza
+    #[arg(long, value_name = "FILE")]
+    init_image: Option<String>,
+
+    /// How much of the run a picture to start from leaves to be done: 0 none of it, 1 all
+    #[arg(long, default_value_t = STRENGTH, allow_hyphen_values = true)]
+    strength: f64,
 }
 
 /// Which model, and where it is computed.
@@ -86,8 +96,11 @@ impl GenerateArgs {
     /// Loads the models, and makes the request that the flags ask of them.
     ///
     /// # Errors
-    /// [`LoadError`]. The request is not checked yet.
-    pub fn load(&self, tell: Tell) -> Result<(Models, Request), LoadError> {
+    /// [`LoadError`], or the picture's to start from. The request is not checked yet.
+    pub fn load(&self, tell: Tell) -> anyhow::Result<(Models, Request)> {
+        // Before the models are loaded, which takes longer.
+        let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
+        let init_image = init_image.context("--init-image")?;
         let models = self.model.load(tell)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
@@ -101,6 +114,8 @@ impl GenerateArgs {
             guidance_scale: self.guidance_scale,
             seed: self.seed,
             eta: self.eta,
+            init_image,
+            strength: self.strength,
             fault: None,
         };
         Ok((models, request))

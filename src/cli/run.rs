@@ -52,7 +52,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let model = models.source.to_string();
 
     let mut snapshot = Snapshot::start(request, &models)?;
-    let bar = progress_bar(snapshot.request().num_inference_steps as u64 + 3);
+    let bar = progress_bar(snapshot.request().steps().len() as u64 + 3);
     while let Some(stage) = snapshot.position() {
         bar.set_message(stage.to_string());
         snapshot = advance(&snapshot, &models, &mut Unwatched)?;

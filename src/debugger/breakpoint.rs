@@ -2,6 +2,7 @@
 
 use super::command::Place;
 use super::expression::{Expression, ExpressionError};
+use super::scope::Scope;
 use crate::pipeline::{Snapshot, Stage};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -110,15 +111,15 @@ impl Breakpoints {
         Some(Hit::NotFinite(catching.clone(), names))
     }
 
-    /// The first breakpoint that stops a run at `snapshot`. It is counted, and deleted if it was temporary.
-    pub fn hit(&mut self, snapshot: &Snapshot) -> Option<Hit> {
-        if let Some(hit) = self.caught(snapshot) {
+    /// The first breakpoint that stops a run where it stands. It is counted, and deleted if it was temporary.
+    pub fn hit(&mut self, scope: &Scope<'_>) -> Option<Hit> {
+        if let Some(hit) = self.caught(scope) {
             return Some(hit);
         }
-        let stage = snapshot.position()?;
+        let stage = scope.position()?;
         let mut hit = None;
         for breakpoint in self.list.iter_mut().filter(|breakpoint| breakpoint.place.is_at(stage)) {
-            match breakpoint.condition.as_ref().map_or(Ok(true), |condition| condition.holds(snapshot)) {
+            match breakpoint.condition.as_ref().map_or(Ok(true), |condition| condition.holds(scope)) {
                 Ok(false) => continue,
                 Ok(true) => {
                     breakpoint.hits += 1;

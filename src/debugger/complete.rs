@@ -2,11 +2,12 @@
 
 use super::command::Setting;
 use super::edit::EDITABLE;
-use super::expression::NAMES;
+use super::expression::FUNCTIONS;
+use super::scope::NAMES;
 use super::value::FIELDS;
 use super::verbs::{VERBS, Verb};
 use super::view::{self, View};
-use crate::pipeline::{Fault, Stage};
+use crate::pipeline::{Fault, InitImage, Stage};
 use std::ops::Range;
 
 /// What a word can go on with.
@@ -74,6 +75,8 @@ pub fn complete(line: &str, cursor: usize, names: &Names) -> Completions {
     let is_expression = match verb.name {
         "print" | "display" => true,
         "break" | "tbreak" => words.contains(&"if"),
+        // Behind what is changed.
+        "set" => words.iter().skip(1).any(|word| ["=", "*=", "+="].contains(word)),
         _ => false,
     };
     if is_expression {
@@ -149,6 +152,11 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             faults.extend(plain(["off"], ""));
             faults
         }
+        ("set", ["init_image"]) => {
+            let mut pictures = plain(InitImage::samples().map(|name| format!("sample:{name}")), "a drawing");
+            pictures.extend(plain(["off"], ""));
+            pictures
+        }
         ("set", ["preview"]) => plain(["every", "off"], ""),
         ("show", []) => plain(&names.pictures, "picture"),
         ("save", []) => {
@@ -176,6 +184,14 @@ fn expression(before: &str, from: usize, names: &Names) -> Completions {
         _ => {
             let mut all = plain(&names.tensors, "tensor");
             all.extend(plain(NAMES, ""));
+            for (call, gives) in FUNCTIONS {
+                // Up to its first argument; one that can be called in two ways is one.
+                let (name, _) = call.split_once('(').unwrap_or((call, ""));
+                let text = format!("{name}(");
+                if !all.iter().any(|known| known.text == text) {
+                    all.push(Candidate { text, help: gives.into() });
+                }
+            }
             Completions { from: start, candidates: starting(all, word) }
         }
     }
@@ -211,6 +227,9 @@ mod tests {
         assert_eq!(words("print latents.s"), ["shape", "std"]);
         assert_eq!(words("p norm(prompt_e"), ["prompt_embeds"]);
         assert_eq!(words("set gui"), ["guidance_scale"]);
+        assert_eq!(words("set init_image sample:a"), ["sample:apple"]);
+        assert_eq!(words("set prompt_embeds = em"), ["embed("]);
+        assert_eq!(words("print lerp(prompt_embeds, o"), ["of("]);
         assert_eq!(words("set preview "), ["every", "off"]);
         assert_eq!(words("delete 1"), ["12"]);
         assert_eq!(words("show d"), ["difference"]);

@@ -1,10 +1,10 @@
 //! Conditions and values, in CEL (the Common Expression Language).
 
-use super::value::{self, TensorValue};
-use crate::pipeline::{Snapshot, Stage};
-use crate::tensor::PlainTensor;
-use cel::common::ast::{Expr, operators};
-use cel::common::types::{CelDouble, CelInt, CelString};
+use super::scope::{self, NAMES, Scope};
+use super::value::{self, FIELDS, Function, TensorValue};
+use crate::pipeline::Snapshot;
+use cel::common::ast::{CallExpr, Expr, operators};
+use cel::common::types::CelDouble;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
@@ -66,12 +66,15 @@ const MAX_DEPTH: usize = 60;
 
 /// CEL's own functions, and those that a tensor has.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
-    use value::{abs_number, cos, lerp, max_abs, norm, sqrt_number, sqrt_tensor};
+    use value::{abs_number, abs_tensor, clamp, cos, lerp, max_abs, norm, psnr, sqrt_number, sqrt_tensor};
     let mut env = Env::stdlib();
     let declared = [
         cel::add_overload!(env, fn norm: (TensorValue) -> CelDouble, name = "norm"),
         cel::add_overload!(env, fn max_abs: (TensorValue) -> CelDouble, name = "max_abs"),
         cel::add_overload!(env, fn cos: (TensorValue, TensorValue) -> Result<CelDouble>, name = "cos"),
+        cel::add_overload!(env, fn psnr: (TensorValue, TensorValue) -> Result<CelDouble>, name = "psnr"),
+        cel::add_overload!(env, fn clamp: (TensorValue, CelDouble, CelDouble) -> Result<TensorValue>, name = "clamp"),
+        cel::add_overload!(env, fn abs_tensor: (TensorValue) -> Result<TensorValue>, name = "abs"),
         cel::add_overload!(env, fn lerp: (TensorValue, TensorValue, CelDouble) -> Result<TensorValue>, name = "lerp"),
         cel::add_overload!(env, fn sqrt_tensor: (TensorValue) -> Result<TensorValue>, name = "sqrt"),
         cel::add_overload!(env, fn sqrt_number: (CelDouble) -> CelDouble, name = "sqrt"),
@@ -96,10 +99,10 @@ impl Expression {
         if depth(text) > MAX_DEPTH {
             return Err(wrong(format!("it is nested deeper than {MAX_DEPTH}")));
         }
-        match ENVIRONMENT.compile(text) {
+        match ENVIRONMENT.compile(&with_parts_quoted(text)) {
             Ok(program) => {
                 let mut expression = program.expression().clone();
-                tensors_first(&mut expression);
+                rewrite(&mut expression).map_err(wrong)?;
                 Ok(Self { text: text.into(), program: Arc::new(expression) })
             }
             Err(e) => Err(wrong(one_line(&e.to_string()))),
@@ -115,17 +118,21 @@ impl Expression {
     ///
     /// # Errors
     /// [`ExpressionError::Evaluation`], which names what is not there and what is.
-    pub fn evaluate(&self, snapshot: &Snapshot) -> Result<Answer, ExpressionError> {
-        let names = Names(snapshot);
+    pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Answer, ExpressionError> {
+        let names = Names(scope);
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(&names);
         let failed = |e: ExecutionError| {
-            let reason = explain(&e, snapshot);
+            let reason = explain(&e, &self.text, scope);
             ExpressionError::Evaluation { text: self.text.clone(), reason }
         };
         let value = Value::resolve_val(&self.program, &context).map_err(failed)?;
         if let Some(tensor) = value.downcast_ref::<TensorValue>() {
             return Ok(Answer::Tensor(tensor.clone()));
+        }
+        if let Some(function) = value.downcast_ref::<Function>() {
+            let reason = format!("`{}` wants more arguments", function.name());
+            return Err(ExpressionError::Evaluation { text: self.text.clone(), reason });
         }
         match Value::try_from(value.as_ref()).map_err(failed)? {
             Value::Bool(truth) => Ok(Answer::Bool(truth)),
@@ -141,8 +148,8 @@ impl Expression {
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate), and when it is no condition.
-    pub fn holds(&self, snapshot: &Snapshot) -> Result<bool, ExpressionError> {
-        match self.evaluate(snapshot)? {
+    pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, ExpressionError> {
+        match self.evaluate(scope)? {
             Answer::Bool(truth) => Ok(truth),
             other => Err(ExpressionError::NotACondition { text: self.text.clone(), found: other.kind() }),
         }
@@ -160,81 +167,57 @@ impl Answer {
     }
 }
 
-/// Names that are no tensors, by what they are of.
-pub(super) const NAMES: [&str; 14] = [
-    "step",
-    "stage",
-    "prompt",
-    "negative_prompt",
-    "height",
-    "width",
-    "num_inference_steps",
-    "guidance_scale",
-    "seed",
-    "eta",
-    "timestep",
-    "alpha_prod_t",
-    "alpha_prod_t_prev",
-    "beta_prod_t",
+/// Functions of an expression: how each is called, and what it gives.
+pub const FUNCTIONS: [(&str, &str); 13] = [
+    ("norm(t)", "the Euclidean norm"),
+    ("max_abs(t)", "the largest magnitude"),
+    ("cos(a, b)", "the cosine of the angle between two tensors"),
+    ("psnr(a, b)", "how like two pictures of values 0 to 1 are, in dB"),
+    ("lerp(a, b, x)", "a + x · (b − a), element by element"),
+    ("clamp(t, low, high)", "every element brought between both"),
+    ("sqrt(x)", "of a number or a tensor"),
+    ("abs(x)", "of a number or a tensor"),
+    ("embed(\"TEXT\")", "the text's embeddings, as prompt_embeds are a prompt's"),
+    ("at(STEP, \"TENSOR\")", "a tensor as it was after that step, or after \"get_latent\""),
+    ("of(\"TIMELINE\", \"TENSOR\")", "a tensor of another timeline, where it stands"),
+    ("of(\"TIMELINE\", STEP, \"TENSOR\")", "a tensor of another timeline after that step"),
+    ("alpha_bar(t)", "ᾱ of a training timestep, such as timesteps[step]"),
 ];
 
-/// What names mean: tensors by their newest value, settings, the position, the last step's numbers. A tensor is
-/// copied from its device when it is asked for.
-struct Names<'a>(&'a Snapshot);
+/// Functions that know the run, with how many arguments they take.
+const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 4] =
+    [("embed", 1..=1), ("at", 2..=2), ("of", 2..=3), ("alpha_bar", 1..=1)];
+
+/// What names mean.
+struct Names<'a>(&'a Scope<'a>);
 
 impl VariableResolver for Names<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        let request = self.0.request();
-        let int = |n: i64| Some(CowVal::owned(CelInt::from(n)));
-        let double = |x: f64| Some(CowVal::owned(CelDouble::from(x)));
-        let string = |s: &str| Some(CowVal::owned(CelString::from(s.to_string())));
-        let last = self.0.last().and_then(|record| record.coefficients);
-        match name {
-            "step" => match self.0.position() {
-                Some(Stage::Denoise { step }) => int(step as i64),
-                _ => None,
-            },
-            "stage" => string(self.0.position().map_or("complete", Stage::name)),
-            "prompt" => string(&request.prompt),
-            "negative_prompt" => string(&request.negative_prompt),
-            "height" => int(request.height as i64),
-            "width" => int(request.width as i64),
-            "num_inference_steps" => int(request.num_inference_steps as i64),
-            "guidance_scale" => double(request.guidance_scale),
-            "seed" => int(request.seed),
-            "eta" => double(request.eta),
-            "timestep" => last.and_then(|c| int(c.timestep as i64)),
-            "alpha_prod_t" => last.and_then(|c| double(c.alpha_prod_t.into())),
-            "alpha_prod_t_prev" => last.and_then(|c| double(c.alpha_prod_t_prev.into())),
-            "beta_prod_t" => last.and_then(|c| double(c.beta_prod_t.into())),
-            _ => {
-                let (_, tensor) = self.0.tensor(name)?;
-                let plain = PlainTensor::of(tensor).ok()?;
-                Some(CowVal::owned(TensorValue::new(plain)))
-            }
-        }
+        self.0.resolve(name).map(CowVal::Owned)
     }
 }
 
 /// What an evaluation's failure means here, and what would be right.
-fn explain(error: &ExecutionError, snapshot: &Snapshot) -> String {
+fn explain(error: &ExecutionError, text: &str, state: &Snapshot) -> String {
     match error {
         ExecutionError::UndeclaredReference(name) if name.as_str() == "step" => {
             "step is only there while a step of denoise is next".into()
         }
+        ExecutionError::UndeclaredReference(name) if is_of_a_step(name) => {
+            format!("{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none")
+        }
+        ExecutionError::UndeclaredReference(name) if text.contains(&format!("{name}(")) => {
+            let known: Vec<&str> = FUNCTIONS.iter().map(|(call, _)| *call).collect();
+            format!("there is no function `{name}`; expected one of {}", known.join(", "))
+        }
         ExecutionError::UndeclaredReference(name) => {
-            let mut known: Vec<&str> = vec![];
-            for (tensor, _) in snapshot.records().iter().flat_map(|record| &record.tensors) {
-                if !known.contains(tensor) {
-                    known.push(tensor);
-                }
-            }
+            let mut known = scope::tensors(state);
             known.extend(NAMES);
             format!("`{name}` is not there; expected one of {}", known.join(", "))
         }
         ExecutionError::UnsupportedBinaryOperator(..) => {
-            "these do not go together: numbers must both be whole (2) or both decimal (2.0), and in a sum a tensor \
-             stands left of a number (latents + 2.0)"
+            "these do not go together: numbers must both be whole (2) or both decimal (2.0), and a number cannot be \
+             divided by a tensor"
                 .into()
         }
         ExecutionError::FunctionError { message, .. } => one_line(message),
@@ -242,27 +225,124 @@ fn explain(error: &ExecutionError, snapshot: &Snapshot) -> String {
     }
 }
 
-/// Puts the number of a product behind: CEL asks the left operand to multiply, and its numbers know no tensors.
-fn tensors_first(expression: &mut IdedExpr) {
+/// Whether a name is a number of the newest step.
+fn is_of_a_step(name: &str) -> bool {
+    let first = NAMES.iter().position(|known| *known == "timestep").unwrap_or(NAMES.len());
+    NAMES[first..].contains(&name)
+}
+
+/// Makes of an expression what CEL can evaluate: calls of functions that know the run become indices, and of a number and a
+/// tensor the tensor comes first, as CEL asks the left operand and its numbers know no tensors.
+fn rewrite(expression: &mut IdedExpr) -> Result<(), String> {
     match &mut expression.expr {
         Expr::Call(call) => {
-            call.target.iter_mut().for_each(|target| tensors_first(target));
-            call.args.iter_mut().for_each(tensors_first);
-            if call.func_name == operators::MULTIPLY && is_number(&call.args[0].expr) {
-                call.args.reverse();
+            call.target.iter_mut().try_for_each(|target| rewrite(target))?;
+            call.args.iter_mut().try_for_each(rewrite)?;
+            let known = OF_THE_RUN.iter().find(|(name, _)| *name == call.func_name && call.target.is_none());
+            if let Some((name, count)) = known {
+                if !count.contains(&call.args.len()) {
+                    let usage = FUNCTIONS.iter().filter(|(usage, _)| usage.starts_with(&format!("{name}(")));
+                    let usage: Vec<&str> = usage.map(|(usage, _)| *usage).collect();
+                    return Err(format!("{name} is called as {}", usage.join(" or ")));
+                }
+                *expression = indexed(expression.id, name, std::mem::take(&mut call.args));
+                return Ok(());
             }
+            let [left, right] = &call.args[..] else { return Ok(()) };
+            if !is_number(&left.expr) || is_number(&right.expr) {
+                return Ok(());
+            }
+            match call.func_name.as_str() {
+                operators::MULTIPLY | operators::ADD => call.args.reverse(),
+                // a − t is −(t − a).
+                operators::SUBSTRACT => {
+                    call.args.reverse();
+                    let id = expression.id;
+                    let difference = std::mem::take(expression);
+                    let args = vec![difference];
+                    let negated = CallExpr { func_name: operators::NEGATE.into(), target: None, args };
+                    *expression = IdedExpr { id, expr: Expr::Call(negated) };
+                }
+                _ => {}
+            }
+            Ok(())
         }
-        Expr::Select(select) => tensors_first(&mut select.operand),
-        _ => {}
+        Expr::Select(select) => rewrite(&mut select.operand),
+        Expr::List(list) => list.elements.iter_mut().try_for_each(rewrite),
+        Expr::Comprehension(of) => {
+            let parts =
+                [&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result];
+            parts.into_iter().try_for_each(rewrite)
+        }
+        _ => Ok(()),
     }
 }
 
+/// `name[a][b]` of `name(a, b)`.
+fn indexed(id: u64, name: &str, arguments: Vec<IdedExpr>) -> IdedExpr {
+    let function = IdedExpr { id, expr: Expr::Ident(name.into()) };
+    arguments.into_iter().fold(function, |of, argument| {
+        let args = vec![of, argument];
+        IdedExpr { id, expr: Expr::Call(CallExpr { func_name: operators::INDEX.into(), target: None, args }) }
+    })
+}
+
+/// Whether an expression is a number, whatever the run.
 fn is_number(expression: &Expr) -> bool {
+    const OF_TENSORS: [&str; 4] = ["norm", "max_abs", "cos", "psnr"];
     match expression {
         Expr::Literal(_) => true,
         Expr::Ident(name) => NAMES.contains(&name.as_str()),
+        Expr::Select(select) => FIELDS.split(", ").any(|field| field == select.field),
+        Expr::Call(call) if OF_TENSORS.contains(&call.func_name.as_str()) => true,
+        Expr::Call(call) if call.func_name == operators::INDEX => {
+            let is = |name: &str| matches!(&call.args[0].expr, Expr::Ident(of) if of == name);
+            is("timesteps") || is("alpha_bar")
+        }
+        Expr::Call(call) => {
+            const OF_NUMBERS: [&str; 7] = [
+                "sqrt",
+                "abs",
+                operators::NEGATE,
+                operators::ADD,
+                operators::SUBSTRACT,
+                operators::MULTIPLY,
+                operators::DIVIDE,
+            ];
+            OF_NUMBERS.contains(&call.func_name.as_str()) && call.args.iter().all(|arg| is_number(&arg.expr))
+        }
         _ => false,
     }
+}
+
+/// The expression with parts of tensors, `t[0,2..5,:]`, in quotes: CEL's brackets hold one value.
+fn with_parts_quoted(text: &str) -> String {
+    let (mut made, mut quote, mut escaped) = (String::with_capacity(text.len()), None, false);
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            None if c == '[' => {
+                let behind = made.trim_end().chars().next_back();
+                let indexes = behind.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ')' | ']'));
+                let inner = rest.as_str().split(']').next().unwrap_or_default();
+                let is_part = |c: char| c.is_ascii_digit() || matches!(c, ',' | ':' | '.' | '-' | ' ');
+                let several = inner.contains([',', ':']) || inner.contains("..");
+                if indexes && several && inner.chars().all(is_part) && inner.len() < rest.as_str().len() {
+                    made.push_str(&format!("[\"{inner}\"]"));
+                    rest = rest.as_str()[inner.len() + 1..].chars();
+                    continue;
+                }
+            }
+            None => {}
+        }
+        made.push(c);
+    }
+    made
 }
 
 fn one_line(text: &str) -> String {
@@ -296,6 +376,26 @@ mod tests {
             let error = Expression::compile(text).unwrap_err().to_string();
             assert!(!error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn parts_are_put_in_quotes() {
+        for (text, expected) in [
+            ("latents[0,2,:].std", "latents[\"0,2,:\"].std"),
+            ("embed(\"a[1,2]\")[0, 2..5]", "embed(\"a[1,2]\")[\"0, 2..5\"]"),
+            ("x[0][1:2] + [1,2][0]", "x[0][\"1:2\"] + [1,2][0]"),
+            ("'it\\'s [1,2]' + x[1,", "'it\\'s [1,2]' + x[1,"),
+        ] {
+            assert_eq!(with_parts_quoted(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_function_of_the_run_says_how_it_is_called() {
+        let said = |text: &str| Expression::compile(text).unwrap_err().to_string();
+        assert!(said("at(3)").contains("at is called as at(STEP, \"TENSOR\")"), "{}", said("at(3)"));
+        assert!(said("of(\"main\")").contains(" or of(\"TIMELINE\", STEP"));
+        assert!(said("embed()").contains("embed(\"TEXT\")"));
     }
 
     proptest! {

@@ -2,7 +2,8 @@
 //!
 //! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds; `arguments` parses what stands behind a verb.
 //! - [`operand`]: what its commands are about. [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
-//! - [`expression`]: conditions and values, in CEL; [`value`] is a tensor in them.
+//! - [`expression`]: conditions and values, in CEL; [`scope`]: what they can ask for; [`value`] is a tensor in them, [`part`] a part of
+//!   one.
 //! - [`edit`]: a tensor changed by hand.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded of a run, and the cursor. [`timelines`]: the tree of them.
@@ -22,7 +23,9 @@ pub mod edit;
 pub mod expression;
 pub mod inside;
 pub mod operand;
+pub mod part;
 pub mod report;
+pub mod scope;
 pub mod session;
 pub mod source;
 pub mod timeline;

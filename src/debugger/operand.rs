@@ -1,6 +1,6 @@
 //! What commands are about: places, topics, settings, sides of a difference.
 
-use crate::pipeline::{Request, Stage};
+use crate::pipeline::{InitImage, Request, Stage};
 use std::fmt;
 
 /// A place to stop before.
@@ -121,11 +121,15 @@ pub enum Setting {
     Seed,
     /// `Request::eta`.
     Eta,
+    /// `Request::init_image`.
+    InitImage,
+    /// `Request::strength`.
+    Strength,
 }
 
 impl Setting {
     /// Every setting with its name.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("prompt", Self::Prompt),
         ("negative_prompt", Self::NegativePrompt),
         ("height", Self::Height),
@@ -134,6 +138,8 @@ impl Setting {
         ("guidance_scale", Self::GuidanceScale),
         ("seed", Self::Seed),
         ("eta", Self::Eta),
+        ("init_image", Self::InitImage),
+        ("strength", Self::Strength),
     ];
 
     /// The setting's name: diffusers'.
@@ -157,6 +163,11 @@ impl Setting {
             Self::GuidanceScale => request.guidance_scale = self.parsed(value, "a number")?,
             Self::Seed => request.seed = self.parsed(value, "a whole number")?,
             Self::Eta => request.eta = self.parsed(value, "a number from 0 to 1")?,
+            Self::InitImage if value == "off" => request.init_image = None,
+            Self::InitImage => {
+                request.init_image = Some(InitImage::open(value).map_err(|e| format!("init_image: {e}"))?);
+            }
+            Self::Strength => request.strength = self.parsed(value, "a number from 0 to 1")?,
         }
         Ok(())
     }
@@ -166,18 +177,7 @@ impl Setting {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn check(self, value: &str) -> Result<(), String> {
-        let mut any = Request {
-            prompt: String::new(),
-            negative_prompt: String::new(),
-            height: 0,
-            width: 0,
-            num_inference_steps: 0,
-            guidance_scale: 0.,
-            seed: 0,
-            eta: 0.,
-            fault: None,
-        };
-        self.put(value, &mut any)
+        self.put(value, &mut Request::default())
     }
 
     fn parsed<T: std::str::FromStr>(self, value: &str, expected: &str) -> Result<T, String> {
@@ -187,8 +187,21 @@ impl Setting {
         })
     }
 
+    /// Whether its value is a text, which may hold spaces and commas.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Prompt | Self::NegativePrompt | Self::InitImage)
+    }
+
     /// Whether it is settled by what `get_latent` draws: then it cannot change afterwards.
     pub fn is_of_the_noise(self) -> bool {
-        matches!(self, Self::Seed | Self::Height | Self::Width | Self::NumInferenceSteps)
+        matches!(
+            self,
+            Self::Seed
+                | Self::Height
+                | Self::Width
+                | Self::NumInferenceSteps
+                | Self::InitImage
+                | Self::Strength
+        )
     }
 }

@@ -24,13 +24,15 @@ const UNET: usize = 3;
 const VAE: usize = 4;
 
 /// What a call looks like, and the function that it calls.
-const CALLS: [(&str, Function); 8] = [
+const CALLS: [(&str, Function); 10] = [
     ("scheduler.step(", Function::new(DDIM, "step")),
+    ("scheduler.add_noise(", Function::new(DDIM, "add_noise")),
     ("self.coefficients(", Function::new(DDIM, "coefficients")),
     ("self.bounded(", Function::new(DDIM, "bounded")),
     ("threshold_sample(", Function::new(DDIM, "threshold_sample")),
     ("text_encoder.forward(", Function::new(CLIP, "forward")),
     ("unet.forward(", Function::new(UNET, "forward")),
+    ("vae.encode(", Function::new(VAE, "encode")),
     ("vae.decode(", Function::new(VAE, "decode")),
     ("randn(", Function::new(STAGES, "randn")),
 ];
@@ -89,7 +91,7 @@ impl Function {
 
     /// Whether it is the scheduler's step, whose numbers are known.
     pub fn is_step(self) -> bool {
-        self.file == DDIM
+        self.file == DDIM && self.name != "add_noise"
     }
 
     /// The number of its first line in the file, and its text, with the comment above it.
@@ -127,7 +129,7 @@ impl Function {
                 "CLIP: Radford et al., 2021",
             ),
             (STAGES, "get_latent") => kin(
-                "StableDiffusionPipeline.prepare_latents",
+                "prepare_latents of StableDiffusionPipeline and …Img2ImgPipeline",
                 Some("PareDiffusionPipeline.get_latent"),
                 "x_T ~ N(0, I): Ho et al., 2020, algorithm 2",
             ),
@@ -142,6 +144,9 @@ impl Function {
                 Some("PareDiffusionPipeline.vae_decode"),
                 "latents: Rombach et al., 2022",
             ),
+            (DDIM, "add_noise") => {
+                kin("DDIMScheduler.add_noise", None, "the forward process: Song et al., 2021, formula 4")
+            }
             (DDIM, "step") => kin(
                 "DDIMScheduler.step",
                 Some("PareDDIMScheduler.step"),
@@ -161,6 +166,7 @@ impl Function {
                 Some("PareUNet2DConditionModel.forward"),
                 "U-Net: Ronneberger et al., 2015",
             ),
+            (VAE, "encode") => kin("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
             _ => {
                 kin("AutoencoderKL.decode", Some("PareAutoencoderKL.decode"), "latents: Rombach et al., 2022")
             }
@@ -172,6 +178,8 @@ impl Function {
 pub fn inputs(path: &str) -> &'static [&'static str] {
     match path {
         "encode_prompt.text_encoder" => &["input_ids"],
+        "get_latent.encode" => &["init_image"],
+        "get_latent.add_noise" => &["init_latents", "noise", "timestep"],
         "denoise.unet" => &["latent_model_input", "prompt_embeds"],
         "denoise.guidance" => &["uncond_residual", "text_cond_residual"],
         "denoise.scheduler_step" => &["guided_noise_residual", "timestep", "latents"],
@@ -187,7 +195,9 @@ pub fn outputs(path: &str) -> &'static [&'static str] {
     match path {
         "encode_prompt.tokenize" => &["negative_input_ids", "input_ids"],
         "encode_prompt.text_encoder" => &["negative_prompt_embeds", "prompt_embeds"],
-        "get_latent.randn" => &["latents"],
+        "get_latent.encode" => &["init_latents"],
+        "get_latent.randn" => &["noise"],
+        "get_latent.add_noise" => &["latents"],
         "denoise.unet" => &["uncond_residual", "text_cond_residual"],
         "denoise.guidance" => &["guided_noise_residual"],
         "denoise.scheduler_step" => &["latents"],

@@ -275,22 +275,24 @@ impl Branch {
     pub fn commands(&self) -> Result<Vec<String>, &'static str> {
         let start = self.timeline.snapshots().first().map(|snapshot| snapshot.request());
         let Some(start) = start else { return Ok(vec![]) };
-        let steps = start.num_inference_steps;
         let settings = serde_json::to_value(start).unwrap_or_default();
         let mut lines = vec![];
         for (name, _) in super::operand::Setting::ALL {
-            lines.push(set(name, &settings[name])?);
+            // What is off is not among them.
+            let off = || serde_json::Value::from("off");
+            let value = settings.get(name).cloned().unwrap_or_else(off);
+            lines.push(set(name, &value)?);
         }
         lines.extend(start.fault.map(|fault| format!("set fault {fault}")));
         for (done, changes, edits) in self.timeline.changes() {
-            // Steps change before there are any.
-            let steps = self.timeline.snapshots()[done].request().num_inference_steps.max(steps);
             // What was changed when all had run changed nothing that ran.
-            let Some(stage) = Stage::at(done, steps) else { break };
+            let steps = self.timeline.snapshots()[done].request().steps();
+            let Some(stage) = Stage::at(done, &steps) else { break };
             lines.push(format!("goto {stage}"));
             let fault = self.timeline.snapshots()[done].request().fault;
             for Change { setting, to, .. } in changes {
                 lines.push(match setting {
+                    "init_image" if to.is_null() => "set init_image off".into(),
                     "fault" => fault.map_or("set fault off".into(), |fault| format!("set fault {fault}")),
                     _ => set(setting, &to)?,
                 });

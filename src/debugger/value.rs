@@ -1,12 +1,13 @@
 //! A tensor as a CEL value: its statistics by `.name`, and arithmetic element by element.
 
+use super::part::{Parts, Places};
 use crate::tensor::{PlainTensor, Summary, compare};
 use cel::common::traits::{Adder, Divider, Indexer, Multiplier, Negator, Subtractor};
 use cel::common::types::{CelDouble, CelInt, CelString, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{ExecutionError, Value};
 use std::any::Any;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 static TENSOR: Type = Type::new_unspecified_type("tensor");
 
@@ -54,17 +55,31 @@ impl TensorValue {
         PlainTensor::from_values(self.tensor.shape(), data).map(Self::new).ok_or_else(|| mistake("shape"))
     }
 
+    /// A part of it: a tensor, or where every dimension has one place named a number.
+    fn part<'v>(&self, parts: &Parts) -> Result<Box<dyn Val + 'v>, ExecutionError> {
+        let Places { places, shape } =
+            parts.within(self.tensor.shape(), "the tensor").map_err(|e| mistake(&e))?;
+        let data: Vec<f32> = places.into_iter().map(|place| self.tensor.data()[place]).collect();
+        match (&data[..], &shape[..]) {
+            ([value], []) => Ok(Box::new(CelDouble::from(f64::from(*value)))),
+            _ => match PlainTensor::from_values(&shape, data) {
+                Some(part) => Ok(Box::new(Self::new(part))),
+                None => Err(mistake("shape")),
+            },
+        }
+    }
+
     fn same_shape(&self, other: &Self) -> Result<(), ExecutionError> {
         let (a, b) = (self.tensor.shape(), other.tensor.shape());
         if a == b { Ok(()) } else { Err(mistake(&format!("shapes {a:?} and {b:?}; expected the same"))) }
     }
 }
 
-fn mistake(message: &str) -> ExecutionError {
+pub(super) fn mistake(message: &str) -> ExecutionError {
     ExecutionError::function_error("tensor", message)
 }
 
-fn number(value: &dyn Val) -> Option<f64> {
+pub(super) fn number(value: &dyn Val) -> Option<f64> {
     let double = value.downcast_ref::<CelDouble>().map(|v| *v.inner());
     double.or_else(|| value.downcast_ref::<CelInt>().map(|v| *v.inner() as f64))
 }
@@ -162,6 +177,9 @@ impl Indexer for TensorValue {
     where
         Self: 'v,
     {
+        if let Some(index) = index.downcast_ref::<CelInt>() {
+            return self.part(&Parts::one(*index.inner())).map(CowVal::Owned);
+        }
         let double = |v: f64| Ok(CowVal::owned(CelDouble::from(v)));
         let count = |v: usize| Ok(CowVal::owned(CelInt::from(v as i64)));
         let name =
@@ -179,6 +197,10 @@ impl Indexer for TensorValue {
                 let shape: Vec<i64> = self.tensor.shape().iter().map(|&n| n as i64).collect();
                 Ok(CowVal::Owned(Value::from(shape).try_into()?))
             }
+            parts if !parts.starts_with(char::is_alphabetic) => {
+                let parts = Parts::parse(parts).map_err(|e| mistake(&e))?;
+                self.part(&parts).map(CowVal::Owned)
+            }
             _ => Err(mistake(&format!("a tensor has no `{name}`; expected one of {FIELDS}"))),
         }
     }
@@ -188,6 +210,81 @@ impl Indexer for TensorValue {
         Self: 'v,
     {
         self.get(index).map(CowVal::into_owned)
+    }
+}
+
+/// A function that knows the run. An expression calls it by an index: `at(3, "latents")` is compiled to `at[3]["latents"]`, as
+/// CEL's own functions know nothing but their arguments.
+#[derive(Clone)]
+pub struct Function {
+    name: &'static str,
+    call: Arc<Call>,
+}
+
+type Call = dyn Fn(&dyn Val) -> Result<Box<dyn Val>, ExecutionError> + Send + Sync;
+
+impl Function {
+    /// A function of one argument.
+    pub fn new(
+        name: &'static str,
+        call: impl Fn(&dyn Val) -> Result<Box<dyn Val>, ExecutionError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, call: Arc::new(call) }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+static FUNCTION: Type = Type::new_unspecified_type("function");
+
+impl Val for Function {
+    fn get_type(&self) -> &Type {
+        &FUNCTION
+    }
+    fn cel_type() -> &'static Type {
+        &FUNCTION
+    }
+    fn equals(&self, _: &dyn Val) -> bool {
+        false
+    }
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
+        Box::new(self.clone())
+    }
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
+    where
+        Self: 'v,
+    {
+        Some(self)
+    }
+}
+
+impl StaticVal for Function {}
+
+impl Indexer for Function {
+    fn get<'b, 'v>(&'b self, argument: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        (self.call)(argument).map(CowVal::Owned)
+    }
+
+    fn steal<'v>(self: Box<Self>, argument: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        (self.call)(argument).map(|value| value as Box<dyn Val + 'v>)
     }
 }
 
@@ -205,6 +302,26 @@ pub fn max_abs(t: &TensorValue) -> CelDouble {
 pub fn cos(a: &TensorValue, b: &TensorValue) -> Result<CelDouble, ExecutionError> {
     a.same_shape(b)?;
     Ok(compare::cosine(a.tensor.data(), b.tensor.data()).into())
+}
+
+/// `psnr(a, b)`: the peak signal-to-noise ratio of two pictures of values 0 to 1, in dB.
+pub fn psnr(a: &TensorValue, b: &TensorValue) -> Result<CelDouble, ExecutionError> {
+    a.same_shape(b)?;
+    Ok(compare::psnr(a.tensor.data(), b.tensor.data(), 1.).into())
+}
+
+/// `clamp(t, low, high)`: every element brought between both.
+pub fn clamp(t: &TensorValue, low: &CelDouble, high: &CelDouble) -> Result<TensorValue, ExecutionError> {
+    let (low, high) = (*low.inner() as f32, *high.inner() as f32);
+    if low > high || low.is_nan() || high.is_nan() {
+        return Err(mistake(&format!("clamp: {low} to {high} is no range")));
+    }
+    t.map(|v| v.clamp(low, high))
+}
+
+/// `abs(t)` of a tensor, element by element.
+pub fn abs_tensor(t: &TensorValue) -> Result<TensorValue, ExecutionError> {
+    t.map(f32::abs)
 }
 
 /// `lerp(a, b, t)`: a + t · (b − a), element by element.

@@ -93,7 +93,8 @@ pub const VERBS: &[Verb] = &[
         "",
         "NAME VALUE|TENSOR[PARTS] = EXPR",
         "change a setting for what comes next: behind the tip that is a fork; or, on a timeline of its own, latents or \
-         embeddings (`latents[0,:,8,8] = 0`, also *= and +=); `preview every N|off` is which steps the VAE decodes, \
+         embeddings (`latents[0,:,8,8] = 0`, also *= and +=); `init_image FILE|sample:NAME|off` and `strength S` start from a \
+         picture; `preview every N|off` is which steps the VAE decodes, \
          `fault NAME|off` a known mistake to learn from",
         "set guidance_scale 12",
     ),

@@ -139,6 +139,18 @@ pub struct DiagonalGaussianDistribution {
     pub logvar: Tensor,
 }
 
+impl DiagonalGaussianDistribution {
+    /// Latents of the distribution, in the dtype of `noise`, which has their shape, mean 0 and variance 1.
+    ///
+    /// # Errors
+    /// When the shapes differ, or the device fails.
+    pub fn sample(&self, noise: &Tensor) -> candle_core::Result<Tensor> {
+        let mean = self.mean.to_dtype(noise.dtype())?;
+        let std = (self.logvar.to_dtype(noise.dtype())? * 0.5)?.exp()?;
+        mean + (std * noise)?
+    }
+}
+
 impl AutoencoderKL {
     /// Loads the model; both generations of names in its attention are read.
     ///

@@ -38,6 +38,8 @@ pub fn parameters(request: &Request, model: &str) -> String {
         guidance_scale,
         seed,
         eta,
+        init_image,
+        strength,
         ..
     } = request;
     let negative = if negative_prompt.is_empty() {
@@ -46,16 +48,26 @@ pub fn parameters(request: &Request, model: &str) -> String {
         format!("Negative prompt: {negative_prompt}\n")
     };
     let eta = if *eta == 0. { String::new() } else { format!(", Eta: {eta}") };
+    let init_image = init_image.as_ref().map_or(String::new(), |image| {
+        format!(", Denoising strength: {strength}, Init image: {}", quoted(image.name()))
+    });
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "{prompt}\n{negative}Steps: {num_inference_steps}, Sampler: DDIM, CFG scale: {guidance_scale}, Seed: {seed}, \
-         Size: {width}x{height}, Model: {model}{eta}, Version: diffuscope {version}"
+         Size: {width}x{height}, Model: {model}{eta}{init_image}, Version: diffuscope {version}"
     )
+}
+
+/// A value in quotes where it holds what parts values: as the web interface has it.
+fn quoted(value: &str) -> String {
+    let plain = !value.contains([',', ':', '"', '\\']) && !value.chars().any(char::is_control);
+    if plain { value.into() } else { serde_json::Value::from(value).to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::InitImage;
 
     fn request(prompt: &str) -> Request {
         Request {
@@ -66,8 +78,7 @@ mod tests {
             num_inference_steps: 20,
             guidance_scale: 7.5,
             seed: -1,
-            eta: 0.,
-            fault: None,
+            ..Request::default()
         }
     }
 
@@ -80,6 +91,10 @@ mod tests {
             "red apple\nNegative prompt: blurry\nSteps: 20, Sampler: DDIM, CFG scale: 7.5, Seed: -1, Size: 128x64, Model: pocket"
         );
         assert!(version.starts_with("diffuscope "));
+        let mut request = request("red apple");
+        request.init_image = Some(InitImage::open("sample:apple").unwrap());
+        let text = parameters(&request, "pocket");
+        assert!(text.contains(", Denoising strength: 0.8, Init image: \"sample:apple\", Version"), "{text}");
     }
 
     #[test]

@@ -106,9 +106,14 @@ fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
         guidance_scale,
         seed,
         eta,
+        init_image,
+        strength,
         fault,
     } = request;
     let fault = fault.map(|fault| ("fault", fault.to_string()));
+    let init_image = init_image
+        .iter()
+        .flat_map(|image| [("init_image", image.name().to_string()), ("strength", strength.to_string())]);
     let settings = [
         ("prompt", prompt.clone()),
         ("negative_prompt", negative_prompt.clone()),
@@ -122,7 +127,7 @@ fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
         ("model", model.into()),
         ("diffuscope", env!("CARGO_PKG_VERSION").into()),
     ];
-    settings.into_iter().chain(fault).map(|(key, value)| (key.to_string(), value)).collect()
+    settings.into_iter().chain(init_image).chain(fault).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 /// Writes a file beside `path` and renames it: a reader sees the old file or the whole new one.

@@ -66,7 +66,11 @@ impl Watched {
         let (is_made, row) = match self {
             Self::PromptEmbeds => (is(&lines::TEXT_ENCODER), 1),
             Self::NegativePromptEmbeds => (is(&lines::TEXT_ENCODER), 0),
-            Self::Latents => (is(&lines::RANDN) || is(&lines::SCHEDULER_STEP), 0),
+            // Without a step the picture's latents are the first.
+            Self::Latents => {
+                let made_by = [&lines::ENCODE, &lines::RANDN, &lines::ADD_NOISE, &lines::SCHEDULER_STEP];
+                (made_by.into_iter().any(is), 0)
+            }
             Self::UncondResidual => (is(&lines::UNET), 0),
             Self::TextCondResidual => (is(&lines::UNET), 1),
             Self::GuidedNoiseResidual => (is(&lines::GUIDANCE), 0),

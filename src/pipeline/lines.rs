@@ -16,8 +16,12 @@ lines! {
     TOKENIZE = "encode_prompt.tokenize";
     /// Ids to embeddings: (2, 77) → (2, 77, C).
     TEXT_ENCODER = "encode_prompt.text_encoder";
+    /// A picture to its latents: (1, 3, H, W), 0 to 1 → (1, 4, h, w).
+    ENCODE = "get_latent.encode";
     /// The seed to noise: → (1, 4, h, w).
     RANDN = "get_latent.randn";
+    /// A picture's latents, noise and the timestep to latents as noisy as that: (1, 4, h, w).
+    ADD_NOISE = "get_latent.add_noise";
     /// Latents and embeddings to both residuals: (2, 4, h, w), (2, 77, C) → (2, 4, h, w).
     UNET = "denoise.unet";
     /// Both residuals to one: (1, 4, h, w) each.

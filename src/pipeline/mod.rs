@@ -1,6 +1,7 @@
 //! The four stages, and the state machine over them.
 //!
 //! - [`request`]: the settings of a run, and what is wrong with them.
+//! - [`init_image`]: a picture that a run starts from.
 //! - [`models`]: everything that a run computes with, loaded.
 //! - [`memory`]: whether a run fits the machine, told before anything is allocated.
 //! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`, as the article has them.
@@ -12,6 +13,7 @@
 
 pub mod dump;
 pub mod fault;
+pub mod init_image;
 pub mod lines;
 pub mod lockstep;
 pub mod memory;
@@ -21,6 +23,7 @@ pub mod snapshot;
 pub mod stages;
 
 pub use fault::Fault;
+pub use init_image::InitImage;
 pub use lockstep::Lockstep;
 pub use models::Models;
 pub use request::{Request, RequestError};

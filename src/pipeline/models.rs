@@ -197,7 +197,8 @@ impl Models {
     pub fn modules_in(&self, stage: Stage) -> usize {
         let runs = |path: &str| match stage {
             Stage::EncodePrompt => path.starts_with("text_encoder"),
-            Stage::GetLatent => false,
+            // Where there is a picture to start from.
+            Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
             Stage::Denoise { .. } => path.starts_with("unet"),
             Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
         };

@@ -2,13 +2,18 @@
 
 use super::Models;
 use super::fault::Fault;
+use super::init_image::InitImage;
 use super::memory;
 use crate::scheduler::config::PredictionType;
 use crate::scheduler::{DdimScheduler, ScheduleError};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use std::ops::Range;
+
+/// diffusers' default.
+pub const STRENGTH: f64 = 0.8;
 
 /// What a run is asked to do, by diffusers' names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Request {
     /// What the picture shall show.
     pub prompt: String,
@@ -26,8 +31,13 @@ pub struct Request {
     pub seed: i64,
     /// How much fresh noise each step adds: 0 none (DDIM), 1 as much as DDPM.
     pub eta: f64,
+    /// A picture to start from, in the place of noise alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_image: Option<InitImage>,
+    /// How much of the run a picture to start from leaves to be done: 0 none of it, 1 all.
+    pub strength: f64,
     /// A mistake that is made on purpose.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
 }
 
@@ -54,6 +64,9 @@ pub enum RequestError {
         /// The number asked for.
         found: f64,
     },
+    /// A strength that is no share of a run.
+    #[error("strength is {0}; expected 0 to 1: how much of the run an init_image leaves to be done")]
+    Strength(f64),
     /// The number of steps or eta does not work with the model's scheduler.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -81,21 +94,42 @@ pub enum RequestError {
     },
 }
 
-impl Request {
-    /// The settings that `models` are meant for, with a prompt: their own size, diffusers' 50 steps and scale 7.5.
-    pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
-        let (height, width) = models.native_size();
+/// diffusers' defaults, without a prompt and without a size.
+impl Default for Request {
+    fn default() -> Self {
         Self {
-            prompt: prompt.into(),
+            prompt: String::new(),
             negative_prompt: String::new(),
-            height,
-            width,
+            height: 0,
+            width: 0,
             num_inference_steps: 50,
             guidance_scale: 7.5,
             seed: 0,
             eta: 0.,
+            init_image: None,
+            strength: STRENGTH,
             fault: None,
         }
+    }
+}
+
+impl Request {
+    /// The settings that `models` are meant for, with a prompt: their own size, diffusers' 50 steps and scale 7.5.
+    pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
+        let (height, width) = models.native_size();
+        Self { prompt: prompt.into(), height, width, ..Self::default() }
+    }
+
+    /// The steps of `denoise` that run, of `num_inference_steps`: all, or of a run that starts from a picture the last, as many
+    /// as `strength` says (diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`). None at strength 0.
+    pub fn steps(&self) -> Range<usize> {
+        let n = self.num_inference_steps;
+        if self.init_image.is_none() {
+            return 0..n;
+        }
+        let init_timestep = ((n as f64 * self.strength) as usize).min(n);
+        let t_start = n - init_timestep;
+        t_start..n
     }
 
     /// Whether `models` can run this: sizes, numbers, steps and memory. The scheduler of the run, when they can.
@@ -116,6 +150,9 @@ impl Request {
             if !found.is_finite() {
                 return Err(RequestError::NotFinite { name, found });
             }
+        }
+        if !(0. ..=1.).contains(&self.strength) {
+            return Err(RequestError::Strength(self.strength));
         }
         let mut config = models.scheduler.clone();
         if let Some(fault @ Fault::EpsilonForV) = self.fault {
@@ -139,5 +176,27 @@ impl Request {
             }
             _ => Ok(scheduler),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(n: usize, strength: f64) -> Range<usize> {
+        let mut request = Request { num_inference_steps: n, strength, ..Request::default() };
+        assert_eq!(request.steps(), 0..n);
+        request.init_image = Some(InitImage::open("sample:apple").unwrap());
+        request.steps()
+    }
+
+    #[test]
+    fn a_picture_leaves_the_last_steps() {
+        assert_eq!(steps(10, 0.6), 4..10);
+        // int() cuts: 0.29 · 100 is 28.999… in f64, in Python too.
+        assert_eq!(steps(100, 0.29), 72..100);
+        assert_eq!(steps(50, 1.), 0..50);
+        assert_eq!(steps(10, 0.), 10..10);
+        assert_eq!(steps(10, 0.09), 10..10);
     }
 }

@@ -4,7 +4,7 @@
 //! snapshot, forking is advancing with a changed request, comparing is holding two.
 
 use super::fault::Faulty;
-use super::stages::{self, Denoised, EncodedPrompt, Run};
+use super::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
 use super::{Error, Models, Request, RequestError};
 use crate::nn::Probe;
 use crate::scheduler::DdimScheduler;
@@ -12,6 +12,7 @@ use crate::scheduler::ddim::Coefficients;
 use crate::tensor::Generator;
 use candle_core::Tensor;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,24 +51,25 @@ impl Stage {
         }
     }
 
-    /// The stage at `index` of a run of `steps` steps; `None` behind the last.
-    pub fn at(index: usize, steps: usize) -> Option<Self> {
+    /// The stage at `index` of a run of these [`steps`](Request::steps); `None` behind the last.
+    pub fn at(index: usize, steps: &Range<usize>) -> Option<Self> {
         match index {
             0 => Some(Self::EncodePrompt),
             1 => Some(Self::GetLatent),
-            i if i < steps + 2 => Some(Self::Denoise { step: i - 2 }),
-            i if i == steps + 2 => Some(Self::VaeDecode),
+            i if i < steps.len() + 2 => Some(Self::Denoise { step: steps.start + i - 2 }),
+            i if i == steps.len() + 2 => Some(Self::VaeDecode),
             _ => None,
         }
     }
 
-    /// Where the stage comes in a run of `steps` steps: the inverse of [`at`](Self::at).
-    pub fn index(self, steps: usize) -> usize {
+    /// Where the stage comes in a run of these steps: the inverse of [`at`](Self::at). A step that the run does not have
+    /// comes where the nearest stage does that it has.
+    pub fn index(self, steps: &Range<usize>) -> usize {
         match self {
             Self::EncodePrompt => 0,
             Self::GetLatent => 1,
-            Self::Denoise { step } => step + 2,
-            Self::VaeDecode => steps + 2,
+            Self::Denoise { step } => step.clamp(steps.start, steps.end.max(steps.start)) - steps.start + 2,
+            Self::VaeDecode => steps.len() + 2,
         }
     }
 }
@@ -206,6 +208,11 @@ impl Snapshot {
         &self.scheduler
     }
 
+    /// The timesteps that the run visits, from noise to picture: of one that starts from a picture the last.
+    pub fn timesteps(&self) -> &[usize] {
+        &self.scheduler.timesteps()[self.request.steps()]
+    }
+
     /// The scheduler of the run, to be kept.
     pub fn shared_scheduler(&self) -> &Arc<DdimScheduler> {
         &self.scheduler
@@ -223,7 +230,7 @@ impl Snapshot {
 
     /// The stage that runs next; `None` when the run is complete.
     pub fn position(&self) -> Option<Stage> {
-        Stage::at(self.records.len(), self.request.num_inference_steps)
+        Stage::at(self.records.len(), &self.request.steps())
     }
 
     /// The newest tensor of that name, or of a key such as `denoise.003/latents`, with the stage that made it.
@@ -291,9 +298,9 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
             encode(run, probe)?
         }
         Stage::GetLatent => {
-            let (latents, generator) = stages::get_latent(run, probe)?;
-            next.generator = generator;
-            Made { tensors: vec![("latents", latents)], ..Made::default() }
+            let made = stages::get_latent(run, probe)?;
+            next.generator = made.generator.clone();
+            Made { tensors: first_latents(made, request), ..Made::default() }
         }
         Stage::Denoise { step } => {
             let embeds = (next.require("negative_prompt_embeds")?, next.require("prompt_embeds")?);
@@ -332,6 +339,15 @@ fn record(run: Run<'_>, stage: Stage, start: Instant, made: Made) -> Arc<StageRe
         cut,
         took: start.elapsed(),
     })
+}
+
+/// Of noise alone only the latents, which are that; with a picture to start from all that they are made of.
+fn first_latents(made: FirstLatents, request: &Request) -> Vec<(&'static str, Tensor)> {
+    let FirstLatents { init_image, init_latents, noise, latents, .. } = made;
+    let noise = (init_image.is_some() && !request.steps().is_empty()).then_some(noise);
+    let parts = [("init_image", init_image), ("init_latents", init_latents), ("noise", noise)];
+    let parts = parts.into_iter().filter_map(|(name, tensor)| Some((name, tensor?)));
+    parts.chain([("latents", latents)]).collect()
 }
 
 fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
@@ -380,11 +396,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn at_and_index_are_inverse(index in 0usize..2000, steps in 1usize..1000) {
-            match Stage::at(index, steps) {
-                Some(stage) => prop_assert_eq!(stage.index(steps), index),
-                None => prop_assert!(index > steps + 2),
+        fn at_and_index_are_inverse(index in 0usize..2000, first in 0usize..50, steps in 0usize..1000) {
+            let steps = first..first + steps;
+            match Stage::at(index, &steps) {
+                Some(stage) => prop_assert_eq!(stage.index(&steps), index),
+                None => prop_assert!(index > steps.len() + 2),
             }
+        }
+
+        #[test]
+        fn every_step_has_a_place(step in 0usize..2000, first in 0usize..50, steps in 0usize..1000) {
+            let place = Stage::Denoise { step }.index(&(first..first + steps));
+            prop_assert!((2..=steps + 2).contains(&place));
         }
     }
 

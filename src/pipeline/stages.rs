@@ -63,19 +63,63 @@ pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPromp
     })
 }
 
-/// A seed → noise of an eighth of the picture's height and width: (1, 4, h, w). The generator goes on from there.
+/// What `get_latent` makes.
+pub struct FirstLatents {
+    /// The picture to start from, values 0 to 1, where there is one: (1, 3, H, W).
+    pub init_image: Option<Tensor>,
+    /// Its latents: (1, 4, h, w).
+    pub init_latents: Option<Tensor>,
+    /// What the seed gives: (1, 4, h, w).
+    pub noise: Tensor,
+    /// What the first step begins with: (1, 4, h, w).
+    pub latents: Tensor,
+    /// The generator, which goes on from there.
+    pub generator: Generator,
+}
+
+/// A seed → noise of an eighth of the picture's height and width: (1, 4, h, w). With a picture to start from, that picture's
+/// latents, as noisy as the first step takes them to be (diffusers' `StableDiffusionImg2ImgPipeline`).
 ///
 /// # Errors
 /// The device's, or the probe's.
-pub fn get_latent(run: Run<'_>, probe: &mut dyn Probe) -> Result<(Tensor, Generator), Error> {
+pub fn get_latent(run: Run<'_>, probe: &mut dyn Probe) -> Result<FirstLatents, Error> {
     let Run { models, request, scheduler } = run;
     let mut generator = Generator::manual_seed(request.seed);
     let (channels, scale) = (models.vae.config().latent_channels, models.vae.config().scale_factor());
     let shape = [1, channels, request.height / scale, request.width / scale];
 
-    let latents = watch(probe, &lines::RANDN, &[], |_| Ok(randn(&mut generator, &shape, models)?))?;
+    // Image to image: the encoder gives a distribution of latents, from which the generator's first numbers draw.
+    let image = request.init_image.as_ref();
+    let init_image =
+        image.map(|image| image.tensor(request.height, request.width, &models.device)).transpose()?;
+    let init_latents = match &init_image {
+        Some(init_image) => {
+            let sample = randn(&mut generator, &shape, models)?;
+            Some(watch(probe, &lines::ENCODE, &[init_image], |probe| {
+                let x = ((init_image * 2.)? - 1.)?.to_dtype(models.dtype)?;
+                let latent_dist = models.vae.encode(&x, probe)?;
+                Ok((latent_dist.sample(&sample)? * models.vae.config().scaling_factor)?)
+            })?)
+        }
+        None => None,
+    };
 
-    Ok(((latents * scheduler.init_noise_sigma())?, generator))
+    let noise = watch(probe, &lines::RANDN, &[], |_| Ok(randn(&mut generator, &shape, models)?))?;
+
+    let latents = match (&init_latents, request.steps().next()) {
+        // Text to image: noise alone.
+        (None, _) => (&noise * scheduler.init_noise_sigma())?,
+        (Some(init_latents), Some(t_start)) => {
+            let t = scheduler.timesteps()[t_start];
+            let timestep = Tensor::new(t as i64, &models.device)?;
+            watch(probe, &lines::ADD_NOISE, &[init_latents, &noise, &timestep], |_| {
+                Ok(scheduler.add_noise(init_latents, &noise, t)?)
+            })?
+        }
+        // No step is left that would take noise away: none is added.
+        (Some(init_latents), None) => init_latents.clone(),
+    };
+    Ok(FirstLatents { init_image, init_latents, noise, latents, generator })
 }
 
 /// What one step of `denoise` makes: (1, 4, h, w) each.

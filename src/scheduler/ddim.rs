@@ -199,6 +199,19 @@ impl DdimScheduler {
         Ok(DdimStep { coefficients, pred_original_sample, pred_epsilon, pred_sample_direction, prev_sample })
     }
 
+    /// The forward process in one step: `original_samples` as noisy as they are at `timestep` (diffusers
+    /// `DDIMScheduler.add_noise`). `noise` of the same shape, of mean 0 and variance 1.
+    ///
+    /// # Errors
+    /// When the shapes differ, or the device fails.
+    pub fn add_noise(&self, original_samples: &Tensor, noise: &Tensor, timestep: usize) -> Result<Tensor> {
+        let alpha_prod_t = self.alphas_cumprod[timestep];
+        let sqrt = |x: f32| f64::from(x.sqrt());
+
+        // x_t of formula (4): √α_t · x_0 + √(1 − α_t) · ε
+        (original_samples * sqrt(alpha_prod_t))? + (noise * sqrt(1. - alpha_prod_t))?
+    }
+
     /// `pred_original_sample` within the bounds that the configuration sets, if any.
     fn bounded(&self, sample: Tensor) -> Result<Tensor> {
         let range = self.config.clip_sample_range;
@@ -278,6 +291,19 @@ mod tests {
             let step = scheduler.step(&tensor(output), t, &tensor(a * picture + b * noise), None).unwrap();
             assert!((value(&step.pred_original_sample) - picture).abs() < 1e-5, "{prediction_type}");
             assert!((value(&step.pred_epsilon) - noise).abs() < 1e-5, "{prediction_type}");
+        }
+    }
+
+    /// What was noised and is then predicted rightly comes back.
+    #[test]
+    fn noise_that_is_added_can_be_taken_away() {
+        let scheduler = DdimScheduler::new(&config("{}"), 20, 0.).unwrap();
+        for t in [1, 500, 999] {
+            let noisy = scheduler.add_noise(&tensor(0.3), &tensor(-1.2), t).unwrap();
+            let a = scheduler.alphas_cumprod()[t];
+            assert!((value(&noisy) - (a.sqrt() * 0.3 - (1. - a).sqrt() * 1.2)).abs() < 1e-6);
+            let step = scheduler.step(&tensor(-1.2), t, &noisy, None).unwrap();
+            assert!((value(&step.pred_original_sample) - 0.3).abs() < 1e-4);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::debugger::timelines::Branch;
 use crate::nn::Unwatched;
 use crate::picture::decoded;
 use crate::picture::sheet::{Row, Sheet};
-use crate::pipeline::{self, Stage, StageRecord, stages};
+use crate::pipeline::{self, InitImage, Stage, StageRecord, stages};
 use crate::tensor::PlainTensor;
 use anyhow::Context;
 use candle_core::Tensor;
@@ -159,9 +159,16 @@ impl Pictures<'_> {
             ("guidance_scale", request.guidance_scale.to_string()),
             ("seed", request.seed.to_string()),
             ("eta", request.eta.to_string()),
+            ("init_image", request.init_image.as_ref().map_or("", InitImage::name).to_string()),
+            ("strength", request.strength.to_string()),
         ];
-        let common =
-            settings.into_iter().filter(|(name, value)| !varied(name) && (*name != "eta" || value != "0"));
+        let counts = |name: &str, value: &str| match name {
+            "eta" => value != "0",
+            "init_image" => !value.is_empty(),
+            "strength" => request.init_image.is_some() || varied("init_image"),
+            _ => true,
+        };
+        let common = settings.into_iter().filter(|(name, value)| !varied(name) && counts(name, value));
         title.push(common.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join("  "));
         if let Some(tick) = stopped {
             title.push(format!("interrupted: {}", self.step_name(tick)));
@@ -170,8 +177,10 @@ impl Pictures<'_> {
     }
 
     fn step_name(&self, tick: usize) -> String {
-        let steps = self.comparison.ticks() - 3;
-        match Stage::at(tick.saturating_sub(1), steps) {
+        // The steps of the variant with the most, which the ticks are counted by.
+        let most = self.branches().map(|branch| branch.timeline.here().request().steps());
+        let most = most.reduce(|most, other| if other.len() > most.len() { other } else { most });
+        match Stage::at(tick.saturating_sub(1), &most.unwrap_or_default()) {
             Some(Stage::Denoise { step }) => format!("after denoise {step}"),
             Some(stage) if tick > 0 => format!("after {stage}"),
             _ => "at the start".into(),

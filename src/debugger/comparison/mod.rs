@@ -79,7 +79,7 @@ impl Comparison {
     ) -> Self {
         let snapshot = |id| timelines.get(id).map(|branch| branch.timeline.here());
         let tick = members.first().and_then(|(id, _)| timelines.get(*id)).map_or(0, |b| b.timeline.cursor());
-        let timesteps = |id| snapshot(id).map_or(vec![], |here| here.scheduler().timesteps().to_vec());
+        let timesteps = |id| snapshot(id).map_or(vec![], |here| here.timesteps().to_vec());
         let member = |(branch, values)| Member { branch, values, timesteps: timesteps(branch) };
         Self {
             title,
@@ -112,9 +112,9 @@ impl Comparison {
         self.lockstep.rows_at_once()
     }
 
-    /// Whether the variants differ in how many steps they have, and so are lined up by noise level.
+    /// Whether the variants differ in which timesteps they visit, and so are lined up by noise level.
     pub fn is_uneven(&self) -> bool {
-        self.members.iter().any(|member| member.timesteps.len() != self.members[0].timesteps.len())
+        self.members.iter().any(|member| member.timesteps != self.members[0].timesteps)
     }
 
     /// The timeline of the variant that the others are told by the difference from.

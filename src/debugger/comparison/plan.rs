@@ -55,7 +55,7 @@ impl Plan {
             let Some((name, rest)) = pieces.split_first() else { return Err(nothing_named()) };
             let kind = Kind::find(name.text).ok_or_else(|| unknown(name.text))?;
             match kind {
-                Kind::Setting(setting) if is_text(setting) => {
+                Kind::Setting(setting) if setting.is_text() => {
                     let values = split(rest, |at| rest[at].is("|"));
                     Axis::new(kind, values.into_iter().map(|value| joined(text, value)).collect())
                 }
@@ -82,7 +82,7 @@ impl Plan {
             let kind = Kind::find(name).ok_or_else(|| unknown(name))?;
             match kind {
                 Kind::Word => Axis::of_word(rest.to_vec()),
-                Kind::Setting(setting) if is_text(setting) => Axis::new(kind, rest.to_vec()),
+                Kind::Setting(setting) if setting.is_text() => Axis::new(kind, rest.to_vec()),
                 Kind::Setting(_) => Axis::new(kind, vec![rest.join(",")]),
             }
         });
@@ -147,12 +147,12 @@ impl Axis {
 
     /// Whether its values are whole prompts, too long for a heading.
     pub fn is_text(&self) -> bool {
-        self.word.is_none() && is_text(self.setting)
+        self.word.is_none() && self.setting.is_text()
     }
 
     fn new(kind: Kind, values: Vec<String>) -> Result<Self, String> {
         let Kind::Setting(setting) = kind else { return Self::of_word(values) };
-        let values = if is_text(setting) {
+        let values = if setting.is_text() {
             values
         } else {
             let listed = values.join(",");
@@ -224,10 +224,6 @@ impl Kind {
         }
         Setting::ALL.iter().find(|(known, _)| *known == name).map(|(_, setting)| Self::Setting(*setting))
     }
-}
-
-fn is_text(setting: Setting) -> bool {
-    matches!(setting, Setting::Prompt | Setting::NegativePrompt)
 }
 
 fn nothing_named() -> String {

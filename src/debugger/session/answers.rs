@@ -3,12 +3,14 @@
 use super::{Answered, Session, SessionError, said};
 use crate::debugger::breakpoint::Breakpoint;
 use crate::debugger::command::{Setting, Topic};
-use crate::debugger::expression::{Answer, Expression};
+use crate::debugger::expression::{Answer, Expression, FUNCTIONS};
 use crate::debugger::report::{ShownPicture, TensorRow};
+use crate::debugger::scope::{self, NAMES};
+use crate::debugger::value::FIELDS;
 use crate::debugger::verbs::{VERBS, Verb};
 use crate::debugger::view;
 use crate::picture::png;
-use crate::pipeline::{Snapshot, dump};
+use crate::pipeline::dump;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::path::Path;
@@ -32,7 +34,10 @@ impl Session {
             Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),
             Topic::Request => {
                 let value = serde_json::to_value(here.request()).unwrap_or_default();
-                let line = |(name, _): &(&str, Setting)| format!("{name} = {}", value[*name]);
+                let line = |(name, _): &(&str, Setting)| match value.get(*name) {
+                    Some(value) => format!("{name} = {value}"),
+                    None => format!("{name} = off"),
+                };
                 Ok(Answered {
                     messages: Setting::ALL.iter().map(line).collect(),
                     value: Some(value.clone()),
@@ -110,7 +115,7 @@ impl Session {
             Some((_, tensor)) => Ok(tensor),
             None => Err(SessionError::Refused(format!(
                 "`{what}` is not there; expected `all` or one of {}",
-                names(&here).join(", ")
+                scope::tensors(&here).join(", ")
             ))),
         };
         match extension {
@@ -146,17 +151,6 @@ impl Session {
     }
 }
 
-/// The names of all tensors so far, each once.
-fn names(snapshot: &Snapshot) -> Vec<&'static str> {
-    let mut names = vec![];
-    for (name, _) in snapshot.records().iter().flat_map(|record| &record.tensors) {
-        if !names.contains(name) {
-            names.push(*name);
-        }
-    }
-    names
-}
-
 /// The beginning of a tensor's values.
 fn first_values(tensor: &PlainTensor) -> String {
     const SHOWN: usize = 8;
@@ -173,7 +167,16 @@ pub(super) fn help(verb: Option<&Verb>) -> Answered {
     };
     let messages = match verb {
         Some(verb) => {
-            vec![heading(verb), format!("  {}", verb.summary), format!("  example: {}", verb.example)]
+            let mut lines =
+                vec![heading(verb), format!("  {}", verb.summary), format!("  example: {}", verb.example)];
+            if verb.usage.contains("EXPR") {
+                lines.push("  in an expression (CEL):".into());
+                lines.extend(FUNCTIONS.map(|(call, gives)| format!("    {call:32} {gives}")));
+                lines.push(format!("    TENSOR.{}", FIELDS.replace(", ", ", .")));
+                lines.push("    TENSOR[0,2..5,:]                 a part of it".into());
+                lines.push(format!("    {}", NAMES.join(", ")));
+            }
+            lines
         }
         None => VERBS.iter().map(|verb| format!("{:44} {}", heading(verb), verb.summary)).collect(),
     };

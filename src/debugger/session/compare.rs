@@ -151,10 +151,11 @@ impl Session {
         self.refuse_while_comparing("sweep")?;
         self.leave();
         let from = self.timeline().cursor().max(2);
-        let steps = self.timeline().here().request().num_inference_steps;
+        let all = self.timeline().here().request().steps();
+        let steps = all.len();
         if from >= steps + 2 {
             return Err(SessionError::Refused(
-                "no step is left to fork before; `goto denoise 0` goes back".into(),
+                "no step is left to fork before; `goto denoise` goes back to the first".into(),
             ));
         }
         let count = steps + 2 - from;
@@ -162,7 +163,7 @@ impl Session {
             return Err(SessionError::Refused(format!(
                 "{count} forks; at most {} at once: `goto denoise {}` begins later",
                 MOST - 1,
-                steps + 1 - MOST
+                all.end + 1 - MOST
             )));
         }
         if setting.is_of_the_noise() {
@@ -211,9 +212,10 @@ impl Session {
         }
         let parent = self.timelines.current().id;
         let mut members: Vec<(BranchId, Vec<String>)> = vec![(parent, vec!["as it is".into()])];
-        for (step, mut fork) in (from - 2..).zip(forks) {
+        for (done, mut fork) in (from..).zip(forks) {
+            let step = all.start + done - 2;
             // It branched off where its setting changed.
-            fork.look(step + 2);
+            fork.look(done);
             let name = self.timelines.free_name(&format!("{}@{step}", setting.name()));
             members.push((self.timelines.add(name, fork, Some(parent)), vec![format!("denoise {step}")]));
         }

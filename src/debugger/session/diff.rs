@@ -92,9 +92,9 @@ impl Session {
         match side {
             Side::After(step) => {
                 let timeline = self.timeline();
-                let steps = timeline.here().request().num_inference_steps;
-                let done = Stage::Denoise { step: *step }.index(steps) + 1;
-                let snapshot = timeline.snapshots().get(done).filter(|_| *step < steps);
+                let steps = timeline.here().request().steps();
+                let done = Stage::Denoise { step: *step }.index(&steps) + 1;
+                let snapshot = timeline.snapshots().get(done).filter(|_| steps.contains(step));
                 let snapshot = snapshot.ok_or_else(|| {
                     SessionError::Refused(format!(
                         "@{step} is not recorded: it is the state after denoise {step}; `goto denoise {}` runs it",

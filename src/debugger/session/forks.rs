@@ -19,11 +19,8 @@ impl Session {
         }
         if let Some(place) = at {
             self.check_place(place)?;
-            let stage = match place {
-                Place::Stage(stage) => stage,
-                Place::AnyStep => Stage::Denoise { step: 0 },
-            };
-            let done = stage.index(self.timeline().here().request().num_inference_steps);
+            let stage = self.stage_at(place)?;
+            let done = stage.index(&self.timeline().here().request().steps());
             if done > self.timeline().recorded() {
                 return Err(SessionError::Refused(format!(
                     "{stage} is not reached yet: the run is before {}; `goto {stage}` runs up to it",
@@ -120,8 +117,8 @@ impl Session {
     fn branched(&self, branch: &Branch, done: usize) -> String {
         let parent = branch.origin.and_then(|origin| self.timelines.get(origin.parent));
         let parent = parent.map_or("a timeline that is gone", |parent| &parent.name);
-        let steps = branch.timeline.here().request().num_inference_steps;
-        let place = Stage::at(done, steps).map_or("its end".into(), |stage| stage.to_string());
+        let steps = branch.timeline.here().request().steps();
+        let place = Stage::at(done, &steps).map_or("its end".into(), |stage| stage.to_string());
         let changes = self.timelines.changed(branch);
         let edits = self.timelines.edited(branch);
         let changes = changes.iter().map(ToString::to_string).chain(edits.iter().map(ToString::to_string));

@@ -23,6 +23,7 @@ use super::edit::EditError;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
+use super::scope::{Scope, Texts};
 use super::timeline::Timeline;
 use super::timelines::{TimelineError, Timelines};
 use super::view::{self, RecordId, RecordViews, View};
@@ -32,7 +33,6 @@ use crate::pipeline::dump::WriteError;
 use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
 use candle_core::Tensor;
 use displays::Displays;
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -100,6 +100,8 @@ pub struct Session {
     previewing: Previewing,
     /// Whether the next frame shall panic, for tests.
     draw_panics: bool,
+    /// Embeddings that expressions asked for.
+    texts: Arc<Texts>,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
 }
@@ -136,6 +138,7 @@ impl Session {
             displays: Displays::default(),
             previewing: Previewing::default(),
             draw_panics: false,
+            texts: Arc::default(),
             views: RefCell::default(),
         })
     }
@@ -211,11 +214,8 @@ impl Session {
     }
 
     /// What is known here: inside a stage, with what it made so far.
-    pub fn here(&self) -> Cow<'_, Snapshot> {
-        match &self.inside {
-            Some(inside) => Cow::Owned(self.timeline().here().with_partial(inside.stage, inside.values())),
-            None => Cow::Borrowed(self.timeline().here()),
-        }
+    pub fn here(&self) -> Scope<'_> {
+        Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts)
     }
 
     /// The breakpoints.

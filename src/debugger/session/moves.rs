@@ -5,6 +5,7 @@ use crate::debugger::breakpoint::Hit;
 use crate::debugger::command::Place;
 use crate::debugger::comparison::Comparison;
 use crate::debugger::report::TensorRow;
+use crate::debugger::scope::Scope;
 use crate::debugger::timeline::Timeline;
 use crate::pipeline::{self, Snapshot, Stage, advance};
 use std::cmp::Ordering;
@@ -69,7 +70,12 @@ impl Session {
 
     /// Why a run is stopped here, when it is.
     pub(super) fn stop_here(&mut self) -> Option<String> {
-        self.breakpoints.hit(self.timelines.current().timeline.here()).map(|hit| stop_message(&hit))
+        self.hit().as_ref().map(stop_message)
+    }
+
+    fn hit(&mut self) -> Option<Hit> {
+        let scope = Scope::new(&self.timelines, None, &self.models, &self.texts);
+        self.breakpoints.hit(&scope)
     }
 
     /// Over `count` stages; inside a stage, over `count` lines.
@@ -106,7 +112,7 @@ impl Session {
         self.check_not_at_start()?;
         let mut hit = None;
         while hit.is_none() && self.backward_one() {
-            hit = self.breakpoints.hit(self.timelines.current().timeline.here());
+            hit = self.hit();
         }
         self.moved(hit.as_ref().map(stop_message), vec![])
     }
@@ -121,6 +127,7 @@ impl Session {
     /// On to before `place`, which must lie ahead.
     pub(super) fn until(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
         self.check_place(place)?;
+        self.check_any_step(place)?;
         let behind = match (place, self.timeline().position()) {
             (_, None) => true,
             (Place::Stage(stage), Some(next)) => stage <= next,
@@ -138,11 +145,8 @@ impl Session {
     /// To before `place`, either way; `denoise` alone is its first step.
     pub(super) fn goto(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
         self.check_place(place)?;
-        let stage = match place {
-            Place::Stage(stage) => stage,
-            Place::AnyStep => Stage::Denoise { step: 0 },
-        };
-        let target = stage.index(self.timeline().here().request().num_inference_steps);
+        let stage = self.stage_at(place)?;
+        let target = stage.index(&self.timeline().here().request().steps());
         match target.cmp(&self.timeline().cursor()) {
             Ordering::Greater => self.go_on(host, |timeline| timeline.cursor() == target),
             Ordering::Equal => {
@@ -169,14 +173,46 @@ impl Session {
 
     /// Refuses a step that the run does not have.
     pub(super) fn check_place(&self, place: Place) -> Result<(), SessionError> {
-        let steps = self.timeline().here().request().num_inference_steps;
-        match place {
-            Place::Stage(Stage::Denoise { step }) if step >= steps => Err(SessionError::Refused(format!(
-                "denoise {step} is not in this run of {steps} steps; expected denoise 0 to {}",
-                steps - 1
-            ))),
-            _ => Ok(()),
+        let Place::Stage(Stage::Denoise { step }) = place else { return Ok(()) };
+        let request = self.timeline().here().request();
+        let (n, steps) = (request.num_inference_steps, request.steps());
+        if steps.contains(&step) {
+            return Ok(());
         }
+        if steps.is_empty() {
+            return self.check_any_step(Place::AnyStep);
+        }
+        let (first, last) = (steps.start, steps.end - 1);
+        Err(SessionError::Refused(if step < n {
+            format!(
+                "denoise {step} is not in this run: it starts from a picture at strength {}, with denoise {first}; \
+                 expected denoise {first} to {last}; a higher strength starts earlier",
+                request.strength
+            )
+        } else {
+            format!("denoise {step} is not in this run of {n} steps; expected denoise {first} to {last}")
+        }))
+    }
+
+    /// Refuses `denoise` where the run has no step.
+    fn check_any_step(&self, place: Place) -> Result<(), SessionError> {
+        let request = self.timeline().here().request();
+        if place == Place::AnyStep && request.steps().is_empty() {
+            return Err(SessionError::Refused(format!(
+                "this run has no step of denoise: of {} steps strength {} leaves none; a higher strength does",
+                request.num_inference_steps, request.strength
+            )));
+        }
+        Ok(())
+    }
+
+    /// The stage that `goto` and `fork` mean: `denoise` alone is the first step.
+    pub(super) fn stage_at(&self, place: Place) -> Result<Stage, SessionError> {
+        self.check_any_step(place)?;
+        Ok(match place {
+            Place::Stage(stage) => stage,
+            Place::AnyStep => Stage::Denoise { step: self.timeline().here().request().steps().start },
+        })
     }
 
     /// What a move shows: where it came to, and what the stage before made.

@@ -5,6 +5,7 @@ use crate::debugger::command::Setting;
 use crate::debugger::edit::Edit;
 use crate::debugger::report::TensorRow;
 use crate::debugger::timelines::BranchId;
+use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{Fault, Request, Snapshot};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
@@ -28,10 +29,7 @@ impl Session {
         let complete = next.position().is_none();
         let mut answered = said(format!("{name} = {value}"));
         if !self.timeline().at_tip() {
-            let wish = match setting {
-                Setting::Prompt | Setting::NegativePrompt => name.to_string(),
-                _ => format!("{name}={value}"),
-            };
+            let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };
             let forked = self.fork_off(&wish);
             answered.messages.push(forked);
         }
@@ -41,7 +39,31 @@ impl Session {
         } else if again {
             answered.messages.push("it is encoded before the next stage runs".into());
         }
+        if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
+            answered.messages.extend(self.first_step_told());
+        }
         Ok(answered)
+    }
+
+    /// With which step a run begins that starts from a picture.
+    fn first_step_told(&self) -> Option<String> {
+        let request = self.timeline().here().request();
+        let steps = request.steps();
+        if request.init_image.is_none() {
+            // Of a run without one nothing need be told, but that strength does nothing.
+            let idle = request.strength != STRENGTH;
+            return idle
+                .then(|| "strength counts with an init_image; `set init_image FILE|sample:NAME`".into());
+        }
+        Some(match steps.is_empty() {
+            true => "no step is left: the picture is encoded, and decoded as it is".into(),
+            false => format!(
+                "the run starts at denoise {} of {}: get_latent noises the picture to t = {}",
+                steps.start,
+                request.num_inference_steps,
+                self.timeline().here().scheduler().timesteps()[steps.start]
+            ),
+        })
     }
 
     /// Makes a known mistake from here on, or none; behind the tip that is a fork.
@@ -68,7 +90,7 @@ impl Session {
     pub(super) fn edit(&mut self, edit: &Edit) -> Result<Answered, SessionError> {
         self.refuse_while_comparing("set")?;
         self.leave();
-        let next = edit.apply(self.timeline().here())?;
+        let next = edit.apply(&self.here())?;
         if next.position().is_none() {
             return Err(SessionError::Refused(
                 "the run is complete: nothing comes after it that the tensor would go into; `back` first"
@@ -107,7 +129,7 @@ pub(super) fn check_changeable(setting: Setting, here: &Snapshot, value: &str) -
     let name = setting.name();
     if here.tensor("latents").is_some() && setting.is_of_the_noise() {
         return Err(SessionError::Refused(format!(
-            "{name} cannot change once get_latent has run: its noise is drawn; `fork at get_latent` goes back to \
+            "{name} cannot change once get_latent has run: its latents are made; `fork at get_latent` goes back to \
              before it on a timeline of its own, then `set {name} {value}`"
         )));
     }

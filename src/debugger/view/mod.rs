@@ -287,10 +287,10 @@ pub(super) type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>, Arc<DdimSch
 pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
     let timeline = session.timeline();
     let here = timeline.here();
-    let steps = here.request().num_inference_steps;
+    let steps = here.request().steps();
     let ran = timeline.records();
     let line = |index: usize| {
-        let stage = Stage::at(index, steps)?;
+        let stage = Stage::at(index, &steps)?;
         let breakpoint = session.breakpoints().list().iter().find(|b| b.place.is_at(stage)).map(|b| b.id);
         Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint })
     };
@@ -300,7 +300,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         stages: (0..).map_while(line).collect(),
         schedule: Arc::new(ScheduleView {
             alphas_cumprod: here.scheduler().alphas_cumprod().into(),
-            timesteps: here.scheduler().timesteps().into(),
+            timesteps: here.timesteps().into(),
         }),
         cursor: timeline.cursor(),
         position: here.position(),

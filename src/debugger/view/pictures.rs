@@ -14,7 +14,7 @@ const RESIDUALS: [&str; 4] = ["uncond_residual", "text_cond_residual", "differen
 pub fn shown(stage: Stage) -> &'static [&'static str] {
     match stage {
         Stage::EncodePrompt => &[],
-        Stage::GetLatent => &["latents"],
+        Stage::GetLatent => &["init_image", "latents"],
         Stage::Denoise { .. } => {
             &["latents", "pred_original_sample", "uncond_residual", "text_cond_residual"]
         }
@@ -27,7 +27,7 @@ pub fn shown(stage: Stage) -> &'static [&'static str] {
 pub fn all(stage: Stage) -> &'static [&'static str] {
     match stage {
         Stage::EncodePrompt => &[],
-        Stage::GetLatent => &["latents", "latents.channels"],
+        Stage::GetLatent => &["init_image", "init_latents", "noise", "latents", "latents.channels"],
         Stage::Denoise { .. } => &[
             "latents",
             "latents.channels",
@@ -46,7 +46,7 @@ pub fn all(stage: Stage) -> &'static [&'static str] {
 /// The pictures that the VAE can make better, once there is time.
 pub fn decodable(stage: Stage) -> &'static [&'static str] {
     match stage {
-        Stage::GetLatent => &["latents"],
+        Stage::GetLatent => &["latents", "init_latents"],
         Stage::Denoise { .. } => {
             &["pred_original_sample", "latents", "pred_original_sample.uncond", "pred_original_sample.text"]
         }
@@ -107,8 +107,8 @@ pub(super) fn of(
 /// The instant picture of the tensor `name`; `None` where its shape is no picture's.
 pub fn picture(name: &str, values: &PlainTensor, models: &Models) -> Option<Picture> {
     match name.split('.').next() {
-        Some("image") => decoded::picture(values),
-        Some("latents" | "pred_original_sample") => {
+        Some("image" | "init_image") => decoded::picture(values),
+        Some("latents" | "init_latents" | "noise" | "pred_original_sample") => {
             latents::estimate(values, models.latent_rgb_factors.as_ref())
         }
         _ => residual::diverging(values, residual::reach(values)),

@@ -108,10 +108,10 @@ pub(super) fn timelines(
     let timelines = session.timelines();
     let mut of = |(depth, branch): (usize, &crate::debugger::timelines::Branch)| {
         let timeline = &branch.timeline;
-        let steps = timeline.tip().request().num_inference_steps;
+        let steps = timeline.tip().request().steps();
         let branched = branch.origin.map(|origin| Branched {
             parent: timelines.get(origin.parent).map_or(String::new(), |parent| parent.name.clone()),
-            before: Stage::at(origin.done, steps).map_or("the end".into(), |stage| stage.to_string()),
+            before: Stage::at(origin.done, &steps).map_or("the end".into(), |stage| stage.to_string()),
             done: origin.done,
             changes: (timelines.changed(branch).iter().map(ToString::to_string))
                 .chain(timelines.edited(branch).iter().map(ToString::to_string))
@@ -124,7 +124,7 @@ pub(super) fn timelines(
             depth,
             is_current: branch.id == timelines.current().id,
             branched,
-            done: [timeline.cursor(), timeline.recorded(), steps + 3],
+            done: [timeline.cursor(), timeline.recorded(), steps.len() + 3],
             position: timeline.position(),
             tip: views.last().cloned(),
         })

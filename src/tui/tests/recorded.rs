@@ -29,8 +29,7 @@ fn run() -> &'static Run {
             num_inference_steps: STEPS,
             guidance_scale: 7.5,
             seed: 42,
-            eta: 0.,
-            fault: None,
+            ..Request::default()
         };
         let records = records(&models, &request);
         Run { models: Arc::new(models), request, records }
@@ -141,7 +140,9 @@ pub fn comparison(scales: &[f64], steps: usize) -> Session {
     for scale in scales {
         session.record(&format!("guidance_scale={scale}"), &records_at(*scale, 2)[..steps + 2]);
     }
-    session.run_line(&format!("goto {}", Stage::at(steps + 2, STEPS).unwrap()), &mut Unwatched).unwrap();
+    session
+        .run_line(&format!("goto {}", Stage::at(steps + 2, &(0..STEPS)).unwrap()), &mut Unwatched)
+        .unwrap();
     session
 }
 

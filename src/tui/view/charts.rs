@@ -132,7 +132,7 @@ impl Panes for Charts {
         MEASURES.iter().for_each(|measure| text.extend(["\t", measure.name()]));
         for (step, (timestep, values)) in measured.steps.iter().enumerate() {
             // Writing to a string does not fail.
-            let _ = write!(text, "\n{step}\t{timestep}");
+            let _ = write!(text, "\n{}\t{timestep}", view.request.steps().start + step);
             for value in values {
                 let _ = write!(text, "\t{value}");
             }
@@ -149,10 +149,10 @@ fn steps_recorded(state: &State) -> usize {
     records.filter(|record| matches!(record.stage, Stage::Denoise { .. })).count()
 }
 
-/// The step that the reader looks at.
+/// Which of the steps that run the reader looks at.
 fn here(state: &State) -> Option<usize> {
     match state.record()?.stage {
-        Stage::Denoise { step } => Some(step),
+        Stage::Denoise { step } => step.checked_sub(state.view.as_ref()?.request.steps().start),
         Stage::VaeDecode => steps_recorded(state).checked_sub(1),
         _ => None,
     }

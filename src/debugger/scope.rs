@@ -1,0 +1,270 @@
+//! What an expression can ask for: the run here, its other states, other timelines, and the text encoder.
+
+use super::arguments::parse_place;
+use super::inside::Inside;
+use super::operand::Place;
+use super::timelines::{Branch, Timelines};
+use super::value::{Function, TensorValue, mistake, number};
+use crate::nn::Unwatched;
+use crate::pipeline::stages::{self, Run};
+use crate::pipeline::{Models, Request, Snapshot, Stage};
+use crate::tensor::PlainTensor;
+use cel::ExecutionError;
+use cel::common::types::{CelDouble, CelInt, CelString};
+use cel::common::value::{CowVal, Val};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names that are no tensors, by what they are of.
+pub const NAMES: [&str; 19] = [
+    "step",
+    "stage",
+    "prompt",
+    "negative_prompt",
+    "height",
+    "width",
+    "num_inference_steps",
+    "guidance_scale",
+    "seed",
+    "eta",
+    "strength",
+    "timesteps",
+    "timestep",
+    "prev_timestep",
+    "alpha_prod_t",
+    "alpha_prod_t_prev",
+    "beta_prod_t",
+    "variance",
+    "std_dev_t",
+];
+
+/// Texts whose embeddings are kept.
+const MOST_TEXTS: usize = 64;
+
+/// Where an expression is evaluated: a snapshot, and what is around it.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    here: Cow<'a, Snapshot>,
+    timelines: &'a Timelines,
+    models: &'a Arc<Models>,
+    texts: &'a Arc<Texts>,
+}
+
+/// Embeddings of texts that were asked for: (1, 77, C) each.
+#[derive(Debug, Default)]
+pub struct Texts(Mutex<HashMap<String, PlainTensor>>);
+
+impl Deref for Scope<'_> {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.here
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// The cursor of the timeline that is looked at; inside a stage, with what that made so far.
+    pub(super) fn new(
+        timelines: &'a Timelines,
+        inside: Option<&Inside>,
+        models: &'a Arc<Models>,
+        texts: &'a Arc<Texts>,
+    ) -> Self {
+        let here = timelines.current().timeline.here();
+        let here = match inside {
+            Some(inside) => Cow::Owned(here.with_partial(inside.stage, inside.values())),
+            None => Cow::Borrowed(here),
+        };
+        Self { here, timelines, models, texts }
+    }
+
+    /// What a name means: a function that knows the run, or as [`named`] has it.
+    pub(super) fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
+        let function = match name {
+            "at" => states("at", self.timelines.current()),
+            "of" => self.of(),
+            "embed" => self.embed(),
+            "alpha_bar" => self.alpha_bar(),
+            _ => return named(&self.here, name),
+        };
+        Some(Box::new(function))
+    }
+
+    /// `alpha_bar(t)`: ᾱ of a timestep that the model was trained on.
+    fn alpha_bar(&self) -> Function {
+        let scheduler = Arc::clone(self.here.shared_scheduler());
+        Function::new("alpha_bar", move |timestep| {
+            let all = scheduler.alphas_cumprod();
+            let place = number(timestep).filter(|t| t.fract() == 0. && *t >= 0.).map(|t| t as usize);
+            match place.and_then(|place| all.get(place)) {
+                Some(alpha) => Ok(Box::new(CelDouble::from(f64::from(*alpha)))),
+                None => Err(mistake(&format!(
+                    "alpha_bar wants a timestep, a whole number from 0 to {}",
+                    all.len() - 1
+                ))),
+            }
+        })
+    }
+
+    /// `embed(text)`: what the text encoder makes of it, as a prompt.
+    fn embed(&self) -> Function {
+        let (models, texts) = (Arc::clone(self.models), Arc::clone(self.texts));
+        let (scheduler, request) = (Arc::clone(self.here.shared_scheduler()), self.here.request().clone());
+        Function::new("embed", move |text| {
+            let Some(text) = text.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string()) else {
+                return Err(mistake("embed wants a text in quotes: embed(\"a cat\")"));
+            };
+            let mut known = texts.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(embeds) = known.get(&text) {
+                return Ok(Box::new(TensorValue::new(embeds.clone())));
+            }
+            // The stage itself: the same numbers as those of a run with that prompt.
+            let request = Request { prompt: text.clone(), ..request.clone() };
+            let run = Run { models: &models, request: &request, scheduler: &scheduler };
+            let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;
+            if let [Some(cut), _] = &encoded.cut {
+                return Err(mistake(&format!(
+                    "embed: the text is longer than 77 tokens; \"{cut}\" would be cut off"
+                )));
+            }
+            let embeds = PlainTensor::of(&encoded.prompt_embeds).map_err(|e| mistake(&e.to_string()))?;
+            if known.len() >= MOST_TEXTS {
+                known.clear();
+            }
+            known.insert(text, embeds.clone());
+            Ok(Box::new(TensorValue::new(embeds)))
+        })
+    }
+
+    /// `of(timeline, tensor)`: as it is there at its cursor; `of(timeline, stage, tensor)`: as it was after that stage.
+    fn of(&self) -> Function {
+        let timelines: Vec<(String, Function)> =
+            self.timelines.list().iter().map(|branch| (branch.name.clone(), states("of", branch))).collect();
+        Function::new("of", move |name| {
+            let name = name.downcast_ref::<CelString<'_>>().map(|name| name.inner().to_string());
+            match timelines.iter().find(|(known, _)| Some(known) == name.as_ref()) {
+                Some((_, states)) => Ok(Box::new(states.clone())),
+                None => {
+                    let known = timelines.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>();
+                    Err(mistake(&format!("of wants a timeline: {}", known.join(", "))))
+                }
+            }
+        })
+    }
+}
+
+/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor, that tensor at the cursor.
+fn states(function: &'static str, branch: &Branch) -> Function {
+    let (snapshots, cursor) = (branch.timeline.snapshots().to_vec(), branch.timeline.cursor());
+    Function::new(function, move |asked| {
+        let here = &snapshots[cursor];
+        let text = asked.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string());
+        let stage = match (&text, asked.downcast_ref::<CelInt>()) {
+            (_, Some(step)) => match usize::try_from(*step.inner()) {
+                Ok(step) => Stage::Denoise { step },
+                Err(_) => {
+                    return Err(mistake(&format!(
+                        "{function} wants a step, 0 or more; found {}",
+                        step.inner()
+                    )));
+                }
+            },
+            (Some(text), None) => match parse_place(text) {
+                Ok(Place::Stage(stage)) => stage,
+                _ if function == "of" => return lookup(here, text),
+                _ => {
+                    let message = format!(
+                        "{function} wants a step, such as 3, or a stage, such as \"get_latent\"; found \"{text}\""
+                    );
+                    return Err(mistake(&message));
+                }
+            },
+            _ => return Err(mistake(&format!("{function} wants a step, such as 3, or a stage in quotes"))),
+        };
+        let steps = here.request().steps();
+        let has = match stage {
+            Stage::Denoise { step } => steps.contains(&step),
+            _ => true,
+        };
+        match snapshots.get(stage.index(&steps) + 1).filter(|_| has) {
+            Some(state) => {
+                let state = Arc::clone(state);
+                Ok(Box::new(Function::new(function, move |name| {
+                    match name.downcast_ref::<CelString<'_>>() {
+                        Some(name) => lookup(&state, name.inner()),
+                        None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
+                    }
+                })))
+            }
+            None if has => Err(mistake(&format!("{stage} is not recorded; run it first"))),
+            None => Err(mistake(&format!(
+                "{stage} is not in this run; its steps are {} to {}",
+                steps.start,
+                steps.end.saturating_sub(1)
+            ))),
+        }
+    })
+}
+
+/// A tensor, or another name, of a state.
+fn lookup(state: &Snapshot, name: &str) -> Result<Box<dyn Val>, ExecutionError> {
+    named(state, name).ok_or_else(|| {
+        let known = tensors(state).join(", ");
+        mistake(&format!("`{name}` is not there; expected one of {known}"))
+    })
+}
+
+/// The names of the tensors of a state, each once.
+pub(super) fn tensors(state: &Snapshot) -> Vec<&'static str> {
+    let mut known: Vec<&'static str> = vec![];
+    for (tensor, _) in state.records().iter().flat_map(|record| &record.tensors) {
+        if !known.contains(tensor) {
+            known.push(tensor);
+        }
+    }
+    known
+}
+
+/// What a name means in a state: tensors by their newest value, settings, the position, the newest step's numbers. A tensor is
+/// copied from its device when it is asked for.
+fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
+    let request = state.request();
+    let int = |n: i64| Some(CowVal::owned(CelInt::from(n)).into_owned());
+    let double = |x: f64| Some(CowVal::owned(CelDouble::from(x)).into_owned());
+    let string = |s: &str| Some(CowVal::owned(CelString::from(s.to_string())).into_owned());
+    let coefficients = || state.records().iter().rev().find_map(|record| record.coefficients);
+    match name {
+        "step" => match state.position() {
+            Some(Stage::Denoise { step }) => int(step as i64),
+            _ => None,
+        },
+        "stage" => string(state.position().map_or("complete", Stage::name)),
+        "prompt" => string(&request.prompt),
+        "negative_prompt" => string(&request.negative_prompt),
+        "height" => int(request.height as i64),
+        "width" => int(request.width as i64),
+        "num_inference_steps" => int(request.num_inference_steps as i64),
+        "guidance_scale" => double(request.guidance_scale),
+        "seed" => int(request.seed),
+        "eta" => double(request.eta),
+        "strength" => double(request.strength),
+        "timesteps" => {
+            let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
+            cel::Value::from(timesteps).try_into().ok()
+        }
+        "timestep" => coefficients().and_then(|c| int(c.timestep as i64)),
+        "prev_timestep" => coefficients().and_then(|c| int(c.prev_timestep)),
+        "alpha_prod_t" => coefficients().and_then(|c| double(c.alpha_prod_t.into())),
+        "alpha_prod_t_prev" => coefficients().and_then(|c| double(c.alpha_prod_t_prev.into())),
+        "beta_prod_t" => coefficients().and_then(|c| double(c.beta_prod_t.into())),
+        "variance" => coefficients().and_then(|c| double(c.variance.into())),
+        "std_dev_t" => coefficients().and_then(|c| double(c.std_dev_t.into())),
+        _ => {
+            let (_, tensor) = state.tensor(name)?;
+            let plain = PlainTensor::of(tensor).ok()?;
+            Some(Box::new(TensorValue::new(plain)))
+        }
+    }
+}

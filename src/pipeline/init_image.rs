@@ -1,0 +1,284 @@
+//! A picture that a run starts from: read from a file, or one of the drawings that the program carries.
+
+use candle_core::{Device, Tensor};
+use image::error::LimitErrorKind;
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageError, ImageReader, Limits, Rgb, RgbImage};
+use serde::{Serialize, Serializer};
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The drawings that the program carries, by name; `lessons/samples/README.md` says whose they are.
+const SAMPLES: [(&str, &[u8]); 4] = [
+    ("apple", include_bytes!("../../lessons/samples/apple.png")),
+    ("cat", include_bytes!("../../lessons/samples/cat.png")),
+    ("house", include_bytes!("../../lessons/samples/house.png")),
+    ("pizza", include_bytes!("../../lessons/samples/pizza.png")),
+];
+/// What stands before the name of one of them.
+const SAMPLE: &str = "sample:";
+/// The largest file that is read, in bytes.
+const MOST_BYTES: u64 = 64 << 20;
+/// The most pixels of a side.
+const MOST_PIXELS: u32 = 8192;
+/// The most memory that a decoder may take, in bytes: a picture of the most pixels in RGB.
+const MOST_MEMORY: u64 = 3 * (MOST_PIXELS as u64).pow(2);
+
+/// A picture to start from (diffusers' `image`).
+#[derive(Debug, Clone)]
+pub struct InitImage {
+    name: String,
+    picture: Arc<RgbImage>,
+}
+
+/// Why a picture cannot be started from.
+#[derive(Debug, thiserror::Error)]
+pub enum InitImageError {
+    /// A file that is none, or cannot be read.
+    #[error("{file}: {found}; expected a picture, PNG, JPEG or WebP, or `sample:` and one of {}", InitImage::samples().join(", "))]
+    File {
+        /// As it was named.
+        file: String,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// A file or a picture that is too large.
+    #[error("{file}: {found}; expected at most {} MB and {MOST_PIXELS}×{MOST_PIXELS} pixels", MOST_BYTES >> 20)]
+    Huge {
+        /// As it was named.
+        file: String,
+        /// How large it is.
+        found: String,
+    },
+    /// There is no drawing of that name.
+    #[error("there is no sample `{name}`; expected one of {}", InitImage::samples().join(", "))]
+    Sample {
+        /// The name.
+        name: String,
+    },
+}
+
+impl InitImage {
+    /// The names of the drawings that the program carries.
+    pub fn samples() -> [&'static str; SAMPLES.len()] {
+        SAMPLES.map(|(name, _)| name)
+    }
+
+    /// Reads a picture: `sample:NAME`, or a file. What is transparent is put on white.
+    ///
+    /// # Errors
+    /// [`InitImageError`].
+    pub fn open(name: &str) -> Result<Self, InitImageError> {
+        let bytes = match name.strip_prefix(SAMPLE) {
+            Some(sample) => {
+                let known = SAMPLES.iter().find(|(known, _)| *known == sample);
+                let unknown = || InitImageError::Sample { name: sample.chars().take(40).collect() };
+                known.ok_or_else(unknown)?.1.to_vec()
+            }
+            None => read(name)?,
+        };
+        Ok(Self { name: name.into(), picture: Arc::new(decode(name, &bytes)?) })
+    }
+
+    /// As it was named: a file, or `sample:NAME`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The picture in the run's size, values 0 to 1: (1, 3, `height`, `width`). Another size is brought to it by Lanczos' filter,
+    /// as diffusers' `VaeImageProcessor` has Pillow do it.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn tensor(&self, height: usize, width: usize, device: &Device) -> candle_core::Result<Tensor> {
+        let picture = match (self.picture.height() as usize, self.picture.width() as usize) {
+            own if own == (height, width) => RgbImage::clone(&self.picture),
+            _ => image::imageops::resize(&*self.picture, width as u32, height as u32, FilterType::Lanczos3),
+        };
+        let values: Vec<f32> = picture.into_raw().into_iter().map(|byte| f32::from(byte) / 255.).collect();
+        Tensor::from_vec(values, (1, height, width, 3), device)?.permute((0, 3, 1, 2))?.contiguous()
+    }
+}
+
+/// The same name and the same pixels: a file may have changed.
+impl PartialEq for InitImage {
+    fn eq(&self, other: &Self) -> bool {
+        let same = Arc::ptr_eq(&self.picture, &other.picture) || self.picture == other.picture;
+        self.name == other.name && same
+    }
+}
+
+/// Its name.
+impl Serialize for InitImage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}
+
+fn read(name: &str) -> Result<Vec<u8>, InitImageError> {
+    let wrong = |found: String| InitImageError::File { file: name.into(), found };
+    let system = |e: std::io::Error| wrong(e.to_string());
+    let path = Path::new(name);
+    // A pipe may never end, and opening one may wait for ever.
+    if !path.metadata().map_err(system)?.is_file() {
+        return Err(wrong(if path.is_dir() { "a folder" } else { "no file" }.into()));
+    }
+    let mut bytes = vec![];
+    let file = BufReader::new(File::open(path).map_err(system)?);
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(system)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(InitImageError::Huge { file: name.into(), found: "a larger file".into() });
+    }
+    Ok(bytes)
+}
+
+fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage, InitImageError> {
+    let wrong = |found: String| InitImageError::File { file: name.into(), found };
+    let huge = |found: String| InitImageError::Huge { file: name.into(), found };
+    let reader = || ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let format = reader().map_err(|e| wrong(e.to_string()))?.format();
+    if format.is_none() {
+        let found = if bytes.is_empty() { "an empty file" } else { "no picture of a known kind" };
+        return Err(wrong(found.into()));
+    }
+    let broken = |e: ImageError| match e {
+        ImageError::Limits(limit) => match limit.kind() {
+            LimitErrorKind::DimensionError => huge("a larger picture".into()),
+            _ => huge("a picture that takes more memory".into()),
+        },
+        other => wrong(format!("broken: {}", one_line(&other.to_string()))),
+    };
+    let (width, height) = reader().map_err(|e| wrong(e.to_string()))?.into_dimensions().map_err(broken)?;
+    if width > MOST_PIXELS || height > MOST_PIXELS {
+        return Err(huge(format!("{width}×{height} pixels")));
+    }
+    let mut reader = reader().map_err(|e| wrong(e.to_string()))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MOST_PIXELS);
+    limits.max_image_height = Some(MOST_PIXELS);
+    limits.max_alloc = Some(MOST_MEMORY);
+    reader.limits(limits);
+    Ok(on_white(reader.decode().map_err(broken)?))
+}
+
+/// A picture on a white ground.
+fn on_white(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let picture = picture.into_rgba8();
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [r, g, b, alpha] = picture.get_pixel(x, y).0.map(u32::from);
+        Rgb([r, g, b].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ImageFormat, Rgba, RgbaImage};
+    use proptest::prelude::*;
+
+    fn png(picture: &RgbaImage) -> Vec<u8> {
+        let mut bytes = Cursor::new(vec![]);
+        picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn every_sample_is_a_small_square() {
+        for name in InitImage::samples() {
+            let sample = InitImage::open(&format!("sample:{name}")).unwrap();
+            assert_eq!(sample.picture.dimensions(), (128, 128), "{name}");
+        }
+        let error = InitImage::open("sample:dragon").unwrap_err().to_string();
+        assert!(error.contains("no sample `dragon`; expected one of apple, cat"), "{error}");
+    }
+
+    #[test]
+    fn what_is_transparent_is_white() {
+        let mut picture = RgbaImage::from_pixel(2, 1, Rgba([200, 0, 0, 0]));
+        picture.put_pixel(1, 0, Rgba([0, 0, 0, 128]));
+        let decoded = decode("x.png", &png(&picture)).unwrap();
+        assert_eq!(decoded.get_pixel(0, 0).0, [255; 3]);
+        assert_eq!(decoded.get_pixel(1, 0).0, [127; 3]);
+    }
+
+    #[test]
+    fn values_are_rows_of_channels_in_the_size_asked_for() {
+        let mut picture = RgbImage::from_pixel(4, 2, Rgb([255, 0, 51]));
+        picture.put_pixel(3, 1, Rgb([0, 255, 0]));
+        let image = InitImage { name: "x".into(), picture: Arc::new(picture) };
+        let tensor = image.tensor(2, 4, &Device::Cpu).unwrap();
+        assert_eq!(tensor.dims(), [1, 3, 2, 4]);
+        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!((values[0], values[8], values[16]), (1., 0., 0.2));
+        assert_eq!((values[7], values[15], values[23]), (0., 1., 0.));
+        // A plain part stays plain in another size.
+        let larger = image.tensor(16, 8, &Device::Cpu).unwrap();
+        assert_eq!(larger.dims(), [1, 3, 16, 8]);
+        let corner: Vec<f32> = larger.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!((corner[0], corner[128], corner[256]), (1., 0., 0.2));
+    }
+
+    #[test]
+    fn what_is_no_picture_says_so() {
+        let said = |bytes: &[u8]| decode("x.png", bytes).unwrap_err().to_string();
+        assert!(said(b"").contains("x.png: an empty file; expected a picture, PNG"));
+        assert!(said(b"prompt: a cat").contains("no picture of a known kind"));
+        let whole = png(&RgbaImage::from_pixel(64, 64, Rgba([1, 2, 3, 255])));
+        for cut in [8, 20, 40, whole.len() / 2, whole.len() - 20] {
+            assert!(said(&whole[..cut]).contains("x.png: broken: "), "{cut}");
+        }
+        // 100,000 pixels wide, says the header.
+        let mut wide = whole.clone();
+        wide[16..20].copy_from_slice(&100_000u32.to_be_bytes());
+        let crc = crc(&wide[12..29]);
+        wide[29..33].copy_from_slice(&crc.to_be_bytes());
+        assert!(
+            said(&wide).contains("100000×64 pixels; expected at most 64 MB and 8192×8192"),
+            "{}",
+            said(&wide)
+        );
+    }
+
+    /// The checksum of a PNG's chunk.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 }
+            })
+        })
+    }
+
+    #[test]
+    fn what_is_no_file_says_so() {
+        let said = |name: &str| InitImage::open(name).unwrap_err().to_string();
+        assert!(said("/").contains("/: a folder; expected a picture"));
+        assert!(said("not-there.png").contains("not-there.png: No such file"));
+        #[cfg(unix)]
+        assert!(said("/dev/zero").contains("/dev/zero: no file"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(start in 0usize..4, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let starts: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", b""];
+            let _ = decode("x", &[starts[start], &rest].concat());
+        }
+
+        #[test]
+        fn no_change_of_a_picture_makes_it_panic(at in 0usize..500, byte in any::<u8>()) {
+            let mut bytes = png(&RgbaImage::from_pixel(9, 7, Rgba([1, 2, 3, 4])));
+            let place = at % bytes.len();
+            bytes[place] = byte;
+            let _ = decode("x", &bytes);
+        }
+    }
+}
