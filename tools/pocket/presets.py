@@ -14,6 +14,7 @@ class Preset:
     vae_crop: int = 64
     vae_rate: float = 1.5e-3
     vae_kl: float = 1e-4
+    vae_bf16: bool = True  # a third faster on a CPU that has it too
     vae_decoder_only: bool = False  # with --init-vae: latents stay what they are
     # pictures for the denoiser: every thing once on every named background, full size, and this many free scenes
     scenes: int = 0
