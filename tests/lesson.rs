@@ -42,6 +42,12 @@ fn lessons_notice_what_breaks_their_subject() {
     for (lesson, broken) in [
         ("01-the-four-stages", ["set fault no_denormalize", "set fault nan_in latents", "set height 64"]),
         (
+            "02-encode-prompt",
+            ["set fault nan_in prompt_embeds", "set fault swapped_residuals", "set negative_prompt blue"],
+        ),
+        ("03-get-latent", ["set fault transposed_latents", "set fault nan_in latents", "set seed 7"]),
+        ("04-denoise", ["set fault epsilon_for_v", "set fault swapped_residuals", "set eta 1"]),
+        (
             "05-guidance",
             [
                 "set fault nan_in guided_noise_residual",
