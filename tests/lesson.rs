@@ -48,6 +48,7 @@ fn lessons_notice_what_breaks_their_subject() {
                 "set num_inference_steps 5",
             ],
         ),
+        ("06-ddim", ["set fault epsilon_for_v", "set eta 1", "set num_inference_steps 5"]),
     ] {
         assert_eq!(problems_after(lesson, &[]), 0, "{lesson}");
         for command in broken {

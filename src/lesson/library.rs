@@ -18,7 +18,7 @@ macro_rules! bundled {
 }
 
 /// The lessons that the program carries, by name, in the order of [`LANGUAGES`].
-const BUNDLED: &[(&str, [&str; 2])] = bundled!["01-the-four-stages", "05-guidance"];
+const BUNDLED: &[(&str, [&str; 2])] = bundled!["01-the-four-stages", "05-guidance", "06-ddim"];
 
 /// Lessons.
 #[derive(Debug)]
