@@ -49,6 +49,10 @@ fn lessons_notice_what_breaks_their_subject() {
             ],
         ),
         ("06-ddim", ["set fault epsilon_for_v", "set eta 1", "set num_inference_steps 5"]),
+        (
+            "08-when-it-goes-wrong",
+            ["set fault no_denormalize", "set fault wrong_timestep", "set fault nan_in latents"],
+        ),
     ] {
         assert_eq!(problems_after(lesson, &[]), 0, "{lesson}");
         for command in broken {

@@ -18,7 +18,8 @@ macro_rules! bundled {
 }
 
 /// The lessons that the program carries, by name, in the order of [`LANGUAGES`].
-const BUNDLED: &[(&str, [&str; 2])] = bundled!["01-the-four-stages", "05-guidance", "06-ddim"];
+const BUNDLED: &[(&str, [&str; 2])] =
+    bundled!["01-the-four-stages", "05-guidance", "06-ddim", "08-when-it-goes-wrong"];
 
 /// Lessons.
 #[derive(Debug)]
