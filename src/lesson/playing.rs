@@ -220,8 +220,10 @@ pub(super) fn operands(condition: &str) -> Vec<&str> {
     }
     operands.push(condition[from..].trim());
     // What is written out has no value to be told.
-    let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
-    let is_literal = |text: &str| is_number(text.trim_start_matches('-')) || text.starts_with(['"', '[', '\'']);
+    let is_number =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
+    let is_literal =
+        |text: &str| is_number(text.trim_start_matches('-')) || text.starts_with(['"', '[', '\'']);
     operands.retain(|operand| !operand.is_empty() && !is_literal(operand));
     operands
 }
