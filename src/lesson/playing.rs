@@ -190,8 +190,7 @@ impl<'a> Playing<'a> {
             let answer = Expression::compile(operand).and_then(|e| e.evaluate(&self.session.here()));
             let Ok(answer) = answer else { continue };
             let value = format!("{operand} = {}", told(&answer));
-            let is_literal = told(&answer) == operand;
-            if !is_literal && !values.contains(&value) {
+            if !values.contains(&value) {
                 values.push(value);
             }
         }
@@ -199,7 +198,7 @@ impl<'a> Playing<'a> {
     }
 }
 
-/// What stands between the comparisons and the ands and ors of a condition, outside of parentheses.
+/// What stands between the comparisons and the ands and ors of a condition, outside of parentheses, but for literals.
 pub(super) fn operands(condition: &str) -> Vec<&str> {
     const BETWEEN: [&str; 8] = ["&&", "||", "<=", ">=", "==", "!=", "<", ">"];
     let (mut operands, mut from, mut depth, mut at) = (vec![], 0, 0usize, 0);
@@ -220,7 +219,12 @@ pub(super) fn operands(condition: &str) -> Vec<&str> {
         }
     }
     operands.push(condition[from..].trim());
-    operands.retain(|operand| !operand.is_empty());
+    // What is written out has no value to be told.
+    let is_number =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
+    let is_literal =
+        |text: &str| is_number(text.trim_start_matches('-')) || text.starts_with(['"', '[', '\'']);
+    operands.retain(|operand| !operand.is_empty() && !is_literal(operand));
     operands
 }
 
@@ -247,9 +251,10 @@ mod tests {
 
     #[test]
     fn a_condition_is_taken_apart() {
-        assert_eq!(operands("latents.std > 1.0 && step >= 4"), ["latents.std", "1.0", "step", "4"]);
+        assert_eq!(operands("latents.std > 1.0 && step >= 4"), ["latents.std", "step"]);
         assert_eq!(operands("norm(a - b) < 0.1 * norm(a)"), ["norm(a - b)", "0.1 * norm(a)"]);
-        assert_eq!(operands("nan == 0"), ["nan", "0"]);
+        assert_eq!(operands("nan == 0"), ["nan"]);
+        assert_eq!(operands("shape == [1, 4] && stage != \"a\" || x < -1.5"), ["shape", "stage", "x"]);
         assert_eq!(operands(""), Vec::<&str>::new());
     }
 }

@@ -3,7 +3,7 @@
 use super::{App, Effect, Mode};
 use crate::tui::canvas::{self, Hit, Target};
 use crate::tui::state::Kind;
-use crate::tui::view::{self, Reply};
+use crate::tui::view::{self, LESSON, Reply};
 use crossterm::event::{KeyCode, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use std::time::{Duration, Instant};
@@ -62,14 +62,23 @@ impl App {
             Target::Gutter(index) => self.toggle_breakpoint(index),
             Target::Pane(name) => {
                 self.focus_on(name);
+                let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
+                let room = hit.area.as_size();
+                if name == LESSON {
+                    // What is pressed on there does something: two presses are two things.
+                    let (lesson, state) = self.of_pane_mut(name);
+                    let reply = lesson.press(name, at, room, state);
+                    if reply != Reply::Unknown {
+                        self.pressed = None;
+                        return self.reply(reply);
+                    }
+                }
                 let before = self.pressed.replace((name, when));
                 if before.is_some_and(|(pane, then)| pane == name && when.duration_since(then) < TWICE) {
                     self.pressed = None;
                     self.zoomed = !self.zoomed;
                     return vec![];
                 }
-                let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
-                let room = hit.area.as_size();
                 let (view, state) = self.of_pane_mut(name);
                 let reply = view.press(name, at, room, state);
                 self.reply(reply)

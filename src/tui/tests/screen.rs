@@ -167,6 +167,8 @@ impl Screen {
 
     /// What is on the screen; a picture is only where it is, since which block a cell gets is a matter of rounding.
     pub fn text(&mut self) -> String {
+        // A terminal blanks the other half of a wide character that is overwritten; the one that is not there does not.
+        self.terminal.clear().unwrap();
         self.draw();
         let buffer = self.terminal.backend().buffer();
         let mut text = String::new();
