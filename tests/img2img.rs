@@ -5,6 +5,9 @@ mod support;
 
 use candle_core::{DType, Device};
 use diffuscope::debugger::{Outcome, Session};
+use diffuscope::lesson::playing::Told;
+use diffuscope::lesson::problem::Source;
+use diffuscope::lesson::{Lesson, Playing};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request, Stage};
 use program::{batch, diffuscope, said};
@@ -319,4 +322,23 @@ fn what_cannot_be_started_from_is_an_error_of_one_line() {
         assert_eq!(ran.code, Some(1), "{}", ran.stderr);
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn a_lesson_starts_from_a_picture() {
+    let text = "---\ntitle: Noise\nsummary: On purpose.\nminutes: 1\nsettings:\n  num_inference_steps: 10\n  width: 32\n  height: \
+                32\n  init_image: sample:pizza\n  strength: 0.3\n---\n\n```dbg\ngoto denoise\n```\n\n```expect\nstep == 7\n\
+                max_abs(at(\"get_latent\", \"latents\") - latents) == 0.0\nembed(prompt) == prompt_embeds\n```\n\n\
+                {{ alpha_bar(timesteps[step]) }}\n";
+    let lesson = Lesson::read(Source::new("noise.md", text)).unwrap_or_else(|_| panic!("not read"));
+    let (mut held, mut wrong) = (0, vec![]);
+    Playing::start(&lesson, Arc::clone(&MODELS)).unwrap().play(&mut |told| match told {
+        Told::Holds(_) => held += 1,
+        Told::Wrong(problem) => wrong.push(problem.report(false)),
+        _ => {}
+    });
+    assert_eq!((held, wrong), (3, vec![]));
+    let unknown = text.replace("sample:pizza", "sample:soup");
+    let problems = Lesson::read(Source::new("noise.md", unknown)).unwrap_err();
+    assert!(problems[0].report(false).contains("there is no sample `soup`"), "{}", problems[0].report(false));
 }
