@@ -18,8 +18,14 @@ macro_rules! bundled {
 }
 
 /// The lessons that the program carries, by name, in the order of [`LANGUAGES`].
-const BUNDLED: &[(&str, [&str; 2])] =
-    bundled!["01-the-four-stages", "02-encode-prompt", "03-get-latent", "04-denoise", "05-guidance"];
+const BUNDLED: &[(&str, [&str; 2])] = bundled![
+    "00-noise-on-purpose",
+    "01-the-four-stages",
+    "02-encode-prompt",
+    "03-get-latent",
+    "04-denoise",
+    "05-guidance"
+];
 
 /// Lessons.
 #[derive(Debug)]
