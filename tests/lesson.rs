@@ -40,6 +40,7 @@ fn problems_after(name: &str, commands: &[&str]) -> usize {
 #[test]
 fn lessons_notice_what_breaks_their_subject() {
     for (lesson, broken) in [
+        ("00-noise-on-purpose", ["set fault epsilon_for_v", "set fault wrong_timestep", "set strength 0.5"]),
         ("01-the-four-stages", ["set fault no_denormalize", "set fault nan_in latents", "set height 64"]),
         (
             "02-encode-prompt",

@@ -19,6 +19,7 @@ macro_rules! bundled {
 
 /// The lessons that the program carries, by name, in the order of [`LANGUAGES`].
 const BUNDLED: &[(&str, [&str; 2])] = bundled![
+    "00-noise-on-purpose",
     "01-the-four-stages",
     "02-encode-prompt",
     "03-get-latent",
