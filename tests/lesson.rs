@@ -50,6 +50,10 @@ fn lessons_notice_what_breaks_their_subject() {
         ),
         ("06-ddim", ["set fault epsilon_for_v", "set eta 1", "set num_inference_steps 5"]),
         (
+            "07-vae-decode",
+            ["set fault no_denormalize", "set fault no_scaling_factor", "set fault nan_in image"],
+        ),
+        (
             "08-when-it-goes-wrong",
             ["set fault no_denormalize", "set fault wrong_timestep", "set fault nan_in latents"],
         ),

@@ -19,7 +19,7 @@ macro_rules! bundled {
 
 /// The lessons that the program carries, by name, in the order of [`LANGUAGES`].
 const BUNDLED: &[(&str, [&str; 2])] =
-    bundled!["01-the-four-stages", "05-guidance", "06-ddim", "08-when-it-goes-wrong"];
+    bundled!["01-the-four-stages", "05-guidance", "06-ddim", "07-vae-decode", "08-when-it-goes-wrong"];
 
 /// Lessons.
 #[derive(Debug)]
