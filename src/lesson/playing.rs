@@ -41,6 +41,20 @@ pub enum Told<'a> {
     Wrong(Problem),
 }
 
+/// A session with the settings that a lesson starts from, in which nothing is saved.
+///
+/// # Errors
+/// When the models cannot run that, or a setting is refused.
+pub fn session(lesson: &Lesson, models: Arc<Models>) -> Result<Session, SessionError> {
+    let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
+    let mut session = Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
+    session.refuse_save("a lesson writes no files; `diffuscope` alone does");
+    for line in &lesson.settings {
+        session.run_line(line, &mut Unwatched)?;
+    }
+    Ok(session)
+}
+
 impl<'a> Playing<'a> {
     /// A lesson before its first part, with the settings that it starts from.
     ///
@@ -60,12 +74,7 @@ impl<'a> Playing<'a> {
         models: Arc<Models>,
         commands: &[&str],
     ) -> Result<Self, SessionError> {
-        let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
-        let mut session =
-            Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
-        for line in &lesson.settings {
-            session.run_line(line, &mut Unwatched)?;
-        }
+        let mut session = session(lesson, models)?;
         for line in commands {
             session.run_line(line, &mut Unwatched)?;
         }
@@ -78,6 +87,7 @@ impl<'a> Playing<'a> {
         for part in &lesson.parts {
             match part {
                 Part::Prose(prose) => self.say(prose, tell),
+                Part::View(_) => {}
                 Part::Commands(lines) => self.run(lines, tell),
                 Part::Expect(expected) => self.expect(expected, tell),
                 Part::Predict(question) => {
@@ -190,7 +200,7 @@ impl<'a> Playing<'a> {
 }
 
 /// What stands between the comparisons and the ands and ors of a condition, outside of parentheses.
-fn operands(condition: &str) -> Vec<&str> {
+pub(super) fn operands(condition: &str) -> Vec<&str> {
     const BETWEEN: [&str; 8] = ["&&", "||", "<=", ">=", "==", "!=", "<", ">"];
     let (mut operands, mut from, mut depth, mut at) = (vec![], 0, 0usize, 0);
     while let Some(c) = condition[at..].chars().next() {

@@ -35,7 +35,7 @@ def slopes(picture):
 
 def difference(output, target):
     """L1 for crispness, squares for large errors, and L1 of slopes, which keeps edges where L1 alone would blur them."""
-    loss = (output - target).abs().mean() + 2 * (output - target).square().mean()
+    loss = (output - target).abs().mean() + 6 * (output - target).square().mean()
     for ours, theirs in zip(slopes(output), slopes(target)):
         loss = loss + 0.5 * (ours - theirs).abs().mean()
     return loss
@@ -85,7 +85,7 @@ def train(preset, drawings, folder, device, seed, clock, start_from=None):
         pictures = compose(pieces, background)
         pictures = torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=preset.vae_bf16):
             posterior = vae.encode(pictures).latent_dist
             output = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
