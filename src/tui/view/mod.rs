@@ -104,13 +104,15 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
         _ => areas.body,
     };
     match &app.mode {
-        Mode::Showing(picture) | Mode::Reading(Page { picture: Some(picture), .. }) => match app.split(body) {
-            (Some(area), Some(lesson)) => {
-                pictures::draw(&[picture], 0, canvas, area);
-                draw_pane(app, &app.views.lesson.panes(&app.state, lesson)[0], canvas);
+        Mode::Showing(picture) | Mode::Reading(Page { picture: Some(picture), .. }) => {
+            match app.split(body) {
+                (Some(area), Some(lesson)) => {
+                    pictures::draw(&[picture], 0, canvas, area);
+                    draw_pane(app, &app.views.lesson.panes(&app.state, lesson)[0], canvas);
+                }
+                _ => pictures::draw(&[picture], 0, canvas, body),
             }
-            _ => pictures::draw(&[picture], 0, canvas, body),
-        },
+        }
         _ => draw_panes(app, canvas, body),
     }
     match &app.mode {
