@@ -26,7 +26,7 @@ pub enum Order {
     /// Pictures that the VAE shall make when nothing else is to be done, the first first; those that were asked for
     /// before and are not here are given up.
     Previews(Vec<Preview>),
-    /// To look at where so many stages are done, of those that are recorded.
+    /// To look at where so many stages are done, of those that are recorded; of a comparison, so many ticks.
     Look(usize),
     /// To end.
     Quit,
@@ -202,8 +202,8 @@ impl Serving {
             match order {
                 Order::Quit => return,
                 Order::Command(line) => self.carry_out(line),
-                Order::Look(done) => {
-                    self.session.look(done);
+                Order::Look(place) => {
+                    self.session.look(place);
                     if let Ok(view) = self.session.view() {
                         (self.tell)(Event::Looked(view.into()));
                     }

@@ -109,6 +109,8 @@ pub enum Reply {
     Run(String),
     /// The pane wants to look at where so many stages are done, of those that are recorded.
     Look(usize),
+    /// The pane wants to look at a place: as many ticks of a comparison.
+    Place(usize),
 }
 
 /// A view: what it remembers of how it is looked at, which panes it has, and how each is drawn.
