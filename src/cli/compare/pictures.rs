@@ -199,13 +199,15 @@ impl Pictures<'_> {
     ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
         let captions = self.captions(plan);
+        // As on a sheet: of two axes a row is a value of the second.
+        let across = if plan.axes.len() > 1 { plan.axes[0].values.len() } else { ACROSS };
         let mut bytes = vec![];
         {
             let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
             encoder.set_repeat(Repeat::Infinite)?;
             for (index, tick) in ticks.iter().enumerate() {
                 let tiles: Vec<_> = captions.iter().cloned().zip(self.pictures(*tick)?).collect();
-                let rows = tiles.chunks(plan.axes[0].values.len().min(ACROSS));
+                let rows = tiles.chunks(across);
                 let rows = rows.map(|tiles| Row { heading: String::new(), tiles: tiles.to_vec() });
                 let sheet = Sheet {
                     title: vec![format!("{plan}: {}", self.step_name(*tick))],
