@@ -109,7 +109,9 @@ pub(super) fn parse_diff(rest: &str) -> Result<Command, String> {
     let tolerance = match words[..] {
         [.., "within", x] => {
             let tolerance: f64 =
-                x.parse().map_err(|_| format!("`{}` is no relative difference", abridged(x)))?;
+                x.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.).ok_or_else(|| {
+                    format!("`{}` is no relative difference: expected a number, 0 or more", abridged(x))
+                })?;
             words.truncate(words.len() - 2);
             Some(tolerance)
         }
