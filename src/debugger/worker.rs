@@ -28,6 +28,8 @@ pub enum Order {
     Previews(Vec<Preview>),
     /// To look at where so many stages are done, of those that are recorded.
     Look(usize),
+    /// To panic as a fault of the program's own would, for tests.
+    Panic,
     /// To end.
     Quit,
 }
@@ -63,8 +65,8 @@ pub enum Event {
     Modules {
         /// Modules that ran, with the one at hand.
         done: usize,
-        /// Modules in all.
-        total: usize,
+        /// Modules in all; `None` where that is not known, as of several runs that go on together.
+        total: Option<usize>,
         /// The one at hand.
         path: String,
     },
@@ -201,7 +203,10 @@ impl Serving {
         while let Some(order) = self.next_order() {
             match order {
                 Order::Quit => return,
-                Order::Command(line) => self.carry_out(line),
+                Order::Command(line) => {
+                    self.carry_out(line, |session, line, host| session.run_line(line, host))
+                }
+                Order::Panic => self.carry_out("panic".into(), |_, _, _| panic!("a panic was asked for")),
                 Order::Look(done) => {
                     self.session.look(done);
                     if let Ok(view) = self.session.view() {
@@ -229,17 +234,26 @@ impl Serving {
         order
     }
 
-    fn carry_out(&mut self, line: String) {
+    /// Does what `line` asks for by way of `run`, and tells of it.
+    fn carry_out(
+        &mut self,
+        line: String,
+        run: impl FnOnce(
+            &mut Session,
+            &str,
+            &mut Foreground<'_>,
+        ) -> std::result::Result<Option<Outcome>, SessionError>,
+    ) {
         (self.tell)(Event::Started(line.clone()));
         let stage = self.session.timeline().position().unwrap_or(Stage::VaeDecode);
         let mut host = Foreground {
             signals: &self.signals,
             tell: RefCell::new(&mut self.tell),
             stage,
-            modules: Modules::of(self.session.models().modules_in(stage)),
+            modules: Modules::of(None),
         };
         // What is recorded is only added to when a stage is done, so that it is whole after a panic as well.
-        let run = catch_unwind(AssertUnwindSafe(|| self.session.run_line(&line, &mut host)));
+        let run = catch_unwind(AssertUnwindSafe(|| run(&mut self.session, &line, &mut host)));
         let result = match run {
             Ok(result) => result,
             Err(panic) => {
@@ -294,7 +308,7 @@ struct Foreground<'a> {
 /// Modules that ran, counted when it is asked whether they are wanted: a module that is wanted must be computed plainly.
 struct Modules {
     done: Cell<usize>,
-    total: usize,
+    total: Option<usize>,
     told: Cell<Instant>,
 }
 
@@ -302,13 +316,13 @@ struct Modules {
 const PULSE: Duration = Duration::from_millis(50);
 
 impl Modules {
-    fn of(total: usize) -> Self {
+    fn of(total: Option<usize>) -> Self {
         Self { done: Cell::new(0), total, told: Cell::new(Instant::now()) }
     }
 
     /// One more runs; what is to be told of it, when it is time.
     fn count(&self, path: &Path) -> Option<Event> {
-        let done = (self.done.get() + 1).min(self.total);
+        let done = (self.done.get() + 1).min(self.total.unwrap_or(usize::MAX));
         self.done.set(done);
         if self.told.get().elapsed() < PULSE {
             return None;
@@ -347,9 +361,16 @@ impl Probe for Foreground<'_> {
 }
 
 impl Host for Foreground<'_> {
+    fn stage_begins(&mut self, stage: Stage, modules: Option<usize>) {
+        self.stage = stage;
+        self.modules = Modules::of(modules);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.signals.stops()
+    }
+
     fn stage_done(&mut self, session: &Session) {
-        self.stage = session.timeline().position().unwrap_or(Stage::VaeDecode);
-        self.modules = Modules::of(session.models().modules_in(self.stage));
         if let Ok(view) = session.view() {
             (self.tell.borrow_mut())(Event::StageDone(view.into()));
         }

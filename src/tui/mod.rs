@@ -81,6 +81,9 @@ impl Error {
     }
 }
 
+/// The variable that has the program obey `panic worker` and `panic drawing`: tests of what then becomes of it set it.
+const OBEY_PANICS: &str = "DIFFUSCOPE_OBEY_PANICS";
+
 /// Runs the interface until its reader leaves; pictures are drawn as `graphics` says. The first frame is drawn before `load`, which makes the session on the
 /// thread that computes. The terminal is then as it was before.
 ///
@@ -96,6 +99,7 @@ pub fn run(
     app.theme = config.theme.theme(app.depth);
     app.keymap = config.keymap()?;
     app.mouse = config.mouse;
+    app.obeys_panics = std::env::var_os(OBEY_PANICS).is_some();
     screen.take_mouse(app.mouse)?;
     let history = History::of_reader();
     app.history = history.lines();
@@ -199,6 +203,9 @@ fn serve(
                     }
                     Effect::Look(done) => {
                         worker.order(Order::Look(done));
+                    }
+                    Effect::Panic => {
+                        worker.order(Order::Panic);
                     }
                     Effect::Previews(previews) => {
                         worker.order(Order::Previews(previews));

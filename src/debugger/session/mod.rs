@@ -17,7 +17,7 @@ mod settings;
 mod steps;
 
 use super::breakpoint::{Breakpoints, Stop};
-use super::command::{Command, CommandError, Panic, Previewing};
+use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
 use super::edit::EditError;
 use super::expression::ExpressionError;
@@ -30,7 +30,7 @@ use super::view::{self, RecordId, RecordViews, View};
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
-use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot, Stage};
 use candle_core::Tensor;
 use displays::Displays;
 use std::cell::RefCell;
@@ -76,9 +76,20 @@ impl From<candle_core::Error> for SessionError {
 
 /// Who runs a session: watches what is computed, and is told of every stage that is done.
 pub trait Host: Probe {
+    /// `stage` is about to run, and with it so many modules; `None` where their number is not known, as of several runs that
+    /// go on together.
+    fn stage_begins(&mut self, stage: Stage, modules: Option<usize>) {
+        let _ = (stage, modules);
+    }
+
     /// A stage ran, and is recorded. Called in the middle of a command that runs several.
     fn stage_done(&mut self, session: &Session) {
         let _ = session;
+    }
+
+    /// Whether what runs shall stop: asked while a stage runs on a thread of its own, which asks no one.
+    fn is_interrupted(&self) -> bool {
+        false
     }
 }
 
@@ -95,11 +106,11 @@ pub struct Session {
     comparing: bool,
     /// The stage that is stepped through.
     inside: Option<Inside>,
+    /// Whether the command at hand left one, which is told.
+    left: bool,
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: Previewing,
-    /// Whether the next frame shall panic, for tests.
-    draw_panics: bool,
     /// Embeddings that expressions asked for.
     texts: Arc<Texts>,
     /// What an interface was shown, so that it is made once.
@@ -134,10 +145,10 @@ impl Session {
             comparison: None,
             comparing: false,
             inside: None,
+            left: false,
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
             previewing: Previewing::default(),
-            draw_panics: false,
             texts: Arc::default(),
             views: RefCell::default(),
         })
@@ -189,9 +200,12 @@ impl Session {
         &self.timelines
     }
 
-    /// Moves the cursor to where `done` stages are done, as far as that is recorded.
+    /// Moves the cursor to where `done` stages are done, as far as that is recorded. While a stage is stepped through it
+    /// stays: a look shall not drop what that did.
     pub fn look(&mut self, done: usize) {
-        self.leave();
+        if self.inside.is_some() {
+            return;
+        }
         match self.comparison() {
             Some(comparison) => self.look_tick(comparison.tick_of(done)),
             None => self.timeline_mut().look(done),
@@ -201,11 +215,6 @@ impl Session {
     /// Of which steps the VAE shall make pictures.
     pub fn previewing(&self) -> Previewing {
         self.previewing
-    }
-
-    /// Whether the next frame shall panic, for tests.
-    pub fn draw_panics(&self) -> bool {
-        self.draw_panics
     }
 
     /// The stage that is stepped through, when there is one.
@@ -237,12 +246,12 @@ impl Session {
     /// # Errors
     /// The device's.
     pub fn recorded_tensor(&self, id: RecordId, name: &str) -> candle_core::Result<Option<Tensor>> {
-        let Some((record, before, scheduler)) = self.views.borrow().find(id) else { return Ok(None) };
+        let Some((record, before)) = self.views.borrow().find(id) else { return Ok(None) };
         if let Some(tensor) = record.tensor(name) {
             return Ok(Some(tensor.clone()));
         }
         let before = before.as_ref().and_then(|before| before.tensor("latents"));
-        let futures = view::pictures::futures(&record, before, &scheduler)?;
+        let futures = view::pictures::futures(&record, before)?;
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
@@ -252,8 +261,9 @@ impl Session {
     /// [`SessionError`]; the cursor is then where the command got to.
     pub fn run_line(&mut self, line: &str, host: &mut dyn Host) -> Result<Option<Outcome>, SessionError> {
         let Some(command) = Command::parse(line)? else { return Ok(None) };
+        self.left = false;
         let Answered {
-            messages,
+            mut messages,
             warnings,
             stopped,
             value,
@@ -264,6 +274,9 @@ impl Session {
             displays,
             quit,
         } = self.carry_out(&command, host)?;
+        if self.left {
+            messages.insert(0, "left the stage: what it did so far is dropped".into());
+        }
         Ok(Some(Outcome {
             command: line.trim().into(),
             position: self.position_name(),
@@ -310,11 +323,6 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
-            Command::SetPanic(Panic::WorkerPanic) => panic!("a panic was asked for"),
-            Command::SetPanic(Panic::DrawPanic) => {
-                self.draw_panics = true;
-                Ok(Answered::default())
-            }
             Command::SetFault(fault) => self.set_fault(*fault),
             Command::Edit(edit) => self.edit(edit),
             Command::SetPreview(previewing) => {

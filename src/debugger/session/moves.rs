@@ -50,6 +50,9 @@ impl Session {
         if self.timeline_mut().forward() {
             return Ok(vec![]);
         }
+        if let Some(stage) = self.timeline().position() {
+            host.stage_begins(stage, Some(self.models.modules_in(stage)));
+        }
         let next = advance(self.timeline().tip(), &self.models, host)?;
         self.timeline_mut().push(next);
         host.stage_done(self);
@@ -93,9 +96,7 @@ impl Session {
     /// Back over `count` stages, or to the start.
     pub(super) fn back(&mut self, count: usize) -> Result<Answered, SessionError> {
         if self.leave() {
-            let mut answered = self.moved(None, vec![])?;
-            answered.messages.insert(0, "left the stage: what it did so far is dropped".into());
-            return Ok(answered);
+            return self.moved(None, vec![]);
         }
         self.check_not_at_start()?;
         for _ in 0..count {
@@ -154,6 +155,7 @@ impl Session {
                 self.moved(None, vec![])
             }
             Ordering::Less => {
+                self.leave();
                 self.look(target);
                 self.moved(None, vec![])
             }

@@ -89,7 +89,9 @@ impl Session {
 
     /// Leaves a stage that is stepped through: what it did so far is dropped. Whether there was one.
     pub(super) fn leave(&mut self) -> bool {
-        self.inside.take().is_some()
+        let left = self.inside.take().is_some();
+        self.left |= left;
+        left
     }
 
     /// Where a stage that is stepped through waits, with what is known there.

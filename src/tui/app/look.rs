@@ -12,6 +12,11 @@ impl App {
             return vec![];
         }
         let idle = self.state.activity == Activity::Idle;
+        if self.state.is_inside() {
+            // The stage that is stepped through waits where it is: only the reader looks elsewhere.
+            self.state.look = Some(done).filter(|done| *done != view.cursor);
+            return vec![];
+        }
         // At the newest stage the reader goes along with what runs.
         self.state.look = Some(done).filter(|done| idle || *done < view.recorded());
         if idle { vec![Effect::Look(done)] } else { vec![] }

@@ -59,6 +59,8 @@ pub enum Effect {
     Order(String),
     /// The worker looks at where so many stages are done.
     Look(usize),
+    /// The worker panics, for tests.
+    Panic,
     /// The VAE is asked for pictures, in the place of those that it was asked for before.
     Previews(Vec<Preview>),
     /// The worker's command is interrupted.
@@ -110,6 +112,10 @@ pub struct App {
     pub mouse: bool,
     /// Whether what is recorded is being played.
     pub playing: bool,
+    /// Whether the lines `panic worker` and `panic drawing` are obeyed, for tests.
+    pub obeys_panics: bool,
+    /// Whether the next frame shall panic.
+    pub draw_panics: bool,
     /// The last output of more than a line: its title and its lines.
     output: Option<(String, Vec<String>)>,
     /// Lines that were typed, the newest last.
@@ -160,6 +166,8 @@ impl App {
             hits: vec![],
             mouse: true,
             playing: false,
+            obeys_panics: false,
+            draw_panics: false,
             output: None,
             history: vec![],
             leaving: false,
@@ -277,8 +285,9 @@ impl App {
         if !news.idle {
             return vec![];
         }
-        // Where the reader looked meanwhile is where the next command starts.
-        let mut effects: Vec<Effect> = self.state.look.map(Effect::Look).into_iter().collect();
+        // Where the reader looked meanwhile is where the next command starts; a stage that is stepped through waits.
+        let look = self.state.look.filter(|_| !self.state.is_inside());
+        let mut effects: Vec<Effect> = look.map(Effect::Look).into_iter().collect();
         if let Some(line) = self.state.waiting.pop_front() {
             effects.extend(self.order(line));
         }
@@ -325,6 +334,10 @@ impl App {
     }
 
     fn order(&mut self, line: String) -> Vec<Effect> {
+        if self.state.is_inside() {
+            // It goes on where the stage waits, wherever the reader looked.
+            self.state.look = None;
+        }
         self.state.messages.clear();
         self.state.clock = None;
         self.state.activity = Activity::Running { command: text::clean(&line), line: None };

@@ -64,8 +64,7 @@ impl Panes for Scheduler {
             }
             (TIMESTEPS, _) => timesteps(&view.schedule, here(state), canvas, area),
             (_, Some(step)) => {
-                let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-                let lines = step.lines(prediction, self.element, theme);
+                let lines = step.lines(self.element, theme);
                 let top = self.top.min(lines.len().saturating_sub(area.height.into()));
                 canvas.scrolled(&lines, top, area);
             }
@@ -112,8 +111,7 @@ impl Panes for Scheduler {
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {
-        let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-        let lines = Step::of(state)?.lines(prediction, self.element, &Theme::default());
+        let lines = Step::of(state)?.lines(self.element, &Theme::default());
         Some(lines.iter().map(|line| line.to_string() + "\n").collect())
     }
 }
