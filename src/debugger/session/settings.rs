@@ -6,7 +6,7 @@ use crate::debugger::edit::Edit;
 use crate::debugger::report::TensorRow;
 use crate::debugger::timelines::BranchId;
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{Fault, Request, Snapshot};
+use crate::pipeline::{Fault, Request, Snapshot, Stage};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 
@@ -14,7 +14,6 @@ impl Session {
     /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
     pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Answered, SessionError> {
         self.refuse_while_comparing("set")?;
-        self.leave();
         let here = self.timeline().here();
         let name = setting.name();
         check_changeable(setting, here, value)?;
@@ -27,6 +26,7 @@ impl Session {
         let again =
             matches!(setting, Setting::Prompt | Setting::NegativePrompt) && !here.records().is_empty();
         let complete = next.position().is_none();
+        self.leave();
         let mut answered = said(format!("{name} = {value}"));
         if !self.timeline().at_tip() {
             let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };
@@ -69,13 +69,16 @@ impl Session {
     /// Makes a known mistake from here on, or none; behind the tip that is a fork.
     pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Answered, SessionError> {
         self.refuse_while_comparing("set")?;
-        self.leave();
         let here = self.timeline().here();
         let told = fault.map_or("off".into(), |fault| fault.to_string());
         if here.request().fault == fault {
             return Ok(said(format!("fault = {told} already")));
         }
+        if let Some(fault) = fault {
+            check_to_come(fault, here)?;
+        }
         let next = here.with_request(Request { fault, ..here.request().clone() }, &self.models)?;
+        self.leave();
         let mut answered = said(format!("fault = {told}"));
         if !self.timeline().at_tip() {
             answered
@@ -122,6 +125,27 @@ impl Session {
         self.timelines.switch(id);
         format!("timeline {name} branched off {parent_name} {place}; `switch {parent_name}` goes back")
     }
+}
+
+/// Refuses a mistake that no stage which is still to come makes.
+fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
+    let steps = here.request().steps();
+    let stages = |from: usize| (from..).map_while(|index| Stage::at(index, &steps));
+    // A prompt that was changed since is encoded again.
+    let is_again = !here.is_encoded() && fault.is_made_in(Stage::EncodePrompt);
+    if is_again || stages(here.records().len()).any(|stage| fault.is_made_in(stage)) {
+        return Ok(());
+    }
+    Err(SessionError::Refused(match stages(0).find(|stage| fault.is_made_in(*stage)) {
+        Some(stage) => {
+            let name = stage.name();
+            format!(
+                "{fault} is a mistake of {name}, which has run; `fork at {name}` goes back to before it on a timeline of \
+                 its own, then `set fault {fault}`"
+            )
+        }
+        None => format!("{fault} is a mistake of denoise, and this run has no step of it"),
+    }))
 }
 
 /// Refuses what cannot change any more once `get_latent` has run.
