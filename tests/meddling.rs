@@ -4,6 +4,7 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device};
+use diffuscope::debugger::scope::TENSORS;
 use diffuscope::debugger::{Outcome, Session};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Fault, Models, Request, Snapshot};
@@ -256,7 +257,14 @@ fn faults_are_settings_of_the_run() {
     assert_eq!(session.timelines().current().name, "wrong_timestep");
     assert_eq!(session.timeline().here().request().fault, Some(Fault::WrongTimestep));
     let tree = run(&mut session, "info timelines").text();
-    assert!(tree.contains("fault off → \"wrong_timestep\""), "{tree}");
+    assert!(tree.contains("fault off → wrong_timestep"), "{tree}");
+    run(&mut session, "set fault nan_in latents");
+    assert!(run(&mut session, "info request").text().contains("fault = nan_in latents"));
+    run(&mut session, "next");
+    run(&mut session, "back");
+    run(&mut session, "set fault off");
+    let tree = run(&mut session, "info timelines").text();
+    assert!(tree.contains("fault nan_in latents → off"), "{tree}");
     assert!(refused(&mut session, "set fault all").contains("expected one of no_scaling_factor"));
     assert!(refused(&mut session, "set fault nan_in x").contains("nan_in wants a tensor"));
     run(&mut session, "switch main");
@@ -362,6 +370,68 @@ fn other_states_and_other_timelines_are_asked_for() {
 }
 
 #[test]
+fn a_mistake_that_no_stage_to_come_makes_is_refused() {
+    let mut session = session();
+    run(&mut session, "goto denoise 1");
+    for (fault, stage) in [("transposed_latents", "get_latent"), ("nan_in prompt_embeds", "encode_prompt")] {
+        let said = refused(&mut session, &format!("set fault {fault}"));
+        let expected = format!("{fault} is a mistake of {stage}, which has run; `fork at {stage}` goes back");
+        assert!(said.contains(&expected), "{said}");
+    }
+    // What is said to be right is.
+    run(&mut session, "fork at get_latent");
+    run(&mut session, "set fault transposed_latents");
+    run(&mut session, "switch main");
+    // A prompt that was changed is encoded again.
+    run(&mut session, "set prompt a dog");
+    run(&mut session, "set fault nan_in prompt_embeds");
+    run(&mut session, "next");
+    assert!(here(&session, "prompt_embeds").iter().any(|value| value.is_nan()));
+    run(&mut session, "set fault off");
+    run(&mut session, "continue");
+    let said = refused(&mut session, "set fault no_denormalize");
+    assert!(said.contains("`fork at vae_decode`"), "{said}");
+}
+
+#[test]
+fn what_was_done_by_hand_is_told_with_what_it_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let [dump, png] = ["all.safetensors", "image.png"].map(|name| folder.path().join(name));
+    let mut session = session();
+    for line in
+        ["goto denoise 1", "set fault nan_in image", "set latents[0,1] *= 2", "set prompt_embeds += 1"]
+    {
+        run(&mut session, line);
+    }
+    run(&mut session, "continue");
+    run(&mut session, &format!("save all {}", dump.display()));
+    run(&mut session, &format!("save image {}", png.display()));
+    let bytes = std::fs::read(dump).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    assert_eq!(metadata["fault"], "nan_in image");
+    assert_eq!(metadata["edits"], "latents[0,1] *= 2\nprompt_embeds += 1");
+    let png = String::from_utf8_lossy(&std::fs::read(png).unwrap()).into_owned();
+    assert!(png.contains(", Fault: nan_in image, Edits: \"latents[0,1] *= 2; prompt_embeds += 1\", Version"));
+}
+
+#[test]
+fn a_difference_from_what_is_no_number_is_none() {
+    let mut session = session();
+    run(&mut session, "continue");
+    run(&mut session, "goto denoise 1");
+    run(&mut session, "set fault nan_in latents");
+    run(&mut session, "next");
+    let diffs = run(&mut session, "diff main").diffs;
+    let latents = diffs.iter().find(|row| row.tensor == "denoise.001/latents").unwrap();
+    assert!(latents.max_abs.unwrap().is_nan() && latents.relative.unwrap().is_nan(), "{latents:?}");
+    for tolerance in ["nan", "-1", "inf", "much"] {
+        let said = refused(&mut session, &format!("diff main within {tolerance}"));
+        assert!(said.contains(&format!("`{tolerance}` is no relative difference")), "{said}");
+    }
+}
+
+#[test]
 fn a_step_s_numbers_wait_for_a_step() {
     let mut session = session();
     assert!(refused(&mut session, "print alpha_prod_t").contains("is there after a step of denoise"));
@@ -374,5 +444,44 @@ fn a_step_s_numbers_wait_for_a_step() {
         ["embed(\"TEXT\")", "at(STEP, \"TENSOR\")", "alpha_bar(t)", "beta_prod_t", "TENSOR.shape, .dtype"]
     {
         assert!(help.contains(part), "{part}: {help}");
+    }
+}
+
+#[test]
+fn a_display_that_has_no_value_says_why() {
+    let mut session = session();
+    run(&mut session, "goto denoise 0");
+    for (expression, expected) in [
+        ("image.std", "not there yet"),
+        ("timestep", "not there yet"),
+        ("pred_original_sample", "not there yet"),
+        ("latentz.std", "`latentz` is not there; expected one of"),
+        ("latents.std + 1", "these do not go together"),
+        ("at(2, \"latents\")", "denoise 2 is not recorded"),
+        ("cosine(latents, latents)", "there is no function `cosine`"),
+    ] {
+        let shown = run(&mut session, &format!("display {expression}")).displays[0].value.clone();
+        assert!(shown.starts_with(expected), "{expression}: {shown}");
+    }
+}
+
+#[test]
+fn every_tensor_of_a_run_is_known_by_its_name() {
+    for init_image in ["off", "sample:apple"] {
+        let mut session = session();
+        run(&mut session, &format!("set init_image {init_image}"));
+        run(&mut session, "continue");
+        let records = session.timeline().records();
+        for (name, _) in records.iter().flat_map(|record| &record.tensors) {
+            assert!(TENSORS.contains(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_line_of_a_file_makes_the_program_panic() {
+    for fault in ["worker-panic", "draw-panic"] {
+        let said = refused(&mut session(), &format!("set fault {fault}"));
+        assert!(said.contains(&format!("`{fault}` is no fault")), "{said}");
     }
 }

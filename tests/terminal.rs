@@ -283,13 +283,16 @@ fn variants_side_by_side_and_one_of_them_opened() {
     assert_eq!(session.end(), 0);
 }
 
+/// The variable that has the program panic when it is told to.
+const PANICKING: [(&str, &str); 1] = [("DIFFUSCOPE_OBEY_PANICS", "1")];
+
 #[test]
 fn a_fault_in_a_command_leaves_the_interface() {
-    let mut session = Session::start(&["--steps", "1"]);
+    let mut session = Session::start_with("xterm-256color", &PANICKING, &["--steps", "1"]);
     session.see("Nothing has run yet");
     session.press("n");
     session.see("encode_prompt done");
-    session.press(":set fault worker-panic\r");
+    session.press(":panic worker\r");
     session.see("a panic was asked for");
     session.see("`restart` begins again");
     session.press(":restart\r");
@@ -302,9 +305,9 @@ fn a_fault_in_a_command_leaves_the_interface() {
 
 #[test]
 fn a_fault_in_drawing_gives_the_terminal_back() {
-    let mut session = Session::start(&["--steps", "1"]);
+    let mut session = Session::start_with("xterm-256color", &PANICKING, &["--steps", "1"]);
     session.see("Nothing has run yet");
-    session.press(":set fault draw-panic\r");
+    session.press(":panic drawing\r");
     assert_ne!(session.end(), 0);
     session.see("a panic was asked for");
 }
@@ -324,7 +327,7 @@ fn settings_of_the_reader() {
     session.press("x");
     session.see("get_latent done");
     session.press(":print latents.nan\r");
-    session.wait("the answer", |screen| screen.contents().contains('0'));
+    session.wait("the answer", |screen| screen.contents().lines().any(|line| line.trim() == "0"));
     session.press("q");
     assert_eq!(session.end(), 0);
     // What was typed is there in the next run.

@@ -211,7 +211,7 @@ fn a_panic_ends_the_command_and_not_the_worker() {
     let (worker, events) = worker(2);
     command(&worker, "next 2");
     wait(&events, done);
-    command(&worker, "set fault worker-panic");
+    worker.order(Order::Panic);
     let (error, view) = wait(&events, |event| match event {
         Event::Failed { error, view, .. } => Some((error, view)),
         _ => None,
@@ -332,4 +332,43 @@ fn expressions_are_evaluated_where_it_stands_and_it_comes_back() {
         _ => None,
     });
     assert_eq!(again, inside);
+}
+
+#[test]
+fn the_stage_that_runs_is_told_after_a_walk_over_recorded_ones() {
+    let (worker, events) = worker(2);
+    command(&worker, "goto denoise 1");
+    wait(&events, done);
+    command(&worker, "goto encode_prompt");
+    wait(&events, done);
+    command(&worker, "continue");
+    let first = wait(&events, |event| match event {
+        Event::Progress(stage, line) => Some((stage, line)),
+        Event::Done(..) => panic!("nothing ran"),
+        _ => None,
+    });
+    assert_eq!(first, (Stage::Denoise { step: 1 }, "denoise.unet"));
+}
+
+#[test]
+fn a_gauge_says_nothing_that_it_does_not_know() {
+    let totals = |line: &str, before: &str| {
+        let (worker, events) = worker(2);
+        command(&worker, before);
+        wait(&events, done);
+        command(&worker, line);
+        let mut totals = vec![];
+        loop {
+            match events.recv_timeout(PATIENCE).expect("an event that is waited for") {
+                Event::Modules { total, .. } => totals.push(total),
+                Event::Done(..) => return totals,
+                _ => {}
+            }
+        }
+    };
+    // The stage's own thread asks nobody whether a module is wanted: there is nothing to count.
+    assert_eq!(totals("step 2", "goto denoise 0"), []);
+    // The modules of each batch run, and how many those are is not known in advance.
+    let compared = totals("next 3", "compare seed 1,2");
+    assert!(compared.iter().all(Option::is_none), "{compared:?}");
 }

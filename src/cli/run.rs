@@ -66,7 +66,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (_, image) = snapshot.tensor("image").context("the run made no image")?;
     let picture = decoded::picture(&PlainTensor::of(image)?).context("the image has no three channels")?;
     if let Some(file) = &args.output {
-        let parameters = png::parameters(snapshot.request(), &model);
+        let parameters = png::parameters(&snapshot, &model);
         dump::write_beside(file, &png::encode(&picture.image, Some(&parameters))?)?;
     }
     if let Some(file) = &args.dump {

@@ -2,7 +2,7 @@
 
 use super::command::Command;
 use super::edit::Edit;
-use super::operand::{Panic, Place, Previewing, Setting, Side};
+use super::operand::{Place, Previewing, Setting, Side};
 use crate::pipeline::{Fault, Stage};
 
 /// `encode_prompt`, `get_latent`, `denoise [K]` (also `denoise.012`), `vae_decode`.
@@ -30,8 +30,6 @@ pub(super) fn parse_set(rest: &str) -> Result<Command, String> {
     let value = value.strip_prefix('=').unwrap_or(value).trim();
     if name == "fault" {
         return match value {
-            "worker-panic" => Ok(Command::SetPanic(Panic::WorkerPanic)),
-            "draw-panic" => Ok(Command::SetPanic(Panic::DrawPanic)),
             "off" => Ok(Command::SetFault(None)),
             _ => match Fault::parse(value) {
                 Ok(fault) => Ok(Command::SetFault(Some(fault))),
@@ -109,7 +107,9 @@ pub(super) fn parse_diff(rest: &str) -> Result<Command, String> {
     let tolerance = match words[..] {
         [.., "within", x] => {
             let tolerance: f64 =
-                x.parse().map_err(|_| format!("`{}` is no relative difference", abridged(x)))?;
+                x.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.).ok_or_else(|| {
+                    format!("`{}` is no relative difference: expected a number, 0 or more", abridged(x))
+                })?;
             words.truncate(words.len() - 2);
             Some(tolerance)
         }

@@ -4,7 +4,7 @@ use super::arguments::{abridged, parse_diff, parse_fork, parse_place, parse_set,
 use super::comparison::Plan;
 use super::edit::Edit;
 use super::expression::{Expression, ExpressionError};
-pub use super::operand::{Panic, Place, Previewing, Setting, Side, Topic};
+pub use super::operand::{Place, Previewing, Setting, Side, Topic};
 use super::verbs::{Verb, VerbError};
 use crate::pipeline::Fault;
 use std::path::PathBuf;
@@ -51,8 +51,6 @@ pub enum Command {
     Undisplay(Option<usize>),
     /// `show PICTURE`.
     Show(String),
-    /// `set fault worker-panic|draw-panic`. For tests, and in no help.
-    SetPanic(Panic),
     /// `set fault NAME|off`: a known mistake, made on purpose.
     SetFault(Option<Fault>),
     /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
@@ -355,6 +353,23 @@ mod tests {
     fn every_example_parses() {
         for verb in VERBS {
             assert!(Command::parse(verb.example).unwrap().is_some(), "{}", verb.example);
+        }
+    }
+
+    /// Lines of a block of the README are commands as they stand there: nothing but words of the language is in them.
+    #[test]
+    fn what_the_readme_shows_can_be_typed() {
+        let readme = include_str!("../../README.md");
+        let indented = readme.lines().filter_map(|line| line.strip_prefix("    "));
+        let (shell, commands): (Vec<&str>, Vec<&str>) =
+            indented.partition(|line| line.starts_with("cargo ") || line.starts_with("diffuscope"));
+        assert!(shell.len() > 10 && commands.len() > 20, "{commands:?}");
+        for line in commands {
+            let parsed = Command::parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            assert!(
+                parsed.is_none() || !line.contains('#'),
+                "a comment behind a command is part of it: {line}"
+            );
         }
     }
 

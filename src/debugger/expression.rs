@@ -35,6 +35,16 @@ pub enum ExpressionError {
         /// What the parser says, in a line.
         reason: String,
     },
+    /// It asks for what is not there.
+    #[error("`{text}`: {reason}")]
+    Missing {
+        /// The expression.
+        text: String,
+        /// What it asks for.
+        name: String,
+        /// When that is there, or what is there.
+        reason: String,
+    },
     /// It cannot be evaluated here.
     #[error("`{text}`: {reason}")]
     Evaluation {
@@ -130,8 +140,13 @@ impl Expression {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(&names);
         let failed = |e: ExecutionError| {
-            let reason = explain(&e, &self.text, scope);
-            ExpressionError::Evaluation { text: self.text.clone(), reason }
+            let (text, reason) = (self.text.clone(), explain(&e, &self.text, scope));
+            match e {
+                ExecutionError::UndeclaredReference(name) if !is_called(&name, &text) => {
+                    ExpressionError::Missing { text, name: name.to_string(), reason }
+                }
+                _ => ExpressionError::Evaluation { text, reason },
+            }
         };
         let value = Value::resolve_val(&self.program, &context).map_err(failed)?;
         if let Some(tensor) = value.downcast_ref::<TensorValue>() {
@@ -213,7 +228,7 @@ fn explain(error: &ExecutionError, text: &str, state: &Snapshot) -> String {
         ExecutionError::UndeclaredReference(name) if is_of_a_step(name) => {
             format!("{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none")
         }
-        ExecutionError::UndeclaredReference(name) if text.contains(&format!("{name}(")) => {
+        ExecutionError::UndeclaredReference(name) if is_called(name, text) => {
             let known: Vec<&str> = FUNCTIONS.iter().map(|(call, _)| *call).collect();
             format!("there is no function `{name}`; expected one of {}", known.join(", "))
         }
@@ -230,6 +245,11 @@ fn explain(error: &ExecutionError, text: &str, state: &Snapshot) -> String {
         ExecutionError::FunctionError { message, .. } => one_line(message),
         other => one_line(&other.to_string()),
     }
+}
+
+/// Whether a name is called in an expression, as a function is.
+fn is_called(name: &str, text: &str) -> bool {
+    text.contains(&format!("{name}("))
 }
 
 /// Whether a name is a number of the newest step.

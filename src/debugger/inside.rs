@@ -8,16 +8,14 @@ use super::source;
 use crate::nn::{Error, Path, Probe, Result};
 use crate::pipeline::{self, Models, Snapshot, Stage, advance, lines};
 use candle_core::Tensor;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often a host is asked whether it wants a running line to stop.
+/// How often a host is asked whether a running line shall stop.
 const PULSE: Duration = Duration::from_millis(10);
-/// A module of no line: a host that wants it wants the computation to stop.
-static ANY_MODULE: LazyLock<Path> = LazyLock::new(|| Path::new("unet"));
 
 /// A stage that waits before one of its lines.
 #[derive(Debug)]
@@ -69,9 +67,13 @@ impl Inside {
         let (tell, news) = channel();
         let (go, wait) = channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut probe = Stepping { tell: tell.clone(), wait, stop: Arc::clone(&stop), stage };
+        let mut probe =
+            Stepping { tell: tell.clone(), wait, stop: Arc::clone(&stop), stage, waited: Duration::ZERO };
         let thread = std::thread::spawn(move || {
-            let result = advance(&snapshot, &models, &mut probe).map(Box::new);
+            let result = advance(&snapshot, &models, &mut probe).map(|mut next| {
+                next.take_off_time(probe.waited);
+                Box::new(next)
+            });
             // A session that left does not listen.
             let _ = tell.send(News::Finished(result));
         });
@@ -116,7 +118,7 @@ impl Inside {
                 Ok(News::Leave(line, output)) => self.keep(line, &output)?,
                 Ok(News::Finished(result)) => return result.map(Stepped::Done),
                 Err(RecvTimeoutError::Timeout) => {
-                    if host.wants(&ANY_MODULE) {
+                    if host.is_interrupted() {
                         self.stop.store(true, Ordering::SeqCst);
                     }
                 }
@@ -169,6 +171,8 @@ struct Stepping {
     wait: Receiver<()>,
     stop: Arc<AtomicBool>,
     stage: Stage,
+    /// How long it waited in all, which is no time of the stage's.
+    waited: Duration,
 }
 
 impl Stepping {
@@ -192,7 +196,10 @@ impl Probe for Stepping {
         let Some(line) = self.line(path) else { return Ok(()) };
         let inputs = inputs.iter().map(|input| (*input).clone()).collect();
         self.tell.send(News::Enter(line, inputs)).map_err(|_| interrupted())?;
-        self.wait.recv().map_err(|_| interrupted())
+        let begin = Instant::now();
+        let go = self.wait.recv().map_err(|_| interrupted());
+        self.waited += begin.elapsed();
+        go
     }
 
     fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {

@@ -31,15 +31,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// What panics on purpose, for tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Panic {
-    /// The thread that computes panics now.
-    WorkerPanic,
-    /// The next frame panics.
-    DrawPanic,
-}
-
 /// Of which steps the VAE makes pictures when nothing else is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Previewing {

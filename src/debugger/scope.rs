@@ -40,6 +40,25 @@ pub const NAMES: [&str; 19] = [
     "std_dev_t",
 ];
 
+/// Names of tensors that stages make, the first stage's first.
+pub const TENSORS: [&str; 15] = [
+    "input_ids",
+    "negative_input_ids",
+    "prompt_embeds",
+    "negative_prompt_embeds",
+    "init_image",
+    "init_latents",
+    "noise",
+    "latents",
+    "uncond_residual",
+    "text_cond_residual",
+    "guided_noise_residual",
+    "pred_original_sample",
+    "pred_epsilon",
+    "pred_sample_direction",
+    "image",
+];
+
 /// Texts whose embeddings are kept.
 const MOST_TEXTS: usize = 64;
 

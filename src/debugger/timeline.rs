@@ -132,6 +132,7 @@ impl std::fmt::Display for Change {
         // 12 and not 12.0, as it was typed.
         let plain = |value: &serde_json::Value| match value {
             serde_json::Value::Null => "off".into(),
+            serde_json::Value::String(name) if self.setting == "fault" => name.clone(),
             value => value.as_f64().map_or(value.to_string(), |v| v.to_string()),
         };
         write!(f, "{} {} → {}", self.setting, plain(&self.from), plain(&self.to))

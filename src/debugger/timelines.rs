@@ -52,6 +52,13 @@ pub struct Origin {
     edits: Vec<Arc<str>>,
 }
 
+impl Origin {
+    /// A branching off `parent` at `there`, where `done` stages are done.
+    fn at(parent: BranchId, done: usize, there: &Snapshot) -> Self {
+        Self { parent, done, request: there.request().clone(), edits: there.edits().to_vec() }
+    }
+}
+
 /// Why a timeline cannot be called that, or be deleted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TimelineError {
@@ -136,8 +143,7 @@ impl Timelines {
         let done = timeline.cursor();
         let origin = parent.and_then(|parent| {
             let there = self.get(parent)?.timeline.snapshots().get(done)?;
-            let (request, edits) = (there.request().clone(), there.edits().to_vec());
-            Some(Origin { parent, done, request, edits })
+            Some(Origin::at(parent, done, there))
         });
         self.list.push(Branch { id, name, timeline, origin });
         id
@@ -259,7 +265,7 @@ impl Timelines {
                     continue;
                 }
                 // Of one that was begun anew nothing is left in common.
-                let origin = common.checked_sub(1).map(|done| Origin { parent: known.id, done });
+                let origin = common.checked_sub(1).map(|done| Origin::at(known.id, done, &new[done]));
                 branch = Branch { id: BranchId(self.made), origin, ..branch };
                 self.made += 1;
             }

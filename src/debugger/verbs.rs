@@ -17,6 +17,10 @@ pub struct Verb {
     pub example: &'static str,
 }
 
+/// What `help` says beside the words.
+pub const COMMENTS: &str =
+    "A line that begins with # is a comment; further on # is a character like any other.";
+
 /// Every word, in the order in which `help` lists them.
 pub const VERBS: &[Verb] = &[
     verb(

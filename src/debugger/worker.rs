@@ -35,6 +35,8 @@ pub enum Order {
     Mark,
     /// To go back to where it stood when that was noted last.
     ComeBack,
+    /// To panic as a fault of the program's own would, for tests.
+    Panic,
     /// To end.
     Quit,
 }
@@ -70,8 +72,8 @@ pub enum Event {
     Modules {
         /// Modules that ran, with the one at hand.
         done: usize,
-        /// Modules in all.
-        total: usize,
+        /// Modules in all; `None` where that is not known, as of several runs that go on together.
+        total: Option<usize>,
         /// The one at hand.
         path: String,
     },
@@ -238,6 +240,7 @@ impl Serving {
                     let answers = expressions.iter().map(|expression| self.evaluate(expression)).collect();
                     (self.tell)(Event::Evaluated(number, answers));
                 }
+                Order::Panic => self.carry_out("panic".into(), &mut |_, _| panic!("a panic was asked for")),
                 Order::Look(place) => {
                     self.session.look(place);
                     if let Ok(view) = self.session.view() {
@@ -280,7 +283,7 @@ impl Serving {
             signals: &self.signals,
             tell: RefCell::new(&mut self.tell),
             stage,
-            modules: Modules::of(self.session.models().modules_in(stage)),
+            modules: Modules::of(None),
         };
         // What is recorded is only added to when a stage is done, so that it is whole after a panic as well.
         let run = catch_unwind(AssertUnwindSafe(|| carry_out(&mut self.session, &mut host)));
@@ -338,7 +341,7 @@ struct Foreground<'a> {
 /// Modules that ran, counted when it is asked whether they are wanted: a module that is wanted must be computed plainly.
 struct Modules {
     done: Cell<usize>,
-    total: usize,
+    total: Option<usize>,
     told: Cell<Instant>,
 }
 
@@ -346,13 +349,13 @@ struct Modules {
 const PULSE: Duration = Duration::from_millis(50);
 
 impl Modules {
-    fn of(total: usize) -> Self {
+    fn of(total: Option<usize>) -> Self {
         Self { done: Cell::new(0), total, told: Cell::new(Instant::now()) }
     }
 
     /// One more runs; what is to be told of it, when it is time.
     fn count(&self, path: &Path) -> Option<Event> {
-        let done = (self.done.get() + 1).min(self.total);
+        let done = (self.done.get() + 1).min(self.total.unwrap_or(usize::MAX));
         self.done.set(done);
         if self.told.get().elapsed() < PULSE {
             return None;
@@ -391,9 +394,16 @@ impl Probe for Foreground<'_> {
 }
 
 impl Host for Foreground<'_> {
+    fn stage_begins(&mut self, stage: Stage, modules: Option<usize>) {
+        self.stage = stage;
+        self.modules = Modules::of(modules);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.signals.stops()
+    }
+
     fn stage_done(&mut self, session: &Session) {
-        self.stage = session.timeline().position().unwrap_or(Stage::VaeDecode);
-        self.modules = Modules::of(session.models().modules_in(self.stage));
         if let Ok(view) = session.view() {
             (self.tell.borrow_mut())(Event::StageDone(view.into()));
         }

@@ -126,14 +126,18 @@ impl Lesson {
         let mut prose_from = 0;
         let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS | Options::ENABLE_TABLES;
         let mut inside: Option<(Range<usize>, String, Range<usize>)> = None;
-        let mut metadata = false;
+        let mut metadata: Option<Range<usize>> = None;
         let mut depth = 0usize;
         for (event, at) in Parser::new_ext(source.text(), options).into_offset_iter() {
             match event {
-                Event::Start(Tag::MetadataBlock(_)) => metadata = true,
-                Event::Text(_) if metadata => front = Some(read_front(&source, at, &mut problems)),
+                Event::Start(Tag::MetadataBlock(_)) => metadata = Some(at.start..at.start),
+                Event::Text(_) if metadata.is_some() => {
+                    metadata = metadata.map(|text| with(&text, at));
+                }
                 Event::End(TagEnd::MetadataBlock(_)) => {
-                    metadata = false;
+                    if let Some(text) = metadata.take().filter(|text| !text.is_empty()) {
+                        front = Some(read_front(&source, text, &mut problems));
+                    }
                     prose_from = at.end;
                 }
                 // A block within a list or a quotation is shown as it stands.
@@ -143,7 +147,7 @@ impl Lesson {
                 }
                 Event::Text(_) if inside.is_some() => {
                     if let Some((_, _, text)) = &mut inside {
-                        *text = if text.start == text.end { at } else { text.start..at.end };
+                        *text = with(text, at);
                     }
                 }
                 Event::End(TagEnd::CodeBlock) if inside.is_some() => {
@@ -250,6 +254,11 @@ fn misplaced(source: &Source, at: Range<usize>) -> Problem {
     let problem =
         source.problem(first_line(source, &at), "a comment that points at a view, within other text");
     problem.help("expected it on a line of its own, with an empty line before and behind it")
+}
+
+/// The text of a block with one more piece of it: it comes whole, or a line at a time.
+fn with(text: &Range<usize>, more: Range<usize>) -> Range<usize> {
+    if text.is_empty() { more } else { text.start..more.end }
 }
 
 /// The first line of a block: its fence.

@@ -1,8 +1,9 @@
 //! PNG files, with the settings that made the picture inside.
 
-use crate::pipeline::Request;
+use crate::pipeline::{Request, Snapshot};
 use image::RgbImage;
 use png::{BitDepth, ColorType, Encoder, EncodingError};
+use std::sync::Arc;
 
 /// The bytes of a PNG file; `parameters` goes into a text chunk of that name, which other tools read.
 ///
@@ -27,8 +28,13 @@ pub fn encode(image: &RgbImage, parameters: Option<&str>) -> Result<Vec<u8>, Enc
     Ok(bytes)
 }
 
-/// The settings in the form that AUTOMATIC1111's web interface writes and many tools read.
-pub fn parameters(request: &Request, model: &str) -> String {
+/// The settings of a run, and what was done to it, in the form that AUTOMATIC1111's web interface writes and many tools
+/// read.
+pub fn parameters(run: &Snapshot, model: &str) -> String {
+    written(run.request(), run.edits(), model)
+}
+
+fn written(request: &Request, edits: &[Arc<str>], model: &str) -> String {
     let Request {
         prompt,
         negative_prompt,
@@ -40,7 +46,7 @@ pub fn parameters(request: &Request, model: &str) -> String {
         eta,
         init_image,
         strength,
-        ..
+        fault,
     } = request;
     let negative = if negative_prompt.is_empty() {
         String::new()
@@ -51,10 +57,15 @@ pub fn parameters(request: &Request, model: &str) -> String {
     let init_image = init_image.as_ref().map_or(String::new(), |image| {
         format!(", Denoising strength: {strength}, Init image: {}", quoted(image.name()))
     });
+    let fault = fault.map_or(String::new(), |fault| format!(", Fault: {fault}"));
+    let edits = match edits.join("; ") {
+        none if none.is_empty() => none,
+        edits => format!(", Edits: {}", quoted(&edits)),
+    };
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "{prompt}\n{negative}Steps: {num_inference_steps}, Sampler: DDIM, CFG scale: {guidance_scale}, Seed: {seed}, \
-         Size: {width}x{height}, Model: {model}{eta}{init_image}, Version: diffuscope {version}"
+         Size: {width}x{height}, Model: {model}{eta}{init_image}{fault}{edits}, Version: diffuscope {version}"
     )
 }
 
@@ -67,7 +78,7 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::InitImage;
+    use crate::pipeline::{Fault, InitImage};
 
     fn request(prompt: &str) -> Request {
         Request {
@@ -84,7 +95,7 @@ mod tests {
 
     #[test]
     fn parameters_in_the_form_that_others_read() {
-        let text = parameters(&request("red apple"), "pocket");
+        let text = written(&request("red apple"), &[], "pocket");
         let (settings, version) = text.split_once(", Version: ").unwrap();
         assert_eq!(
             settings,
@@ -93,14 +104,24 @@ mod tests {
         assert!(version.starts_with("diffuscope "));
         let mut request = request("red apple");
         request.init_image = Some(InitImage::open("sample:apple").unwrap());
-        let text = parameters(&request, "pocket");
+        let text = written(&request, &[], "pocket");
         assert!(text.contains(", Denoising strength: 0.8, Init image: \"sample:apple\", Version"), "{text}");
+    }
+
+    #[test]
+    fn what_was_done_to_the_run_is_told() {
+        let mut request = request("red apple");
+        request.fault = Fault::parse("nan_in latents").ok();
+        let edits = ["latents[0,1] *= 2", "prompt_embeds = 0"].map(Arc::from);
+        let text = written(&request, &edits, "pocket");
+        let told = ", Fault: nan_in latents, Edits: \"latents[0,1] *= 2; prompt_embeds = 0\", Version";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]
     fn text_of_any_language_comes_back() {
         for prompt in ["red apple", "赤いりんご 🍎"] {
-            let text = parameters(&request(prompt), "pocket");
+            let text = written(&request(prompt), &[], "pocket");
             let bytes = encode(&RgbImage::new(2, 1), Some(&text)).unwrap();
             let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
             let info = reader.info();

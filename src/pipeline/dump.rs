@@ -38,7 +38,7 @@ pub enum WriteError {
     },
 }
 
-/// Writes every named tensor of `snapshot` under `STAGE/NAME`, with the settings in the metadata.
+/// Writes every named tensor of `snapshot` under `STAGE/NAME`, with the settings and what was done by hand in the metadata.
 ///
 /// # Errors
 /// [`WriteError`].
@@ -47,7 +47,10 @@ pub fn write(snapshot: &Snapshot, model: &str, path: &Path) -> Result<(), WriteE
         let key = record.stage.key();
         record.tensors.iter().map(move |(name, tensor)| (format!("{key}/{name}"), tensor))
     });
-    let metadata = metadata(snapshot.request(), model);
+    let mut metadata = metadata(snapshot.request(), model);
+    if !snapshot.edits().is_empty() {
+        metadata.insert("edits".into(), snapshot.edits().join("\n"));
+    }
     write_tensors(named.collect(), Some(metadata), path)
 }
 

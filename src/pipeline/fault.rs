@@ -8,9 +8,9 @@ use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A mistake that is made on purpose.
+/// A mistake that is made on purpose. In a file it is the text that `set fault` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "String", try_from = "String")]
 pub enum Fault {
     /// Latents go into the VAE as the UNet has them, not divided by its scaling factor.
     NoScalingFactor,
@@ -29,8 +29,7 @@ pub enum Fault {
 }
 
 /// A tensor in which a fault can put NaN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Watched {
     /// `prompt_embeds`.
     PromptEmbeds,
@@ -91,6 +90,26 @@ impl Fault {
         ("wrong_timestep", Self::WrongTimestep, "the UNet is told the step and not the timestep"),
     ];
 
+    /// Whether a stage makes the mistake when it runs.
+    pub fn is_made_in(self, stage: Stage) -> bool {
+        match self {
+            Self::NoScalingFactor | Self::NoDenormalize | Self::NanIn(Watched::Image) => {
+                stage == Stage::VaeDecode
+            }
+            Self::TransposedLatents => stage == Stage::GetLatent,
+            Self::NanIn(Watched::PromptEmbeds | Watched::NegativePromptEmbeds) => {
+                stage == Stage::EncodePrompt
+            }
+            Self::NanIn(Watched::Latents) => matches!(stage, Stage::GetLatent | Stage::Denoise { .. }),
+            Self::EpsilonForV
+            | Self::SwappedResiduals
+            | Self::WrongTimestep
+            | Self::NanIn(
+                Watched::UncondResidual | Watched::TextCondResidual | Watched::GuidedNoiseResidual,
+            ) => matches!(stage, Stage::Denoise { .. }),
+        }
+    }
+
     /// A fault by its name: one of [`ALL`](Self::ALL), or `nan_in TENSOR`.
     ///
     /// # Errors
@@ -120,6 +139,20 @@ impl fmt::Display for Fault {
             return write!(f, "nan_in {name}");
         }
         f.write_str(Self::ALL.iter().find(|(_, known, _)| known == self).map_or("", |(name, ..)| name))
+    }
+}
+
+impl From<Fault> for String {
+    fn from(fault: Fault) -> Self {
+        fault.to_string()
+    }
+}
+
+impl TryFrom<String> for Fault {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        Self::parse(&text).map_err(|expected| format!("`{text}` is no fault: {expected}"))
     }
 }
 
@@ -215,6 +248,9 @@ mod tests {
                 (Ok(Fault::NanIn(tensor)), text.clone())
             );
         }
+        let text = serde_json::to_string(&Fault::NanIn(Watched::Latents)).unwrap();
+        assert_eq!(text, "\"nan_in latents\"");
+        assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), Fault::NanIn(Watched::Latents));
         assert!(Fault::parse("nan_in x").unwrap_err().contains("prompt_embeds"));
         assert!(Fault::parse("").unwrap_err().contains("no_scaling_factor"));
     }

@@ -94,6 +94,10 @@ pub struct StageRecord {
     pub coefficients: Option<Coefficients>,
     /// The setting of that name when the stage ran.
     pub guidance_scale: f64,
+    /// The scheduler that the stage ran under.
+    pub scheduler: Arc<DdimScheduler>,
+    /// Its tensors that were changed by hand afterwards.
+    pub edited: Vec<&'static str>,
     /// What a reader should know: a prompt that was cut.
     pub warnings: Vec<String>,
     /// Of `encode_prompt`, what did not fit of the prompt and of the negative prompt.
@@ -166,6 +170,8 @@ impl Snapshot {
             tensors,
             coefficients: None,
             guidance_scale: self.request.guidance_scale,
+            scheduler: Arc::clone(&self.scheduler),
+            edited: vec![],
             warnings: vec![],
             cut: [None, None],
             took: Duration::ZERO,
@@ -182,9 +188,14 @@ impl Snapshot {
             .tensors
             .iter()
             .map(|(own, kept)| (*own, if *own == name { tensor.clone() } else { kept.clone() }));
+        let mut edited = known.edited.clone();
+        let new = known.tensors.iter().map(|(own, _)| *own).find(|own| *own == name);
+        edited.extend(new.filter(|new| !known.edited.contains(new)));
         let mut next = self.clone();
         next.records[index] = Arc::new(StageRecord {
             tensors: tensors.collect(),
+            edited,
+            scheduler: Arc::clone(&known.scheduler),
             warnings: known.warnings.clone(),
             cut: known.cut.clone(),
             ..**known
@@ -273,7 +284,8 @@ impl Snapshot {
         if !self.records.is_empty() && !self.is_encoded() {
             let run = Run { models, request, scheduler: self.scheduler() };
             let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
-            next.records[0] = record(run, Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
+            let start = Instant::now();
+            next.records[0] = record(self, Stage::EncodePrompt, start, encode(run, probe)?);
             next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
             next.edits.retain(|edit| !is_of_embeddings(edit));
         }
@@ -285,6 +297,14 @@ impl Snapshot {
         // A record that others hold is not the one that was just made.
         if let Some(record) = self.records.last_mut().and_then(Arc::get_mut) {
             record.took += took;
+        }
+    }
+
+    /// Takes off the time that the last stage took what it waited for a reader.
+    pub fn take_off_time(&mut self, waited: Duration) {
+        // A record that others hold is not the one that was just made.
+        if let Some(record) = self.records.last_mut().and_then(Arc::get_mut) {
+            record.took = record.took.saturating_sub(waited);
         }
     }
 
@@ -333,7 +353,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
             Made { tensors: vec![("image", image)], ..Made::default() }
         }
     };
-    next.records.push(record(run, stage, start, made));
+    next.records.push(record(snapshot, stage, start, made));
     Ok(next)
 }
 
@@ -346,14 +366,16 @@ struct Made {
     cut: [Option<String>; 2],
 }
 
-fn record(run: Run<'_>, stage: Stage, start: Instant, made: Made) -> Arc<StageRecord> {
+fn record(before: &Snapshot, stage: Stage, start: Instant, made: Made) -> Arc<StageRecord> {
     let Made { tensors, coefficients, warnings, cut } = made;
-    let guidance_scale = run.request.guidance_scale;
+    let guidance_scale = before.request.guidance_scale;
     Arc::new(StageRecord {
         stage,
         tensors,
         coefficients,
         guidance_scale,
+        scheduler: Arc::clone(&before.scheduler),
+        edited: vec![],
         warnings,
         cut,
         took: start.elapsed(),

@@ -166,6 +166,11 @@ impl DdimConfig {
         Ok(config)
     }
 
+    /// Whether `pred_original_sample` is kept within bounds.
+    pub fn is_bounded(&self) -> bool {
+        self.thresholding || self.clip_sample
+    }
+
     /// This configuration as `StableDiffusionPipeline` runs it: `steps_offset` 1, `clip_sample` false, whatever
     /// the file says.
     pub fn as_in_pipeline(self) -> Self {

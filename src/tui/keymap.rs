@@ -226,6 +226,12 @@ pub enum KeymapError {
     /// There is no such key.
     #[error("`{0}` is no key; expected a character or one of {names}, such as `x`, `f5`, `ctrl-n`, `alt-enter`", names = NAMES.map(|(name, _)| name).join(", "))]
     Key(String),
+    /// The key does something of its own on every screen.
+    #[error(
+        "`{0}` cannot be given: esc closes what is open, ctrl-c stops, ctrl-l draws anew, ctrl-z suspends, on every screen; \
+         expected another key"
+    )]
+    Reserved(String),
     /// Nothing does that.
     #[error("{key} = \"{action}\": {why}")]
     Action {
@@ -265,6 +271,9 @@ impl Keymap {
     pub fn with(own: &BTreeMap<String, String>) -> Result<Self, KeymapError> {
         let binding = |(name, action): (&String, &String)| {
             let key = Key::parse(name).ok_or_else(|| KeymapError::Key(name.clone()))?;
+            if key.is_reserved() {
+                return Err(KeymapError::Reserved(name.clone()));
+            }
             let action = Action::parse(action.trim()).map_err(|why| KeymapError::Action {
                 key: name.clone(),
                 action: action.clone(),
@@ -320,6 +329,12 @@ impl Key {
         Some(Self { code: named.or(function).or(character)?, modifiers })
     }
 
+    /// Whether it never comes to the keymap.
+    fn is_reserved(self) -> bool {
+        let control = self.modifiers.contains(KeyModifiers::CONTROL);
+        self.code == KeyCode::Esc || control && matches!(self.code, Char('c' | 'l' | 'z'))
+    }
+
     fn name(self) -> String {
         let control = if self.modifiers.contains(KeyModifiers::CONTROL) { "Ctrl-" } else { "" };
         let alt = if self.modifiers.contains(KeyModifiers::ALT) { "Alt-" } else { "" };
@@ -368,6 +383,17 @@ mod tests {
         assert_eq!(action(F(5), KeyModifiers::ALT), run("continue"));
         assert_eq!(action(F(5), KeyModifiers::NONE), None);
         assert!(keymap.own().any(|own| own == ("Ctrl-n".into(), "`next 5`".into())));
+    }
+
+    #[test]
+    fn keys_that_would_never_come_are_refused() {
+        let with = |key: &str| Keymap::with(&[(key.to_string(), "next".to_string())].into());
+        for key in ["ctrl-c", "ctrl-l", "ctrl-z", "ctrl-alt-c", "esc", "alt-esc"] {
+            assert_eq!(with(key), Err(KeymapError::Reserved(key.into())));
+        }
+        for key in ["alt-c", "c", "l", "ctrl-n"] {
+            assert!(with(key).is_ok(), "{key}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`keymap`]: what keys do; most are a line of the command language.
 //! - [`mod@line`] and [`page`]: the line that a command is typed on, and a page of text.
 //! - [`canvas`]: what a view is drawn with.
+//! - [`clock`]: when the clock is looked at.
 //! - [`completion`]: what a typed line can go on with; [`history`]: what was typed earlier.
 //! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made.
 //! - [`terminal`]: taken over, and left as it was found.
@@ -15,6 +16,7 @@
 
 pub mod app;
 pub mod canvas;
+pub mod clock;
 pub mod completion;
 pub mod config;
 pub mod depth;
@@ -38,6 +40,7 @@ use crate::debugger::{Order, Session, Worker};
 use crate::lesson::{Progress, Reading, Standing};
 use crate::nn::ledger::Tell;
 use app::{App, Effect, Input};
+use clock::Clock;
 use config::Config;
 use history::History;
 use pictures::{Graphics, Pictures};
@@ -79,6 +82,9 @@ impl Error {
     }
 }
 
+/// The variable that has the program obey `panic worker` and `panic drawing`: tests of what then becomes of it set it.
+const OBEY_PANICS: &str = "DIFFUSCOPE_OBEY_PANICS";
+
 /// A lesson that is read beside the views.
 #[derive(Debug)]
 pub struct Study {
@@ -108,6 +114,7 @@ pub fn run(
     app.theme = config.theme.theme(app.depth);
     app.keymap = config.keymap()?;
     app.mouse = config.mouse;
+    app.obeys_panics = std::env::var_os(OBEY_PANICS).is_some();
     screen.take_mouse(app.mouse)?;
     let history = History::of_reader();
     app.history = history.lines();
@@ -166,15 +173,15 @@ fn spawn_worker(
 /// Frames are for people: what has come in meanwhile is taken in first, up to this much.
 const BETWEEN_FRAMES: usize = 64;
 
-/// What happens next; that time passed, when nothing else does for as long as `patience`.
-fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Input, Error> {
+/// What happens next; `None` when nothing does for as long as `patience`.
+fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Option<Input>, Error> {
     // The thread that reads keys holds a sender until the terminal is closed, and says so.
     let closed = || Error::Input("nobody reads it any more".into());
     match patience {
-        None => inbox.recv().map_err(|_| closed()),
+        None => inbox.recv().map(Some).map_err(|_| closed()),
         Some(patience) => match inbox.recv_timeout(patience) {
-            Ok(input) => Ok(input),
-            Err(RecvTimeoutError::Timeout) => Ok(Input::Tick(Instant::now())),
+            Ok(input) => Ok(Some(input)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(closed()),
         },
     }
@@ -195,10 +202,14 @@ fn serve(
     kept: &Kept<'_>,
     inbox: &Receiver<Input>,
 ) -> Result<(), Error> {
+    let mut clock = Clock::default();
     loop {
         screen.draw(app, pictures)?;
-        let first = next(inbox, app.patience())?;
-        for input in std::iter::once(first).chain(inbox.try_iter().take(BETWEEN_FRAMES)) {
+        let first = next(inbox, clock.left(app.patience(), Instant::now()))?;
+        let mut inputs: Vec<Input> = first.into_iter().chain(inbox.try_iter().take(BETWEEN_FRAMES)).collect();
+        let now = Instant::now();
+        inputs.extend(clock.is_due(now).then_some(Input::Tick(now)));
+        for input in inputs {
             for effect in app.handle(input) {
                 match effect {
                     #[cfg(unix)]
@@ -221,6 +232,9 @@ fn serve(
                     }
                     Effect::Look(place) => {
                         worker.order(Order::Look(place));
+                    }
+                    Effect::Panic => {
+                        worker.order(Order::Panic);
                     }
                     Effect::Previews(previews) => {
                         worker.order(Order::Previews(previews));

@@ -60,8 +60,8 @@ pub enum Activity {
 /// How far something is that takes long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
-    /// From 0 to 1.
-    pub share: f64,
+    /// From 0 to 1; `None` where it is not known how much there is.
+    pub share: Option<f64>,
     /// The module at hand.
     pub path: Option<String>,
 }
@@ -149,11 +149,11 @@ impl State {
                 }
             }
             Event::Loading { read, total } => {
-                self.gauge = Some(Gauge { share: share(read, total), path: None })
+                self.gauge = Some(Gauge { share: Some(share(read, total)), path: None })
             }
             Event::Modules { done, total, path } => {
-                self.gauge =
-                    Some(Gauge { share: share(done as u64, total as u64), path: Some(text::clean(&path)) });
+                let share = total.map(|total| share(done as u64, total as u64));
+                self.gauge = Some(Gauge { share, path: Some(text::clean(&path)) });
             }
             Event::StageDone(view) => self.view = Some(view),
             Event::Looked(view) => {
@@ -204,6 +204,11 @@ impl State {
     /// How many stages are done where the reader looks; of a comparison, of its base.
     pub fn cursor(&self) -> usize {
         self.view.as_ref().map_or(0, |view| view.done_at(self.place()))
+    }
+
+    /// Whether a stage is stepped through.
+    pub fn is_inside(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.inside.is_some())
     }
 
     /// Whether several timelines are looked at.

@@ -185,4 +185,8 @@ impl Probe for Interruptible {
     }
 }
 
-impl Host for Interruptible {}
+impl Host for Interruptible {
+    fn is_interrupted(&self) -> bool {
+        self.is_stopped()
+    }
+}

@@ -105,29 +105,27 @@ impl Pictures<'_> {
             }
             return Ok(sheet.draw());
         }
-        let pictures = self.pictures(self.comparison.tick())?;
-        (sheet.across, sheet.down) = match plan.axes.len() {
-            1 => (axis(0), String::new()),
-            _ => (format!("{} →", axis(0)), format!("{} ↓", axis(1))),
-        };
-        let columns = plan.axes[0].values.len();
-        match plan.axes.get(1) {
-            Some(second) => {
-                let headings = numbered(second);
-                for (heading, tiles) in headings.into_iter().zip(pictures.chunks(columns)) {
-                    let across = numbered(&plan.axes[0]);
-                    let tiles = across.into_iter().zip(tiles.iter().cloned()).collect();
-                    sheet.rows.push(Row { heading, tiles });
-                }
-            }
-            None => {
-                let tiles: Vec<_> = captions.into_iter().zip(pictures).collect();
-                let rows = tiles.chunks(ACROSS);
-                sheet.rows =
-                    rows.map(|tiles| Row { heading: String::new(), tiles: tiles.to_vec() }).collect();
-            }
-        }
+        (sheet.across, sheet.down) = (axis(0), axis(1));
+        sheet.rows = self.rows(plan, self.comparison.tick())?;
         Ok(sheet.draw())
+    }
+
+    /// A picture of each variant after so many ticks: of two axes a row for each value of the second; of one, as many beside
+    /// each other as fit.
+    fn rows(&self, plan: &Plan, tick: usize) -> anyhow::Result<Vec<Row>> {
+        let pictures = self.pictures(tick)?;
+        let Some(second) = plan.axes.get(1) else {
+            let tiles: Vec<_> = self.captions(plan).into_iter().zip(pictures).collect();
+            let rows = tiles.chunks(ACROSS);
+            return Ok(rows.map(|tiles| Row { heading: String::new(), tiles: tiles.to_vec() }).collect());
+        };
+        let across = numbered(&plan.axes[0]);
+        let rows = numbered(second).into_iter().zip(pictures.chunks(across.len()));
+        let row = |(heading, pictures): (String, &[Option<RgbImage>])| Row {
+            heading,
+            tiles: across.iter().cloned().zip(pictures.iter().cloned()).collect(),
+        };
+        Ok(rows.map(row).collect())
     }
 
     /// One caption a variant: its value, or of a text its number in the legend.
@@ -201,22 +199,18 @@ impl Pictures<'_> {
         tell: impl Fn(usize, usize),
     ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
-        let captions = self.captions(plan);
-        // As on a sheet: of two axes a row is a value of the second.
-        let across = if plan.axes.len() > 1 { plan.axes[0].values.len() } else { ACROSS };
+        let axis = |place: usize| plan.axes.get(place).map_or("", |axis| axis.name()).to_string();
         let mut bytes = vec![];
         {
             let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
             encoder.set_repeat(Repeat::Infinite)?;
             for (index, tick) in ticks.iter().enumerate() {
-                let tiles: Vec<_> = captions.iter().cloned().zip(self.pictures(*tick)?).collect();
-                let rows = tiles.chunks(across);
-                let rows = rows.map(|tiles| Row { heading: String::new(), tiles: tiles.to_vec() });
                 let sheet = Sheet {
                     title: vec![format!("{plan}: {}", self.step_name(*tick))],
-                    rows: rows.collect(),
+                    across: axis(0),
+                    down: axis(1),
+                    rows: self.rows(plan, *tick)?,
                     legend: legend(plan),
-                    ..Sheet::default()
                 };
                 let frame = image::DynamicImage::ImageRgb8(sheet.draw()).into_rgba8();
                 let time = FRAME[usize::from(index + 1 == ticks.len())];

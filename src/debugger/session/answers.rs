@@ -7,7 +7,7 @@ use crate::debugger::expression::{Answer, Expression, FUNCTIONS};
 use crate::debugger::report::{ShownPicture, TensorRow};
 use crate::debugger::scope::{self, NAMES};
 use crate::debugger::value::FIELDS;
-use crate::debugger::verbs::{VERBS, Verb};
+use crate::debugger::verbs::{COMMENTS, VERBS, Verb};
 use crate::debugger::view;
 use crate::picture::png;
 use crate::pipeline::dump;
@@ -38,11 +38,9 @@ impl Session {
                     Some(value) => format!("{name} = {value}"),
                     None => format!("{name} = off"),
                 };
-                Ok(Answered {
-                    messages: Setting::ALL.iter().map(line).collect(),
-                    value: Some(value.clone()),
-                    ..Answered::default()
-                })
+                let fault = here.request().fault.map_or("off".into(), |fault| fault.to_string());
+                let lines = Setting::ALL.iter().map(line).chain([format!("fault = {fault}")]);
+                Ok(Answered { messages: lines.collect(), value: Some(value.clone()), ..Answered::default() })
             }
             Topic::Tensors => {
                 let mut tensors = vec![];
@@ -146,8 +144,8 @@ impl Session {
                 tensor.dims()
             )));
         };
-        let request = self.timeline().here().request();
-        let parameters = (name == "image").then(|| png::parameters(request, &self.models.source.to_string()));
+        let model = self.models.source.to_string();
+        let parameters = (name == "image").then(|| png::parameters(self.timeline().here(), &model));
         let bytes = png::encode(&picture.image, parameters.as_deref())
             .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
         Ok(dump::write_beside(file, &bytes)?)
@@ -184,7 +182,10 @@ pub(super) fn help(verb: Option<&Verb>) -> Answered {
             }
             lines
         }
-        None => VERBS.iter().flat_map(|verb| [heading(verb), format!("      {}", verb.summary)]).collect(),
+        None => {
+            let lines = VERBS.iter().flat_map(|verb| [heading(verb), format!("      {}", verb.summary)]);
+            lines.chain([COMMENTS.to_string()]).collect()
+        }
     };
     Answered { messages, ..Answered::default() }
 }

@@ -208,6 +208,9 @@ impl Session {
             }
             let tips: Vec<&Snapshot> =
                 std::iter::once(&here).chain(forks.iter().map(Timeline::tip)).collect();
+            if let Some(stage) = here.position() {
+                host.stage_begins(stage, None);
+            }
             let mut next = match lockstep.advance(&tips, &self.models, host) {
                 Ok(next) => next.into_iter(),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
@@ -312,6 +315,7 @@ impl Session {
 
     /// One tick of the comparison.
     pub(super) fn tick_on(&mut self, host: &mut dyn Host) -> Result<Vec<String>, pipeline::Error> {
+        host.stage_begins(self.timeline().position().unwrap_or(Stage::VaeDecode), None);
         let Some(comparison) = &mut self.comparison else { return Err(pipeline::Error::Complete) };
         let warnings = comparison.advance(&mut self.timelines, &self.models, host)?;
         host.stage_done(self);

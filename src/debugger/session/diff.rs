@@ -181,7 +181,9 @@ impl DiffRow {
     pub fn new(key: &str, ours: &PlainTensor, reference: &PlainTensor) -> Self {
         let same_shape = ours.shape() == reference.shape();
         let pairs = ours.data().iter().zip(reference.data());
-        let largest = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0., f64::max);
+        let differences = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
+        // `f64::max` would pass over NaN.
+        let largest = differences.fold(0., |most: f64, d| if d.is_nan() || d > most { d } else { most });
         Self {
             tensor: key.into(),
             shape: ours.shape().into(),

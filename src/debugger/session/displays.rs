@@ -1,8 +1,9 @@
 //! What is shown after every stop.
 
 use super::{Answered, Session, SessionError, said};
-use crate::debugger::expression::{Answer, Expression};
+use crate::debugger::expression::{Answer, Expression, ExpressionError};
 use crate::debugger::report::{Displayed, shape};
+use crate::debugger::scope::{NAMES, TENSORS};
 
 /// Expressions by number; numbers are not used twice.
 #[derive(Debug, Default)]
@@ -54,7 +55,13 @@ impl Session {
             Ok(Answer::Number(number)) => format!("{number:.6}"),
             Ok(Answer::Text(text)) => text,
             // What is not there yet will be: a reader who displays `step` at the start means later.
-            Err(_) => "not there yet".into(),
+            Err(ExpressionError::Missing { name, .. }) if is_to_come(&name) => "not there yet".into(),
+            Err(
+                ExpressionError::Missing { reason, .. }
+                | ExpressionError::Evaluation { reason, .. }
+                | ExpressionError::Syntax { reason, .. },
+            ) => reason,
+            Err(other @ ExpressionError::NotACondition { .. }) => other.to_string(),
         };
         let shown = |(id, expression): &(usize, Expression)| Displayed {
             id: *id,
@@ -63,4 +70,9 @@ impl Session {
         };
         self.displays.list.iter().map(shown).collect()
     }
+}
+
+/// Whether a name is of something that a run comes to.
+fn is_to_come(name: &str) -> bool {
+    TENSORS.contains(&name) || NAMES.contains(&name)
 }

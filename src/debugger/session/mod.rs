@@ -19,7 +19,7 @@ mod settings;
 mod steps;
 
 use super::breakpoint::{Breakpoints, Stop};
-use super::command::{Command, CommandError, Panic, Previewing};
+use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
 use super::edit::EditError;
 use super::expression::ExpressionError;
@@ -34,7 +34,7 @@ pub use marks::Mark;
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
-use crate::pipeline::{self, Models, Request, RequestError, Snapshot};
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot, Stage};
 use candle_core::Tensor;
 use displays::Displays;
 use std::cell::RefCell;
@@ -80,9 +80,20 @@ impl From<candle_core::Error> for SessionError {
 
 /// Who runs a session: watches what is computed, and is told of every stage that is done.
 pub trait Host: Probe {
+    /// `stage` is about to run, and with it so many modules; `None` where their number is not known, as of several runs that
+    /// go on together.
+    fn stage_begins(&mut self, stage: Stage, modules: Option<usize>) {
+        let _ = (stage, modules);
+    }
+
     /// A stage ran, and is recorded. Called in the middle of a command that runs several.
     fn stage_done(&mut self, session: &Session) {
         let _ = session;
+    }
+
+    /// Whether what runs shall stop: asked while a stage runs on a thread of its own, which asks no one.
+    fn is_interrupted(&self) -> bool {
+        false
     }
 }
 
@@ -99,13 +110,13 @@ pub struct Session {
     comparing: bool,
     /// The stage that is stepped through.
     inside: Option<Inside>,
+    /// Whether the command at hand left one, which is told.
+    left: bool,
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: Previewing,
     /// Why nothing is saved, when nothing is.
     unsaved: Option<&'static str>,
-    /// Whether the next frame shall panic, for tests.
-    draw_panics: bool,
     /// Embeddings that expressions asked for.
     texts: Arc<Texts>,
     /// What an interface was shown, so that it is made once.
@@ -140,11 +151,11 @@ impl Session {
             comparison: None,
             comparing: false,
             inside: None,
+            left: false,
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
             previewing: Previewing::default(),
             unsaved: None,
-            draw_panics: false,
             texts: Arc::default(),
             views: RefCell::default(),
         })
@@ -201,9 +212,12 @@ impl Session {
         &self.timelines
     }
 
-    /// Moves the cursor to where `place` stages are done, of a comparison `place` ticks, as far as that is recorded.
+    /// Moves the cursor to where `place` stages are done, of a comparison `place` ticks, as far as that is recorded. While a
+    /// stage is stepped through it stays: a look shall not drop what that did.
     pub fn look(&mut self, place: usize) {
-        self.leave();
+        if self.inside.is_some() {
+            return;
+        }
         match self.comparing {
             true => self.look_tick(place),
             false => self.timeline_mut().look(place),
@@ -213,11 +227,6 @@ impl Session {
     /// Of which steps the VAE shall make pictures.
     pub fn previewing(&self) -> Previewing {
         self.previewing
-    }
-
-    /// Whether the next frame shall panic, for tests.
-    pub fn draw_panics(&self) -> bool {
-        self.draw_panics
     }
 
     /// The stage that is stepped through, when there is one.
@@ -249,12 +258,12 @@ impl Session {
     /// # Errors
     /// The device's.
     pub fn recorded_tensor(&self, id: RecordId, name: &str) -> candle_core::Result<Option<Tensor>> {
-        let Some((record, before, scheduler)) = self.views.borrow().find(id) else { return Ok(None) };
+        let Some((record, before)) = self.views.borrow().find(id) else { return Ok(None) };
         if let Some(tensor) = record.tensor(name) {
             return Ok(Some(tensor.clone()));
         }
         let before = before.as_ref().and_then(|before| before.tensor("latents"));
-        let futures = view::pictures::futures(&record, before, &scheduler)?;
+        let futures = view::pictures::futures(&record, before)?;
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
@@ -264,8 +273,9 @@ impl Session {
     /// [`SessionError`]; the cursor is then where the command got to.
     pub fn run_line(&mut self, line: &str, host: &mut dyn Host) -> Result<Option<Outcome>, SessionError> {
         let Some(command) = Command::parse(line)? else { return Ok(None) };
+        self.left = false;
         let Answered {
-            messages,
+            mut messages,
             warnings,
             stopped,
             value,
@@ -276,6 +286,9 @@ impl Session {
             displays,
             quit,
         } = self.carry_out(&command, host)?;
+        if self.left {
+            messages.insert(0, "left the stage: what it did so far is dropped".into());
+        }
         Ok(Some(Outcome {
             command: line.trim().into(),
             position: self.position_name(),
@@ -322,11 +335,6 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
-            Command::SetPanic(Panic::WorkerPanic) => panic!("a panic was asked for"),
-            Command::SetPanic(Panic::DrawPanic) => {
-                self.draw_panics = true;
-                Ok(Answered::default())
-            }
             Command::SetFault(fault) => self.set_fault(*fault),
             Command::Edit(edit) => self.edit(edit, host),
             Command::SetPreview(previewing) => {

@@ -1,6 +1,5 @@
 //! Moving: the cursor over what is recorded, the run at its tip.
 
-use super::steps::LEFT;
 use super::{Answered, Host, Session, SessionError};
 use crate::debugger::breakpoint::Hit;
 use crate::debugger::command::Place;
@@ -50,6 +49,9 @@ impl Session {
         }
         if self.timeline_mut().forward() {
             return Ok(vec![]);
+        }
+        if let Some(stage) = self.timeline().position() {
+            host.stage_begins(stage, Some(self.models.modules_in(stage)));
         }
         let next = advance(self.timeline().tip(), &self.models, host)?;
         self.timeline_mut().push(next);
@@ -112,9 +114,7 @@ impl Session {
     /// Back over `count` stages, or to the start.
     pub(super) fn back(&mut self, count: usize) -> Result<Answered, SessionError> {
         if self.leave() {
-            let mut answered = self.moved(None, vec![])?;
-            answered.messages.insert(0, LEFT.into());
-            return Ok(answered);
+            return self.moved(None, vec![]);
         }
         self.check_not_at_start()?;
         for _ in 0..count {
@@ -173,6 +173,7 @@ impl Session {
                 self.moved(None, vec![])
             }
             Ordering::Less => {
+                self.leave();
                 let place = self.comparison().map_or(target, |comparison| comparison.tick_of(target));
                 self.look(place);
                 self.moved(None, vec![])

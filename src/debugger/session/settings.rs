@@ -1,13 +1,12 @@
 //! Changing what comes next.
 
-use super::steps::LEFT;
 use super::{Answered, Host, Session, SessionError, said};
 use crate::debugger::command::Setting;
 use crate::debugger::edit::Edit;
 use crate::debugger::report::TensorRow;
 use crate::debugger::timelines::BranchId;
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{Fault, Request, Snapshot};
+use crate::pipeline::{Fault, Request, Snapshot, Stage};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 
@@ -30,7 +29,7 @@ impl Session {
         let lost = if again { here.edits_of_embeddings() } else { vec![] };
         let complete = next.position().is_none();
         // Only now: what is refused changes nothing.
-        let left = self.leave();
+        self.leave();
         let mut answered = said(format!("{name} = {value}"));
         if !self.timeline().at_tip() {
             let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };
@@ -45,7 +44,6 @@ impl Session {
             let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
             answered.warnings.extend(lost);
         }
-        answered.messages.extend(left.then(|| LEFT.to_string()));
         if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
             answered.messages.extend(self.first_step_told());
         }
@@ -81,10 +79,12 @@ impl Session {
         if here.request().fault == fault {
             return Ok(said(format!("fault = {told} already")));
         }
+        if let Some(fault) = fault {
+            check_to_come(fault, here)?;
+        }
         let next = here.with_request(Request { fault, ..here.request().clone() }, &self.models)?;
-        let left = self.leave();
+        self.leave();
         let mut answered = said(format!("fault = {told}"));
-        answered.messages.extend(left.then(|| LEFT.to_string()));
         if !self.timeline().at_tip() {
             answered
                 .messages
@@ -148,6 +148,27 @@ impl Session {
         self.timelines.switch(id);
         format!("timeline {name} branched off {parent_name} {place}; `switch {parent_name}` goes back")
     }
+}
+
+/// Refuses a mistake that no stage which is still to come makes.
+fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
+    let steps = here.request().steps();
+    let stages = |from: usize| (from..).map_while(|index| Stage::at(index, &steps));
+    // A prompt that was changed since is encoded again.
+    let is_again = !here.is_encoded() && fault.is_made_in(Stage::EncodePrompt);
+    if is_again || stages(here.records().len()).any(|stage| fault.is_made_in(stage)) {
+        return Ok(());
+    }
+    Err(SessionError::Refused(match stages(0).find(|stage| fault.is_made_in(*stage)) {
+        Some(stage) => {
+            let name = stage.name();
+            format!(
+                "{fault} is a mistake of {name}, which has run; `fork at {name}` goes back to before it on a timeline of \
+                 its own, then `set fault {fault}`"
+            )
+        }
+        None => format!("{fault} is a mistake of denoise, and this run has no step of it"),
+    }))
 }
 
 /// Refuses what cannot change any more once `get_latent` has run.

@@ -10,9 +10,6 @@ use crate::tensor::PlainTensor;
 /// Lines of source that `list` shows before and behind the line at hand.
 const AROUND: usize = 8;
 
-/// What is said where a stage was left before its end.
-pub(super) const LEFT: &str = "left the stage: what it did so far is dropped";
-
 impl Session {
     /// Into the stage, to before its first line; inside, over `count` lines. Behind the tip the stage runs again.
     pub(super) fn step(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
@@ -92,7 +89,9 @@ impl Session {
 
     /// Leaves a stage that is stepped through: what it did so far is dropped. Whether there was one.
     pub(super) fn leave(&mut self) -> bool {
-        self.inside.take().is_some()
+        let left = self.inside.take().is_some();
+        self.left |= left;
+        left
     }
 
     /// Where a stage that is stepped through waits, with what is known there.

@@ -20,7 +20,6 @@ use super::timelines::Timelines;
 use crate::nn::device;
 use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
-use crate::scheduler::DdimScheduler;
 use crate::scheduler::ddim::Coefficients;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -47,8 +46,6 @@ pub struct View {
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
     pub previewing: Previewing,
-    /// Whether the next frame shall panic, for tests.
-    pub draw_panics: bool,
     /// What every recorded stage made, up to the tip: as many as are recorded.
     pub records: Vec<Arc<RecordView>>,
     /// Every timeline, below the one that it branched off.
@@ -165,6 +162,12 @@ pub struct RecordView {
     pub took: Duration,
     /// The scale that a step of `denoise` was guided with.
     pub guidance_scale: f64,
+    /// What the scheduler took a residual for: `epsilon`, `v_prediction`, `sample`.
+    pub prediction_type: &'static str,
+    /// Whether the scheduler keeps `pred_original_sample` within bounds.
+    pub is_bounded: bool,
+    /// Its tensors that were changed by hand afterwards.
+    pub edited: Vec<&'static str>,
     /// The numbers of a step of `denoise`.
     pub coefficients: Option<Coefficients>,
     /// What a reader should know.
@@ -254,7 +257,6 @@ pub(super) struct RecordViews {
 struct Known {
     record: Arc<StageRecord>,
     before: Option<Arc<StageRecord>>,
-    scheduler: Arc<DdimScheduler>,
     view: Arc<RecordView>,
 }
 
@@ -264,7 +266,6 @@ impl RecordViews {
         &mut self,
         records: &[Arc<StageRecord>],
         models: &Models,
-        scheduler: &Arc<DdimScheduler>,
     ) -> candle_core::Result<Vec<Arc<RecordView>>> {
         let before = std::iter::once(None).chain(records.iter().map(Some));
         let views = records.iter().zip(before).map(|(record, before)| {
@@ -274,13 +275,9 @@ impl RecordViews {
             }
             self.made += 1;
             let latents = before.and_then(|before| before.tensor("latents"));
-            let view = Arc::new(RecordView::of(record, latents, RecordId(self.made), (models, scheduler))?);
-            let known = Known {
-                record: Arc::clone(record),
-                before: before.cloned(),
-                scheduler: Arc::clone(scheduler),
-                view: Arc::clone(&view),
-            };
+            let view = Arc::new(RecordView::of(record, latents, RecordId(self.made), models)?);
+            let known =
+                Known { record: Arc::clone(record), before: before.cloned(), view: Arc::clone(&view) };
             self.known.insert(key, known);
             Ok(view)
         });
@@ -295,15 +292,15 @@ impl RecordViews {
         self.known.retain(|key, _| alive.contains(key));
     }
 
-    /// The record that has this number, the one before it, and the scheduler of their run.
+    /// The record that has this number, and the one before it.
     pub(super) fn find(&self, id: RecordId) -> Option<Found> {
         let known = self.known.values().find(|known| known.view.id == id)?;
-        Some((Arc::clone(&known.record), known.before.clone(), Arc::clone(&known.scheduler)))
+        Some((Arc::clone(&known.record), known.before.clone()))
     }
 }
 
-/// A record, the one before it, and the scheduler of their run.
-pub(super) type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>, Arc<DdimScheduler>);
+/// A record, and the one before it.
+pub(super) type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>);
 
 /// The view of a session.
 ///
@@ -332,8 +329,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         inside: session.inside().map(InsideView::of).transpose()?,
         displays: session.displayed(),
         previewing: session.previewing(),
-        draw_panics: session.draw_panics(),
-        records: views.of(&ran, session.models(), here.shared_scheduler())?,
+        records: views.of(&ran, session.models())?,
         timelines: runs::timelines(session, views)?,
         comparison: runs::comparison(session, views)?,
     })
@@ -345,12 +341,12 @@ impl RecordView {
         record: &StageRecord,
         before: Option<&Tensor>,
         id: RecordId,
-        (models, scheduler): (&Models, &DdimScheduler),
+        models: &Models,
     ) -> candle_core::Result<Self> {
         let tensors = record.tensors.iter().map(|(name, tensor)| TensorView::of(name, record.stage, tensor));
         let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
         let mut futures = vec![];
-        for (name, tensor) in pictures::futures(record, before, scheduler)? {
+        for (name, tensor) in pictures::futures(record, before)? {
             futures.push(TensorView::of(name, record.stage, &tensor)?);
         }
         let pictures = pictures::of(record.stage, &tensors, &futures, models);
@@ -359,6 +355,9 @@ impl RecordView {
             stage: record.stage,
             took: record.took,
             guidance_scale: record.guidance_scale,
+            prediction_type: record.scheduler.config().prediction_type.name(),
+            is_bounded: record.scheduler.config().is_bounded(),
+            edited: record.edited.clone(),
             coefficients: record.coefficients,
             warnings: record.warnings.clone(),
             prompts: prompt::of(record, &tensors, &models.tokenizer),

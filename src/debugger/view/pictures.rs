@@ -3,7 +3,6 @@
 use super::{NamedPicture, TensorView};
 use crate::picture::{Picture, decoded, latents, residual};
 use crate::pipeline::{Models, Stage, StageRecord};
-use crate::scheduler::DdimScheduler;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 
@@ -62,7 +61,6 @@ pub fn decodable(stage: Stage) -> &'static [&'static str] {
 pub fn futures(
     record: &StageRecord,
     before: Option<&Tensor>,
-    scheduler: &DdimScheduler,
 ) -> candle_core::Result<Vec<(&'static str, Tensor)>> {
     let (Some(coefficients), Some(before)) = (record.coefficients, before) else { return Ok(vec![]) };
     let mut futures = vec![];
@@ -71,7 +69,7 @@ pub fn futures(
         ("pred_original_sample.text", "text_cond_residual"),
     ] {
         if let Some(residual) = record.tensor(residual) {
-            let step = scheduler.step(residual, coefficients.timestep, before, None)?;
+            let step = record.scheduler.step(residual, coefficients.timestep, before, None)?;
             futures.push((name, step.pred_original_sample));
         }
     }

@@ -120,7 +120,7 @@ pub(super) fn timelines(
                 .collect(),
         });
         let records = timeline.tip().records();
-        let views = views.of(records, session.models(), timeline.tip().shared_scheduler())?;
+        let views = views.of(records, session.models())?;
         Ok(TimelineView {
             name: branch.name.clone(),
             depth,
@@ -148,7 +148,7 @@ pub(super) fn comparison(
             name: branch.name.clone(),
             member: member.clone(),
             request: tip.request().clone(),
-            records: views.of(&branch.timeline.records(), session.models(), tip.shared_scheduler())?,
+            records: views.of(&branch.timeline.records(), session.models())?,
         });
     }
     Ok(Some(ComparisonView {

@@ -185,6 +185,13 @@ impl App {
         if line.is_empty() {
             return vec![];
         }
+        if self.obeys_panics && line == "panic worker" {
+            return vec![Effect::Panic];
+        }
+        if self.obeys_panics && line == "panic drawing" {
+            self.draw_panics = true;
+            return vec![];
+        }
         let mut effects = vec![];
         if self.history.last() != Some(&line) {
             self.history.push(line.clone());

@@ -20,6 +20,11 @@ impl App {
             return vec![];
         }
         let idle = self.state.activity == Activity::Idle;
+        if self.state.is_inside() {
+            // The stage that is stepped through waits where it is: only the reader looks elsewhere.
+            self.state.look = Some(place).filter(|place| *place != view.cursor);
+            return vec![];
+        }
         // At the newest stage the reader goes along with what runs.
         self.state.look = Some(place).filter(|place| idle || *place < view.last_place());
         if idle { self.look_elsewhere(place) } else { vec![] }

@@ -63,6 +63,8 @@ pub enum Effect {
     Order(String),
     /// The worker looks at a place: where so many stages are done, of a comparison so many ticks.
     Look(usize),
+    /// The worker panics, for tests.
+    Panic,
     /// The VAE is asked for pictures, in the place of those that it was asked for before.
     Previews(Vec<Preview>),
     /// The worker evaluates expressions, and tells them with the number.
@@ -124,6 +126,10 @@ pub struct App {
     pub mouse: bool,
     /// Whether what is recorded is being played.
     pub playing: bool,
+    /// Whether the lines `panic worker` and `panic drawing` are obeyed, for tests.
+    pub obeys_panics: bool,
+    /// Whether the next frame shall panic.
+    pub draw_panics: bool,
     /// The last output of more than a line: its title and its lines.
     output: Option<Output>,
     /// Lines that were typed, the newest last.
@@ -175,6 +181,8 @@ impl App {
             hits: vec![],
             mouse: true,
             playing: false,
+            obeys_panics: false,
+            draw_panics: false,
             output: None,
             history: vec![],
             leaving: false,
@@ -337,8 +345,8 @@ impl App {
             self.state.look = None;
             return effects;
         }
-        // Where the reader looked meanwhile is where the next command starts.
-        if let Some(done) = self.state.look {
+        // Where the reader looked meanwhile is where the next command starts; a stage that is stepped through waits.
+        if let Some(done) = self.state.look.filter(|_| !self.state.is_inside()) {
             effects.extend(self.look_elsewhere(done));
         }
         if let Some(line) = self.state.waiting.pop_front() {
@@ -403,6 +411,10 @@ impl App {
 
     /// The worker is about to carry something out.
     fn begin(&mut self, command: &str) {
+        if self.state.is_inside() {
+            // It goes on where the stage waits, wherever the reader looked.
+            self.state.look = None;
+        }
         self.state.messages.clear();
         self.state.clock = None;
         self.state.activity = Activity::Running { command: text::clean(command), line: None };

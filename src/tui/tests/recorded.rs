@@ -46,6 +46,7 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pocket.safetensors");
     let tensors: HashMap<String, Tensor> = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
     let theirs = |key: &str| tensors[&format!("run/{key}")].clone();
+    let scheduler = Arc::new(request.check(models).unwrap());
     let record = |stage, took, tensors, coefficients| {
         let (warnings, took) = (vec![], Duration::from_micros(took));
         let guidance_scale = request.guidance_scale;
@@ -54,6 +55,8 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
             tensors,
             coefficients,
             guidance_scale,
+            scheduler: Arc::clone(&scheduler),
+            edited: vec![],
             warnings,
             cut: [None, None],
             took,
@@ -70,7 +73,6 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
         record(Stage::EncodePrompt, 18_000, encoded, None),
         record(Stage::GetLatent, 45, vec![("latents", latents.clone())], None),
     ];
-    let scheduler = request.check(models).unwrap();
     for (step, &t) in scheduler.timesteps().iter().enumerate() {
         let theirs = |name| theirs(&format!("denoise.{step:03}/{name}"));
         let made = scheduler.step(&theirs("guided_noise_residual"), t, &latents, None).unwrap();
@@ -101,7 +103,6 @@ pub fn session(recorded: usize) -> Session {
 /// model, but the same numbers on every machine.
 pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
     let run = run();
-    let scheduler = run.request.check(&run.models).unwrap();
     let mut records = run.records[..from].to_vec();
     let mut latents = records.last().unwrap().tensor("latents").unwrap().clone();
     for known in &run.records[from..=STEPS + 1] {
@@ -109,7 +110,7 @@ pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
         let (uncond, text) = (residual("uncond_residual"), residual("text_cond_residual"));
         let guided = (&uncond + ((&text - &uncond).unwrap() * guidance_scale).unwrap()).unwrap();
         let c = known.coefficients.unwrap();
-        let step = scheduler.step(&guided, c.timestep, &latents, None).unwrap();
+        let step = known.scheduler.step(&guided, c.timestep, &latents, None).unwrap();
         latents = step.prev_sample.clone();
         records.push(Arc::new(StageRecord {
             stage: known.stage,
@@ -124,6 +125,8 @@ pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
             ],
             coefficients: Some(c),
             guidance_scale,
+            scheduler: Arc::clone(&known.scheduler),
+            edited: vec![],
             warnings: vec![],
             cut: [None, None],
             took: known.took,
@@ -178,6 +181,8 @@ pub fn session_with_nan() -> Session {
         tensors: vec![("latents", latents)],
         coefficients: None,
         guidance_scale: 7.5,
+        scheduler: Arc::clone(&known.scheduler),
+        edited: vec![],
         warnings: vec![],
         cut: [None, None],
         took: known.took,
@@ -203,6 +208,8 @@ pub fn session_of(prompt: &str) -> Session {
         tensors: tensors.collect(),
         coefficients: None,
         guidance_scale: 7.5,
+        scheduler: Arc::clone(&known.scheduler),
+        edited: vec![],
         warnings: vec![],
         cut: [Some("and what did not fit".into()), None],
         took: known.took,

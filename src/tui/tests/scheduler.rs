@@ -45,3 +45,18 @@ fn a_press_on_the_ruler_looks_at_the_step() {
     let screen = screen.mouse(press, (42, 17)).looked();
     assert_eq!(screen.app.state.cursor(), 3, "the first step");
 }
+
+#[test]
+fn a_step_is_told_as_it_was_taken() {
+    let screen = scheduler(WIDE, 8).computed("set fault epsilon_for_v");
+    // Of a residual that was taken for noise, also when the mistake is not made any more.
+    let mut screen = screen.computed("next").computed("set fault off");
+    let text = screen.text();
+    assert!(
+        text.contains("(x_t − √(1−ᾱ_t) · ε) / √ᾱ_t") && text.contains("pred_epsilon = model_output"),
+        "{text}"
+    );
+    assert!(!text.contains("then bounded to"), "nothing bounds it: {text}");
+    let text = screen.computed("set latents[0,0,0,0] = 9").text();
+    assert!(text.contains("then changed by hand to 9.0000"), "{text}");
+}

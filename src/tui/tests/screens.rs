@@ -102,7 +102,7 @@ fn what_takes_long_has_a_gauge() {
     tick(&mut screen, 0);
     let mut screen = screen.told(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet"));
     tick(&mut screen, 1);
-    let modules = Event::Modules { done: 120, total: 480, path: "unet.down_blocks.1.resnets.0".into() };
+    let modules = Event::Modules { done: 120, total: Some(480), path: "unet.down_blocks.1.resnets.0".into() };
     let mut screen = screen.told(modules);
     tick(&mut screen, 5);
     check("gauge", screen);

@@ -3,6 +3,7 @@
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::Event;
 use crate::pipeline::Stage;
+use crate::tui::app::Effect;
 use crossterm::event::KeyCode;
 
 fn source(size: (u16, u16), done: usize) -> Screen {
@@ -48,4 +49,19 @@ fn stepping_marks_the_line_at_hand() {
             screen
         });
     }
+}
+
+#[test]
+fn a_look_elsewhere_leaves_a_stage_that_waits() {
+    let looks = |screen: &Screen| screen.effects.iter().any(|effect| matches!(effect, Effect::Look(_)));
+    let screen = Screen::after(NARROW, 5).computed("step").pressed(KeyCode::Left);
+    assert!(!looks(&screen) && screen.app.state.cursor() == 4 && screen.app.state.is_inside());
+    let screen = screen.pressed(KeyCode::Right);
+    assert!(!looks(&screen) && screen.app.state.cursor() == 5);
+    // What is told meanwhile does not move the run to where its reader looks.
+    let screen = screen.pressed(KeyCode::Left).computed("info frame");
+    assert!(!looks(&screen) && screen.app.state.is_inside());
+    // A command goes on where the stage waits.
+    let screen = screen.pressed(KeyCode::Char('s'));
+    assert_eq!((screen.orders(), screen.app.state.cursor()), (vec!["step"], 5));
 }

@@ -1,6 +1,6 @@
 //! The help: every key and every command.
 
-use crate::debugger::verbs::VERBS;
+use crate::debugger::verbs::{COMMENTS, VERBS};
 use crate::tui::app::App;
 use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
 use crate::tui::page::Page;
@@ -65,6 +65,8 @@ pub fn page(app: &App, width: u16) -> Page {
         let summary = text::wrapped(verb.summary, width.saturating_sub(6));
         lines.extend(summary.into_iter().map(|line| Line::from(format!("      {line}"))));
     }
+    let comments = text::wrapped(COMMENTS, width.saturating_sub(2));
+    lines.extend(comments.into_iter().map(|line| Line::from(format!("  {line}"))));
     lines.extend([Line::default(), heading("The screen", theme)]);
     for (mark, meaning) in MARKS {
         lines.extend(entry(mark, "", meaning, theme, width));

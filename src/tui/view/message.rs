@@ -93,21 +93,22 @@ fn busy(app: &App) -> Option<String> {
     Some(said)
 }
 
-/// `  ███████░░░ 68 %  4.2 s, about 2.0 s left  unet.up_blocks.1`.
+/// `  ███████░░░ 68 %  4.2 s, about 2.0 s left  unet.up_blocks.1`; without the bar where it is not known how much is left.
 fn gauge(app: &App, elapsed: Duration) -> String {
     const COLUMNS: usize = 16;
     let Some(gauge) = &app.state.gauge else { return format!("  {}", duration(elapsed)) };
-    let full = ((gauge.share * COLUMNS as f64) as usize).min(COLUMNS);
+    let path = gauge.path.as_ref().map_or(String::new(), |path| format!("  {path}"));
+    let Some(share) = gauge.share else { return format!("  {}{path}", duration(elapsed)) };
+    let full = ((share * COLUMNS as f64) as usize).min(COLUMNS);
     let bar = "█".repeat(full) + &"░".repeat(COLUMNS - full);
     let stage = app.state.stage_elapsed().unwrap_or(elapsed);
-    let left = match gauge.share {
+    let left = match share {
         share if share > 0.05 => {
             format!(", about {} left", duration(stage.mul_f64((1. / share - 1.).clamp(0., 1e6))))
         }
         _ => String::new(),
     };
-    let path = gauge.path.as_ref().map_or(String::new(), |path| format!("  {path}"));
-    format!("  {bar} {:.0} %  {}{left}{path}", 100. * gauge.share, duration(elapsed))
+    format!("  {bar} {:.0} %  {}{left}{path}", 100. * share, duration(elapsed))
 }
 
 /// A line of a stage as the lesson material names it: `denoise 3: unet`.

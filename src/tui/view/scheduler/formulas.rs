@@ -89,8 +89,8 @@ impl<'a> Step<'a> {
     }
 
     /// The formulas, with the numbers of `element`: coefficients, then three lines a formula.
-    pub fn lines(&self, prediction: &str, element: Element, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let c = &self.c;
+    pub fn lines(&self, element: Element, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+        let (c, prediction) = (&self.c, self.record.prediction_type);
         let [alpha, beta] = [c.alpha_prod_t, c.beta_prod_t].map(|x| f64::from(x).sqrt());
         let alpha_prev = f64::from(c.alpha_prod_t_prev).sqrt();
         let sigma = f64::from(c.std_dev_t);
@@ -148,8 +148,8 @@ impl<'a> Step<'a> {
             _ => alpha * x - beta * out,
         };
         // Thresholding and clipping come after the formula.
-        let bounded = if (plain - x0).abs() > 1e-3 * (1. + x0.abs()) { "  then bounded to" } else { "" };
-        let result = if bounded.is_empty() { n(x0) } else { format!("{}{bounded} {}", n(plain), n(x0)) };
+        let is_bounded = self.record.is_bounded && (plain - x0).abs() > 1e-3 * (1. + x0.abs());
+        let result = if is_bounded { format!("{}  then bounded to {}", n(plain), n(x0)) } else { n(x0) };
         lines.extend(self.formula(symbols, names, numbers, result, "pred_original_sample", (theme, width)));
 
         let (symbols, names, numbers) = match prediction {
@@ -176,15 +176,26 @@ impl<'a> Step<'a> {
         ));
         let (noise, noise_name) =
             if sigma == 0. { ("", "") } else { (" + σ_t · z", " + std_dev_t · noise") };
-        let drawn = at("latents") - alpha_prev * x0 - towards;
-        let drawn = if sigma == 0. { String::new() } else { format!(" + {}", n(drawn)) };
+        let plain = alpha_prev * x0 + towards;
+        let is_edited = self.record.edited.contains(&"latents");
+        let drawn = match (sigma == 0., is_edited) {
+            (true, _) => String::new(),
+            (false, false) => format!(" + {}", n(at("latents") - plain)),
+            // What was drawn cannot be told any more.
+            (false, true) => " + σ_t · z".into(),
+        };
+        let result = match (is_edited, sigma == 0.) {
+            (false, _) => n(at("latents")),
+            (true, true) => format!("{}  then changed by hand to {}", n(plain), n(at("latents"))),
+            (true, false) => format!("…  then changed by hand to {}", n(at("latents"))),
+        };
         lines.extend(self.formula(
             &format!("x_prev = √ᾱ_prev · x̂₀ + direction{noise}"),
             &format!(
                 "prev_sample = √alpha_prod_t_prev · pred_original_sample + pred_sample_direction{noise_name}"
             ),
             format!("{alpha_prev:.4} · {} + {}{drawn}", n(x0), n(towards)),
-            n(at("latents")),
+            result,
             "latents",
             (theme, width),
         ));

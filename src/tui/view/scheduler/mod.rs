@@ -70,8 +70,8 @@ impl Panes for Scheduler {
                 alphas(&view.schedule, here(state), theme).render(drawn, canvas.buf);
             }
             (TIMESTEPS, _) => timesteps(&view.schedule, here(state), canvas, area),
-            (_, Some(_)) => {
-                let mut lines = self.lines(state, theme, area.width);
+            (_, Some(step)) => {
+                let mut lines = step.lines(self.element, theme, area.width);
                 if usize::from(area.height) >= lines.len() + usize::from(formulas::GAPS) {
                     lines = formulas::spaced(lines);
                 }
@@ -121,8 +121,7 @@ impl Panes for Scheduler {
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {
-        Step::of(state)?;
-        let lines = self.lines(state, &Theme::default(), u16::MAX);
+        let lines = Step::of(state)?.lines(self.element, &Theme::default(), u16::MAX);
         Some(lines.iter().map(|line| line.to_string() + "\n").collect())
     }
 }
@@ -130,8 +129,7 @@ impl Panes for Scheduler {
 impl Scheduler {
     /// The formulas of the step that the reader looks at; none where there is no step.
     fn lines(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-        Step::of(state).map_or(vec![], |step| step.lines(prediction, self.element, theme, width))
+        Step::of(state).map_or(vec![], |step| step.lines(self.element, theme, width))
     }
 }
 
