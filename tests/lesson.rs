@@ -11,6 +11,7 @@ use diffuscope::model::ModelSource;
 use diffuscope::pipeline::Models;
 use program::diffuscope;
 use proptest::prelude::*;
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 static MODELS: LazyLock<Arc<Models>> =
@@ -54,6 +55,15 @@ fn lessons_notice_what_breaks_their_subject() {
                 "set fault nan_in text_cond_residual",
                 "set num_inference_steps 5",
             ],
+        ),
+        ("06-ddim", ["set fault epsilon_for_v", "set eta 1", "set num_inference_steps 5"]),
+        (
+            "07-vae-decode",
+            ["set fault no_denormalize", "set fault no_scaling_factor", "set fault nan_in image"],
+        ),
+        (
+            "08-when-it-goes-wrong",
+            ["set fault no_denormalize", "set fault wrong_timestep", "set fault nan_in latents"],
         ),
     ] {
         assert_eq!(problems_after(lesson, &[]), 0, "{lesson}");
@@ -131,15 +141,52 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         (block("try", "Do it.\nexpect: 1 ==\nsolution: next"), "1 =="),
         (block("try", "Do it.\nexpect: step == 1\nsolution: walk"), "`walk` is no command"),
         (block("try", "Do it.\nexpect: step == 1\nsolution: quit"), "`quit` is refused"),
+        (block("dbg", "set strength"), "set"),
+        (lesson("<!-- view: residual -->"), "`residual` is no view"),
+        (lesson("<!-- view: -->"), "`` is no view"),
+        (lesson("<!-- view: tensors --> and words"), "is no view"),
+        (lesson("words <!-- view: tensors --> and words"), "within other text"),
+        (lesson("- an item\n\n  <!-- view: tensors -->"), "within other text"),
         (lesson("It is {{ latents.std."), "`{{` without `}}`"),
         (lesson("It is {{ }}."), "a.md:7"),
         (lesson("It is {{ latents.std > }}."), "latents.std >"),
     ];
-    assert!(cases.len() >= 50);
+    let texts: HashSet<&String> = cases.iter().map(|(text, _)| text).collect();
+    assert!(texts.len() == cases.len() && cases.len() >= 50);
     for (text, expected) in cases {
         let report = first_problem(&text);
         assert!(report.contains(expected), "expected {expected} of:\n{text}\n{report}");
-        assert!(report.contains("[a.md:") || text.is_empty(), "{report}");
+        let (line, column) = place(&report).unwrap_or_else(|| panic!("no place in {report}"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(line <= lines.len().max(1), "line {line} of:\n{text}");
+        let columns = lines.get(line - 1).map_or(0, |line| line.chars().count());
+        assert!(column <= columns + 1, "column {column} of line {line} of:\n{text}");
+    }
+}
+
+/// Line and column of a report: `[a.md:8:1]`.
+fn place(report: &str) -> Option<(usize, usize)> {
+    let (_, rest) = report.split_once("[a.md:")?;
+    let (line, column) = rest.split_once(']')?.0.split_once(':')?;
+    let (line, column) = (line.parse().ok()?, column.parse().ok()?);
+    (line > 0 && column > 0).then_some((line, column))
+}
+
+#[test]
+fn places_are_those_of_the_lines() {
+    let block = |tag: &str, lines: &str| lesson(&format!("```{tag}\n{lines}\n```"));
+    for (text, expected) in [
+        (block("dbg", "next\n  walk"), (9, 3)),
+        (block("dgb", "next"), (7, 1)),
+        (block("expect", "1 == 1\nlatents.std >"), (9, 1)),
+        (block("try", "Do it.\nexpect: 1 == 1\nsolution: walk"), (10, 1)),
+        (lesson("It is\nso {{ latents.std > }}."), (8, 4)),
+        (lesson("<!-- view: residual -->"), (7, 1)),
+        ("---\ntitle: T\nsummary: S\nminutes: soon\n---\n".into(), (4, 1)),
+    ] {
+        let report = first_problem(&text);
+        assert_eq!(place(&report).map(|(line, _)| line), Some(expected.0), "{report}");
+        assert!(expected.1 == 1 || place(&report) == Some(expected), "{report}");
     }
 }
 
@@ -172,6 +219,8 @@ fn languages_must_say_the_same() {
     assert!(said().contains("this dbg block is another than in"), "{}", said());
     write("ja/01-a.md", "言葉\n\n```dbg\nnext\n```\n\n```expect\nstep == -1\n```");
     assert!(said().contains("2 blocks; "), "{}", said());
+    write("ja/01-a.md", "言葉\n\n<!-- view: tensors -->\n\n```dbg\nnext\n```");
+    assert!(said().contains("this view block is another than in"), "{}", said());
     write("ja/01-a.md", "言葉\n\n```dbg\nnext\n```");
     assert_eq!(said().lines().count(), 2, "the files and nothing else: {}", said());
 }
@@ -200,6 +249,12 @@ fn a_lesson_is_printed_with_what_its_commands_say() {
     assert!(ran.stdout.starts_with("# The four stages"));
     assert!(ran.stdout.contains("    > print latents") && !ran.stdout.contains("{{"), "{}", ran.stdout);
     assert!(ran.stdout.contains("→ 16×16, four numbers each."), "{}", ran.stdout);
+    // Without a terminal it is printed too.
+    let piped = diffuscope(&["lesson", "run", "1", "--lang", "en"], "");
+    assert_eq!((piped.code, piped.stdout.lines().next()), (Some(0), Some("# The four stages")));
+    let unknown = diffuscope(&["lesson", "run", "99"], "");
+    assert!(unknown.stderr.contains("no lesson `99`") && unknown.stderr.contains("05-guidance"));
+    assert_eq!((unknown.code, unknown.stderr.lines().count()), (Some(1), 1));
     let japanese = diffuscope(&["lesson", "--lang", "ja"], "");
     assert!(japanese.stdout.contains("四つの段階"), "{}", japanese.stdout);
 }

@@ -237,3 +237,100 @@ fn a_model_of_noise_cannot_be_mistaken_for_one_of_v() {
     let said = refused(&mut session, "set fault epsilon_for_v");
     assert!(said.contains("these models predict epsilon; expected v_prediction"), "{said}");
 }
+
+#[test]
+fn a_text_becomes_embeddings() {
+    let mut session = session();
+    let printed = run(&mut session, "print embed(\"a dog\")");
+    assert_eq!(printed.tensors[0].shape[..2], [1, 77]);
+    run(&mut session, "next 2");
+    for condition in [
+        "embed(prompt) == prompt_embeds",
+        "embed(negative_prompt) == negative_prompt_embeds",
+        "embed(\"a dog\") != prompt_embeds",
+        "cos(embed(\"a dog\")[0,0,:], prompt_embeds[0,0]) > 0.999",
+    ] {
+        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+    }
+    run(&mut session, "set prompt_embeds[0,2,:] = embed(\"a dog\")[0,2,:]");
+    run(&mut session, "set prompt_embeds[0,3:77,:] = embed(\"\")[0,76,:]");
+    for condition in [
+        "prompt_embeds[0,2] == embed(\"a dog\")[0,2]",
+        "prompt_embeds[0,0..2] == embed(prompt)[0,0..2]",
+        "prompt_embeds[0,40] == embed(\"\")[0,76]",
+        "max_abs(lerp(prompt_embeds, embed(\"a dog\"), 1.0) - embed(\"a dog\")) < 1e-5",
+    ] {
+        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+    }
+    let long = "a ".repeat(90);
+    assert!(refused(&mut session, &format!("print embed(\"{long}\")")).contains("longer than 77 tokens"));
+    assert!(refused(&mut session, "print embed(latents)").contains("embed wants a text in quotes"));
+}
+
+#[test]
+fn other_states_and_other_timelines_are_asked_for() {
+    let mut session = session();
+    run(&mut session, "goto denoise 2");
+    for condition in [
+        "at(1, \"latents\") == latents",
+        "at(0, \"latents\") != latents",
+        "at(\"get_latent\", \"latents\").std > 0.5",
+        "at(step - 1, \"alpha_prod_t\") == alpha_prod_t",
+        "at(0, \"alpha_prod_t\") == alpha_bar(timesteps[0]) && alpha_bar(timesteps[1]) == alpha_prod_t",
+        // One step by hand, from what the step before left.
+        "max_abs(latents - (sqrt(alpha_prod_t_prev) * pred_original_sample + pred_sample_direction)) < 1e-5",
+        "max_abs(at(0, \"latents\") - (sqrt(alpha_prod_t) * pred_original_sample + sqrt(beta_prod_t) * pred_epsilon)) \
+         < 1e-4",
+        "max_abs((1.0 - latents) - (latents * -1.0 + 1.0)) < 1e-6",
+        "clamp(latents, -0.5, 0.5).max <= 0.5 && abs(latents).min >= 0.0",
+    ] {
+        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+    }
+    run(&mut session, "set guidance_scale 1");
+    run(&mut session, "fork other at denoise 1");
+    run(&mut session, "set guidance_scale 3");
+    run(&mut session, "next");
+    for condition in [
+        "of(\"main\", \"latents\") != latents",
+        "of(\"main\", 0, \"latents\") == at(0, \"latents\")",
+        "of(\"main\", \"get_latent\", \"latents\") == at(\"get_latent\", \"latents\")",
+        "of(\"other\", \"latents\") == latents",
+    ] {
+        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+    }
+    run(&mut session, "set latents = lerp(latents, of(\"main\", \"latents\"), 0.5)");
+    for (expression, expected) in [
+        ("at(2, \"latents\")", "denoise 2 is not recorded; run it first"),
+        ("at(9, \"latents\")", "denoise 9 is not in this run; its steps are 0 to 2"),
+        ("at(-1, \"latents\")", "at wants a step, 0 or more"),
+        ("at(0, \"image\")", "`image` is not there; expected one of input_ids"),
+        ("at(\"denoise\", \"latents\")", "at wants a step, such as 3, or a stage"),
+        ("at(0)", "at is called as at(STEP, \"TENSOR\")"),
+        ("of(\"nobody\", \"latents\")", "of wants a timeline: \"main\", \"other\""),
+        ("alpha_bar(1000)", "alpha_bar wants a timestep, a whole number from 0 to 999"),
+        ("psnr(latents, prompt_embeds)", "expected the same"),
+        ("clamp(latents, 1.0, 0.0)", "clamp: 1 to 0 is no range"),
+        ("latents[0,4].std", "dimension 1 of the tensor has 4 places; `4` is not among them"),
+        ("latents[7]", "`7` is not among them"),
+        ("sharpness(latents)", "there is no function `sharpness`; expected one of norm(t)"),
+    ] {
+        let said = refused(&mut session, &format!("print {expression}"));
+        assert!(said.contains(expected), "{expression}: {said}");
+    }
+}
+
+#[test]
+fn a_step_s_numbers_wait_for_a_step() {
+    let mut session = session();
+    assert!(refused(&mut session, "print alpha_prod_t").contains("is there after a step of denoise"));
+    run(&mut session, "continue");
+    // The newest, as of tensors.
+    let printed = run(&mut session, "print timestep == timesteps[2] && prev_timestep < timestep");
+    assert_eq!(printed.value, Some(true.into()));
+    let help = run(&mut session, "help print").text();
+    for part in
+        ["embed(\"TEXT\")", "at(STEP, \"TENSOR\")", "alpha_bar(t)", "beta_prod_t", "TENSOR.shape, .dtype"]
+    {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+}

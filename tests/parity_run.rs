@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::stages::{self, FirstLatents, Run};
-use diffuscope::pipeline::{Models, Request, Snapshot, advance};
+use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, advance};
 use diffuscope::tensor::Generator;
 use support::checkpoint::checkpoint;
 use support::compare::Differences;
@@ -16,6 +16,8 @@ use support::fixture::Fixture;
 const STAGE: f64 = 1e-4;
 /// The scheduler's step alone.
 const SCHEDULER_STEP: f64 = 1e-5;
+/// Noise put on the reference's own latents, and the noise itself.
+const ADD_NOISE: f64 = 1e-6;
 /// A whole run, in which every difference is carried on.
 const RUN: f64 = 1e-3;
 /// A pixel of the picture, in 255ths.
@@ -46,12 +48,56 @@ fn odd() {
     agree("odd", &checkpoint("odd").source(), "run");
 }
 
+/// Image to image, against `StableDiffusionImg2ImgPipeline`: the encoder's draw, the noise, the steps that are left.
+#[test]
+fn pocket_img2img() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket");
+    let models = Models::load(ModelSource::parse(folder).unwrap(), Device::Cpu, DType::F32).unwrap();
+    let fixture = Fixture::open("pocket_img2img");
+    // In the second every step draws fresh noise, after what the encoder and the noise drew.
+    for run in ["run", "run_eta"] {
+        let setting = |key: &str| fixture.setting(&format!("{run}/{key}"));
+        let request = Request {
+            init_image: Some(InitImage::open(&format!("sample:{}", setting("sample"))).unwrap()),
+            strength: setting("strength").parse().unwrap(),
+            ..request(&fixture, run)
+        };
+        noised(&models, &fixture, &request, run);
+        whole(&models, &fixture, request, run, &["latents", "guided_noise_residual", "pred_original_sample"]);
+    }
+}
+
+/// `get_latent` of a run that starts from a picture, and its last line fed with what diffusers fed its own.
+fn noised(models: &Models, fixture: &Fixture, request: &Request, name: &str) {
+    let theirs = |key: &str| fixture.tensor(&format!("{name}/{key}"));
+    let scheduler = request.check(models).unwrap();
+    let run = Run { models, request, scheduler: &scheduler };
+    let timesteps = &scheduler.timesteps()[request.steps()];
+    let expected: Vec<usize> =
+        fixture.i64(&format!("{name}/timesteps")).into_iter().map(|t| t as usize).collect();
+    assert_eq!(timesteps, expected);
+
+    let made = stages::get_latent(run, &mut Unwatched).unwrap();
+    let mut stage = Differences::default();
+    stage.note(&made.init_latents.unwrap(), theirs("init_latents"), "init_latents");
+    stage.note(&made.latents, theirs("latents"), "noised latents");
+    stage.assert_within(STAGE);
+
+    let mut alone = Differences::default();
+    alone.note(&made.noise, theirs("noise"), "noise");
+    let noisy = scheduler.add_noise(theirs("init_latents"), theirs("noise"), timesteps[0]).unwrap();
+    alone.note(&noisy, theirs("latents"), "add_noise");
+    alone.assert_within(ADD_NOISE);
+}
+
 fn agree(name: &str, source: &ModelSource, run: &str) {
     let models = Models::load(source.clone(), Device::Cpu, DType::F32).unwrap();
     let fixture = Fixture::open(name);
     let request = request(&fixture, run);
     stage_by_stage(&models, &fixture, &request, run);
-    whole(&models, &fixture, request, run);
+    let of_steps =
+        ["latents", "uncond_residual", "text_cond_residual", "guided_noise_residual", "pred_original_sample"];
+    whole(&models, &fixture, request, run, &of_steps);
 }
 
 /// The fixture's settings.
@@ -115,22 +161,16 @@ fn fresh_noise(mut generator: Generator, latents: &Tensor, eta: f64) -> Option<T
     (eta > 0.).then(draw)
 }
 
-/// A run of our own from the settings to the picture.
-fn whole(models: &Models, fixture: &Fixture, request: Request, name: &str) {
+/// A run of our own from the settings to the picture, with these tensors of each step.
+fn whole(models: &Models, fixture: &Fixture, request: Request, name: &str, of_steps: &[&str]) {
     let mut snapshot = Snapshot::start(request, models).unwrap();
     while snapshot.position().is_some() {
         snapshot = advance(&snapshot, models, &mut Unwatched).unwrap();
     }
     let mut differences = Differences::default();
     let ours = |key: &str| snapshot.tensor(key).unwrap_or_else(|| panic!("{key} was not made")).1;
-    for step in 0..snapshot.request().num_inference_steps {
-        for tensor in [
-            "latents",
-            "uncond_residual",
-            "text_cond_residual",
-            "guided_noise_residual",
-            "pred_original_sample",
-        ] {
+    for step in snapshot.request().steps() {
+        for tensor in of_steps {
             let key = format!("denoise.{step:03}/{tensor}");
             differences.note(ours(&key), fixture.tensor(&format!("{name}/{key}")), &key);
         }

@@ -77,6 +77,22 @@ fn stepping_makes_the_same_bits() {
 }
 
 #[test]
+fn what_is_refused_leaves_no_stage() {
+    let mut session = session(0.);
+    run(&mut session, "goto denoise 0");
+    run(&mut session, "step 2");
+    for line in ["set seed 5", "set guidance_scale much", "set eta 7"] {
+        assert!(session.run_line(line, &mut Unwatched).is_err(), "{line}");
+    }
+    run(&mut session, "set guidance_scale 7.5");
+    assert!(run(&mut session, "backtrace").starts_with("#0 denoise 0 › guidance"));
+    let said = run(&mut session, "set guidance_scale 3");
+    assert!(said.starts_with("guidance_scale = 3\nleft the stage"), "{said}");
+    assert!(run(&mut session, "backtrace").starts_with("#0 denoise 0\n"));
+    assert!(run(&mut session, "restart").ends_with("2 recorded stages dropped\n"));
+}
+
+#[test]
 fn a_stage_is_left_and_its_work_dropped() {
     let mut session = session(0.);
     run(&mut session, "goto denoise 0");

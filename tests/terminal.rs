@@ -344,3 +344,132 @@ fn settings_of_the_reader() {
     assert_eq!(session.end(), 1);
     session.see("unknown variant `pink`");
 }
+
+/// A lesson of three parts.
+const LESSON: &str = "\
+---
+title: A short lesson
+summary: Only for a test.
+minutes: 1
+settings:
+  prompt: red apple on a blue background
+  num_inference_steps: 2
+---
+
+The run has {{ num_inference_steps }} steps.
+
+```predict
+How large are the latents?
+- an eighth | latents.shape[2] * 8 == height
+- [ ] as large
+One latent stands for eight by eight pixels.
+```
+
+```dbg
+next 2
+print latents.std
+```
+
+```expect
+latents.std > 0.5
+```
+
+Their standard deviation is {{ latents.shape[1] }} times nothing.
+
+```try
+Go to the end.
+expect: stage == \"complete\"
+hint: `continue` goes there.
+solution: continue
+```
+
+That is all.
+";
+
+#[test]
+fn a_lesson_is_read_survives_a_crash_and_is_done() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("short.md");
+    std::fs::write(&file, LESSON).unwrap();
+    let (home, file) = (home.path().to_str().unwrap(), file.to_str().unwrap());
+    let with = [("XDG_STATE_HOME", home), ("XDG_CONFIG_HOME", home), ("HOME", home)];
+    let start = || Session::start_with("xterm-256color", &with, &["lesson", "run", file]);
+    let mut session = start();
+    session.see("The run has 2 steps.");
+    session.see("part 1 of 3");
+    // Nothing runs before the question is answered.
+    session.press("\rx");
+    session.press("a");
+    session.see("part 2 of 3");
+    session.press("\r");
+    session.see("get_latent done");
+    // The second line is typed.
+    session.press(":p latents.std\r");
+    session.see("✓ latents.std > 0.5");
+    session.see("✓ a");
+    session.see("is 4 times nothing");
+    session.see("part 3 of 3");
+    session.press("h");
+    session.see("1. continue goes there.");
+    session.press(":save latents l.safetensors\r");
+    session.see("a lesson writes no files");
+    session.signal("KILL");
+    assert_ne!(session.child.wait().unwrap().exit_code(), 0);
+
+    // It goes on where it was, with what was answered.
+    let mut session = start();
+    session.see("part 3 of 3");
+    session.see("is 4 times nothing");
+    session.see("✓ a");
+    session.press("c");
+    session.see("the run is complete");
+    session.see("The lesson is done");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+    let kept = std::fs::read_to_string(format!("{home}/diffuscope/lessons.json")).unwrap();
+    assert!(kept.contains("\"finished\": true") && kept.contains("short.md"), "{kept}");
+}
+
+#[test]
+fn how_far_a_reader_is_stands_in_the_list() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().to_str().unwrap();
+    let with = [("XDG_STATE_HOME", home), ("XDG_CONFIG_HOME", home), ("HOME", home)];
+    let said = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_diffuscope"));
+        let output = command.arg("lesson").args(args).envs(with).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (out, err)
+    };
+    let (listed, _) = said(&[]);
+    let name = listed.split_whitespace().next().unwrap().to_string();
+    assert!(listed.lines().next().unwrap().ends_with("not begun"), "{listed}");
+    let mut session = Session::start_with("xterm-256color", &with, &["lesson", "run", &name]);
+    session.see("part 1 of");
+    // Whatever the first part wants, one of these is it; what is out of sight is gone to first.
+    let wanted = [("nothing runs before", "a"), ("Enter runs", "x"), ("x carries it out", "x")];
+    let wants = |screen: &str| wanted.iter().find(|(wants, _)| screen.contains(wants)).map(|(_, key)| *key);
+    let begun = Instant::now();
+    while wants(&session.contents()).is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it wants nothing:\n{}", session.contents());
+        session.press("\x1b[6~");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let key = wants(&session.contents()).unwrap();
+    session.press(key);
+    session.see("part 2 of");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+    assert!(said(&[]).0.lines().next().unwrap().contains(" · part "), "{}", said(&[]).0);
+    // A file of another version is told, and what it holds is not lost.
+    let file = format!("{home}/diffuscope/lessons.json");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, kept.replace("\"version\": 1", "\"version\": 7")).unwrap();
+    let (listed, told) = said(&[]);
+    assert!(told.contains("version 7") && listed.contains("not begun"), "{told}");
+    std::fs::write(&file, kept).unwrap();
+    assert_eq!(said(&["reset", &name]).0, format!("{name} begins anew\n"));
+    assert_eq!(said(&["reset", &name]).0, format!("{name} was not begun\n"));
+    assert!(said(&["reset", "no-such-lesson"]).1.contains(&name));
+    assert_eq!(said(&["reset"]).0, "0 lessons begin anew\n");
+}

@@ -1,6 +1,7 @@
 //! The thread that owns the models: what it tells, and that it stops when it is asked to.
 
 use candle_core::{DType, Device};
+use diffuscope::debugger::expression::{Answer, Expression};
 use diffuscope::debugger::view::{NamedPicture, RecordId};
 use diffuscope::debugger::{Event, Order, Preview, Session, View, Worker};
 use diffuscope::model::ModelSource;
@@ -275,4 +276,60 @@ fn worker_of_file(steps: usize) -> (Worker, Receiver<Event>) {
         Session::new(Arc::new(models), request).map_err(|e| e.to_string())
     };
     (Worker::spawn(load, move |event| drop(tell.send(event))), events)
+}
+
+#[test]
+fn expressions_are_evaluated_where_it_stands_and_it_comes_back() {
+    let (worker, events) = worker(2);
+    let evaluated = |event| match event {
+        Event::Evaluated(number, answers) => Some((number, answers)),
+        _ => None,
+    };
+    let expression = |text: &str| Expression::compile(text).unwrap();
+    command(&worker, "next 2");
+    worker.order(Order::Mark);
+    worker.order(Order::Evaluate(
+        7,
+        vec![expression("stage"), expression("nothing"), expression("latents.shape[1]")],
+    ));
+    let (number, answers) = wait(&events, evaluated);
+    assert_eq!(number, 7);
+    assert!(matches!(&answers[0], Ok(Answer::Text(stage)) if stage == "denoise"));
+    assert!(
+        answers[1].as_ref().is_err_and(|why| why.contains("`nothing` is not there") && !why.contains('\n'))
+    );
+    assert!(matches!(&answers[2], Ok(Answer::Text(channels)) if channels == "4"));
+
+    // Off, and back: what was done is kept on a timeline of its own, inside of a stage too.
+    for line in ["set guidance_scale 2", "next", "step"] {
+        command(&worker, line);
+        wait(&events, done);
+    }
+    worker.order(Order::ComeBack);
+    let view = wait(&events, |event| match event {
+        Event::Done(outcome, view) => {
+            assert!(outcome.messages[0].contains("back on main"), "{:?}", outcome.messages);
+            Some(view)
+        }
+        _ => None,
+    });
+    assert_eq!((view.cursor, view.request.guidance_scale, view.inside.is_some()), (2, 7.5, false));
+    let names: Vec<&str> = view.timelines.iter().map(|timeline| timeline.name.as_str()).collect();
+    assert_eq!(names, ["main", "my-main"]);
+
+    // A mark inside of a stage is come back to as well.
+    command(&worker, "step 2");
+    let inside = wait(&events, |event| match event {
+        Event::Done(_, view) => Some(view.inside.unwrap().line),
+        _ => None,
+    });
+    worker.order(Order::Mark);
+    command(&worker, "finish");
+    wait(&events, done);
+    worker.order(Order::ComeBack);
+    let again = wait(&events, |event| match event {
+        Event::Done(_, view) => Some(view.inside.unwrap().line),
+        _ => None,
+    });
+    assert_eq!(again, inside);
 }

@@ -61,7 +61,7 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
         config.graphics = args.graphics.unwrap_or(config.graphics);
         let generate = args.generate;
         let load = move |tell| generate.session(tell).map_err(|e| format!("{e:#}"));
-        if let Err(e) = tui::run(config, load) {
+        if let Err(e) = tui::run(config, None, load) {
             say("error", &e.to_string());
             return Ok(ExitCode::from(e.exit_code()));
         }

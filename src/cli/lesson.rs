@@ -4,9 +4,12 @@ use super::args::ModelArgs;
 use super::say;
 use crate::lesson::check::check;
 use crate::lesson::library::{Entry, LANGUAGES, Library};
-use crate::lesson::playing::{Playing, Told};
-use crate::lesson::{Lesson, Problem};
+use crate::lesson::playing::{Playing, Told, session};
+use crate::lesson::{Lesson, Problem, Progress, Reading};
 use crate::pipeline::dump::write_beside;
+use crate::tui::config::Config;
+use crate::tui::pictures::Choice;
+use crate::tui::{self, Study};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use std::io::{self, IsTerminal, Write};
@@ -16,8 +19,10 @@ use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
-  diffuscope lesson                             list them
-  diffuscope lesson run guidance --batch        the lesson with what its commands say on this machine
+  diffuscope lesson                             list them, with how far you are
+  diffuscope lesson run guidance                in the interface; goes on where you left it
+  diffuscope lesson run 5 --batch               the lesson with what its commands say on this machine
+  diffuscope lesson reset guidance              begin it anew next time
   diffuscope lesson check                       are all of them still true?
   diffuscope lesson new my-lesson.md
   diffuscope lesson check my-lesson.md";
@@ -35,17 +40,12 @@ pub struct LessonArgs {
 /// What `diffuscope lesson` can do beside listing them.
 #[derive(Debug, Subcommand)]
 enum LessonCommand {
-    /// Carry a lesson out
-    Run {
-        /// The lesson's name, or its beginning
-        name: String,
-        /// Print it with what its commands say
-        #[arg(long, required = true)]
-        batch: bool,
-        #[command(flatten)]
-        language: LanguageArgs,
-        #[command(flatten)]
-        model: ModelArgs,
+    /// Go through a lesson, where it was left
+    Run(RunArgs),
+    /// Forget how far you are
+    Reset {
+        /// The lesson's name, its number or its beginning [default: all of them]
+        name: Option<String>,
     },
     /// Carry lessons out and see whether what they say holds, in every language
     Check {
@@ -59,6 +59,23 @@ enum LessonCommand {
         /// The file
         file: PathBuf,
     },
+}
+
+/// Flags of `diffuscope lesson run`.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The lesson's name, its number or its beginning; or a file that ends in .md
+    name: String,
+    /// Print it with what its commands say; so it is without a terminal
+    #[arg(long)]
+    batch: bool,
+    /// How pictures are drawn [default: as config.toml says, or as the terminal says that it can]
+    #[arg(long, value_name = "HOW", conflicts_with = "batch")]
+    graphics: Option<Choice>,
+    #[command(flatten)]
+    language: LanguageArgs,
+    #[command(flatten)]
+    model: ModelArgs,
 }
 
 /// Which language.
@@ -89,9 +106,8 @@ impl LanguageArgs {
 pub fn run(args: LessonArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         None => list(&args.language.language()),
-        Some(LessonCommand::Run { name, language, model, .. }) => {
-            transcript(&name, &language.language(), &model)
-        }
+        Some(LessonCommand::Run(args)) => go_through(args),
+        Some(LessonCommand::Reset { name }) => reset(name.as_deref()),
         Some(LessonCommand::Check { path, model }) => check_all(path, &model),
         Some(LessonCommand::New { file }) => begin(&file),
     }
@@ -99,14 +115,81 @@ pub fn run(args: LessonArgs) -> anyhow::Result<ExitCode> {
 
 fn list(language: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
+    let (standings, told) = Progress::of_reader().standings();
+    told.iter().for_each(|told| say("warning", told));
     for entry in &Library::bundled().entries {
         let lesson = read(entry, language)?;
         let front = &lesson.front;
+        let standing = standings.get(&entry.name).cloned().unwrap_or_default();
         writeln!(
             out,
-            "{:24} {} ({} min)\n{:24} {}",
+            "{:24} {} ({} min) · {standing}\n{:24} {}",
             entry.name, front.title, front.minutes, "", front.summary
         )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reset(name: Option<&str>) -> anyhow::Result<ExitCode> {
+    let library = Library::bundled();
+    // What is kept of a file is known by its path.
+    let name = match name {
+        Some(name) => Some(match library.find(name) {
+            Ok(entry) => entry.name.clone(),
+            Err(_) if is_file(name) => path_of(name),
+            Err(e) => return Err(e.into()),
+        }),
+        None => None,
+    };
+    let forgotten = Progress::of_reader().forget(name.as_deref())?;
+    match (name, forgotten) {
+        (Some(name), 0) => println!("{name} was not begun"),
+        (Some(name), _) => println!("{name} begins anew"),
+        (None, count) => println!("{count} lessons begin anew"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a name is meant for a file rather than for one of the program's lessons.
+fn is_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "md")
+}
+
+/// A file's path, whichever folder it is named from.
+fn path_of(name: &str) -> String {
+    std::path::absolute(name).unwrap_or_else(|_| name.into()).display().to_string()
+}
+
+/// In the interface; without a terminal, or when asked to, as text.
+fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let library = if is_file(&args.name) { Library::at(Path::new(&args.name))? } else { Library::bundled() };
+    let entry = match &library.entries[..] {
+        [file] if file.is_alone => file,
+        _ => library.find(&args.name)?,
+    };
+    let source =
+        entry.source(&args.language.language()).with_context(|| format!("{}: no file", entry.name))?;
+    let lesson = match Lesson::read(source.clone()) {
+        Ok(lesson) => lesson,
+        Err(problems) => return told(&problems),
+    };
+    if args.batch || !io::stdout().is_terminal() {
+        return transcript(&lesson, &args.model);
+    }
+    let mut config = Config::load()?;
+    config.graphics = args.graphics.unwrap_or(config.graphics);
+    let name = if entry.is_alone { path_of(&args.name) } else { entry.name.clone() };
+    let progress = Progress::of_reader();
+    let (standings, warning) = progress.standings();
+    let lesson = Arc::new(lesson);
+    let reading = Reading::new(Arc::clone(&lesson), standings.get(&name));
+    let load = move |tell| {
+        let models = args.model.load(tell).map_err(|e| e.to_string())?;
+        session(&lesson, Arc::new(models)).map_err(|e| format!("{}: its settings: {e}", lesson.source.name()))
+    };
+    if let Err(e) = tui::run(config, Some(Study { reading, name, progress, warning }), load) {
+        say("error", &e.to_string());
+        return Ok(ExitCode::from(e.exit_code()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -120,14 +203,9 @@ fn reports(problems: &[Problem]) -> String {
     problems.iter().map(|problem| problem.report(false)).collect()
 }
 
-fn transcript(name: &str, language: &str, model: &ModelArgs) -> anyhow::Result<ExitCode> {
-    let library = Library::bundled();
-    let names = || library.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
-    let entry =
-        library.find(name).with_context(|| format!("no lesson `{name}`; expected one of {}", names()))?;
-    let lesson = read(entry, language)?;
+fn transcript(lesson: &Lesson, model: &ModelArgs) -> anyhow::Result<ExitCode> {
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
-    let mut playing = Playing::start(&lesson, models)?;
+    let mut playing = Playing::start(lesson, models)?;
     let (mut text, mut problems) =
         (format!("# {}\n\n{}\n", lesson.front.title, lesson.front.summary), vec![]);
     playing.play(&mut |told| match told {

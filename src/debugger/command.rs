@@ -10,7 +10,7 @@ use crate::pipeline::Fault;
 use std::path::PathBuf;
 
 /// A command, parsed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// `step [N]`: into the stage, then over N of its lines.
     Step(usize),
@@ -134,7 +134,7 @@ pub enum CommandError {
     #[error(transparent)]
     Verb(#[from] VerbError),
     /// A verb with the wrong words behind it.
-    #[error("{verb}: {found}; expected `{verb} {usage}`, such as `{example}`")]
+    #[error("{verb}: {found}; expected {}", expected(verb, usage, example))]
     Arguments {
         /// The verb.
         verb: &'static str,
@@ -150,6 +150,16 @@ pub enum CommandError {
     Expression(#[from] ExpressionError),
 }
 
+/// `next [N]`, such as `next 5`; where there is nothing to choose, just that.
+fn expected(verb: &str, usage: &str, example: &str) -> String {
+    let usage = format!("{verb} {usage}");
+    if usage.trim_end() == example {
+        format!("`{example}`")
+    } else {
+        format!("`{}`, such as `{example}`", usage.trim_end())
+    }
+}
+
 impl Command {
     /// Parses a line; `None` for an empty one or a comment (`# …`).
     ///
@@ -163,6 +173,47 @@ impl Command {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let verb = Verb::find(word)?;
         Self::parse_arguments(verb, rest.trim()).map(Some)
+    }
+
+    /// Whether a session is afterwards where it was, and as it was.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Backtrace
+                | Self::List
+                | Self::Display(_)
+                | Self::Undisplay(_)
+                | Self::Show(_)
+                | Self::SetPreview(_)
+                | Self::Info(_)
+                | Self::Print(_)
+                | Self::Save { .. }
+                | Self::Diff { .. }
+                | Self::Help(_)
+                | Self::Quit
+        )
+    }
+
+    /// Whether it goes somewhere, and what it says is of that place.
+    pub fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::Next(_)
+                | Self::Step(_)
+                | Self::Finish
+                | Self::Back(_)
+                | Self::Continue
+                | Self::ReverseContinue
+                | Self::Until(_)
+                | Self::Goto(_)
+                | Self::Restart
+                | Self::Fork { .. }
+                | Self::Switch(_)
+                | Self::Compare(_)
+                | Self::CompareAgain
+                | Self::CompareBase(_)
+                | Self::Sweep { .. }
+        )
     }
 
     fn parse_arguments(verb: &'static Verb, rest: &str) -> Result<Self, CommandError> {
@@ -290,7 +341,13 @@ mod tests {
             assert!(Command::parse(line).unwrap().is_some());
         }
         assert!(said("re").contains("could be reverse-continue or restart"));
-        assert!(said("walk").starts_with("`walk` is no command; expected one of next, step"));
+        assert!(said("walk").starts_with("`walk` is no command; expected one of next, back"));
+        // A slip of a finger, and gdb's words for what has another one here.
+        for (line, meant) in [("brake denoise", "break"), ("contineu", "continue"), ("where", "backtrace")] {
+            assert!(said(line).contains(&format!("did you mean `{meant}`?")), "{}", said(line));
+        }
+        assert_eq!(said("catch all"), "catch: `all` cannot be caught; expected `catch nan`");
+        assert_eq!(said("list 5"), "list: `5` is not expected; expected `list`");
         assert!(Command::parse("  # a comment").unwrap().is_none());
     }
 

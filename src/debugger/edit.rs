@@ -12,7 +12,7 @@ use candle_core::Tensor;
 pub const EDITABLE: [&str; 3] = ["latents", "prompt_embeds", "negative_prompt_embeds"];
 
 /// A change of a tensor.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Edit {
     /// The tensor.
     name: String,

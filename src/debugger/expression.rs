@@ -1,6 +1,7 @@
 //! Conditions and values, in CEL (the Common Expression Language).
 
 use super::scope::{self, NAMES, Scope};
+use super::syntax;
 use super::value::{self, FIELDS, Function, TensorValue};
 use crate::pipeline::Snapshot;
 use cel::common::ast::{CallExpr, Expr, operators};
@@ -15,6 +16,12 @@ use std::sync::{Arc, LazyLock};
 pub struct Expression {
     text: String,
     program: Arc<IdedExpr>,
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 /// Why an expression has no value.
@@ -105,7 +112,7 @@ impl Expression {
                 rewrite(&mut expression).map_err(wrong)?;
                 Ok(Self { text: text.into(), program: Arc::new(expression) })
             }
-            Err(e) => Err(wrong(one_line(&e.to_string()))),
+            Err(e) => Err(wrong(syntax::told(&e.to_string()))),
         }
     }
 

@@ -3,7 +3,8 @@
 //! - [`command`]: the one command language: what a key does, what is typed, and what a batch file holds; `arguments` parses what stands behind a verb.
 //! - [`operand`]: what its commands are about. [`verbs`]: its words; [`complete`]: what a line being typed can go on with.
 //! - [`expression`]: conditions and values, in CEL; [`scope`]: what they can ask for; [`value`] is a tensor in them, [`part`] a part of
-//!   one.
+//!   one. `syntax` tells
+//!   what is wrong with one.
 //! - [`edit`]: a tensor changed by hand.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded of a run, and the cursor. [`timelines`]: the tree of them.
@@ -28,6 +29,7 @@ pub mod report;
 pub mod scope;
 pub mod session;
 pub mod source;
+mod syntax;
 pub mod timeline;
 pub mod timelines;
 pub mod value;

@@ -1,5 +1,6 @@
 //! What a command shows, as text and as JSON.
 
+use super::command::Command;
 use super::comparison::VariantRow;
 use super::value::TensorValue;
 use crate::picture::Picture;
@@ -156,34 +157,43 @@ impl Outcome {
         }
         text
     }
+
+    /// What it said in few short lines, for a narrow place: of a move where it came to, of a tensor what it is told by.
+    pub fn brief(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.messages.iter().chain(&self.stopped).cloned().collect();
+        let command = Command::parse(&self.command).ok().flatten();
+        if !command.is_some_and(|command| command.moves()) {
+            lines.extend(self.tensors.iter().map(|row| {
+                let s = &row.summary;
+                let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(number);
+                let bad = if s.nan + s.inf == 0 {
+                    String::new()
+                } else {
+                    format!(", {} not finite", s.nan + s.inf)
+                };
+                format!("{} {}: mean {mean}, std {std}, {min} to {max}{bad}", row.name, shape(&row.shape))
+            }));
+        }
+        lines.extend(self.diffs.iter().map(|row| match row.relative {
+            Some(relative) => format!("{}: {relative:.2e} of its length", row.tensor),
+            None => format!("{}: {} against {}", row.tensor, shape(&row.shape), shape(&row.reference_shape)),
+        }));
+        lines.extend(self.displays.iter().map(ToString::to_string));
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines
+    }
 }
 
 /// The tensor table as text; empty without rows.
 pub fn table(rows: &[TensorRow]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let name_width = rows.iter().map(|row| full_name(row, rows).len()).max().unwrap_or(0).max(4);
-    let shape_width = rows.iter().map(|row| shape(&row.shape).len()).max().unwrap_or(0).max(5);
-    let mut text = format!(
-        "  {:name_width$}  {:shape_width$}  {:5} {:>10} {:>10} {:>10} {:>10} {:>5} {:>5}\n",
-        "name", "shape", "dtype", "mean", "std", "min", "max", "nan", "inf"
-    );
-    for row in rows {
+    let heads = ["name", "shape", "dtype", "mean", "std", "min", "max", "nan", "inf"];
+    let cells = rows.iter().map(|row| {
         let s = &row.summary;
         let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(number);
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "  {:name_width$}  {:shape_width$}  {:5} {mean:>10} {std:>10} {min:>10} {max:>10} {:>5} {:>5}",
-            full_name(row, rows),
-            shape(&row.shape),
-            row.dtype,
-            s.nan,
-            s.inf
-        );
-    }
-    text
+        let (name, dtype) = (full_name(row, rows), row.dtype.to_string());
+        vec![name, shape(&row.shape), dtype, mean, std, min, max, s.nan.to_string(), s.inf.to_string()]
+    });
+    aligned(&heads, 3, &cells.collect::<Vec<_>>())
 }
 
 /// Variants as text; empty without any.
@@ -195,7 +205,7 @@ fn variant_table(rows: &[VariantRow]) -> String {
         let numbers = [figures.std, figures.uncond_norm, figures.text_norm, figures.cosine, row.difference];
         [row.timeline.clone(), row.stage.clone()].into_iter().chain(numbers.map(some)).collect::<Vec<_>>()
     });
-    aligned(&heads, &cells.collect::<Vec<_>>())
+    aligned(&heads, 2, &cells.collect::<Vec<_>>())
 }
 
 /// Differences as text; empty without any.
@@ -210,11 +220,11 @@ fn diff_table(rows: &[DiffRow]) -> String {
             vec![row.tensor.clone(), shapes, "–".into(), "–".into()]
         }
     });
-    aligned(&heads, &cells.collect::<Vec<_>>())
+    aligned(&heads, 2, &cells.collect::<Vec<_>>())
 }
 
-/// A table of texts: two columns to the left, the others to the right.
-fn aligned(heads: &[&str], rows: &[Vec<String>]) -> String {
+/// A table of texts: the first `left` columns to the left, the others to the right.
+fn aligned(heads: &[&str], left: usize, rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -224,9 +234,8 @@ fn aligned(heads: &[&str], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 | 1 => format!("  {cell:width$}"),
-            _ => format!("  {cell:>width$}"),
+        let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if column < left { format!("  {cell:width$}") } else { format!("  {cell:>width$}") }
         });
         cells.collect::<String>().trim_end().to_string() + "\n"
     };

@@ -254,7 +254,11 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
             let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
             cel::Value::from(timesteps).try_into().ok()
         }
-        "timestep" => coefficients().and_then(|c| int(c.timestep as i64)),
+        // Inside a stage the one at hand.
+        "timestep" => match state.tensor("timestep").map(|(_, t)| t.to_scalar::<i64>()) {
+            Some(timestep) => int(timestep.ok()?),
+            None => coefficients().and_then(|c| int(c.timestep as i64)),
+        },
         "prev_timestep" => coefficients().and_then(|c| int(c.prev_timestep)),
         "alpha_prod_t" => coefficients().and_then(|c| double(c.alpha_prod_t.into())),
         "alpha_prod_t_prev" => coefficients().and_then(|c| double(c.alpha_prod_t_prev.into())),

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 /// The name of the timeline that a session begins with.
 pub const MAIN: &str = "main";
+/// What the name of a timeline begins with that was made between a mark and the return to it.
+const MINE: &str = "my-";
 /// The longest name, in characters.
 const LONGEST: usize = 40;
 
 /// All timelines of a session; one of them is looked at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Timelines {
     /// Never empty.
     list: Vec<Branch>,
@@ -50,7 +52,7 @@ pub struct Origin {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TimelineError {
     /// No timeline of that name.
-    #[error("there is no timeline `{name}`; expected one of {known}")]
+    #[error("there is no timeline `{name}`; expected {known}")]
     Unknown {
         /// The name.
         name: String,
@@ -110,7 +112,11 @@ impl Timelines {
     /// # Errors
     /// [`TimelineError::Unknown`].
     pub fn named(&self, name: &str) -> Result<&Branch, TimelineError> {
-        let unknown = || TimelineError::Unknown { name: name.into(), known: self.names().join(", ") };
+        let known = || match self.names().join(", ") {
+            only if self.list.len() == 1 => only,
+            several => format!("one of {several}"),
+        };
+        let unknown = || TimelineError::Unknown { name: name.into(), known: known() };
         self.list.iter().find(|branch| branch.name == name).ok_or_else(unknown)
     }
 
@@ -231,6 +237,37 @@ impl Timelines {
         }
     }
 
+    /// Makes them what they were when `then` was cloned off them, but for what is the reader's: timelines that were made
+    /// since stay, and so does what was changed since on one that was there, as `my-NAME`, so that names mean what they
+    /// meant. The names of those that are called so only now.
+    pub fn come_back(&mut self, then: &Self) -> Vec<String> {
+        let now = std::mem::replace(self, Self { made: self.made, ..then.clone() });
+        let current = then.current().id;
+        let is_theirs = |branch: &Branch| branch.id == current || !branch.name.starts_with(MINE);
+        self.list.retain(is_theirs);
+        self.switch(current);
+        let mut kept = vec![];
+        for mut branch in now.list {
+            if let Some(known) = self.get(branch.id) {
+                let (old, new) = (known.timeline.snapshots(), branch.timeline.snapshots());
+                let common = old.iter().zip(new).take_while(|(a, b)| Arc::ptr_eq(a, b)).count();
+                if common == new.len() {
+                    continue;
+                }
+                // Of one that was begun anew nothing is left in common.
+                let origin = common.checked_sub(1).map(|done| Origin { parent: known.id, done });
+                branch = Branch { id: BranchId(self.made), origin, ..branch };
+                self.made += 1;
+            }
+            if is_theirs(&branch) {
+                branch.name = self.free_name(&format!("{MINE}{}", branch.name));
+                kept.push(branch.name.clone());
+            }
+            self.list.push(branch);
+        }
+        kept
+    }
+
     /// Every timeline below the one that it branched off, with how deep it is.
     pub fn tree(&self) -> Vec<(usize, &Branch)> {
         let roots =
@@ -319,5 +356,45 @@ fn set(name: &'static str, value: &serde_json::Value) -> Result<String, &'static
         serde_json::Value::String(text) if text.chars().any(char::is_control) => Err(name),
         serde_json::Value::String(text) => Ok(format!("set {name} \"{text}\"")),
         other => Ok(format!("set {name} {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelSource;
+    use crate::pipeline::{Models, Request};
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn coming_back_keeps_what_was_done_since() {
+        let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
+        let start = Snapshot::start(Request::for_models(&models, "red apple"), &models).unwrap();
+        let mut timelines = Timelines::new(Timeline::new(start.clone()));
+        let then = timelines.clone();
+        assert!(timelines.come_back(&then).is_empty());
+
+        // Changed where it stood, and branched off.
+        timelines.current_mut().timeline.replace_here(start.clone());
+        let branched = timelines.current().timeline.branch();
+        let main = timelines.current().id;
+        timelines.add("other".into(), branched, Some(main));
+        timelines.rename(MAIN, "mine").unwrap();
+        assert_eq!(timelines.come_back(&then), ["my-mine", "my-other"]);
+        assert_eq!(timelines.names(), ["main", "my-mine", "my-other"]);
+        assert_eq!(timelines.current().name, "main");
+        assert!(Arc::ptr_eq(
+            &timelines.list()[0].timeline.snapshots()[0],
+            &then.list()[0].timeline.snapshots()[0]
+        ));
+
+        // What is kept already is kept once, under its name.
+        let later = timelines.clone();
+        assert!(timelines.come_back(&then).is_empty());
+        timelines.delete("my-other").unwrap();
+        assert!(timelines.come_back(&later).is_empty());
+        assert_eq!(timelines.names(), ["main", "my-mine"]);
+        let ids: HashSet<BranchId> = timelines.list().iter().map(|branch| branch.id).collect();
+        assert_eq!(ids.len(), 2);
     }
 }

@@ -153,7 +153,7 @@ const fn verb(
 #[derive(Debug, thiserror::Error)]
 pub enum VerbError {
     /// No verb of that name.
-    #[error("`{found}` is no command; expected one of {}", VERBS.iter().map(|v| v.name).collect::<Vec<_>>().join(", "))]
+    #[error("`{found}` is no command; {}", meant(found))]
     Unknown {
         /// The word.
         found: String,
@@ -166,6 +166,33 @@ pub enum VerbError {
         /// What it could be.
         candidates: String,
     },
+}
+
+/// What gdb and its readers call something that has another word here.
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("run", "continue"),
+    ("start", "restart"),
+    ("where", "backtrace"),
+    ("disable", "delete"),
+    ("exit", "quit"),
+    ("advance", "until"),
+];
+/// The words to begin with, for somebody who knows none.
+const COMMON: &str = "next, back, continue, until, goto, break, print, set, compare; `help` lists them all";
+/// How alike a word must be to one of the language, from 0 to 1.
+const ALIKE: f64 = 0.8;
+
+/// What may have been meant by a word that is no verb.
+fn meant(word: &str) -> String {
+    let known = ELSEWHERE.iter().find(|(theirs, _)| *theirs == word).map(|(_, ours)| *ours);
+    let near = || {
+        let alike = VERBS.iter().map(|verb| (strsim::jaro_winkler(word, verb.name), verb.name));
+        alike.filter(|(how, _)| *how >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    };
+    match known.or_else(near) {
+        Some(name) => format!("did you mean `{name}`? `help` lists them all"),
+        None => format!("expected one of {COMMON}"),
+    }
 }
 
 impl Verb {

@@ -1,7 +1,8 @@
 //! The thread that owns the models. Commands go in and events come out; the screen never waits.
 
 use super::Outcome;
-use super::session::{Host, Session, SessionError};
+use super::expression::{Answer, Expression};
+use super::session::{Host, Mark, Session, SessionError};
 use super::view::{ModelLine, NamedPicture, RecordId, View};
 use crate::nn::ledger::Tell;
 use crate::nn::{Error, Path, Probe, Result};
@@ -28,6 +29,12 @@ pub enum Order {
     Previews(Vec<Preview>),
     /// To look at where so many stages are done, of those that are recorded.
     Look(usize),
+    /// To evaluate expressions where the session stands. The number is told with the answers.
+    Evaluate(usize, Vec<Expression>),
+    /// To note where the session stands.
+    Mark,
+    /// To go back to where it stood when that was noted last.
+    ComeBack,
     /// To end.
     Quit,
 }
@@ -83,6 +90,8 @@ pub enum Event {
         /// Where the session stands.
         view: Option<Box<View>>,
     },
+    /// What expressions come to, or why they have no value, in their order.
+    Evaluated(usize, Vec<std::result::Result<Answer, String>>),
     /// The VAE's own picture of a tensor, better than the instant one.
     Preview {
         /// The record that the tensor is in.
@@ -144,7 +153,8 @@ impl Worker {
             let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(move |event| telling(&shared_tell, event));
             match load(Box::new(loading)) {
                 Ok(session) => {
-                    Serving { session, inbox, signals: shared, tell, previews: VecDeque::new() }.serve()
+                    Serving { session, inbox, signals: shared, tell, previews: VecDeque::new(), mark: None }
+                        .serve()
                 }
                 Err(error) => tell(Event::LoadFailed(error)),
             }
@@ -189,7 +199,16 @@ struct Serving {
     tell: Box<dyn FnMut(Event) + Send>,
     /// What the VAE is to decode, the first first.
     previews: VecDeque<Preview>,
+    /// Where the session stood when that was to be noted.
+    mark: Option<Mark>,
 }
+
+/// What a command of more than the language does.
+type Carried<'a> =
+    &'a mut dyn FnMut(&mut Session, &mut dyn Host) -> std::result::Result<Option<Outcome>, SessionError>;
+
+/// What coming back is called.
+pub const COME_BACK: &str = "come back";
 
 impl Serving {
     fn serve(mut self) {
@@ -201,7 +220,24 @@ impl Serving {
         while let Some(order) = self.next_order() {
             match order {
                 Order::Quit => return,
-                Order::Command(line) => self.carry_out(line),
+                Order::Command(line) => {
+                    let command = line.clone();
+                    self.carry_out(line, &mut |session, host| session.run_line(&command, host));
+                }
+                Order::Mark => self.mark = Some(self.session.mark()),
+                Order::ComeBack => {
+                    // Without a mark there is nowhere else to be.
+                    let mark = self.mark.take().unwrap_or_else(|| self.session.mark());
+                    self.carry_out(COME_BACK.into(), &mut |session, host| {
+                        let outcome = session.come_back(&mark, host)?;
+                        Ok(Some(Outcome { command: COME_BACK.into(), ..outcome }))
+                    });
+                    self.mark = Some(mark);
+                }
+                Order::Evaluate(number, expressions) => {
+                    let answers = expressions.iter().map(|expression| self.evaluate(expression)).collect();
+                    (self.tell)(Event::Evaluated(number, answers));
+                }
                 Order::Look(done) => {
                     self.session.look(done);
                     if let Ok(view) = self.session.view() {
@@ -229,7 +265,15 @@ impl Serving {
         order
     }
 
-    fn carry_out(&mut self, line: String) {
+    fn evaluate(&self, expression: &Expression) -> std::result::Result<Answer, String> {
+        let evaluated = catch_unwind(AssertUnwindSafe(|| expression.evaluate(&self.session.here())));
+        match evaluated {
+            Ok(answer) => answer.map_err(|e| e.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
+            Err(_) => Err(format!("`{}`: a fault of diffuscope's own", expression.text())),
+        }
+    }
+
+    fn carry_out(&mut self, line: String, carry_out: Carried<'_>) {
         (self.tell)(Event::Started(line.clone()));
         let stage = self.session.timeline().position().unwrap_or(Stage::VaeDecode);
         let mut host = Foreground {
@@ -239,7 +283,7 @@ impl Serving {
             modules: Modules::of(self.session.models().modules_in(stage)),
         };
         // What is recorded is only added to when a stage is done, so that it is whole after a panic as well.
-        let run = catch_unwind(AssertUnwindSafe(|| self.session.run_line(&line, &mut host)));
+        let run = catch_unwind(AssertUnwindSafe(|| carry_out(&mut self.session, &mut host)));
         let result = match run {
             Ok(result) => result,
             Err(panic) => {

@@ -98,6 +98,7 @@ fn lines(part: &Part) -> Vec<String> {
     };
     match part {
         Part::Prose(_) => vec![],
+        Part::View(pointer) => vec![pointer.view.into()],
         Part::Commands(lines) => lines.iter().map(|line| line.text.clone()).collect(),
         Part::Expect(expected) => conditions(expected),
         Part::Predict(question) => {
@@ -117,6 +118,7 @@ fn lines(part: &Part) -> Vec<String> {
 fn place(part: &Part) -> std::ops::Range<usize> {
     match part {
         Part::Prose(prose) => prose.start..prose.start,
+        Part::View(pointer) => pointer.at.clone(),
         Part::Commands(lines) => lines.first().map_or(0..0, |line| line.at.clone()),
         Part::Expect(expected) => expected.first().map_or(0..0, |expected| expected.at.clone()),
         Part::Predict(question) => question.at.clone(),

@@ -14,6 +14,10 @@ const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
 /// Tags of those that are only shown; so is a block without a tag.
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
+/// What a comment that points at a view can name: the interface's views.
+pub const VIEWS: [&str; 9] =
+    ["overview", "tensors", "residuals", "scheduler", "prompt", "charts", "source", "timelines", "compare"];
+
 /// What stands at the top of a lesson.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +54,8 @@ pub struct Lesson {
 pub enum Part {
     /// Prose, as Markdown, with the numbers that are live.
     Prose(Prose),
+    /// The view of the interface that matters from here on.
+    View(Pointer),
     /// Commands to be carried out.
     Commands(Vec<Line>),
     /// Conditions that hold here.
@@ -65,12 +71,27 @@ impl Part {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Prose(_) => "prose",
+            Self::View(_) => "view",
             Self::Commands(_) => "dbg",
             Self::Expect(_) => "expect",
             Self::Predict(_) => "predict",
             Self::Try(_) => "try",
         }
     }
+
+    /// Whether it wants something of its reader.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Commands(_) | Self::Predict(_) | Self::Try(_))
+    }
+}
+
+/// A comment that points at a view.
+#[derive(Debug, Clone)]
+pub struct Pointer {
+    /// One of [`VIEWS`].
+    pub view: &'static str,
+    /// Where it is, in bytes.
+    pub at: Range<usize>,
 }
 
 /// Prose with live numbers.
@@ -138,6 +159,18 @@ impl Lesson {
                         problems.push(problem.help(format!("expected one of {known}")));
                     }
                 }
+                Event::Start(Tag::HtmlBlock) => {
+                    let comment = source.text().get(at.clone()).unwrap_or_default().trim();
+                    if depth == 0 && points(comment) {
+                        blocks.push(Found::Prose(prose_from..at.start));
+                        prose_from = at.end;
+                        blocks.push(Found::View(at.start..at.start + comment.len()));
+                    } else if points(comment) {
+                        problems.push(misplaced(&source, at));
+                    }
+                    depth += 1;
+                }
+                Event::InlineHtml(html) if points(&html) => problems.push(misplaced(&source, at)),
                 Event::Start(_) => depth += 1,
                 Event::End(_) => depth = depth.saturating_sub(1),
                 _ => {}
@@ -156,9 +189,10 @@ impl Lesson {
     }
 }
 
-/// What is found in a file: prose, or a block with its tag, its place, and that of its text.
+/// What is found in a file: prose, a comment that points at a view, or a block with its tag, its place, and that of its text.
 enum Found {
     Prose(Range<usize>),
+    View(Range<usize>),
     Block(String, Range<usize>, Range<usize>),
 }
 
@@ -171,6 +205,18 @@ fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Opti
             }
             let live = read_live(source, &at, problems);
             Some(Part::Prose(Prose { text: text.into(), live, start: at.start }))
+        }
+        Found::View(at) => {
+            let comment = source.text().get(at.clone()).unwrap_or_default();
+            let name = comment.strip_prefix("<!--").and_then(|rest| rest.strip_suffix("-->"));
+            let name = name.and_then(|inner| inner.trim().strip_prefix("view:")).unwrap_or_default().trim();
+            let view = VIEWS.into_iter().find(|known| *known == name);
+            if view.is_none() {
+                let problem = source.problem(at.clone(), format!("`{name}` is no view"));
+                problems
+                    .push(problem.help(format!("expected `<!-- view: NAME -->`, of {}", VIEWS.join(", "))));
+            }
+            view.map(|view| Part::View(Pointer { view, at }))
         }
         Found::Block(tag, whole, text) => {
             let lines = lines(source, text);
@@ -193,6 +239,17 @@ fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Opti
             Some(part)
         }
     }
+}
+
+/// Whether a comment is one that points at a view.
+fn points(html: &str) -> bool {
+    html.trim().strip_prefix("<!--").is_some_and(|inner| inner.trim_start().starts_with("view:"))
+}
+
+fn misplaced(source: &Source, at: Range<usize>) -> Problem {
+    let problem =
+        source.problem(first_line(source, &at), "a comment that points at a view, within other text");
+    problem.help("expected it on a line of its own, with an empty line before and behind it")
 }
 
 /// The first line of a block: its fence.

@@ -24,7 +24,10 @@ const BUNDLED: &[(&str, [&str; 2])] = bundled![
     "02-encode-prompt",
     "03-get-latent",
     "04-denoise",
-    "05-guidance"
+    "05-guidance",
+    "06-ddim",
+    "07-vae-decode",
+    "08-when-it-goes-wrong"
 ];
 
 /// Lessons.
@@ -116,17 +119,55 @@ impl Library {
         Ok(Self { entries })
     }
 
-    /// The lesson of that name, or the one whose name begins so.
-    pub fn find(&self, name: &str) -> Option<&Entry> {
-        let exact = self.entries.iter().find(|entry| entry.name == name);
-        exact.or_else(|| {
-            let mut beginning = self.entries.iter().filter(|entry| {
-                entry.name.starts_with(name)
-                    || entry.name.split_once('-').is_some_and(|(_, rest)| rest.starts_with(name))
-            });
-            beginning.next().filter(|_| beginning.next().is_none())
-        })
+    /// The lesson of that name or number (`5`), or the only one whose name begins so (`05`, `guid`).
+    ///
+    /// # Errors
+    /// The names that there are, or those that begin so.
+    pub fn find(&self, name: &str) -> Result<&Entry, FindError> {
+        let wanted = name.to_lowercase();
+        let number = wanted.parse::<usize>().ok();
+        let is_it = |entry: &&Entry| {
+            let (digits, rest) = entry.name.split_once('-').unwrap_or(("", &entry.name));
+            entry.name == wanted || rest == wanted || number.is_some() && digits.parse().ok() == number
+        };
+        if let Some(entry) = self.entries.iter().find(is_it) {
+            return Ok(entry);
+        }
+        let begins = |entry: &&Entry| {
+            let rest = entry.name.split_once('-').map_or("", |(_, rest)| rest);
+            entry.name.starts_with(&wanted) || rest.starts_with(&wanted)
+        };
+        let found: Vec<&Entry> = self.entries.iter().filter(begins).filter(|_| !wanted.is_empty()).collect();
+        let names = |entries: &mut dyn Iterator<Item = &Entry>| {
+            entries.map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        match found[..] {
+            [one] => Ok(one),
+            [] => Err(FindError::Unknown { name: name.into(), known: names(&mut self.entries.iter()) }),
+            _ => Err(FindError::Ambiguous { name: name.into(), found: names(&mut found.into_iter()) }),
+        }
     }
+}
+
+/// Why there is no such lesson.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FindError {
+    /// No name begins so.
+    #[error("no lesson `{name}`; expected the name, the number or the beginning of one of {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// More than one name begins so.
+    #[error("`{name}` could be {found}; expected more of the name")]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The names that begin so.
+        found: String,
+    },
 }
 
 #[cfg(test)]
@@ -140,6 +181,24 @@ mod tests {
         let names =
             |library: &Library| library.entries.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&Library::bundled()), names(&there));
-        assert!(Library::bundled().find("guidance").is_some());
+    }
+
+    #[test]
+    fn a_lesson_is_found_by_name_number_or_beginning() {
+        let entry = |name: &str| Entry { name: name.into(), languages: [None, None], is_alone: false };
+        let names = ["01-the-four-stages", "05-guidance", "06-ddim", "15-the-end"];
+        let library = Library { entries: names.map(entry).into() };
+        let found = |name: &str| library.find(name).map(|entry| entry.name.clone());
+        for name in ["05-guidance", "guidance", "Guid", "5", "05", "05-g"] {
+            assert_eq!(found(name).unwrap(), "05-guidance", "{name}");
+        }
+        assert_eq!(
+            found("the").unwrap_err().to_string(),
+            "`the` could be 01-the-four-stages, 15-the-end; expected more of the name"
+        );
+        for name in ["", "7", "four", "guidances"] {
+            let error = found(name).unwrap_err().to_string();
+            assert!(error.contains(&format!("no lesson `{name}`")) && error.contains("06-ddim"), "{error}");
+        }
     }
 }

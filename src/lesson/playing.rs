@@ -41,6 +41,20 @@ pub enum Told<'a> {
     Wrong(Problem),
 }
 
+/// A session with the settings that a lesson starts from, in which nothing is saved.
+///
+/// # Errors
+/// When the models cannot run that, or a setting is refused.
+pub fn session(lesson: &Lesson, models: Arc<Models>) -> Result<Session, SessionError> {
+    let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
+    let mut session = Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
+    session.refuse_save("a lesson writes no files; `diffuscope` alone does");
+    for line in &lesson.settings {
+        session.run_line(line, &mut Unwatched)?;
+    }
+    Ok(session)
+}
+
 impl<'a> Playing<'a> {
     /// A lesson before its first part, with the settings that it starts from.
     ///
@@ -60,12 +74,7 @@ impl<'a> Playing<'a> {
         models: Arc<Models>,
         commands: &[&str],
     ) -> Result<Self, SessionError> {
-        let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
-        let mut session =
-            Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
-        for line in &lesson.settings {
-            session.run_line(line, &mut Unwatched)?;
-        }
+        let mut session = session(lesson, models)?;
         for line in commands {
             session.run_line(line, &mut Unwatched)?;
         }
@@ -78,6 +87,7 @@ impl<'a> Playing<'a> {
         for part in &lesson.parts {
             match part {
                 Part::Prose(prose) => self.say(prose, tell),
+                Part::View(_) => {}
                 Part::Commands(lines) => self.run(lines, tell),
                 Part::Expect(expected) => self.expect(expected, tell),
                 Part::Predict(question) => {
@@ -180,8 +190,7 @@ impl<'a> Playing<'a> {
             let answer = Expression::compile(operand).and_then(|e| e.evaluate(&self.session.here()));
             let Ok(answer) = answer else { continue };
             let value = format!("{operand} = {}", told(&answer));
-            let is_literal = told(&answer) == operand;
-            if !is_literal && !values.contains(&value) {
+            if !values.contains(&value) {
                 values.push(value);
             }
         }
@@ -189,8 +198,8 @@ impl<'a> Playing<'a> {
     }
 }
 
-/// What stands between the comparisons and the ands and ors of a condition, outside of parentheses.
-fn operands(condition: &str) -> Vec<&str> {
+/// What stands between the comparisons and the ands and ors of a condition, outside of parentheses, but for literals.
+pub(super) fn operands(condition: &str) -> Vec<&str> {
     const BETWEEN: [&str; 8] = ["&&", "||", "<=", ">=", "==", "!=", "<", ">"];
     let (mut operands, mut from, mut depth, mut at) = (vec![], 0, 0usize, 0);
     while let Some(c) = condition[at..].chars().next() {
@@ -210,7 +219,12 @@ fn operands(condition: &str) -> Vec<&str> {
         }
     }
     operands.push(condition[from..].trim());
-    operands.retain(|operand| !operand.is_empty());
+    // What is written out has no value to be told.
+    let is_number =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
+    let is_literal =
+        |text: &str| is_number(text.trim_start_matches('-')) || text.starts_with(['"', '[', '\'']);
+    operands.retain(|operand| !operand.is_empty() && !is_literal(operand));
     operands
 }
 
@@ -237,9 +251,10 @@ mod tests {
 
     #[test]
     fn a_condition_is_taken_apart() {
-        assert_eq!(operands("latents.std > 1.0 && step >= 4"), ["latents.std", "1.0", "step", "4"]);
+        assert_eq!(operands("latents.std > 1.0 && step >= 4"), ["latents.std", "step"]);
         assert_eq!(operands("norm(a - b) < 0.1 * norm(a)"), ["norm(a - b)", "0.1 * norm(a)"]);
-        assert_eq!(operands("nan == 0"), ["nan", "0"]);
+        assert_eq!(operands("nan == 0"), ["nan"]);
+        assert_eq!(operands("shape == [1, 4] && stage != \"a\" || x < -1.5"), ["shape", "stage", "x"]);
         assert_eq!(operands(""), Vec::<&str>::new());
     }
 }

@@ -68,6 +68,11 @@ impl Problem {
     /// The problem with its file, line and column, and the line itself, in colours or without.
     pub fn report(&self, coloured: bool) -> String {
         let theme = if coloured { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        if self.file.text().is_empty() {
+            // There is no line to be shown.
+            let help = self.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+            return format!("[{}:1:1] {}{help}\n", self.file.name(), self.what);
+        }
         let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100);
         let mut text = String::new();
         match handler.render_report(&mut text, self) {

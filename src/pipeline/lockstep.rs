@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// What runs that go on together have computed, and what they share of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lockstep {
     rows_at_once: usize,
     rows: Rows,
@@ -233,7 +233,7 @@ fn bits(tensor: &Tensor) -> candle_core::Result<Vec<u32>> {
 }
 
 /// Gives tensors numbers; those of the same values have the same.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Interner {
     by_id: HashMap<TensorId, usize>,
     by_bits: HashMap<Vec<u32>, usize>,

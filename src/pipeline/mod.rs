@@ -39,7 +39,7 @@ pub enum Error {
     #[error(transparent)]
     Forward(#[from] crate::nn::Error),
     /// There is nothing behind `vae_decode`.
-    #[error("the run is complete: nothing comes after vae_decode")]
+    #[error("the run is complete: nothing comes after vae_decode; `back` goes back, `restart` begins again")]
     Complete,
 }
 

@@ -157,8 +157,24 @@ fn shade(cell: &mut Cell) {
         if let Some(mean) = mean {
             cell.set_symbol([" ", "░", "▒", "▓", "█"][(mean * 5 / 256) as usize]);
         }
+        // Half blocks beside each other are numbers: red is above zero and blue below.
+        if cell.symbol() == "▌" {
+            cell.set_symbol(signed(&[cell.fg, cell.bg]));
+        }
     }
     (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+}
+
+/// A number whose colours are no longer there: `#` and `+` above zero, `·` near it, `-` and `=` below.
+fn signed(colours: &[Color]) -> &'static str {
+    let warmth = |colour: &Color| rgb(*colour).map_or(0, |[r, _, b]| i32::from(r) - i32::from(b));
+    match colours.iter().map(warmth).sum::<i32>() / colours.len().max(1) as i32 {
+        120.. => "#",
+        40..120 => "+",
+        -40..40 => "·",
+        -120..-40 => "-",
+        _ => "=",
+    }
 }
 
 #[cfg(test)]
@@ -191,5 +207,16 @@ mod tests {
         Depth::None.reduce(&mut buf);
         assert_eq!(buf.content.iter().map(Cell::symbol).collect::<String>(), "█▒a");
         assert!(buf.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+    }
+
+    #[test]
+    fn without_colours_numbers_keep_their_sign() {
+        let mut buf = Buffer::with_lines(["▌▌▌▌▌"]);
+        for (column, value) in [1., 0.3, 0., -0.3, -1.].into_iter().enumerate() {
+            let colour = crate::tui::widget::heat::diverging(value, 1.);
+            buf[(column as u16, 0)].set_fg(colour).set_bg(colour);
+        }
+        Depth::None.reduce(&mut buf);
+        assert_eq!(buf.content.iter().map(Cell::symbol).collect::<String>(), "#+·-=");
     }
 }

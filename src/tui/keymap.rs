@@ -31,6 +31,10 @@ pub enum Action {
     LookLast,
     /// Plays what is recorded, or stops.
     Play,
+    /// Gives keys to the lesson, or to the view.
+    Lesson,
+    /// Comes back to where the lesson was.
+    ComeBack,
     /// Types what the pane shall be filtered by.
     Filter,
     /// Copies what is selected.
@@ -49,7 +53,7 @@ pub enum Action {
 
 impl Action {
     /// The actions that a reader's own keys can be given by name, beside lines of the command language.
-    const NAMED: [(&'static str, Self); 25] = [
+    const NAMED: [(&'static str, Self); 27] = [
         ("overview", Self::Show(Tab::Overview)),
         ("tensors", Self::Show(Tab::Tensors)),
         ("residuals", Self::Show(Tab::Residuals)),
@@ -67,6 +71,8 @@ impl Action {
         ("look-first", Self::LookFirst),
         ("look-last", Self::LookLast),
         ("play", Self::Play),
+        ("lesson", Self::Lesson),
+        ("come-back", Self::ComeBack),
         ("filter", Self::Filter),
         ("copy", Self::CopySelected),
         ("mouse", Self::Mouse),
@@ -107,8 +113,8 @@ pub struct Binding {
 }
 
 use Action::{
-    CopySelected, Filter, FocusNext, FocusPrevious, Help, LastOutput, LookBack, LookFirst, LookLast, LookOn,
-    Mouse, Play, Quit, Show, Type, Zoom,
+    ComeBack, CopySelected, Filter, FocusNext, FocusPrevious, Help, LastOutput, Lesson, LookBack, LookFirst,
+    LookLast, LookOn, Mouse, Play, Quit, Show, Type, Zoom,
 };
 use KeyCode::{BackTab, Char, End, F, Home, Left, Right, Tab as TabKey};
 
@@ -138,6 +144,13 @@ pub const BINDINGS: &[Binding] = &[
     key(&[TabKey], FocusNext, "pane", "give keys to the next pane"),
     key(&[BackTab], FocusPrevious, "", "give keys to the pane before"),
     key(&[Char('z')], Zoom, "zoom", "show one pane alone, or all again"),
+    key(
+        &[Char('L')],
+        Lesson,
+        "",
+        "in a lesson: give keys to it, or to the view; on a narrow screen it covers that",
+    ),
+    key(&[Char('w')], ComeBack, "", "in a lesson: come back to where it was; what you did is kept"),
     key(&[Char('/')], Filter, "", "show only what a text occurs in"),
     key(&[Char('y')], CopySelected, "", "copy what is selected"),
     key(
@@ -164,11 +177,19 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "stop and give the shell its screen; the shell's `fg` goes on"),
     ("↑ ↓ PgUp PgDn", "scroll or select in the pane that keys go to; in the console, earlier lines"),
-    ("v", "in the overview: latents decoded by the VAE, as the linear estimate, as channels"),
+    (
+        "v Enter",
+        "in the overview: latents decoded by the VAE, as the linear estimate, as channels; a picture alone",
+    ),
+    ("Enter < > .", "in the tensors: open one, sort by the column before or behind, turn the order"),
+    ("h l [ ]", "where numbers are of one element: another one; in the code, sideways"),
+    ("Enter", "in the source: into the function that the line calls; in the timelines: go to the one chosen"),
     (
         "h l Enter =",
         "in the comparison: choose a variant, open it, tell the others from it; v what is charted",
     ),
+    ("Enter x h", "in the lesson: run the next line; all of them, or a task's solution; one more hint"),
+    ("a b c …", "in the lesson: answer a question; nothing runs before"),
     ("mouse", "select, scroll, go to a stage; beside a stage, set a breakpoint; twice on a pane, zoom it"),
 ];
 

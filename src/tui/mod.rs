@@ -35,6 +35,7 @@ pub mod widget;
 mod tests;
 
 use crate::debugger::{Order, Session, Worker};
+use crate::lesson::{Progress, Reading, Standing};
 use crate::nn::ledger::Tell;
 use app::{App, Effect, Input};
 use config::Config;
@@ -78,13 +79,27 @@ impl Error {
     }
 }
 
-/// Runs the interface until its reader leaves; pictures are drawn as `graphics` says. The first frame is drawn before `load`, which makes the session on the
-/// thread that computes. The terminal is then as it was before.
+/// A lesson that is read beside the views.
+#[derive(Debug)]
+pub struct Study {
+    /// The lesson, where its reader is.
+    pub reading: Reading,
+    /// Its name among those that are kept.
+    pub name: String,
+    /// Where it is kept how far the reader is.
+    pub progress: Progress,
+    /// What is wrong with what was kept.
+    pub warning: Option<String>,
+}
+
+/// Runs the interface until its reader leaves, with a lesson or without. The first frame is drawn before `load`, which
+/// makes the session on the thread that computes. The terminal is then as it was before.
 ///
 /// # Errors
 /// [`Error`] says why it ended.
 pub fn run(
     config: Config,
+    study: Option<Study>,
     load: impl FnOnce(Tell) -> Result<Session, String> + Send + 'static,
 ) -> Result<(), Error> {
     let mut screen = Screen::open()?;
@@ -96,6 +111,11 @@ pub fn run(
     screen.take_mouse(app.mouse)?;
     let history = History::of_reader();
     app.history = history.lines();
+    let keeping = study.map(|Study { reading, name, progress, warning }| {
+        app.open_lesson(reading);
+        warning.iter().for_each(|warning| app.warn(warning));
+        move |standing: &Standing| progress.keep(&name, standing)
+    });
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
     screen.draw(&mut app, &mut pictures)?;
 
@@ -111,7 +131,9 @@ pub fn run(
     app.graphics = pictures.graphics().name();
     terminal::forward_keys(inputs);
 
-    let result = serve(&mut app, &mut screen, &mut pictures, &worker, &history, &inbox);
+    let keep = |standing: &Standing| keeping.as_ref().map_or(Ok(()), |keep| keep(standing));
+    let kept = Kept { history, lesson: &keep };
+    let result = serve(&mut app, &mut screen, &mut pictures, &worker, &kept, &inbox);
     drop(screen);
     if app.is_loading() {
         // Loading cannot be interrupted, and a reader who leaves need not wait for it: the thread ends with the
@@ -158,12 +180,19 @@ fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Input, Er
     }
 }
 
+/// What outlives the program.
+struct Kept<'a> {
+    history: History,
+    /// Keeps how far the reader is in the lesson.
+    lesson: &'a dyn Fn(&Standing) -> io::Result<()>,
+}
+
 fn serve(
     app: &mut App,
     screen: &mut Screen,
     pictures: &mut Pictures,
     worker: &Worker,
-    history: &History,
+    kept: &Kept<'_>,
     inbox: &Receiver<Input>,
 ) -> Result<(), Error> {
     loop {
@@ -196,7 +225,21 @@ fn serve(
                     Effect::Previews(previews) => {
                         worker.order(Order::Previews(previews));
                     }
-                    Effect::Remember(line) => history.add(&line),
+                    Effect::Evaluate(number, expressions) => {
+                        worker.order(Order::Evaluate(number, expressions));
+                    }
+                    Effect::Mark => {
+                        worker.order(Order::Mark);
+                    }
+                    Effect::ComeBack => {
+                        worker.order(Order::ComeBack);
+                    }
+                    Effect::Keep(standing) => {
+                        if let Err(e) = (kept.lesson)(&standing) {
+                            app.warn(&format!("how far you are in the lesson is not kept: {e}"));
+                        }
+                    }
+                    Effect::Remember(line) => kept.history.add(&line),
                     Effect::Copy(text) => screen.copy(&text)?,
                     Effect::Mouse(ours) => screen.take_mouse(ours)?,
                     Effect::Interrupt => worker.interrupt(),

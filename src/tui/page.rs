@@ -2,6 +2,7 @@
 
 use super::canvas::Canvas;
 use super::text;
+use crate::debugger::view::NamedPicture;
 use crossterm::event::KeyCode;
 use ratatui::layout::{Rect, Size};
 use ratatui::text::{Line, Span};
@@ -10,8 +11,12 @@ use ratatui::widgets::Widget;
 /// A page of text that scrolls, up and down and sideways.
 #[derive(Debug)]
 pub struct Page {
+    /// What the text is about, shown above it.
+    pub picture: Option<NamedPicture>,
     title: String,
     lines: Vec<Line<'static>>,
+    /// So many of the first lines are prose, which is wrapped; the others are tables or code, which are scrolled sideways.
+    prose: usize,
     top: usize,
     left: usize,
 }
@@ -33,23 +38,48 @@ const SIDEWAYS: usize = 8;
 impl Page {
     /// A page of styled lines.
     pub fn new(title: &str, lines: Vec<Line<'static>>) -> Self {
-        Self { title: title.into(), lines, top: 0, left: 0 }
+        Self { picture: None, title: title.into(), lines, prose: 0, top: 0, left: 0 }
     }
 
-    /// A page of plain lines.
-    pub fn of_text(title: &str, lines: &[String]) -> Self {
-        Self::new(title, lines.iter().cloned().map(Line::from).collect())
+    /// A page of plain lines, of which the first `prose` are wrapped.
+    pub fn of_text(title: &str, lines: &[String], prose: usize) -> Self {
+        Self { prose, ..Self::new(title, lines.iter().cloned().map(Line::from).collect()) }
     }
 
-    /// The rows that the page takes of `most`: what it needs when that is at most half of them, else all.
-    pub fn rows(&self, most: u16) -> u16 {
-        let needed = self.lines.len() + 1;
-        if needed <= usize::from(most / 2) { needed as u16 } else { most }
+    /// The rows that the page takes of an area of `most`: what it needs when that is at most half of them, else all;
+    /// a picture is left half of them.
+    pub fn rows(&self, most: Size) -> u16 {
+        let needed = self.laid_out(most.width).len() + 1;
+        let half = most.height / 2;
+        if needed <= usize::from(half) {
+            needed as u16
+        } else if self.picture.is_some() {
+            half
+        } else {
+            most.height
+        }
+    }
+
+    /// The lines in `width` columns: prose is wrapped, and goes on where it began.
+    fn laid_out(&self, width: u16) -> Vec<Line<'static>> {
+        let mut lines = vec![];
+        for (index, line) in self.lines.iter().enumerate() {
+            if index >= self.prose {
+                lines.push(line.clone());
+                continue;
+            }
+            let text = line.to_string();
+            let indent = text.len() - text.trim_start().len();
+            let columns = usize::from(width).saturating_sub(indent);
+            let wrapped = text::wrapped(text.trim_start(), columns);
+            lines.extend(wrapped.into_iter().map(|part| Line::from(format!("{}{part}", " ".repeat(indent)))));
+        }
+        lines
     }
 
     /// Takes a key, where the page has rows of `size`.
     pub fn key(&mut self, key: KeyCode, size: Size) -> Turned {
-        let size = Size { height: self.rows(size.height), ..size };
+        let size = Size { height: self.rows(size), ..size };
         let rows = usize::from(size.height.saturating_sub(1));
         let (down, right) = self.room(size);
         match key {
@@ -72,8 +102,9 @@ impl Page {
     /// How far an area of `size` can be scrolled, down and to the right.
     fn room(&self, size: Size) -> (usize, usize) {
         let rows = usize::from(size.height.saturating_sub(1));
-        let widest = self.lines.iter().map(Line::width).max().unwrap_or(0);
-        (self.lines.len().saturating_sub(rows), widest.saturating_sub(size.width.into()))
+        let lines = self.laid_out(size.width);
+        let widest = lines.iter().map(Line::width).max().unwrap_or(0);
+        (lines.len().saturating_sub(rows), widest.saturating_sub(size.width.into()))
     }
 }
 
@@ -85,12 +116,13 @@ impl Page {
             return;
         }
         let (down, right) = self.room(area.as_size());
+        let lines = self.laid_out(area.width);
         let (top, left) = (self.top.min(down), self.left.min(right));
         let rows = usize::from(area.height) - 1;
-        let shown = (top + 1).min(self.lines.len())..=(top + rows).min(self.lines.len());
+        let shown = (top + 1).min(lines.len())..=(top + rows).min(lines.len());
         let mut place = if left < right { " more →".to_string() } else { String::new() };
         if down > 0 {
-            place.push_str(&format!("  {}–{} of {}", shown.start(), shown.end(), self.lines.len()));
+            place.push_str(&format!("  {}–{} of {}", shown.start(), shown.end(), lines.len()));
         }
         let columns = usize::from(area.width).saturating_sub(text::width(&place));
         let title = text::shortened(&self.title, columns);
@@ -99,7 +131,7 @@ impl Page {
         Line::from(vec![Span::raw(title), Span::raw(pad), Span::raw(place)])
             .style(theme.page_title)
             .render(top_row, buf);
-        for (line, row) in self.lines.iter().skip(top).zip(area.rows().skip(1)) {
+        for (line, row) in lines.iter().skip(top).zip(area.rows().skip(1)) {
             scrolled(line, left).render(row, buf);
         }
     }
@@ -124,7 +156,7 @@ mod tests {
     #[test]
     fn it_scrolls_no_further_than_its_end() {
         let lines: Vec<String> = (0..10).map(|n| format!("line {n}")).collect();
-        let mut page = Page::of_text("output", &lines);
+        let mut page = Page::of_text("output", &lines, 0);
         let size = Size::new(20, 5);
         for _ in 0..30 {
             page.key(KeyCode::Down, size);
@@ -133,5 +165,15 @@ mod tests {
         page.key(KeyCode::Right, size);
         assert_eq!(page.left, 0);
         assert_eq!(page.key(KeyCode::Esc, size), Turned::Closed);
+    }
+
+    #[test]
+    fn prose_is_wrapped_where_it_began_and_a_table_is_not() {
+        let lines = ["  one two three".to_string(), "a  table  that  is  wide".into()];
+        let page = Page::of_text("output", &lines, 1);
+        let laid_out: Vec<String> = page.laid_out(10).iter().map(Line::to_string).collect();
+        assert_eq!(laid_out, ["  one two", "  three", "a  table  that  is  wide"]);
+        assert_eq!(page.room(Size::new(10, 9)), (0, 14));
+        assert_eq!(page.rows(Size::new(10, 9)), 4);
     }
 }

@@ -5,7 +5,9 @@ use super::text;
 use crate::debugger::complete;
 use crate::debugger::view::pictures::all;
 use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
+use crate::debugger::worker::COME_BACK;
 use crate::debugger::{Command, Event, Outcome, View};
+use crate::lesson::Reading;
 use crate::pipeline::Stage;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct State {
     pub activity: Activity,
     /// Commands that wait for the one that runs, the next one first.
     pub waiting: VecDeque<String>,
+    /// The lesson that is read.
+    pub lesson: Option<Reading>,
     /// What the last command said.
     pub messages: Vec<Message>,
 }
@@ -105,10 +109,23 @@ pub struct News {
     pub quit: bool,
     /// A picture to be shown.
     pub picture: Option<NamedPicture>,
-    /// More than a line to read: the command, and its output.
-    pub output: Option<(String, Vec<String>)>,
+    /// More than a line to read.
+    pub output: Option<Output>,
     /// The models could not be loaded.
     pub load_failed: Option<String>,
+}
+
+/// What a command had to say, when that is more than a line.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The command.
+    pub title: String,
+    /// What it said.
+    pub lines: Vec<String>,
+    /// So many of the first lines are prose, not tables or code.
+    pub prose: usize,
+    /// What it is about.
+    pub picture: Option<NamedPicture>,
 }
 
 impl State {
@@ -117,7 +134,7 @@ impl State {
         let mut news = News::default();
         match event {
             Event::Ready(model, view) => {
-                self.messages = model.notes.iter().map(|note| Message::new(Kind::Warning, note)).collect();
+                self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
                 self.model = Some(model);
                 self.view = Some(view);
                 news.idle = true;
@@ -147,16 +164,12 @@ impl State {
             }
             Event::Done(outcome, view) => {
                 self.view = Some(view);
-                news = News {
-                    idle: true,
-                    quit: outcome.quit,
-                    output: output(&outcome),
-                    picture: outcome.picture.as_ref().map(|shown| NamedPicture {
-                        name: known(&shown.name),
-                        picture: shown.picture.clone(),
-                    }),
-                    ..news
-                };
+                let picture = outcome
+                    .picture
+                    .as_ref()
+                    .map(|shown| NamedPicture { name: known(&shown.name), picture: shown.picture.clone() });
+                let output = output(&outcome, picture.as_ref());
+                news = News { idle: true, quit: outcome.quit, output, picture, ..news };
                 self.hear(&outcome, news.output.is_some());
             }
             Event::Failed { command, error, view } => {
@@ -167,6 +180,8 @@ impl State {
                 self.waiting.clear();
                 news.idle = true;
             }
+            // That is the lesson's.
+            Event::Evaluated(..) => {}
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if news.idle {
@@ -263,31 +278,30 @@ impl State {
 fn known(name: &str) -> &'static str {
     let stages = [Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
     let names = stages.into_iter().flat_map(|stage| all(stage).iter().copied());
-    names.into_iter().find(|known| *known == name).unwrap_or("picture")
+    let known = names.into_iter().find(|known| *known == name);
+    known.unwrap_or(if name.starts_with("difference of") { "difference" } else { "picture" })
 }
 
+/// So many lines of prose are told where messages are.
+const SENTENCES: usize = 3;
+
 /// What a command has to say, when that is more than a line. What a move made is on the screen already.
-fn output(outcome: &Outcome) -> Option<(String, Vec<String>)> {
-    let moves = matches!(
-        Command::parse(&outcome.command),
-        Ok(Some(
-            Command::Next(_)
-                | Command::Step(_)
-                | Command::Finish
-                | Command::Back(_)
-                | Command::Continue
-                | Command::ReverseContinue
-                | Command::Until(_)
-                | Command::Goto(_)
-                | Command::Restart
-                | Command::Fork { .. }
-                | Command::Switch(_)
-                | Command::Compare(_)
-                | Command::CompareAgain
-                | Command::CompareBase(_)
-                | Command::Sweep { .. }
-        ))
-    );
+fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
+    let command = Command::parse(&outcome.command).ok().flatten();
+    // Coming back is a move that no command is.
+    let moves = outcome.command == COME_BACK || command.as_ref().is_some_and(Command::moves);
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
-    (!moves && lines.len() > 1).then(|| (text::clean(&outcome.command), lines))
+    let prose = match command {
+        Some(Command::List) => 0,
+        _ => outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum(),
+    };
+    // A few sentences need no page; help is more than sentences.
+    let sentences = lines.len() == prose && !matches!(command, Some(Command::Help(_)));
+    let fit = if sentences { SENTENCES } else { 1 };
+    (!moves && lines.len() > fit).then(|| Output {
+        title: text::clean(&outcome.command),
+        lines,
+        prose,
+        picture: picture.cloned(),
+    })
 }

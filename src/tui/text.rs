@@ -62,6 +62,11 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     broken(text, columns, |before, _| before.ends_with(' '))
 }
 
+/// The same of text with paths in it: broken behind their dots too.
+pub fn wrapped_path(text: &str, columns: usize) -> Vec<String> {
+    broken(text, columns, |before, next| before.ends_with(' ') || before.ends_with('.') && next != " ")
+}
+
 /// A name in lines of at most `columns`, broken before `_`: `pred_original`, `_sample`.
 pub fn wrapped_name(name: &str, columns: usize) -> Vec<String> {
     broken(name, columns, |_, next| next == "_")
@@ -123,6 +128,7 @@ mod tests {
         assert_eq!(wrapped("four five", 4), ["four", "five"]);
         assert_eq!(wrapped_name("pred_original_sample", 13), ["pred_original", "_sample"]);
         assert_eq!(wrapped("", 10), [""]);
+        assert_eq!(wrapped_path("Pipeline.__call__, the loop", 12), ["Pipeline.", "__call__,", "the loop"]);
     }
 
     proptest! {

@@ -53,6 +53,8 @@ pub struct Theme {
     pub strong: Style,
     /// What explains, and what has not happened yet.
     pub faint: Style,
+    /// What a text stresses.
+    pub emphasis: Style,
     /// Rules between panes.
     pub rule: Style,
     /// The title of the pane that keys go to.
@@ -212,6 +214,7 @@ impl Theme {
             plain,
             strong: bold(palette.text),
             faint: fg(palette.faint),
+            emphasis: fg(palette.text).add_modifier(Modifier::ITALIC),
             rule: fg(palette.rule),
             focus: bold(palette.cyan),
             selected: on(palette.text, palette.raised),
@@ -249,6 +252,7 @@ impl Theme {
             ("plain", self.plain),
             ("strong", self.strong),
             ("faint", self.faint),
+            ("emphasis", self.emphasis),
             ("rule", self.rule),
             ("focus", self.focus),
             ("selected", self.selected),
@@ -283,6 +287,7 @@ impl Default for Theme {
             plain,
             strong: bold,
             faint: plain.fg(Color::DarkGray),
+            emphasis: plain.add_modifier(Modifier::ITALIC),
             rule: plain.fg(Color::DarkGray),
             focus: bold.fg(Color::Cyan),
             selected: plain.add_modifier(Modifier::REVERSED),

@@ -13,39 +13,40 @@ mkdir -p docs
 COLORTERM=truecolor HOME=$home XDG_CONFIG_HOME=$home XDG_STATE_HOME=$home \
     tmux -f /dev/null new-session -d -s $session -x 128 -y 38 ./target/release/diffuscope --steps 20 --seed 3
 
-picture() { # NAME: of what is on the screen, once the VAE has had time for its previews
-    sleep 6
+settle() { # until the screen no longer changes: commands are done, and the VAE's previews are there
+    local before='' now=''
+    for _ in $(seq 60); do
+        sleep 3
+        now=$(tmux capture-pane -e -p -N -t $session)
+        if [ "$now" = "$before" ]; then return; fi
+        before=$now
+    done
+}
+picture() { # NAME: of what is on the screen
+    settle
     tmux capture-pane -e -p -N -t $session | "${PYTHON:-python3}" tools/pictures/screen2png.py "docs/$1.png"
 }
 keys() { tmux send-keys -t $session "$@"; sleep 0.3; }
+run() { keys ":$1" Enter; settle; }
 
-sleep 2
-keys ':until denoise 10' Enter
-sleep 8
+settle
+run 'until denoise 10'
 picture diffuscope
 keys 2; picture tensors
 keys 3; picture residuals
 keys 4; picture scheduler
 keys 5 Down Down; picture prompt
-keys 7 ':step 2' Enter; picture source
-keys 1 ':continue' Enter
-sleep 6
-keys 6 ':goto denoise 12' Enter; picture charts
-keys ':goto denoise 5' Enter ':set guidance_scale 12' Enter
-sleep 1
-keys ':continue' Enter
-sleep 6
-keys ':fork calmer at denoise 10' Enter
-sleep 1
-keys ':set guidance_scale 2' Enter
-sleep 1
-keys ':goto denoise 15' Enter
-sleep 4
+keys 7; run 'step 2'; picture source
+keys 1; run continue
+keys 6; run 'goto denoise 12'; picture charts
+run 'goto denoise 5'
+run 'set guidance_scale 12'
+run continue
+run 'fork calmer at denoise 10'
+run 'set guidance_scale 2'
+run 'goto denoise 15'
 keys 8; picture timelines
-keys ':switch main' Enter
-sleep 1
-keys ':compare guidance_scale 1,3,7.5,15' Enter
-sleep 1
-keys ':goto denoise 8' Enter
-sleep 10
+run 'switch main'
+run 'compare guidance_scale 1,3,7.5,15'
+run 'goto denoise 8'
 picture compare

@@ -106,7 +106,7 @@ def percent(value):
 
 
 def readme(folder, figures, preset, counts, training):
-    """`counts`: drawings and things known; `training`: one line a stage."""
+    """`counts`: drawings and things known, and the things' names; `training`: one line a stage."""
     def row(name, figure):
         return f"| {name} | {percent(figure['top1'])} | {percent(figure['top5'])} | {figure['pictures']} |"
 
@@ -127,7 +127,9 @@ def readme(folder, figures, preset, counts, training):
         "| `tokenizer` | CLIP's `vocab.json` and `merges.txt`, pad `<|endoftext|>` |",
         f"| `latent_rgb_factors.json` | latents as the UNet sees them → RGB 0 to 1, least squares; explains {percent(factors['r2'])} of the variance |",
         "", f"The folder has {megabytes:.1f} MB. It knows {counts['things']} things ({counts['drawings']} drawings, "
-        f"style {', '.join(preset.styles)}) on twelve backgrounds: {', '.join(captions.NAMES)}.", "",
+        f"style {', '.join(preset.styles)}) on twelve backgrounds: {', '.join(captions.NAMES)}. Ask as the captions did: "
+        "`NAME on a COLOUR background`.", "",
+        "<details><summary>The things that it knows</summary>", "", ", ".join(counts["names"]), "", "</details>", "",
         "## What it can do", "",
         "Measured by `tools/pocket/evaluate.py`, which says how; 30 DDIM steps, guidance 7.5 where nothing else is said.", "",
         "| is the nearest of all drawings the object asked for? | nearest | of nearest five | pictures |", "|---|---|---|---|",

@@ -104,7 +104,8 @@ def all_of_it(args, preset):
     factors = export.rgb_factors(vae, drawings, args.device, args.seed)
     export.write(model, vae, encoder, unet, denoiser.build_scheduler(), vocabulary, preset, args.tokenizer, factors)
     figures = judge(args, preset, model, everything, drawings, model)
-    export.readme(model, figures, preset, {"things": len(evaluate.known_labels(drawings)), "drawings": len(drawings)},
+    names = evaluate.known_labels(drawings)
+    export.readme(model, figures, preset, {"things": len(names), "drawings": len(drawings), "names": names},
                   training_lines(args, preset, folder))
     print(f"{export.check_size(model) / 1e6:.1f} MB in {model}")
     if args.out:

@@ -9,7 +9,7 @@ class Preset:
     things: int = 1000  # at most so many of them
     # autoencoder
     vae_channels: tuple = (24, 48, 96, 128)
-    vae_steps: int = 6000
+    vae_steps: int = 8000
     vae_batch: int = 16
     vae_crop: int = 64
     vae_rate: float = 1.5e-3
@@ -23,13 +23,13 @@ class Preset:
     text_width: int = 128
     text_layers: int = 3
     text_heads: int = 4
-    text_steps: int = 4000
+    text_steps: int = 2000
     text_batch: int = 48
     text_rate: float = 2e-3
     # denoiser; `attention`: which levels, from 16×16 pixels down, look at the text
     channels: tuple = (64, 128, 160)
     attention: tuple = (False, True, True)
-    steps: int = 8000
+    steps: int = 4500
     batch: int = 16
     rate: float = 1e-3
     text_share: float = 0.0  # the text encoder's rate is this share of the denoiser's; 0: it has learned enough alone

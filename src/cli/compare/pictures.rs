@@ -106,7 +106,10 @@ impl Pictures<'_> {
             return Ok(sheet.draw());
         }
         let pictures = self.pictures(self.comparison.tick())?;
-        (sheet.across, sheet.down) = (axis(0), axis(1));
+        (sheet.across, sheet.down) = match plan.axes.len() {
+            1 => (axis(0), String::new()),
+            _ => (format!("{} →", axis(0)), format!("{} ↓", axis(1))),
+        };
         let columns = plan.axes[0].values.len();
         match plan.axes.get(1) {
             Some(second) => {

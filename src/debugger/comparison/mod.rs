@@ -18,7 +18,7 @@ use crate::pipeline::{Error, Lockstep, Models, Snapshot};
 ///
 /// A tick is a stage of the variant with the most steps. The others keep up with it by noise level: after a tick each
 /// has done the steps whose timestep is not below that variant's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Comparison {
     /// What is varied: `guidance_scale by seed`.
     pub title: String,

@@ -106,6 +106,9 @@ impl Session {
 
     /// Writes a tensor, its picture, or everything so far.
     pub(super) fn save(&self, what: &str, file: &Path) -> Result<Answered, SessionError> {
+        if let Some(why) = self.unsaved {
+            return Err(SessionError::Refused(format!("save: {why}")));
+        }
         if what == "timeline" {
             return self.save_timeline(file);
         }
@@ -163,12 +166,15 @@ fn first_values(tensor: &PlainTensor) -> String {
 pub(super) fn help(verb: Option<&Verb>) -> Answered {
     let heading = |verb: &Verb| {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
-        format!("{}{short} {}", verb.name, verb.usage)
+        format!("{}{short} {}", verb.name, verb.usage).trim_end().into()
     };
     let messages = match verb {
         Some(verb) => {
-            let mut lines =
-                vec![heading(verb), format!("  {}", verb.summary), format!("  example: {}", verb.example)];
+            let mut lines = vec![
+                heading(verb),
+                format!("      {}", verb.summary),
+                format!("      such as `{}`", verb.example),
+            ];
             if verb.usage.contains("EXPR") {
                 lines.push("  in an expression (CEL):".into());
                 lines.extend(FUNCTIONS.map(|(call, gives)| format!("    {call:32} {gives}")));
@@ -178,7 +184,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Answered {
             }
             lines
         }
-        None => VERBS.iter().map(|verb| format!("{:44} {}", heading(verb), verb.summary)).collect(),
+        None => VERBS.iter().flat_map(|verb| [heading(verb), format!("      {}", verb.summary)]).collect(),
     };
     Answered { messages, ..Answered::default() }
 }

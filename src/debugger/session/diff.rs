@@ -43,7 +43,7 @@ impl Session {
             let Some((_, reference)) = a.tensors.iter().find(|(known, _)| known == key) else { continue };
             let (values, expected) = (PlainTensor::of(ours)?, PlainTensor::of(reference)?);
             let row = DiffRow::new(key, &values, &expected);
-            if row.relative.is_some() && is_picture(&values) {
+            if row.relative.is_some_and(|relative| relative != 0.) && is_picture(&values) {
                 last = Some((key.clone(), values, expected));
             }
             rows.push(row);
@@ -138,7 +138,8 @@ impl Session {
         let difference = PlainTensor::from_values(ours.shape(), values)?;
         let picture: Picture = residual::diverging(&difference, residual::reach(&difference))?;
         let (width, height) = picture.image.dimensions();
-        let label = picture.label.clone();
+        let label = format!("of {key}, {}", picture.label);
+        let picture = Picture { label: label.clone(), ..picture };
         Some(ShownPicture { name: format!("difference of {key}"), label, width, height, picture })
     }
 }

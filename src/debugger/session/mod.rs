@@ -5,6 +5,7 @@
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
+//! - `marks`: a place to come back to.
 //! - `answers`: looking, and saving what was seen.
 
 mod answers;
@@ -12,6 +13,7 @@ mod compare;
 mod diff;
 mod displays;
 mod forks;
+mod marks;
 mod moves;
 mod settings;
 mod steps;
@@ -27,6 +29,8 @@ use super::scope::{Scope, Texts};
 use super::timeline::Timeline;
 use super::timelines::{TimelineError, Timelines};
 use super::view::{self, RecordId, RecordViews, View};
+pub use marks::Mark;
+
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
@@ -98,6 +102,8 @@ pub struct Session {
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: Previewing,
+    /// Why nothing is saved, when nothing is.
+    unsaved: Option<&'static str>,
     /// Whether the next frame shall panic, for tests.
     draw_panics: bool,
     /// Embeddings that expressions asked for.
@@ -137,6 +143,7 @@ impl Session {
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
             previewing: Previewing::default(),
+            unsaved: None,
             draw_panics: false,
             texts: Arc::default(),
             views: RefCell::default(),
@@ -182,6 +189,11 @@ impl Session {
 
     fn timeline_mut(&mut self) -> &mut Timeline {
         &mut self.timelines.current_mut().timeline
+    }
+
+    /// Refuses `save` from now on, for this reason.
+    pub fn refuse_save(&mut self, why: &'static str) {
+        self.unsaved = Some(why);
     }
 
     /// Every timeline.

@@ -1,5 +1,6 @@
 //! Moving: the cursor over what is recorded, the run at its tip.
 
+use super::steps::LEFT;
 use super::{Answered, Host, Session, SessionError};
 use crate::debugger::breakpoint::Hit;
 use crate::debugger::command::Place;
@@ -94,7 +95,7 @@ impl Session {
     pub(super) fn back(&mut self, count: usize) -> Result<Answered, SessionError> {
         if self.leave() {
             let mut answered = self.moved(None, vec![])?;
-            answered.messages.insert(0, "left the stage: what it did so far is dropped".into());
+            answered.messages.insert(0, LEFT.into());
             return Ok(answered);
         }
         self.check_not_at_start()?;
@@ -166,9 +167,15 @@ impl Session {
         self.leave();
         let request = self.timeline().here().request().clone();
         let start = Snapshot::start(request, &self.models)?;
+        let dropped = self.timeline().recorded();
         self.timelines.current_mut().timeline = Timeline::new(start);
         self.timelines.current_mut().origin = None;
-        self.moved(None, vec![])
+        let mut answered = self.moved(None, vec![])?;
+        if dropped > 0 {
+            let stages = if dropped == 1 { "stage" } else { "stages" };
+            answered.messages.push(format!("{dropped} recorded {stages} dropped"));
+        }
+        Ok(answered)
     }
 
     /// Refuses a step that the run does not have.
@@ -234,7 +241,8 @@ impl Session {
                 let timestep =
                     record.coefficients.map(|c| format!("t = {}, ", c.timestep)).unwrap_or_default();
                 let ms = record.took.as_secs_f64() * 1e3;
-                format!("{} done ({timestep}{ms:.0} ms); {next}", record.stage)
+                let took = if ms < 1. { format!("{:.0} µs", ms * 1e3) } else { format!("{ms:.0} ms") };
+                format!("{} done ({timestep}{took}); {next}", record.stage)
             }
             None => format!("at the start; {next}"),
         };

@@ -1,5 +1,6 @@
 //! Changing what comes next.
 
+use super::steps::LEFT;
 use super::{Answered, Session, SessionError, said};
 use crate::debugger::command::Setting;
 use crate::debugger::edit::Edit;
@@ -14,7 +15,6 @@ impl Session {
     /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
     pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Answered, SessionError> {
         self.refuse_while_comparing("set")?;
-        self.leave();
         let here = self.timeline().here();
         let name = setting.name();
         check_changeable(setting, here, value)?;
@@ -27,6 +27,8 @@ impl Session {
         let again =
             matches!(setting, Setting::Prompt | Setting::NegativePrompt) && !here.records().is_empty();
         let complete = next.position().is_none();
+        // Only now: what is refused changes nothing.
+        let left = self.leave();
         let mut answered = said(format!("{name} = {value}"));
         if !self.timeline().at_tip() {
             let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };
@@ -39,6 +41,7 @@ impl Session {
         } else if again {
             answered.messages.push("it is encoded before the next stage runs".into());
         }
+        answered.messages.extend(left.then(|| LEFT.to_string()));
         if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
             answered.messages.extend(self.first_step_told());
         }
@@ -69,14 +72,15 @@ impl Session {
     /// Makes a known mistake from here on, or none; behind the tip that is a fork.
     pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Answered, SessionError> {
         self.refuse_while_comparing("set")?;
-        self.leave();
         let here = self.timeline().here();
         let told = fault.map_or("off".into(), |fault| fault.to_string());
         if here.request().fault == fault {
             return Ok(said(format!("fault = {told} already")));
         }
         let next = here.with_request(Request { fault, ..here.request().clone() }, &self.models)?;
+        let left = self.leave();
         let mut answered = said(format!("fault = {told}"));
+        answered.messages.extend(left.then(|| LEFT.to_string()));
         if !self.timeline().at_tip() {
             answered
                 .messages

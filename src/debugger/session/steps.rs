@@ -10,6 +10,9 @@ use crate::tensor::PlainTensor;
 /// Lines of source that `list` shows before and behind the line at hand.
 const AROUND: usize = 8;
 
+/// What is said where a stage was left before its end.
+pub(super) const LEFT: &str = "left the stage: what it did so far is dropped";
+
 impl Session {
     /// Into the stage, to before its first line; inside, over `count` lines. Behind the tip the stage runs again.
     pub(super) fn step(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {

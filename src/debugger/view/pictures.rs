@@ -107,7 +107,9 @@ pub(super) fn of(
 /// The instant picture of the tensor `name`; `None` where its shape is no picture's.
 pub fn picture(name: &str, values: &PlainTensor, models: &Models) -> Option<Picture> {
     match name.split('.').next() {
-        Some("image" | "init_image") => decoded::picture(values),
+        Some("image") => decoded::picture(values),
+        Some("init_image") => decoded::picture(values)
+            .map(|picture| Picture { label: "what the run starts from".into(), ..picture }),
         Some("latents" | "init_latents" | "noise" | "pred_original_sample") => {
             latents::estimate(values, models.latent_rgb_factors.as_ref())
         }

@@ -20,8 +20,8 @@ pub struct PromptView {
 pub struct TokenView {
     /// Its number in the vocabulary.
     pub id: u32,
-    /// The part of the prompt that it stands for; the vocabulary's spelling where that is no text of its own, as of a
-    /// part of a Japanese character.
+    /// The part of the prompt that it stands for; bytes, as `<E8 B5>`, where these are no text of their own, as of a part
+    /// of a Japanese character.
     pub text: String,
     /// Whether a word ends with it: the vocabulary's `</w>`.
     pub ends_word: bool,
@@ -61,10 +61,28 @@ fn tokens(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<TokenView> {
         let spelling = spelling(id);
         let decoded = tokenizer.decode(&[id]);
         let whole = !decoded.contains('\u{fffd}') && !decoded.trim().is_empty();
-        let text = if whole { decoded.trim() } else { spelling.trim_end_matches("</w>") };
-        TokenView { id, text: text.into(), ends_word: spelling.ends_with("</w>"), kind }
+        let text = if whole { decoded.trim().into() } else { bytes(spelling.trim_end_matches("</w>")) };
+        TokenView { id, text, ends_word: spelling.ends_with("</w>"), kind }
     };
     ids.iter().zip(kinds).map(token).collect()
+}
+
+/// The bytes that a spelling stands for, in hexadecimal; the spelling itself where it is none of bytes.
+///
+/// A byte-level vocabulary writes a byte that is a printable character of Latin-1 as that, and the others, in their order,
+/// as the characters from U+0100 on.
+fn bytes(spelling: &str) -> String {
+    let is_printable = |byte: &u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    let byte = |c: char| match u32::from(c) {
+        code @ 0..256 => u8::try_from(code).ok().filter(is_printable),
+        code => (0..=255).filter(|byte| !is_printable(byte)).nth(code as usize - 256),
+    };
+    match spelling.chars().map(byte).collect::<Option<Vec<u8>>>() {
+        Some(bytes) if !bytes.is_empty() => {
+            format!("<{}>", bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" "))
+        }
+        _ => spelling.into(),
+    }
 }
 
 /// The padding repeats one token to the end: the one that ends prompts, or another after it.
@@ -85,6 +103,13 @@ fn kinds(ids: &[u32], ends: impl Fn(u32) -> bool) -> Vec<TokenKind> {
 mod tests {
     use super::*;
     use TokenKind::{End, Padding, Start, Word};
+
+    #[test]
+    fn a_part_of_a_character_is_told_by_its_bytes() {
+        // 赤 is E8 B5 A4, り is E3 82 8A.
+        assert_eq!(["è", "µ", "¤", "ãĤ", "Ĭ"].map(bytes), ["<E8>", "<B5>", "<A4>", "<E3 82>", "<8A>"]);
+        assert_eq!(["", "りんご"].map(bytes), ["", "りんご"]);
+    }
 
     #[test]
     fn the_padding_is_told_from_the_end() {

@@ -2,13 +2,14 @@
 
 use super::{App, Effect, Mode};
 use crate::debugger::Command;
+use crate::lesson::reading::Act;
 use crate::tui::completion::Completion;
 use crate::tui::history;
 use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
 use crate::tui::page::Turned;
 use crate::tui::state::{Activity, Kind};
-use crate::tui::view::{self, Reply, Tab};
+use crate::tui::view::{self, Panes, Reply, Tab};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 
@@ -87,7 +88,8 @@ impl App {
     fn walk(&mut self, key: KeyEvent) -> Vec<Effect> {
         let pane = self.focused();
         let room = self.room(pane);
-        match self.views.of_mut(self.tab).key(pane, key, room, &self.state) {
+        let (view, state) = self.of_pane_mut(pane);
+        match view.key(pane, key, room, state) {
             Reply::Unknown if key.code == KeyCode::Esc => {
                 self.zoomed = false;
                 vec![]
@@ -106,7 +108,7 @@ impl App {
                 let completion = Completion::of(&line, &self.state);
                 self.mode = Mode::Typing(line, completion);
             }
-            Action::Show(tab) => self.show(tab),
+            Action::Show(tab) => self.turn_to(tab),
             Action::FocusNext => self.move_focus(1),
             Action::FocusPrevious => self.move_focus(-1),
             Action::Zoom => self.zoomed = !self.zoomed,
@@ -115,12 +117,14 @@ impl App {
             Action::LookFirst => return self.look(0),
             Action::LookLast => return self.look(usize::MAX),
             Action::Play => return self.play(),
+            Action::Lesson => self.toggle_lesson(),
+            Action::ComeBack => return self.act_in_lesson(Act::ComeBack),
             Action::Filter if self.views.of_mut(self.tab).filter("") => {
                 self.mode = Mode::Filtering(Line::new(""));
             }
             Action::Filter => self.say(Kind::Said, "nothing to filter here; 2 shows the tensors"),
             Action::CopySelected => {
-                let selected = self.views.of(self.tab).selected(self.focused(), &self.state);
+                let selected = self.of_pane(self.focused()).selected(self.focused(), &self.state);
                 let Some(selected) = selected else {
                     self.say(Kind::Said, "nothing is selected here");
                     return vec![];
@@ -157,12 +161,21 @@ impl App {
         self.zoomed = false;
     }
 
+    /// Shows the view that the reader asks for: a lesson that covers it gives way.
+    pub(super) fn turn_to(&mut self, tab: Tab) {
+        self.on_lesson &= !self.lesson_covers();
+        self.show(tab);
+    }
+
     fn move_focus(&mut self, by: isize) {
-        let panes = self.views.of(self.tab).panes(&self.state, Rect::from(self.size));
+        let mut panes = self.views.of(self.tab).panes(&self.state, Rect::from(self.size));
+        if self.state.lesson.is_some() {
+            panes.extend(self.views.lesson.panes(&self.state, Rect::from(self.size)));
+        }
         let focused = self.focused();
         let at = panes.iter().position(|pane| pane.name == focused).unwrap_or(0);
         let next = (at + panes.len()).saturating_add_signed(by) % panes.len().max(1);
-        self.focus[self.tab.index()] = panes.get(next).map_or("", |pane| pane.name);
+        self.focus_on(panes.get(next).map_or("", |pane| pane.name));
     }
 
     /// A line was typed.

@@ -14,7 +14,7 @@ impl App {
         let idle = self.state.activity == Activity::Idle;
         // At the newest stage the reader goes along with what runs.
         self.state.look = Some(done).filter(|done| idle || *done < view.recorded());
-        if idle { vec![Effect::Look(done)] } else { vec![] }
+        if idle { self.look_elsewhere(done) } else { vec![] }
     }
 
     /// Plays what is recorded from where the reader looks, from the start when that is the end; or stops.

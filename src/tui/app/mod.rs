@@ -1,9 +1,11 @@
 //! The application: what was put in → what is known and shown, and what is to be done about it.
 //!
 //! - `keys`: what becomes of a key; `mouse`: of the mouse.
+//! - `lesson`: the lesson that is read.
 //! - `look`: looking at what is recorded, and playing it.
 
 mod keys;
+mod lesson;
 mod look;
 mod mouse;
 
@@ -13,12 +15,14 @@ use super::depth::Depth;
 use super::keymap::Keymap;
 use super::line::Line;
 use super::page::Page;
-use super::state::{Activity, Kind, Message, State};
+use super::state::{Activity, Kind, Message, Output, State};
 use super::theme::Theme;
-use super::view::{Pane, Tab, Views};
+use super::view::{LESSON, Pane, Panes, Tab, Views};
 use super::{Error, text};
+use crate::debugger::expression::Expression;
 use crate::debugger::view::NamedPicture;
 use crate::debugger::{Event, Preview};
+use crate::lesson::{Reading, Standing};
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
 use std::time::{Duration, Instant};
@@ -61,6 +65,14 @@ pub enum Effect {
     Look(usize),
     /// The VAE is asked for pictures, in the place of those that it was asked for before.
     Previews(Vec<Preview>),
+    /// The worker evaluates expressions, and tells them with the number.
+    Evaluate(usize, Vec<Expression>),
+    /// The worker notes where the session stands.
+    Mark,
+    /// The worker goes back to where it stood then.
+    ComeBack,
+    /// It is kept how far the reader is in the lesson.
+    Keep(Standing),
     /// The worker's command is interrupted.
     Interrupt,
     /// The screen is drawn anew from nothing.
@@ -100,7 +112,9 @@ pub struct App {
     pub views: Views,
     /// The pane that keys go to in each view; empty for the first.
     focus: [&'static str; Tab::ALL.len()],
-    /// Whether that pane is shown alone.
+    /// Whether keys go to the lesson.
+    on_lesson: bool,
+    /// Whether the pane that keys go to is shown alone.
     pub zoomed: bool,
     /// How pictures are drawn, for the help.
     pub graphics: &'static str,
@@ -111,7 +125,7 @@ pub struct App {
     /// Whether what is recorded is being played.
     pub playing: bool,
     /// The last output of more than a line: its title and its lines.
-    output: Option<(String, Vec<String>)>,
+    output: Option<Output>,
     /// Lines that were typed, the newest last.
     pub history: Vec<String>,
     /// The last key was a Ctrl-C that asked whether to leave.
@@ -155,6 +169,7 @@ impl App {
             tab: Tab::default(),
             views: Views::default(),
             focus: [""; Tab::ALL.len()],
+            on_lesson: false,
             zoomed: false,
             graphics: "half blocks",
             hits: vec![],
@@ -216,23 +231,44 @@ impl App {
         self.state.activity == Activity::Loading
     }
 
-    /// The panes that are shown in `body`: those of the view, or the one that is zoomed.
+    /// The panes that are shown in `body`: those of the view, or the one that is zoomed; and the lesson.
     pub fn panes(&self, body: Rect) -> Vec<Pane> {
-        let panes = self.views.of(self.tab).panes(&self.state, body);
-        if self.zoomed {
+        let (view, lesson) = self.split(body);
+        let mut panes = view.map_or(vec![], |area| self.views.of(self.tab).panes(&self.state, area));
+        if self.zoomed && !self.on_lesson {
             let focused = self.focused_of(&panes);
-            return panes
-                .into_iter()
-                .filter(|p| p.name == focused)
-                .map(|p| Pane { area: body, ..p })
-                .collect();
+            panes.retain(|pane| pane.name == focused);
+            panes.iter_mut().for_each(|pane| pane.area = body);
         }
+        panes.extend(lesson.into_iter().flat_map(|area| self.views.lesson.panes(&self.state, area)));
         panes
+    }
+
+    /// What draws a pane.
+    pub fn of_pane(&self, pane: &str) -> &dyn Panes {
+        if pane == LESSON { &self.views.lesson } else { self.views.of(self.tab) }
+    }
+
+    /// What a pane's keys go to.
+    fn of_pane_mut(&mut self, pane: &str) -> (&mut dyn Panes, &State) {
+        let views = &mut self.views;
+        (if pane == LESSON { &mut views.lesson } else { views.of_mut(self.tab) }, &self.state)
     }
 
     /// The pane that keys go to.
     pub fn focused(&self) -> &'static str {
+        if self.on_lesson {
+            return LESSON;
+        }
         self.focused_of(&self.views.of(self.tab).panes(&self.state, Rect::from(self.size)))
+    }
+
+    /// Gives keys to a pane.
+    fn focus_on(&mut self, pane: &'static str) {
+        self.on_lesson = pane == LESSON;
+        if !self.on_lesson {
+            self.focus[self.tab.index()] = pane;
+        }
     }
 
     fn focused_of(&self, panes: &[Pane]) -> &'static str {
@@ -249,6 +285,20 @@ impl App {
     }
 
     fn learn(&mut self, event: Event) -> Vec<Effect> {
+        let event = match event {
+            Event::Evaluated(number, answers) => {
+                let wishes = self.state.lesson.as_mut().map(|lesson| lesson.evaluated(number, answers));
+                return self.fulfil(wishes.unwrap_or_default());
+            }
+            event => event,
+        };
+        let is_ready = matches!(event, Event::Ready(..));
+        let said = match &event {
+            Event::Done(outcome, _) => Some(outcome.brief()),
+            _ => None,
+        };
+        // What its commands say stands in the lesson.
+        let of_lesson = self.state.lesson.as_ref().is_some_and(Reading::is_busy);
         let compared = self.state.is_comparing();
         let news = self.state.learn(event);
         match (compared, self.state.is_comparing()) {
@@ -262,23 +312,35 @@ impl App {
         if news.quit {
             return vec![Effect::End(Ok(()))];
         }
-        if let Some(output) = news.output {
-            self.output = Some(output);
-            // A line that is being typed is not taken away.
-            if !matches!(self.mode, Mode::Typing(..)) {
-                self.show_output();
+        // A line that is being typed is not taken away.
+        let typing = matches!(self.mode, Mode::Typing(..));
+        match (news.output, news.picture) {
+            (Some(output), _) => {
+                self.output = Some(output);
+                if !typing && !of_lesson {
+                    self.show_output();
+                }
             }
-        }
-        if let Some(picture) = news.picture
-            && !matches!(self.mode, Mode::Typing(..))
-        {
-            self.mode = Mode::Showing(picture);
+            (None, Some(picture)) if !typing => self.mode = Mode::Showing(picture),
+            _ => {}
         }
         if !news.idle {
             return vec![];
         }
+        let wishes = self.state.lesson.as_mut().map(|lesson| match is_ready {
+            true => lesson.start(),
+            false => lesson.ran(said),
+        });
+        let mut effects = self.fulfil(wishes.unwrap_or_default());
+        if self.state.activity != Activity::Idle {
+            // The lesson goes on from where it is, wherever its reader looked meanwhile.
+            self.state.look = None;
+            return effects;
+        }
         // Where the reader looked meanwhile is where the next command starts.
-        let mut effects: Vec<Effect> = self.state.look.map(Effect::Look).into_iter().collect();
+        if let Some(done) = self.state.look {
+            effects.extend(self.look_elsewhere(done));
+        }
         if let Some(line) = self.state.waiting.pop_front() {
             effects.extend(self.order(line));
         }
@@ -304,13 +366,20 @@ impl App {
     }
 
     fn show_output(&mut self) {
-        if let Some((title, lines)) = &self.output {
-            self.mode = Mode::Reading(Page::of_text(title, lines));
+        if let Some(Output { title, lines, prose, picture }) = &self.output {
+            let mut page = Page::of_text(title, lines, *prose);
+            page.picture.clone_from(picture);
+            self.mode = Mode::Reading(page);
         }
     }
 
     fn say(&mut self, kind: Kind, text: &str) {
         self.state.messages = vec![Message::new(kind, text)];
+    }
+
+    /// Tells what a reader should know.
+    pub fn warn(&mut self, text: &str) {
+        self.state.messages.push(Message::new(Kind::Warning, text));
     }
 
     /// A command, to be carried out when those before it are.
@@ -325,14 +394,25 @@ impl App {
     }
 
     fn order(&mut self, line: String) -> Vec<Effect> {
+        if let Some(lesson) = &mut self.state.lesson {
+            lesson.given(&line);
+        }
+        self.begin(&line);
+        vec![Effect::Order(line)]
+    }
+
+    /// The worker is about to carry something out.
+    fn begin(&mut self, command: &str) {
         self.state.messages.clear();
         self.state.clock = None;
-        self.state.activity = Activity::Running { command: text::clean(&line), line: None };
-        vec![Effect::Order(line)]
+        self.state.activity = Activity::Running { command: text::clean(command), line: None };
     }
 
     fn interrupt(&mut self) -> Vec<Effect> {
         self.state.waiting.clear();
+        if let Some(lesson) = &mut self.state.lesson {
+            lesson.interrupt();
+        }
         vec![Effect::Interrupt]
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{App, Effect, Mode};
 use crate::tui::canvas::{self, Hit, Target};
-use crate::tui::view::Reply;
-use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use crate::tui::state::Kind;
+use crate::tui::view::{self, LESSON, Reply};
+use crossterm::event::{KeyCode, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,17 @@ impl App {
     /// What becomes of the mouse.
     pub(super) fn mouse(&mut self, event: MouseEvent, when: Instant) -> Vec<Effect> {
         let place = Position::new(event.column, event.row);
+        if let Mode::Reading(page) = &mut self.mode {
+            let key = match event.kind {
+                MouseEventKind::ScrollDown => KeyCode::Down,
+                MouseEventKind::ScrollUp => KeyCode::Up,
+                _ => return vec![],
+            };
+            for _ in 0..WHEEL {
+                page.key(key, view::page_area(self.size));
+            }
+            return vec![];
+        }
         let Some(hit) = canvas::at(&self.hits, place) else { return vec![] };
         // What was typed or is being read stays open; only the walk behind it is pressed on.
         if !matches!(self.mode, Mode::Walk) {
@@ -36,22 +48,39 @@ impl App {
     fn press(&mut self, hit: Hit, place: Position, when: Instant) -> Vec<Effect> {
         match hit.target {
             Target::Tab(tab) => {
-                self.show(tab);
+                self.turn_to(tab);
+                vec![]
+            }
+            Target::Stage(done) if self.state.view.as_ref().is_some_and(|view| done > view.recorded()) => {
+                if let Some(line) = self.state.view.as_ref().and_then(|view| view.stages.get(done)) {
+                    let said = format!("{0} is still to come: `:until {0}` runs up to it", line.stage);
+                    self.say(Kind::Said, &said);
+                }
                 vec![]
             }
             Target::Done(done) | Target::Stage(done) => self.look(done),
             Target::Gutter(index) => self.toggle_breakpoint(index),
             Target::Pane(name) => {
-                self.focus[self.tab.index()] = name;
+                self.focus_on(name);
+                let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
+                let room = hit.area.as_size();
+                if name == LESSON {
+                    // What is pressed on there does something: two presses are two things.
+                    let (lesson, state) = self.of_pane_mut(name);
+                    let reply = lesson.press(name, at, room, state);
+                    if reply != Reply::Unknown {
+                        self.pressed = None;
+                        return self.reply(reply);
+                    }
+                }
                 let before = self.pressed.replace((name, when));
                 if before.is_some_and(|(pane, then)| pane == name && when.duration_since(then) < TWICE) {
                     self.pressed = None;
                     self.zoomed = !self.zoomed;
                     return vec![];
                 }
-                let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
-                let room = hit.area.as_size();
-                let reply = self.views.of_mut(self.tab).press(name, at, room, &self.state);
+                let (view, state) = self.of_pane_mut(name);
+                let reply = view.press(name, at, room, state);
                 self.reply(reply)
             }
         }
@@ -64,7 +93,8 @@ impl App {
             _ => None,
         });
         let Some((name, room)) = panes.into_iter().next() else { return vec![] };
-        let reply = self.views.of_mut(self.tab).wheel(name, rows, room, &self.state);
+        let (view, state) = self.of_pane_mut(name);
+        let reply = view.wheel(name, rows, room, state);
         self.reply(reply)
     }
 
@@ -74,6 +104,11 @@ impl App {
             Reply::Unknown | Reply::Taken => vec![],
             Reply::Run(line) => self.give(line),
             Reply::Look(done) => self.look(done),
+            Reply::Show(tab) => {
+                self.turn_to(tab);
+                vec![]
+            }
+            Reply::Lesson(act) => self.act_in_lesson(act),
         }
     }
 

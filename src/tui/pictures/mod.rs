@@ -133,6 +133,7 @@ impl Pictures {
         match self.graphics {
             Graphics::None => {
                 let said = "(no pictures)";
+                let said = if usize::from(area.width) < said.len() { "–" } else { said };
                 buf.set_stringn(area.x, area.y, said, area.width.into(), Style::new());
             }
             Graphics::HalfBlocks => self.draw_blocks(image, key, area, buf),

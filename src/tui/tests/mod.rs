@@ -1,6 +1,7 @@
 //! The interface without a terminal: its screens as text, and whatever comes in.
 
 mod charts;
+mod lesson;
 mod prompt;
 mod random;
 mod recorded;

@@ -1,8 +1,10 @@
 //! Whatever comes in, and whatever the size: nothing panics.
 
 use super::recorded;
+use crate::debugger::expression::Answer;
 use crate::debugger::view::{NamedPicture, RecordId};
 use crate::debugger::{Event, Outcome, View};
+use crate::lesson::{Reading, Standing};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Effect, Input};
@@ -38,7 +40,7 @@ fn key() -> impl Strategy<Value = Input> {
     ];
     let code = prop_oneof![
         proptest::sample::select(CODES),
-        proptest::sample::select("nbcrR123456789zy/mBCgpeoq:? jkhlvt=<>[]".chars().collect::<Vec<_>>())
+        proptest::sample::select("nbcrR123456789zy/mBCgpeoq:? jkhlvt=<>[]xawL".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
     ];
     let modifiers = prop_oneof![
@@ -56,7 +58,7 @@ static RUNS: LazyLock<Vec<View>> = LazyLock::new(|| {
 
 fn told() -> impl Strategy<Value = Input> {
     let all = recorded::STEPS + 4;
-    (0..9, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
+    (0..11, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
         let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
         session.look(a.min(b));
         let mut view = match a % 4 {
@@ -76,10 +78,16 @@ fn told() -> impl Strategy<Value = Input> {
             4 => Event::Done(answer(&[&text]), view),
             5 => Event::Done(answer(&[&text, "second line\tand\rmore"]), view),
             6 => Event::Failed { command: text.clone(), error: text, view: None },
+            9 => {
+                let answers = [Ok(Answer::Bool(a % 2 == 0)), Ok(Answer::Number(b as f64)), Err(text)];
+                Event::Evaluated(b % 9, answers.iter().cycle().take(a).cloned().collect())
+            }
             7 => {
                 let picture = Picture { image: Arc::new(RgbImage::new(8, 8)), label: text };
                 Event::Preview { record, picture: NamedPicture { name: "latents", picture } }
             }
+            8 => Event::Modules { done: a * b, total: b, path: text },
+            9 => Event::Loading { read: a as u64, total: b as u64 },
             _ => {
                 view.request.prompt = text;
                 Event::Looked(view)
@@ -115,8 +123,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_panics(inputs in prop::collection::vec(input(), 1..200)) {
+    fn nothing_panics(inputs in prop::collection::vec(input(), 1..=200), done in prop::option::of(0usize..6)) {
         let mut app = App::new(Size::new(80, 24));
+        if let Some(done) = done {
+            let before = Standing { done, of: 4, finished: false, answers: vec![Some(done)] };
+            app.open_lesson(Reading::new(super::lesson::lesson("ja"), Some(&before)));
+        }
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
         for input in inputs {

@@ -1,7 +1,10 @@
 //! The application on a terminal that is not there.
 
 use super::recorded;
+use crate::debugger::session::Mark;
 use crate::debugger::{Event, Session};
+use crate::lesson::{Reading, Standing};
+use crate::nn::Unwatched;
 use crate::tui::app::{App, Effect, Input};
 use crate::tui::pictures::{Graphics, Pictures};
 use crate::tui::{text, view};
@@ -22,6 +25,9 @@ pub struct Screen {
     pub terminal: Terminal<TestBackend>,
     /// What was to be done, and was not.
     pub effects: Vec<Effect>,
+    /// How far the reader was in a lesson, from the beginning.
+    pub kept: Vec<Standing>,
+    mark: Option<Mark>,
     pictures: Pictures,
 }
 
@@ -34,7 +40,18 @@ impl Screen {
             pictures: Pictures::new(Graphics::HalfBlocks),
             terminal: Terminal::new(TestBackend::new(width, height)).unwrap(),
             effects: vec![],
+            kept: vec![],
+            mark: None,
         }
+    }
+
+    /// With a lesson on the recorded run, before its first stage.
+    pub fn reading(size: (u16, u16), reading: Reading) -> Self {
+        let mut screen = Self { session: recorded::session(recorded::STEPS + 3), ..Self::new(size) };
+        screen.session.look(0);
+        screen.app.open_lesson(reading);
+        let ready = recorded::ready(&screen.session);
+        screen.told(ready).served()
     }
 
     /// With the models loaded, after the first `done` stages of the recorded run.
@@ -105,6 +122,42 @@ impl Screen {
         self
     }
 
+    /// Does what the application asks of the worker, until nothing is left to be done; it must compute nothing.
+    pub fn served(mut self) -> Self {
+        for effect in std::mem::take(&mut self.effects) {
+            let event = match effect {
+                Effect::Order(line) => Some(recorded::told(&mut self.session, &line)),
+                Effect::Evaluate(number, expressions) => {
+                    let here = self.session.here();
+                    let answers = expressions.iter().map(|e| e.evaluate(&here).map_err(|e| e.to_string()));
+                    Some(Event::Evaluated(number, answers.collect()))
+                }
+                Effect::Mark => {
+                    self.mark = Some(self.session.mark());
+                    None
+                }
+                Effect::ComeBack => {
+                    let outcome =
+                        self.session.come_back(self.mark.as_ref().unwrap(), &mut Unwatched).unwrap();
+                    Some(Event::Done(outcome.into(), recorded::view(&self.session)))
+                }
+                Effect::Look(done) => {
+                    self.session.look(done);
+                    Some(Event::Looked(recorded::view(&self.session)))
+                }
+                Effect::Keep(standing) => {
+                    self.kept.push(standing);
+                    None
+                }
+                _ => None,
+            };
+            if let Some(event) = event {
+                self = self.told(event).served();
+            }
+        }
+        self
+    }
+
     pub fn draw(&mut self) {
         let Self { app, pictures, terminal, .. } = self;
         let mut hits = vec![];
@@ -114,6 +167,8 @@ impl Screen {
 
     /// What is on the screen; a picture is only where it is, since which block a cell gets is a matter of rounding.
     pub fn text(&mut self) -> String {
+        // A terminal blanks the other half of a wide character that is overwritten; the one that is not there does not.
+        self.terminal.clear().unwrap();
         self.draw();
         let buffer = self.terminal.backend().buffer();
         let mut text = String::new();

@@ -339,15 +339,29 @@ fn the_mouse_selects_goes_and_zooms() {
     assert_eq!(press(Target::Stage(3)).0.looked().app.state.cursor(), 3);
     assert_eq!(press(Target::Done(1)).0.looked().app.state.cursor(), 1);
     assert_eq!(press(Target::Gutter(4)).0.orders(), ["break denoise 2"]);
+    // What is still to come cannot be looked at, and says how to get there.
+    let (mut screen, _) = press(Target::Stage(8));
+    assert!(screen.effects.is_empty());
+    assert!(screen.text().contains("denoise 6 is still to come: `:until denoise 6` runs up to it"));
     let (screen, place) = press(Target::Pane("tensors"));
     assert_eq!(screen.app.focused(), "tensors");
     assert!(screen.mouse(PRESS, place).app.zoomed);
 }
 
 #[test]
+fn the_wheel_scrolls_a_page() {
+    let top = |screen: &mut Screen| screen.text().lines().nth(4).unwrap().to_string();
+    let mut screen = Screen::after(NARROW, 3).typed("?");
+    let first = top(&mut screen);
+    let mut screen = screen.mouse(MouseEventKind::ScrollDown, (10, 10));
+    assert_ne!(top(&mut screen), first);
+    assert_eq!(top(&mut screen.mouse(MouseEventKind::ScrollUp, (10, 10))), first);
+}
+
+#[test]
 fn every_view_is_drawn_at_every_stage() {
     for done in [0, 1, 2, 8, STEPS + 2, STEPS + 3] {
-        for tab in '1'..='7' {
+        for tab in '1'..='9' {
             Screen::after(NARROW, done).pressed(KeyCode::Char(tab)).draw();
         }
     }

@@ -9,7 +9,7 @@ use crate::tensor::compare::{cosine, distance};
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
-use crate::tui::widget::plot::{Plot, Series, short};
+use crate::tui::widget::plot::{Plot, Series, Stroke, short};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -109,10 +109,10 @@ impl Panes for Charts {
         };
         let measured = self.measured(view);
         let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-        legend(chart, &measured, state, canvas.theme).render(told, canvas.buf);
         if chart.pane == "distance" && !measured.complete {
-            return welcome::draw_text("Drawn once the run is complete: c runs to the end.", canvas, drawn);
+            return welcome::draw_text("Drawn once the run is complete: c runs to the end.", canvas, area);
         }
+        legend(chart, &measured, state, canvas.theme, area.width).render(told, canvas.buf);
         plot(chart, &measured, state, canvas.theme).render(drawn, canvas.buf);
     }
 
@@ -203,12 +203,12 @@ fn measure(view: &View) -> Measured {
     Measured { records, complete, steps }
 }
 
-/// The lines' names with their marks, and their values where the reader looks.
-fn legend(chart: &Chart, measured: &Measured, state: &State, theme: &Theme) -> Line<'static> {
+/// The lines' names with their marks, and their values where the reader looks, in `width` columns.
+fn legend(chart: &Chart, measured: &Measured, state: &State, theme: &Theme, width: u16) -> Line<'static> {
     let here = here(state).and_then(|step| measured.steps.get(step));
     let mut line = Line::default();
     for (index, measure) in chart.lines.iter().enumerate() {
-        let mark = if index == 0 { "━ " } else { "╍ " };
+        let mark = format!("{} ", Stroke::of(index, theme.series.len()).mark());
         if index > 0 {
             line.push_span("  ");
         }
@@ -220,11 +220,16 @@ fn legend(chart: &Chart, measured: &Measured, state: &State, theme: &Theme) -> L
             (TextNorm, _) => "text",
             _ => "",
         };
-        line.push_span(Span::styled(name, theme.faint));
-        line.push_span(Span::raw(value.map_or(String::new(), |value| format!(" {}", short(value)))));
+        let named = if name.is_empty() { String::new() } else { format!("{name} ") };
+        line.push_span(Span::styled(named, theme.faint));
+        line.push_span(Span::raw(value.map_or(String::new(), short)));
     }
     if let Some((timestep, _)) = here {
-        line.push_span(Span::styled(format!("  at t = {timestep}"), theme.faint));
+        let told = format!("  at t = {timestep}");
+        // One whose end is cut off is another timestep.
+        if line.width() + told.len() <= usize::from(width) {
+            line.push_span(Span::styled(told, theme.faint));
+        }
     }
     line
 }
@@ -236,7 +241,7 @@ fn plot(chart: &Chart, measured: &Measured, state: &State, theme: &Theme) -> Plo
         let point =
             |(step, (_, values)): (usize, &(usize, [f64; MEASURES.len()]))| (step as f64, values[column]);
         let points = measured.steps.iter().enumerate().map(point).collect();
-        Series { points, style: theme.series[index], dashed: index > 0 }
+        Series { points, style: theme.series[index], stroke: Stroke::of(index, theme.series.len()) }
     };
     let timestep = |timestep: Option<&usize>| timestep.map_or(String::new(), |t| format!("t = {t}"));
     let timesteps = state.view.as_ref().map_or(&[][..], |view| &view.schedule.timesteps);

@@ -44,14 +44,24 @@ pub fn page(app: &App, width: u16) -> Page {
     lines.extend([Line::default(), heading("Commands, typed after :", theme)]);
     for verb in VERBS {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
-        let mut usage = Line::from(vec![
-            Span::styled(format!("  {}{short}", verb.name), theme.key),
-            Span::styled(format!(" {}", verb.usage), theme.strong),
-        ]);
-        if verb.example != verb.name {
-            usage.push_span(Span::styled(format!("   such as {}", verb.example), theme.faint));
+        let named = format!("  {}{short}", verb.name);
+        // A usage may be longer than a line.
+        let usage = text::wrapped(verb.usage, width.saturating_sub(text::width(&named) + 1));
+        for (index, part) in usage.into_iter().enumerate() {
+            let name = if index == 0 { named.clone() } else { " ".repeat(text::width(&named)) };
+            let part = Span::styled(format!(" {part}"), theme.strong);
+            lines.push(Line::from(vec![Span::styled(name, theme.key), part]));
         }
-        lines.push(usage);
+        let example = format!("   such as {}", verb.example);
+        if verb.example != verb.name
+            && let Some(last) = lines.last_mut()
+        {
+            let example = Span::styled(example, theme.faint);
+            match last.width() + example.width() <= width {
+                true => last.push_span(example),
+                false => lines.push(Line::from(vec![Span::raw("   "), example])),
+            }
+        }
         let summary = text::wrapped(verb.summary, width.saturating_sub(6));
         lines.extend(summary.into_iter().map(|line| Line::from(format!("      {line}"))));
     }

@@ -1,5 +1,6 @@
 //! The lowest lines: what was said, what runs, the line being typed, and which keys there are.
 
+use super::lesson::{self, LESSON};
 use super::rail::duration;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
@@ -66,7 +67,10 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     if lines.len() > most {
         lines.truncate(most);
         if let Some(last) = lines.last_mut() {
-            last.push_span("…");
+            // Where there is no room behind it, it stands for what is cut.
+            let room = usize::from(width).saturating_sub(1);
+            let kept = text::shortened(&format!("{last}……"), room.max(1));
+            *last = Line::styled(kept.trim_end_matches('…').to_string() + "…", last.style);
         }
     }
     lines
@@ -141,7 +145,21 @@ pub fn hints(app: &App) -> Line<'static> {
             let running = matches!(app.state.activity, Activity::Running { .. });
             let interrupt = running.then(|| ("Ctrl-C".to_string(), "interrupt"));
             let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
-            interrupt.into_iter().chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint))).collect()
+            let lesson = app.state.lesson.as_ref();
+            let lesson = lesson.map_or(vec![], |reading| match app.focused() == LESSON {
+                true if app.lesson_covers() => {
+                    let mut hints = lesson::hints(reading);
+                    hints.push(("L".to_string(), "view"));
+                    hints
+                }
+                true => lesson::hints(reading),
+                false => vec![("L".to_string(), "lesson")],
+            });
+            interrupt
+                .into_iter()
+                .chain(lesson)
+                .chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint)))
+                .collect()
         }
     };
     fitting(hints, &app.theme, app.size.width.into())

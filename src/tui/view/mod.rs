@@ -3,12 +3,14 @@
 //! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
 //! - The nine views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
 //!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`.
+//! - `lesson`, beside them when one is read.
 //! - What they are made of: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
 
 mod candidates;
 mod charts;
 mod compare;
 mod help;
+mod lesson;
 mod message;
 mod numbers;
 mod overview;
@@ -28,10 +30,12 @@ mod title;
 mod welcome;
 
 pub use help::page as help_page;
+pub use lesson::{LESSON, beside};
 pub use panes::{Pane, Panes, Reply, Tab, Views};
 
 use super::app::{App, Mode};
 use super::canvas::{Canvas, Hit, Target};
+use super::page::Page;
 use super::pictures::Pictures;
 use super::text;
 use super::theme::Theme;
@@ -92,7 +96,7 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
     message::hints(app).render(areas.hints, canvas.buf);
     let body = match &app.mode {
         Mode::Reading(page) => {
-            let rows = Constraint::Length(page.rows(areas.body.height));
+            let rows = Constraint::Length(page.rows(areas.body.as_size()));
             let [rest, read] = Layout::vertical([Constraint::Min(0), rows]).areas(areas.body);
             page.draw(canvas, read);
             rest
@@ -100,7 +104,15 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
         _ => areas.body,
     };
     match &app.mode {
-        Mode::Showing(picture) => pictures::draw(&[picture], 0, canvas, body),
+        Mode::Showing(picture) | Mode::Reading(Page { picture: Some(picture), .. }) => {
+            match app.split(body) {
+                (Some(area), Some(lesson)) => {
+                    pictures::draw(&[picture], 0, canvas, area);
+                    draw_pane(app, &app.views.lesson.panes(&app.state, lesson)[0], canvas);
+                }
+                _ => pictures::draw(&[picture], 0, canvas, body),
+            }
+        }
         _ => draw_panes(app, canvas, body),
     }
     match &app.mode {
@@ -118,21 +130,24 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
 
 /// Draws the panes of the view that is shown, or the one that is zoomed.
 fn draw_panes(app: &App, canvas: &mut Canvas<'_>, body: Rect) {
-    let view = app.views.of(app.tab);
-    for Pane { name, title, area } in app.panes(body) {
-        canvas.focused = name == app.focused();
-        let inside = match title.as_str() {
-            "" => area,
-            title => {
-                let [rule, inside] =
-                    Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-                draw_rule(title, canvas, rule);
-                inside
-            }
-        };
-        canvas.hit(inside, Target::Pane(name));
-        view.draw(name, canvas, inside);
+    for pane in app.panes(body) {
+        draw_pane(app, &pane, canvas);
     }
+}
+
+fn draw_pane(app: &App, pane: &Pane, canvas: &mut Canvas<'_>) {
+    canvas.focused = pane.name == app.focused();
+    let inside = match pane.title.as_str() {
+        "" => pane.area,
+        title => {
+            let [rule, inside] =
+                Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(pane.area);
+            draw_rule(title, canvas, rule);
+            inside
+        }
+    };
+    canvas.hit(inside, Target::Pane(pane.name));
+    app.of_pane(pane.name).draw(pane.name, canvas, inside);
 }
 
 /// A rule with the title of the pane below it; ▸ marks the one that keys go to.

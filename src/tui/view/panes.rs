@@ -1,8 +1,9 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
-use super::{charts, compare, overview, prompt, residuals, scheduler, source, tensors, timelines};
+use super::{charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines};
 use crate::debugger::Preview;
 use crate::debugger::view::{RecordView, decodable};
+use crate::lesson::reading::Act;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crossterm::event::KeyEvent;
@@ -74,6 +75,11 @@ impl Tab {
         }
     }
 
+    /// The view of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tab| tab.name() == name)
+    }
+
     /// The view's place in [`ALL`](Self::ALL).
     pub fn index(self) -> usize {
         self as usize
@@ -109,6 +115,10 @@ pub enum Reply {
     Run(String),
     /// The pane wants to look at where so many stages are done, of those that are recorded.
     Look(usize),
+    /// The pane wants a view to be shown.
+    Show(Tab),
+    /// The reader does something in the lesson.
+    Lesson(Act),
 }
 
 /// A view: what it remembers of how it is looked at, which panes it has, and how each is drawn.
@@ -182,6 +192,8 @@ pub struct Views {
     source: source::Source,
     timelines: timelines::Timelines,
     compare: compare::Compare,
+    /// The lesson, which stands beside any of them.
+    pub lesson: lesson::Lesson,
 }
 
 impl Views {

@@ -67,11 +67,11 @@ pub struct Captioned<'a> {
     pub smooth: bool,
 }
 
-/// Draws pictures in one row, each as large as there is room, with their captions below.
-pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) {
+/// Draws pictures in one row, each as large as there is room, with their captions below; gives the rows that they took.
+pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) -> u16 {
     let count = shown.len() as u16;
     let Some(first) = shown.first().filter(|_| area.height > 1 && area.width >= count * NARROWEST) else {
-        return;
+        return 0;
     };
     let (cell_width, cell_height) = canvas.pictures.graphics().cell();
     let (w, h) = first.picture.image.dimensions();
@@ -91,6 +91,7 @@ pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) {
         let line = Line::styled(caption, canvas.theme.tensor);
         canvas.lines(&[line], below.intersection(area));
     }
+    (height(width) + 1).min(area.height)
 }
 
 /// The tensor's name and how the picture was made, in lines of at most `width`.

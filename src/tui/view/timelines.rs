@@ -13,14 +13,23 @@ use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
 
 const TREE: &str = "tree";
-/// Rows of a timeline: its name, its track, what changed, and one that is empty.
+/// Rows of a timeline: its name, its track, what changed, and one that is empty; where there is room, its picture has
+/// more.
 const ROWS: u16 = 4;
-/// Rows of its picture.
-const PICTURE: u16 = 3;
+const MOST_ROWS: u16 = 11;
 /// Columns that a timeline stands further in than the one that it branched off.
 const INDENT: u16 = 2;
 /// The deepest that is drawn.
 const DEEPEST: usize = 6;
+
+/// Lines that a reader may begin with.
+const EXAMPLES: [(&str, &str); 5] = [
+    (":goto denoise 5", "go back; b goes back over one stage"),
+    (":set guidance_scale 12", "change something: from here on it is another timeline"),
+    (":fork calmer", "one with nothing changed yet"),
+    (":switch main", "look at another one"),
+    (":diff main", "from where on this one differs, and by how much"),
+];
 
 /// The tree of timelines.
 #[derive(Debug, Default)]
@@ -42,20 +51,21 @@ impl Panes for Timelines {
     fn draw(&self, _: &str, canvas: &mut Canvas<'_>, area: Rect) {
         let state = canvas.state;
         let Some(view) = state.view.as_deref() else { return welcome::draw(canvas, area) };
-        let rows = usize::from((area.height / ROWS).max(1));
         let chosen = self.place(view);
-        let top = chosen.saturating_sub(rows / 2).min(view.timelines.len().saturating_sub(rows));
+        let (high, top, count) = shown(&view.timelines, chosen, area.height);
+        let deepest = view.timelines.iter().map(depth).max().unwrap_or(0);
         let mut rest = area;
-        for (index, timeline) in view.timelines.iter().enumerate().skip(top).take(rows) {
-            let [own, below] = Layout::vertical([Constraint::Length(ROWS), Constraint::Min(0)]).areas(rest);
-            draw_timeline(timeline, index == chosen, canvas, own);
+        for (index, timeline) in view.timelines.iter().enumerate().skip(top).take(count) {
+            let [own, below] = Layout::vertical([Constraint::Length(high), Constraint::Min(0)]).areas(rest);
+            draw_branches(&view.timelines, index, canvas, own);
+            draw_timeline(timeline, index == chosen, deepest, canvas, own);
             rest = below;
         }
         if view.timelines.len() == 1 {
-            welcome::draw_text(
-                "One timeline so far. A setting that is changed behind the tip branches another one off: go back with \
-                 b, then `:set guidance_scale 12`. `:fork` does with nothing changed, `:switch NAME` goes from one to \
-                 another, `:diff NAME` tells how far apart they are.",
+            welcome::draw_examples(
+                "One timeline so far. A setting that is changed behind the newest stage branches another one off, and \
+                 this one stays as it is:",
+                &EXAMPLES,
                 canvas,
                 rest,
             );
@@ -74,9 +84,8 @@ impl Panes for Timelines {
 
     fn press(&mut self, _: &str, at: Position, room: Size, state: &State) -> Reply {
         let Some(view) = state.view.as_deref() else { return Reply::Unknown };
-        let rows = usize::from((room.height / ROWS).max(1));
-        let top = self.place(view).saturating_sub(rows / 2).min(view.timelines.len().saturating_sub(rows));
-        let pressed = top + usize::from(at.y / ROWS);
+        let (high, top, _) = shown(&view.timelines, self.place(view), room.height);
+        let pressed = top + usize::from(at.y / high);
         match view.timelines.get(pressed) {
             Some(timeline) if pressed == self.place(view) && !timeline.is_current => self.open(view),
             Some(timeline) => {
@@ -124,18 +133,68 @@ impl Timelines {
     }
 }
 
-fn draw_timeline(timeline: &TimelineView, is_chosen: bool, canvas: &mut Canvas<'_>, area: Rect) {
+/// Rows of a timeline, the first that is shown so that the chosen one is, and how many are.
+fn shown(timelines: &[TimelineView], chosen: usize, rows: u16) -> (u16, usize, usize) {
+    let all = timelines.len().max(1);
+    let high = (usize::from(rows) / all.max(FEWEST)).clamp(ROWS.into(), MOST_ROWS.into()) as u16;
+    let count = usize::from((rows / high).max(1));
+    (high, chosen.saturating_sub(count / 2).min(all.saturating_sub(count)), count)
+}
+
+/// Pictures are no larger than if there were so many timelines: there is something to be told of one alone.
+const FEWEST: usize = 3;
+
+fn depth(timeline: &TimelineView) -> u16 {
+    timeline.depth.min(DEEPEST) as u16
+}
+
+/// Draws which timeline the one at `index` branched off, left of its picture: `└─`, and `│` where one further below
+/// did so.
+fn draw_branches(timelines: &[TimelineView], index: usize, canvas: &mut Canvas<'_>, area: Rect) {
+    let own = depth(&timelines[index]);
+    let theme = canvas.theme;
+    for level in 1..=own {
+        // Whether the line goes on: until something branches off further up.
+        let below = timelines[index + 1..].iter().map(depth).find(|other| *other <= level);
+        let goes_on = below == Some(level);
+        let (first, others) = match (level == own, goes_on) {
+            (true, true) => ("├─", "│"),
+            (true, false) => ("└─", ""),
+            (false, true) => ("│", "│"),
+            (false, false) => continue,
+        };
+        for (place, row) in area.rows().enumerate() {
+            let sign = Line::styled(if place == 0 { first } else { others }, theme.faint);
+            let x = row.x + INDENT * (level - 1) + 1;
+            canvas.lines(&[sign], Rect { x, width: INDENT, ..row }.intersection(area));
+        }
+    }
+}
+
+fn draw_timeline(
+    timeline: &TimelineView,
+    is_chosen: bool,
+    deepest: u16,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
     let theme = canvas.theme;
     let (cell_width, cell_height) = canvas.pictures.graphics().cell();
+    let high = area.height.saturating_sub(1);
     // A square one, of as many columns as its rows ask for.
-    let wide = (u32::from(PICTURE) * cell_height / cell_width.max(1)).clamp(2, 12) as u16;
-    let in_by = INDENT * timeline.depth.min(DEEPEST) as u16;
-    let [_, left, told] =
-        Layout::horizontal([Constraint::Length(in_by), Constraint::Length(wide), Constraint::Min(0)])
-            .spacing(1)
-            .areas(area);
+    let wide = (u32::from(high) * cell_height / cell_width.max(1)).clamp(2, 4 * u32::from(MOST_ROWS)) as u16;
+    let in_by = INDENT * depth(timeline);
+    // What is told of all of them stands below each other, so that places on the tracks can be compared.
+    let behind = INDENT * deepest - in_by.min(INDENT * deepest);
+    let [_, left, _, told] = Layout::horizontal([
+        Constraint::Length(in_by + 1),
+        Constraint::Length(wide),
+        Constraint::Length(behind + 1),
+        Constraint::Min(0),
+    ])
+    .areas(area);
     if let Some(named) = timeline.tip.as_deref().and_then(|tip| tip_picture(tip, canvas.state)) {
-        let height = PICTURE.min(left.height);
+        let height = high.min(left.height);
         canvas.picture(&named.picture.image, true, Rect { height, ..left });
     }
     let width = usize::from(told.width);
@@ -178,11 +237,14 @@ fn name_line(timeline: &TimelineView, is_chosen: bool, theme: &Theme, width: usi
     ])
 }
 
+/// Columns that a stage has on the track, where there is room.
+const COLUMNS_OF_A_STAGE: usize = 4;
+
 /// The stages as a line: `┄` is the other timeline's, `┝` is where this one branched off, `━` is its own, `·` is to come,
 /// `●` is where it is looked at.
 fn track(timeline: &TimelineView, theme: &Theme, width: usize) -> Line<'static> {
     let [cursor, recorded, all] = timeline.done;
-    let columns = width.min(all.max(1) * 2).saturating_sub(2).max(1);
+    let columns = width.saturating_sub(2).min(all * COLUMNS_OF_A_STAGE).max(1);
     let place = |done: usize| done * columns.saturating_sub(1) / all.max(1);
     let branched = timeline.branched.as_ref().map(|branched| branched.done);
     let mut line = Line::from("  ");
@@ -229,7 +291,10 @@ mod tests {
             position: None,
             tip: None,
         };
-        assert_eq!(track(&timeline, &Theme::default(), 80).to_string(), "  ┄┄┄┄┄┄┝━━━●━━━····");
+        assert_eq!(
+            track(&timeline, &Theme::default(), 80).to_string(),
+            format!("  {}┝{}●{}{}", "┄".repeat(15), "━".repeat(7), "━".repeat(8), "·".repeat(8))
+        );
         assert_eq!(branched(&timeline), "  from main before denoise 2: nothing changed");
     }
 }

@@ -65,10 +65,25 @@ fn about_model(model: &ModelLine) -> String {
 }
 
 fn about_request(request: &Request) -> String {
-    let Request { num_inference_steps: steps, guidance_scale, seed, width, height, eta, .. } = request;
+    let Request {
+        num_inference_steps: steps,
+        guidance_scale,
+        seed,
+        width,
+        height,
+        eta,
+        init_image,
+        strength,
+        ..
+    } = request;
+    // Of a path the file's name says which it is.
+    let from = init_image.as_ref().map_or(String::new(), |image| {
+        let name = image.name().rsplit(['/', '\\']).next().unwrap_or_default();
+        format!(" · from {} at {strength}", text::shortened(&text::clean(name), LONGEST_MODEL))
+    });
     let eta = if *eta == 0. { String::new() } else { format!(" · eta {eta}") };
     let s = if *steps == 1 { "" } else { "s" };
-    format!("{steps} step{s} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}")
+    format!("{steps} step{s} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}{from}")
 }
 
 fn prompts(request: &Request) -> String {

@@ -61,6 +61,23 @@ pub fn draw_text(what: &'static str, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.lines(&lines, area);
 }
 
+/// Draws `what`, and lines of the command language below it with what they are for.
+pub fn draw_examples(
+    what: &'static str,
+    examples: &[(&'static str, &'static str)],
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
+    let theme = canvas.theme;
+    let widest = examples.iter().map(|(line, _)| text::width(line) + 2).max().unwrap_or(0);
+    let mut lines = told("", what, theme, area.width);
+    lines.push(Line::default());
+    for (line, purpose) in examples {
+        lines.extend(told(&format!("{line:<widest$}"), purpose, theme, area.width));
+    }
+    canvas.lines(&lines, area);
+}
+
 /// `name` and `what`, wrapped so that `what` stays in its column.
 fn told(name: &str, what: &'static str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let indent = text::width(name);

@@ -13,7 +13,16 @@ pub fn diverging(value: f32, reach: f32) -> Color {
     Color::Rgb(r, g, b)
 }
 
-/// Draws a row of values as coloured cells, two values a cell of height 1: the mean of those that fall on a cell.
+/// The colour of text on `ground`: dark or light, whichever is told apart better.
+pub fn ink(ground: Color) -> Color {
+    let Color::Rgb(r, g, b) = ground else { return Color::Reset };
+    // Weights of ITU-R BT.601, as they stand for how bright a colour looks.
+    let luma = (299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)) / 1000;
+    if luma > 130 { Color::Rgb(20, 20, 20) } else { Color::Rgb(245, 245, 245) }
+}
+
+/// Draws values as coloured cells from left to right, two values a cell: the mean of those that fall on a cell. Every
+/// row of `area` is the same.
 pub fn strip(values: &[f32], reach: f32, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let columns = usize::from(area.width);
@@ -30,7 +39,9 @@ pub fn strip(values: &[f32], reach: f32, area: Rect, buf: &mut Buffer) {
     for column in 0..columns {
         let style =
             Style::new().fg(diverging(mean(2 * column), reach)).bg(diverging(mean(2 * column + 1), reach));
-        buf[(area.x + column as u16, area.y)].set_symbol("▌").set_style(style);
+        for row in area.rows() {
+            buf[(area.x + column as u16, row.y)].set_symbol("▌").set_style(style);
+        }
     }
 }
 

@@ -8,6 +8,72 @@ use ratatui::text::Line as Text;
 use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Line, Points};
 
+/// How a line is drawn, so that it is told from the others without its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stroke {
+    /// `━━━━`
+    Solid,
+    /// `━ ━ ━`
+    Dashed,
+    /// `· · ·`
+    Dotted,
+    /// `━ · ━`
+    DashDotted,
+}
+
+impl Stroke {
+    const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::Dotted, Self::DashDotted];
+
+    /// The stroke of the line at `index`, where lines have `colours` colours in turn: the first four differ, and of
+    /// those with one colour too.
+    pub fn of(index: usize, colours: usize) -> Self {
+        Self::ALL[(index + index / colours.max(1)) % Self::ALL.len()]
+    }
+
+    /// A column of it, for a legend.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Solid => "━",
+            Self::Dashed => "╍",
+            Self::Dotted => "┈",
+            Self::DashDotted => "╺",
+        }
+    }
+
+    /// Whether it is drawn at a place, in half columns.
+    fn is_drawn(self, at: usize) -> bool {
+        match self {
+            Self::Solid => true,
+            Self::Dashed => at % 9 < 6,
+            Self::Dotted => at % 4 < 1,
+            Self::DashDotted => matches!(at % 14, 0..8 | 11),
+        }
+    }
+
+    /// The pieces of the line through `points` that are drawn, where `x` is shown in so many half columns.
+    fn pieces(self, points: &[(f64, f64)], x: [f64; 2], halves: usize) -> Vec<[(f64, f64); 2]> {
+        let mut pieces = vec![];
+        for pair in points.windows(2) {
+            let [from, to] = [pair[0], pair[1]];
+            if self == Self::Solid {
+                pieces.push([from, to]);
+                continue;
+            }
+            let place = |x_at: f64| (x_at - x[0]) / (x[1] - x[0]) * halves as f64;
+            let count = (place(to.0) - place(from.0)).abs().ceil().clamp(1., halves.max(1) as f64);
+            let between = |share: f64| (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
+            for piece in 0..count as usize {
+                let share = |ends: f64| (piece as f64 + ends) / count;
+                // Casting brings what lies before the first column there.
+                if self.is_drawn(place(between(share(0.5)).0) as usize) {
+                    pieces.push([between(share(0.)), between(share(1.))]);
+                }
+            }
+        }
+        pieces
+    }
+}
+
 /// A line of a plot.
 #[derive(Debug, Clone)]
 pub struct Series {
@@ -15,8 +81,8 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// Its colour.
     pub style: Style,
-    /// Whether it is dashed, so that it is told from another without its colour.
-    pub dashed: bool,
+    /// How it is drawn.
+    pub stroke: Stroke,
 }
 
 /// Lines over one range of x.
@@ -66,6 +132,8 @@ impl Widget for &Plot {
         let x = if self.x[1] > self.x[0] { self.x } else { [self.x[0] - 0.5, self.x[0] + 0.5] };
         let here = self.here;
         Canvas::default()
+            // Its own default is the terminal's background, not the one that is there.
+            .background_color(buf[inside.as_position()].bg)
             .marker(Marker::Braille)
             .x_bounds(x)
             .y_bounds([low, high])
@@ -80,20 +148,18 @@ impl Widget for &Plot {
                         series.points.iter().copied().filter(|(_, y)| y.is_finite()).collect();
                     let beyond = |x: f64| here.is_some_and(|here| x > here);
                     let style = |x: f64| colour(if beyond(x) { self.faint } else { series.style });
-                    for (index, pair) in finite.windows(2).enumerate() {
-                        let ((x1, y1), (x2, y2)) = (pair[0], pair[1]);
-                        if series.dashed && index % 2 == 1 {
-                            continue;
-                        }
+                    let halves = 2 * usize::from(inside.width);
+                    for [(x1, y1), (x2, y2)] in series.stroke.pieces(&finite, x, halves) {
                         context.draw(&Line { x1, y1, x2, y2, color: style(x2) });
                     }
-                    for point in &finite {
-                        context.draw(&Points { coords: &[*point], color: style(point.0) });
+                    // One alone makes no line.
+                    if let [point] = finite[..] {
+                        context.draw(&Points { coords: &[point], color: style(point.0) });
                     }
                 }
             })
             .render(inside, buf);
-        let label = |value: f64| format!("{:>8} ", short(value));
+        let label = |value: f64| format!("{:>8} ", trimmed(short(value)));
         let style = self.faint;
         Text::styled(label(high), style).render(Rect { height: 1, width: LABELS, ..area }, buf);
         if inside.height > 1 {
@@ -125,20 +191,24 @@ fn bounds(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     [(low / unit).floor() * unit, (high / unit + 1e-9).ceil().max((low / unit).floor() + 1.) * unit]
 }
 
-/// A number in at most eight columns.
+/// A number in at most eight columns: those of one size have their points below each other.
 pub fn short(v: f64) -> String {
     match v.abs() {
         m if m.is_nan() => "NaN".into(),
         m if m < 1e-12 => "0".into(),
         m if m < 1e-3 => format!("{v:.1e}"),
-        m if m < 10. => trimmed(format!("{v:.4}")),
-        m if m < 100. => trimmed(format!("{v:.2}")),
+        m if m < 9.99995 => format!("{v:.4}"),
+        m if m < 99.995 => format!("{v:.2}"),
         m if m < 99_999. => trimmed(format!("{v:.1}")),
         _ => format!("{v:.1e}"),
     }
 }
 
+/// Without zeros at the end.
 fn trimmed(number: String) -> String {
+    if !number.contains('.') || number.contains('e') {
+        return number;
+    }
     number.trim_end_matches('0').trim_end_matches('.').into()
 }
 
@@ -160,6 +230,26 @@ mod tests {
         fn labels_are_short(v in -1e9f64..1e9) {
             prop_assert!(short(v).len() <= 8, "{}", short(v));
         }
+    }
+
+    #[test]
+    fn numbers_stand_below_each_other() {
+        assert_eq!([1.0, -0.5, 9.99999, 34.4].map(short), ["1.0000", "-0.5000", "10.00", "34.40"]);
+        assert_eq!([0., 320., 45717.82].map(short), ["0", "320", "45717.8"]);
+        assert_eq!(["1.0000", "40.00", "1.0e-5", "0"].map(|n| trimmed(n.into())), ["1", "40", "1.0e-5", "0"]);
+    }
+
+    #[test]
+    fn strokes_are_told_apart_without_colours() {
+        let first: Vec<Stroke> = (0..4).map(|index| Stroke::of(index, 4)).collect();
+        assert_eq!(first, Stroke::ALL);
+        // Of one colour.
+        assert_ne!(Stroke::of(0, 4), Stroke::of(4, 4));
+        let line = [(0., 0.), (19., 19.)];
+        let drawn = |stroke: Stroke| stroke.pieces(&line, [0., 19.], 40).len();
+        assert_eq!(Stroke::ALL.map(drawn), [1, 28, 10, 27]);
+        let of_dots = Stroke::Dotted.pieces(&line, [0., 19.], 40);
+        assert!(of_dots.iter().all(|[from, to]| from.0 == from.1 && to.0 - from.0 < 0.5));
     }
 
     #[test]

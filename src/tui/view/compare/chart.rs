@@ -6,7 +6,7 @@ use crate::tensor::compare::{cosine, relative_difference};
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::widget::plot::{Plot, Series, short};
+use crate::tui::widget::plot::{Plot, Series, Stroke, short};
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -127,7 +127,7 @@ fn plot(
             variant.map(|variant| variant.member.values.join(" ")).nth(index).unwrap_or_default()
         };
         return Plot {
-            series: vec![Series { points: points.collect(), style: theme.series[0], dashed: false }],
+            series: vec![Series { points: points.collect(), style: theme.series[0], stroke: Stroke::Solid }],
             x: [0., last as f64],
             here: None,
             ends: [named(0), named(last)],
@@ -141,7 +141,7 @@ fn plot(
             .map(|tick| (tick as f64, measured.get(comparison, variant, tick, measure)))
             .collect(),
         style: theme.series[index % theme.series.len()],
-        dashed: index / theme.series.len() % 2 == 1,
+        stroke: Stroke::of(index, theme.series.len()),
     };
     let reference = comparison.variants.iter().map(|variant| &variant.member.timesteps);
     let reference = reference.max_by_key(|timesteps| timesteps.len());
@@ -171,9 +171,9 @@ pub fn draw(
     let mut line = Line::default();
     if !comparison.is_sweep {
         for (index, variant) in comparison.variants.iter().enumerate() {
-            let mark = if index / theme.series.len() % 2 == 1 { "╍ " } else { "━ " };
+            let mark = format!("{} ", Stroke::of(index, theme.series.len()).mark());
             let value = measured.get(comparison, variant, tick, measure);
-            let value = if value.is_nan() { String::new() } else { format!(" {}", short(value)) };
+            let value = if value.is_nan() { String::new() } else { format!(": {}", short(value)) };
             line.push_span(Span::styled(mark, theme.series[index % theme.series.len()]));
             line.push_span(Span::raw(text::clean(&variant.member.values.join(" · "))));
             line.push_span(Span::styled(format!("{value}  "), theme.faint));

@@ -27,6 +27,18 @@ const CHART_ROWS: [u16; 2] = [6, 11];
 /// From this many rows on, a terminal is high.
 const HIGH: u16 = 28;
 
+/// Lines that a reader may begin with.
+const EXAMPLES: [(&str, &str); 8] = [
+    (":compare guidance_scale 1,3,7.5,15", "four scales, from the start"),
+    (":compare guidance_scale 1,7.5 here", "two, from where the run stands"),
+    (":compare seed 1-8", "eight noises; columns that do not fit are pages"),
+    (":compare num_inference_steps 5,10,20", "lined up by noise level"),
+    (":compare prompt \"a cat\" | \"a dog\"", "two prompts"),
+    (":compare word apple: pear | orange", "one word of the prompt swapped"),
+    (":compare guidance_scale 1,9 by seed 1-3", "two axes: six columns"),
+    (":sweep guidance_scale 1 here-to-end", "from which step on does it not matter?"),
+];
+
 /// Variants side by side.
 #[derive(Debug, Default)]
 pub struct Compare {
@@ -109,11 +121,10 @@ impl Panes for Compare {
 
     fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
         let Some((comparison, tick)) = compared(canvas.state) else {
-            return welcome::draw_text(
-                "Nothing is compared. `:compare guidance_scale 1,3,7.5,15` runs four variants side by side from the \
-                 start, with `here` from the cursor; `by seed 1-3` adds a second axis. Also num_inference_steps, \
-                 `prompt \"a cat\" | \"a dog\"`, `word apple: pear | orange`. `:sweep guidance_scale 1` forks before \
-                 every step that is left.",
+            return welcome::draw_examples(
+                "Nothing is compared yet. Variants run side by side, a column each, in lockstep; what is the same in \
+                 two of them is computed once. C begins such a line:",
+                &EXAMPLES,
                 canvas,
                 area,
             );

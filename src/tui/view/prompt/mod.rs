@@ -15,7 +15,7 @@ use crate::tui::widget::heat;
 use crossterm::event::{KeyCode, KeyEvent};
 use embedded::{Embedded, Prompts};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
-use ratatui::style::{Color, Style};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use std::cell::RefCell;
@@ -65,9 +65,16 @@ impl Panes for Prompt {
             0 => format!("{name}: {} tokens, no padding", of.words()),
             padding => format!("{name}: {} tokens, {padding} padding", of.words()),
         };
-        // A row a token, with the rule, the scale and what was cut.
-        let rows = (prompt.tokens.len() + 2 + usize::from(prompt.cut.is_some())) as u16;
+        // Rows for the tokens, with the rule, the scale and what was cut.
+        let notes = 2 + u16::from(prompt.cut.is_some());
+        let tokens = prompt.tokens.len() as u16;
         let most = (area.height * 3 / 5).max(6);
+        let mut high = (most.saturating_sub(notes) / tokens.max(1)).clamp(1, MOST_ROWS);
+        // That the cosines have room for numbers is worth more than strips that are high.
+        if area.height.saturating_sub(tokens * high + notes) < 2 * tokens + 2 {
+            high = 1;
+        }
+        let rows = tokens * high + notes;
         let [above, below] =
             Layout::vertical([Constraint::Length(rows.min(most)), Constraint::Min(0)]).areas(area);
         let [left, right] =
@@ -116,9 +123,22 @@ impl Panes for Prompt {
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
         let Some(prompts) = self.prompts(state) else { return Reply::Unknown };
         let negative = if pane == COSINES { self.negative } else { pane == NEGATIVE };
-        let tokens = prompts.of_both[usize::from(negative)].tokens.len();
-        let top = top(self.at(&prompts, negative), tokens, room.height.saturating_sub(1));
-        self.select(negative, (top + usize::from(at.y)).min(tokens.saturating_sub(1)))
+        let of = &prompts.of_both[usize::from(negative)];
+        let tokens = of.tokens.len();
+        let (high, before, rows) = match pane {
+            COSINES => {
+                let cells = Cells::fitting(tokens, room);
+                (cells.high, u16::from(cells.are_headed), cells.rows)
+            }
+            _ => {
+                let rows = room.height.saturating_sub(notes(of));
+                let high = high(rows, tokens, MOST_ROWS);
+                (high, 0, rows / high)
+            }
+        };
+        let top = top(self.at(&prompts, negative), tokens, rows);
+        let pressed = top + usize::from(at.y.saturating_sub(before) / high);
+        self.select(negative, pressed.min(tokens.saturating_sub(1)))
     }
 
     fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
@@ -136,6 +156,66 @@ impl Panes for Prompt {
             }
         }
         Some(text)
+    }
+}
+
+/// Rows that a token has at most, where there is room: its colours are seen better then.
+const MOST_ROWS: u16 = 2;
+/// Rows that a token has at most in the matrix of cosines.
+const MOST_CELL_ROWS: u16 = 3;
+
+/// How many rows each of `tokens` has where there are `rows` for all of them.
+fn high(rows: u16, tokens: usize, most: u16) -> u16 {
+    (rows / tokens.max(1) as u16).clamp(1, most)
+}
+
+/// Lines below the tokens of a prompt: the scale, and what was cut.
+fn notes(of: &Embedded) -> u16 {
+    1 + u16::from(of.cut.is_some())
+}
+
+/// Columns of a token's text beside the matrix of cosines, with the mark before it and the space behind it.
+const NAMES: u16 = 11;
+/// Columns of the numbers beside it, where there is no room for them on its cells.
+const NUMBERS: u16 = 6;
+
+/// The cells of the matrix of cosines: twice as wide as they are high.
+struct Cells {
+    /// Rows of a cell.
+    high: u16,
+    /// Tokens that are shown below each other, and beside each other.
+    rows: u16,
+    columns: u16,
+    /// Whether the tokens stand above the matrix too.
+    are_headed: bool,
+}
+
+impl Cells {
+    fn fitting(tokens: usize, room: Size) -> Self {
+        let count = tokens.max(1) as u16;
+        let wide = room.width.saturating_sub(NAMES) / count / 2;
+        let high = high(room.height, tokens, MOST_CELL_ROWS).min(wide.max(1));
+        let are_headed = high > 1 && room.height > high * count;
+        let numbers = if high > 1 { 0 } else { NUMBERS };
+        Self {
+            high,
+            rows: (room.height - u16::from(are_headed)) / high,
+            columns: room.width.saturating_sub(NAMES + numbers) / (2 * high),
+            are_headed,
+        }
+    }
+
+    fn wide(&self) -> usize {
+        2 * usize::from(self.high)
+    }
+
+    /// A cosine as a cell says it; nothing where a number has no room.
+    fn said(&self, cosine: f64) -> String {
+        match self.high {
+            1 => "  ".into(),
+            2 => format!("{:>4}", format!("{cosine:.2}").replacen("0.", ".", 1)),
+            _ => format!("{:>1$} ", format!("{cosine:.2}"), self.wide() - 1),
+        }
     }
 }
 
@@ -167,6 +247,13 @@ fn name(token: &TokenView, columns: usize) -> String {
     short + &pad
 }
 
+/// The beginning of a token's text above a column: one that is so narrow has no room for an ellipsis.
+fn head(token: &TokenView, columns: usize) -> String {
+    let begins = text::wrapped(name(token, TEXT).trim_end(), columns - 1).swap_remove(0);
+    let pad = " ".repeat(columns - text::width(&begins));
+    begins + &pad
+}
+
 fn style(token: &TokenView, theme: &Theme) -> Style {
     if token.kind == TokenKind::Word { theme.plain } else { theme.faint }
 }
@@ -182,14 +269,17 @@ impl Prompt {
     fn draw_tokens(&self, prompts: &Prompts, negative: bool, canvas: &mut Canvas<'_>, area: Rect) {
         let of = &prompts.of_both[usize::from(negative)];
         let theme = canvas.theme;
-        let notes = 1 + u16::from(of.cut.is_some());
-        let most = area.height.saturating_sub(notes).min(of.tokens.len() as u16);
+        let notes = notes(of);
+        let most = area.height.saturating_sub(notes);
+        let high = high(most, of.tokens.len(), MOST_ROWS);
+        let most = most.min(of.tokens.len() as u16 * high) / high * high;
         let [rows, below] =
             Layout::vertical([Constraint::Length(most), Constraint::Length(notes)]).areas(area);
         let selected = self.at(prompts, negative);
-        let top = top(selected, of.tokens.len(), rows.height);
+        let top = top(selected, of.tokens.len(), rows.height / high);
         let mut strip_at = 0;
-        for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(rows.rows()) {
+        let rows = rows.rows().step_by(high.into()).map(|row| Rect { height: high, ..row });
+        for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(rows) {
             let here = index == selected && negative == self.negative;
             let mark = if here { "▸" } else { " " };
             let times = if token.kind == TokenKind::Padding {
@@ -226,34 +316,49 @@ impl Prompt {
         }
     }
 
-    /// A matrix of cosines, two columns a token, and those of the selected token as numbers.
+    /// A matrix of cosines, and where its cells have no room for them, those of the selected token as numbers.
     fn draw_cosines(&self, prompts: &Prompts, canvas: &mut Canvas<'_>, area: Rect) {
         let of = &prompts.of_both[usize::from(self.negative)];
         let theme = canvas.theme;
         let selected = self.at(prompts, self.negative);
-        let names = 11;
-        let numbers = 6;
-        let columns = usize::from(area.width).saturating_sub(names + numbers + 1) / 2;
-        let top = top(selected, of.tokens.len(), area.height);
-        let left = self::top(selected, of.tokens.len(), columns as u16);
-        for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(area.rows()) {
+        let cells = Cells::fitting(of.tokens.len(), area.as_size());
+        let (high, wide, names) = (cells.high, cells.wide(), usize::from(NAMES));
+        let top = top(selected, of.tokens.len(), cells.rows);
+        let left = self::top(selected, of.tokens.len(), cells.columns);
+        let shown = || (left..of.tokens.len()).take(cells.columns.into());
+        let mut area = area;
+        if cells.are_headed {
+            let heads = shown().map(|other| head(&of.tokens[other], wide));
+            let line = Line::styled(" ".repeat(names) + &heads.collect::<String>(), theme.faint);
+            canvas.lines(&[line], area);
+            area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        }
+        for (place, (index, token)) in
+            of.tokens.iter().enumerate().skip(top).take(cells.rows.into()).enumerate()
+        {
             let here = index == selected;
-            let mut line = Line::from(vec![
+            let row = Rect { y: area.y + place as u16 * high, height: high, ..area };
+            let named = Line::from(vec![
                 Span::styled(if here { "▸" } else { " " }, theme.focus),
                 Span::styled(name(token, names - 2), if here { theme.strong } else { style(token, theme) }),
-                Span::raw(" "),
             ]);
-            for other in (left..of.tokens.len()).take(columns) {
+            let told = Rect { y: row.y + (high - 1) / 2, height: 1, ..row };
+            canvas.lines(&[named], told);
+            let mut x = row.x + NAMES;
+            for other in shown() {
                 let cosine = of.cosines[index][other];
-                let dark = Color::Rgb(20, 20, 20);
-                let mark = if other == selected && !here { "──" } else { "  " };
-                line.push_span(Span::styled(
-                    mark,
-                    Style::new().fg(dark).bg(heat::diverging(cosine as f32, 1.)),
-                ));
+                let ground = heat::diverging(cosine as f32, 1.);
+                let cell = Rect { x, width: wide as u16, ..row }.intersection(canvas.buf.area);
+                canvas.buf.set_style(cell, Style::new().fg(heat::ink(ground)).bg(ground));
+                let is_marked = high == 1 && other == selected && !here;
+                let said = if is_marked { "──".into() } else { cells.said(cosine) };
+                canvas.lines(&[Line::raw(said)], told.intersection(Rect { x, width: wide as u16, ..told }));
+                x += wide as u16;
             }
-            line.push_span(Span::styled(format!(" {:>5.2}", of.cosines[index][selected]), theme.plain));
-            line.render(row, canvas.buf);
+            if high == 1 {
+                let number = Line::styled(format!(" {:>5.2}", of.cosines[index][selected]), theme.plain);
+                canvas.lines(&[number], told.intersection(Rect { x, width: NUMBERS, ..told }));
+            }
         }
     }
 }

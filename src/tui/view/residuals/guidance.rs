@@ -59,28 +59,18 @@ impl Guidance {
         let (along, across) = self.parts;
         let mut rows = vec![
             row("‖uncond‖", self.uncond, String::new()),
-            row(
-                "‖text‖",
-                self.text,
-                format!("cosine {} to uncond, {}", short(self.cosine), degrees(self.cosine)),
-            ),
+            row("‖text‖", self.text, format!("cos {}, {}", short(self.cosine), degrees(self.cosine))),
             row("‖text − uncond‖", self.push, format!("{} of ‖uncond‖", of(self.push, self.uncond))),
             row("  along uncond", along, format!("× {} = {}", self.scale, short(self.scale * along))),
             row("  across it", across, format!("× {} = {}", self.scale, short(self.scale * across))),
-            row(
-                "‖guided‖",
-                self.guided,
-                format!(
-                    "{} × ‖uncond‖, turned by {}",
-                    short(self.guided / self.uncond),
-                    degrees(self.turned)
-                ),
-            ),
         ];
         if !self.channels.is_empty() {
             let channels: Vec<String> = self.channels.iter().map(|norm| format!("{norm:.2}")).collect();
-            rows.push(("by channel".into(), String::new(), channels.join("  ")));
+            rows.push(("  by channel".into(), String::new(), channels.join("  ")));
         }
+        let of_uncond = short(self.guided / self.uncond);
+        let led = format!("{of_uncond} × ‖uncond‖, turned by {}", degrees(self.turned));
+        rows.push(row("‖guided‖", self.guided, led));
         rows
     }
 

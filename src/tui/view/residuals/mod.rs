@@ -59,12 +59,21 @@ impl Panes for Residuals {
             _ => "what the UNet predicts: the noise",
         };
         let [above, below] = Layout::vertical([Constraint::Fill(5), Constraint::Fill(6)]).areas(area);
+        // The futures have what the words leave, as far as their rows can be filled.
+        let filled = FUTURE.len() as u16 * (2 * below.height.saturating_sub(FUTURES_TOLD + 2) + 1);
+        let least = area.width * 4 / 9;
+        let wide = filled.min(area.width.saturating_sub(WORDS + 1)).max(least);
         let [told, futures] =
-            Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)]).spacing(1).areas(below);
+            Layout::horizontal([Constraint::Min(0), Constraint::Length(wide)]).spacing(1).areas(below);
+        let named = if futures.width < 50 {
+            "three futures"
+        } else {
+            "three futures: pred_original_sample from each"
+        };
         vec![
             Pane::new(RESIDUALS, format!("residuals of {}: {what}", record.stage), above),
             Pane::new(GUIDANCE, format!("guidance_scale {}", record.guidance_scale), told),
-            Pane::new(FUTURES, "three futures: pred_original_sample from each", futures),
+            Pane::new(FUTURES, named, futures),
         ]
     }
 
@@ -110,6 +119,13 @@ impl Panes for Residuals {
     }
 }
 
+/// Columns in which the numbers of guidance fit.
+const WORDS: u16 = 60;
+/// Columns of a name with its number.
+const NUMBERS: usize = 27;
+/// Lines that are told below the futures.
+const FUTURES_TOLD: u16 = 3;
+
 /// More lines than there are numbers: the pane scrolls no further.
 const MOST_LINES: usize = 30;
 
@@ -141,7 +157,7 @@ fn reach(label: &str) -> Option<f32> {
 
 fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let state = canvas.state;
-    let [drawn, said] = Layout::vertical([Constraint::Min(0), Constraint::Length(3)]).areas(area);
+    let [drawn, said] = Layout::vertical([Constraint::Min(0), Constraint::Length(FUTURES_TOLD)]).areas(area);
     let mut linear = false;
     let shown: Vec<_> = FUTURE
         .iter()
@@ -152,21 +168,29 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
             Some(Captioned { picture: &named.picture, caption: caption.to_string(), smooth: decoded })
         })
         .collect();
-    pictures::row(&shown, canvas, drawn);
+    let rows = pictures::row(&shown, canvas, drawn);
+    let said = Rect { y: area.y + rows, ..said };
     let values = |name| record.tensor(name).map(|tensor| tensor.values.data());
-    let (Some(uncond), Some(text), Some(guided)) =
+    let (Some(uncond), Some(in_text), Some(guided)) =
         (values(FUTURE[0].0), values(FUTURE[1].0), values(FUTURE[2].0))
     else {
         return;
     };
-    let line = |name: &'static str, value: f64| {
+    // A number counts for more than the words before it.
+    let narrow = area.width < 35;
+    let line = |name: &str, value: f64| {
+        let name = format!("{}uncond to {name:<6}  ", if narrow { "" } else { "distance " });
         Line::from(vec![Span::styled(name, canvas.theme.faint), Span::raw(short(value))])
     };
-    let made = if linear { "linear estimates, until the VAE has time" } else { "decoded by the VAE" };
+    let made = match (linear, narrow) {
+        (false, _) => "decoded by the VAE",
+        (true, true) => "linear estimates",
+        (true, false) => "linear estimates, until the VAE has time",
+    };
     let lines = [
-        Line::styled(made, canvas.theme.faint),
-        line("distance uncond to text    ", distance(uncond, text)),
-        line("distance uncond to guided  ", distance(uncond, guided)),
+        Line::styled(text::shortened(made, area.width.into()), canvas.theme.faint),
+        line("text", distance(uncond, in_text)),
+        line("guided", distance(uncond, guided)),
     ];
     canvas.lines(&lines, said);
 }
@@ -179,6 +203,7 @@ fn told(record: &RecordView, prediction: &str, canvas: &Canvas<'_>, width: u16) 
     let mut lines: Vec<Line<'static>> =
         words.into_iter().map(|line| Line::styled(line, theme.plain)).collect();
     lines.extend(guidance.rows().into_iter().map(|(name, value, more)| {
+        let more = text::shortened(&more, usize::from(width).saturating_sub(NUMBERS));
         Line::from(vec![
             Span::styled(format!("{name:<17}"), theme.tensor),
             Span::raw(format!("{value:>8}  ")),

@@ -7,12 +7,29 @@ use crate::debugger::view::{RecordView, TensorView};
 use crate::pipeline::Stage;
 use crate::scheduler::ddim::Coefficients;
 use crate::tui::state::State;
+use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widget::plot::short;
 use ratatui::text::{Line, Span};
 
 /// More lines than there are: the pane scrolls no further.
 pub const LINES: usize = 30;
+
+/// Lines before the formulas, and lines of each.
+const COEFFICIENTS: usize = 4;
+const OF_A_FORMULA: usize = 3;
+/// Empty lines that [`spaced`] puts in.
+pub const GAPS: u16 = 4;
+
+/// The same lines with an empty one before each formula.
+pub fn spaced(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
+    let formulas = lines.split_off(COEFFICIENTS.min(lines.len()));
+    for formula in formulas.chunks(OF_A_FORMULA) {
+        lines.push(Line::default());
+        lines.extend_from_slice(formula);
+    }
+    lines
+}
 
 /// An element of the latents, by its place in row-major order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,8 +88,8 @@ impl<'a> Step<'a> {
         format!("[{}]", place.join(", "))
     }
 
-    /// The formulas, with the numbers of `element`.
-    pub fn lines(&self, prediction: &str, element: Element, theme: &Theme) -> Vec<Line<'static>> {
+    /// The formulas, with the numbers of `element`: coefficients, then three lines a formula.
+    pub fn lines(&self, prediction: &str, element: Element, theme: &Theme, width: u16) -> Vec<Line<'static>> {
         let c = &self.c;
         let [alpha, beta] = [c.alpha_prod_t, c.beta_prod_t].map(|x| f64::from(x).sqrt());
         let alpha_prev = f64::from(c.alpha_prod_t_prev).sqrt();
@@ -89,16 +106,22 @@ impl<'a> Step<'a> {
                 "alpha_prod_t",
                 c.alpha_prod_t,
                 format!("√ᾱ_t = {alpha:.4}  √(1−ᾱ_t) = {beta:.4}"),
-                theme,
+                (theme, width),
             ),
             coefficient(
                 "ᾱ_prev",
                 "alpha_prod_t_prev",
                 c.alpha_prod_t_prev,
                 format!("√ = {alpha_prev:.4}"),
-                theme,
+                (theme, width),
             ),
-            coefficient("σ_t", "std_dev_t", c.std_dev_t, "eta · √variance (16); 0 is DDIM".into(), theme),
+            coefficient(
+                "σ_t",
+                "std_dev_t",
+                c.std_dev_t,
+                "eta · √variance (16); 0 is DDIM".into(),
+                (theme, width),
+            ),
             Line::from(vec![
                 Span::styled("numbers are of the element ", theme.faint),
                 Span::raw(self.place(element)),
@@ -127,7 +150,7 @@ impl<'a> Step<'a> {
         // Thresholding and clipping come after the formula.
         let bounded = if (plain - x0).abs() > 1e-3 * (1. + x0.abs()) { "  then bounded to" } else { "" };
         let result = if bounded.is_empty() { n(x0) } else { format!("{}{bounded} {}", n(plain), n(x0)) };
-        lines.extend(self.formula(symbols, names, numbers, result, "pred_original_sample", theme));
+        lines.extend(self.formula(symbols, names, numbers, result, "pred_original_sample", (theme, width)));
 
         let (symbols, names, numbers) = match prediction {
             "epsilon" => ("ε̂ = what the UNet predicts", "pred_epsilon = model_output", n(out)),
@@ -142,14 +165,14 @@ impl<'a> Step<'a> {
                 format!("{alpha:.4} · {} + {beta:.4} · {}", n(out), n(x)),
             ),
         };
-        lines.extend(self.formula(symbols, names, numbers, n(eps), "pred_epsilon", theme));
+        lines.extend(self.formula(symbols, names, numbers, n(eps), "pred_epsilon", (theme, width)));
         lines.extend(self.formula(
             "direction to x_t = √(1 − ᾱ_prev − σ_t²) · ε̂",
             "pred_sample_direction = √(1 − alpha_prod_t_prev − std_dev_t²) · pred_epsilon",
             format!("{direction:.4} · {}", n(eps)),
             n(towards),
             "pred_sample_direction",
-            theme,
+            (theme, width),
         ));
         let (noise, noise_name) =
             if sigma == 0. { ("", "") } else { (" + σ_t · z", " + std_dev_t · noise") };
@@ -163,7 +186,7 @@ impl<'a> Step<'a> {
             format!("{alpha_prev:.4} · {} + {}{drawn}", n(x0), n(towards)),
             n(at("latents")),
             "latents",
-            theme,
+            (theme, width),
         ));
         lines
     }
@@ -176,24 +199,35 @@ impl<'a> Step<'a> {
         numbers: String,
         result: String,
         tensor: &str,
-        theme: &Theme,
+        (theme, width): (&Theme, u16),
     ) -> [Line<'static>; 3] {
-        let summary = self.record.tensor(tensor).map(|tensor| tensor.row.summary);
-        let spread =
-            summary.map_or(String::new(), |s| format!("   all: mean {:.4}, std {:.4}", s.mean, s.std));
+        let mut comes_to =
+            Line::from(vec![Span::raw(format!("  {numbers} = ")), Span::styled(result, theme.here)]);
+        // A number whose end is cut off is another number.
+        if let Some(s) = self.record.tensor(tensor).map(|tensor| tensor.row.summary) {
+            let [mean, std] = [s.mean, s.std].map(short);
+            let told = [format!("   all: mean {mean}, std {std}"), format!("   all: {mean} ± {std}")];
+            let room = usize::from(width).saturating_sub(comes_to.width());
+            if let Some(told) = told.into_iter().find(|told| text::width(told) <= room) {
+                comes_to.push_span(Span::styled(told, theme.faint));
+            }
+        }
         [
             Line::styled(symbols.to_string(), theme.strong),
             Line::styled(format!("  {names}"), theme.tensor),
-            Line::from(vec![
-                Span::raw(format!("  {numbers} = ")),
-                Span::styled(result, theme.here),
-                Span::styled(spread, theme.faint),
-            ]),
+            comes_to,
         ]
     }
 }
 
-fn coefficient(symbol: &str, name: &str, value: f32, more: String, theme: &Theme) -> Line<'static> {
+fn coefficient(
+    symbol: &str,
+    name: &str,
+    value: f32,
+    more: String,
+    (theme, width): (&Theme, u16),
+) -> Line<'static> {
+    let more = text::shortened(&more, usize::from(width).saturating_sub(BEFORE));
     Line::from(vec![
         Span::styled(format!("{symbol:<7}"), theme.strong),
         Span::styled(format!("{name:<18}"), theme.tensor),
@@ -201,6 +235,9 @@ fn coefficient(symbol: &str, name: &str, value: f32, more: String, theme: &Theme
         Span::styled(more, theme.faint),
     ])
 }
+
+/// Columns of a coefficient's names and number.
+const BEFORE: usize = 37;
 
 /// A number of a formula; a negative one in brackets.
 fn number(v: f64) -> String {

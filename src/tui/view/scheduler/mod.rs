@@ -10,7 +10,7 @@ use crate::debugger::view::ScheduleView;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
-use crate::tui::widget::plot::{Plot, Series};
+use crate::tui::widget::plot::{Plot, Series, Stroke};
 use crossterm::event::{KeyCode, KeyEvent};
 use formulas::{Element, Step};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
@@ -37,8 +37,15 @@ impl Panes for Scheduler {
             Some(step) => format!("{}: t = {} → {}", step.stage, step.c.timestep, step.c.prev_timestep),
             None => "the step of DDIM".into(),
         };
-        let below = if area.height >= 30 { Constraint::Length(12) } else { Constraint::Length(6) };
-        let [step, below] = Layout::vertical([Constraint::Min(0), below]).areas(area);
+        // What is below gets what the formulas leave, and always something.
+        let formulas = self.lines(state, &Theme::default(), area.width).len() as u16 + 1;
+        let least = if area.height >= 30 { 12 } else { 6 };
+        let formulas = match area.height.saturating_sub(least) {
+            _ if formulas == 1 => area.height.saturating_sub(least),
+            rows if rows >= formulas + formulas::GAPS => formulas + formulas::GAPS,
+            rows => rows.min(formulas),
+        };
+        let [step, below] = Layout::vertical([Constraint::Length(formulas), Constraint::Min(0)]).areas(area);
         let [alphas, timesteps] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(below);
         let (taken, all) = (view.schedule.timesteps.len(), view.schedule.alphas_cumprod.len());
@@ -63,9 +70,11 @@ impl Panes for Scheduler {
                 alphas(&view.schedule, here(state), theme).render(drawn, canvas.buf);
             }
             (TIMESTEPS, _) => timesteps(&view.schedule, here(state), canvas, area),
-            (_, Some(step)) => {
-                let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-                let lines = step.lines(prediction, self.element, theme);
+            (_, Some(_)) => {
+                let mut lines = self.lines(state, theme, area.width);
+                if usize::from(area.height) >= lines.len() + usize::from(formulas::GAPS) {
+                    lines = formulas::spaced(lines);
+                }
                 let top = self.top.min(lines.len().saturating_sub(area.height.into()));
                 canvas.scrolled(&lines, top, area);
             }
@@ -112,9 +121,17 @@ impl Panes for Scheduler {
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {
-        let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-        let lines = Step::of(state)?.lines(prediction, self.element, &Theme::default());
+        Step::of(state)?;
+        let lines = self.lines(state, &Theme::default(), u16::MAX);
         Some(lines.iter().map(|line| line.to_string() + "\n").collect())
+    }
+}
+
+impl Scheduler {
+    /// The formulas of the step that the reader looks at; none where there is no step.
+    fn lines(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+        let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
+        Step::of(state).map_or(vec![], |step| step.lines(prediction, self.element, theme, width))
     }
 }
 
@@ -134,7 +151,7 @@ fn alphas(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) ->
             .rev()
             .collect(),
         style: theme.series[index],
-        dashed: index > 0,
+        stroke: Stroke::of(index, theme.series.len()),
     };
     Plot {
         series: vec![line(0, f64::sqrt), line(1, |alpha| (1. - alpha).max(0.).sqrt())],
@@ -166,8 +183,43 @@ fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut C
         below = Line::from(vec![Span::raw(" ".repeat(at)), Span::styled(said, theme.here)]);
     }
     let ends = Line::styled(format!("{} is noise, 0 the picture", all - 1), theme.faint);
-    let lines = [Line::from(ruler), below, ends, around(schedule, here, theme)];
+    let mut lines = vec![Line::from(ruler), below, ends];
+    let room = usize::from(area.height).saturating_sub(lines.len() + 2);
+    if room < FEWEST_ROWS {
+        lines.push(around(schedule, here, theme));
+    } else {
+        lines.push(Line::default());
+        lines.extend(table(schedule, here, theme, room));
+    }
     canvas.lines(&lines, area);
+}
+
+/// Rows of the table of timesteps below which a line tells more.
+const FEWEST_ROWS: usize = 4;
+
+/// Every timestep with what it weighs picture and noise by: `rows` of them, around the one at hand.
+fn table(
+    schedule: &ScheduleView,
+    here: Option<(usize, i64)>,
+    theme: &Theme,
+    rows: usize,
+) -> Vec<Line<'static>> {
+    let at = here.and_then(|(now, _)| schedule.timesteps.iter().position(|t| *t == now));
+    let first = at.unwrap_or(0).saturating_sub(rows / 2).min(schedule.timesteps.len().saturating_sub(rows));
+    let head = format!("  {:>7}{:>6}{:>9}{:>9}{:>9}", "denoise", "t", "ᾱ_t", "√ᾱ_t", "√(1−ᾱ_t)");
+    let row = |(step, t): (usize, &usize)| {
+        let alpha = schedule.alphas_cumprod.get(*t).map_or(f64::NAN, |alpha| f64::from(*alpha));
+        let (signal, noise) = (alpha.sqrt(), (1. - alpha).max(0.).sqrt());
+        let mark = if at == Some(step) { "▸" } else { " " };
+        let style = match at {
+            Some(at) if at == step => theme.here,
+            Some(at) if at > step => theme.done,
+            _ => theme.plain,
+        };
+        Line::styled(format!("{mark} {step:>7}{t:>6}{alpha:>9.4}{signal:>9.4}{noise:>9.4}"), style)
+    };
+    let table = schedule.timesteps.iter().enumerate().skip(first).take(rows).map(row);
+    std::iter::once(Line::styled(head, theme.faint)).chain(table).collect()
 }
 
 /// The timesteps before and behind the one at hand.

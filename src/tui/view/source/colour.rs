@@ -12,7 +12,7 @@ const KEYWORDS: &[&str] = &[
 ];
 
 /// Lines of Rust in colours.
-pub(super) fn coloured(lines: &[&str], theme: &Theme) -> Vec<Line<'static>> {
+pub(in crate::tui::view) fn coloured(lines: &[&str], theme: &Theme) -> Vec<Line<'static>> {
     lines.iter().map(|line| coloured_line(line, theme)).collect()
 }
 

@@ -5,6 +5,8 @@
 
 mod colour;
 
+pub(super) use colour::coloured;
+
 use super::panes::{Pane, Panes, Reply};
 use crate::debugger::TensorRow;
 use crate::debugger::report::{number, shape};
@@ -31,6 +33,8 @@ const SIDEWAYS: usize = 8;
 const NAME: usize = 24;
 /// The same where there is little room.
 const NARROW_NAME: usize = 21;
+/// Columns of a mean and a standard deviation: names give way to them.
+const SHORT: usize = 16;
 /// Columns from which on there is room for a tensor's shape.
 const WIDE_VALUES: u16 = 52;
 
@@ -268,7 +272,8 @@ impl Source {
         // Where there is little room the shape gives way: the numbers are what changes.
         let narrow = width < WIDE_VALUES;
         let line = |name: &str, told: String| {
-            let columns = if narrow { NARROW_NAME } else { NAME };
+            let columns =
+                if narrow { NARROW_NAME.min(usize::from(width).saturating_sub(SHORT + 1)) } else { NAME };
             let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
             Line::from(vec![
                 Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
@@ -299,7 +304,7 @@ impl Source {
         let mut lines = vec![];
         for (name, told) in entries {
             for (index, part) in
-                text::wrapped(told, usize::from(width).saturating_sub(14)).into_iter().enumerate()
+                text::wrapped_path(told, usize::from(width).saturating_sub(14)).into_iter().enumerate()
             {
                 let name = if index == 0 { name } else { "" };
                 lines.push(Line::from(vec![

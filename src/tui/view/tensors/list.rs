@@ -244,7 +244,7 @@ pub(super) fn draw(
         }
         line.render(row, canvas.buf);
     }
-    let said = "↑↓ select  Enter opens  / filters  < > sort by another column  . turns the order  y copies";
+    let said = "↑↓ select  Enter opens  / filters  < > sort  . turns the order  y copies";
     canvas.lines(&[Line::styled(text::shortened(said, keys.width.into()), theme.faint)], keys);
 }
 
