@@ -60,6 +60,19 @@ fn a_row_for_every_nth_step_and_an_animation() {
 }
 
 #[test]
+fn an_animation_has_the_rows_of_the_sheet() {
+    let folder = tempfile::tempdir().unwrap();
+    let gif = folder.path().join("wide.gif");
+    let scales = "1,2,3,4,5,6,7,8,9";
+    let axes = ["compare", "guidance_scale", scales, "by", "seed", "1,2"];
+    let flags = ["--steps", "1", "--width", "64", "--height", "64", "--gif", gif.to_str().unwrap()];
+    let ran = diffuscope(&[&axes[..], &flags].concat(), "");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    // nine in a row, and not eight
+    assert!(image::image_dimensions(gif).unwrap().0 >= 9 * 64);
+}
+
+#[test]
 fn figures_of_every_step() {
     let ran = compare(&["num_inference_steps", "2,4"], &["--json", "--batch-rows", "1"]);
     let figures: Value = serde_json::from_str(&ran.stdout).unwrap();

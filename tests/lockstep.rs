@@ -3,13 +3,15 @@
 mod program;
 mod support;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
+use diffuscope::debugger::session::Host;
 use diffuscope::debugger::{Outcome, Session};
-use diffuscope::nn::Unwatched;
-use diffuscope::pipeline::{Lockstep, Models, Request, Snapshot, advance};
+use diffuscope::nn::{self, Path, Probe, Unwatched};
+use diffuscope::pipeline::{Fault, Lockstep, Models, Request, Snapshot, advance, memory};
 use diffuscope::tensor::PlainTensor;
 use diffuscope::tensor::compare::relative_difference;
 use program::{batch, said};
+use std::cell::Cell;
 use std::sync::{Arc, LazyLock};
 use support::checkpoint::checkpoint;
 
@@ -100,6 +102,74 @@ fn rows_are_computed_once_where_they_are_the_same() {
     // the empty prompt against the empty negative prompt: both rows are one
     let empty = each(&[""], |request, prompt| request.prompt = prompt.into());
     assert_eq!(together(&empty, None).1, [4, 8]);
+}
+
+/// Counts how often the UNet runs.
+struct Forwards(Cell<usize>);
+
+impl Probe for Forwards {
+    fn wants(&self, path: &Path) -> bool {
+        self.0.set(self.0.get() + usize::from(path.as_str() == "unet.conv_in"));
+        false
+    }
+}
+
+#[test]
+fn a_wrong_timestep_shares_no_rows_and_its_own_are_counted() {
+    let faults = each(&[None, Some(Fault::WrongTimestep)], |request, fault| request.fault = fault);
+    let mut lockstep = Lockstep::new(&MODELS, (2, 2), Some(1));
+    let start = |request: &Request| Snapshot::start(request.clone(), &MODELS).unwrap();
+    let mut runs: Vec<Snapshot> = faults.iter().map(start).collect();
+    let mut forwards = Forwards(Cell::new(0));
+    while runs[0].position().is_some() {
+        runs = lockstep.advance(&runs.iter().collect::<Vec<_>>(), &MODELS, &mut forwards).unwrap();
+    }
+    assert_eq!([lockstep.rows().computed, lockstep.rows().apart], [4 * 4, 4 * 4]);
+    // the right run's rows one by one, the faulty run's two at once
+    assert_eq!(forwards.0.get(), 4 * 2 + 4);
+    for (run, request) in runs.iter().zip(faults) {
+        assert_alike(run, &alone(request), 1e-4);
+    }
+}
+
+#[test]
+fn what_was_made_with_a_mistake_is_shared_with_nobody_else() {
+    let faults = [Fault::parse("nan_in prompt_embeds").ok(), Fault::parse("no_scaling_factor").ok(), None];
+    let requests = each(&faults, |request, fault| {
+        request.fault = fault;
+        // the picture of the one with NaN has it as well
+        request.num_inference_steps = 1;
+    });
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        let requests = order.map(|index: usize| requests[index].clone());
+        for (run, request) in together(&requests, None).0.iter().zip(requests) {
+            let alone = alone(request.clone());
+            match request.fault {
+                Some(Fault::NanIn(_)) => {
+                    let (_, embeds) = run.tensor("prompt_embeds").unwrap();
+                    assert!(!PlainTensor::of(embeds).unwrap().is_finite());
+                }
+                _ => assert_alike(run, &alone, 1e-4),
+            }
+        }
+    }
+    // the same typed: what was made for one is not what another gets that is without the mistake
+    let mut session = session();
+    for line in ["compare seed 1,2", "switch seed=1", "set fault nan_in prompt_embeds", "compare", "next"] {
+        run(&mut session, line);
+    }
+    let finite = |session: &Session, name: &str| {
+        let here = session.timelines().named(name).unwrap().timeline.here().clone();
+        PlainTensor::of(here.tensor("prompt_embeds").unwrap().1).unwrap().is_finite()
+    };
+    assert_eq!([finite(&session, "seed=1"), finite(&session, "seed=2")], [false, true]);
+    let mut session = self::session();
+    for line in
+        ["compare seed 1,1", "goto vae_decode", "switch seed=1-2", "set fault no_scaling_factor", "compare"]
+    {
+        run(&mut session, line);
+    }
+    assert!(run(&mut session, "next").variants[1].difference.unwrap() > 0.);
 }
 
 #[test]
@@ -201,6 +271,77 @@ fn unequal_numbers_of_steps_line_up_by_noise_level() {
 }
 
 #[test]
+fn a_base_of_fewer_steps_is_walked_tick_by_tick() {
+    let mut session = session();
+    run(&mut session, "compare num_inference_steps 2,12");
+    run(&mut session, "next 5");
+    let tick = |session: &Session| session.view().unwrap().comparison.unwrap().tick;
+    let mut seen = vec![tick(&session)];
+    for line in ["next", "next", "back"] {
+        run(&mut session, line);
+        seen.push(tick(&session));
+    }
+    assert_eq!(seen, [5, 6, 7, 6]);
+    // as an interface looks: a place is a tick, also where the base stands still
+    let base = session.timeline().cursor();
+    for place in [5, 6, 7] {
+        session.look(place);
+        assert_eq!((tick(&session), session.timeline().cursor()), (place, base));
+        let view = session.view().unwrap();
+        assert_eq!((view.place(), view.last_place(), view.places()), (place, 7, 15));
+        assert_eq!(view.done_at(place), base);
+    }
+    session.look(99);
+    assert_eq!(tick(&session), 7);
+    run(&mut session, "goto get_latent");
+    assert_eq!(tick(&session), 1);
+    let done = run(&mut session, "continue");
+    assert!(done.variants.iter().all(|variant| variant.stage == "vae_decode"));
+}
+
+#[test]
+fn a_breakpoint_stops_where_the_base_comes_to_it() {
+    let mut session = session();
+    run(&mut session, "compare num_inference_steps 2,6");
+    run(&mut session, "break denoise 1");
+    let stages = |outcome: &Outcome| outcome.variants.iter().map(|v| v.stage.clone()).collect::<Vec<_>>();
+    let stopped = run(&mut session, "continue");
+    assert!(stopped.stopped.as_ref().unwrap().contains("breakpoint 1"));
+    assert_eq!(stages(&stopped)[0], "denoise.000");
+    let done = run(&mut session, "continue");
+    assert_eq!((done.stopped, done.position.as_str()), (None, "complete"));
+    let back = run(&mut session, "reverse-continue");
+    assert!(back.stopped.as_ref().unwrap().contains("breakpoint 1"));
+    assert_eq!(stages(&back), stages(&stopped));
+    assert_eq!(stages(&run(&mut session, "reverse-continue")), ["", ""]);
+}
+
+#[test]
+fn nan_is_caught_in_every_variant() {
+    let mut session = session();
+    run(&mut session, "catch nan");
+    run(&mut session, "compare guidance_scale 1,1e39");
+    let stopped = run(&mut session, "continue");
+    assert_eq!(stopped.position, "denoise 1");
+    let said = stopped.stopped.unwrap();
+    assert!(said.contains("latents are not finite on guidance_scale=1e39"), "{said}");
+    assert!(!said.contains("guidance_scale=1;") && !said.ends_with("guidance_scale=1"), "{said}");
+}
+
+#[test]
+fn a_variant_that_was_opened_comes_back_with_its_new_steps() {
+    let mut session = session();
+    for line in ["compare seed 1,2", "switch seed=2", "set num_inference_steps 3", "compare"] {
+        run(&mut session, line);
+    }
+    run(&mut session, "continue");
+    for branch in &session.timelines().list()[1..] {
+        assert!(branch.timeline.tip().position().is_none(), "{}", branch.name);
+    }
+    assert_eq!(run(&mut session, "back").variants[1].stage, "denoise.002");
+}
+
+#[test]
 fn breakpoints_stop_all_variants() {
     let mut session = session();
     run(&mut session, "break denoise 2");
@@ -229,6 +370,13 @@ fn a_variant_that_is_deleted_is_missed_by_nobody() {
     assert!(session.comparison().is_none());
     run(&mut session, "next");
     assert_eq!(session.timelines().current().name, "main");
+    // the one whose steps the ticks are
+    let mut session = self::session();
+    run(&mut session, "compare num_inference_steps 3,20");
+    assert_eq!(run(&mut session, "next 10").variants[0].stage, "denoise.000");
+    run(&mut session, "delete timeline num_inference_steps=20");
+    assert_eq!(run(&mut session, "next").variants[0].stage, "denoise.001");
+    assert_eq!(run(&mut session, "back").variants[0].stage, "denoise.000");
 }
 
 #[test]
@@ -255,6 +403,83 @@ fn a_sweep_forks_before_every_step_that_is_left() {
         (session.timelines().names(), session.position_name()),
         (vec!["main".into()], "complete".into())
     );
+}
+
+/// Stops before the next module once so many stages have run.
+struct StopsAfter(usize);
+
+impl Probe for StopsAfter {
+    fn wants(&self, _: &Path) -> bool {
+        self.0 == 0
+    }
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> nn::Result<()> {
+        Err(nn::Error::Interrupted(path.clone()))
+    }
+}
+
+impl Host for StopsAfter {
+    fn stage_done(&mut self, _: &Session) {
+        self.0 -= 1;
+    }
+}
+
+#[test]
+fn a_sweep_loses_nothing_without_a_word() {
+    // what was compared stays when a sweep is refused
+    let mut session = session();
+    for line in ["compare seed 1,2", "switch main"] {
+        run(&mut session, line);
+    }
+    assert!(refused(&mut session, "sweep eta 7").contains("eta"));
+    assert_eq!(run(&mut session, "compare").variants.len(), 2);
+    // a breakpoint before the first fork is told as what it is
+    run(&mut session, "switch main");
+    run(&mut session, "break get_latent");
+    let stopped = run(&mut session, "sweep guidance_scale 1");
+    assert!(stopped.stopped.unwrap().contains("breakpoint 1"));
+    assert!(stopped.messages.last().unwrap().contains("before its first fork"), "{:?}", stopped.messages);
+    // forks that are dropped are counted
+    run(&mut session, "goto denoise 1");
+    let mut host = StopsAfter(2);
+    let stopped = session.run_line("sweep guidance_scale 1", &mut host).unwrap().unwrap();
+    assert!(stopped.stopped.unwrap().contains("interrupted"));
+    assert!(stopped.messages.last().unwrap().contains("3 of 3 forks dropped"), "{:?}", stopped.messages);
+    assert_eq!(run(&mut session, "compare").variants.len(), 2);
+    // the run that was swept is the one to go back to
+    run(&mut session, "switch main");
+    run(&mut session, "goto denoise 1");
+    run(&mut session, "fork");
+    run(&mut session, "sweep guidance_scale 1");
+    assert!(run(&mut session, "compare off").messages[0].contains("on fork"));
+    assert_eq!(session.timelines().names(), ["main", "fork"]);
+}
+
+#[test]
+fn a_sweep_to_nan_says_so() {
+    let mut session = session_at(1);
+    let swept = run(&mut session, "sweep guidance_scale 1e39");
+    let last = swept.messages.last().unwrap();
+    assert!(last.contains("NaN or infinity of the picture of 3 of 3 forks"), "{last}");
+    let mut session = self::session();
+    run(&mut session, "set fault nan_in latents");
+    run(&mut session, "goto denoise 1");
+    let swept = run(&mut session, "sweep guidance_scale 1");
+    assert!(swept.messages.last().unwrap().contains("the run as it is holds NaN"), "{:?}", swept.messages);
+}
+
+#[test]
+fn what_would_not_fit_the_memory_is_refused() {
+    let available = memory::available().unwrap();
+    let mut request = Request { num_inference_steps: 500, ..request() };
+    while 64 * memory::needed_by_records(&MODELS, &request, 0) < 2 * u128::from(available) {
+        request.width += 8;
+        request.height += 8;
+    }
+    let mut session = Session::new(Arc::clone(&MODELS), request).unwrap();
+    let said = refused(&mut session, "compare seed 1-64");
+    assert!(said.contains("64 runs, all recorded, need about") && said.contains("fewer steps"), "{said}");
+    assert_eq!(session.timelines().list().len(), 1);
+    run(&mut session, "compare seed 1,2");
 }
 
 fn session_at(step: usize) -> Session {

@@ -91,6 +91,48 @@ fn expressions_give_the_values() {
 }
 
 #[test]
+fn an_edit_of_embeddings_is_of_those_of_the_prompt_as_it_is() {
+    let mut session = session();
+    for line in ["next", "set prompt b", "set prompt_embeds = 0", "next"] {
+        run(&mut session, line);
+    }
+    assert!(here(&session, "prompt_embeds").iter().all(|value| *value == 0.));
+    // the other prompt is encoded too, and not lost
+    run(&mut session, "switch main");
+    run(&mut session, "next");
+    let of_b = here(&session, "prompt_embeds");
+    run(&mut session, "goto get_latent");
+    run(&mut session, "set prompt_embeds *= 2");
+    for (twice, once) in here(&session, "prompt_embeds").iter().zip(&of_b) {
+        assert_eq!(*twice, 2. * once);
+    }
+}
+
+#[test]
+fn a_prompt_that_undoes_an_edit_says_so() {
+    let mut session = session();
+    run(&mut session, "next 2");
+    run(&mut session, "set negative_prompt_embeds = 0");
+    // which came first could not be told from what is recorded
+    let said = refused(&mut session, "set prompt b");
+    assert!(said.contains("`set negative_prompt_embeds = 0` was done here"), "{said}");
+    run(&mut session, "set prompt a cat");
+    let said = refused(&mut session, "compare prompt a | b here");
+    assert!(said.contains("`set negative_prompt_embeds = 0` was done here"), "{said}");
+    run(&mut session, "next");
+    let set = run(&mut session, "set prompt b");
+    assert_eq!(set.warnings, ["`set negative_prompt_embeds = 0` is undone when it is encoded"]);
+    // back to the prompt that is encoded: nothing is, and nothing is undone
+    let back = run(&mut session, "set prompt a cat");
+    assert_eq!((back.messages.len(), back.warnings.len()), (1, 0));
+    assert_eq!(session.timeline().here().edits().len(), 1);
+    run(&mut session, "set prompt b");
+    run(&mut session, "next");
+    assert!(here(&session, "negative_prompt_embeds").iter().any(|value| *value != 0.));
+    assert!(session.timeline().here().edits().is_empty());
+}
+
+#[test]
 fn an_edited_run_is_made_again_by_its_commands() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("edited.dbg").display().to_string();

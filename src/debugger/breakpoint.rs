@@ -3,7 +3,7 @@
 use super::command::Place;
 use super::expression::{Expression, ExpressionError};
 use super::scope::Scope;
-use crate::pipeline::{Snapshot, Stage};
+use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::fmt;
@@ -54,6 +54,9 @@ impl fmt::Display for Breakpoint {
     }
 }
 
+/// What a stage made, and on which of several timelines.
+pub type Made<'a> = (Option<&'a str>, &'a StageRecord);
+
 /// All breakpoints, by number.
 #[derive(Debug, Clone, Default)]
 pub struct Breakpoints {
@@ -68,8 +71,8 @@ pub enum Hit {
     Reached(Breakpoint),
     /// It is here, and its condition cannot be told.
     Undecided(Breakpoint, ExpressionError),
-    /// The stage before made what is not finite: these tensors.
-    NotFinite(Breakpoint, Vec<&'static str>),
+    /// The stage before made what is not finite: these tensors, of a comparison with the timelines that they are on.
+    NotFinite(Breakpoint, Vec<(Option<String>, Vec<&'static str>)>),
 }
 
 impl Breakpoints {
@@ -97,28 +100,41 @@ impl Breakpoints {
         &self.list
     }
 
-    /// The catchpoint for NaN and infinity, when the last stage made some.
-    fn caught(&mut self, snapshot: &Snapshot) -> Option<Hit> {
+    /// The catchpoint for NaN and infinity, when a record has some.
+    fn caught<'a>(&mut self, made: impl IntoIterator<Item = Made<'a>>) -> Option<Hit> {
         let catching = self.list.iter_mut().find(|breakpoint| breakpoint.place == Stop::NotFinite)?;
         // A tensor that cannot be copied from its device shows itself when it is looked at.
         let broken = |tensor: &Tensor| PlainTensor::of(tensor).is_ok_and(|plain| !plain.is_finite());
-        let tensors = snapshot.last()?.tensors.iter().filter(|(_, tensor)| broken(tensor));
-        let names: Vec<&'static str> = tensors.map(|(name, _)| *name).collect();
-        if names.is_empty() {
+        let mut found = vec![];
+        for (timeline, record) in made {
+            let tensors = record.tensors.iter().filter(|(_, tensor)| broken(tensor));
+            let names: Vec<&'static str> = tensors.map(|(name, _)| *name).collect();
+            if !names.is_empty() {
+                found.push((timeline.map(String::from), names));
+            }
+        }
+        if found.is_empty() {
             return None;
         }
         catching.hits += 1;
-        Some(Hit::NotFinite(catching.clone(), names))
+        Some(Hit::NotFinite(catching.clone(), found))
     }
 
-    /// The first breakpoint that stops a run where it stands. It is counted, and deleted if it was temporary.
-    pub fn hit(&mut self, scope: &Scope<'_>) -> Option<Hit> {
-        if let Some(hit) = self.caught(scope) {
+    /// The first breakpoint that stops a run that came to `stages`, the last of which is next, and `made` records on the
+    /// way. It is counted, and deleted if it was temporary.
+    pub fn hit<'a>(
+        &mut self,
+        scope: &Scope<'_>,
+        stages: &[Stage],
+        made: impl IntoIterator<Item = Made<'a>>,
+    ) -> Option<Hit> {
+        if let Some(hit) = self.caught(made) {
             return Some(hit);
         }
-        let stage = scope.position()?;
+        let is_there =
+            |breakpoint: &&mut Breakpoint| stages.iter().any(|stage| breakpoint.place.is_at(*stage));
         let mut hit = None;
-        for breakpoint in self.list.iter_mut().filter(|breakpoint| breakpoint.place.is_at(stage)) {
+        for breakpoint in self.list.iter_mut().filter(is_there) {
             match breakpoint.condition.as_ref().map_or(Ok(true), |condition| condition.holds(scope)) {
                 Ok(false) => continue,
                 Ok(true) => {

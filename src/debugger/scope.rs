@@ -80,6 +80,11 @@ impl<'a> Scope<'a> {
         Self { here, timelines, models, texts }
     }
 
+    /// The same with another state in the place of the cursor's.
+    pub(super) fn with_here(self, here: Snapshot) -> Self {
+        Self { here: Cow::Owned(here), ..self }
+    }
+
     /// What a name means: a function that knows the run, or as [`named`] has it.
     pub(super) fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
         let function = match name {

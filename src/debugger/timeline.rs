@@ -99,10 +99,15 @@ impl Timeline {
     pub fn changes(&self) -> Vec<(usize, Vec<Change>, Vec<Arc<str>>)> {
         let pairs = self.snapshots.iter().zip(&self.snapshots[1..]).enumerate();
         let changes = pairs.map(|(done, (old, new))| {
-            let edits = new.edits().get(old.edits().len()..).unwrap_or_default().to_vec();
-            (done + 1, changes(old.request(), new.request()), edits)
+            (done + 1, changes(old.request(), new.request()), edited(old.edits(), new.edits()))
         });
         changes.filter(|(_, changes, edits)| !changes.is_empty() || !edits.is_empty()).collect()
+    }
+
+    /// What was done to tensors by hand at the cursor.
+    pub fn edited_here(&self) -> Vec<Arc<str>> {
+        let before = self.cursor.checked_sub(1).map(|before| &self.snapshots[before]);
+        edited(before.map_or(&[], |before| before.edits()), self.here().edits())
     }
 
     /// The stage that runs next at the cursor; `None` when the run is complete there.
@@ -131,6 +136,12 @@ impl std::fmt::Display for Change {
         };
         write!(f, "{} {} → {}", self.setting, plain(&self.from), plain(&self.to))
     }
+}
+
+/// The edits of `new` that `old` has not. An edit of an embedding is gone once a new prompt is encoded.
+pub fn edited(old: &[Arc<str>], new: &[Arc<str>]) -> Vec<Arc<str>> {
+    let is_new = |edit: &&Arc<str>| !old.iter().any(|known| Arc::ptr_eq(known, edit));
+    new.iter().filter(is_new).cloned().collect()
 }
 
 /// What is other in `new` than in `old`, in the order of [`Setting::ALL`].

@@ -1,7 +1,7 @@
 //! The tree of timelines: each but the first branched off another, and shares what was recorded before.
 
 use super::timeline::{self, Change, Timeline};
-use crate::pipeline::{Snapshot, Stage};
+use crate::pipeline::{Request, Snapshot, Stage};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -39,13 +39,17 @@ pub struct Branch {
     pub origin: Option<Origin>,
 }
 
-/// Where a timeline branched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a timeline branched off. What it branched off from may become another, or be deleted: how it was then is kept.
+#[derive(Debug, Clone)]
 pub struct Origin {
     /// The timeline that it came from.
     pub parent: BranchId,
     /// How many stages were done.
     pub done: usize,
+    /// The settings there.
+    request: Request,
+    /// What had been done to tensors by hand.
+    edits: Vec<Arc<str>>,
 }
 
 /// Why a timeline cannot be called that, or be deleted.
@@ -129,7 +133,12 @@ impl Timelines {
     pub fn add(&mut self, name: String, timeline: Timeline, parent: Option<BranchId>) -> BranchId {
         let id = BranchId(self.made);
         self.made += 1;
-        let origin = parent.map(|parent| Origin { parent, done: timeline.cursor() });
+        let done = timeline.cursor();
+        let origin = parent.and_then(|parent| {
+            let there = self.get(parent)?.timeline.snapshots().get(done)?;
+            let (request, edits) = (there.request().clone(), there.edits().to_vec());
+            Some(Origin { parent, done, request, edits })
+        });
         self.list.push(Branch { id, name, timeline, origin });
         id
     }
@@ -164,14 +173,16 @@ impl Timelines {
         }
         let current = match self.current().id {
             id if id != gone.id => Some(id),
-            _ => gone.origin.map(|origin| origin.parent),
+            _ => gone.origin.as_ref().map(|origin| origin.parent),
         };
         self.list.retain(|branch| branch.id != gone.id);
         for branch in &mut self.list {
-            if let Some(origin) = branch.origin.filter(|origin| origin.parent == gone.id) {
-                branch.origin =
-                    gone.origin.map(|of| Origin { parent: of.parent, done: of.done.min(origin.done) });
-            }
+            let Some(origin) = branch.origin.take_if(|origin| origin.parent == gone.id) else { continue };
+            branch.origin = gone.origin.clone().map(|of| match of.done <= origin.done {
+                true => of,
+                // What the deleted one shared with its own parent.
+                false => Origin { parent: of.parent, ..origin },
+            });
         }
         self.current = 0;
         if let Some(id) = current {
@@ -217,24 +228,17 @@ impl Timelines {
 
     /// What was done to tensors of a timeline by hand where it branched off.
     pub fn edited(&self, branch: &Branch) -> Vec<Arc<str>> {
-        let Some(origin) = branch.origin else { return vec![] };
-        let edits = |branch: &Branch| {
-            branch.timeline.snapshots().get(origin.done).map_or(vec![], |snapshot| snapshot.edits().to_vec())
-        };
-        let known = self.get(origin.parent).map_or(0, |parent| edits(parent).len());
-        edits(branch).split_off(known.min(edits(branch).len()))
+        let Some(origin) = &branch.origin else { return vec![] };
+        let own = branch.timeline.snapshots().get(origin.done);
+        own.map_or(vec![], |own| timeline::edited(&origin.edits, own.edits()))
     }
 
     /// What is other in a timeline than in the one that it branched off, where it did; nothing for one that began by
     /// itself.
     pub fn changed(&self, branch: &Branch) -> Vec<Change> {
-        let Some(origin) = branch.origin else { return vec![] };
-        let parent = self.get(origin.parent).and_then(|parent| parent.timeline.snapshots().get(origin.done));
+        let Some(origin) = &branch.origin else { return vec![] };
         let own = branch.timeline.snapshots().get(origin.done);
-        match (parent, own) {
-            (Some(parent), Some(own)) => timeline::changes(parent.request(), own.request()),
-            _ => vec![],
-        }
+        own.map_or(vec![], |own| timeline::changes(&origin.request, own.request()))
     }
 
     /// Makes them what they were when `then` was cloned off them, but for what is the reader's: timelines that were made
@@ -270,8 +274,10 @@ impl Timelines {
 
     /// Every timeline below the one that it branched off, with how deep it is.
     pub fn tree(&self) -> Vec<(usize, &Branch)> {
-        let roots =
-            self.list.iter().filter(|branch| branch.origin.is_none_or(|o| self.get(o.parent).is_none()));
+        let roots = self
+            .list
+            .iter()
+            .filter(|branch| branch.origin.as_ref().is_none_or(|o| self.get(o.parent).is_none()));
         let mut tree = vec![];
         for root in roots {
             self.below(root, 0, &mut tree);
@@ -281,9 +287,10 @@ impl Timelines {
 
     fn below<'a>(&'a self, branch: &'a Branch, depth: usize, tree: &mut Vec<(usize, &'a Branch)>) {
         tree.push((depth, branch));
-        let is_child = |child: &&Branch| child.origin.is_some_and(|origin| origin.parent == branch.id);
+        let is_child =
+            |child: &&Branch| child.origin.as_ref().is_some_and(|origin| origin.parent == branch.id);
         let mut children: Vec<&Branch> = self.list.iter().filter(is_child).collect();
-        children.sort_by_key(|child| child.origin.map(|origin| origin.done));
+        children.sort_by_key(|child| child.origin.as_ref().map(|origin| origin.done));
         for child in children {
             self.below(child, depth + 1, tree);
         }

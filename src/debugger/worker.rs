@@ -27,7 +27,7 @@ pub enum Order {
     /// Pictures that the VAE shall make when nothing else is to be done, the first first; those that were asked for
     /// before and are not here are given up.
     Previews(Vec<Preview>),
-    /// To look at where so many stages are done, of those that are recorded.
+    /// To look at where so many stages are done, of those that are recorded; of a comparison, so many ticks.
     Look(usize),
     /// To evaluate expressions where the session stands. The number is told with the answers.
     Evaluate(usize, Vec<Expression>),
@@ -238,8 +238,8 @@ impl Serving {
                     let answers = expressions.iter().map(|expression| self.evaluate(expression)).collect();
                     (self.tell)(Event::Evaluated(number, answers));
                 }
-                Order::Look(done) => {
-                    self.session.look(done);
+                Order::Look(place) => {
+                    self.session.look(place);
                     if let Ok(view) = self.session.view() {
                         (self.tell)(Event::Looked(view.into()));
                     }

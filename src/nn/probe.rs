@@ -1,7 +1,7 @@
 //! The one seam through every stage line and every module.
 //!
-//! Recording, statistics, progress, interruption, breakpoints inside a model, edits and deliberate faults are
-//! all probes; none of them puts an `if` into a model or a stage.
+//! Progress, interruption, a stage stepped through, what runs in lockstep share and deliberate faults are all probes; none of
+//! them puts an `if` into a model or a stage.
 
 use super::error::Result;
 use candle_core::Tensor;

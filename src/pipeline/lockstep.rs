@@ -2,7 +2,7 @@
 //! through the UNet in batches.
 
 use super::snapshot::advance;
-use super::{Error, Models, Request, Snapshot, Stage, lines};
+use super::{Error, Fault, Models, Request, Snapshot, Stage, lines};
 use crate::nn::{Path, Probe, Result};
 use candle_core::{DType, Device, Tensor, TensorId};
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 pub struct Lockstep {
     rows_at_once: usize,
     rows: Rows,
-    texts: HashMap<[String; 2], Tensor>,
+    /// Of the prompts; a mistake is in what it made.
+    texts: HashMap<([String; 2], Option<Fault>), Tensor>,
     embeds: Interner,
 }
 
@@ -26,6 +27,13 @@ pub struct Rows {
     pub apart: usize,
 }
 
+impl Rows {
+    fn add(&mut self, computed: usize, apart: usize) {
+        self.computed += computed;
+        self.apart += apart;
+    }
+}
+
 /// A row of the UNet's input.
 struct Row {
     timestep: usize,
@@ -35,7 +43,7 @@ struct Row {
 
 /// How many rows go through the UNet at once. A fixed rule, so that results do not hang on how fast a machine is: a few
 /// small rows together keep the cores of a CPU busy, large ones only take memory; a GPU has room for more.
-/// `docs/benchmarks.md` has what was measured.
+/// `benches/comparison.rs` measures it.
 pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
     let pixels = height * width;
     match (device.is_cpu(), pixels) {
@@ -86,7 +94,8 @@ impl Lockstep {
             encoded.push(self.sharing_texts(snapshot, probe, |probe| snapshot.encoded(models, probe))?);
         }
         let (residuals, took) = self.residuals(&encoded, models, probe)?;
-        let mut images = Interned::default();
+        // By the latents, and the mistake that is made on the way from them.
+        let mut images: HashMap<(Vec<u32>, Option<Fault>), Tensor> = HashMap::new();
         let mut pictures: Vec<(&Request, Tensor)> = vec![];
         let mut next = Vec::with_capacity(encoded.len());
         for (snapshot, residual) in encoded.iter().zip(residuals) {
@@ -95,17 +104,22 @@ impl Lockstep {
                     self.sharing_texts(snapshot, probe, |probe| advance(snapshot, models, probe))?
                 }
                 Some(Stage::Denoise { .. }) => {
+                    let is_known = residual.is_some();
                     let mut sharing = Sharing { probe, line: &lines::UNET, known: residual, made: None };
                     let mut next = advance(snapshot, models, &mut sharing)?;
-                    next.add_time(took);
+                    if is_known {
+                        next.add_time(took);
+                    } else {
+                        self.rows.add(2, 2);
+                    }
                     next
                 }
                 Some(Stage::VaeDecode) => {
-                    let latents = bits(tensor(snapshot, "latents")?)?;
-                    let known = images.0.get(&latents).cloned();
+                    let latents = (bits(tensor(snapshot, "latents")?)?, snapshot.request().fault);
+                    let known = images.get(&latents).cloned();
                     let mut sharing = Sharing { probe, line: &lines::DECODE, known, made: None };
                     let next = advance(snapshot, models, &mut sharing)?;
-                    images.0.extend(sharing.made.map(|made| (latents, made)));
+                    images.extend(sharing.made.map(|made| (latents, made)));
                     next
                 }
                 Some(Stage::GetLatent) => {
@@ -131,7 +145,7 @@ impl Lockstep {
         run: impl FnOnce(&mut dyn Probe) -> std::result::Result<Snapshot, Error>,
     ) -> std::result::Result<Snapshot, Error> {
         let request = snapshot.request();
-        let prompts = [request.prompt.clone(), request.negative_prompt.clone()];
+        let prompts = ([request.prompt.clone(), request.negative_prompt.clone()], request.fault);
         let known = self.texts.get(&prompts).cloned();
         let mut sharing = Sharing { probe, line: &lines::TEXT_ENCODER, known, made: None };
         let next = run(&mut sharing)?;
@@ -140,7 +154,7 @@ impl Lockstep {
     }
 
     /// What the UNet predicts for each snapshot that is before a step: (2, 4, h, w), without the prompt and with it; and
-    /// the time that it took for each.
+    /// the time that it took for each. `None` for one that asks the UNet something else.
     fn residuals(
         &mut self,
         snapshots: &[Snapshot],
@@ -156,6 +170,11 @@ impl Lockstep {
                 wanted.push(None);
                 continue;
             };
+            // Told the step in the place of the timestep, the UNet answers to the run itself.
+            if snapshot.request().fault == Some(Fault::WrongTimestep) {
+                wanted.push(None);
+                continue;
+            }
             let timestep = snapshot.scheduler().timesteps()[step];
             let latents = tensor(snapshot, "latents")?;
             let latents_id = latents_seen.intern(latents)?;
@@ -172,8 +191,7 @@ impl Lockstep {
         }
         let predicted = self.predict(&rows, models, probe)?;
         let runs = wanted.iter().flatten().count();
-        self.rows.computed += rows.len();
-        self.rows.apart += 2 * runs;
+        self.rows.add(rows.len(), 2 * runs);
         let of = |two: Option<[usize; 2]>| {
             two.map(|two| Tensor::cat(&two.map(|row| &predicted[row]), 0)).transpose()
         };
@@ -250,10 +268,6 @@ impl Interner {
         Ok(number)
     }
 }
-
-/// What was made of values.
-#[derive(Default)]
-struct Interned(HashMap<Vec<u32>, Tensor>);
 
 /// Answers for one line where that is known, keeps what it makes, and leaves all else to another probe.
 struct Sharing<'a> {

@@ -1,6 +1,6 @@
 //! Whether a run fits the machine, told before anything is allocated.
 
-use super::Models;
+use super::{Models, Request};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// Bytes of main memory that can be had without swapping; `None` where the system does not say.
@@ -34,6 +34,19 @@ pub fn needed_by_run(models: &Models, height: usize, width: usize) -> u128 {
     let decode =
         F32 * (12 * widest * pixels + if vae.mid_block_add_attention { 2 * latents * latents } else { 0 });
     level_needs.chain([decode]).max().unwrap_or(0)
+}
+
+/// About how many bytes are kept of what a run does after its first `done` stages when all is recorded: seven tensors of the
+/// latents' size a step, the two more that are shown with them, and the picture; each as it was made, and as an interface
+/// has it.
+pub fn needed_by_records(models: &Models, request: &Request, done: usize) -> u128 {
+    const F32: u128 = 4;
+    const TENSORS: u128 = 7 + 2;
+    let pixels = request.height as u128 * request.width as u128;
+    let scale = models.vae.config().scale_factor() as u128;
+    let latents = models.unet.config().in_channels as u128 * pixels / (scale * scale);
+    let steps = (request.steps().len() + 2).saturating_sub(done.max(2)) as u128;
+    2 * F32 * (latents * (1 + TENSORS * steps) + 3 * pixels)
 }
 
 /// Bytes as a person reads them: `3.2 GB`.

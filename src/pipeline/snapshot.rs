@@ -249,19 +249,33 @@ impl Snapshot {
         records.into_iter().find_map(|record| record.tensor(name).map(|tensor| (record.stage, tensor)))
     }
 
-    /// This snapshot with embeddings of its prompts: those of a prompt that was changed since are made again.
+    /// Whether the embeddings are of the prompts as they are.
+    pub fn is_encoded(&self) -> bool {
+        let request = self.request();
+        self.encoded.as_ref().is_some_and(|(prompt, negative_prompt)| {
+            (prompt, negative_prompt) == (&request.prompt, &request.negative_prompt)
+        })
+    }
+
+    /// What was done by hand to embeddings, and is lost when a prompt is encoded anew.
+    pub fn edits_of_embeddings(&self) -> Vec<Arc<str>> {
+        self.edits.iter().filter(|edit| is_of_embeddings(edit)).cloned().collect()
+    }
+
+    /// This snapshot with embeddings of its prompts: those of a prompt that was changed since are made again, and what was done
+    /// to the old ones by hand is gone with them.
     ///
     /// # Errors
     /// The text encoder's, or the probe's.
     pub fn encoded(&self, models: &Models, probe: &mut dyn Probe) -> Result<Self, Error> {
         let mut next = self.clone();
         let request = self.request();
-        let prompts = (request.prompt.clone(), request.negative_prompt.clone());
-        if !self.records.is_empty() && self.encoded.as_ref() != Some(&prompts) {
+        if !self.records.is_empty() && !self.is_encoded() {
             let run = Run { models, request, scheduler: self.scheduler() };
             let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
             next.records[0] = record(run, Stage::EncodePrompt, Instant::now(), encode(run, probe)?);
-            next.encoded = Some(prompts);
+            next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
+            next.edits.retain(|edit| !is_of_embeddings(edit));
         }
         Ok(next)
     }
@@ -278,6 +292,11 @@ impl Snapshot {
         let missing = || crate::nn::Error::Input(format!("{name} is not there yet")).into();
         self.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
     }
+}
+
+/// An edit begins with the name of its tensor.
+fn is_of_embeddings(edit: &str) -> bool {
+    ["prompt_embeds", "negative_prompt_embeds"].iter().any(|name| edit.starts_with(name))
 }
 
 /// Runs exactly one stage: the snapshot before it → the snapshot after it. Deterministic on its device.

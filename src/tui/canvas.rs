@@ -48,8 +48,8 @@ pub enum Target {
     Stage(usize),
     /// The place before a stage where a breakpoint is shown.
     Gutter(usize),
-    /// How many stages are done at this place of the scrubber.
-    Done(usize),
+    /// A place that can be looked at, on the scrubber.
+    Place(usize),
 }
 
 impl Canvas<'_> {

@@ -219,8 +219,8 @@ fn serve(
                         // A worker that has ended says so itself, through the inbox.
                         worker.order(Order::Command(line));
                     }
-                    Effect::Look(done) => {
-                        worker.order(Order::Look(done));
+                    Effect::Look(place) => {
+                        worker.order(Order::Look(place));
                     }
                     Effect::Previews(previews) => {
                         worker.order(Order::Previews(previews));

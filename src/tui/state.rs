@@ -20,8 +20,7 @@ pub struct State {
     pub model: Option<ModelLine>,
     /// Where the session stands; `None` while the models are loaded.
     pub view: Option<Box<View>>,
-    /// Where the reader looks meanwhile, when the worker has no time to move its cursor there: how many stages are
-    /// done.
+    /// Where the reader looks meanwhile, when the worker has no time to move its cursor there: a place of the view.
     pub look: Option<usize>,
     /// When the line that runs began, as far as that was seen.
     line_began: Option<Instant>,
@@ -132,6 +131,7 @@ impl State {
     /// What is known after `event`.
     pub fn learn(&mut self, event: Event) -> News {
         let mut news = News::default();
+        let compared = self.is_comparing();
         match event {
             Event::Ready(model, view) => {
                 self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
@@ -157,7 +157,7 @@ impl State {
             }
             Event::StageDone(view) => self.view = Some(view),
             Event::Looked(view) => {
-                if self.look == Some(view.cursor) {
+                if self.look == Some(view.place()) {
                     self.look = None;
                 }
                 self.view = Some(view);
@@ -184,6 +184,10 @@ impl State {
             Event::Evaluated(..) => {}
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
+        if compared != self.is_comparing() {
+            // A place was a tick, and is a stage now, or the other way round.
+            self.look = None;
+        }
         if news.idle {
             (self.clock, self.gauge) = (None, None);
             self.activity = Activity::Idle;
@@ -191,10 +195,15 @@ impl State {
         news
     }
 
-    /// Where the reader looks: how many stages are done there.
-    pub fn cursor(&self) -> usize {
+    /// Where the reader looks: how many stages are done there, of a comparison how many ticks.
+    pub fn place(&self) -> usize {
         let Some(view) = &self.view else { return 0 };
-        self.look.unwrap_or(view.cursor).min(view.recorded().max(view.cursor))
+        self.look.unwrap_or(view.place()).min(view.last_place().max(view.place()))
+    }
+
+    /// How many stages are done where the reader looks; of a comparison, of its base.
+    pub fn cursor(&self) -> usize {
+        self.view.as_ref().map_or(0, |view| view.done_at(self.place()))
     }
 
     /// Whether several timelines are looked at.

@@ -1,7 +1,7 @@
 //! What variants are seen as: a contact sheet, an animation, figures.
 
 use crate::debugger::Session;
-use crate::debugger::comparison::{Axis, Comparison, Figures, Plan, figures, reference};
+use crate::debugger::comparison::{Axis, Comparison, Figures, Plan, figures};
 use crate::debugger::timelines::Branch;
 use crate::nn::Unwatched;
 use crate::picture::decoded;
@@ -36,8 +36,8 @@ impl Pictures<'_> {
 
     /// The record of each variant after so many ticks, where it has one with a picture.
     fn records(&self, tick: usize) -> Vec<Option<Arc<StageRecord>>> {
-        let all = reference(&self.comparison.members);
-        let done = self.comparison.members.iter().map(|member| member.done(tick, all));
+        let lineup = self.comparison.lineup();
+        let done = self.comparison.members.iter().map(|member| lineup.done(member, tick));
         let record = |(branch, done): (&Branch, usize)| {
             let records = branch.timeline.records();
             records.get(..done.min(records.len()))?.last().cloned()
@@ -202,13 +202,15 @@ impl Pictures<'_> {
     ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
         let captions = self.captions(plan);
+        // As on a sheet: of two axes a row is a value of the second.
+        let across = if plan.axes.len() > 1 { plan.axes[0].values.len() } else { ACROSS };
         let mut bytes = vec![];
         {
             let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
             encoder.set_repeat(Repeat::Infinite)?;
             for (index, tick) in ticks.iter().enumerate() {
                 let tiles: Vec<_> = captions.iter().cloned().zip(self.pictures(*tick)?).collect();
-                let rows = tiles.chunks(plan.axes[0].values.len().min(ACROSS));
+                let rows = tiles.chunks(across);
                 let rows = rows.map(|tiles| Row { heading: String::new(), tiles: tiles.to_vec() });
                 let sheet = Sheet {
                     title: vec![format!("{plan}: {}", self.step_name(*tick))],
@@ -231,7 +233,7 @@ impl Pictures<'_> {
     /// # Errors
     /// The device's.
     pub fn json(&self, plan: &Plan) -> anyhow::Result<String> {
-        let all = reference(&self.comparison.members);
+        let lineup = self.comparison.lineup();
         let base: Vec<_> = self.branches().nth(self.comparison.base).map_or(vec![], |b| b.timeline.records());
         let base_member = self.comparison.members.get(self.comparison.base).context("no base")?;
         let mut variants = vec![];
@@ -242,8 +244,8 @@ impl Pictures<'_> {
                     continue;
                 }
                 // What the base had done when this one had done so much.
-                let tick = (0..=self.comparison.ticks()).find(|tick| member.done(*tick, all) == done + 1);
-                let beside = tick.and_then(|tick| base.get(base_member.done(tick, all).checked_sub(1)?));
+                let tick = (0..=lineup.ticks()).find(|tick| lineup.done(member, *tick) == done + 1);
+                let beside = tick.and_then(|tick| base.get(lineup.done(base_member, tick).checked_sub(1)?));
                 let difference = beside.map(|base| figures::difference(record, base)).transpose()?.flatten();
                 let mut step = serde_json::to_value(Figures::of_record(record)?)?;
                 step["stage"] = record.stage.key().into();

@@ -1,12 +1,15 @@
 //! Several timelines that go on together, one for each variant.
 //!
 //! - [`plan`]: what is varied, as it is typed.
+//! - [`lineup`]: which stages of them stand beside each other.
 //! - [`figures`]: what a step of a variant is told by.
 
 pub mod figures;
+pub mod lineup;
 pub mod plan;
 
 pub use figures::{Figures, VariantRow};
+pub use lineup::{Lineup, Member};
 pub use plan::{Axis, Plan, Variant};
 
 use super::timelines::{BranchId, Timelines};
@@ -14,10 +17,7 @@ use crate::nn::Probe;
 use crate::pipeline::lockstep::Rows;
 use crate::pipeline::{Error, Lockstep, Models, Snapshot};
 
-/// Variants in lockstep.
-///
-/// A tick is a stage of the variant with the most steps. The others keep up with it by noise level: after a tick each
-/// has done the steps whose timestep is not below that variant's.
+/// Variants in lockstep, a tick of their [`Lineup`] at a time.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// What is varied: `guidance_scale by seed`.
@@ -31,41 +31,8 @@ pub struct Comparison {
     /// How many ticks are done where its reader looks.
     tick: usize,
     lockstep: Lockstep,
-    /// Of a sweep: each variant but the base changed a setting after so many stages.
-    pub sweep: bool,
-}
-
-/// A variant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Its timeline.
-    pub branch: BranchId,
-    /// Its value of each axis.
-    pub values: Vec<String>,
-    /// The timesteps of its steps, the first first.
-    pub timesteps: Vec<usize>,
-}
-
-impl Member {
-    /// How many stages it has done after `tick` ticks of a variant with these timesteps.
-    pub fn done(&self, tick: usize, reference: &[usize]) -> usize {
-        let (own, all) = (self.timesteps.len(), reference.len());
-        match tick {
-            0..=2 => tick,
-            _ if tick >= all + 3 => own + 3,
-            _ if tick == all + 2 => own + 2,
-            _ => 2 + self.timesteps.iter().filter(|timestep| **timestep >= reference[tick - 3]).count(),
-        }
-    }
-}
-
-/// The timesteps of the variant with the most steps: what the ticks are counted by.
-pub fn reference(members: &[Member]) -> &[usize] {
-    let most = members.iter().map(|member| member.timesteps.as_slice()).reduce(|most, other| {
-        // The first of those that have as many.
-        if other.len() > most.len() { other } else { most }
-    });
-    most.unwrap_or_default()
+    /// Of a sweep, the run as it is: each other variant changed a setting after so many stages.
+    pub sweep: Option<BranchId>,
 }
 
 impl Comparison {
@@ -77,10 +44,8 @@ impl Comparison {
         timelines: &Timelines,
         lockstep: Lockstep,
     ) -> Self {
-        let snapshot = |id| timelines.get(id).map(|branch| branch.timeline.here());
         let tick = members.first().and_then(|(id, _)| timelines.get(*id)).map_or(0, |b| b.timeline.cursor());
-        let timesteps = |id| snapshot(id).map_or(vec![], |here| here.timesteps().to_vec());
-        let member = |(branch, values)| Member { branch, values, timesteps: timesteps(branch) };
+        let member = |(branch, values)| Member { branch, values, timesteps: timesteps(timelines, branch) };
         Self {
             title,
             axes,
@@ -88,13 +53,27 @@ impl Comparison {
             base: 0,
             tick,
             lockstep,
-            sweep: false,
+            sweep: None,
         }
+    }
+
+    /// Which stages of the variants stand beside each other.
+    pub fn lineup(&self) -> Lineup<'_> {
+        Lineup::of(&self.members)
     }
 
     /// How many ticks there are: the stages of the variant with the most steps.
     pub fn ticks(&self) -> usize {
-        reference(&self.members).len() + 3
+        self.lineup().ticks()
+    }
+
+    /// After how many ticks all is recorded.
+    pub fn recorded(&self, timelines: &Timelines) -> usize {
+        let recorded = self.members.iter().map(|member| {
+            // One that is gone is waited for by nobody.
+            (member, timelines.get(member.branch).map_or(usize::MAX, |b| b.timeline.recorded()))
+        });
+        self.lineup().recorded(recorded)
     }
 
     /// How many ticks are done where its reader looks.
@@ -124,32 +103,39 @@ impl Comparison {
 
     /// The first tick after which the base has done so many stages.
     pub fn tick_of(&self, done: usize) -> usize {
-        let all = reference(&self.members);
-        let base = self.members.get(self.base);
-        let is_there = |tick: &usize| base.is_none_or(|base| base.done(*tick, all) >= done);
-        (0..=self.ticks()).find(is_there).unwrap_or(self.ticks())
+        self.members.get(self.base).map_or(0, |base| self.lineup().tick_of(base, done))
+    }
+
+    /// The stages of each variant that ran in the last tick, by how many it has done after each; of one that had no stage
+    /// in it, none.
+    pub fn ran(&self) -> impl Iterator<Item = (&Member, std::ops::RangeInclusive<usize>)> {
+        let (lineup, tick) = (self.lineup(), self.tick);
+        self.members.iter().map(move |member| (member, lineup.stages(member, tick)))
     }
 
     /// Moves every cursor to where `tick` ticks are done, as far as all are recorded.
     pub fn look(&mut self, tick: usize, timelines: &mut Timelines) {
-        let all = reference(&self.members);
-        let is_recorded = |tick: usize| {
-            self.members.iter().all(|member| {
-                timelines.get(member.branch).is_none_or(|b| b.timeline.recorded() >= member.done(tick, all))
-            })
-        };
-        self.tick = (0..=tick.min(self.ticks())).rev().find(|tick| is_recorded(*tick)).unwrap_or(0);
+        self.tick = tick.min(self.recorded(timelines));
+        let lineup = self.lineup();
         for member in &self.members {
             if let Some(branch) = timelines.get_mut(member.branch) {
-                branch.timeline.look(member.done(self.tick, all));
+                branch.timeline.look(lineup.done(member, self.tick));
             }
         }
+    }
+
+    /// Looks at the variants anew, of which one was opened and may have other settings now.
+    pub fn resume(&mut self, timelines: &mut Timelines) {
+        for member in &mut self.members {
+            member.timesteps = timesteps(timelines, member.branch);
+        }
+        self.look(self.tick, timelines);
     }
 
     /// One tick on, running what is not recorded. What a reader should know of what ran.
     ///
     /// # Errors
-    /// [`Error::Complete`] behind the last tick; else a stage's, or the probe's. The cursors then stay.
+    /// [`Error::Complete`] behind the last tick; else a stage's, or the probe's. The cursors are then where they were.
     pub fn advance(
         &mut self,
         timelines: &mut Timelines,
@@ -159,16 +145,30 @@ impl Comparison {
         if self.tick == self.ticks() {
             return Err(Error::Complete);
         }
-        let all = reference(&self.members).to_vec();
+        let next = self.record(self.tick + 1, timelines, models, probe);
+        // Of variants that differ in their steps some may have run when one failed.
+        self.look(self.tick + usize::from(next.is_ok()), timelines);
+        next
+    }
+
+    /// Runs what is not recorded up to where `tick` ticks are done. What a reader should know of it.
+    fn record(
+        &mut self,
+        tick: usize,
+        timelines: &mut Timelines,
+        models: &Models,
+        probe: &mut dyn Probe,
+    ) -> Result<Vec<String>, Error> {
         let mut warnings = vec![];
         loop {
+            let lineup = Lineup::of(&self.members);
             let behind = |member: &&Member| {
                 let recorded = timelines.get(member.branch).map(|branch| branch.timeline.recorded());
-                recorded.is_some_and(|recorded| recorded < member.done(self.tick + 1, &all))
+                recorded.is_some_and(|recorded| recorded < lineup.done(member, tick))
             };
             let behind: Vec<BranchId> = self.members.iter().filter(behind).map(|m| m.branch).collect();
             if behind.is_empty() {
-                break;
+                return Ok(warnings);
             }
             let tips: Vec<&Snapshot> =
                 behind.iter().filter_map(|id| Some(timelines.get(*id)?.timeline.tip())).collect();
@@ -184,59 +184,29 @@ impl Comparison {
                 }
             }
         }
-        self.look(self.tick + 1, timelines);
-        Ok(warnings)
     }
 
     /// Forgets the variant of a timeline that was deleted. Whether any is left.
+    ///
+    /// Where it was the one with the most steps, ticks are then those of another, and so is how many are done.
     pub fn forget(&mut self, branch: BranchId) -> bool {
-        if let Some(place) = self.members.iter().position(|member| member.branch == branch) {
-            self.members.remove(place);
-            self.base =
-                if self.base > place { self.base - 1 } else { self.base.min(self.members.len().max(1) - 1) };
-        }
+        let Some(place) = self.members.iter().position(|member| member.branch == branch) else {
+            return !self.members.is_empty();
+        };
+        let before = self.lineup();
+        let rest = || self.members.iter().filter(|member| member.branch != branch);
+        let most = Lineup::of(rest()).timesteps();
+        let counts = rest().find(|member| member.timesteps == most);
+        // What it has done is what it counts.
+        self.tick = counts.map_or(0, |member| before.done(member, self.tick));
+        self.members.remove(place);
+        self.base =
+            if self.base > place { self.base - 1 } else { self.base.min(self.members.len().max(1) - 1) };
         !self.members.is_empty()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn members(counts: &[usize]) -> Vec<Member> {
-        let member = |n: &usize| Member {
-            branch: BranchId::default(),
-            values: vec![],
-            timesteps: (0..*n).rev().map(|k| k * (1000 / n) + 1).collect(),
-        };
-        counts.iter().map(member).collect()
-    }
-
-    #[test]
-    fn fewer_steps_keep_up_by_noise_level() {
-        let members = members(&[4, 10]);
-        let all = reference(&members);
-        assert_eq!(all[..3], [901, 801, 701]);
-        let done: Vec<usize> = (0..=13).map(|tick| members[0].done(tick, all)).collect();
-        // 751, 501, 251, 1 against 901, 801, 701, …
-        assert_eq!(done, [0, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6, 7]);
-        let done: Vec<usize> = (0..=13).map(|tick| members[1].done(tick, all)).collect();
-        assert_eq!(done, (0..=13).collect::<Vec<_>>());
-    }
-
-    proptest! {
-        #[test]
-        fn every_variant_does_all_its_steps_in_order(counts in proptest::collection::vec(1usize..60, 1..5)) {
-            let members = members(&counts);
-            let all = reference(&members);
-            let last = all.len() + 3;
-            for member in &members {
-                let done: Vec<usize> = (0..=last).map(|tick| member.done(tick, all)).collect();
-                prop_assert!(done.windows(2).all(|pair| pair[0] <= pair[1]));
-                prop_assert_eq!(done[last], member.timesteps.len() + 3);
-                prop_assert_eq!(done[last - 1], member.timesteps.len() + 2);
-            }
-        }
-    }
+/// The timesteps that a timeline's newest settings visit.
+fn timesteps(timelines: &Timelines, branch: BranchId) -> Vec<usize> {
+    timelines.get(branch).map_or(vec![], |branch| branch.timeline.tip().timesteps().to_vec())
 }

@@ -4,10 +4,11 @@ use super::{Answered, Host, Session, SessionError, said};
 use crate::debugger::command::Setting;
 use crate::debugger::comparison::figures::difference;
 use crate::debugger::comparison::plan::MOST;
-use crate::debugger::comparison::{Comparison, Figures, Plan, VariantRow};
+use crate::debugger::comparison::{Comparison, Figures, Member, Plan, VariantRow};
 use crate::debugger::timeline::Timeline;
 use crate::debugger::timelines::BranchId;
-use crate::pipeline::{self, Lockstep, Snapshot, Stage, StageRecord};
+use crate::pipeline::{self, Lockstep, Request, Snapshot, Stage, StageRecord, memory};
+use crate::tensor::PlainTensor;
 use std::sync::Arc;
 
 /// A change of the run that moves its end by less than this share does not matter any more.
@@ -50,12 +51,16 @@ impl Session {
                 self.check_setting_here(axis.setting, &axis.values[0])?;
             }
         }
+        let done = if plan.here { self.timeline().cursor() } else { 0 };
+        self.check_memory(variants.iter().map(|variant| (&variant.request, done)))?;
         // All or none: a variant that cannot run is found out before any is made.
         let mut made = vec![];
         for variant in variants {
             let timeline = if plan.here {
                 let mut timeline = self.timeline().branch();
-                timeline.replace_here(here.with_request(variant.request, &self.models)?);
+                let varied = here.with_request(variant.request, &self.models)?;
+                self.check_undoes_no_edit(&varied)?;
+                timeline.replace_here(varied);
                 timeline
             } else {
                 Timeline::new(Snapshot::start(variant.request, &self.models)?)
@@ -94,8 +99,7 @@ impl Session {
             ));
         };
         self.inside = None;
-        let tick = comparison.tick();
-        comparison.look(tick, &mut self.timelines);
+        comparison.resume(&mut self.timelines);
         self.comparing = true;
         self.look_at_base();
         self.moved(None, vec![])
@@ -113,15 +117,16 @@ impl Session {
 
     fn end_comparison(&mut self) {
         let Some(comparison) = self.comparison.take() else { return };
-        if std::mem::take(&mut self.comparing)
-            && let Some(origin) = self.timelines.current().origin
-        {
-            self.timelines.switch(origin.parent);
+        if std::mem::take(&mut self.comparing) {
+            // Back to what the variants were made of.
+            let parent = self.timelines.current().origin.as_ref().map(|origin| origin.parent);
+            if let Some(parent) = comparison.sweep.or(parent) {
+                self.timelines.switch(parent);
+            }
         }
-        // A sweep's base is the run itself; one that was opened is looked at.
-        let kept = self.timelines.current().id;
-        let made = comparison.members.iter().skip(usize::from(comparison.sweep));
-        for member in made.filter(|member| member.branch != kept) {
+        // The run that a sweep was of stays, and so does a variant that was opened and is looked at.
+        let kept = [Some(self.timelines.current().id), comparison.sweep];
+        for member in comparison.members.iter().filter(|member| !kept.contains(&Some(member.branch))) {
             let gone = self.timelines.get(member.branch).map(|branch| branch.name.clone());
             // The last timeline of all stays.
             let _ = gone.map(|name| self.timelines.delete(&name));
@@ -175,24 +180,30 @@ impl Session {
         }
         let mut request = self.timeline().here().request().clone();
         setting.put(value, &mut request).map_err(SessionError::Refused)?;
+        request.check(&self.models)?;
+        self.check_memory((from..steps + 2).chain([from]).map(|done| (&request, done)))?;
+        // Up to the first step there is nothing to fork.
+        self.timeline_mut().look(from);
+        let mut warnings = vec![];
+        if self.timeline().cursor() < from {
+            let mut answered = self.go_on(host, |timeline| timeline.cursor() == from)?;
+            if self.timeline().cursor() < from {
+                answered.messages.push("the sweep ended before its first fork".into());
+                return Ok(answered);
+            }
+            warnings = answered.warnings;
+        }
         // The run as it is goes on beside the forks: what is before a fork's step is the same for both, and computed once.
-        self.end_comparison();
-        let (height, width) = self.latents_size();
-        let mut lockstep = Lockstep::new(&self.models, (height, width), None);
+        let mut lockstep = Lockstep::new(&self.models, self.latents_size(), None);
         let mut forks: Vec<Timeline> = vec![];
         for done in from..steps + 3 {
             self.timeline_mut().look(done);
-            if self.timeline().cursor() < done {
-                // Up to the first step there is nothing to fork.
-                self.go_on(host, |timeline| timeline.cursor() == done)?;
-                if self.timeline().cursor() < done {
-                    return self.moved(Some("interrupted before the first fork".into()), vec![]);
-                }
-            }
             let here = Snapshot::clone(self.timeline().here());
             if done < steps + 2 {
                 let mut fork = self.timeline().branch();
-                fork.replace_here(here.with_request(request.clone(), &self.models)?);
+                let changed = here.with_request(request.clone(), &self.models)?;
+                self.check_undoes_no_edit(&changed)?;
+                fork.replace_here(changed);
                 forks.push(fork);
             }
             let tips: Vec<&Snapshot> =
@@ -200,7 +211,11 @@ impl Session {
             let mut next = match lockstep.advance(&tips, &self.models, host) {
                 Ok(next) => next.into_iter(),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
-                    return self.moved(Some(interrupted.to_string()), vec![]);
+                    let mut answered = self.moved(Some(interrupted.to_string()), warnings)?;
+                    let dropped =
+                        format!("the sweep ended: {} of {count} forks dropped, all unfinished", forks.len());
+                    answered.messages.push(dropped);
+                    return Ok(answered);
                 }
                 Err(other) => return Err(other.into()),
             };
@@ -210,6 +225,7 @@ impl Session {
             forks.iter_mut().zip(next).for_each(|(fork, next)| fork.push(next));
             host.stage_done(self);
         }
+        self.end_comparison();
         let parent = self.timelines.current().id;
         let mut members: Vec<(BranchId, Vec<String>)> = vec![(parent, vec!["as it is".into()])];
         for (done, mut fork) in (from..).zip(forks) {
@@ -222,23 +238,37 @@ impl Session {
         let title = format!("{} {value} from one step on", setting.name());
         let mut comparison =
             Comparison::new(title, vec!["changed before"], members, &self.timelines, lockstep);
-        comparison.sweep = true;
+        comparison.sweep = Some(parent);
         comparison.look(steps + 3, &mut self.timelines);
         self.comparison = Some(comparison);
         self.comparing = true;
         self.look_at_base();
-        let mut answered = self.moved(None, vec![])?;
-        answered.messages.extend(self.swept(setting, value));
+        let mut answered = self.moved(None, warnings)?;
+        answered.messages.push(self.swept(setting, value)?);
         Ok(answered)
     }
 
     /// From which step on the change of a sweep does not matter any more.
-    fn swept(&self, setting: Setting, value: &str) -> Option<String> {
-        let rows = self.variant_rows().ok()?;
+    fn swept(&self, setting: Setting, value: &str) -> Result<String, SessionError> {
+        let rows = self.variant_rows()?;
         let name = setting.name();
-        let matters = rows.iter().skip(1).rposition(|row| row.difference.is_none_or(|d| d >= MATTERS));
+        let forks = &rows[1..];
+        let broken = forks.iter().filter(|row| row.difference.is_some_and(f64::is_nan)).count();
+        if broken == forks.len() && !self.is_finite_here()? {
+            return Ok(format!(
+                "the run as it is holds NaN or infinity at its end: what {name} {value} moves cannot be told"
+            ));
+        }
+        if broken > 0 {
+            return Ok(format!(
+                "{name} {value} makes NaN or infinity of the picture of {broken} of {} forks; `catch nan` stops where it \
+                 begins",
+                forks.len()
+            ));
+        }
+        let matters = forks.iter().rposition(|row| row.difference.is_none_or(|d| d >= MATTERS));
         let limit = format!("{} %", MATTERS * 100.);
-        Some(match matters {
+        Ok(match matters {
             None => format!("{name} {value} moves the picture by less than {limit}, wherever it sets in"),
             Some(last) if last + 2 == rows.len() => {
                 format!(
@@ -250,6 +280,34 @@ impl Session {
                 rows[last + 2].values.join(" ")
             ),
         })
+    }
+
+    /// Whether what the stage before the cursor made is all finite.
+    fn is_finite_here(&self) -> Result<bool, SessionError> {
+        for (_, tensor) in self.timeline().here().last().map_or(&[][..], |record| &record.tensors) {
+            if !PlainTensor::of(tensor)?.is_finite() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Refuses runs that would not have room when all is recorded that each does after so many stages.
+    fn check_memory<'a>(&self, runs: impl Iterator<Item = (&'a Request, usize)>) -> Result<(), SessionError> {
+        let needed: Vec<u128> =
+            runs.map(|(request, done)| memory::needed_by_records(&self.models, request, done)).collect();
+        let (count, needed) = (needed.len(), needed.iter().sum::<u128>());
+        match memory::available() {
+            Some(available) if self.models.device.is_cpu() && needed > u128::from(available) => {
+                Err(SessionError::Refused(format!(
+                    "{count} runs, all recorded, need about {} of memory and {} are free; expected fewer of them, fewer \
+                     steps, or a smaller width and height",
+                    memory::said(needed),
+                    memory::said(available.into())
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One tick of the comparison.
@@ -335,7 +393,7 @@ impl Session {
             rows.apart
         );
         if comparison.is_uneven() {
-            let last = |member: &crate::debugger::comparison::Member| {
+            let last = |member: &Member| {
                 let done = self.timelines.get(member.branch).map_or(0, |b| b.timeline.cursor());
                 done.checked_sub(3).and_then(|step| member.timesteps.get(step)).copied()
             };

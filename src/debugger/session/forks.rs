@@ -3,6 +3,7 @@
 use super::settings::check_changeable;
 use super::{Answered, Session, SessionError, said};
 use crate::debugger::command::{Place, Setting};
+use crate::debugger::comparison::Comparison;
 use crate::debugger::timelines::Branch;
 use crate::pipeline::Stage;
 use crate::pipeline::dump::write_beside;
@@ -73,6 +74,10 @@ impl Session {
             self.comparison = None;
             self.comparing = false;
         }
+        if let Some(tick) = self.comparison().map(Comparison::tick) {
+            // The same place, which other ticks may lead to now.
+            self.look_tick(tick);
+        }
         self.look_at_base();
         let mut answered = said(format!("timeline {name} deleted"));
         if was_here {
@@ -86,19 +91,20 @@ impl Session {
         let tree = self.timelines.tree();
         let line = |(depth, branch): &(usize, &Branch)| {
             let mark = if branch.id == self.timelines.current().id { "*" } else { " " };
-            let from = branch.origin.map_or(String::new(), |origin| self.branched(branch, origin.done));
+            let from =
+                branch.origin.as_ref().map_or(String::new(), |origin| self.branched(branch, origin.done));
             format!("{mark} {}{}: {}{from}", "  ".repeat(*depth), branch.name, branch.place())
         };
         let mut messages: Vec<String> = tree.iter().map(line).collect();
         messages.push(format!("{:.1} MB of tensors, shared ones once", self.timelines.bytes() as f64 / 1e6));
         let value = |(_, branch): &(usize, &Branch)| {
-            let parent = branch.origin.and_then(|origin| self.timelines.get(origin.parent));
+            let parent = branch.origin.as_ref().and_then(|origin| self.timelines.get(origin.parent));
             json!({
                 "name": branch.name,
                 "position": branch.timeline.position().map_or("complete".into(), |stage| stage.to_string()),
                 "recorded": branch.timeline.recorded(),
                 "parent": parent.map(|parent| &parent.name),
-                "branched_at": branch.origin.map(|origin| origin.done),
+                "branched_at": branch.origin.as_ref().map(|origin| origin.done),
                 "changes": self.timelines.changed(branch),
                 "edits": self.timelines.edited(branch).iter().map(|edit| &**edit).collect::<Vec<_>>(),
             })
@@ -115,7 +121,7 @@ impl Session {
 
     /// `, from main before denoise 3: guidance_scale 7.5 → 12`.
     fn branched(&self, branch: &Branch, done: usize) -> String {
-        let parent = branch.origin.and_then(|origin| self.timelines.get(origin.parent));
+        let parent = branch.origin.as_ref().and_then(|origin| self.timelines.get(origin.parent));
         let parent = parent.map_or("a timeline that is gone", |parent| &parent.name);
         let steps = branch.timeline.here().request().steps();
         let place = Stage::at(done, &steps).map_or("its end".into(), |stage| stage.to_string());

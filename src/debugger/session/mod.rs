@@ -201,12 +201,12 @@ impl Session {
         &self.timelines
     }
 
-    /// Moves the cursor to where `done` stages are done, as far as that is recorded.
-    pub fn look(&mut self, done: usize) {
+    /// Moves the cursor to where `place` stages are done, of a comparison `place` ticks, as far as that is recorded.
+    pub fn look(&mut self, place: usize) {
         self.leave();
-        match self.comparison() {
-            Some(comparison) => self.look_tick(comparison.tick_of(done)),
-            None => self.timeline_mut().look(done),
+        match self.comparing {
+            true => self.look_tick(place),
+            false => self.timeline_mut().look(place),
         }
     }
 
@@ -328,7 +328,7 @@ impl Session {
                 Ok(Answered::default())
             }
             Command::SetFault(fault) => self.set_fault(*fault),
-            Command::Edit(edit) => self.edit(edit),
+            Command::Edit(edit) => self.edit(edit, host),
             Command::SetPreview(previewing) => {
                 self.previewing = *previewing;
                 Ok(said(format!("preview = {previewing}")))

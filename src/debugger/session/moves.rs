@@ -74,9 +74,27 @@ impl Session {
         self.hit().as_ref().map(stop_message)
     }
 
+    /// The breakpoint that stops a run that has just come here, or a comparison: after the tick in which its base came to
+    /// the stage, or any variant made what is not finite.
     fn hit(&mut self) -> Option<Hit> {
         let scope = Scope::new(&self.timelines, None, &self.models, &self.texts);
-        self.breakpoints.hit(&scope)
+        let Some(comparison) = self.comparison.as_ref().filter(|_| self.comparing) else {
+            let last = scope.last().map(|record| (None, record));
+            let stages: Vec<Stage> = scope.position().into_iter().collect();
+            return self.breakpoints.hit(&scope, &stages, last);
+        };
+        let (mut made, mut stages) = (vec![], vec![]);
+        for (member, ran) in comparison.ran() {
+            let Some(branch) = self.timelines.get(member.branch) else { continue };
+            let records = branch.timeline.here().records();
+            let new = ran.clone().filter_map(|done| records.get(done.checked_sub(1)?));
+            made.extend(new.map(|record| (Some(branch.name.as_str()), &**record)));
+            if Some(member.branch) == comparison.base_branch() {
+                let steps = branch.timeline.here().request().steps();
+                stages.extend(ran.filter_map(|done| Stage::at(done, &steps)));
+            }
+        }
+        self.breakpoints.hit(&scope, &stages, made)
     }
 
     /// Over `count` stages; inside a stage, over `count` lines.
@@ -155,7 +173,8 @@ impl Session {
                 self.moved(None, vec![])
             }
             Ordering::Less => {
-                self.look(target);
+                let place = self.comparison().map_or(target, |comparison| comparison.tick_of(target));
+                self.look(place);
                 self.moved(None, vec![])
             }
         }
@@ -269,8 +288,13 @@ fn listed(names: &[&str]) -> String {
 fn stop_message(hit: &Hit) -> String {
     match hit {
         Hit::Reached(breakpoint) => format!("stopped at {breakpoint}"),
-        Hit::NotFinite(catchpoint, tensors) => {
-            format!("stopped at {catchpoint}: {} not finite", listed(tensors))
+        Hit::NotFinite(catchpoint, found) => {
+            let told = |(timeline, tensors): &(Option<String>, Vec<&'static str>)| {
+                let of = timeline.as_ref().map_or(String::new(), |name| format!(" on {name}"));
+                format!("{} not finite{of}", listed(tensors))
+            };
+            let found = found.iter().map(told).collect::<Vec<_>>().join("; ");
+            format!("stopped at {catchpoint}: {found}")
         }
         Hit::Undecided(breakpoint, why) => {
             format!("stopped at {breakpoint}: its condition cannot be told: {why}")

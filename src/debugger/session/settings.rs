@@ -1,7 +1,7 @@
 //! Changing what comes next.
 
 use super::steps::LEFT;
-use super::{Answered, Session, SessionError, said};
+use super::{Answered, Host, Session, SessionError, said};
 use crate::debugger::command::Setting;
 use crate::debugger::edit::Edit;
 use crate::debugger::report::TensorRow;
@@ -24,8 +24,10 @@ impl Session {
             return Ok(said(format!("{name} = {value} already")));
         }
         let next = here.with_request(request, &self.models)?;
-        let again =
-            matches!(setting, Setting::Prompt | Setting::NegativePrompt) && !here.records().is_empty();
+        let is_prompt = matches!(setting, Setting::Prompt | Setting::NegativePrompt);
+        let again = is_prompt && !here.records().is_empty() && !next.is_encoded();
+        self.check_undoes_no_edit(&next)?;
+        let lost = if again { here.edits_of_embeddings() } else { vec![] };
         let complete = next.position().is_none();
         // Only now: what is refused changes nothing.
         let left = self.leave();
@@ -40,6 +42,8 @@ impl Session {
             answered.messages.push("the run is complete; `restart` runs it again with this".into());
         } else if again {
             answered.messages.push("it is encoded before the next stage runs".into());
+            let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
+            answered.warnings.extend(lost);
         }
         answered.messages.extend(left.then(|| LEFT.to_string()));
         if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
@@ -91,17 +95,22 @@ impl Session {
     }
 
     /// Changes a tensor by hand, on a timeline of its own: what the stages made stays where it is.
-    pub(super) fn edit(&mut self, edit: &Edit) -> Result<Answered, SessionError> {
+    pub(super) fn edit(&mut self, edit: &Edit, host: &mut dyn Host) -> Result<Answered, SessionError> {
         self.refuse_while_comparing("set")?;
         self.leave();
-        let next = edit.apply(&self.here())?;
+        let mut here = self.timeline().here().clone();
+        if edit.name() != "latents" {
+            // A prompt that was changed since would be encoded over it.
+            here = here.encoded(&self.models, host)?;
+        }
+        let before = here.tensor(edit.name()).map(|(_, tensor)| tensor.clone());
+        let next = edit.apply(&self.here().with_here(here))?;
         if next.position().is_none() {
             return Err(SessionError::Refused(
                 "the run is complete: nothing comes after it that the tensor would go into; `back` first"
                     .into(),
             ));
         }
-        let before = self.timeline().here().tensor(edit.name()).map(|(_, tensor)| tensor.clone());
         let message = self.fork_off(&format!("{}-edited", edit.name()));
         self.timeline_mut().replace_here(next);
         let after = self.timeline().here().tensor(edit.name()).map(|(stage, tensor)| (stage, tensor.clone()));
@@ -114,6 +123,19 @@ impl Session {
         }
         answered.messages.push(message);
         Ok(answered)
+    }
+
+    /// Refuses to go on as `next` where a prompt would be encoded over an embedding that was changed by hand at the same place:
+    /// which of them came first could not be told afterwards.
+    pub(super) fn check_undoes_no_edit(&self, next: &Snapshot) -> Result<(), SessionError> {
+        let lost = if next.is_encoded() { vec![] } else { next.edits_of_embeddings() };
+        match self.timeline().edited_here().iter().find(|edit| lost.contains(edit)) {
+            Some(edit) => Err(SessionError::Refused(format!(
+                "`set {edit}` was done here: another prompt, encoded now, would undo it; `next` first, or change the prompt \
+                 on the timeline that this one branched off"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Goes on on a timeline of its own from here; says so.

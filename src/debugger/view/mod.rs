@@ -91,6 +91,31 @@ impl View {
         self.records.len()
     }
 
+    /// Where its reader looks: how many stages are done there, of a comparison how many ticks.
+    pub fn place(&self) -> usize {
+        self.comparison.as_ref().map_or(self.cursor, |comparison| comparison.tick)
+    }
+
+    /// The last place that can be looked at: behind it nothing is recorded.
+    pub fn last_place(&self) -> usize {
+        self.comparison.as_ref().map_or(self.recorded(), |comparison| comparison.recorded)
+    }
+
+    /// How many places there are beside the start.
+    pub fn places(&self) -> usize {
+        self.comparison.as_ref().map_or(self.stages.len(), ComparisonView::ticks)
+    }
+
+    /// The first place where so many stages are done.
+    pub fn place_of(&self, done: usize) -> usize {
+        self.comparison.as_ref().map_or(done, |comparison| comparison.tick_of(done))
+    }
+
+    /// How many stages are done at a place.
+    pub fn done_at(&self, place: usize) -> usize {
+        self.comparison.as_ref().map_or(place, |comparison| comparison.done(place))
+    }
+
     /// What the stage before the cursor made.
     pub fn record(&self) -> Option<&Arc<RecordView>> {
         self.records.get(self.cursor.checked_sub(1)?)

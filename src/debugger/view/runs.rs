@@ -1,7 +1,7 @@
 //! Timelines beside each other: the tree of them, and those that are compared.
 
 use super::{RecordView, RecordViews};
-use crate::debugger::comparison::{Member, reference};
+use crate::debugger::comparison::{Lineup, Member};
 use crate::debugger::session::Session;
 use crate::pipeline::lockstep::Rows;
 use crate::pipeline::{Request, Stage};
@@ -50,6 +50,10 @@ pub struct ComparisonView {
     pub variants: Vec<VariantView>,
     /// The place of the one that the others are told by the difference from.
     pub base: usize,
+    /// How many ticks are done where its reader looks.
+    pub tick: usize,
+    /// After how many ticks all is recorded.
+    pub recorded: usize,
     /// The rows of the UNet so far.
     pub rows: Rows,
     /// Whether the variants have different numbers of steps, and are lined up by noise level.
@@ -72,31 +76,29 @@ pub struct VariantView {
 }
 
 impl ComparisonView {
-    fn members(&self) -> impl Iterator<Item = &Member> {
-        self.variants.iter().map(|variant| &variant.member)
+    /// Which stages of the variants stand beside each other.
+    pub fn lineup(&self) -> Lineup<'_> {
+        Lineup::of(self.variants.iter().map(|variant| &variant.member))
     }
 
     /// How many ticks there are.
     pub fn ticks(&self) -> usize {
-        self.members().map(|member| member.timesteps.len()).max().unwrap_or(0) + 3
+        self.lineup().ticks()
     }
 
     /// The first tick after which the base has done so many stages.
     pub fn tick_of(&self, done: usize) -> usize {
-        let Some(base) = self.variants.get(self.base) else { return 0 };
-        (0..=self.ticks()).find(|tick| self.done(base, *tick) >= done).unwrap_or(self.ticks())
+        self.variants.get(self.base).map_or(0, |base| self.lineup().tick_of(&base.member, done))
     }
 
-    /// How many stages a variant has done after so many ticks.
-    pub fn done(&self, variant: &VariantView, tick: usize) -> usize {
-        let most = self.members().map(|member| member.timesteps.as_slice());
-        let most = most.reduce(|most, other| if other.len() > most.len() { other } else { most });
-        variant.member.done(tick, most.unwrap_or_default())
+    /// How many stages the base has done after so many ticks.
+    pub fn done(&self, tick: usize) -> usize {
+        self.variants.get(self.base).map_or(0, |base| self.lineup().done(&base.member, tick))
     }
 
     /// What a variant did last after so many ticks, as far as it is recorded.
     pub fn record<'a>(&self, variant: &'a VariantView, tick: usize) -> Option<&'a Arc<RecordView>> {
-        variant.records.get(self.done(variant, tick).checked_sub(1)?)
+        variant.records.get(self.lineup().done(&variant.member, tick).checked_sub(1)?)
     }
 }
 
@@ -109,7 +111,7 @@ pub(super) fn timelines(
     let mut of = |(depth, branch): (usize, &crate::debugger::timelines::Branch)| {
         let timeline = &branch.timeline;
         let steps = timeline.tip().request().steps();
-        let branched = branch.origin.map(|origin| Branched {
+        let branched = branch.origin.as_ref().map(|origin| Branched {
             parent: timelines.get(origin.parent).map_or(String::new(), |parent| parent.name.clone()),
             before: Stage::at(origin.done, &steps).map_or("the end".into(), |stage| stage.to_string()),
             done: origin.done,
@@ -149,14 +151,15 @@ pub(super) fn comparison(
             records: views.of(&branch.timeline.records(), session.models(), tip.shared_scheduler())?,
         });
     }
-    debug_assert_eq!(comparison.ticks(), reference(&comparison.members).len() + 3);
     Ok(Some(ComparisonView {
         title: comparison.title.clone(),
         axes: comparison.axes.clone(),
         variants,
         base: comparison.base,
+        tick: comparison.tick(),
+        recorded: comparison.recorded(session.timelines()),
         rows: comparison.rows(),
         is_uneven: comparison.is_uneven(),
-        is_sweep: comparison.sweep,
+        is_sweep: comparison.sweep.is_some(),
     }))
 }

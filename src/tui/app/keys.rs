@@ -100,7 +100,7 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
-        let cursor = self.state.cursor();
+        let place = self.state.place();
         match action {
             Action::Run(line) => return self.give(line.into()),
             Action::Type(beginning) => {
@@ -112,8 +112,8 @@ impl App {
             Action::FocusNext => self.move_focus(1),
             Action::FocusPrevious => self.move_focus(-1),
             Action::Zoom => self.zoomed = !self.zoomed,
-            Action::LookBack => return self.look(cursor.saturating_sub(1)),
-            Action::LookOn => return self.look(cursor + 1),
+            Action::LookBack => return self.look(place.saturating_sub(1)),
+            Action::LookOn => return self.look(place + 1),
             Action::LookFirst => return self.look(0),
             Action::LookLast => return self.look(usize::MAX),
             Action::Play => return self.play(),

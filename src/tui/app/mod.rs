@@ -61,7 +61,7 @@ pub enum Input {
 pub enum Effect {
     /// The worker is given a line of the command language.
     Order(String),
-    /// The worker looks at where so many stages are done.
+    /// The worker looks at a place: where so many stages are done, of a comparison so many ticks.
     Look(usize),
     /// The VAE is asked for pictures, in the place of those that it was asked for before.
     Previews(Vec<Preview>),

@@ -36,7 +36,7 @@ impl App {
         match event.kind {
             MouseEventKind::Down(MouseButton::Left) => self.press(hit, place, when),
             MouseEventKind::Drag(MouseButton::Left) => match hit.target {
-                Target::Done(done) => self.look(done),
+                Target::Place(place) => self.look(place),
                 _ => vec![],
             },
             MouseEventKind::ScrollDown => self.wheel(place, WHEEL),
@@ -58,7 +58,8 @@ impl App {
                 }
                 vec![]
             }
-            Target::Done(done) | Target::Stage(done) => self.look(done),
+            Target::Place(place) => self.look(place),
+            Target::Stage(done) => self.look_at(done),
             Target::Gutter(index) => self.toggle_breakpoint(index),
             Target::Pane(name) => {
                 self.focus_on(name);
@@ -103,7 +104,8 @@ impl App {
         match reply {
             Reply::Unknown | Reply::Taken => vec![],
             Reply::Run(line) => self.give(line),
-            Reply::Look(done) => self.look(done),
+            Reply::Look(done) => self.look_at(done),
+            Reply::Place(place) => self.look(place),
             Reply::Show(tab) => {
                 self.turn_to(tab);
                 vec![]

@@ -2,8 +2,12 @@
 
 use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
+use crate::nn::Unwatched;
+use crate::tui::app::Input;
+use crate::tui::canvas::{Hit, Target};
 use crate::tui::view::Tab;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
+use std::time::Instant;
 
 fn compared(size: (u16, u16), scales: &[f64], steps: usize) -> Screen {
     Screen::of(size, recorded::comparison(scales, steps))
@@ -40,6 +44,52 @@ fn a_comparison_comes_to_the_front_and_a_variant_opens() {
     assert!(orders.contains("switch guidance_scale=7.5"), "{orders}");
     let screen = screen.settled().ran("switch guidance_scale=7.5");
     assert_eq!(screen.app.tab, Tab::Overview);
+}
+
+/// Two variants of 2 and 8 steps, all recorded, with the one of 2 as the base.
+fn uneven() -> Screen {
+    let mut session = recorded::session(0);
+    session.run_line("compare num_inference_steps 2,8", &mut Unwatched).unwrap();
+    let records = recorded::records_at(7.5, 2);
+    session.record("num_inference_steps=2", &records[..2 + 3]);
+    session.record("num_inference_steps=8", &records[..8 + 3]);
+    Screen::of(NARROW, session)
+}
+
+#[test]
+fn a_base_of_fewer_steps_does_not_hold_the_reader_back() {
+    let mut screen = uneven();
+    let mut seen = vec![];
+    for _ in 0..11 {
+        screen = screen.pressed(KeyCode::Right).looked();
+        seen.push(screen.app.state.place());
+    }
+    assert_eq!(seen, (1..=11).collect::<Vec<_>>());
+    assert_eq!(screen.session.view().unwrap().place(), 11);
+    let mut screen = screen.pressed(KeyCode::Left).looked().pressed(KeyCode::Left).looked();
+    assert!(screen.text().contains("(9 of 11)"), "{}", screen.text());
+    check("compare-uneven", screen);
+    // a stage of the base, by its row on the rail of another view, is where it comes to it
+    let mut screen = uneven().pressed(KeyCode::Char('1'));
+    screen.draw();
+    let stage = |hit: &&Hit| hit.target == Target::Stage(3);
+    let area = screen.app.hits.iter().find(stage).unwrap().area;
+    let screen = screen.mouse(MouseEventKind::Down(MouseButton::Left), (area.right() - 1, area.y)).looked();
+    let comparison = screen.session.view().unwrap().comparison.unwrap();
+    assert_eq!((screen.app.state.cursor(), comparison.tick), (3, comparison.tick_of(3)));
+}
+
+#[test]
+fn what_is_played_goes_tick_by_tick() {
+    let mut screen = uneven().pressed(KeyCode::Char(' '));
+    let mut seen = vec![];
+    while screen.app.playing {
+        screen.effects = screen.app.handle(Input::Tick(Instant::now()));
+        screen = screen.looked();
+        seen.push(screen.app.state.place());
+    }
+    seen.dedup();
+    assert_eq!(seen, (1..=11).collect::<Vec<_>>());
 }
 
 #[test]

@@ -337,7 +337,7 @@ fn the_mouse_selects_goes_and_zooms() {
     };
     assert_eq!(press(Target::Tab(Tab::Tensors)).0.app.tab, Tab::Tensors);
     assert_eq!(press(Target::Stage(3)).0.looked().app.state.cursor(), 3);
-    assert_eq!(press(Target::Done(1)).0.looked().app.state.cursor(), 1);
+    assert_eq!(press(Target::Place(1)).0.looked().app.state.cursor(), 1);
     assert_eq!(press(Target::Gutter(4)).0.orders(), ["break denoise 2"]);
     // What is still to come cannot be looked at, and says how to get there.
     let (mut screen, _) = press(Target::Stage(8));

@@ -119,6 +119,8 @@ pub enum Reply {
     Show(Tab),
     /// The reader does something in the lesson.
     Lesson(Act),
+    /// The pane wants to look at a place: as many ticks of a comparison.
+    Place(usize),
 }
 
 /// A view: what it remembers of how it is looked at, which panes it has, and how each is drawn.

@@ -9,9 +9,9 @@ use ratatui::widgets::Widget;
 /// Draws the scrubber: `━` is recorded, `─` is to come, `●` is where the reader looks.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let Some(view) = &canvas.state.view else { return };
-    let (all, recorded, cursor) = (view.stages.len(), view.recorded(), canvas.state.cursor());
-    let said = match cursor.checked_sub(1).and_then(|last| view.stages.get(last)) {
-        Some(line) => format!(" after {} ({cursor} of {all})", line.stage),
+    let (all, recorded, here) = (view.places(), view.last_place(), canvas.state.place());
+    let said = match canvas.state.cursor().checked_sub(1).and_then(|last| view.stages.get(last)) {
+        Some(line) => format!(" after {} ({here} of {all})", line.stage),
         None => " at the start".into(),
     };
     let [bar, words] =
@@ -26,13 +26,13 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let mut line = Line::default();
     for column in 0..columns {
         line.push_span(match column {
-            _ if column == place(cursor) => Span::styled("●", theme.here),
+            _ if column == place(here) => Span::styled("●", theme.here),
             _ if column <= place(recorded) => Span::styled("━", theme.done),
             _ => Span::styled("─", theme.faint),
         });
         let done = (column * all + (columns - 1) / 2) / (columns - 1);
         let cell = Rect { x: bar.x + column as u16, width: 1, ..bar };
-        canvas.hit(cell, Target::Done(done.min(recorded)));
+        canvas.hit(cell, Target::Place(done.min(recorded)));
     }
     line.render(bar, canvas.buf);
 }

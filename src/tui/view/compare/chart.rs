@@ -143,14 +143,13 @@ fn plot(
         style: theme.series[index % theme.series.len()],
         stroke: Stroke::of(index, theme.series.len()),
     };
-    let reference = comparison.variants.iter().map(|variant| &variant.member.timesteps);
-    let reference = reference.max_by_key(|timesteps| timesteps.len());
+    let timesteps = comparison.lineup().timesteps();
     let timestep = |t: Option<&usize>| t.map_or(String::new(), |t| format!("t = {t}"));
     Plot {
         series: comparison.variants.iter().enumerate().map(line).collect(),
         x: [ticks.start as f64, (ticks.end - 1) as f64],
         here: (tick >= ticks.start).then(|| tick.min(ticks.end - 1) as f64),
-        ends: [timestep(reference.and_then(|r| r.first())), timestep(reference.and_then(|r| r.last()))],
+        ends: [timestep(timesteps.first()), timestep(timesteps.last())],
         faint: theme.faint,
     }
 }
@@ -183,14 +182,13 @@ pub fn draw(
     plot(comparison, tick, measure, measured, theme).render(drawn, canvas.buf);
 }
 
-/// How many stages the base has done at a place of the chart.
-pub fn done_at(comparison: &ComparisonView, at: Position, room: Rect) -> Option<usize> {
+/// How many ticks are done at a place of the chart.
+pub fn tick_at(comparison: &ComparisonView, at: Position, room: Rect) -> Option<usize> {
     if comparison.is_sweep {
         return None;
     }
     let plot = plot(comparison, 0, Measure::default(), &Measured::default(), &Theme::default());
-    let tick = plot.x_at(at.x, room)?.round().max(0.) as usize;
-    Some(comparison.done(comparison.variants.get(comparison.base)?, tick))
+    Some(plot.x_at(at.x, room)?.round().max(0.) as usize)
 }
 
 /// Every measure of every step of every variant, as a table.

@@ -88,7 +88,7 @@ impl Compare {
 /// The comparison, and after how many ticks its reader looks.
 fn compared(state: &State) -> Option<(&ComparisonView, usize)> {
     let comparison = state.view.as_deref()?.comparison.as_ref()?;
-    Some((comparison, comparison.tick_of(state.cursor())))
+    Some((comparison, state.place()))
 }
 
 impl Panes for Compare {
@@ -163,8 +163,8 @@ impl Panes for Compare {
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
         let Some((comparison, _)) = compared(state) else { return Reply::Unknown };
         if pane == CHART {
-            let done = chart::done_at(comparison, at, Rect::from(room));
-            return done.map_or(Reply::Taken, Reply::Look);
+            let tick = chart::tick_at(comparison, at, Rect::from(room));
+            return tick.map_or(Reply::Taken, Reply::Place);
         }
         let page = self.page(comparison, room.width);
         self.chosen = page.first + usize::from(at.x / page.width.max(1)).min(page.count - 1);
