@@ -60,6 +60,17 @@ fn a_row_for_every_nth_step_and_an_animation() {
 }
 
 #[test]
+fn an_animation_of_two_axes_is_laid_out_as_the_sheet_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sheet, gif) = (folder.path().join("s.png"), folder.path().join("s.gif"));
+    // More values than a sheet of one axis has beside each other.
+    let axes = ["guidance_scale", "1,2,3,4,5,6,7,8,9", "by", "seed", "1,2"];
+    compare(&axes, &["-o", sheet.to_str().unwrap(), "--gif", gif.to_str().unwrap()]);
+    let frame = image::open(gif).unwrap();
+    assert_eq!(frame.width(), picture(&sheet).width());
+}
+
+#[test]
 fn figures_of_every_step() {
     let ran = compare(&["num_inference_steps", "2,4"], &["--json", "--batch-rows", "1"]);
     let figures: Value = serde_json::from_str(&ran.stdout).unwrap();
