@@ -195,8 +195,8 @@ impl Probe for Stepping {
         }
         let Some(line) = self.line(path) else { return Ok(()) };
         let inputs = inputs.iter().map(|input| (*input).clone()).collect();
-        self.tell.send(News::Enter(line, inputs)).map_err(|_| interrupted())?;
         let begin = Instant::now();
+        self.tell.send(News::Enter(line, inputs)).map_err(|_| interrupted())?;
         let go = self.wait.recv().map_err(|_| interrupted());
         self.waited += begin.elapsed();
         go
