@@ -184,8 +184,8 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     };
     let made = match (linear, narrow) {
         (false, _) => "decoded by the VAE",
-        (true, true) => "linear estimates",
-        (true, false) => "linear estimates, until the VAE has time",
+        (true, _) if area.width < 40 => "linear estimates",
+        (true, _) => "linear estimates, until the VAE has time",
     };
     let lines = [
         Line::styled(text::shortened(made, area.width.into()), canvas.theme.faint),
