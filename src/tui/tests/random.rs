@@ -58,7 +58,7 @@ static RUNS: LazyLock<Vec<View>> = LazyLock::new(|| {
 
 fn told() -> impl Strategy<Value = Input> {
     let all = recorded::STEPS + 4;
-    (0..11, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
+    (0..12, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
         let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
         session.look(a.min(b));
         let mut view = match a % 4 {
@@ -78,7 +78,7 @@ fn told() -> impl Strategy<Value = Input> {
             4 => Event::Done(answer(&[&text]), view),
             5 => Event::Done(answer(&[&text, "second line\tand\rmore"]), view),
             6 => Event::Failed { command: text.clone(), error: text, view: None },
-            9 => {
+            10 => {
                 let answers = [Ok(Answer::Bool(a % 2 == 0)), Ok(Answer::Number(b as f64)), Err(text)];
                 Event::Evaluated(b % 9, answers.iter().cycle().take(a).cloned().collect())
             }
