@@ -208,3 +208,69 @@ def train(encoder, unet, painter, material, preset, folder, device, seed, clock)
     average.swap()
     unet.eval()
     encoder.eval().requires_grad_(True)
+
+
+class Evenly(torch.utils.data.Dataset):
+    """Number → what that step of settling learns from, as `Batches`: timesteps evenly; some pictures are strangers, which
+    come behind the scenes and have no caption, and some of those with little noise have another's caption."""
+
+    def __init__(self, scenes, strangers, drawings, vocabulary, preset, seed):
+        self.scenes, self.strangers, self.drawings, self.vocabulary = scenes, strangers, drawings, vocabulary
+        self.preset, self.seed = preset, seed
+
+    def __len__(self):
+        return self.preset.settle_steps
+
+    def __getitem__(self, number):
+        generator = steps.randomness(self.seed, "settle", number)
+        count, known = self.preset.batch, len(self.scenes)
+        told = torch.randint(known, (count,), generator=generator)
+        other = known + torch.randint(self.strangers, (count,), generator=generator)
+        chosen = torch.where(torch.rand(count, generator=generator) < self.preset.strangers, other, told)
+        timesteps = torch.randint(1000, (count,), generator=generator)
+        astray = (torch.rand(count, generator=generator) < 0.3) & (timesteps < 300)
+        told = torch.where(astray, torch.randint(known, (count,), generator=generator), told)
+        texts = ["" if scene >= known and not wrong else
+                 pictures.words(self.scenes[text], self.drawings, len(self.preset.styles), generator)
+                 for scene, text, wrong in zip(chosen.tolist(), told.tolist(), astray.tolist())]
+        noise = torch.randn((count, 4, 16, 16), generator=generator)
+        return self.vocabulary.batch(texts, generator), chosen, noise, timesteps
+
+
+def settle(encoder, unet, material, strangers, preset, folder, device, seed, clock):
+    """A caption of ours leaves so little open that the UNet paints from words alone, and hardly looks at a picture that
+    is nearly clean. Here it learns to: every timestep as often, every error of v as grave, also on pictures that no
+    caption tells of. `strangers`: their latents. Leaves the average in `unet`."""
+    scenes, latents, drawings, vocabulary = material
+    latents = torch.cat([latents, strangers.to(latents)])
+    batches = Evenly(scenes, len(strangers), drawings, vocabulary, preset, seed)
+    unet.train()
+    encoder.eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW([{"params": list(unet.parameters()), "peak": preset.settle_rate}],
+                                  weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
+    average = steps.Average([unet], 0.995)
+    kept = build_scheduler().alphas_cumprod.to(device)
+
+    def step(number, batch):
+        rows, chosen, noise, timesteps = batch
+        schedule_rates(optimizer, number, preset.settle_steps)
+        clean = latents[chosen].float()
+        alpha = kept[timesteps][:, None, None, None]
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
+            tokens = encoder(rows).last_hidden_state
+            predicted = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
+        loss = F.mse_loss(predicted.float(), velocity)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        average.update()
+        return loss
+
+    steps.train("settle", folder, preset.settle_steps, step,
+                {"unet": unet, "optimizer": optimizer, "average": average}, clock, batches, device)
+    average.swap()
+    unet.eval()
+    encoder.requires_grad_(True)

@@ -99,6 +99,12 @@ def all_of_it(args, preset):
     unet = denoiser.build_unet(preset)
     painter = denoiser.pretrain_text(encoder, material, preset, folder, args.device, args.seed, clock)
     denoiser.train(encoder, unet, painter, material, preset, folder, args.device, args.seed, clock)
+    if preset.settle_steps:
+        known = {row["code"] for row in drawings.table}
+        others = data.subset(everything, lambda row: row["style"] in preset.styles and row["code"] not in known)
+        (folder / "strangers").mkdir(exist_ok=True)
+        strangers = pictures.encode(vae, pictures.strangers(others, args.seed), others, folder / "strangers", args.device, clock)
+        denoiser.settle(encoder, unet, material, strangers, preset, folder, args.device, args.seed, clock)
 
     model = folder / "model"
     factors = export.rgb_factors(vae, drawings, args.device, args.seed)
@@ -134,7 +140,7 @@ def training_lines(args, preset, folder):
     lines = [f"`{' '.join(['tools/pocket/make.py', *public(sys.argv[1:])])}`"]
     if args.init_vae:
         lines.append("autoencoder: not from nothing, see the command")
-    for name in ("autoencoder", "text", "denoiser"):
+    for name in ("autoencoder", "text", "denoiser", "settle"):
         log = folder / f"{name}.log"
         if log.exists():
             lines.append(log.read_text(encoding="utf-8").splitlines()[-1])

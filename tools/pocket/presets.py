@@ -36,13 +36,16 @@ class Preset:
     average: float = 0.998
     teach: float = 0.3  # weight of what the painter teaches the denoiser
     min_snr: float = 5.0
+    settle_steps: int = 1200  # learning to look at the picture where little noise is left
+    settle_rate: float = 6e-4
+    strangers: float = 0.35  # share of pictures in that which are of drawings without a name
     bf16: bool = False
     prompts: int = 200  # of the evaluation
 
 
 PRESETS = {
     # The whole chain in a minute or two, to see that it works; the model is useless.
-    "smoke": Preset(things=6, scenes=20, pairs=0.5, vae_steps=20, vae_batch=4, text_steps=20, text_batch=8, steps=20, batch=8, prompts=4),
+    "smoke": Preset(things=6, scenes=20, pairs=0.5, vae_steps=20, vae_batch=4, text_steps=20, text_batch=8, steps=20, batch=8, settle_steps=10, prompts=4),
     # One style and things of plain shape: what two cores can do in two or three hours.
     "cpu": Preset(),
     # One data-centre GPU for half an hour.

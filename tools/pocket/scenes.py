@@ -77,6 +77,13 @@ def all_scenes(preset, drawings, seed):
     return every_pair(drawings) + free(drawings, preset.scenes, preset.pairs, seed)
 
 
+def strangers(drawings, seed):
+    """Each drawing once, full size, on a background by chance."""
+    generator = steps.randomness(seed, "strangers")
+    return [{"drawings": [i], "colour": captions.choose(captions.NAMES, generator), "size": 1.0, "place": None}
+            for i in range(len(drawings))]
+
+
 class Parts(torch.utils.data.Dataset):
     """Number → the pictures of that many scenes (`PART`): RGBA and background."""
 
