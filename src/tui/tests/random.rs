@@ -58,7 +58,7 @@ static RUNS: LazyLock<Vec<View>> = LazyLock::new(|| {
 
 fn told() -> impl Strategy<Value = Input> {
     let all = recorded::STEPS + 4;
-    (0..11, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
+    (0..12, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
         let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
         session.look(a.min(b));
         let mut view = match a % 4 {
@@ -86,8 +86,8 @@ fn told() -> impl Strategy<Value = Input> {
                 let picture = Picture { image: Arc::new(RgbImage::new(8, 8)), label: text };
                 Event::Preview { record, picture: NamedPicture { name: "latents", picture } }
             }
-            8 => Event::Modules { done: a * b, total: b, path: text },
-            9 => Event::Loading { read: a as u64, total: b as u64 },
+            8 => Event::Modules { done: a * b, total: (a % 3 > 0).then_some(b), path: text },
+            10 => Event::Loading { read: a as u64, total: b as u64 },
             _ => {
                 view.request.prompt = text;
                 Event::Looked(view)
