@@ -96,7 +96,6 @@ impl Pictures<'_> {
     ) -> anyhow::Result<RgbImage> {
         let captions = self.captions(plan);
         let mut sheet = Sheet { title: self.title(plan, stopped), legend: legend(plan), ..Sheet::default() };
-        let axis = |place: usize| plan.axes.get(place).map_or("", |axis| axis.name()).to_string();
         if let Some(every) = every {
             (sheet.across, sheet.down) = (plan.to_string(), "step".into());
             for tick in self.shown(every) {
@@ -105,7 +104,7 @@ impl Pictures<'_> {
             }
             return Ok(sheet.draw());
         }
-        (sheet.across, sheet.down) = (axis(0), axis(1));
+        (sheet.across, sheet.down) = axes(plan);
         sheet.rows = self.rows(plan, self.comparison.tick())?;
         Ok(sheet.draw())
     }
@@ -199,7 +198,7 @@ impl Pictures<'_> {
         tell: impl Fn(usize, usize),
     ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
-        let axis = |place: usize| plan.axes.get(place).map_or("", |axis| axis.name()).to_string();
+        let (across, down) = axes(plan);
         let mut bytes = vec![];
         {
             let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
@@ -207,8 +206,8 @@ impl Pictures<'_> {
             for (index, tick) in ticks.iter().enumerate() {
                 let sheet = Sheet {
                     title: vec![format!("{plan}: {}", self.step_name(*tick))],
-                    across: axis(0),
-                    down: axis(1),
+                    across: across.clone(),
+                    down: down.clone(),
                     rows: self.rows(plan, *tick)?,
                     legend: legend(plan),
                 };
@@ -260,6 +259,14 @@ impl Pictures<'_> {
             "variants": variants,
             "rows": { "computed": rows.computed, "apart": rows.apart, "at_once": self.comparison.rows_at_once() },
         }))?)
+    }
+}
+
+/// What the columns and the rows of a sheet differ in: where there are both, with the way that each goes.
+fn axes(plan: &Plan) -> (String, String) {
+    match &plan.axes[..] {
+        [across, down] => (format!("{} →", across.name()), format!("{} ↓", down.name())),
+        axes => (axes.first().map_or(String::new(), |axis| axis.name().into()), String::new()),
     }
 }
 
