@@ -176,16 +176,18 @@ impl Session {
         session
     }
 
-    /// Adds to a timeline what stages made elsewhere, for tests of what shows them.
+    /// Adds to a timeline what stages made elsewhere, ahead of its cursor, for tests of what shows them.
     #[cfg(test)]
     pub(crate) fn record(&mut self, name: &str, records: &[Arc<pipeline::StageRecord>]) {
         let id = self.timelines.named(name).unwrap().id;
         let timeline = &mut self.timelines.get_mut(id).unwrap().timeline;
+        let kept = timeline.cursor();
         timeline.look(usize::MAX);
         for done in timeline.recorded() + 1..=records.len() {
             let next = timeline.tip().after(&records[..done]);
             timeline.push(next);
         }
+        timeline.look(kept);
     }
 
     /// The models.
