@@ -262,7 +262,7 @@ fn configurations_with_something_wrong() {
             "\"relu\"",
             "`act_fn` is \"relu\"; expected one of \"silu\", \"swish\"",
         ),
-        ("unet/config.json", "block_out_channels", "[64, 128, 384]", "config.json asks for"),
+        ("unet/config.json", "block_out_channels", "[64, 128, 320]", "config.json asks for"),
         ("unet/config.json", "in_channels", "9", "the UNet takes 9"),
         ("vae/config.json", "scaling_factor", "0", "`scaling_factor` is 0"),
         ("vae/config.json", "norm_num_groups", "0", "`norm_num_groups` is 0"),
