@@ -6,7 +6,7 @@ use diffuscope::debugger::view::{NamedPicture, RecordId};
 use diffuscope::debugger::{Event, Order, Preview, Session, View, Worker};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::{Path, Probe};
-use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance, lines};
+use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, Stage, advance, lines};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -238,14 +238,21 @@ impl Probe for Counting {
 #[test]
 fn a_gauge_knows_in_advance_how_many_modules_run() {
     let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
-    let request = Request { num_inference_steps: 1, ..Request::for_models(&models, "a key") };
-    let mut snapshot = Snapshot::start(request, &models).unwrap();
-    while let Some(stage) = snapshot.position() {
-        let mut probe = Counting::default();
-        snapshot = advance(&snapshot, &models, &mut probe).unwrap();
-        let seen = probe.0.into_inner();
-        let ran = seen.iter().filter(|path| !lines::ALL.contains(&path.as_str())).count();
-        assert_eq!(models.modules_in(stage), ran, "{stage}: {seen:?}");
+    for init_image in [None, Some(InitImage::open("sample:house").unwrap())] {
+        let request = Request {
+            num_inference_steps: 1,
+            init_image,
+            strength: 1.,
+            ..Request::for_models(&models, "a key")
+        };
+        let mut snapshot = Snapshot::start(request.clone(), &models).unwrap();
+        while let Some(stage) = snapshot.position() {
+            let mut probe = Counting::default();
+            snapshot = advance(&snapshot, &models, &mut probe).unwrap();
+            let seen = probe.0.into_inner();
+            let ran = seen.iter().filter(|path| !lines::ALL.contains(&path.as_str())).count();
+            assert_eq!(models.modules_in(stage, &request), ran, "{stage}: {seen:?}");
+        }
     }
 }
 

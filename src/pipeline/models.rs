@@ -1,6 +1,6 @@
 //! Everything that a run computes with.
 
-use super::{Stage, memory};
+use super::{Request, Stage, memory};
 use crate::model::clip::ClipTextConfig;
 use crate::model::inventory::inventory;
 use crate::model::unet::UNetConfig;
@@ -193,11 +193,12 @@ impl Models {
         })
     }
 
-    /// How many modules run in a stage: what a gauge counts.
-    pub fn modules_in(&self, stage: Stage) -> usize {
+    /// How many modules run in a stage of `request`: what a gauge counts.
+    pub fn modules_in(&self, stage: Stage, request: &Request) -> usize {
         let runs = |path: &str| match stage {
             Stage::EncodePrompt => path.starts_with("text_encoder"),
             // Where there is a picture to start from.
+            Stage::GetLatent if request.init_image.is_none() => false,
             Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
             Stage::Denoise { .. } => path.starts_with("unet"),
             Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),

@@ -51,7 +51,8 @@ impl Session {
             return Ok(vec![]);
         }
         if let Some(stage) = self.timeline().position() {
-            host.stage_begins(stage, Some(self.models.modules_in(stage)));
+            let modules = self.models.modules_in(stage, self.timeline().tip().request());
+            host.stage_begins(stage, Some(modules));
         }
         let next = advance(self.timeline().tip(), &self.models, host)?;
         self.timeline_mut().push(next);
