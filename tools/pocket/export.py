@@ -146,7 +146,7 @@ def readme(folder, figures, preset, counts, training):
         row("the drawings themselves (checks the measure)", figures["drawings_themselves"]), "",
         f"- Background colour as asked for: {percent(figures['white_at_7.5'])} on white, {percent(seen['background'])} "
         f"of seen pairs, {percent(held['background'])} of pairs never seen.",
-        f"- Autoencoder: {figures['psnr']['dB']} dB on {figures['psnr']['held_out_drawings']} drawings held out from its training.",
+        f"- Autoencoder: {figures['psnr']['dB']} dB on {figures['psnr']['held_out_drawings']} {' and '.join(preset.styles)} drawings held out from its training.",
         f"- A guided step takes {figures['guided_step_seconds']} s in diffusers (f32, {training['device']}).", "",
         "![contact sheet](contact.png)", "", "Pictures in the order of the evaluation, none picked.", "",
         "## How it was made", "", *[f"- {line}" for line in training["lines"]], "",
