@@ -4,7 +4,7 @@
 //! [`Wish`]es come out. A lesson is read from one part to the next; a part ends at a stop, which wants something of the
 //! reader: commands that are carried out, a question that is answered, a task that is done.
 //!
-//! - [`asked`]: the expressions that are evaluated for it, and where their values go.
+//! - `asked`: the expressions that are evaluated for it, and where their values go.
 
 mod asked;
 #[cfg(test)]
