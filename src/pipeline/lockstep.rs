@@ -42,13 +42,14 @@ struct Row {
 }
 
 /// How many rows go through the UNet at once. A fixed rule, so that results do not hang on how fast a machine is: a few
-/// small rows together keep the cores of a CPU busy, large ones only take memory; a GPU has room for more.
-/// `benches/comparison.rs` measures it.
+/// small rows together keep the cores of a CPU busy, large ones only take memory and time; a GPU has room for more.
+/// `benches/comparison.rs` measures it, `docs/benchmarks.md` has what the rule for a CPU was set from.
 pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
     let pixels = height * width;
     match (device.is_cpu(), pixels) {
-        (true, 0..=1024) => 8,
-        (true, _) => 2,
+        (true, 0..=256) => 8,
+        (true, 257..=1024) => 4,
+        (true, _) => 1,
         (false, 0..=4096) => 16,
         (false, 0..=9216) => 8,
         (false, _) => 4,

@@ -4,20 +4,25 @@
 //! [`Wish`]es come out. A lesson is read from one part to the next; a part ends at a stop, which wants something of the
 //! reader: commands that are carried out, a question that is answered, a task that is done.
 //!
-//! - `asked`: the expressions that are evaluated for it, and where their values go.
+//! - `place`: where its reader is. `known`: what is known of a part.
+//! - `asking`: what is evaluated for the place at hand; `asked`: those expressions, and where their values go.
 
 mod asked;
+mod asking;
+mod known;
+mod place;
 #[cfg(test)]
 mod tests;
 
 pub use asked::{Held, Value};
+pub use known::Known;
 
-use super::block::{Line, Right, Task};
+use super::block::{Line, Task};
 use super::format::{Lesson, Part};
 use super::progress::Standing;
 use crate::debugger::Command;
-use crate::debugger::expression::{Answer, Expression};
-use asked::{Asked, Slot};
+use crate::debugger::expression::Expression;
+use asked::Asked;
 use std::sync::Arc;
 
 /// What the reader does.
@@ -50,25 +55,6 @@ pub enum Wish {
     Show(&'static str),
     /// It is kept how far the reader is.
     Keep(Standing),
-}
-
-/// What is known of a part.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// Of prose: its numbers, each once it was evaluated.
-    pub live: Vec<Option<Value>>,
-    /// Of conditions, and of a task's: whether each holds.
-    pub held: Vec<Option<Held>>,
-    /// Of commands, and of a task's solution: what each that was carried out said.
-    pub said: Vec<Vec<String>>,
-    /// Of a question: the choice that was made.
-    pub answer: Option<usize>,
-    /// Of a question whose answer may be told: whether each choice is right, once that is known.
-    pub right: Option<Vec<Option<bool>>>,
-    /// Of commands: the questions that they answer.
-    pub answers: Vec<usize>,
-    /// Of a task: how many hints were asked for.
-    pub hints: usize,
 }
 
 /// What the worker does, as far as it concerns the lesson.
@@ -137,72 +123,6 @@ impl Reading {
             before: Standing { of, ..before },
             lesson,
         }
-    }
-
-    /// The lesson.
-    pub fn lesson(&self) -> &Lesson {
-        &self.lesson
-    }
-
-    /// The parts that are shown, each with what is known of it.
-    pub fn shown(&self) -> impl Iterator<Item = (usize, &Part, &Known)> {
-        let shown = self.lesson.parts.iter().zip(&self.known).enumerate();
-        let last = if self.started { self.at + 1 } else { 0 };
-        shown.take(last).map(|(place, (part, known))| (place, part, known))
-    }
-
-    /// What is known of a part.
-    pub fn known(&self, part: usize) -> Option<&Known> {
-        self.known.get(part)
-    }
-
-    /// What the lesson waits for; `None` when it is over.
-    pub fn stop(&self) -> Option<&Part> {
-        self.lesson.parts.get(self.at)
-    }
-
-    /// The place of that among the parts.
-    pub fn at(&self) -> usize {
-        self.at
-    }
-
-    /// How many lines of the block at hand are carried out.
-    pub fn line(&self) -> usize {
-        self.line
-    }
-
-    /// The first part that was shown with the stop at hand.
-    pub fn section(&self) -> usize {
-        self.section
-    }
-
-    /// How many stops are done, and how many there are.
-    pub fn progress(&self) -> (usize, usize) {
-        (self.done(), self.before.of)
-    }
-
-    /// Whether a line of the lesson runs, or it goes on by itself.
-    pub fn is_busy(&self) -> bool {
-        self.is_replaying() || self.running.is_some_and(|running| !matches!(running, Running::Theirs { .. }))
-    }
-
-    /// Whether it goes by itself to where the reader was.
-    pub fn is_replaying(&self) -> bool {
-        self.done() < self.replay
-    }
-
-    /// Whether the reader changed something that the lesson knows nothing of.
-    pub fn has_strayed(&self) -> bool {
-        self.strayed && !self.is_trying()
-    }
-
-    /// Whether the stop at hand is a task: what the reader changes is what the lesson wants.
-    fn is_trying(&self) -> bool {
-        matches!(self.stop(), Some(Part::Try(_)))
-    }
-
-    fn done(&self) -> usize {
-        self.lesson.parts[..self.at.min(self.lesson.parts.len())].iter().filter(|part| part.is_stop()).count()
     }
 
     /// The session is there.
@@ -340,26 +260,6 @@ impl Reading {
         wishes
     }
 
-    /// Expressions were evaluated.
-    pub fn evaluated(&mut self, number: usize, answers: Vec<Result<Answer, String>>) -> Vec<Wish> {
-        let mut wishes = vec![];
-        let mut of_task = None;
-        for (slot, answer) in self.asked.take(number).into_iter().zip(answers) {
-            if let Slot::Held { part, .. } = slot {
-                of_task = Some(part);
-            }
-            slot.put(answer, &mut self.known);
-        }
-        let is_done = |known: &Known| known.held.iter().all(|held| held.as_ref().is_some_and(Held::holds));
-        // What the lesson carries out meanwhile, it carries out to its end.
-        if of_task == Some(self.at) && self.is_trying() && !self.is_busy() && is_done(&self.known[self.at]) {
-            (self.elsewhere, self.strayed) = (false, false);
-            wishes.push(Wish::Mark);
-            self.pass(&[], &mut wishes);
-        }
-        wishes
-    }
-
     fn commands(&self) -> &[Line] {
         match self.stop() {
             Some(Part::Commands(lines)) => lines,
@@ -453,45 +353,6 @@ impl Reading {
         wishes.extend(self.asked.send());
     }
 
-    /// The numbers at hand are those of where the reader is now. They stay when the stop has led elsewhere itself: a
-    /// block of which lines ran, a task, which sends its reader about.
-    fn follow(&mut self, wishes: &mut Vec<Wish>) {
-        if self.is_trying() || self.line > 0 {
-            return;
-        }
-        for place in self.section..self.at {
-            if let Some(Part::Prose(prose)) = self.lesson.parts.get(place) {
-                self.asked.prose(place, prose);
-            }
-        }
-        wishes.extend(self.asked.send());
-    }
-
-    fn ask_task(&mut self, wishes: &mut Vec<Wish>) {
-        if let Some(Part::Try(task)) = self.lesson.parts.get(self.at) {
-            let conditions = task.expected.iter().enumerate();
-            conditions.for_each(|(index, expected)| self.asked.condition(self.at, index, expected));
-        }
-        wishes.extend(self.asked.send());
-    }
-
-    fn ask_question(&mut self, part: usize, wishes: &mut Vec<Wish>) {
-        let lesson = Arc::clone(&self.lesson);
-        let Some(Part::Predict(question)) = lesson.parts.get(part) else { return };
-        let mut right = vec![];
-        for (index, choice) in question.choices.iter().enumerate() {
-            right.push(match &choice.right {
-                Right::Always(truth) => Some(*truth),
-                Right::When(expected) => {
-                    self.asked.choice(part, index, expected);
-                    None
-                }
-            });
-        }
-        self.known[part].right = Some(right);
-        wishes.extend(self.asked.send());
-    }
-
     fn replay_on(&mut self, wishes: &mut Vec<Wish>) {
         if !self.is_replaying() {
             return;
@@ -509,36 +370,5 @@ impl Reading {
             }
             _ => {}
         }
-    }
-
-    fn standing(&self) -> Standing {
-        let (done, of) = self.progress();
-        let questions = self.lesson.parts[..self.at].iter().zip(&self.known);
-        let questions = questions.filter(|(part, _)| matches!(part, Part::Predict(_)));
-        Standing {
-            done,
-            of,
-            finished: self.before.finished || done == of,
-            answers: questions.map(|(_, known)| known.answer).collect(),
-        }
-    }
-}
-
-impl Known {
-    fn of(part: &Part) -> Self {
-        let (live, held) = match part {
-            Part::Prose(prose) => (prose.live.len(), 0),
-            Part::Expect(expected) => (0, expected.len()),
-            Part::Try(task) => (0, task.expected.len()),
-            _ => (0, 0),
-        };
-        Self { live: vec![None; live], held: vec![None; held], ..Self::default() }
-    }
-
-    /// The choices of a question that are right, once all are known and may be told.
-    pub fn right_choices(&self) -> Option<Vec<usize>> {
-        let right = self.right.as_ref()?;
-        let all: Option<Vec<bool>> = right.iter().copied().collect();
-        Some(all?.iter().enumerate().filter(|(_, right)| **right).map(|(index, _)| index).collect())
     }
 }
