@@ -133,13 +133,20 @@ fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
     settings.into_iter().chain(init_image).chain(fault).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
-/// Writes a file beside `path` and renames it: a reader sees the old file or the whole new one.
+/// Writes a file beside `path` and renames it: a reader sees the old file or the whole new one. What a link points at is
+/// written, and the link stays; a device or a pipe, such as `/dev/null`, is written to as it is.
 ///
 /// # Errors
 /// [`WriteError::File`].
 pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let failed =
         |e: std::io::Error| WriteError::File { path: path.display().to_string(), reason: e.to_string() };
+    if is_stream(path) {
+        let file = std::fs::File::options().write(true).open(path);
+        return file.and_then(|mut file| file.write_all(bytes)).map_err(failed);
+    }
+    let target = std::fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = Path::new(&beside);
@@ -153,6 +160,11 @@ pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     })
 }
 
+/// Whether something stands at `path` that is neither a file nor a folder: what is written there goes on elsewhere.
+fn is_stream(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 /// Finds out, before a run, whether a file can be written at `path` after it.
 ///
 /// # Errors
@@ -162,8 +174,39 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     if path.is_dir() {
         return Err(failed("a folder stands there".into()));
     }
+    if is_stream(path) {
+        return Ok(());
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     std::fs::File::create(&beside).map_err(|e| failed(e.to_string()))?;
     std::fs::remove_file(&beside).map_err(|e| failed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn links_and_pipes_stay_what_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_beside(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        check_writable(&pipe).unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        write_beside(&pipe, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        assert!(is_stream(&pipe));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside them");
+    }
 }
