@@ -163,6 +163,14 @@ def pretrain_text(encoder, material, preset, folder, device, seed, clock):
     return painter
 
 
+def predict(unet, clean, noise, alpha, timesteps, tokens):
+    """What the UNet says of pictures noised to `timesteps`, where `alpha` of their variance is left, and the v that it
+    should say."""
+    noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+    velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+    return unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample, velocity
+
+
 def train(encoder, unet, painter, material, preset, folder, device, seed, clock):
     """Both together (without a `text_share`: the UNet alone); leaves the averages in `encoder` and `unet`. `material` as
     above; `painter`: what `pretrain_text` returned."""
@@ -182,13 +190,10 @@ def train(encoder, unet, painter, material, preset, folder, device, seed, clock)
     def step(number, batch):
         rows, chosen, noise, timesteps = batch
         schedule_rates(optimizer, number, preset.steps)
-        clean = latents[chosen].float()
-        alpha = kept[timesteps][:, None, None, None]
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        clean, alpha = latents[chosen].float(), kept[timesteps][:, None, None, None]
         with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
             tokens = encoder(rows).last_hidden_state
-            predicted = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
+            predicted, velocity = predict(unet, clean, noise, alpha, timesteps, tokens)
         # An error of v is one of the picture, times 1 + SNR: little is gained by the last bit of a picture that is
         # nearly clean, so that factor is cut off, as min-SNR weighting does (which for v would also take weight off
         # the noisiest timesteps, where the words decide everything).
@@ -254,13 +259,10 @@ def settle(encoder, unet, material, strangers, preset, folder, device, seed, clo
     def step(number, batch):
         rows, chosen, noise, timesteps = batch
         schedule_rates(optimizer, number, preset.settle_steps)
-        clean = latents[chosen].float()
-        alpha = kept[timesteps][:, None, None, None]
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
         with torch.autocast(device, torch.bfloat16, enabled=preset.bf16):
             tokens = encoder(rows).last_hidden_state
-            predicted = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens).sample
+            clean, alpha = latents[chosen].float(), kept[timesteps][:, None, None, None]
+            predicted, velocity = predict(unet, clean, noise, alpha, timesteps, tokens)
         loss = F.mse_loss(predicted.float(), velocity)
         optimizer.zero_grad()
         loss.backward()
