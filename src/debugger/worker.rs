@@ -4,6 +4,7 @@ use super::Outcome;
 use super::expression::{Answer, Expression};
 use super::session::{Host, Mark, Session, SessionError};
 use super::view::{ModelLine, NamedPicture, RecordId, View};
+use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::ledger::Tell;
 use crate::nn::{Error, Path, Probe, Result};
 use crate::picture::decoded;
@@ -376,7 +377,10 @@ impl Probe for Foreground<'_> {
         if Self::line(path).is_some() {
             return true;
         }
-        if let Some(event) = self.modules.count(path) {
+        // What an attention attends to is no module.
+        if !path.as_str().ends_with(ATTENTION_PROBS)
+            && let Some(event) = self.modules.count(path)
+        {
             (self.tell.borrow_mut())(event);
         }
         self.signals.stops()

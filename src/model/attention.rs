@@ -1,6 +1,6 @@
 //! Attention with its projections (diffusers: `attention_processor.py`), in the UNet and in the VAE.
 
-use crate::nn::attention::scaled_dot_product_attention;
+use crate::nn::attention::DotProductAttention;
 use crate::nn::layers::{Leaf, Linear, linear, linear_no_bias};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
@@ -13,7 +13,7 @@ pub struct Attention {
     to_k: Leaf<Linear>,
     to_v: Leaf<Linear>,
     to_out: Leaf<Linear>,
-    heads: usize,
+    attend: DotProductAttention,
 }
 
 impl Attention {
@@ -34,7 +34,7 @@ impl Attention {
             to_k: linear_no_bias(&weights.pp("to_k"), context, channels)?,
             to_v: linear_no_bias(&weights.pp("to_v"), context, channels)?,
             to_out: linear(&weights.pp("to_out").pp(0), channels, channels)?,
-            heads,
+            attend: DotProductAttention::new(&weights.path(), heads),
         })
     }
 
@@ -54,7 +54,7 @@ impl Attention {
             to_k: projection("to_k", "key")?,
             to_v: projection("to_v", "value")?,
             to_out: projection("to_out.0", "proj_attn")?,
-            heads: 1,
+            attend: DotProductAttention::new(&weights.path(), 1),
         })
     }
 
@@ -74,7 +74,7 @@ impl Attention {
             let query = self.to_q.forward(hidden_states, probe)?;
             let key = self.to_k.forward(context, probe)?;
             let value = self.to_v.forward(context, probe)?;
-            let mixed = scaled_dot_product_attention(&query, &key, &value, None, self.heads)?;
+            let mixed = self.attend.forward(&query, &key, &value, None, probe)?;
             self.to_out.forward(&mixed, probe)
         })
     }

@@ -1,7 +1,7 @@
 //! `CLIPTextModel` (transformers): 77 token ids to 77 embeddings (Radford et al., 2021, section 2.4).
 
 use crate::nn::activation::{gelu, quick_gelu};
-use crate::nn::attention::scaled_dot_product_attention;
+use crate::nn::attention::DotProductAttention;
 use crate::nn::layers::{Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{DType, Device, Tensor};
@@ -218,7 +218,7 @@ struct ClipAttention {
     k_proj: Leaf<Linear>,
     v_proj: Leaf<Linear>,
     out_proj: Leaf<Linear>,
-    heads: usize,
+    attend: DotProductAttention,
 }
 
 impl ClipAttention {
@@ -230,7 +230,7 @@ impl ClipAttention {
             k_proj: projection("k_proj")?,
             v_proj: projection("v_proj")?,
             out_proj: projection("out_proj")?,
-            heads: config.num_attention_heads,
+            attend: DotProductAttention::new(&weights.path(), config.num_attention_heads),
         })
     }
 
@@ -240,7 +240,7 @@ impl ClipAttention {
             let query = self.q_proj.forward(hidden_states, probe)?;
             let key = self.k_proj.forward(hidden_states, probe)?;
             let value = self.v_proj.forward(hidden_states, probe)?;
-            let mixed = scaled_dot_product_attention(&query, &key, &value, Some(mask), self.heads)?;
+            let mixed = self.attend.forward(&query, &key, &value, Some(mask), probe)?;
             self.out_proj.forward(&mixed, probe)
         })
     }

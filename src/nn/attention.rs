@@ -1,7 +1,89 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1), head by head.
 
+use super::error::Result as Watched;
 use super::layers::needs_widening;
+use super::probe::{Path, Probe, watch};
 use candle_core::{D, DType, Result, Tensor};
+
+/// The last name of the path of what an attention attends to.
+pub const ATTENTION_PROBS: &str = "attention_probs";
+
+/// Attention without its projections, in several heads (diffusers `AttnProcessor`).
+///
+/// What it attends to is a piece of its own, `attention_probs` under the attention's path: (B, heads, N, M), each row a
+/// softmax. It is made only where a probe asks for it; what the probe gives in its place is attended to.
+#[derive(Debug, Clone)]
+pub struct DotProductAttention {
+    attention_probs: Path,
+    heads: usize,
+}
+
+impl DotProductAttention {
+    /// In `heads` heads, of the attention at `path`.
+    pub fn new(path: &Path, heads: usize) -> Self {
+        Self { attention_probs: path.join(ATTENTION_PROBS), heads }
+    }
+
+    /// Heads.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// As [`scaled_dot_product_attention`], watched where that is wanted.
+    ///
+    /// # Errors
+    /// When the shapes do not fit, the device fails, or the probe's.
+    pub fn forward(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        mask: Option<&Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Watched<Tensor> {
+        if !probe.wants(&self.attention_probs) {
+            return Ok(scaled_dot_product_attention(query, key, value, mask, self.heads)?);
+        }
+        let probs = watch(probe, &self.attention_probs, &[query, key], |_| {
+            Ok(attention_probs(query, key, mask, self.heads)?)
+        })?;
+        Ok(attended(&probs, value)?)
+    }
+}
+
+/// softmax(`query`·`key`ᵀ / √d + `mask`) in `f32`: `query` (B, N, C), `key` (B, M, C) → (B, `heads`, N, M).
+///
+/// # Errors
+/// When the shapes do not fit, or the device fails.
+pub fn attention_probs(query: &Tensor, key: &Tensor, mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
+    if needs_widening(query) {
+        return attention_probs(&query.to_dtype(DType::F32)?, &key.to_dtype(DType::F32)?, mask, heads);
+    }
+    let width = query.dim(D::Minus1)? / heads;
+    let query = split(&(query / (width as f64).sqrt())?, heads)?;
+    let scores = query.matmul(&split(key, heads)?.t()?)?.to_dtype(DType::F32)?;
+    let scores = match mask {
+        Some(mask) => scores.broadcast_add(&mask.to_dtype(DType::F32)?)?,
+        None => scores,
+    };
+    candle_nn::ops::softmax_last_dim(&scores)
+}
+
+/// `probs` (B, heads, N, M) times `value` (B, M, C) → (B, N, C), in the dtype of `value`.
+fn attended(probs: &Tensor, value: &Tensor) -> Result<Tensor> {
+    if needs_widening(value) {
+        return attended(probs, &value.to_dtype(DType::F32)?)?.to_dtype(value.dtype());
+    }
+    let (batch, heads, n, _) = probs.dims4()?;
+    let mixed = probs.to_dtype(value.dtype())?.matmul(&split(value, heads)?)?;
+    mixed.transpose(1, 2)?.reshape((batch, n, value.dim(D::Minus1)?))
+}
+
+/// (B, N, C) → (B, `heads`, N, C / `heads`).
+fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, n, channels) = x.dims3()?;
+    x.reshape((batch, n, heads, channels / heads))?.transpose(1, 2)?.contiguous()
+}
 
 /// softmax(`query`·`key`ᵀ / √d + `mask`)·`value` in `heads` heads of width d = C / `heads`.
 ///
@@ -18,25 +100,7 @@ pub fn scaled_dot_product_attention(
     mask: Option<&Tensor>,
     heads: usize,
 ) -> Result<Tensor> {
-    if needs_widening(query) {
-        let [query, key, value] = [query, key, value].map(|x| x.to_dtype(DType::F32));
-        let mixed = scaled_dot_product_attention(&query?, &key?, &value?, mask, heads)?;
-        return mixed.to_dtype(DType::BF16);
-    }
-    let (batch, n, channels) = query.dims3()?;
-    let width = channels / heads;
-    // (B, N, C) → (B, heads, N, d)
-    let split = |x: &Tensor| x.reshape((batch, x.dim(1)?, heads, width))?.transpose(1, 2)?.contiguous();
-    let query = split(&(query / (width as f64).sqrt())?)?;
-    let scores = query.matmul(&split(key)?.t()?)?.to_dtype(DType::F32)?;
-    let scores = match mask {
-        Some(mask) => scores.broadcast_add(&mask.to_dtype(DType::F32)?)?,
-        None => scores,
-    };
-    let probabilities = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(value.dtype())?;
-    let mixed = probabilities.matmul(&split(value)?)?;
-    debug_assert_eq!(mixed.dim(D::Minus1)?, width);
-    mixed.transpose(1, 2)?.reshape((batch, n, channels))
+    attended(&attention_probs(query, key, mask, heads)?, value)
 }
 
 #[cfg(test)]
