@@ -28,13 +28,14 @@ impl Attention {
         context: usize,
         heads: usize,
     ) -> std::result::Result<Self, WeightsError> {
+        let path = weights.path();
         Ok(Self {
-            path: weights.path(),
+            attend: DotProductAttention::new(&path, heads),
+            path,
             to_q: linear_no_bias(&weights.pp("to_q"), channels, channels)?,
             to_k: linear_no_bias(&weights.pp("to_k"), context, channels)?,
             to_v: linear_no_bias(&weights.pp("to_v"), context, channels)?,
             to_out: linear(&weights.pp("to_out").pp(0), channels, channels)?,
-            attend: DotProductAttention::new(&weights.path(), heads),
         })
     }
 
@@ -48,13 +49,14 @@ impl Attention {
             let stored = if weights.has(&format!("{old}.weight")) { old } else { name };
             linear_or_1x1(&weights.pp_stored_as(name, stored), channels)
         };
+        let path = weights.path();
         Ok(Self {
-            path: weights.path(),
+            attend: DotProductAttention::new(&path, 1),
+            path,
             to_q: projection("to_q", "query")?,
             to_k: projection("to_k", "key")?,
             to_v: projection("to_v", "value")?,
             to_out: projection("to_out.0", "proj_attn")?,
-            attend: DotProductAttention::new(&weights.path(), 1),
         })
     }
 

@@ -224,13 +224,14 @@ struct ClipAttention {
 impl ClipAttention {
     fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
         let projection = |name| linear(&weights.pp(name), config.hidden_size, config.hidden_size);
+        let path = weights.path();
         Ok(Self {
-            path: weights.path(),
+            attend: DotProductAttention::new(&path, config.num_attention_heads),
+            path,
             q_proj: projection("q_proj")?,
             k_proj: projection("k_proj")?,
             v_proj: projection("v_proj")?,
             out_proj: projection("out_proj")?,
-            attend: DotProductAttention::new(&weights.path(), config.num_attention_heads),
         })
     }
 
