@@ -14,12 +14,42 @@ pub struct Ledger {
     total: AtomicU64,
     read: AtomicU64,
     modules: Mutex<Vec<Path>>,
+    parameters: Mutex<Vec<Parameter>>,
+}
+
+/// A tensor of weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// The module that it is of.
+    pub module: Path,
+    /// Its name there: `weight`, `bias`.
+    pub name: String,
+    /// Its name in the file.
+    pub key: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
 }
 
 impl Ledger {
     /// With nothing loaded yet.
     pub fn new(tell: Tell) -> Self {
-        Self { tell, total: AtomicU64::new(0), read: AtomicU64::new(0), modules: Mutex::default() }
+        Self {
+            tell,
+            total: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            modules: Mutex::default(),
+            parameters: Mutex::default(),
+        }
+    }
+
+    /// A tensor of weights is loaded.
+    pub fn parameter(&self, parameter: Parameter) {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).push(parameter);
+    }
+
+    /// All tensors of weights that were loaded.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// So many bytes more are to be read.

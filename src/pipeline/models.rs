@@ -9,7 +9,7 @@ use crate::model::{
     AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
     UNet2DConditionModel,
 };
-use crate::nn::ledger::{Ledger, Tell};
+use crate::nn::ledger::{Ledger, Parameter, Tell};
 use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct Models {
     /// The paths of all modules, in the order in which they were loaded.
     pub modules: Vec<Path>,
+    /// Every tensor of weights, in the order in which they were loaded.
+    pub parameters: Vec<Parameter>,
     /// Where it came from.
     pub source: ModelSource,
     /// Text to ids.
@@ -187,6 +189,7 @@ impl Models {
             latent_rgb_factors,
             notes: configs.notes,
             modules: ledger.modules(),
+            parameters: ledger.parameters(),
             source,
             device,
             dtype,
