@@ -1,10 +1,15 @@
 //! The command language: gdb's words where gdb has one.
 
-use super::arguments::{abridged, parse_diff, parse_fork, parse_place, parse_set, parse_sweep, unquoted};
+use super::arguments::{
+    abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep, unquoted,
+};
+use super::breakpoint::Stop;
 use super::comparison::Plan;
 use super::edit::Edit;
 use super::expression::{Expression, ExpressionError};
+use super::meddle::ModuleEdit;
 pub use super::operand::{Place, Previewing, Setting, Side, Topic};
+use super::pattern::Pattern;
 use super::verbs::{Verb, VerbError};
 use crate::pipeline::Fault;
 use std::path::PathBuf;
@@ -34,10 +39,10 @@ pub enum Command {
     Goto(Place),
     /// `restart`: to the start; what was recorded is dropped.
     Restart,
-    /// `break STAGE [if EXPR]` and `tbreak`.
+    /// `break STAGE|MODULE [if EXPR]` and `tbreak`.
     Break {
         /// Where.
-        place: Place,
+        stop: Stop,
         /// Only when this holds.
         condition: Option<Expression>,
         /// Only once.
@@ -45,6 +50,8 @@ pub enum Command {
     },
     /// `catch nan`: stop after a stage that made NaN or infinity.
     CatchNan,
+    /// `catch if EXPR`: stop after a module of which it holds.
+    CatchIf(Expression),
     /// `display EXPR`: show a value after every stop; without one, now.
     Display(Option<Expression>),
     /// `undisplay [N]`: no longer.
@@ -55,6 +62,15 @@ pub enum Command {
     SetFault(Option<Fault>),
     /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
     Edit(Edit),
+    /// `set t("MODULE")[PARTS] = EXPR`: what a module makes, changed from here on.
+    Meddle(ModuleEdit),
+    /// `patch MODULE from TIMELINE`: this step with what that module made there.
+    Patch {
+        /// The module.
+        module: Pattern,
+        /// The timeline that its output is taken from.
+        timeline: String,
+    },
     /// `set preview every N|off`.
     SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.
@@ -248,7 +264,11 @@ impl Command {
                     Some((at, condition)) => (at.trim(), Some(Expression::compile(condition)?)),
                     None => (rest, None),
                 };
-                Ok(Self::Break { place: place(at)?, condition, temporary: verb.name == "tbreak" })
+                Ok(Self::Break {
+                    stop: parse_stop(at).map_err(wrong)?,
+                    condition,
+                    temporary: verb.name == "tbreak",
+                })
             }
             "delete" => match rest.split_once(char::is_whitespace) {
                 _ if rest.is_empty() => Ok(Self::Delete(None)),
@@ -271,6 +291,7 @@ impl Command {
             },
             "catch" => match rest {
                 "nan" => Ok(Self::CatchNan),
+                _ if rest.starts_with("if ") => Ok(Self::CatchIf(Expression::compile(&rest[3..])?)),
                 "" => Err(wrong("nothing named".into())),
                 _ => Err(wrong(format!("`{}` cannot be caught", abridged(rest)))),
             },
@@ -308,6 +329,7 @@ impl Command {
                 ("base", name) if !name.trim().is_empty() => Ok(Self::CompareBase(name.trim().into())),
                 _ => Plan::parse(rest).map(Self::Compare).map_err(wrong),
             },
+            "patch" => parse_patch(rest).map_err(wrong),
             "sweep" => parse_sweep(rest).map_err(wrong),
             "diff" => parse_diff(rest).map_err(wrong),
             "help" => match rest {
