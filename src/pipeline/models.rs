@@ -19,8 +19,10 @@ use std::sync::Arc;
 /// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
 #[derive(Debug)]
 pub struct Models {
-    /// The paths of all modules, in the order in which they were loaded.
+    /// The paths of all modules, in the order in which they were loaded: a module before its parts.
     pub modules: Vec<Path>,
+    /// How often a pass runs each of them: once, but for activations that one module applies in several places.
+    times: Vec<usize>,
     /// Every tensor of weights, in the order in which they were loaded.
     pub parameters: Vec<Parameter>,
     /// Where it came from.
@@ -180,15 +182,21 @@ impl Models {
             (weights("text_encoder")?, weights("unet")?, weights("vae")?);
         let latent_rgb_factors = LatentRgbFactors::load(&source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
+        let tokenizer = ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?;
+        let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
+        let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
+        let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
+        let (modules, times) = ledger.modules().into_iter().unzip();
         Ok(Self {
-            tokenizer: ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?,
-            text_encoder: ClipTextModel::load(&of_text_encoder, configs.text_encoder)?,
-            unet: UNet2DConditionModel::load(&of_unet, configs.unet)?,
-            vae: AutoencoderKL::load(&of_vae, configs.vae)?,
+            tokenizer,
+            text_encoder,
+            unet,
+            vae,
             scheduler: configs.scheduler,
             latent_rgb_factors,
             notes: configs.notes,
-            modules: ledger.modules(),
+            modules,
+            times,
             parameters: ledger.parameters(),
             source,
             device,
@@ -196,7 +204,7 @@ impl Models {
         })
     }
 
-    /// How many modules run in a stage of `request`: what a gauge counts.
+    /// How many modules run in a stage of `request`, one that runs several times as often: what a gauge counts.
     pub fn modules_in(&self, stage: Stage, request: &Request) -> usize {
         let runs = |path: &str| match stage {
             Stage::EncodePrompt => path.starts_with("text_encoder"),
@@ -206,7 +214,12 @@ impl Models {
             Stage::Denoise { .. } => path.starts_with("unet"),
             Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
         };
-        self.modules.iter().filter(|path| runs(path.as_str())).count()
+        self.modules
+            .iter()
+            .zip(&self.times)
+            .filter(|(path, _)| runs(path.as_str()))
+            .map(|(_, times)| times)
+            .sum()
     }
 
     /// Height and width in pixels that the UNet was trained on.
