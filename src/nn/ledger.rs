@@ -14,12 +14,14 @@ pub struct Ledger {
     total: AtomicU64,
     read: AtomicU64,
     modules: Mutex<Vec<Path>>,
+    tensors: Mutex<Vec<(Path, Vec<usize>)>>,
 }
 
 impl Ledger {
     /// With nothing loaded yet.
     pub fn new(tell: Tell) -> Self {
-        Self { tell, total: AtomicU64::new(0), read: AtomicU64::new(0), modules: Mutex::default() }
+        let (total, read) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { tell, total, read, modules: Mutex::default(), tensors: Mutex::default() }
     }
 
     /// So many bytes more are to be read.
@@ -39,6 +41,16 @@ impl Ledger {
     /// A module is loaded that will be watched by this path.
     pub fn module(&self, path: &Path) {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+    }
+
+    /// A tensor of this shape was read for the module at `path`.
+    pub fn tensor(&self, path: &Path, shape: &[usize]) {
+        self.tensors.lock().unwrap_or_else(PoisonError::into_inner).push((path.clone(), shape.into()));
+    }
+
+    /// The shapes of all tensors that were read, with the paths of the modules that they are of.
+    pub fn tensors(&self) -> Vec<(Path, Vec<usize>)> {
+        self.tensors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The paths of all modules that were loaded.

@@ -292,6 +292,7 @@ impl Weights {
         })?;
         if let Some(ledger) = &self.ledger {
             ledger.read(data.len() as u64);
+            ledger.tensor(&self.path, shape);
         }
         // Converted on the host: a device gets the bytes it will keep.
         Tensor::from_raw_buffer(&data, stored, shape, &Device::Cpu)
