@@ -1,6 +1,7 @@
 //! The modules that the models are made of, as a tree.
 
 use crate::nn::Path;
+use crate::nn::ledger::Parameter;
 use std::collections::HashMap;
 
 /// A module of a checkpoint.
@@ -26,8 +27,8 @@ impl Module {
     }
 }
 
-/// The tree of `modules`, each before those below it, as they were loaded; `tensors` are the shapes of their weights.
-pub fn anatomy(modules: &[Path], tensors: &[(Path, Vec<usize>)]) -> Vec<Module> {
+/// The tree of `modules`, each before those below it, as they were loaded; `parameters` are their weights.
+pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
     let mut paths: Vec<&str> = vec![];
     for path in modules.iter().map(Path::as_str) {
         // A model stands above its parts, also where it does not run as a whole: the VAE.
@@ -51,17 +52,16 @@ pub fn anatomy(modules: &[Path], tensors: &[(Path, Vec<usize>)]) -> Vec<Module> 
     keyed.sort();
     let places: HashMap<&str, usize> = keyed.iter().enumerate().map(|(at, (_, path))| (*path, at)).collect();
     let module = |(key, path): &(Vec<usize>, &str)| {
-        let own = |shape: fn(&[usize]) -> u64| {
-            let own = tensors.iter().filter(|(of, _)| is_within(of.as_str(), path));
-            own.map(|(_, dims)| shape(dims)).sum()
-        };
-        let rank = tensors.iter().filter(|(of, _)| of.as_str() == *path).map(|(_, dims)| dims.len()).max();
+        let within = parameters.iter().filter(|parameter| is_within(parameter.module.as_str(), path));
+        let numbers = |parameter: &Parameter| parameter.shape.iter().map(|&n| n as u64).product::<u64>();
+        let own = parameters.iter().filter(|parameter| parameter.module.as_str() == *path);
+        let rank = own.map(|parameter| parameter.shape.len()).max();
         let attends = paths.iter().any(|other| other.strip_prefix(path) == Some(".attentions.0"));
         let parent = key.len().checked_sub(2).map(|above| places[paths[key[above]]]);
         Module {
             path: (*path).into(),
             class: class(path, rank, attends),
-            parameters: own(|dims| dims.iter().map(|&n| n as u64).product()),
+            parameters: within.map(numbers).sum(),
             parent,
             depth: key.len() - 1,
         }

@@ -14,14 +14,42 @@ pub struct Ledger {
     total: AtomicU64,
     read: AtomicU64,
     modules: Mutex<Vec<Path>>,
-    tensors: Mutex<Vec<(Path, Vec<usize>)>>,
+    parameters: Mutex<Vec<Parameter>>,
+}
+
+/// A tensor of weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// The module that it is of.
+    pub module: Path,
+    /// Its name there: `weight`, `bias`.
+    pub name: String,
+    /// Its name in the file.
+    pub key: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
 }
 
 impl Ledger {
     /// With nothing loaded yet.
     pub fn new(tell: Tell) -> Self {
-        let (total, read) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { tell, total, read, modules: Mutex::default(), tensors: Mutex::default() }
+        Self {
+            tell,
+            total: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            modules: Mutex::default(),
+            parameters: Mutex::default(),
+        }
+    }
+
+    /// A tensor of weights is loaded.
+    pub fn parameter(&self, parameter: Parameter) {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).push(parameter);
+    }
+
+    /// All tensors of weights that were loaded.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// So many bytes more are to be read.
@@ -41,16 +69,6 @@ impl Ledger {
     /// A module is loaded that will be watched by this path.
     pub fn module(&self, path: &Path) {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
-    }
-
-    /// A tensor of this shape was read for the module at `path`.
-    pub fn tensor(&self, path: &Path, shape: &[usize]) {
-        self.tensors.lock().unwrap_or_else(PoisonError::into_inner).push((path.clone(), shape.into()));
-    }
-
-    /// The shapes of all tensors that were read, with the paths of the modules that they are of.
-    pub fn tensors(&self) -> Vec<(Path, Vec<usize>)> {
-        self.tensors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The paths of all modules that were loaded.

@@ -4,7 +4,7 @@
 //! is asked for: nothing is mapped, so a file that shrinks while it is read is an error and not a signal.
 
 use super::error::abridged;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Parameter};
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
@@ -292,7 +292,8 @@ impl Weights {
         })?;
         if let Some(ledger) = &self.ledger {
             ledger.read(data.len() as u64);
-            ledger.tensor(&self.path, shape);
+            let (module, shape) = (self.path.clone(), shape.to_vec());
+            ledger.parameter(Parameter { module, name: name.into(), key: key.clone(), shape });
         }
         // Converted on the host: a device gets the bytes it will keep.
         Tensor::from_raw_buffer(&data, stored, shape, &Device::Cpu)

@@ -56,6 +56,11 @@ pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
     }
 }
 
+/// Whether something is done to what modules make in the stage that runs next.
+fn is_meddled(snapshot: &Snapshot) -> bool {
+    snapshot.meddlings().next().is_some()
+}
+
 impl Lockstep {
     /// For runs on `models`, with latents of the models' own size; `rows_at_once` rows go through the UNet together, or
     /// as many as [`rows_at_once`] says.
@@ -92,7 +97,10 @@ impl Lockstep {
     ) -> std::result::Result<Vec<Snapshot>, Error> {
         let mut encoded = Vec::with_capacity(snapshots.len());
         for snapshot in snapshots {
-            encoded.push(self.sharing_texts(snapshot, probe, |probe| snapshot.encoded(models, probe))?);
+            encoded.push(match is_meddled(snapshot) {
+                true => snapshot.encoded(models, probe)?,
+                false => self.sharing_texts(snapshot, probe, |probe| snapshot.encoded(models, probe))?,
+            });
         }
         let (residuals, took) = self.residuals(&encoded, models, probe)?;
         // By the latents, and the mistake that is made on the way from them.
@@ -101,6 +109,13 @@ impl Lockstep {
         let mut next = Vec::with_capacity(encoded.len());
         for (snapshot, residual) in encoded.iter().zip(residuals) {
             next.push(match snapshot.position() {
+                // What is made otherwise is nobody else's.
+                Some(stage) if is_meddled(snapshot) => {
+                    if matches!(stage, Stage::Denoise { .. }) {
+                        self.rows.add(2, 2);
+                    }
+                    advance(snapshot, models, probe)?
+                }
                 Some(Stage::EncodePrompt) => {
                     self.sharing_texts(snapshot, probe, |probe| advance(snapshot, models, probe))?
                 }
@@ -171,8 +186,8 @@ impl Lockstep {
                 wanted.push(None);
                 continue;
             };
-            // Told the step in the place of the timestep, the UNet answers to the run itself.
-            if snapshot.request().fault == Some(Fault::WrongTimestep) {
+            // Told the step in the place of the timestep, or meddled with, the UNet answers to the run itself.
+            if snapshot.request().fault == Some(Fault::WrongTimestep) || is_meddled(snapshot) {
                 wanted.push(None);
                 continue;
             }

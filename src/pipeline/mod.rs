@@ -9,6 +9,7 @@
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
 //! - [`lockstep`]: several runs that go on together, and share what they can.
 //! - [`fault`]: known mistakes, made on purpose.
+//! - [`meddle`]: what a module makes, changed by hand.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
 pub mod dump;
@@ -16,6 +17,7 @@ pub mod fault;
 pub mod init_image;
 pub mod lines;
 pub mod lockstep;
+pub mod meddle;
 pub mod memory;
 pub mod models;
 pub mod request;
@@ -25,6 +27,7 @@ pub mod stages;
 pub use fault::Fault;
 pub use init_image::InitImage;
 pub use lockstep::Lockstep;
+pub use meddle::Meddling;
 pub use models::Models;
 pub use request::{Request, RequestError};
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};

@@ -10,7 +10,7 @@ use crate::model::{
     AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
     UNet2DConditionModel,
 };
-use crate::nn::ledger::{Ledger, Tell};
+use crate::nn::ledger::{Ledger, Parameter, Tell};
 use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
@@ -24,6 +24,8 @@ pub struct Models {
     pub modules: Vec<Path>,
     /// The modules as a tree.
     pub anatomy: Arc<[Module]>,
+    /// Every tensor of weights, in the order in which they were loaded.
+    pub parameters: Vec<Parameter>,
     /// Where it came from.
     pub source: ModelSource,
     /// Text to ids.
@@ -189,8 +191,9 @@ impl Models {
             scheduler: configs.scheduler,
             latent_rgb_factors,
             notes: configs.notes,
-            anatomy: anatomy(&ledger.modules(), &ledger.tensors()).into(),
+            anatomy: anatomy(&ledger.modules(), &ledger.parameters()).into(),
             modules: ledger.modules(),
+            parameters: ledger.parameters(),
             source,
             device,
             dtype,

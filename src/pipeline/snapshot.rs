@@ -4,6 +4,7 @@
 //! snapshot, forking is advancing with a changed request, comparing is holding two.
 
 use super::fault::Faulty;
+use super::meddle::{Meddled, Meddling};
 use super::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
 use super::{Error, Models, Request, RequestError};
 use crate::nn::Probe;
@@ -126,6 +127,8 @@ pub struct Snapshot {
     generator: Generator,
     /// What was done to its tensors by hand.
     edits: Vec<Arc<str>>,
+    /// What is done to what modules make, from here on.
+    meddlings: Vec<Meddling>,
 }
 
 impl Snapshot {
@@ -144,6 +147,7 @@ impl Snapshot {
             encoded: None,
             generator,
             edits: vec![],
+            meddlings: vec![],
         })
     }
 
@@ -204,7 +208,21 @@ impl Snapshot {
         Some(next)
     }
 
-    /// What was done to its tensors by hand, the first first.
+    /// This snapshot going on with something done to what modules make.
+    pub fn with_meddling(&self, meddling: Meddling) -> Self {
+        let mut next = self.clone();
+        next.edits.push(Arc::clone(&meddling.text));
+        next.meddlings.push(meddling);
+        next
+    }
+
+    /// What is done to what modules make in the stage that runs next.
+    pub fn meddlings(&self) -> impl Iterator<Item = &Meddling> {
+        let next = self.position();
+        self.meddlings.iter().filter(move |meddling| next.is_some_and(|stage| meddling.is_in(stage)))
+    }
+
+    /// What was done by hand to its tensors and to what modules make, the first first.
     pub fn edits(&self) -> &[Arc<str>] {
         &self.edits
     }
@@ -283,6 +301,8 @@ impl Snapshot {
         let request = self.request();
         if !self.records.is_empty() && !self.is_encoded() {
             let run = Run { models, request, scheduler: self.scheduler() };
+            let meddlings = self.meddlings.iter().filter(|meddling| meddling.only.is_none()).collect();
+            let probe = &mut Meddled { meddlings, probe };
             let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
             let start = Instant::now();
             next.records[0] = record(self, Stage::EncodePrompt, start, encode(run, probe)?);
@@ -328,6 +348,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let request = snapshot.request();
     let run = Run { models, request, scheduler: snapshot.scheduler() };
     let mut next = snapshot.encoded(models, probe)?;
+    let probe = &mut Meddled { meddlings: snapshot.meddlings().collect(), probe };
     let probe = &mut Faulty { fault: request.fault, stage, models, probe };
 
     let start = Instant::now();
