@@ -129,7 +129,13 @@ mod tests {
         let modules = ["unet", "unet.conv_in", "unet.down_blocks.0", "unet.down_blocks.0.resnets.0"];
         let late = ["vae.decoder", "unet.down_blocks.0.attentions.0", "unet.mid_block", "unet.mid_block"];
         let modules: Vec<Path> = modules.iter().chain(&late).map(|path| Path::new(path)).collect();
-        let tensors = [(Path::new("unet.conv_in"), vec![8, 4, 3, 3]), (Path::new("unet.conv_in"), vec![8])];
+        let parameter = |name: &str, shape: &[usize]| Parameter {
+            module: Path::new("unet.conv_in"),
+            name: name.into(),
+            key: format!("conv_in.{name}"),
+            shape: shape.into(),
+        };
+        let tensors = [parameter("weight", &[8, 4, 3, 3]), parameter("bias", &[8])];
         let tree = anatomy(&modules, &tensors);
         let told = tree.iter().map(|m| (m.name(&tree), m.class, m.depth, m.parameters)).collect::<Vec<_>>();
         assert_eq!(
