@@ -171,8 +171,7 @@ fn called_as(child: &str) -> Vec<String> {
             format!("{one}.forward("),
             format!("self.{list}.forward("),
         ],
-        // `conv` alone is not what `proj_conv` ends with.
-        None => vec![format!("self.{list}.forward("), format!(" {list}.forward(")],
+        None => vec![format!("self.{list}.forward("), format!("{list}.forward(")],
     }
 }
 

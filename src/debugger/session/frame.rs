@@ -33,16 +33,7 @@ impl Session {
                     answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
                 }
             }
-            Some(module) => {
-                if let Some((path, output)) = &inside.passed {
-                    let is_own = path == module && inside.moment == Moment::After;
-                    let name = if is_own { "output" } else { path.as_str() };
-                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(output)?));
-                }
-                for (name, tensor) in &inside.inputs {
-                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(tensor)?));
-                }
-            }
+            Some(_) => answered.tensors.extend(given(inside)?),
         }
         answered.displays = self.displayed();
         answered.value = Some(self.frame_value(inside));
@@ -157,6 +148,24 @@ impl Session {
         });
         Ok(Answered { messages: messages.collect(), ..Answered::default() })
     }
+}
+
+/// What the module at hand is given, behind what the one made that was passed last: its own output where it ran. Nothing at a
+/// line.
+///
+/// # Errors
+/// When a tensor cannot be copied from its device.
+pub(in crate::debugger) fn given(inside: &Inside) -> candle_core::Result<Vec<TensorRow>> {
+    let Some(module) = &inside.module else { return Ok(vec![]) };
+    let passed = inside.passed.iter().map(|(path, output)| {
+        let is_own = path == module && inside.moment == Moment::After;
+        (if is_own { "output" } else { path.as_str() }, output)
+    });
+    let inputs = inside.inputs.iter().map(|(name, input)| (*name, input));
+    passed
+        .chain(inputs)
+        .map(|(name, tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(tensor)?)))
+        .collect()
 }
 
 /// What a stage that waits is in, the outermost first: the stage, the line, and the modules down to the one at hand.

@@ -71,6 +71,8 @@ pub struct InsideView {
     pub frames: Vec<String>,
     /// Where the piece at hand is called: the function, and the row in it.
     pub call: Option<(Function, usize)>,
+    /// What the module at hand is given, behind what the one made that was passed last; nothing at a line.
+    pub given: Vec<TensorRow>,
     /// What is known there, the newest first.
     pub values: Vec<TensorRow>,
 }
@@ -86,6 +88,7 @@ impl InsideView {
             ran: inside.moment == Moment::After,
             frames: frame::frames(inside),
             call: frame::call(inside),
+            given: frame::given(inside)?,
             values,
         })
     }

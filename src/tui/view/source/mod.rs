@@ -291,12 +291,19 @@ impl Source {
                 Span::raw(told),
             ])
         };
+        let row = |name: &str, tensor: &TensorRow| {
+            let s = &tensor.summary;
+            let short = format!("{} ± {}", number(s.mean), number(s.std));
+            line(name, if narrow { short } else { told(tensor) })
+        };
         let mut lines = vec![];
+        // What the module at hand is given, and what was made last.
+        if let Some(inside) = inside(state).filter(|_| self.inside.is_empty()) {
+            lines.extend(inside.given.iter().map(|tensor| row(&tensor.name, tensor)));
+        }
         for name in names {
             if let Some(tensor) = known(state, function, name) {
-                let s = &tensor.summary;
-                let short = format!("{} ± {}", number(s.mean), number(s.std));
-                lines.push(line(name, if narrow { short } else { told(tensor) }));
+                lines.push(row(name, tensor));
             } else if let Some(value) = coefficient(state, function, name) {
                 lines.push(line(name, value));
             }
