@@ -78,7 +78,7 @@ pub fn class(path: &str) -> Option<Class> {
         ["vae", _, "down_blocks", _] => of("DownEncoderBlock2D", File::Vae, "DownEncoderBlock2D", STATES),
         ["vae", _, "up_blocks", _] => of("UpDecoderBlock2D", File::Vae, "UpDecoderBlock2D", STATES),
         ["vae", _, "mid_block"] => of("UNetMidBlock2D", File::Vae, "UNetMidBlock2D", STATES),
-        ["vae", .., "attentions", _] => of("Attention", File::Vae, "SpatialAttention", STATES),
+        ["vae", .., "attentions", _] => of("Attention", File::Attention, "SpatialAttention", STATES),
         [.., "attentions", _] => of("Transformer2DModel", File::Transformer, "Transformer2DModel", ATTENDING),
         [.., "transformer_blocks", _] => {
             of("BasicTransformerBlock", File::Transformer, "BasicTransformerBlock", ATTENDING)
@@ -89,6 +89,10 @@ pub fn class(path: &str) -> Option<Class> {
         [.., "resnets", _] => of("ResnetBlock2D", File::Resnet, "ResnetBlock2D", TIMED),
         [.., "downsamplers", _] => of("Downsample2D", File::Resnet, "Downsample2D", STATES),
         [.., "upsamplers", _] => of("Upsample2D", File::Resnet, "Upsample2D", STATES),
+        ["text_encoder", "embeddings"] => {
+            of("CLIPTextEmbeddings", File::Clip, "ClipTextEmbeddings", &["input_ids"])
+        }
+        ["text_encoder", "encoder"] => of("CLIPEncoder", File::Clip, "ClipEncoder", STATES),
         ["text_encoder", .., "layers", _] => of("CLIPEncoderLayer", File::Clip, "ClipEncoderLayer", STATES),
         [.., "self_attn"] => of("CLIPAttention", File::Clip, "ClipAttention", STATES),
         [.., "mlp"] => of("CLIPMLP", File::Clip, "ClipMlp", STATES),
@@ -163,8 +167,6 @@ fn called_as(child: &str) -> Vec<String> {
     let ours = match child {
         "net.0" => "geglu",
         "net.2" => "out",
-        "embeddings.token_embedding" => "token_embedding",
-        "encoder.layers" => "layer",
         ATTENTION_PROBS => "attend",
         _ => child,
     };
@@ -174,7 +176,6 @@ fn called_as(child: &str) -> Vec<String> {
     };
     let one = match list {
         "transformer_blocks" | "down_blocks" | "up_blocks" => "block",
-        "encoder.layers" => "layer",
         list => list.trim_end_matches('s'),
     };
     let mut calls = vec![format!("self.{list}.forward("), format!("self.{list}.attend"), format!(".{list}")];
@@ -205,7 +206,7 @@ mod tests {
         );
         assert_eq!(
             crumbs("text_encoder.encoder.layers.0.self_attn.q_proj"),
-            ["encoder.layers.0", "self_attn", "q_proj"]
+            ["encoder", "layers.0", "self_attn", "q_proj"]
         );
         assert_eq!(crumbs("vae.decoder.conv_in"), ["decoder", "conv_in"]);
         assert!(crumbs("unet").is_empty());

@@ -239,6 +239,8 @@ fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
         "ResnetBlock2D" => ("ResnetBlock2D.forward", RESNET),
         "Downsample2D" => ("Downsample2D.forward", UNET),
         "Upsample2D" => ("Upsample2D.forward", UNET),
+        "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
+        "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
         "ClipEncoderLayer" => ("CLIPEncoderLayer.forward (transformers)", CLIP),
         "ClipAttention" => ("CLIPAttention.forward (transformers)", ATTENTION),
         "ClipMlp" => ("CLIPMLP.forward (transformers)", CLIP),
