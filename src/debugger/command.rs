@@ -366,7 +366,10 @@ mod tests {
         for (line, meant) in [("brake denoise", "break"), ("contineu", "continue"), ("where", "backtrace")] {
             assert!(said(line).contains(&format!("did you mean `{meant}`?")), "{}", said(line));
         }
-        assert_eq!(said("catch all"), "catch: `all` cannot be caught; expected `catch nan`");
+        assert_eq!(
+            said("catch all"),
+            "catch: `all` cannot be caught; expected `catch nan|if EXPR`, such as `catch if t(path).max > 1000.0`"
+        );
         assert_eq!(said("list 5"), "list: `5` is not expected; expected `list`");
         assert!(Command::parse("  # a comment").unwrap().is_none());
     }
@@ -402,7 +405,11 @@ mod tests {
         for text in ["denoise 12", "denoise.012", "denoise 012"] {
             assert_eq!(at(text), Place::Stage(Stage::Denoise { step: 12 }));
         }
-        assert!(said("break unet.mid_block").contains("`unet.mid_block` is no stage"));
+        assert!(said("break mid_block").contains("`mid_block` is no stage"));
+        assert!(matches!(
+            Command::parse("break unet.*.attn2 if t(path).max > 40.0"),
+            Ok(Some(Command::Break { stop: Stop::Module(_), condition: Some(_), temporary: false }))
+        ));
         assert!(said("until denoise -1").contains("is no stage"));
     }
 

@@ -14,7 +14,7 @@ mod compare;
 mod diff;
 mod displays;
 mod forks;
-mod frame;
+pub(super) mod frame;
 mod marks;
 mod meddling;
 mod moves;
