@@ -12,6 +12,7 @@
 //! - [`session`]: a command carried out.
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
 //! - [`module`]: what is known of a module by its path; [`pattern`]: several named at once; [`rerun`]: what one made, computed again.
+//! - [`examine`]: what is found inside of a stage that is recorded, by running it again.
 //! - [`report`]: what a command shows, as text and as JSON.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
@@ -22,6 +23,7 @@ pub mod command;
 pub mod comparison;
 pub mod complete;
 pub mod edit;
+pub mod examine;
 pub mod expression;
 pub mod inside;
 pub mod meddle;
@@ -43,6 +45,7 @@ pub mod view;
 pub mod worker;
 
 pub use command::Command;
+pub use examine::{Asked, Examination, Examined};
 pub use report::{Outcome, TensorRow};
 pub use session::{Session, SessionError};
 pub use timeline::Timeline;

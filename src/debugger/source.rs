@@ -239,8 +239,6 @@ fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
         "ResnetBlock2D" => ("ResnetBlock2D.forward", RESNET),
         "Downsample2D" => ("Downsample2D.forward", UNET),
         "Upsample2D" => ("Upsample2D.forward", UNET),
-        "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
-        "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
         "ClipEncoderLayer" => ("CLIPEncoderLayer.forward (transformers)", CLIP),
         "ClipAttention" => ("CLIPAttention.forward (transformers)", ATTENTION),
         "ClipMlp" => ("CLIPMLP.forward (transformers)", CLIP),
@@ -250,6 +248,9 @@ fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
         "UpDecoderBlock2D" => ("UpDecoderBlock2D.forward", VAE),
         "UNetMidBlock2D" => ("UNetMidBlock2D.forward", VAE),
         "SpatialAttention" => ("Attention.forward", ATTENTION),
+        "Heads" => ("AttnProcessor2_0.__call__", ATTENTION),
+        "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
+        "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
         _ => return None,
     })
 }

@@ -61,7 +61,7 @@ impl Session {
         let path = module.as_str();
         let weights: Vec<&Parameter> = self.weights_of(path).collect();
         let count: usize = weights.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
-        let class = module::class(path).map_or("a layer", |class| class.theirs);
+        let class = self.class_of(path).unwrap_or("a layer");
         answered.messages.push(format!("{path}: {class}, {count} parameters in {} tensors", weights.len()));
         for parameter in weights.iter().take(MOST_WEIGHTS) {
             answered.tensors.push(self.weights_row(path, parameter)?);
@@ -72,6 +72,12 @@ impl Session {
                 .push(format!("{more} more tensors of weights; `step` goes to the parts they are of"));
         }
         Ok(answered)
+    }
+
+    /// What diffusers, transformers or torch call a module's class.
+    fn class_of(&self, path: &str) -> Option<&'static str> {
+        let module = self.models.anatomy.iter().find(|module| module.path == path)?;
+        Some(module.class).filter(|class| !class.is_empty())
     }
 
     /// The weights of a module and its parts.
@@ -106,7 +112,7 @@ impl Session {
             "stage": inside.stage.to_string(),
             "line": inside.line,
             "module": inside.module.as_ref().map(|module| module.as_str()),
-            "class": inside.module.as_ref().and_then(|module| module::class(module.as_str())).map(|class| class.theirs),
+            "class": inside.module.as_ref().and_then(|module| self.class_of(module.as_str())),
             "ran": inside.moment == Moment::After,
             "frames": frames(inside),
             "source": at.map(|(function, row)| json!({ "file": function.path(), "line": function.text().0 + row })),

@@ -284,6 +284,11 @@ impl Session {
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
+    /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
+    pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
+        self.views.borrow().find(id).map(|(record, _)| record)
+    }
+
     /// Parses and carries out a line; `None` for an empty one.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use super::report::{Displayed, TensorRow};
 use super::session::{Session, frame};
 use super::source::Function;
 use super::timelines::Timelines;
+use crate::model::anatomy::Module;
 use crate::nn::device;
 use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
@@ -247,6 +248,8 @@ pub struct ModelLine {
     pub prediction_type: &'static str,
     /// What a reader should know of the checkpoint.
     pub notes: Vec<String>,
+    /// The modules of the models, as a tree.
+    pub anatomy: Arc<[Module]>,
 }
 
 impl From<&Models> for ModelLine {
@@ -257,6 +260,7 @@ impl From<&Models> for ModelLine {
             dtype: models.dtype.as_str(),
             prediction_type: models.scheduler.prediction_type.name(),
             notes: models.notes.clone(),
+            anatomy: Arc::clone(&models.anatomy),
         }
     }
 }

@@ -94,11 +94,8 @@ impl Panes for Source {
             (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
             (_, None) => "the run is complete".into(),
             _ => match inside(state) {
-                Some(inside) if inside.ran => format!("{} ran; n goes on", inside.frames.join(" › ")),
-                Some(inside) if inside.module.is_some() => {
-                    format!("{} is next; s goes in, n over, f out", inside.frames.join(" › "))
-                }
-                Some(_) => format!("{stage} waits before ▶; s goes in, n over, f out"),
+                Some(inside) if inside.ran => "▶ ran; s or n goes on, f out".into(),
+                Some(_) => "▶ is next: s in, n over, f out".into(),
                 None => format!("{stage} runs next"),
             },
         };
