@@ -116,6 +116,11 @@ impl Function {
         self.name
     }
 
+    /// The function's name with the type that it is of: `Transformer2DModel::forward`.
+    pub fn title(self) -> String {
+        self.owner.map_or(self.name.into(), |owner| format!("{owner}::{}", self.name))
+    }
+
     /// The file that it is in.
     pub fn path(self) -> &'static str {
         self.file.content().0

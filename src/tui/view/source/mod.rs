@@ -105,9 +105,9 @@ impl Panes for Source {
             None => "values".into(),
         };
         vec![
-            Pane::new(CODE, format!("{} · {} · {when}", function.name(), function.path()), code),
+            Pane::new(CODE, format!("{} · {} · {when}", function.title(), function.path()), code),
             Pane::new(VALUES, known, values),
-            Pane::new(ELSEWHERE, format!("{} elsewhere", function.name()), elsewhere),
+            Pane::new(ELSEWHERE, format!("{} elsewhere", function.title()), elsewhere),
         ]
     }
 
