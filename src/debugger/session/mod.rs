@@ -5,6 +5,7 @@
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
+//! - `examine`: looking inside of the stage before the cursor.
 //! - `marks`: a place to come back to.
 //! - `answers`: looking, and saving what was seen.
 
@@ -12,6 +13,7 @@ mod answers;
 mod compare;
 mod diff;
 mod displays;
+mod examine;
 mod forks;
 mod marks;
 mod moves;
@@ -22,6 +24,8 @@ use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
 use super::edit::EditError;
+use super::examine::ModuleRow;
+use super::examine::features::Kept;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
@@ -121,6 +125,8 @@ pub struct Session {
     texts: Arc<Texts>,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
+    /// What a module made that was drawn last.
+    drawn: RefCell<Option<Kept>>,
 }
 
 /// What a command did beside moving: becomes the [`Outcome`].
@@ -131,6 +137,7 @@ struct Answered {
     stopped: Option<String>,
     value: Option<serde_json::Value>,
     tensors: Vec<TensorRow>,
+    modules: Vec<ModuleRow>,
     variants: Vec<VariantRow>,
     diffs: Vec<DiffRow>,
     picture: Option<ShownPicture>,
@@ -158,6 +165,7 @@ impl Session {
             unsaved: None,
             texts: Arc::default(),
             views: RefCell::default(),
+            drawn: RefCell::default(),
         })
     }
 
@@ -269,6 +277,11 @@ impl Session {
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
+    /// What a module made that was drawn last.
+    pub(super) fn drawn(&self) -> &RefCell<Option<Kept>> {
+        &self.drawn
+    }
+
     /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
     pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
         self.views.borrow().find(id).map(|(record, _)| record)
@@ -287,6 +300,7 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
             picture,
@@ -304,6 +318,7 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
             picture,
@@ -349,6 +364,9 @@ impl Session {
                 Ok(said(format!("preview = {previewing}")))
             }
             Command::Delete(id) => self.delete(*id),
+            Command::Modules(pattern) => self.info_modules(pattern.as_ref(), host),
+            Command::Features { asked, file } => self.features(asked, file.as_deref(), host),
+            Command::TimeMap { within, file } => self.time_map(*within, file.as_deref()),
             Command::Info(topic) => self.info(*topic),
             Command::Print(text) => self.print(text),
             Command::Set { setting, value } => self.set(*setting, value),
