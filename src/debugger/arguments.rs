@@ -1,8 +1,10 @@
 //! What stands behind a verb, parsed. What is wrong is told in a line, to which the command adds what it expects.
 
+use super::breakpoint::Stop;
 use super::command::Command;
 use super::edit::Edit;
 use super::examine::FeaturesAsked;
+use super::meddle::ModuleEdit;
 use super::operand::{Place, Previewing, Setting, Side};
 use super::pattern::Pattern;
 use crate::picture::features::{Drawn, Row};
@@ -27,11 +29,41 @@ pub(super) fn parse_place(text: &str) -> Result<Place, String> {
     }
 }
 
+/// A stage, or modules by a pattern: `unet.*.attn2`.
+pub(super) fn parse_stop(text: &str) -> Result<Stop, String> {
+    match parse_place(text) {
+        Ok(place) => Ok(Stop::Before(place)),
+        // Names of stages have no dot but `denoise.012`.
+        Err(_) if text.contains(['.', '*']) || MODELS.contains(&text) => {
+            Pattern::parse(text).map(Stop::Module).map_err(|e| e.to_string())
+        }
+        Err(e) => Err(format!("{e}, or a module such as unet.mid_block")),
+    }
+}
+
+/// The models whose modules can be named.
+const MODELS: [&str; 3] = ["text_encoder", "unet", "vae"];
+
+/// `MODULE from TIMELINE`.
+pub(super) fn parse_patch(rest: &str) -> Result<Command, String> {
+    match rest.split_whitespace().collect::<Vec<_>>()[..] {
+        [module, "from", timeline] => {
+            let module = Pattern::parse(module).map_err(|e| e.to_string())?;
+            Ok(Command::Patch { module, timeline: timeline.into() })
+        }
+        [] => Err("nothing named".into()),
+        _ => Err(format!("`{}` is not MODULE from TIMELINE", abridged(rest))),
+    }
+}
+
 /// `NAME VALUE` or `NAME = VALUE`; a value may stand in quotes, and an empty one is `""`.
 pub(super) fn parse_set(rest: &str) -> Result<Command, String> {
     let (name, value) = rest.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((rest, ""));
     let value = value.trim_start();
     let value = value.strip_prefix('=').unwrap_or(value).trim();
+    if let Some(edit) = ModuleEdit::parse(rest) {
+        return edit.map(Command::Meddle);
+    }
     if name == "fault" {
         return match value {
             "off" => Ok(Command::SetFault(None)),

@@ -1,13 +1,12 @@
 //! What a module made, as a picture.
 
-use super::{ExamineError, again};
-use crate::nn::{Path, Probe, Result};
+use super::{ExamineError, runs_in};
+use crate::debugger::rerun;
+use crate::nn::Probe;
 use crate::picture::Picture;
 use crate::picture::features::{Drawn, Features, Row};
-use crate::pipeline::models::runs_in;
 use crate::pipeline::{self, Models, Snapshot, StageRecord};
 use crate::tensor::PlainTensor;
-use candle_core::Tensor;
 use std::sync::Arc;
 
 /// Feature maps, and how they are drawn.
@@ -45,7 +44,7 @@ pub fn examine(
     asked: &FeaturesAsked,
     kept: &mut Option<Kept>,
     host: &mut dyn Probe,
-) -> std::result::Result<Picture, ExamineError> {
+) -> Result<Picture, ExamineError> {
     let known = kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.record, record) && kept.path == asked.path);
     let made = match known {
         Some(known) => known.made.clone(),
@@ -72,39 +71,16 @@ fn made_by(
     before: &Snapshot,
     path: &str,
     host: &mut dyn Probe,
-) -> std::result::Result<PlainTensor, ExamineError> {
+) -> Result<PlainTensor, ExamineError> {
     let stage = before.position().ok_or(pipeline::Error::Complete)?;
-    let unknown = || {
-        let near =
-            models.anatomy.iter().map(|module| (strsim::jaro_winkler(path, &module.path), &module.path));
-        let near = near.filter(|(how, _)| *how > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-        let meant = near.map_or(String::new(), |(_, near)| format!("did you mean `{near}`? "));
-        ExamineError::Refused(format!("`{path}` is no module of {stage}; {meant}`info modules` lists them"))
-    };
+    if !rerun::has(models, |known| known == path) {
+        return Err(ExamineError::Refused(rerun::unknown(models, path)));
+    }
     if !runs_in(stage, before.request(), path) {
-        return Err(unknown());
+        let runs = rerun::stage_of(path);
+        return Err(ExamineError::Refused(format!(
+            "{path} runs in {runs}, and {stage} is before the cursor"
+        )));
     }
-    let mut seeking = Seeking { path, found: None };
-    match (again::run(models, before, &mut seeking, host), seeking.found) {
-        (_, Some(made)) => Ok(PlainTensor::of(&made)?),
-        (Err(error), None) => Err(error.into()),
-        (Ok(_), None) => Err(unknown()),
-    }
-}
-
-/// Takes what a module makes, and has the stage end there.
-struct Seeking<'a> {
-    path: &'a str,
-    found: Option<Tensor>,
-}
-
-impl Probe for Seeking<'_> {
-    fn wants(&self, path: &Path) -> bool {
-        path.as_str() == self.path
-    }
-
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        self.found = Some(output);
-        Err(again::enough(path))
-    }
+    Ok(PlainTensor::of(&rerun::output_of(models, before, path, host)?)?)
 }

@@ -1,10 +1,8 @@
 //! Every module of a stage: what it took, made, and how long that was.
 
-use super::{ExamineError, again};
-use crate::model::anatomy::Module;
-use crate::nn::attention::ATTENTION_PROBS;
+use super::{ExamineError, again, runs_in};
+use crate::debugger::anatomy::Module;
 use crate::nn::{Path, Probe, Result};
-use crate::pipeline::models::runs_in;
 use crate::pipeline::{self, Models, Request, Snapshot, Stage};
 use crate::tensor::{PlainTensor, Summary};
 use candle_core::Tensor;
@@ -153,9 +151,8 @@ struct Entered {
 
 impl Probe for Watching<'_> {
     fn wants(&self, path: &Path) -> bool {
-        let path = path.as_str();
-        // What an attention attends to is no module; a prompt that is encoded again first is none of this stage's.
-        !path.ends_with(ATTENTION_PROBS) && runs_in(self.stage, self.request, path)
+        // A prompt that is encoded again first is none of this stage's.
+        runs_in(self.stage, self.request, path.as_str())
     }
 
     fn enter(&mut self, _: &Path, inputs: &[&Tensor]) -> Result<()> {

@@ -1,7 +1,8 @@
 //! A command carried out.
 //!
 //! - `moves`: moving the cursor, running stages at the tip.
-//! - `steps`: stepping into a stage.
+//! - `steps`: stepping into a stage, and stopping there. `frame`: where that is.
+//! - `meddling`: changing what modules make.
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
@@ -15,7 +16,9 @@ mod diff;
 mod displays;
 mod examine;
 mod forks;
+pub(super) mod frame;
 mod marks;
+mod meddling;
 mod moves;
 mod settings;
 mod steps;
@@ -29,6 +32,7 @@ use super::examine::features::Kept;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
+use super::rerun::Outputs;
 use super::scope::{Scope, Texts};
 use super::timeline::Timeline;
 use super::timelines::{TimelineError, Timelines};
@@ -95,6 +99,11 @@ pub trait Host: Probe {
         let _ = session;
     }
 
+    /// So many pieces of a stage ran that runs on a thread of its own; the line at hand is `line`.
+    fn pieces_ran(&mut self, pieces: usize, line: &'static str) {
+        let _ = (pieces, line);
+    }
+
     /// Whether what runs shall stop: asked while a stage runs on a thread of its own, which asks no one.
     fn is_interrupted(&self) -> bool {
         false
@@ -123,6 +132,10 @@ pub struct Session {
     unsaved: Option<&'static str>,
     /// Embeddings that expressions asked for.
     texts: Arc<Texts>,
+    /// What modules made that expressions asked for.
+    outputs: Arc<Outputs>,
+    /// The record whose NaN stopped the run last.
+    caught: Option<Arc<StageRecord>>,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
     /// What a module made that was drawn last.
@@ -164,6 +177,8 @@ impl Session {
             previewing: Previewing::default(),
             unsaved: None,
             texts: Arc::default(),
+            outputs: Arc::default(),
+            caught: None,
             views: RefCell::default(),
             drawn: RefCell::default(),
         })
@@ -246,7 +261,7 @@ impl Session {
 
     /// What is known here: inside a stage, with what it made so far.
     pub fn here(&self) -> Scope<'_> {
-        Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts)
+        Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts, &self.outputs)
     }
 
     /// The breakpoints.
@@ -348,11 +363,17 @@ impl Session {
             Command::Until(place) => self.until(*place, host),
             Command::Goto(place) => self.goto(*place, host),
             Command::Restart => self.restart(),
-            Command::Break { place, condition, temporary } => {
-                self.check_place(*place)?;
-                let made = self.breakpoints.add(Stop::Before(*place), condition.clone(), *temporary);
+            Command::Break { stop, condition, temporary } => {
+                self.check_stop(stop)?;
+                let made = self.breakpoints.add(stop.clone(), condition.clone(), *temporary);
                 Ok(said(made.to_string()))
             }
+            Command::CatchIf(condition) => {
+                let made = self.breakpoints.add(Stop::Condition, Some(condition.clone()), false);
+                Ok(said(made.to_string()))
+            }
+            Command::Patch { module, timeline } => self.patch(module, timeline, host),
+            Command::Meddle(edit) => self.meddle(edit),
             Command::CatchNan => Ok(said(self.breakpoints.add(Stop::NotFinite, None, false).to_string())),
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
