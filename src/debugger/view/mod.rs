@@ -15,6 +15,7 @@ pub use runs::{ComparisonView, TimelineView, VariantView};
 use super::anatomy::{self, Module};
 use super::command::Previewing;
 use super::inside::{Inside, Moment};
+use super::pattern::Pattern;
 use super::report::{Displayed, TensorRow};
 use super::session::{Session, frame};
 use super::source::Function;
@@ -44,6 +45,8 @@ pub struct View {
     pub position: Option<Stage>,
     /// Where a stage that is stepped through waits.
     pub inside: Option<InsideView>,
+    /// The breakpoints at modules, each with its number.
+    pub module_breakpoints: Vec<(usize, Pattern)>,
     /// What is displayed after every stop.
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
@@ -348,6 +351,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         cursor: timeline.cursor(),
         position: here.position(),
         inside: session.inside().map(InsideView::of).transpose()?,
+        module_breakpoints: session.breakpoints().at_modules(),
         displays: session.displayed(),
         previewing: session.previewing(),
         records: views.of(&ran, session.models())?,
