@@ -12,12 +12,11 @@
 //! - [`session`]: a command carried out.
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
 //! - [`module`]: what is known of a module by its path; [`pattern`]: several named at once; [`rerun`]: what one made, computed again.
-//! - [`anatomy`]: the tree of them. [`examine`]: what is found inside of a stage that is recorded, by running it again.
+//! - [`examine`]: what is found inside of a stage that is recorded, by running it again.
 //! - [`report`]: what a command shows, as text and as JSON.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
 
-pub mod anatomy;
 mod arguments;
 pub mod breakpoint;
 pub mod command;

@@ -2,10 +2,10 @@
 //!
 //! Each part is a bar: as high as what it works on is in pixels, as wide as it has channels.
 
+use super::Known;
 use super::statistic::{Heat, Statistic};
-use super::{Known, is_within};
-use crate::debugger::anatomy::Module;
 use crate::debugger::examine::ModuleRun;
+use crate::model::anatomy::{Module, is_within};
 use crate::picture::scale::sequential;
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
@@ -50,9 +50,9 @@ pub fn rows(room: Rect) -> u16 {
 
 pub fn title(known: &Known<'_>) -> String {
     match part_at(known) {
-        "unet" => "hourglass of unet: as high as its latents, as wide as its channels".into(),
-        "text_encoder" => "flow through text_encoder: as wide as its channels".into(),
-        part => format!("flow through {part}: as high as its picture, as wide as its channels"),
+        "unet" => "hourglass of unet: height is size, width channels".into(),
+        "text_encoder" => "flow through text_encoder: width is channels".into(),
+        part => format!("flow through {part}: height is size, width channels"),
     }
 }
 

@@ -11,11 +11,10 @@ mod tree;
 
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
-use crate::debugger::anatomy::Module;
 use crate::debugger::examine::{FeaturesAsked, ModuleRun, ModulesRun};
-use crate::debugger::module::is_within;
 use crate::debugger::view::{InsideView, View};
 use crate::debugger::{Asked, Examination, Examined};
+use crate::model::anatomy::{Module, is_within};
 use crate::picture::features::{Drawn, Row};
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
@@ -32,9 +31,11 @@ const FLOW: &str = "flow";
 const OPENED: &str = "opened";
 
 /// Columns of the tree, where there is room for more beside it.
-const TREE_WIDTH: u16 = 58;
+const TREE_WIDTH: u16 = 60;
 /// The share of a narrow screen that the tree has.
 const NARROW_TREE: u16 = 45;
+/// From this many columns on the rows of a batch are drawn beside each other.
+const ALL_ROWS: u16 = 50;
 /// From this many columns on there is room.
 const WIDE: u16 = 104;
 
@@ -49,9 +50,10 @@ pub struct Model {
     filter: String,
     /// What is told of each module as heat.
     statistic: Statistic,
-    /// How the selected module's channels are drawn, and of which row.
+    /// How the selected module's channels are drawn.
     drawn: Drawn,
-    row: Row,
+    /// Of which row; where there is none and room for it, of all of them beside each other.
+    row: Option<Row>,
     /// Whether pictures have the room of the flow too.
     enlarged: bool,
 }
@@ -131,12 +133,24 @@ impl Model {
         chosen.or(known.stage.map(|(_, part)| part)).unwrap_or("unet")
     }
 
-    fn features(&self, state: &State, known: &Known<'_>) -> Option<Examination> {
+    /// What is asked for to draw the selected module, in `width` columns; nothing where it did not run.
+    fn features(&self, state: &State, known: &Known<'_>, width: u16) -> Vec<(Row, Examination)> {
         let path = self.selected(known);
-        let (_, part) = known.stage?;
-        let runs = is_within(path, part) || (part == "vae.decoder" && is_within(path, "vae.post_quant_conv"));
-        let features = FeaturesAsked { path: path.into(), drawn: self.drawn, row: self.row };
-        runs.then(|| asked(state, Asked::Features(features))).flatten()
+        let Some((_, part)) = known.stage else { return vec![] };
+        if !is_within(path, part) && (part != "vae.decoder" || !is_within(path, "vae.post_quant_conv")) {
+            return vec![];
+        }
+        let has_rows = part == "unet" || part == "text_encoder";
+        let rows = match self.row {
+            _ if !has_rows => vec![Row::Text],
+            Some(row) => vec![row],
+            None if width < ALL_ROWS => vec![Row::Text],
+            None => Row::ALL.map(|(_, row)| row).into(),
+        };
+        let features = |row| FeaturesAsked { path: path.into(), drawn: self.drawn, row };
+        rows.into_iter()
+            .filter_map(|row| Some((row, asked(state, Asked::Features(features(row)))?)))
+            .collect()
     }
 
     fn rows(&self, known: &Known<'_>) -> Vec<tree::Row> {
@@ -225,8 +239,10 @@ impl Panes for Model {
             }
             FLOW => flow::draw(selected, self.statistic, &known, canvas, area),
             _ => {
-                let finding = self.features(state, &known).map(|asked| state.findings.get(&asked));
-                opened::draw(selected, &known, finding, (self.drawn, self.row), canvas, area);
+                let features = self.features(state, &known, area.width);
+                let findings: Vec<(Row, Option<&Finding>)> =
+                    features.iter().map(|(row, asked)| (*row, state.findings.get(asked))).collect();
+                opened::draw(selected, &known, &findings, (self.drawn, self.row), canvas, area);
             }
         }
     }
@@ -268,8 +284,9 @@ impl Panes for Model {
                 Reply::Taken
             }
             KeyCode::Char('u') => {
-                let place = Row::ALL.iter().position(|(_, row)| *row == self.row).unwrap_or(0);
-                self.row = Row::ALL[(place + 1) % Row::ALL.len()].1;
+                let next =
+                    self.row.map_or(0, |row| 1 + Row::ALL.iter().position(|(_, r)| *r == row).unwrap_or(0));
+                self.row = Row::ALL.get(next).map(|(_, row)| *row);
                 Reply::Taken
             }
             KeyCode::Char('B') => Self::breakpoint(&selected, &known),
@@ -313,7 +330,9 @@ impl Panes for Model {
 
     fn examines(&self, state: &State) -> Vec<Examination> {
         let known = Known::of(state);
-        asked(state, Asked::Modules).into_iter().chain(self.features(state, &known)).collect()
+        // What is not shown for want of room costs little: the stage runs once for all rows.
+        let features = self.features(state, &known, u16::MAX).into_iter().map(|(_, asked)| asked);
+        asked(state, Asked::Modules).into_iter().chain(features).collect()
     }
 
     fn filter(&mut self, text: &str) -> bool {

@@ -1,11 +1,11 @@
 //! The tree of modules, a row each.
 
+use super::Known;
 use super::statistic::{Heat, Statistic, count, time};
-use super::{Known, is_within};
-use crate::debugger::anatomy::Module;
 use crate::debugger::examine::ModuleRun;
 use crate::debugger::pattern::Pattern;
 use crate::debugger::report::shape;
+use crate::model::anatomy::{Module, is_within};
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
 use crate::tui::widget::heat::ink;
@@ -155,7 +155,7 @@ pub fn draw(
     let columns = columns(area.width, statistic);
     let name_width =
         usize::from(area.width.saturating_sub(columns.iter().map(|column| column.width() + 1).sum::<u16>()));
-    let mut line = Line::styled(padded("  module", name_width), theme.faint);
+    let mut line = Line::styled(padded("    module", name_width), theme.faint);
     for column in &columns {
         let text = column.heading(statistic);
         line.push_span(Span::styled(cell(*column, text), theme.faint));
@@ -191,8 +191,8 @@ pub fn draw(
         let name = format!("{}{fold} {name}", " ".repeat(indent));
         let name = match flat {
             // Of a path the end tells the most.
-            true => text::skipped(&name, text::width(&name).saturating_sub(name_width.saturating_sub(2))),
-            false => text::shortened(&name, name_width.saturating_sub(2)),
+            true => text::skipped(&name, text::width(&name).saturating_sub(name_width.saturating_sub(3))),
+            false => text::shortened(&name, name_width.saturating_sub(3)),
         };
         let name_style = match (here, run) {
             (true, _) => Style::new().patch(theme.strong),
@@ -201,8 +201,8 @@ pub fn draw(
             (_, None) => theme.faint,
         };
         let mut line = Line::from(vec![
-            Span::styled(mark, style),
-            Span::styled(padded(&name, name_width.saturating_sub(1)), name_style),
+            Span::styled(format!("{mark} "), style),
+            Span::styled(padded(&name, name_width.saturating_sub(2)), name_style),
         ]);
         for column in &columns {
             let text = column.cell(module, run, statistic);
