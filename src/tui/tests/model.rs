@@ -86,8 +86,7 @@ fn modules_are_opened_and_drawn() {
         let filtered = model(size, 8).typed("/*attn2").pressed(KeyCode::Enter).typed("v");
         check("model-filtered", filtered);
     }
-    let flow = Screen { effects: vec![], ..model(NARROW, 8).pressed(KeyCode::Tab).typed("z") };
-    check("model-flow-zoomed", flow);
+    check("model-flow-zoomed", model(NARROW, 8).pressed(KeyCode::Tab).typed("z"));
 }
 
 #[test]
@@ -111,7 +110,7 @@ fn a_breakpoint_is_set_and_deleted_at_the_module() {
     let screen = model(WIDE, 8).typed("jjjjj").found().settled().typed("B");
     assert_eq!(screen.orders(), ["break unet.down_blocks.1"]);
     let mut screen = screen.served();
-    assert!(screen.text().contains("● ▸ down_blocks.1"), "{}", screen.text());
+    assert!(screen.text().contains("●  ▸ down_blocks.1"), "{}", screen.text());
     let screen = screen.settled().typed("B");
     assert_eq!(screen.orders(), ["delete 1"]);
 }

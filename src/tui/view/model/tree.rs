@@ -185,8 +185,8 @@ pub fn draw(
             None => " ",
         };
         let (indent, name) = match flat {
-            true => (0, module.path.as_str()),
-            false => (module.depth, module.name(known.all)),
+            true => (0, compact(&module.path, name_width.saturating_sub(5))),
+            false => (module.depth, module.name(known.all).to_string()),
         };
         let name = format!("{}{fold} {name}", " ".repeat(indent));
         let name = match flat {
@@ -231,6 +231,26 @@ pub fn draw(
     canvas.lines(&[Line::styled(text::shortened(&said, keys.width.into()), theme.faint)], keys);
 }
 
+/// A path in so many columns, or nearly: long names give way to their beginnings.
+fn compact(path: &str, width: usize) -> String {
+    const SHORT: [(&str, &str); 6] = [
+        ("transformer_blocks", "tr"),
+        ("_blocks", ""),
+        ("mid_block", "mid"),
+        ("attentions", "att"),
+        ("resnets", "res"),
+        ("samplers", ""),
+    ];
+    let mut path = path.to_string();
+    for (long, short) in SHORT {
+        if text::width(&path) <= width {
+            break;
+        }
+        path = path.replace(long, short);
+    }
+    path
+}
+
 /// A cell with a column of space before it: names to the left, numbers to the right.
 fn cell(column: Column, text: &str) -> String {
     let width = usize::from(column.width());
@@ -263,4 +283,43 @@ pub fn tsv(rows: &[Row], known: &Known<'_>) -> String {
         told.push_str(&(cells.join("\t") + "\n"));
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(path: &str, parent: Option<usize>, depth: usize) -> Module {
+        Module { path: path.into(), class: "", parameters: 0, outputs: None, parent, depth }
+    }
+
+    #[test]
+    fn what_is_closed_hides_all_below_it() {
+        let all = [
+            module("unet", None, 0),
+            module("unet.a", Some(0), 1),
+            module("unet.a.x", Some(1), 2),
+            module("unet.b", Some(0), 1),
+            module("vae", None, 0),
+        ];
+        let listed = |filter: &str, open: &[&str]| -> Vec<&str> {
+            let rows = rows(&all, filter, &|module| open.contains(&module.path.as_str()));
+            rows.iter().map(|row| all[row.module].path.as_str()).collect()
+        };
+        assert_eq!(listed("", &[]), ["unet", "vae"]);
+        assert_eq!(listed("", &["unet"]), ["unet", "unet.a", "unet.b", "vae"]);
+        assert_eq!(listed("", &["unet.a"]), ["unet", "vae"]);
+        assert_eq!(listed("", &["unet", "unet.a"]).len(), 5);
+        assert_eq!(listed("a.x", &[]), ["unet.a.x"]);
+        assert_eq!(listed("*.b", &[]), ["unet.b"]);
+        assert!(listed("nothing", &[]).is_empty());
+    }
+
+    #[test]
+    fn a_long_path_is_told_by_its_beginnings() {
+        let path = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2";
+        assert_eq!(compact(path, 80), path);
+        assert_eq!(compact(path, 30), "unet.down.1.att.0.tr.0.attn2");
+        assert_eq!(compact("unet.mid_block.resnets.1.conv1", 26), "unet.mid.resnets.1.conv1");
+    }
 }
