@@ -1,11 +1,13 @@
 //! The command language: gdb's words where gdb has one.
 
 use super::arguments::{
-    abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep, unquoted,
+    self, abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep,
+    unquoted,
 };
 use super::breakpoint::Stop;
 use super::comparison::Plan;
 use super::edit::Edit;
+use super::examine::FeaturesAsked;
 use super::expression::{Expression, ExpressionError};
 use super::meddle::ModuleEdit;
 pub use super::operand::{Place, Previewing, Setting, Side, Topic};
@@ -75,6 +77,22 @@ pub enum Command {
     SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.
     Delete(Option<usize>),
+    /// `info modules [PATTERN]`.
+    Modules(Option<Pattern>),
+    /// `show features PATH [HOW] [ROW]` and `save features PATH FILE [HOW] [ROW]`.
+    Features {
+        /// What is drawn, and how.
+        asked: FeaturesAsked,
+        /// Where to; shown without.
+        file: Option<PathBuf>,
+    },
+    /// `show timemap [within X]` and `save timemap FILE [within X]`.
+    TimeMap {
+        /// The tolerance, in standard deviations.
+        within: Option<f64>,
+        /// Where to; shown without.
+        file: Option<PathBuf>,
+    },
     /// `info TOPIC`.
     Info(Topic),
     /// `print TENSOR|EXPR`.
@@ -200,6 +218,9 @@ impl Command {
                 | Self::Show(_)
                 | Self::SetPreview(_)
                 | Self::Info(_)
+                | Self::Modules(_)
+                | Self::Features { .. }
+                | Self::TimeMap { .. }
                 | Self::Print(_)
                 | Self::Save { .. }
                 | Self::Diff { .. }
@@ -284,6 +305,9 @@ impl Command {
                 _ if "breakpoints".starts_with(rest) => Ok(Self::Info(Topic::Breakpoints)),
                 _ if "display".starts_with(rest) => Ok(Self::Info(Topic::Display)),
                 _ if "frame".starts_with(rest) => Ok(Self::Info(Topic::Frame)),
+                _ if rest.split_whitespace().next().is_some_and(|word| "modules".starts_with(word)) => {
+                    arguments::parse_modules(rest).map_err(wrong)
+                }
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
                 _ if "timelines".starts_with(rest) => Ok(Self::Info(Topic::Timelines)),
@@ -304,6 +328,9 @@ impl Command {
                     Err(_) => Err(wrong(format!("`{}` is no number of a display", abridged(rest)))),
                 },
             },
+            "show" | "save" if arguments::is_inside(rest) => {
+                arguments::parse_inside(rest, verb.name == "save").map_err(wrong)
+            }
             "show" if rest.is_empty() => Err(wrong("nothing named".into())),
             "show" => Ok(Self::Show(rest.into())),
             "print" if rest.is_empty() => Err(wrong("nothing named".into())),

@@ -7,6 +7,7 @@ use super::scope::NAMES;
 use super::value::FIELDS;
 use super::verbs::{VERBS, Verb};
 use super::view::{self, View};
+use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Fault, InitImage, Stage};
 use std::ops::Range;
 
@@ -149,7 +150,17 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         ("patch", [_, "from"]) => plain(&names.timelines, "timeline"),
         ("catch", ["if"]) => vec![],
         ("break" | "tbreak", _) => plain(["if"], "only when this holds"),
-        ("info", []) => plain(verb.usage.split('|'), "topic"),
+        ("info", []) => {
+            let topics = verb.usage.split('|').map(|topic| topic.split(' ').next().unwrap_or(topic));
+            plain(topics, "topic")
+        }
+        ("info", ["modules"]) | ("show" | "save", ["features"]) => models(),
+        ("show", ["features", _, ..]) | ("save", ["features", _, _, ..]) => {
+            let mut ways = plain(Drawn::ALL.map(|(name, _)| name), "how channels are drawn");
+            ways.extend(plain(Row::ALL.map(|(name, _)| name), "row"));
+            ways
+        }
+        ("show", ["timemap"]) | ("save", ["timemap", _]) => plain(["within"], "standard deviations"),
         ("catch", []) => {
             [plain(["nan"], "NaN and infinity"), plain(["if"], "any module of which this holds")].concat()
         }
@@ -199,11 +210,22 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             pictures
         }
         ("set", ["preview"]) => plain(["every", "off"], ""),
-        ("show", []) => plain(&names.pictures, "picture"),
+        ("show", []) => {
+            let mut pictures = plain(&names.pictures, "picture");
+            pictures.extend(plain(["features"], "what a module made"));
+            pictures.extend(
+                plain(["timemap"], "from when on each pixel stays")
+                    .into_iter()
+                    .filter(|timemap| !names.pictures.contains(&timemap.text)),
+            );
+            pictures
+        }
         ("save", []) => {
             let mut tensors = plain(&names.tensors, "tensor");
             tensors.extend(plain(["all"], "every tensor so far"));
             tensors.extend(plain(["timeline"], "this run as commands"));
+            tensors.extend(plain(["features"], "what a module made"));
+            tensors.extend(plain(["timemap"], "from when on each pixel stays"));
             tensors
         }
         ("help", []) => plain(VERBS.iter().map(|verb| verb.name), "command"),
@@ -290,6 +312,11 @@ mod tests {
         assert_eq!(words("set preview "), ["every", "off"]);
         assert_eq!(words("delete 1"), ["12"]);
         assert_eq!(words("show d"), ["difference"]);
+        assert_eq!(words("show features unet.m"), ["unet.mid_block"]);
+        assert_eq!(words("show features unet.mid_block p"), ["pca"]);
+        assert_eq!(words("save features unet.mid_block f.png unc"), ["uncond"]);
+        assert_eq!(words("info mod"), ["modules"]);
+        assert_eq!(words("save timemap t.png w"), ["within"]);
         assert_eq!(words("switch w"), ["wilder"]);
         assert_eq!(words("delete timeline "), ["main", "wilder"]);
         assert_eq!(words("compare gui"), ["guidance_scale"]);

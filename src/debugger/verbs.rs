@@ -83,8 +83,9 @@ pub const VERBS: &[Verb] = &[
     verb(
         "info",
         "i",
-        "breakpoints|display|frame|request|tensors|timelines",
-        "list the breakpoints, what is displayed, where a stage waits, the settings, every tensor so far, or the \
+        "breakpoints|display|frame|modules [PATTERN]|request|tensors|timelines",
+        "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with what \
+         each made, took and held (`unet.*.attn2`: those that look like it), the settings, every tensor so far, or the \
          timelines",
         "info tensors",
     ),
@@ -105,7 +106,15 @@ pub const VERBS: &[Verb] = &[
         "display latents.std",
     ),
     verb("undisplay", "", "[N]", "no longer display N, or anything", "undisplay 1"),
-    verb("show", "", "PICTURE", "show a picture as large as there is room", "show latents"),
+    verb(
+        "show",
+        "",
+        "PICTURE|features PATH [HOW] [ROW]|timemap [within X]",
+        "show a picture as large as there is room; what a module of the stage before the cursor made (HOW: pca, grid, sorted, \
+         mean, norm; ROW: text, uncond, difference); or from which step on each pixel stays within X standard deviations \
+         of the last",
+        "show features unet.mid_block pca",
+    ),
     verb(
         "set",
         "",
@@ -126,8 +135,9 @@ pub const VERBS: &[Verb] = &[
     verb(
         "save",
         "",
-        "WHAT FILE",
-        "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file",
+        "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]",
+        "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file; or to F.png what \
+         `show` shows of a module or of the steps",
         "save image out.png",
     ),
     verb(

@@ -15,8 +15,18 @@ const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
 /// What a comment that points at a view can name: the interface's views.
-pub const VIEWS: [&str; 9] =
-    ["overview", "tensors", "residuals", "scheduler", "prompt", "charts", "source", "timelines", "compare"];
+pub const VIEWS: [&str; 10] = [
+    "overview",
+    "tensors",
+    "residuals",
+    "scheduler",
+    "prompt",
+    "charts",
+    "source",
+    "timelines",
+    "compare",
+    "model",
+];
 
 /// What stands at the top of a lesson.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

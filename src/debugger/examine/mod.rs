@@ -2,16 +2,20 @@
 //! it, with a probe that asks, and what is recorded stays untouched.
 //!
 //! - [`Examination`]: what is asked of the inside of a stage; [`Examined`]: the answer.
-//! - [`again`]: the stage run once more. [`modules`]: every module of it.
+//! - [`again`]: the stage run once more. [`modules`]: every module of it. [`features`]: what one
+//!   made, as a picture.
 
 pub mod again;
+pub mod features;
 pub mod modules;
 
-pub use modules::{ModuleRun, ModulesRun};
+pub use features::FeaturesAsked;
+pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
 use super::session::Session;
 use super::view::RecordId;
 use crate::nn::{self, Probe};
+use crate::picture::Picture;
 use crate::pipeline::{self, StageRecord};
 use std::sync::Arc;
 
@@ -29,6 +33,8 @@ pub struct Examination {
 pub enum Asked {
     /// What each module took, made, and how long that was.
     Modules,
+    /// What one of them made, as a picture.
+    Features(FeaturesAsked),
 }
 
 /// What is found inside of a stage: plain numbers and pictures.
@@ -36,6 +42,8 @@ pub enum Asked {
 pub enum Examined {
     /// Of [`Asked::Modules`].
     Modules(ModulesRun),
+    /// Of [`Asked::Features`].
+    Picture(Picture),
 }
 
 /// Why the inside of a stage cannot be told.
@@ -92,6 +100,10 @@ impl Asked {
         let before = again::before(session.timelines(), record, models).ok_or(ExamineError::Gone)?;
         match self {
             Self::Modules => modules::examine(models, &before, host).map(Examined::Modules),
+            Self::Features(asked) => {
+                let mut kept = session.drawn().borrow_mut();
+                features::examine(models, record, &before, asked, &mut kept, host).map(Examined::Picture)
+            }
         }
     }
 }
@@ -101,6 +113,7 @@ impl Examined {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Modules(run) => run.bytes(),
+            Self::Picture(picture) => picture.image.as_raw().len(),
         }
     }
 }

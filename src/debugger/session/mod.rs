@@ -6,6 +6,7 @@
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
+//! - `examine`: looking inside of the stage before the cursor.
 //! - `marks`: a place to come back to.
 //! - `answers`: looking, and saving what was seen.
 
@@ -13,6 +14,7 @@ mod answers;
 mod compare;
 mod diff;
 mod displays;
+mod examine;
 mod forks;
 pub(super) mod frame;
 mod marks;
@@ -25,6 +27,8 @@ use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
 use super::edit::EditError;
+use super::examine::ModuleRow;
+use super::examine::features::Kept;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
@@ -134,6 +138,8 @@ pub struct Session {
     caught: Option<Arc<StageRecord>>,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
+    /// What a module made that was drawn last.
+    drawn: RefCell<Option<Kept>>,
 }
 
 /// What a command did beside moving: becomes the [`Outcome`].
@@ -144,6 +150,7 @@ struct Answered {
     stopped: Option<String>,
     value: Option<serde_json::Value>,
     tensors: Vec<TensorRow>,
+    modules: Vec<ModuleRow>,
     variants: Vec<VariantRow>,
     diffs: Vec<DiffRow>,
     picture: Option<ShownPicture>,
@@ -173,6 +180,7 @@ impl Session {
             outputs: Arc::default(),
             caught: None,
             views: RefCell::default(),
+            drawn: RefCell::default(),
         })
     }
 
@@ -284,6 +292,11 @@ impl Session {
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
+    /// What a module made that was drawn last.
+    pub(super) fn drawn(&self) -> &RefCell<Option<Kept>> {
+        &self.drawn
+    }
+
     /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
     pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
         self.views.borrow().find(id).map(|(record, _)| record)
@@ -302,6 +315,7 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
             picture,
@@ -319,6 +333,7 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
             picture,
@@ -375,6 +390,9 @@ impl Session {
                 Ok(said(format!("preview = {previewing}")))
             }
             Command::Delete(id) => self.delete(*id),
+            Command::Modules(pattern) => self.info_modules(pattern.as_ref(), host),
+            Command::Features { asked, file } => self.features(asked, file.as_deref(), host),
+            Command::TimeMap { within, file } => self.time_map(*within, file.as_deref()),
             Command::Info(topic) => self.info(*topic),
             Command::Print(text) => self.print(text),
             Command::Set { setting, value } => self.set(*setting, value),

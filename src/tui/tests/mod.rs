@@ -2,6 +2,7 @@
 
 mod charts;
 mod lesson;
+mod model;
 mod prompt;
 mod random;
 mod recorded;

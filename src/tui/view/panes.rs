@@ -1,6 +1,8 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
-use super::{charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines};
+use super::{
+    charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors, timelines,
+};
 use crate::debugger::view::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
 use crate::lesson::reading::Act;
@@ -31,11 +33,13 @@ pub enum Tab {
     Timelines,
     /// Variants side by side.
     Compare,
+    /// The models from inside.
+    Model,
 }
 
 impl Tab {
-    /// Every view, in the order of the keys 1 to 9.
-    pub const ALL: [Self; 9] = [
+    /// Every view, in the order of the keys 1 to 9 and 0.
+    pub const ALL: [Self; 10] = [
         Self::Overview,
         Self::Tensors,
         Self::Residuals,
@@ -45,6 +49,7 @@ impl Tab {
         Self::Source,
         Self::Timelines,
         Self::Compare,
+        Self::Model,
     ];
 
     /// The view's name.
@@ -59,10 +64,11 @@ impl Tab {
             Self::Source => "source",
             Self::Timelines => "timelines",
             Self::Compare => "compare",
+            Self::Model => "model",
         }
     }
 
-    /// The beginning of the name, where there is no room for all nine.
+    /// The beginning of the name, where there is no room for all of them.
     pub fn short(self) -> &'static str {
         match self {
             Self::Overview => "over",
@@ -78,6 +84,14 @@ impl Tab {
     /// The view of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tab| tab.name() == name)
+    }
+
+    /// The key that shows it.
+    pub fn key(self) -> char {
+        match self {
+            Self::Model => '0',
+            other => char::from_digit(other.index() as u32 + 1, 10).unwrap_or(' '),
+        }
     }
 
     /// The view's place in [`ALL`](Self::ALL).
@@ -200,6 +214,7 @@ pub struct Views {
     source: source::Source,
     timelines: timelines::Timelines,
     compare: compare::Compare,
+    model: model::Model,
     /// The lesson, which stands beside any of them.
     pub lesson: lesson::Lesson,
 }
@@ -217,6 +232,7 @@ impl Views {
             Tab::Source => &self.source,
             Tab::Timelines => &self.timelines,
             Tab::Compare => &self.compare,
+            Tab::Model => &self.model,
         }
     }
 
@@ -232,6 +248,7 @@ impl Views {
             Tab::Source => &mut self.source,
             Tab::Timelines => &mut self.timelines,
             Tab::Compare => &mut self.compare,
+            Tab::Model => &mut self.model,
         }
     }
 }
