@@ -11,6 +11,7 @@
 //! - [`comparison`]: several timelines that go on together.
 //! - [`session`]: a command carried out.
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
+//! - [`pattern`]: modules by their paths. [`examine`]: what is found inside of a stage that is recorded, by running it again.
 //! - [`report`]: what a command shows, as text and as JSON.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
@@ -21,10 +22,12 @@ pub mod command;
 pub mod comparison;
 pub mod complete;
 pub mod edit;
+pub mod examine;
 pub mod expression;
 pub mod inside;
 pub mod operand;
 pub mod part;
+pub mod pattern;
 pub mod report;
 pub mod scope;
 pub mod session;
@@ -38,6 +41,7 @@ pub mod view;
 pub mod worker;
 
 pub use command::Command;
+pub use examine::{Asked, Examination, Examined};
 pub use report::{Outcome, TensorRow};
 pub use session::{Session, SessionError};
 pub use timeline::Timeline;

@@ -1,6 +1,7 @@
 //! The thread that owns the models. Commands go in and events come out; the screen never waits.
 
 use super::Outcome;
+use super::examine::{Examination, ExamineError, Examined};
 use super::expression::{Answer, Expression};
 use super::session::{Host, Mark, Session, SessionError};
 use super::view::{ModelLine, NamedPicture, RecordId, View};
@@ -28,6 +29,9 @@ pub enum Order {
     /// Pictures that the VAE shall make when nothing else is to be done, the first first; those that were asked for
     /// before and are not here are given up.
     Previews(Vec<Preview>),
+    /// What shall be found out of the inside of recorded stages when nothing else is to be done, the first first; what was
+    /// asked before and is not here is given up.
+    Examine(Vec<Examination>),
     /// To look at where so many stages are done, of those that are recorded; of a comparison, so many ticks.
     Look(usize),
     /// To evaluate expressions where the session stands. The number is told with the answers.
@@ -95,6 +99,8 @@ pub enum Event {
     },
     /// What expressions come to, or why they have no value, in their order.
     Evaluated(usize, Vec<std::result::Result<Answer, String>>),
+    /// What was found inside of a stage, or why nothing was.
+    Examined(Examination, std::result::Result<Arc<Examined>, String>),
     /// The VAE's own picture of a tensor, better than the instant one.
     Preview {
         /// The record that the tensor is in.
@@ -155,10 +161,16 @@ impl Worker {
             let loading = move |read, total| telling(&of_loading, Event::Loading { read, total });
             let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(move |event| telling(&shared_tell, event));
             match load(Box::new(loading)) {
-                Ok(session) => {
-                    Serving { session, inbox, signals: shared, tell, previews: VecDeque::new(), mark: None }
-                        .serve()
+                Ok(session) => Serving {
+                    session,
+                    inbox,
+                    signals: shared,
+                    tell,
+                    previews: VecDeque::new(),
+                    examinations: VecDeque::new(),
+                    mark: None,
                 }
+                .serve(),
                 Err(error) => tell(Event::LoadFailed(error)),
             }
         });
@@ -202,6 +214,8 @@ struct Serving {
     tell: Box<dyn FnMut(Event) + Send>,
     /// What the VAE is to decode, the first first.
     previews: VecDeque<Preview>,
+    /// What is to be found out, the first first.
+    examinations: VecDeque<Examination>,
     /// Where the session stood when that was to be noted.
     mark: Option<Mark>,
 }
@@ -249,6 +263,7 @@ impl Serving {
                     }
                 }
                 Order::Previews(previews) => self.previews = previews.into(),
+                Order::Examine(examinations) => self.examinations = examinations.into(),
             }
         }
     }
@@ -259,10 +274,16 @@ impl Serving {
             match self.inbox.try_recv() {
                 Ok(order) => break Some(order),
                 Err(TryRecvError::Disconnected) => break None,
-                Err(TryRecvError::Empty) => match self.previews.pop_front() {
-                    Some(wanted) => self.preview(wanted),
-                    None => break self.inbox.recv().ok(),
-                },
+                Err(TryRecvError::Empty) => {
+                    // What was asked of the inside is what its reader looks at.
+                    if let Some(asked) = self.examinations.pop_front() {
+                        self.examine(asked);
+                    } else if let Some(wanted) = self.previews.pop_front() {
+                        self.preview(wanted);
+                    } else {
+                        break self.inbox.recv().ok();
+                    }
+                }
             }
         };
         self.signals.taken.fetch_add(1, Ordering::SeqCst);
@@ -328,6 +349,21 @@ impl Serving {
         if let Some(picture) = decoded::picture(&values) {
             (self.tell)(Event::Preview { record, picture: NamedPicture { name, picture } });
         }
+    }
+
+    /// Finds out what is asked, unless an order comes meanwhile: then it is begun once more after that order.
+    fn examine(&mut self, asked: Examination) {
+        let mut probe = Background { signals: &self.signals };
+        let examined = catch_unwind(AssertUnwindSafe(|| asked.carry_out(&self.session, &mut probe)));
+        let told = match examined {
+            Ok(Ok(examined)) => Ok(Arc::new(examined)),
+            Ok(Err(e)) if e.is_interrupted() => return self.examinations.push_front(asked),
+            // What is not recorded any more is not missed either.
+            Ok(Err(ExamineError::Gone)) => return,
+            Ok(Err(e)) => Err(in_a_line(&e.to_string())),
+            Err(_) => Err("a fault of diffuscope's own: nothing was found out".into()),
+        };
+        (self.tell)(Event::Examined(asked, told));
     }
 }
 
@@ -431,5 +467,9 @@ impl Probe for Background<'_> {
 
 /// An error as the one line that an interface has for it.
 fn one_line(error: &SessionError) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    in_a_line(&error.to_string())
+}
+
+fn in_a_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,7 @@
 //! Everything that a run computes with.
 
 use super::{Request, Stage, memory};
+use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
 use crate::model::inventory::inventory;
 use crate::model::unet::UNetConfig;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 pub struct Models {
     /// The paths of all modules, in the order in which they were loaded.
     pub modules: Vec<Path>,
+    /// The modules as a tree.
+    pub anatomy: Arc<[Module]>,
     /// Every tensor of weights, in the order in which they were loaded.
     pub parameters: Vec<Parameter>,
     /// Where it came from.
@@ -188,6 +191,7 @@ impl Models {
             scheduler: configs.scheduler,
             latent_rgb_factors,
             notes: configs.notes,
+            anatomy: anatomy(&ledger.modules(), &ledger.parameters()).into(),
             modules: ledger.modules(),
             parameters: ledger.parameters(),
             source,
@@ -198,15 +202,7 @@ impl Models {
 
     /// How many modules run in a stage of `request`: what a gauge counts.
     pub fn modules_in(&self, stage: Stage, request: &Request) -> usize {
-        let runs = |path: &str| match stage {
-            Stage::EncodePrompt => path.starts_with("text_encoder"),
-            // Where there is a picture to start from.
-            Stage::GetLatent if request.init_image.is_none() => false,
-            Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
-            Stage::Denoise { .. } => path.starts_with("unet"),
-            Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
-        };
-        self.modules.iter().filter(|path| runs(path.as_str())).count()
+        self.modules.iter().filter(|path| runs_in(stage, request, path.as_str())).count()
     }
 
     /// Height and width in pixels that the UNet was trained on.
@@ -214,6 +210,18 @@ impl Models {
         let scale = self.vae.config().scale_factor();
         let (height, width) = self.unet.config().sample_size;
         (height * scale, width * scale)
+    }
+}
+
+/// Whether the module at `path` runs in a stage of `request`.
+pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
+    match stage {
+        Stage::EncodePrompt => path.starts_with("text_encoder"),
+        // Where there is a picture to start from.
+        Stage::GetLatent if request.init_image.is_none() => false,
+        Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
+        Stage::Denoise { .. } => path.starts_with("unet"),
+        Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
     }
 }
 

@@ -7,7 +7,8 @@
 //! - [`canvas`]: what a view is drawn with.
 //! - [`clock`]: when the clock is looked at.
 //! - [`completion`]: what a typed line can go on with; [`history`]: what was typed earlier.
-//! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made.
+//! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made. [`findings`]: what was found
+//!   inside of stages.
 //! - [`terminal`]: taken over, and left as it was found.
 //! - [`theme`]: every colour; [`depth`]: fewer of them. [`config`]: the reader's settings.
 //! - [`text`]: text from outside, made fit for a screen.
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod completion;
 pub mod config;
 pub mod depth;
+pub mod findings;
 pub mod history;
 pub mod keymap;
 pub mod line;
@@ -238,6 +240,9 @@ fn serve(
                     }
                     Effect::Previews(previews) => {
                         worker.order(Order::Previews(previews));
+                    }
+                    Effect::Examine(examinations) => {
+                        worker.order(Order::Examine(examinations));
                     }
                     Effect::Evaluate(number, expressions) => {
                         worker.order(Order::Evaluate(number, expressions));

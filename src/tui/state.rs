@@ -1,5 +1,6 @@
 //! What is known: all that the worker told, and nothing of how it is shown.
 
+use super::findings::Findings;
 use super::previews::Previews;
 use super::text;
 use crate::debugger::complete;
@@ -30,6 +31,8 @@ pub struct State {
     pub clock: Option<[Instant; 2]>,
     /// Pictures that the VAE made.
     pub previews: Previews,
+    /// What was found inside of stages.
+    pub findings: Findings,
     /// What the worker does.
     pub activity: Activity,
     /// Commands that wait for the one that runs, the next one first.
@@ -182,6 +185,7 @@ impl State {
             }
             // That is the lesson's.
             Event::Evaluated(..) => {}
+            Event::Examined(asked, told) => self.findings.put(asked, told),
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if compared != self.is_comparing() {

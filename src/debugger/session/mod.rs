@@ -34,7 +34,7 @@ pub use marks::Mark;
 use crate::nn::error::without_backtrace;
 use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
-use crate::pipeline::{self, Models, Request, RequestError, Snapshot, Stage};
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot, Stage, StageRecord};
 use candle_core::Tensor;
 use displays::Displays;
 use std::cell::RefCell;
@@ -267,6 +267,11 @@ impl Session {
         let before = before.as_ref().and_then(|before| before.tensor("latents"));
         let futures = view::pictures::futures(&record, before)?;
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
+    }
+
+    /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
+    pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
+        self.views.borrow().find(id).map(|(record, _)| record)
     }
 
     /// Parses and carries out a line; `None` for an empty one.

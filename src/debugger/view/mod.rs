@@ -17,6 +17,7 @@ use super::inside::Inside;
 use super::report::{Displayed, TensorRow};
 use super::session::Session;
 use super::timelines::Timelines;
+use crate::model::anatomy::Module;
 use crate::nn::device;
 use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
@@ -230,6 +231,8 @@ pub struct ModelLine {
     pub prediction_type: &'static str,
     /// What a reader should know of the checkpoint.
     pub notes: Vec<String>,
+    /// The modules of the models, as a tree.
+    pub anatomy: Arc<[Module]>,
 }
 
 impl From<&Models> for ModelLine {
@@ -240,6 +243,7 @@ impl From<&Models> for ModelLine {
             dtype: models.dtype.as_str(),
             prediction_type: models.scheduler.prediction_type.name(),
             notes: models.notes.clone(),
+            anatomy: Arc::clone(&models.anatomy),
         }
     }
 }

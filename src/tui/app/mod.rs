@@ -21,7 +21,7 @@ use super::view::{LESSON, Pane, Panes, Tab, Views};
 use super::{Error, text};
 use crate::debugger::expression::Expression;
 use crate::debugger::view::NamedPicture;
-use crate::debugger::{Event, Preview};
+use crate::debugger::{Event, Examination, Preview};
 use crate::lesson::{Reading, Standing};
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
@@ -67,6 +67,8 @@ pub enum Effect {
     Panic,
     /// The VAE is asked for pictures, in the place of those that it was asked for before.
     Previews(Vec<Preview>),
+    /// The worker is asked of the inside of stages, in the place of what it was asked before.
+    Examine(Vec<Examination>),
     /// The worker evaluates expressions, and tells them with the number.
     Evaluate(usize, Vec<Expression>),
     /// The worker notes where the session stands.
@@ -138,6 +140,8 @@ pub struct App {
     leaving: bool,
     /// What the VAE was asked for last.
     asked: Vec<Preview>,
+    /// What was asked last of the inside of stages.
+    examining: Vec<Examination>,
     /// Where the mouse was pressed last, and when.
     pressed: Option<(&'static str, Instant)>,
 }
@@ -187,6 +191,7 @@ impl App {
             history: vec![],
             leaving: false,
             asked: vec![],
+            examining: vec![],
             pressed: None,
         }
     }
@@ -222,6 +227,7 @@ impl App {
             Input::Drawn => vec![],
         };
         effects.extend(self.ask_for_previews());
+        effects.extend(self.examine());
         effects
     }
 
@@ -370,6 +376,18 @@ impl App {
         news.then(|| {
             self.asked.clone_from(&wanted);
             Effect::Previews(wanted)
+        })
+    }
+
+    /// Asks what the view wants to know of the inside of stages, when that is other than what was asked last; what nobody
+    /// looks at any more is given up.
+    fn examine(&mut self) -> Option<Effect> {
+        let mut wanted = self.views.of(self.tab).examines(&self.state);
+        wanted.retain(|asked| self.state.findings.get(asked).is_none());
+        self.examining.retain(|asked| self.state.findings.get(asked).is_none());
+        (wanted != self.examining).then(|| {
+            self.examining.clone_from(&wanted);
+            Effect::Examine(wanted)
         })
     }
 

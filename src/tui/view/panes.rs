@@ -1,8 +1,8 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
 use super::{charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines};
-use crate::debugger::Preview;
 use crate::debugger::view::{RecordView, decodable};
+use crate::debugger::{Examination, Preview};
 use crate::lesson::reading::Act;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
@@ -161,6 +161,12 @@ pub trait Panes {
     /// The pictures that the VAE shall make while this view is shown, the first first.
     fn previews(&self, state: &State) -> Vec<Preview> {
         state.record().map_or(vec![], |record| previews_of(record, self.decodes()))
+    }
+
+    /// What this view wants to know of the inside of recorded stages while it is shown, the first first.
+    fn examines(&self, state: &State) -> Vec<Examination> {
+        let _ = state;
+        vec![]
     }
 
     /// Shows only what `text` occurs in. False where there is nothing to filter.

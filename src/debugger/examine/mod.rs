@@ -1,0 +1,106 @@
+//! Looking inside of a stage that is recorded. What is in there is not kept: the stage runs again from the snapshot before
+//! it, with a probe that asks, and what is recorded stays untouched.
+//!
+//! - [`Examination`]: what is asked of the inside of a stage; [`Examined`]: the answer.
+//! - [`again`]: the stage run once more. [`modules`]: every module of it.
+
+pub mod again;
+pub mod modules;
+
+pub use modules::{ModuleRun, ModulesRun};
+
+use super::session::Session;
+use super::view::RecordId;
+use crate::nn::{self, Probe};
+use crate::pipeline::{self, StageRecord};
+use std::sync::Arc;
+
+/// What is asked of the inside of a recorded stage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Examination {
+    /// What the stage left behind.
+    pub record: RecordId,
+    /// What is asked.
+    pub asked: Asked,
+}
+
+/// What can be asked of the inside of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// What each module took, made, and how long that was.
+    Modules,
+}
+
+/// What is found inside of a stage: plain numbers and pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Examined {
+    /// Of [`Asked::Modules`].
+    Modules(ModulesRun),
+}
+
+/// Why the inside of a stage cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamineError {
+    /// What was recorded is not any more.
+    #[error("that stage is not recorded any more; run it once more")]
+    Gone,
+    /// The stage did not run again.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// What is asked for is not there: what was found, and what would be right.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ExamineError {
+    /// Whether the stage was interrupted: it can be asked once more.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Pipeline(pipeline::Error::Forward(nn::Error::Interrupted(_))))
+    }
+}
+
+impl From<candle_core::Error> for ExamineError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Pipeline(error.into())
+    }
+}
+
+impl Examination {
+    /// Runs the stage once more, to the end or as far as is needed; `host` is asked at every module whether that shall
+    /// stop. The session stays as it is.
+    ///
+    /// # Errors
+    /// [`ExamineError`]; [`Gone`](ExamineError::Gone) where the record is in no timeline any more.
+    pub fn carry_out(&self, session: &Session, host: &mut dyn Probe) -> Result<Examined, ExamineError> {
+        let record = session.recorded(self.record).ok_or(ExamineError::Gone)?;
+        self.asked.carry_out(session, &record, host)
+    }
+}
+
+impl Asked {
+    /// As [`Examination::carry_out`], of a record that is at hand.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn carry_out(
+        &self,
+        session: &Session,
+        record: &Arc<StageRecord>,
+        host: &mut dyn Probe,
+    ) -> Result<Examined, ExamineError> {
+        let models = session.models();
+        let before = again::before(session.timelines(), record, models).ok_or(ExamineError::Gone)?;
+        match self {
+            Self::Modules => modules::examine(models, &before, host).map(Examined::Modules),
+        }
+    }
+}
+
+impl Examined {
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Modules(run) => run.bytes(),
+        }
+    }
+}

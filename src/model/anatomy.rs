@@ -1,0 +1,150 @@
+//! The modules that the models are made of, as a tree.
+
+use crate::nn::Path;
+use crate::nn::ledger::Parameter;
+use std::collections::HashMap;
+
+/// A module of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Its path: `unet.mid_block.attentions.0`.
+    pub path: String,
+    /// Its class in diffusers', transformers' or torch's words; empty where that is not known.
+    pub class: &'static str,
+    /// The numbers that its weights hold, with those of the modules below it.
+    pub parameters: u64,
+    /// The module that it is a part of, by its place in the tree's list.
+    pub parent: Option<usize>,
+    /// How many modules it is below the top.
+    pub depth: usize,
+}
+
+impl Module {
+    /// The path behind that of the module that it is a part of: `attentions.0`.
+    pub fn name<'a>(&'a self, all: &[Self]) -> &'a str {
+        let parent = self.parent.and_then(|parent| all.get(parent)).map_or(0, |parent| parent.path.len() + 1);
+        self.path.get(parent..).unwrap_or(&self.path)
+    }
+}
+
+/// The tree of `modules`, each before those below it, as they were loaded; `parameters` are their weights.
+pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
+    let mut paths: Vec<&str> = vec![];
+    for path in modules.iter().map(Path::as_str) {
+        // A model stands above its parts, also where it does not run as a whole: the VAE.
+        let model = path.split('.').next().unwrap_or(path);
+        for path in [model, path] {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    // Each behind what it is a part of; parts of the same stay in their order.
+    let order: HashMap<&str, usize> = paths.iter().enumerate().map(|(at, path)| (*path, at)).collect();
+    let above = |path: &str| {
+        let cuts = path.match_indices('.').map(|(at, _)| &path[..at]);
+        cuts.filter_map(|cut| order.get(cut).copied()).collect::<Vec<_>>()
+    };
+    let mut keyed: Vec<(Vec<usize>, &str)> = paths
+        .iter()
+        .map(|path| (above(path).into_iter().chain(order.get(path).copied()).collect(), *path))
+        .collect();
+    keyed.sort();
+    let places: HashMap<&str, usize> = keyed.iter().enumerate().map(|(at, (_, path))| (*path, at)).collect();
+    let module = |(key, path): &(Vec<usize>, &str)| {
+        let within = parameters.iter().filter(|parameter| is_within(parameter.module.as_str(), path));
+        let numbers = |parameter: &Parameter| parameter.shape.iter().map(|&n| n as u64).product::<u64>();
+        let own = parameters.iter().filter(|parameter| parameter.module.as_str() == *path);
+        let rank = own.map(|parameter| parameter.shape.len()).max();
+        let attends = paths.iter().any(|other| other.strip_prefix(path) == Some(".attentions.0"));
+        let parent = key.len().checked_sub(2).map(|above| places[paths[key[above]]]);
+        Module {
+            path: (*path).into(),
+            class: class(path, rank, attends),
+            parameters: within.map(numbers).sum(),
+            parent,
+            depth: key.len() - 1,
+        }
+    };
+    keyed.iter().map(module).collect()
+}
+
+/// Whether `path` is `module` or a part of it.
+pub fn is_within(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The class of the module at `path`, whose weight has so many dimensions.
+fn class(path: &str, rank: Option<usize>, attends: bool) -> &'static str {
+    let names: Vec<&str> = path.split('.').filter(|name| name.parse::<usize>().is_err()).collect();
+    let (component, name) = (names[0], names[names.len() - 1]);
+    let is_in = |part: &str| names.contains(&part);
+    match rank {
+        Some(4) => return "Conv2d",
+        Some(2) if name.ends_with("embedding") => return "Embedding",
+        Some(2) => return "Linear",
+        Some(1) if component == "text_encoder" || is_in("transformer_blocks") => return "LayerNorm",
+        Some(1) => return "GroupNorm",
+        _ => {}
+    }
+    match (component, name) {
+        ("text_encoder", "text_encoder") => "CLIPTextModel",
+        ("text_encoder", "layers") => "CLIPEncoderLayer",
+        ("text_encoder", "self_attn") => "CLIPAttention",
+        ("text_encoder", "mlp") => "CLIPMLP",
+        ("unet", "unet") => "UNet2DConditionModel",
+        ("unet", "time_proj") => "Timesteps",
+        ("unet", "time_embedding") => "TimestepEmbedding",
+        ("unet", "down_blocks") if attends => "CrossAttnDownBlock2D",
+        ("unet", "down_blocks") => "DownBlock2D",
+        ("unet", "mid_block") => "UNetMidBlock2DCrossAttn",
+        ("unet", "up_blocks") if attends => "CrossAttnUpBlock2D",
+        ("unet", "up_blocks") => "UpBlock2D",
+        ("unet", "attentions") => "Transformer2DModel",
+        ("unet", "transformer_blocks") => "BasicTransformerBlock",
+        ("unet", "ff") => "FeedForward",
+        ("unet", "net") => "GEGLU",
+        ("vae", "vae") => "AutoencoderKL",
+        ("vae", "encoder") => "Encoder",
+        ("vae", "decoder") => "Decoder",
+        ("vae", "down_blocks") => "DownEncoderBlock2D",
+        ("vae", "mid_block") => "UNetMidBlock2D",
+        ("vae", "up_blocks") => "UpDecoderBlock2D",
+        ("vae", "attentions") | (_, "attn1" | "attn2") => "Attention",
+        (_, "resnets") => "ResnetBlock2D",
+        (_, "downsamplers") => "Downsample2D",
+        (_, "upsamplers") => "Upsample2D",
+        (_, "nonlinearity" | "conv_act" | "act") => "SiLU",
+        (_, "dropout") => "Dropout",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_in_the_order_of_loading() {
+        let modules = ["unet", "unet.conv_in", "unet.down_blocks.0", "unet.down_blocks.0.resnets.0"];
+        let late = ["vae.decoder", "unet.down_blocks.0.attentions.0", "unet.mid_block", "unet.mid_block"];
+        let modules: Vec<Path> = modules.iter().chain(&late).map(|path| Path::new(path)).collect();
+        let tensors = [(Path::new("unet.conv_in"), vec![8, 4, 3, 3]), (Path::new("unet.conv_in"), vec![8])];
+        let tree = anatomy(&modules, &tensors);
+        let told = tree.iter().map(|m| (m.name(&tree), m.class, m.depth, m.parameters)).collect::<Vec<_>>();
+        assert_eq!(
+            told,
+            [
+                ("unet", "UNet2DConditionModel", 0, 296),
+                ("conv_in", "Conv2d", 1, 296),
+                ("down_blocks.0", "CrossAttnDownBlock2D", 1, 0),
+                ("resnets.0", "ResnetBlock2D", 2, 0),
+                ("attentions.0", "Transformer2DModel", 2, 0),
+                ("mid_block", "UNetMidBlock2DCrossAttn", 1, 0),
+                ("vae", "AutoencoderKL", 0, 0),
+                ("decoder", "Decoder", 1, 0),
+            ]
+        );
+        assert_eq!(tree[4].parent, Some(2));
+    }
+}

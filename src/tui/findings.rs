@@ -1,0 +1,59 @@
+//! What was found inside of stages, kept for as long as there is room.
+
+use super::text;
+use crate::debugger::{Examination, Examined};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Bytes that are kept.
+const ROOM: usize = 64 << 20;
+/// Answers that are kept: a refusal takes next to no bytes.
+const MOST: usize = 1024;
+
+/// What was found, or why nothing was.
+pub type Finding = Result<Arc<Examined>, String>;
+
+/// What was found by what was asked. Where that is more than there is room for, the oldest go.
+#[derive(Debug, Default)]
+pub struct Findings {
+    known: VecDeque<(Examination, Finding)>,
+}
+
+impl Findings {
+    /// Keeps an answer.
+    pub fn put(&mut self, asked: Examination, finding: Finding) {
+        self.known.retain(|(known, _)| *known != asked);
+        self.known.push_back((asked, finding.map_err(|why| text::clean(&why))));
+        while (self.bytes() > ROOM || self.known.len() > MOST) && self.known.len() > 1 {
+            self.known.pop_front();
+        }
+    }
+
+    /// The answer; `None` while there is none.
+    pub fn get(&self, asked: &Examination) -> Option<&Finding> {
+        self.known.iter().rev().find(|(known, _)| known == asked).map(|(_, finding)| finding)
+    }
+
+    fn bytes(&self) -> usize {
+        self.known.iter().map(|(_, finding)| finding.as_ref().map_or(0, |found| found.bytes())).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debugger::Asked;
+    use crate::debugger::view::RecordId;
+
+    #[test]
+    fn an_answer_takes_the_place_of_the_one_before_and_the_oldest_go() {
+        let asked = |id| Examination { record: RecordId(id), asked: Asked::Modules };
+        let mut findings = Findings::default();
+        findings.put(asked(0), Err("not yet".into()));
+        findings.put(asked(0), Err("a\u{1b}[31mb".into()));
+        assert_eq!(findings.known.len(), 1);
+        assert!(!findings.get(&asked(0)).unwrap().as_ref().unwrap_err().contains('\u{1b}'));
+        (1..=MOST).for_each(|id| findings.put(asked(id), Err(String::new())));
+        assert!(findings.get(&asked(0)).is_none() && findings.get(&asked(1)).is_some());
+    }
+}

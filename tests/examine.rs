@@ -1,0 +1,231 @@
+//! Looking inside of recorded stages: what is found is what a probe sees, and what is recorded stays as it is.
+
+use candle_core::{DType, Device};
+use diffuscope::debugger::examine::{ExamineError, ModulesRun};
+use diffuscope::debugger::view::RecordId;
+use diffuscope::debugger::{Asked, Event, Examination, Examined, Order, Session, Worker};
+use diffuscope::model::ModelSource;
+use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
+use diffuscope::pipeline::{self, Models, Request, Stage, StageRecord, advance};
+use diffuscope::tensor::{PlainTensor, Summary};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Far longer than anything here takes: a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn models() -> Arc<Models> {
+    static MODELS: OnceLock<Arc<Models>> = OnceLock::new();
+    let load = || Arc::new(Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap());
+    Arc::clone(MODELS.get_or_init(load))
+}
+
+fn request(steps: usize) -> Request {
+    Request { num_inference_steps: steps, ..Request::for_models(&models(), "red apple") }
+}
+
+fn session(steps: usize, lines: &[&str]) -> Session {
+    let mut session = Session::new(models(), request(steps)).unwrap();
+    run(&mut session, lines);
+    session
+}
+
+fn run(session: &mut Session, lines: &[&str]) {
+    for line in lines {
+        session.run_line(line, &mut Unwatched).unwrap_or_else(|e| panic!("{line}: {e}"));
+    }
+}
+
+fn last(session: &Session) -> Arc<StageRecord> {
+    session.timeline().here().records().last().unwrap().clone()
+}
+
+fn modules(session: &Session, record: &Arc<StageRecord>) -> ModulesRun {
+    match Asked::Modules.carry_out(session, record, &mut Unwatched).unwrap() {
+        Examined::Modules(run) => run,
+    }
+}
+
+fn values(record: &StageRecord) -> Vec<Vec<f32>> {
+    record.tensors.iter().map(|(_, tensor)| PlainTensor::of(tensor).unwrap().data().to_vec()).collect()
+}
+
+#[test]
+fn every_module_is_told_as_a_probe_sees_it_and_nothing_changes() {
+    let session = session(2, &["goto vae_decode", "next"]);
+    let records = session.timeline().here().records().to_vec();
+    for (index, part) in [(0, "text_encoder"), (2, "unet"), (4, "vae.decoder")] {
+        let record = &records[index];
+        let (before, cursor) = (values(record), session.timeline().cursor());
+        let found = modules(&session, record);
+        assert_eq!(found.stage, record.stage);
+
+        let mut recorder = Recorder::new(|path: &Path| path.as_str().starts_with(part));
+        let snapshot = &session.timeline().snapshots()[index];
+        advance(snapshot, session.models(), &mut recorder).unwrap();
+        recorder.seen.retain(|(path, _)| !path.as_str().ends_with("attention_probs"));
+        let mut told = found.modules.iter().filter(|module| module.path.starts_with(part));
+        for (path, tensor) in &recorder.seen {
+            let module = told.next().unwrap();
+            assert_eq!(module.path, path.as_str());
+            assert_eq!(module.output, tensor.dims());
+            assert_eq!(module.summary, Summary::from(&PlainTensor::of(tensor).unwrap()), "{path}");
+        }
+        assert!(told.next().is_none());
+        assert!(recorder.seen.len() > 20, "{}", recorder.seen.len());
+
+        // A whole takes at least as long as its parts.
+        let whole = found.modules.last().unwrap().took;
+        assert!(
+            found.modules.iter().all(|module| module.took <= whole || module.path.starts_with("vae.post"))
+        );
+        assert_eq!((values(record), session.timeline().cursor()), (before, cursor));
+        assert!(Arc::ptr_eq(record, &session.timeline().here().records()[index]));
+    }
+}
+
+/// The stage that made a record, run once more.
+fn made_again(session: &Session, record: &Arc<StageRecord>) -> Vec<Vec<f32>> {
+    let before = diffuscope::debugger::examine::again::before(session.timelines(), record, session.models());
+    let again = advance(&before.unwrap(), session.models(), &mut Unwatched).unwrap();
+    values(again.records().last().unwrap())
+}
+
+#[test]
+fn a_stage_runs_again_as_it_ran() {
+    // Noise on the way, a mistake, another scale from the second step on: each is of the stage.
+    let mut session = session(4, &["set eta 1", "goto denoise 2", "set guidance_scale 3", "next"]);
+    run(&mut session, &["set fault nan_in latents", "next"]);
+    let records = session.timeline().here().records().to_vec();
+    for record in &records[..4] {
+        assert_eq!(made_again(&session, record), values(record), "{}", record.stage);
+    }
+    let faulty = made_again(&session, &records[5]);
+    assert!(faulty.iter().flatten().any(|value| value.is_nan()));
+
+    // Of what was changed by hand, what the stage had made.
+    let old = last(&session);
+    run(&mut session, &["set latents *= 0"]);
+    let edited = last(&session);
+    assert!(!Arc::ptr_eq(&old, &edited));
+    assert_eq!(edited.edited, ["latents"]);
+    let again = made_again(&session, &edited);
+    assert_eq!(format!("{again:?}"), format!("{:?}", values(&old)));
+}
+
+#[test]
+fn a_prompt_that_was_encoded_on_the_way_is_encoded_again() {
+    let session = session(3, &["goto denoise 1", "set prompt a green pear", "next"]);
+    let records = session.timeline().here().records();
+    assert_eq!(made_again(&session, &records[0]), values(&records[0]));
+    let first = &session.timeline().snapshots()[1].records()[0];
+    assert!(!Arc::ptr_eq(first, &records[0]));
+    assert_eq!(made_again(&session, first), values(first));
+    // The step that encodes it first tells of its own modules alone.
+    let step = modules(&session, &records[3]);
+    assert!(step.modules.iter().all(|module| module.path.starts_with("unet")));
+}
+
+#[test]
+fn what_is_not_recorded_any_more_is_said() {
+    let mut session = session(2, &["next 3"]);
+    let record = last(&session);
+    let id = session.view().unwrap().record().unwrap().id;
+    let asked = Examination { record: id, asked: Asked::Modules };
+    assert!(asked.carry_out(&session, &mut Unwatched).is_ok());
+    run(&mut session, &["restart"]);
+    drop(session.view());
+    assert!(matches!(asked.carry_out(&session, &mut Unwatched), Err(ExamineError::Gone)));
+    assert!(matches!(Asked::Modules.carry_out(&session, &record, &mut Unwatched), Err(ExamineError::Gone)));
+}
+
+/// Interrupts at a module.
+struct Stopping(&'static str, usize);
+
+impl Probe for Stopping {
+    fn wants(&self, path: &Path) -> bool {
+        path.as_str() == self.0
+    }
+
+    fn enter(&mut self, path: &Path, _: &[&candle_core::Tensor]) -> Result<()> {
+        self.1 += 1;
+        Err(Error::Interrupted(path.clone()))
+    }
+}
+
+#[test]
+fn a_host_stops_it_at_a_module() {
+    let session = session(2, &["next 3"]);
+    let mut host = Stopping("unet.mid_block", 0);
+    let error = Asked::Modules.carry_out(&session, &last(&session), &mut host).unwrap_err();
+    assert!(error.is_interrupted(), "{error}");
+    assert_eq!(host.1, 1);
+    assert_eq!(session.timeline().recorded(), 3);
+}
+
+fn worker(steps: usize) -> (Worker, Receiver<Event>) {
+    let (tell, events) = channel();
+    let load = move |_| Session::new(models(), request(steps)).map_err(|e| e.to_string());
+    let worker = Worker::spawn(load, move |event| drop(tell.send(event)));
+    (worker, events)
+}
+
+fn wait<T>(events: &Receiver<Event>, wanted: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let event = events.recv_timeout(PATIENCE).expect("an event that is waited for");
+        if let Some(found) = wanted(event) {
+            return found;
+        }
+    }
+}
+
+fn record(event: Event) -> Option<RecordId> {
+    match event {
+        Event::Done(_, view) => view.record().map(|record| record.id),
+        Event::Failed { error, .. } => panic!("{error}"),
+        _ => None,
+    }
+}
+
+#[test]
+fn in_the_background_it_gives_way_and_goes_on() {
+    let (worker, events) = worker(2);
+    worker.order(Order::Command("next 3".into()));
+    let id = wait(&events, record);
+    let asked = Examination { record: id, asked: Asked::Modules };
+    worker.order(Order::Examine(vec![asked.clone()]));
+    // However far it is by then: the command comes first, or what was asked is told before.
+    worker.order(Order::Command("print latents.std".into()));
+    let (mut told, mut done) = (0, 0);
+    while told == 0 || done == 0 {
+        match events.recv_timeout(PATIENCE).expect("both are told") {
+            Event::Examined(of, Ok(_)) => {
+                assert_eq!(of, asked);
+                told += 1;
+            }
+            Event::Done(outcome, _) => {
+                assert_eq!(outcome.command, "print latents.std");
+                done += 1;
+            }
+            Event::Failed { error, .. } | Event::Examined(_, Err(error)) => panic!("{error}"),
+            _ => {}
+        }
+    }
+    // What is given up is not told, and what is gone is dropped.
+    let gone = Examination { record: RecordId(usize::MAX), asked: Asked::Modules };
+    worker.order(Order::Examine(vec![gone]));
+    worker.order(Order::Examine(vec![]));
+    worker.order(Order::Command("back".into()));
+    wait(&events, |event| matches!(event, Event::Done(..)).then_some(()));
+    assert!(events.try_recv().is_err());
+}
+
+#[test]
+fn at_the_start_there_is_nothing_to_look_into() {
+    let session = session(2, &[]);
+    assert!(session.view().unwrap().record().is_none());
+    assert_eq!(session.timeline().position(), Some(Stage::EncodePrompt));
+    let error: ExamineError = pipeline::Error::Complete.into();
+    assert!(!error.is_interrupted());
+}
