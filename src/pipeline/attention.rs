@@ -47,6 +47,20 @@ impl TokenMaps {
         self.values.chunks(self.tokens.max(1)).map(sum).collect()
     }
 
+    /// These maps with those of the tokens from `first` on summed into one.
+    pub fn folded(&self, first: usize) -> Self {
+        let kept = (first + 1).min(self.tokens);
+        let mut values = Vec::with_capacity(self.size.0 * self.size.1 * kept);
+        for pixel in self.values.chunks(self.tokens.max(1)) {
+            let (own, rest) = pixel.split_at(first.min(pixel.len()));
+            values.extend_from_slice(own);
+            if !rest.is_empty() {
+                values.push(rest.iter().sum());
+            }
+        }
+        Self { tokens: kept, values, ..*self }
+    }
+
     /// How much each token is looked at: the sum of its map, of the sum of all. NaN where a map is not finite.
     pub fn shares(&self) -> Vec<f64> {
         let mut totals = vec![0f64; self.tokens];

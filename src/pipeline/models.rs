@@ -205,6 +205,11 @@ impl Models {
         self.modules.iter().filter(|path| runs_in(stage, request, path.as_str())).count()
     }
 
+    /// The most heads that an attention of the UNet has.
+    pub fn unet_heads(&self) -> Option<usize> {
+        self.unet.config().blocks.iter().map(|level| level.heads).max()
+    }
+
     /// Height and width in pixels that the UNet was trained on.
     pub fn native_size(&self) -> (usize, usize) {
         let scale = self.vae.config().scale_factor();

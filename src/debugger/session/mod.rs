@@ -6,9 +6,11 @@
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
 //! - `marks`: a place to come back to.
+//! - `attention`: what words and points look at, and what words do.
 //! - `answers`: looking, and saving what was seen.
 
 mod answers;
+mod attention;
 mod compare;
 mod diff;
 mod displays;
@@ -18,6 +20,7 @@ mod moves;
 mod settings;
 mod steps;
 
+use super::attended::{AttentionReport, EffectReport};
 use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
@@ -64,6 +67,9 @@ pub enum SessionError {
     /// A file was not written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// An animation was not made.
+    #[error("the animation: {0}")]
+    Animation(#[from] image::ImageError),
     /// A tensor could not be copied from its device.
     #[error("a tensor could not be copied from its device: {0}")]
     Device(candle_core::Error),
@@ -133,6 +139,8 @@ struct Answered {
     tensors: Vec<TensorRow>,
     variants: Vec<VariantRow>,
     diffs: Vec<DiffRow>,
+    attention: Option<AttentionReport>,
+    effect: Option<EffectReport>,
     picture: Option<ShownPicture>,
     displays: Vec<Displayed>,
     quit: bool,
@@ -289,6 +297,8 @@ impl Session {
             tensors,
             variants,
             diffs,
+            attention,
+            effect,
             picture,
             displays,
             quit,
@@ -306,6 +316,8 @@ impl Session {
             tensors,
             variants,
             diffs,
+            attention,
+            effect,
             picture,
             displays,
             quit,
@@ -342,6 +354,8 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
+            Command::Attention { looking, file } => self.attention(looking, file.as_deref(), host),
+            Command::Effect { word, step, file } => self.effect(word, *step, file.as_deref(), host),
             Command::SetFault(fault) => self.set_fault(*fault),
             Command::Edit(edit) => self.edit(edit, host),
             Command::SetPreview(previewing) => {
