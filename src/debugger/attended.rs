@@ -24,6 +24,9 @@ pub struct AttentionReport {
     pub tokens: Vec<TokenRow>,
     /// Where the map is largest, and its centre.
     pub peak: Option<Peak>,
+    /// Whether the tokens are listed in text too.
+    #[serde(skip)]
+    pub is_listed: bool,
     /// The map, row by row: of a word the sum over heads, layers and steps (DAAM), of a point 1 in all.
     pub map: Vec<Vec<f32>>,
 }
@@ -179,6 +182,7 @@ impl AttentionReport {
             layers: layer_rows(&run.layers),
             tokens: run.tokens.iter().enumerate().map(token).collect(),
             peak: Peak::of(&map, run.size),
+            is_listed: true,
             map: if positions.is_empty() { vec![] } else { rows(&map, run.size) },
         }
     }
@@ -193,6 +197,7 @@ impl AttentionReport {
             layers: layer_rows(&run.layers),
             tokens: vec![],
             peak: Peak::of(&run.map, run.size),
+            is_listed: false,
             map: rows(&run.map, run.size),
         }
     }
@@ -217,6 +222,9 @@ impl AttentionReport {
 
     /// Its tokens as a table, the padding in one row.
     pub fn table(&self) -> String {
+        if !self.is_listed {
+            return String::new();
+        }
         let heads = ["", "token", "share", "most at", "centre"];
         let is_padding = |row: &&TokenRow| row.token == "<pad>";
         let cells = |mark: &str, token: String, share: f64, peak: Option<Peak>| {
@@ -262,9 +270,9 @@ impl EffectReport {
 
     /// What there is to say, a line each.
     pub fn lines(&self) -> Vec<String> {
-        let positions = self.positions.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let positions = ranges(&self.positions);
         let mut lines = vec![format!(
-            "{} in denoise {}: without it (token {positions} replaced by {})",
+            "{} in denoise {}: without it, the embedding of token {positions} replaced by that of {}",
             self.word, self.step, self.replaced_by
         )];
         if let Some(effect) = self.effects.iter().find(|effect| effect.tensor == "pred_original_sample") {
@@ -284,6 +292,16 @@ impl EffectReport {
         };
         aligned(&heads, 1, &self.effects.iter().map(row).collect::<Vec<_>>())
     }
+}
+
+/// `2`, `2, 3, 8–76`: three and more one after another as a range.
+fn ranges(positions: &[usize]) -> String {
+    let runs = positions.chunk_by(|a, b| a + 1 == *b);
+    let run = |run: &[usize]| match run {
+        [first, _, .., last] => format!("{first}–{last}"),
+        few => few.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+    };
+    runs.map(run).collect::<Vec<_>>().join(", ")
 }
 
 /// A change below which a word does nothing, of a tensor's length.
@@ -312,6 +330,12 @@ mod tests {
         assert_eq!((peak.x, peak.y, peak.value), (0, 1, 3.));
         assert_eq!(peak.centre, [0.25, 0.75]);
         assert_eq!(Peak::of(&[0., f32::NAN], (1, 2)), None);
+    }
+
+    #[test]
+    fn positions_are_told_in_short() {
+        assert_eq!(ranges(&[2, 3, 5, 8, 9, 10, 76]), "2, 3, 5, 8–10, 76");
+        assert_eq!(ranges(&[]), "");
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl Session {
         if let Some(file) = file {
             answered.messages.push(format!("attention saved to {}", file.display()));
         }
-        answered.attention = Some(mapped.report);
+        let is_listed = mapped.report.is_listed && file.is_none();
+        answered.attention = Some(AttentionReport { is_listed, ..mapped.report });
         Ok(answered)
     }
 
