@@ -8,8 +8,9 @@ use diffuscope::debugger::examine::attention::{attention, effect, point};
 use diffuscope::debugger::{Asked, Examined, Session, attention::Focus, pattern::Pattern};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::{Path, Recorder, Unwatched};
-use diffuscope::pipeline::attention::{CrossAttention, Split};
+use diffuscope::pipeline::attention::{CrossAttention, Layer, Split};
 use diffuscope::pipeline::{Models, Request, Snapshot, advance};
+use diffuscope::tensor::bicubic::resized;
 use program::{batch, diffuscope};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
@@ -114,20 +115,23 @@ fn watching_sees_softmaxes_and_changes_nothing() {
 #[test]
 fn layers_and_heads_make_the_whole() {
     let before = [before(PROMPT, 2)];
-    let layer = focus("unet.up_blocks.2.attentions.0");
+    let layer = focus("unet.up_blocks.1.attentions.0");
     let run = |focus: &Focus, split| attention(&models(), &before, focus, split, &mut Unwatched).unwrap();
-    // That layer is as large as the latents: nothing is enlarged, and heads add up.
-    let heads = run(&layer, Split::Heads);
+    let (heads, mean) = (run(&layer, Split::Heads), run(&layer, Split::Layers));
     let whole = run(&layer, Split::Whole);
-    let mean = run(&layer, Split::Layers);
-    let count = heads.maps.len();
-    assert_eq!((whole.layers.len(), whole.layers[0].heads, whole.layers[0].size), (1, count, (12, 20)));
-    let of = |maps: &[f32]| maps.iter().sum::<f32>();
-    let sum: f32 = heads.maps.iter().map(|maps| of(&maps.of(&[2]))).sum();
-    assert!((sum - of(&whole.maps[0].of(&[2]))).abs() < 1e-3 && sum > 0.);
-    assert!((sum / count as f32 - of(&mean.maps[0].of(&[2]))).abs() < 1e-3);
+    let Layer { heads: count, size, .. } = whole.layers[0];
+    assert_eq!((whole.layers.len(), heads.maps.len(), heads.maps[0].size, mean.maps[0].size), (1, count, size, size));
+    let mut sum = vec![0f32; size.0 * size.1];
+    for maps in &heads.maps {
+        maps.of(&[2]).iter().zip(&mut sum).for_each(|(value, sum)| *sum += value / count as f32);
+        // All that a pixel looks at is 1 in all.
+        assert!(maps.of(&(0..77).collect::<Vec<_>>()).iter().all(|all| (all - 1.).abs() < 1e-4));
+    }
+    assert!(furthest(&sum, &mean.maps[0].of(&[2])) < 1e-6);
+    let mut large = resized(&heads.maps[1].of(&[2]), 1, size, (12, 20)).unwrap();
+    large.iter_mut().for_each(|value| *value = value.max(0.));
     let second = Focus { head: Some(1), ..layer };
-    assert_eq!(run(&second, Split::Whole).maps[0].of(&[2]), heads.maps[1].of(&[2]));
+    assert!(furthest(&run(&second, Split::Whole).maps[0].of(&[2]), &large) < 1e-6);
     // The whole, folded, has the words as they are and the padding in one.
     let folded = whole.folded();
     assert_eq!((folded.tokens.len(), folded.last_counts), (9, 69));
@@ -280,11 +284,11 @@ fn what_is_not_there_is_told() {
         ("save attention apple x.gif step 0", "every recorded step"),
     ] {
         let commands = format!("goto denoise 1\n{line}\n");
-        let ran = diffuscope(&["debug", "--batch", "--steps", "3", "--prompt", PROMPT], &commands);
+        let ran = diffuscope(&["debug", "--batch", "-x", "-", "--steps", "3", "--prompt", PROMPT], &commands);
         assert_eq!(ran.code, Some(1), "{line}");
         let stderr = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(stderr.contains(said), "{line}: {stderr}");
     }
-    let ran = diffuscope(&["debug", "--batch", "--steps", "3"], "goto denoise 0\nshow attention\n");
+    let ran = diffuscope(&["debug", "--batch", "-x", "-", "--steps", "3"], "goto denoise 0\nshow attention\n");
     assert!(ran.stderr.contains("no step of denoise is recorded here; `goto denoise 1`"), "{}", ran.stderr);
 }

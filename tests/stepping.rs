@@ -81,7 +81,8 @@ fn stepping_makes_the_same_bits() {
 fn what_is_refused_leaves_no_stage() {
     let mut session = session(0.);
     run(&mut session, "goto denoise 0");
-    run(&mut session, "step 2");
+    run(&mut session, "step");
+    run(&mut session, "next");
     for line in ["set seed 5", "set guidance_scale much", "set eta 7"] {
         assert!(session.run_line(line, &mut Unwatched).is_err(), "{line}");
     }
@@ -97,7 +98,8 @@ fn what_is_refused_leaves_no_stage() {
 fn a_stage_is_left_and_its_work_dropped() {
     let mut session = session(0.);
     run(&mut session, "goto denoise 0");
-    run(&mut session, "step 2");
+    run(&mut session, "step");
+    run(&mut session, "next");
     assert!(session.inside().is_some());
     assert!(run(&mut session, "back").contains("dropped"));
     assert!(session.inside().is_none());
@@ -143,7 +145,8 @@ fn moves_run_the_rest_of_the_stage_first() {
 fn the_source_is_listed_around_the_line_at_hand() {
     let mut session = session(0.);
     assert!(run(&mut session, "list").contains("pub fn encode_prompt("));
-    run(&mut session, "step 2");
+    run(&mut session, "step");
+    run(&mut session, "next");
     let listed = run(&mut session, "list");
     let marked: Vec<&str> = listed.lines().filter(|line| line.starts_with('▶')).collect();
     assert!(marked.len() == 1 && marked[0].contains("&lines::TEXT_ENCODER"), "{listed}");
@@ -153,7 +156,8 @@ fn the_source_is_listed_around_the_line_at_hand() {
 fn a_look_and_what_is_refused_leave_a_stage_where_it_is() {
     let mut session = session(0.);
     run(&mut session, "goto denoise 0");
-    run(&mut session, "step 2");
+    run(&mut session, "step");
+    run(&mut session, "next");
     session.look(0);
     for line in ["set seed 3", "set eta 7", "set fault transposed_latents", "goto denoise 9"] {
         session.run_line(line, &mut Unwatched).unwrap_err();

@@ -2,6 +2,8 @@
 
 use super::command::Place;
 use super::expression::{Expression, ExpressionError};
+use super::inside::Moment;
+use super::pattern::Pattern;
 use super::scope::Scope;
 use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::PlainTensor;
@@ -24,26 +26,55 @@ pub struct Breakpoint {
 }
 
 /// Where a breakpoint stops a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// Before a stage.
     Before(Place),
+    /// At modules: before each, or where its condition asks for what the module makes, after it.
+    Module(Pattern),
+    /// After any module or line of which the condition holds: `catch if EXPR`.
+    Condition,
     /// After a stage that made NaN or infinity: `catch nan`.
     NotFinite,
 }
 
 impl Stop {
     /// Whether a run that stands before `stage` is stopped there.
-    pub fn is_at(self, stage: Stage) -> bool {
+    pub fn is_at(&self, stage: Stage) -> bool {
         matches!(self, Self::Before(place) if place.is_at(stage))
+    }
+}
+
+impl Breakpoint {
+    /// When a module is looked at that it names; `None` where it names none.
+    fn moment(&self, path: &str) -> Option<Moment> {
+        match &self.place {
+            Stop::Condition => Some(Moment::After),
+            Stop::Module(pattern) if pattern.matches(path) => Some(self.moment_of_all(pattern)),
+            _ => None,
+        }
+    }
+
+    /// A condition on what the module itself makes is known once it ran.
+    fn moment_of_all(&self, pattern: &Pattern) -> Moment {
+        let is_own = |condition: &Expression| condition.asks_for_output(|path| pattern.matches(path));
+        match self.condition.as_ref().is_some_and(is_own) {
+            true => Moment::After,
+            false => Moment::Before,
+        }
     }
 }
 
 impl fmt::Display for Breakpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match self.place {
+        let place = match &self.place {
             Stop::NotFinite => return write!(f, "catchpoint {} for NaN and infinity", self.id),
-            Stop::Before(place) => place,
+            Stop::Condition => {
+                let condition = self.condition.as_ref().map_or("", Expression::text);
+                return write!(f, "catchpoint {} for {condition}", self.id);
+            }
+            Stop::Before(place) => place.to_string(),
+            Stop::Module(pattern) => pattern.to_string(),
         };
         let kind = if self.temporary { "temporary breakpoint" } else { "breakpoint" };
         write!(f, "{kind} {} at {place}", self.id)?;
@@ -100,6 +131,36 @@ impl Breakpoints {
         &self.list
     }
 
+    /// The modules that a stage shall wait at, and when; of which of them a run is to be watched is asked with each.
+    pub fn of_modules(&self) -> Vec<(Pattern, Moment)> {
+        let of = |breakpoint: &Breakpoint| match &breakpoint.place {
+            Stop::Module(pattern) => Some((pattern.clone(), breakpoint.moment_of_all(pattern))),
+            _ => None,
+        };
+        self.list.iter().filter_map(of).collect()
+    }
+
+    /// Whether what every piece makes is to be looked at.
+    pub fn look_at_all(&self) -> bool {
+        self.list.iter().any(|breakpoint| breakpoint.place == Stop::Condition)
+    }
+
+    /// Whether NaN and infinity stop a run.
+    pub fn catch_not_finite(&self) -> bool {
+        self.list.iter().any(|breakpoint| breakpoint.place == Stop::NotFinite)
+    }
+
+    /// Modules whose outputs conditions ask for by name.
+    pub fn asked_for(&self) -> Vec<String> {
+        let conditions = self.list.iter().filter_map(|breakpoint| breakpoint.condition.as_ref());
+        conditions.flat_map(Expression::modules).map(String::from).collect()
+    }
+
+    /// The first breakpoint that stops a stage at the piece at `path`.
+    pub fn hit_inside(&mut self, scope: &Scope<'_>, path: &str, moment: Moment) -> Option<Hit> {
+        self.first_that_holds(scope, |breakpoint| breakpoint.moment(path) == Some(moment))
+    }
+
     /// The catchpoint for NaN and infinity, when a record has some.
     fn caught<'a>(&mut self, made: impl IntoIterator<Item = Made<'a>>) -> Option<Hit> {
         let catching = self.list.iter_mut().find(|breakpoint| breakpoint.place == Stop::NotFinite)?;
@@ -121,7 +182,7 @@ impl Breakpoints {
     }
 
     /// The first breakpoint that stops a run that came to `stages`, the last of which is next, and `made` records on the
-    /// way. It is counted, and deleted if it was temporary.
+    /// way.
     pub fn hit<'a>(
         &mut self,
         scope: &Scope<'_>,
@@ -131,10 +192,14 @@ impl Breakpoints {
         if let Some(hit) = self.caught(made) {
             return Some(hit);
         }
-        let is_there =
-            |breakpoint: &&mut Breakpoint| stages.iter().any(|stage| breakpoint.place.is_at(*stage));
+        self.first_that_holds(scope, |breakpoint| stages.iter().any(|stage| breakpoint.place.is_at(*stage)))
+    }
+
+    /// The first of those that are there whose condition holds, or cannot be told. It is counted, and deleted if it was
+    /// temporary.
+    fn first_that_holds(&mut self, scope: &Scope<'_>, is_there: impl Fn(&Breakpoint) -> bool) -> Option<Hit> {
         let mut hit = None;
-        for breakpoint in self.list.iter_mut().filter(is_there) {
+        for breakpoint in self.list.iter_mut().filter(|breakpoint| is_there(breakpoint)) {
             match breakpoint.condition.as_ref().map_or(Ok(true), |condition| condition.holds(scope)) {
                 Ok(false) => continue,
                 Ok(true) => {

@@ -1,11 +1,18 @@
 //! The command language: gdb's words where gdb has one.
 
-use super::arguments::{abridged, parse_diff, parse_fork, parse_place, parse_set, parse_sweep, unquoted};
+use super::arguments::{
+    self, abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep,
+    unquoted,
+};
 use super::attention::{self, Looking};
+use super::breakpoint::Stop;
 use super::comparison::Plan;
 use super::edit::Edit;
+use super::examine::FeaturesAsked;
 use super::expression::{Expression, ExpressionError};
+use super::meddle::ModuleEdit;
 pub use super::operand::{Place, Previewing, Setting, Side, Topic};
+use super::pattern::Pattern;
 use super::verbs::{Verb, VerbError};
 use crate::pipeline::Fault;
 use std::path::PathBuf;
@@ -35,10 +42,10 @@ pub enum Command {
     Goto(Place),
     /// `restart`: to the start; what was recorded is dropped.
     Restart,
-    /// `break STAGE [if EXPR]` and `tbreak`.
+    /// `break STAGE|MODULE [if EXPR]` and `tbreak`.
     Break {
         /// Where.
-        place: Place,
+        stop: Stop,
         /// Only when this holds.
         condition: Option<Expression>,
         /// Only once.
@@ -46,6 +53,8 @@ pub enum Command {
     },
     /// `catch nan`: stop after a stage that made NaN or infinity.
     CatchNan,
+    /// `catch if EXPR`: stop after a module of which it holds.
+    CatchIf(Expression),
     /// `display EXPR`: show a value after every stop; without one, now.
     Display(Option<Expression>),
     /// `undisplay [N]`: no longer.
@@ -72,10 +81,35 @@ pub enum Command {
     SetFault(Option<Fault>),
     /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
     Edit(Edit),
+    /// `set t("MODULE")[PARTS] = EXPR`: what a module makes, changed from here on.
+    Meddle(ModuleEdit),
+    /// `patch MODULE from TIMELINE`: this step with what that module made there.
+    Patch {
+        /// The module.
+        module: Pattern,
+        /// The timeline that its output is taken from.
+        timeline: String,
+    },
     /// `set preview every N|off`.
     SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.
     Delete(Option<usize>),
+    /// `info modules [PATTERN]`.
+    Modules(Option<Pattern>),
+    /// `show features PATH [HOW] [ROW]` and `save features PATH FILE [HOW] [ROW]`.
+    Features {
+        /// What is drawn, and how.
+        asked: FeaturesAsked,
+        /// Where to; shown without.
+        file: Option<PathBuf>,
+    },
+    /// `show timemap [within X]` and `save timemap FILE [within X]`.
+    TimeMap {
+        /// The tolerance, in standard deviations.
+        within: Option<f64>,
+        /// Where to; shown without.
+        file: Option<PathBuf>,
+    },
     /// `info TOPIC`.
     Info(Topic),
     /// `print TENSOR|EXPR`.
@@ -203,6 +237,9 @@ impl Command {
                 | Self::Effect { .. }
                 | Self::SetPreview(_)
                 | Self::Info(_)
+                | Self::Modules(_)
+                | Self::Features { .. }
+                | Self::TimeMap { .. }
                 | Self::Print(_)
                 | Self::Save { .. }
                 | Self::Diff { .. }
@@ -267,7 +304,11 @@ impl Command {
                     Some((at, condition)) => (at.trim(), Some(Expression::compile(condition)?)),
                     None => (rest, None),
                 };
-                Ok(Self::Break { place: place(at)?, condition, temporary: verb.name == "tbreak" })
+                Ok(Self::Break {
+                    stop: parse_stop(at).map_err(wrong)?,
+                    condition,
+                    temporary: verb.name == "tbreak",
+                })
             }
             "delete" => match rest.split_once(char::is_whitespace) {
                 _ if rest.is_empty() => Ok(Self::Delete(None)),
@@ -283,6 +324,9 @@ impl Command {
                 _ if "breakpoints".starts_with(rest) => Ok(Self::Info(Topic::Breakpoints)),
                 _ if "display".starts_with(rest) => Ok(Self::Info(Topic::Display)),
                 _ if "frame".starts_with(rest) => Ok(Self::Info(Topic::Frame)),
+                _ if rest.split_whitespace().next().is_some_and(|word| "modules".starts_with(word)) => {
+                    arguments::parse_modules(rest).map_err(wrong)
+                }
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
                 _ if "timelines".starts_with(rest) => Ok(Self::Info(Topic::Timelines)),
@@ -290,6 +334,7 @@ impl Command {
             },
             "catch" => match rest {
                 "nan" => Ok(Self::CatchNan),
+                _ if rest.starts_with("if ") => Ok(Self::CatchIf(Expression::compile(&rest[3..])?)),
                 "" => Err(wrong("nothing named".into())),
                 _ => Err(wrong(format!("`{}` cannot be caught", abridged(rest)))),
             },
@@ -302,6 +347,9 @@ impl Command {
                     Err(_) => Err(wrong(format!("`{}` is no number of a display", abridged(rest)))),
                 },
             },
+            "show" | "save" if arguments::is_inside(rest) => {
+                arguments::parse_inside(rest, verb.name == "save").map_err(wrong)
+            }
             "show" if rest.is_empty() => Err(wrong("nothing named".into())),
             "show" => match attention::parse(rest, false) {
                 Some(parsed) => parsed.map_err(wrong),
@@ -331,6 +379,7 @@ impl Command {
                 ("base", name) if !name.trim().is_empty() => Ok(Self::CompareBase(name.trim().into())),
                 _ => Plan::parse(rest).map(Self::Compare).map_err(wrong),
             },
+            "patch" => parse_patch(rest).map_err(wrong),
             "sweep" => parse_sweep(rest).map_err(wrong),
             "diff" => parse_diff(rest).map_err(wrong),
             "help" => match rest {
@@ -367,7 +416,10 @@ mod tests {
         for (line, meant) in [("brake denoise", "break"), ("contineu", "continue"), ("where", "backtrace")] {
             assert!(said(line).contains(&format!("did you mean `{meant}`?")), "{}", said(line));
         }
-        assert_eq!(said("catch all"), "catch: `all` cannot be caught; expected `catch nan`");
+        assert_eq!(
+            said("catch all"),
+            "catch: `all` cannot be caught; expected `catch nan|if EXPR`, such as `catch if t(path).max > 1000.0`"
+        );
         assert_eq!(said("list 5"), "list: `5` is not expected; expected `list`");
         assert!(Command::parse("  # a comment").unwrap().is_none());
     }
@@ -403,7 +455,11 @@ mod tests {
         for text in ["denoise 12", "denoise.012", "denoise 012"] {
             assert_eq!(at(text), Place::Stage(Stage::Denoise { step: 12 }));
         }
-        assert!(said("break unet.mid_block").contains("`unet.mid_block` is no stage"));
+        assert!(said("break mid_block").contains("`mid_block` is no stage"));
+        assert!(matches!(
+            Command::parse("break unet.*.attn2 if t(path).max > 40.0"),
+            Ok(Some(Command::Break { stop: Stop::Module(_), condition: Some(_), temporary: false }))
+        ));
         assert!(said("until denoise -1").contains("is no stage"));
     }
 

@@ -7,6 +7,7 @@ use super::scope::NAMES;
 use super::value::FIELDS;
 use super::verbs::{VERBS, Verb};
 use super::view::{self, View};
+use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Fault, InitImage, Stage};
 use std::ops::Range;
 
@@ -41,6 +42,8 @@ pub struct Names {
     pub displays: Vec<usize>,
     /// Timelines.
     pub timelines: Vec<String>,
+    /// Modules.
+    pub modules: Vec<String>,
 }
 
 impl From<&View> for Names {
@@ -55,6 +58,7 @@ impl From<&View> for Names {
             breakpoints,
             displays: view.displays.iter().map(|display| display.id).collect(),
             timelines: view.timelines.iter().map(|timeline| timeline.name.clone()).collect(),
+            modules: vec![],
         }
     }
 }
@@ -111,7 +115,17 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
     match (verb.name, words) {
         ("until" | "goto" | "break" | "tbreak", []) => stages(),
         ("break" | "tbreak", _) => plain(["if"], "only when this holds"),
-        ("info", []) => plain(verb.usage.split('|'), "topic"),
+        ("info", []) => {
+            let topics = verb.usage.split('|').map(|topic| topic.split(' ').next().unwrap_or(topic));
+            plain(topics, "topic")
+        }
+        ("info", ["modules"]) | ("show" | "save", ["features"]) => plain(&names.modules, "module"),
+        ("show", ["features", _, ..]) | ("save", ["features", _, _, ..]) => {
+            let mut ways = plain(Drawn::ALL.map(|(name, _)| name), "how channels are drawn");
+            ways.extend(plain(Row::ALL.map(|(name, _)| name), "row"));
+            ways
+        }
+        ("show", ["timemap"]) | ("save", ["timemap", _]) => plain(["within"], "standard deviations"),
         ("catch", []) => plain(["nan"], "NaN and infinity"),
         ("delete", []) => {
             let mut deleted = plain(&names.breakpoints, "breakpoint");
@@ -158,11 +172,22 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             pictures
         }
         ("set", ["preview"]) => plain(["every", "off"], ""),
-        ("show", []) => plain(&names.pictures, "picture"),
+        ("show", []) => {
+            let mut pictures = plain(&names.pictures, "picture");
+            pictures.extend(plain(["features"], "what a module made"));
+            pictures.extend(
+                plain(["timemap"], "from when on each pixel stays")
+                    .into_iter()
+                    .filter(|timemap| !names.pictures.contains(&timemap.text)),
+            );
+            pictures
+        }
         ("save", []) => {
             let mut tensors = plain(&names.tensors, "tensor");
             tensors.extend(plain(["all"], "every tensor so far"));
             tensors.extend(plain(["timeline"], "this run as commands"));
+            tensors.extend(plain(["features"], "what a module made"));
+            tensors.extend(plain(["timemap"], "from when on each pixel stays"));
             tensors
         }
         ("help", []) => plain(VERBS.iter().map(|verb| verb.name), "command"),
@@ -209,6 +234,7 @@ mod tests {
             breakpoints: vec![1, 12],
             displays: vec![3],
             timelines: vec!["main".into(), "wilder".into()],
+            modules: vec!["unet.conv_in".into(), "unet.mid_block".into()],
         }
     }
 
@@ -233,6 +259,11 @@ mod tests {
         assert_eq!(words("set preview "), ["every", "off"]);
         assert_eq!(words("delete 1"), ["12"]);
         assert_eq!(words("show d"), ["difference"]);
+        assert_eq!(words("show features unet.m"), ["unet.mid_block"]);
+        assert_eq!(words("show features unet.mid_block p"), ["pca"]);
+        assert_eq!(words("save features unet.mid_block f.png unc"), ["uncond"]);
+        assert_eq!(words("info mod"), ["modules"]);
+        assert_eq!(words("save timemap t.png w"), ["within"]);
         assert_eq!(words("switch w"), ["wilder"]);
         assert_eq!(words("delete timeline "), ["main", "wilder"]);
         assert_eq!(words("compare gui"), ["guidance_scale"]);

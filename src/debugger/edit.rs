@@ -24,11 +24,63 @@ pub struct Edit {
     text: String,
 }
 
+/// What is done with the old value and the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operation {
+pub(super) enum Operation {
     Put,
     Multiply,
     Add,
+}
+
+impl Operation {
+    /// `LEFT =`, `LEFT *=`, `LEFT +=` without the `=`: the left side, and which it is.
+    pub(super) fn split(left: &str) -> (&str, Self) {
+        match left.trim_end() {
+            left if left.ends_with('*') => (left.trim_end_matches('*'), Self::Multiply),
+            left if left.ends_with('+') => (left.trim_end_matches('+'), Self::Add),
+            left => (left, Self::Put),
+        }
+    }
+
+    /// Changes the values at these places.
+    pub(super) fn change(self, values: &mut [f32], places: &[usize], new: &[f32]) {
+        for (place, new) in places.iter().zip(new) {
+            match self {
+                Self::Put => values[*place] = *new,
+                Self::Multiply => values[*place] *= new,
+                Self::Add => values[*place] += new,
+            }
+        }
+    }
+}
+
+/// The `count` values that `answer`, which `text` came to, puts in places of the shape `changed`: a number in each, a tensor
+/// of as many values, or of one row for each of several, as numpy and torch have it.
+pub(super) fn spread(
+    answer: &Answer,
+    text: &str,
+    count: usize,
+    changed: &[usize],
+) -> Result<Vec<f32>, EditError> {
+    let no_value =
+        |found: &str| EditError::Wrong(format!("`{text}` is {found}; expected a tensor or a number"));
+    match answer {
+        Answer::Number(number) => Ok(vec![*number as f32; count]),
+        Answer::Text(found) => match found.parse::<f32>() {
+            Ok(number) => Ok(vec![number; count]),
+            Err(_) => Err(no_value(found)),
+        },
+        Answer::Tensor(value) if value.tensor().data().len() == count => Ok(value.tensor().data().to_vec()),
+        Answer::Tensor(value) if changed.ends_with(value.tensor().shape()) && count > 0 => {
+            Ok(value.tensor().data().iter().copied().cycle().take(count).collect())
+        }
+        Answer::Tensor(value) => Err(EditError::Wrong(format!(
+            "`{text}` has the shape {:?}, {} values; {count} are changed, of the shape {changed:?}",
+            value.tensor().shape(),
+            value.tensor().data().len(),
+        ))),
+        Answer::Bool(truth) => Err(no_value(&truth.to_string())),
+    }
 }
 
 /// Why a tensor was not changed.
@@ -58,11 +110,7 @@ impl Edit {
     /// What is wrong with a part or the expression, in a line.
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
         let (left, right) = text.split_once('=')?;
-        let (left, operation) = match left.trim_end() {
-            left if left.ends_with('*') => (left.trim_end_matches('*'), Operation::Multiply),
-            left if left.ends_with('+') => (left.trim_end_matches('+'), Operation::Add),
-            left => (left, Operation::Put),
-        };
+        let (left, operation) = Operation::split(left);
         let left = left.trim();
         let (name, parts) = match left.split_once('[') {
             Some((name, rest)) => (name.trim(), Some(rest.strip_suffix(']'))),
@@ -119,43 +167,12 @@ impl Edit {
         let shape = tensor.dims().to_vec();
         let Places { places, shape: changed } =
             self.parts.within(&shape, &self.name).map_err(EditError::Wrong)?;
-        let count = places.len();
-        let new: Vec<f32> = match self.value.evaluate(scope)? {
-            Answer::Number(number) => vec![number as f32; count],
-            Answer::Text(text) => match text.parse::<f32>() {
-                Ok(number) => vec![number; count],
-                Err(_) => return Err(self.no_value(&text)),
-            },
-            Answer::Tensor(value) if value.tensor().data().len() == count => value.tensor().data().to_vec(),
-            // A row for each of several rows, as numpy and torch have it.
-            Answer::Tensor(value) if changed.ends_with(value.tensor().shape()) && count > 0 => {
-                value.tensor().data().iter().copied().cycle().take(count).collect()
-            }
-            Answer::Tensor(value) => {
-                return Err(EditError::Wrong(format!(
-                    "`{}` has the shape {:?}, {} values; {} are changed, of the shape {changed:?}",
-                    self.value.text(),
-                    value.tensor().shape(),
-                    value.tensor().data().len(),
-                    count
-                )));
-            }
-            Answer::Bool(truth) => return Err(self.no_value(&truth.to_string())),
-        };
+        let answer = self.value.evaluate(scope)?;
+        let new = spread(&answer, self.value.text(), places.len(), &changed)?;
         let mut values = PlainTensor::of(tensor)?.data().to_vec();
-        for (place, new) in places.into_iter().zip(new) {
-            match self.operation {
-                Operation::Put => values[place] = new,
-                Operation::Multiply => values[place] *= new,
-                Operation::Add => values[place] += new,
-            }
-        }
+        self.operation.change(&mut values, &places, &new);
         let changed = Tensor::from_vec(values, shape, tensor.device())?.to_dtype(tensor.dtype())?;
         scope.with_tensor(&self.name, changed, &self.text).ok_or_else(missing)
-    }
-
-    fn no_value(&self, found: &str) -> EditError {
-        EditError::Wrong(format!("`{}` is {found}; expected a tensor or a number", self.value.text()))
     }
 }
 

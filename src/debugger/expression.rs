@@ -4,7 +4,7 @@ use super::scope::{self, NAMES, Scope};
 use super::syntax;
 use super::value::{self, FIELDS, Function, TensorValue};
 use crate::pipeline::Snapshot;
-use cel::common::ast::{CallExpr, Expr, operators};
+use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::common::types::CelDouble;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
@@ -16,6 +16,17 @@ use std::sync::{Arc, LazyLock};
 pub struct Expression {
     text: String,
     program: Arc<IdedExpr>,
+    /// Modules whose outputs it asks for.
+    modules: Arc<[AskedModule]>,
+}
+
+/// A module of which an expression asks for what it made: the argument of `t`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum AskedModule {
+    /// `t(path)`: the one at hand.
+    Here,
+    /// `t("unet.mid_block")`.
+    Named(String),
 }
 
 impl PartialEq for Expression {
@@ -119,8 +130,9 @@ impl Expression {
         match ENVIRONMENT.compile(&with_parts_quoted(text)) {
             Ok(program) => {
                 let mut expression = program.expression().clone();
-                rewrite(&mut expression).map_err(wrong)?;
-                Ok(Self { text: text.into(), program: Arc::new(expression) })
+                let mut modules = vec![];
+                rewrite(&mut expression, &mut modules).map_err(wrong)?;
+                Ok(Self { text: text.into(), program: Arc::new(expression), modules: modules.into() })
             }
             Err(e) => Err(wrong(syntax::told(&e.to_string()))),
         }
@@ -129,6 +141,19 @@ impl Expression {
     /// The expression as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The modules that it names, whose outputs it asks for.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().filter_map(|asked| match asked {
+            AskedModule::Here => None,
+            AskedModule::Named(path) => Some(path.as_str()),
+        })
+    }
+
+    /// Whether it asks for what the module at hand makes, or a module that `is_own`.
+    pub fn asks_for_output(&self, is_own: impl Fn(&str) -> bool) -> bool {
+        self.modules.contains(&AskedModule::Here) || self.modules().any(is_own)
     }
 
     /// Evaluates on what a run has made so far.
@@ -190,7 +215,7 @@ impl Answer {
 }
 
 /// Functions of an expression: how each is called, and what it gives.
-pub const FUNCTIONS: [(&str, &str); 13] = [
+pub const FUNCTIONS: [(&str, &str); 14] = [
     ("norm(t)", "the Euclidean norm"),
     ("max_abs(t)", "the largest magnitude"),
     ("cos(a, b)", "the cosine of the angle between two tensors"),
@@ -203,12 +228,13 @@ pub const FUNCTIONS: [(&str, &str); 13] = [
     ("at(STEP, \"TENSOR\")", "a tensor as it was after that step, or after \"get_latent\""),
     ("of(\"TIMELINE\", \"TENSOR\")", "a tensor of another timeline, where it stands"),
     ("of(\"TIMELINE\", STEP, \"TENSOR\")", "a tensor of another timeline after that step"),
+    ("t(\"MODULE\")", "what a module made in the stage at hand, or in the last one; t(path) at a breakpoint"),
     ("alpha_bar(t)", "ᾱ of a training timestep, such as timesteps[step]"),
 ];
 
 /// Functions that know the run, with how many arguments they take.
-const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 4] =
-    [("embed", 1..=1), ("at", 2..=2), ("of", 2..=3), ("alpha_bar", 1..=1)];
+const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 5] =
+    [("embed", 1..=1), ("at", 2..=2), ("of", 2..=3), ("alpha_bar", 1..=1), ("t", 1..=1)];
 
 /// What names mean.
 struct Names<'a>(&'a Scope<'a>);
@@ -260,17 +286,20 @@ fn is_of_a_step(name: &str) -> bool {
 
 /// Makes of an expression what CEL can evaluate: calls of functions that know the run become indices, and of a number and a
 /// tensor the tensor comes first, as CEL asks the left operand and its numbers know no tensors.
-fn rewrite(expression: &mut IdedExpr) -> Result<(), String> {
+fn rewrite(expression: &mut IdedExpr, modules: &mut Vec<AskedModule>) -> Result<(), String> {
     match &mut expression.expr {
         Expr::Call(call) => {
-            call.target.iter_mut().try_for_each(|target| rewrite(target))?;
-            call.args.iter_mut().try_for_each(rewrite)?;
+            call.target.iter_mut().try_for_each(|target| rewrite(target, modules))?;
+            call.args.iter_mut().try_for_each(|argument| rewrite(argument, modules))?;
             let known = OF_THE_RUN.iter().find(|(name, _)| *name == call.func_name && call.target.is_none());
             if let Some((name, count)) = known {
                 if !count.contains(&call.args.len()) {
                     let usage = FUNCTIONS.iter().filter(|(usage, _)| usage.starts_with(&format!("{name}(")));
                     let usage: Vec<&str> = usage.map(|(usage, _)| *usage).collect();
                     return Err(format!("{name} is called as {}", usage.join(" or ")));
+                }
+                if *name == "t" {
+                    modules.extend(asked(&call.args[0].expr));
                 }
                 *expression = indexed(expression.id, name, std::mem::take(&mut call.args));
                 return Ok(());
@@ -294,14 +323,23 @@ fn rewrite(expression: &mut IdedExpr) -> Result<(), String> {
             }
             Ok(())
         }
-        Expr::Select(select) => rewrite(&mut select.operand),
-        Expr::List(list) => list.elements.iter_mut().try_for_each(rewrite),
+        Expr::Select(select) => rewrite(&mut select.operand, modules),
+        Expr::List(list) => list.elements.iter_mut().try_for_each(|element| rewrite(element, modules)),
         Expr::Comprehension(of) => {
             let parts =
                 [&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result];
-            parts.into_iter().try_for_each(rewrite)
+            parts.into_iter().try_for_each(|part| rewrite(part, modules))
         }
         _ => Ok(()),
+    }
+}
+
+/// The module that an argument of `t` names; `None` where that is only known when it is evaluated.
+fn asked(argument: &Expr) -> Option<AskedModule> {
+    match argument {
+        Expr::Ident(name) if name == "path" => Some(AskedModule::Here),
+        Expr::Literal(LiteralValue::String(path)) => Some(AskedModule::Named(path.inner().to_string())),
+        _ => None,
     }
 }
 

@@ -6,17 +6,19 @@
 //!   one. `syntax` tells
 //!   what is wrong with one.
 //! - [`attention`]: which word or point is looked at, and where. [`word`]: a word of the prompt, as tokens.
-//! - [`edit`]: a tensor changed by hand.
+//! - [`edit`]: a tensor changed by hand; [`meddle`]: what a module makes, changed by hand.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded of a run, and the cursor. [`timelines`]: the tree of them.
 //! - [`comparison`]: several timelines that go on together.
 //! - [`session`]: a command carried out.
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
-//! - [`pattern`]: modules by their paths. [`examine`]: what is found inside of a stage that is recorded, by running it again.
 //! - [`report`]: what a command shows, as text and as JSON; [`attended`] of attention.
+//! - [`module`]: what is known of a module by its path; [`pattern`]: several named at once; [`rerun`]: what one made, computed again.
+//! - [`anatomy`]: the tree of them. [`examine`]: what is found inside of a stage that is recorded, by running it again.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
 
+pub mod anatomy;
 mod arguments;
 pub mod attended;
 pub mod attention;
@@ -28,10 +30,13 @@ pub mod edit;
 pub mod examine;
 pub mod expression;
 pub mod inside;
+pub mod meddle;
+pub mod module;
 pub mod operand;
 pub mod part;
 pub mod pattern;
 pub mod report;
+pub mod rerun;
 pub mod scope;
 pub mod session;
 pub mod source;

@@ -3,6 +3,7 @@
 use super::attended::{AttentionReport, EffectReport};
 use super::command::Command;
 use super::comparison::VariantRow;
+use super::examine::ModuleRow;
 use super::value::TensorValue;
 use crate::picture::Picture;
 use crate::pipeline::{Stage, StageRecord};
@@ -76,6 +77,9 @@ pub struct Outcome {
     pub value: Option<serde_json::Value>,
     /// Tensors: those of the stage that ran, or those asked for.
     pub tensors: Vec<TensorRow>,
+    /// Modules that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleRow>,
     /// What is compared, a variant each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantRow>,
@@ -156,6 +160,7 @@ impl Outcome {
             text.push('\n');
         }
         text.push_str(&table(&self.tensors));
+        text.push_str(&module_table(&self.modules));
         text.push_str(&variant_table(&self.variants));
         text.push_str(&diff_table(&self.diffs));
         text.push_str(&self.attention.as_ref().map_or(String::new(), AttentionReport::table));
@@ -203,6 +208,43 @@ pub fn table(rows: &[TensorRow]) -> String {
         vec![name, shape(&row.shape), dtype, mean, std, min, max, s.nan.to_string(), s.inf.to_string()]
     });
     aligned(&heads, 3, &cells.collect::<Vec<_>>())
+}
+
+/// Modules as text; empty without any.
+fn module_table(rows: &[ModuleRow]) -> String {
+    let heads =
+        ["module", "parameters", "in", "out", "dtype", "ms", "mean", "std", "min", "max", "nan", "inf"];
+    let cells = rows.iter().map(|row| {
+        let mut cells = vec![row.path.clone(), grouped(row.parameters)];
+        match &row.made {
+            Some(made) => {
+                let s = &made.summary;
+                let inputs = made.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(" ");
+                cells.extend([
+                    inputs,
+                    shape(&made.shape),
+                    made.dtype.into(),
+                    format!("{:.2}", made.milliseconds),
+                ]);
+                cells.extend([s.mean, s.std, s.min, s.max].map(number));
+                cells.extend([s.nan.to_string(), s.inf.to_string()]);
+            }
+            None => cells.extend((2..heads.len()).map(|_| "–".to_string())),
+        }
+        cells
+    });
+    aligned(&heads, 1, &cells.collect::<Vec<_>>())
+}
+
+/// A count with its thousands apart: `859 520 964`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let groups = digits.as_bytes().iter().enumerate().map(|(at, digit)| {
+        let gap = if at > 0 && at % 3 == first { " " } else { "" };
+        format!("{gap}{}", *digit as char)
+    });
+    groups.collect()
 }
 
 /// Variants as text; empty without any.

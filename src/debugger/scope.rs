@@ -3,12 +3,14 @@
 use super::arguments::parse_place;
 use super::inside::Inside;
 use super::operand::Place;
+use super::rerun::{self, Outputs};
 use super::timelines::{Branch, Timelines};
 use super::value::{Function, TensorValue, mistake, number};
-use crate::nn::Unwatched;
+use crate::nn::{Path, Unwatched};
 use crate::pipeline::stages::{self, Run};
 use crate::pipeline::{Models, Request, Snapshot, Stage};
 use crate::tensor::PlainTensor;
+use candle_core::Tensor;
 use cel::ExecutionError;
 use cel::common::types::{CelDouble, CelInt, CelString};
 use cel::common::value::{CowVal, Val};
@@ -69,6 +71,16 @@ pub struct Scope<'a> {
     timelines: &'a Timelines,
     models: &'a Arc<Models>,
     texts: &'a Arc<Texts>,
+    outputs: &'a Arc<Outputs>,
+    at_hand: Option<AtHand>,
+}
+
+/// The piece at which a stage waits, and what modules made so far of which that is known.
+#[derive(Debug)]
+struct AtHand {
+    stage: Stage,
+    path: String,
+    outputs: Vec<(Path, Tensor)>,
 }
 
 /// Embeddings of texts that were asked for: (1, 77, C) each.
@@ -90,13 +102,19 @@ impl<'a> Scope<'a> {
         inside: Option<&Inside>,
         models: &'a Arc<Models>,
         texts: &'a Arc<Texts>,
+        outputs: &'a Arc<Outputs>,
     ) -> Self {
         let here = timelines.current().timeline.here();
         let here = match inside {
             Some(inside) => Cow::Owned(here.with_partial(inside.stage, inside.values())),
             None => Cow::Borrowed(here),
         };
-        Self { here, timelines, models, texts }
+        let at_hand = inside.map(|inside| AtHand {
+            stage: inside.stage,
+            path: inside.path().into(),
+            outputs: inside.outputs(),
+        });
+        Self { here, timelines, models, texts, outputs, at_hand }
     }
 
     /// The same with another state in the place of the cursor's.
@@ -111,6 +129,11 @@ impl<'a> Scope<'a> {
             "of" => self.of(),
             "embed" => self.embed(),
             "alpha_bar" => self.alpha_bar(),
+            "t" => self.t(),
+            "path" => {
+                let path = self.at_hand.as_ref()?.path.clone();
+                return Some(CowVal::owned(CelString::from(path)).into_owned());
+            }
             _ => return named(&self.here, name),
         };
         Some(Box::new(function))
@@ -159,6 +182,43 @@ impl<'a> Scope<'a> {
             }
             known.insert(text, embeds.clone());
             Ok(Box::new(TensorValue::new(embeds)))
+        })
+    }
+
+    /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
+    fn t(&self) -> Function {
+        let (models, outputs) = (Arc::clone(self.models), Arc::clone(self.outputs));
+        let known = self.at_hand.as_ref().map_or(vec![], |at_hand| at_hand.outputs.clone());
+        let timeline = &self.timelines.current().timeline;
+        let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
+        let at_hand = self.at_hand.as_ref().map(|at_hand| (at_hand.stage, at_hand.path.clone()));
+        Function::new("t", move |path| {
+            let Some(path) = path.downcast_ref::<CelString<'_>>().map(|path| path.inner().to_string()) else {
+                return Err(mistake("t wants the path of a module in quotes: t(\"unet.mid_block\")"));
+            };
+            if let Some((_, output)) = known.iter().find(|(known, _)| known.as_str() == path) {
+                let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
+                return Ok(Box::new(TensorValue::new(output)));
+            }
+            if !rerun::has(&models, |known| known == path) {
+                return Err(mistake(&rerun::unknown(&models, &path)));
+            }
+            match &at_hand {
+                Some((stage, here)) if *here == path => {
+                    return Err(mistake(&format!(
+                        "{path} is about to run in {stage}: `next` makes its output"
+                    )));
+                }
+                _ => {}
+            }
+            let Some(before) = rerun::before_it(&runs, &path) else {
+                let stage = rerun::stage_of(&path);
+                return Err(mistake(&format!(
+                    "{path} runs in {stage}, which is not recorded yet; run it first"
+                )));
+            };
+            let output = outputs.of(&models, &before, &path).map_err(|e| mistake(&e))?;
+            Ok(Box::new(TensorValue::new(output)))
         })
     }
 

@@ -3,44 +3,71 @@
 
 use crate::pipeline::{Stage, lines};
 
-/// A file of the program.
-struct File {
-    path: &'static str,
-    text: &'static str,
+/// A file of the program whose code can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// The stages.
+    Stages,
+    /// The scheduler.
+    Ddim,
+    /// The text encoder.
+    Clip,
+    /// The UNet as a whole.
+    UNet,
+    /// Its levels.
+    Blocks,
+    /// Its transformers.
+    Transformer,
+    /// Its time embedding.
+    Embeddings,
+    /// Attention.
+    Attention,
+    /// Residual blocks.
+    Resnet,
+    /// The VAE.
+    Vae,
 }
 
-const FILES: [File; 5] = [
-    File { path: "src/pipeline/stages.rs", text: include_str!("../pipeline/stages.rs") },
-    File { path: "src/scheduler/ddim.rs", text: include_str!("../scheduler/ddim.rs") },
-    File { path: "src/model/clip.rs", text: include_str!("../model/clip.rs") },
-    File { path: "src/model/unet/mod.rs", text: include_str!("../model/unet/mod.rs") },
-    File { path: "src/model/vae.rs", text: include_str!("../model/vae.rs") },
-];
-// Their places in the list.
-const STAGES: usize = 0;
-const DDIM: usize = 1;
-const CLIP: usize = 2;
-const UNET: usize = 3;
-const VAE: usize = 4;
+impl File {
+    /// Its path in the program, and its text.
+    fn content(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Stages => ("src/pipeline/stages.rs", include_str!("../pipeline/stages.rs")),
+            Self::Ddim => ("src/scheduler/ddim.rs", include_str!("../scheduler/ddim.rs")),
+            Self::Clip => ("src/model/clip.rs", include_str!("../model/clip.rs")),
+            Self::UNet => ("src/model/unet/mod.rs", include_str!("../model/unet/mod.rs")),
+            Self::Blocks => ("src/model/unet/blocks.rs", include_str!("../model/unet/blocks.rs")),
+            Self::Transformer => {
+                ("src/model/unet/transformer.rs", include_str!("../model/unet/transformer.rs"))
+            }
+            Self::Embeddings => ("src/model/unet/embeddings.rs", include_str!("../model/unet/embeddings.rs")),
+            Self::Attention => ("src/model/attention.rs", include_str!("../model/attention.rs")),
+            Self::Resnet => ("src/model/resnet.rs", include_str!("../model/resnet.rs")),
+            Self::Vae => ("src/model/vae.rs", include_str!("../model/vae.rs")),
+        }
+    }
+}
 
 /// What a call looks like, and the function that it calls.
 const CALLS: [(&str, Function); 10] = [
-    ("scheduler.step(", Function::new(DDIM, "step")),
-    ("scheduler.add_noise(", Function::new(DDIM, "add_noise")),
-    ("self.coefficients(", Function::new(DDIM, "coefficients")),
-    ("self.bounded(", Function::new(DDIM, "bounded")),
-    ("threshold_sample(", Function::new(DDIM, "threshold_sample")),
-    ("text_encoder.forward(", Function::new(CLIP, "forward")),
-    ("unet.forward(", Function::new(UNET, "forward")),
-    ("vae.encode(", Function::new(VAE, "encode")),
-    ("vae.decode(", Function::new(VAE, "decode")),
-    ("randn(", Function::new(STAGES, "randn")),
+    ("scheduler.step(", Function::new(File::Ddim, "step")),
+    ("scheduler.add_noise(", Function::new(File::Ddim, "add_noise")),
+    ("self.coefficients(", Function::new(File::Ddim, "coefficients")),
+    ("self.bounded(", Function::new(File::Ddim, "bounded")),
+    ("threshold_sample(", Function::new(File::Ddim, "threshold_sample")),
+    ("text_encoder.forward(", Function::method(File::Clip, "ClipTextModel", "forward")),
+    ("unet.forward(", Function::method(File::UNet, "UNet2DConditionModel", "forward")),
+    ("vae.encode(", Function::method(File::Vae, "AutoencoderKL", "encode")),
+    ("vae.decode(", Function::method(File::Vae, "AutoencoderKL", "decode")),
+    ("randn(", Function::new(File::Stages, "randn")),
 ];
 
 /// A function of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Function {
-    file: usize,
+    file: File,
+    /// The type that it is of, where the file has several functions of that name.
+    owner: Option<&'static str>,
     name: &'static str,
 }
 
@@ -55,14 +82,19 @@ pub struct Kin {
 }
 
 impl Function {
-    const fn new(file: usize, name: &'static str) -> Self {
-        Self { file, name }
+    const fn new(file: File, name: &'static str) -> Self {
+        Self { file, owner: None, name }
+    }
+
+    /// The function `name` of the type `owner`.
+    pub const fn method(file: File, owner: &'static str, name: &'static str) -> Self {
+        Self { file, owner: Some(owner), name }
     }
 
     /// The function that a stage is.
     pub fn of(stage: Stage) -> Self {
         Self::new(
-            STAGES,
+            File::Stages,
             match stage {
                 Stage::EncodePrompt => "encode_prompt",
                 Stage::GetLatent => "get_latent",
@@ -86,19 +118,24 @@ impl Function {
 
     /// The file that it is in.
     pub fn path(self) -> &'static str {
-        FILES[self.file].path
+        self.file.content().0
     }
 
     /// Whether it is the scheduler's step, whose numbers are known.
     pub fn is_step(self) -> bool {
-        self.file == DDIM && self.name != "add_noise"
+        self.file == File::Ddim && self.name != "add_noise"
     }
 
     /// The number of its first line in the file, and its text, with the comment above it.
     pub fn text(self) -> (usize, Vec<&'static str>) {
-        let lines: Vec<&str> = FILES[self.file].text.lines().collect();
+        let lines: Vec<&str> = self.file.content().1.lines().collect();
         let heads = [format!("pub fn {}(", self.name), format!("fn {}(", self.name)];
-        let is_head = |head: &String| lines.iter().position(|line| line.trim_start().starts_with(head));
+        let owner = self.owner.map(|owner| format!("impl {owner} {{"));
+        let begin = owner.and_then(|owner| lines.iter().position(|line| **line == *owner)).unwrap_or(0);
+        let is_head = |head: &String| {
+            let rest = lines[begin..].iter();
+            Some(begin + rest.into_iter().position(|line| line.trim_start().starts_with(head))?)
+        };
         let Some(head) = heads.iter().find_map(is_head) else { return (1, vec![]) };
         let above = |line: &&str| matches!(line.trim_start().get(..2), Some("//" | "#["));
         let first = head - lines[..head].iter().rev().take_while(|line| above(line)).count();
@@ -122,56 +159,97 @@ impl Function {
     /// What is like it elsewhere.
     pub fn kin(self) -> Kin {
         let kin = |theirs, pare, source| Kin { theirs, pare, source };
+        if let Some((theirs, source)) = self.owner.and_then(kin_of_module) {
+            return kin(theirs, None, source);
+        }
         match (self.file, self.name) {
-            (STAGES, "encode_prompt") => kin(
+            (File::Stages, "encode_prompt") => kin(
                 "StableDiffusionPipeline.encode_prompt",
                 Some("PareDiffusionPipeline.encode_prompt"),
                 "CLIP: Radford et al., 2021",
             ),
-            (STAGES, "get_latent") => kin(
+            (File::Stages, "get_latent") => kin(
                 "prepare_latents of StableDiffusionPipeline and …Img2ImgPipeline",
                 Some("PareDiffusionPipeline.get_latent"),
                 "x_T ~ N(0, I): Ho et al., 2020, algorithm 2",
             ),
-            (STAGES, "randn") => kin("randn_tensor", Some("PareDiffusionPipeline.get_latent"), "torch.randn"),
-            (STAGES, "denoise") => kin(
+            (File::Stages, "randn") => {
+                kin("randn_tensor", Some("PareDiffusionPipeline.get_latent"), "torch.randn")
+            }
+            (File::Stages, "denoise") => kin(
                 "StableDiffusionPipeline.__call__, the denoising loop",
                 Some("PareDiffusionPipeline.denoise"),
                 "guidance: Ho and Salimans, 2022, equation 6",
             ),
-            (STAGES, _) => kin(
+            (File::Stages, _) => kin(
                 "AutoencoderKL.decode, VaeImageProcessor.denormalize",
                 Some("PareDiffusionPipeline.vae_decode"),
                 "latents: Rombach et al., 2022",
             ),
-            (DDIM, "add_noise") => {
+            (File::Ddim, "add_noise") => {
                 kin("DDIMScheduler.add_noise", None, "the forward process: Song et al., 2021, formula 4")
             }
-            (DDIM, "step") => kin(
+            (File::Ddim, "step") => kin(
                 "DDIMScheduler.step",
                 Some("PareDDIMScheduler.step"),
                 "DDIM: Song et al., 2021, formulas 12 and 16",
             ),
-            (DDIM, "coefficients") => {
+            (File::Ddim, "coefficients") => {
                 kin("DDIMScheduler._get_variance", None, "σ: Song et al., 2021, formula 16")
             }
-            (DDIM, _) => kin(
+            (File::Ddim, _) => kin(
                 "DDIMScheduler._threshold_sample",
                 None,
                 "thresholding: Saharia et al., 2022, section 2.3",
             ),
-            (CLIP, _) => kin("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021"),
-            (UNET, _) => kin(
+            (File::Clip, _) => {
+                kin("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021")
+            }
+            (File::UNet, _) => kin(
                 "UNet2DConditionModel.forward",
                 Some("PareUNet2DConditionModel.forward"),
                 "U-Net: Ronneberger et al., 2015",
             ),
-            (VAE, "encode") => kin("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
+            (File::Vae, "encode") => kin("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
             _ => {
                 kin("AutoencoderKL.decode", Some("PareAutoencoderKL.decode"), "latents: Rombach et al., 2022")
             }
         }
     }
+}
+
+/// What a part of a model is called elsewhere, by its type here, and what was published of it.
+fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
+    const UNET: &str = "U-Net: Ronneberger et al., 2015";
+    const RESNET: &str = "residual blocks: He et al., 2016";
+    const ATTENTION: &str = "attention: Vaswani et al., 2017, equation 1";
+    const PROMPT: &str = "cross-attention: Rombach et al., 2022, section 3.3";
+    const CLIP: &str = "CLIP: Radford et al., 2021";
+    const VAE: &str = "the autoencoder: Esser et al., 2021";
+    Some(match owner {
+        "DownBlock2D" => ("CrossAttnDownBlock2D.forward, DownBlock2D.forward", UNET),
+        "UNetMidBlock2DCrossAttn" => ("UNetMidBlock2DCrossAttn.forward", UNET),
+        "UpBlock2D" => ("CrossAttnUpBlock2D.forward, UpBlock2D.forward", UNET),
+        "TimestepEmbedding" => ("TimestepEmbedding.forward", "Ho et al., 2020, appendix B"),
+        "Transformer2DModel" => ("Transformer2DModel.forward", PROMPT),
+        "BasicTransformerBlock" => ("BasicTransformerBlock.forward", PROMPT),
+        "Attention" => ("Attention.forward, AttnProcessor2_0.__call__", ATTENTION),
+        "FeedForward" => ("FeedForward.forward", "Vaswani et al., 2017, section 3.3"),
+        "Geglu" => ("GEGLU.forward", "GEGLU: Shazeer, 2020"),
+        "ResnetBlock2D" => ("ResnetBlock2D.forward", RESNET),
+        "Downsample2D" => ("Downsample2D.forward", UNET),
+        "Upsample2D" => ("Upsample2D.forward", UNET),
+        "ClipEncoderLayer" => ("CLIPEncoderLayer.forward (transformers)", CLIP),
+        "ClipAttention" => ("CLIPAttention.forward (transformers)", ATTENTION),
+        "ClipMlp" => ("CLIPMLP.forward (transformers)", CLIP),
+        "Encoder" => ("Encoder.forward", VAE),
+        "Decoder" => ("Decoder.forward", VAE),
+        "DownEncoderBlock2D" => ("DownEncoderBlock2D.forward", VAE),
+        "UpDecoderBlock2D" => ("UpDecoderBlock2D.forward", VAE),
+        "UNetMidBlock2D" => ("UNetMidBlock2D.forward", VAE),
+        "SpatialAttention" => ("Attention.forward", ATTENTION),
+        _ => return None,
+    })
 }
 
 /// The names of a line's inputs, in the order in which the probe is given them.

@@ -27,17 +27,23 @@ pub const VERBS: &[Verb] = &[
         "next",
         "n",
         "[N]",
-        "run the next stage, or the next N; over recorded ones, only the cursor moves",
+        "run the next stage, or the next N; over recorded ones, only the cursor moves; inside, the line or the module at hand",
         "next 5",
     ),
     verb(
         "step",
         "s",
         "[N]",
-        "go into the next stage, to before its first line; inside, run the line at hand, or N",
+        "go into the next stage, to before its first line; inside, into the line at hand and on to its modules, one by one",
         "step",
     ),
-    verb("finish", "", "", "run what is left of the stage that `step` went into", "finish"),
+    verb(
+        "finish",
+        "",
+        "",
+        "run on out of the module that the one at hand is part of; at a line, out of the stage",
+        "finish",
+    ),
     verb("back", "", "[N]", "go back over one stage, or N: nothing is computed", "back 2"),
     verb("continue", "c", "", "go on until a breakpoint or the end", "continue"),
     verb("reverse-continue", "rc", "", "go back until a breakpoint or the start", "reverse-continue"),
@@ -59,18 +65,27 @@ pub const VERBS: &[Verb] = &[
     verb(
         "break",
         "b",
-        "STAGE [if EXPR]",
-        "stop before STAGE, if EXPR holds; `denoise` alone is every step",
-        "break denoise if latents.std > 1.2",
+        "STAGE|MODULE [if EXPR]",
+        "stop before STAGE or MODULE, if EXPR holds; `denoise` alone is every step, `unet.*.attn2` each of several modules; on \
+         what a module makes, t(path), after it",
+        "break unet.mid_block if t(path).max > 40.0",
     ),
-    verb("tbreak", "tb", "STAGE [if EXPR]", "stop before STAGE once", "tbreak denoise 5"),
-    verb("catch", "", "nan", "stop after a stage that made NaN or infinity", "catch nan"),
+    verb("tbreak", "tb", "STAGE|MODULE [if EXPR]", "stop before STAGE or MODULE once", "tbreak denoise 5"),
+    verb(
+        "catch",
+        "",
+        "nan|if EXPR",
+        "stop after a stage that made NaN or infinity, at the module that made it first; or after any module of which EXPR \
+         holds",
+        "catch if t(path).max > 1000.0",
+    ),
     verb("delete", "d", "[N]|timeline NAME", "delete breakpoint N, or all; or a timeline", "delete 1"),
     verb(
         "info",
         "i",
-        "breakpoints|display|frame|request|tensors|timelines",
-        "list the breakpoints, what is displayed, where a stage waits, the settings, every tensor so far, or the \
+        "breakpoints|display|frame|modules [PATTERN]|request|tensors|timelines",
+        "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with what \
+         each made, took and held (`unet.*.attn2`: those that look like it), the settings, every tensor so far, or the \
          timelines",
         "info tensors",
     ),
@@ -91,22 +106,38 @@ pub const VERBS: &[Verb] = &[
         "display latents.std",
     ),
     verb("undisplay", "", "[N]", "no longer display N, or anything", "undisplay 1"),
-    verb("show", "", "PICTURE", "show a picture as large as there is room", "show latents"),
+    verb(
+        "show",
+        "",
+        "PICTURE|features PATH [HOW] [ROW]|timemap [within X]",
+        "show a picture as large as there is room; what a module of the stage before the cursor made (HOW: pca, grid, sorted, \
+         mean, norm; ROW: text, uncond, difference); or from which step on each pixel stays within X standard deviations \
+         of the last",
+        "show features unet.mid_block pca",
+    ),
     verb(
         "set",
         "",
-        "NAME VALUE|TENSOR[PARTS] = EXPR",
+        "NAME VALUE|TENSOR[PARTS] = EXPR|t(\"MODULE\")[PARTS] = EXPR",
         "change a setting for what comes next: behind the tip that is a fork; or, on a timeline of its own, latents or \
-         embeddings (`latents[0,:,8,8] = 0`, also *= and +=); `init_image FILE|sample:NAME|off` and `strength S` start from a \
+         embeddings (`latents[0,:,8,8] = 0`, also *= and +=), or what modules make from here on; `init_image FILE|sample:NAME|off` and `strength S` start from a \
          picture; `preview every N|off` is which steps the VAE decodes, \
          `fault NAME|off` a known mistake to learn from",
         "set guidance_scale 12",
     ),
     verb(
+        "patch",
+        "",
+        "MODULE from TIMELINE",
+        "run the next stage, on a timeline of its own, with what MODULE makes in it on TIMELINE",
+        "patch unet.up_blocks.1 from main",
+    ),
+    verb(
         "save",
         "",
-        "WHAT FILE",
-        "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file",
+        "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]",
+        "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file; or to F.png what \
+         `show` shows of a module or of the steps",
         "save image out.png",
     ),
     verb(

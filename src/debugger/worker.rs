@@ -439,6 +439,16 @@ impl Host for Foreground<'_> {
         self.modules = Modules::of(modules);
     }
 
+    fn pieces_ran(&mut self, pieces: usize, line: &'static str) {
+        if self.modules.told.get().elapsed() < PULSE {
+            return;
+        }
+        self.modules.told.set(Instant::now());
+        let total = self.modules.total;
+        let done = pieces.min(total.unwrap_or(usize::MAX));
+        (self.tell.borrow_mut())(Event::Modules { done, total, path: line.into() });
+    }
+
     fn is_interrupted(&self) -> bool {
         self.signals.stops()
     }

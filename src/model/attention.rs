@@ -1,24 +1,21 @@
 //! Attention with its projections (diffusers: `attention_processor.py`), in the UNet and in the VAE.
 
 use crate::nn::attention::DotProductAttention;
-use crate::nn::layers::{Leaf, Linear, linear, linear_no_bias};
+use crate::nn::layers::{Leaf, Linear, group_norm, linear, linear_no_bias};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
+use candle_nn::GroupNorm;
 
-/// Multi-head attention: of a picture to itself, or to a prompt (diffusers `Attention`).
+/// Multi-head attention of the UNet: of a picture to itself, or to a prompt (diffusers `Attention`).
 #[derive(Debug)]
 pub struct Attention {
     path: Path,
-    to_q: Leaf<Linear>,
-    to_k: Leaf<Linear>,
-    to_v: Leaf<Linear>,
-    to_out: Leaf<Linear>,
-    attend: DotProductAttention,
+    heads: Heads,
 }
 
 impl Attention {
-    /// Loads the UNet's attention at `weights`: no bias on query, key and value. `channels` (C) is its own
-    /// width, `context` that of what it attends to.
+    /// Loads the attention at `weights`: no bias on query, key and value. `channels` (C) is its own width, `context`
+    /// that of what it attends to.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit.
@@ -28,34 +25,15 @@ impl Attention {
         context: usize,
         heads: usize,
     ) -> std::result::Result<Self, WeightsError> {
-        Ok(Self {
-            path: weights.path(),
+        let path = weights.path();
+        let heads = Heads {
             to_q: linear_no_bias(&weights.pp("to_q"), channels, channels)?,
             to_k: linear_no_bias(&weights.pp("to_k"), context, channels)?,
             to_v: linear_no_bias(&weights.pp("to_v"), context, channels)?,
             to_out: linear(&weights.pp("to_out").pp(0), channels, channels)?,
-            attend: DotProductAttention::new(&weights.path(), heads),
-        })
-    }
-
-    /// Loads the VAE's attention at `weights`: one head over all channels, biases everywhere, and in old
-    /// checkpoints other names (`query`, `key`, `value`, `proj_attn`).
-    ///
-    /// # Errors
-    /// When a tensor is missing or does not fit.
-    pub fn load_in_vae(weights: &Weights, channels: usize) -> std::result::Result<Self, WeightsError> {
-        let projection = |name: &str, old: &str| {
-            let stored = if weights.has(&format!("{old}.weight")) { old } else { name };
-            linear_or_1x1(&weights.pp_stored_as(name, stored), channels)
+            attend: DotProductAttention::new(&path, heads),
         };
-        Ok(Self {
-            path: weights.path(),
-            to_q: projection("to_q", "query")?,
-            to_k: projection("to_k", "key")?,
-            to_v: projection("to_v", "value")?,
-            to_out: projection("to_out.0", "proj_attn")?,
-            attend: DotProductAttention::new(&weights.path(), 1),
-        })
+        Ok(Self { path, heads })
     }
 
     /// `hidden_states` (B, N, C), `encoder_hidden_states` (B, M, `context`) → (B, N, C). Without the second, the
@@ -71,12 +49,81 @@ impl Attention {
     ) -> Result<Tensor> {
         let context = encoder_hidden_states.unwrap_or(hidden_states);
         watch(probe, &self.path, &[hidden_states, context], |probe| {
-            let query = self.to_q.forward(hidden_states, probe)?;
-            let key = self.to_k.forward(context, probe)?;
-            let value = self.to_v.forward(context, probe)?;
-            let mixed = self.attend.forward(&query, &key, &value, None, probe)?;
-            self.to_out.forward(&mixed, probe)
+            self.heads.forward(hidden_states, context, probe)
         })
+    }
+}
+
+/// Attention of the VAE: every pixel to every other in one head, normalized before and added to what came in (diffusers
+/// `Attention` with a `group_norm` and `residual_connection`).
+#[derive(Debug)]
+pub struct SpatialAttention {
+    path: Path,
+    group_norm: Leaf<GroupNorm>,
+    heads: Heads,
+}
+
+impl SpatialAttention {
+    /// Loads the attention at `weights`, of width `channels` (C): biases everywhere, and in old checkpoints other names
+    /// (`query`, `key`, `value`, `proj_attn`). `groups` and `eps` are the normalization's.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit.
+    pub fn load(
+        weights: &Weights,
+        channels: usize,
+        groups: usize,
+        eps: f64,
+    ) -> std::result::Result<Self, WeightsError> {
+        let path = weights.path();
+        let group_norm = group_norm(&weights.pp("group_norm"), groups, channels, eps)?;
+        let projection = |name: &str, old: &str| {
+            let stored = if weights.has(&format!("{old}.weight")) { old } else { name };
+            linear_or_1x1(&weights.pp_stored_as(name, stored), channels)
+        };
+        let heads = Heads {
+            to_q: projection("to_q", "query")?,
+            to_k: projection("to_k", "key")?,
+            to_v: projection("to_v", "value")?,
+            to_out: projection("to_out.0", "proj_attn")?,
+            attend: DotProductAttention::new(&path, 1),
+        };
+        Ok(Self { path, group_norm, heads })
+    }
+
+    /// (B, C, H, W) → (B, C, H, W).
+    ///
+    /// # Errors
+    /// When the shape does not fit, or the probe's.
+    pub fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let size = hidden_states.dims4()?;
+            let normed = self.group_norm.forward(&hidden_states.flatten_from(2)?, probe)?;
+            let tokens = normed.transpose(1, 2)?.contiguous()?;
+            let attended = self.heads.forward(&tokens, &tokens, probe)?;
+            Ok((attended.transpose(1, 2)?.contiguous()?.reshape(size)? + hidden_states)?)
+        })
+    }
+}
+
+/// What both do: queries of one, keys and values of the other, attention, and a projection of what comes of it.
+#[derive(Debug)]
+struct Heads {
+    to_q: Leaf<Linear>,
+    to_k: Leaf<Linear>,
+    to_v: Leaf<Linear>,
+    to_out: Leaf<Linear>,
+    attend: DotProductAttention,
+}
+
+impl Heads {
+    /// (B, N, C), (B, M, `context`) → (B, N, C).
+    fn forward(&self, hidden_states: &Tensor, context: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let query = self.to_q.forward(hidden_states, probe)?;
+        let key = self.to_k.forward(context, probe)?;
+        let value = self.to_v.forward(context, probe)?;
+        let mixed = self.attend.forward(&query, &key, &value, None, probe)?;
+        self.to_out.forward(&mixed, probe)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `CLIPTextModel` (transformers): 77 token ids to 77 embeddings (Radford et al., 2021, section 2.4).
 
-use crate::nn::activation::{gelu, quick_gelu};
+use crate::nn::activation::Activation;
 use crate::nn::attention::DotProductAttention;
 use crate::nn::layers::{Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
@@ -24,20 +24,11 @@ pub struct ClipTextConfig {
     /// How many tokens a prompt has at most: 77.
     pub max_position_embeddings: usize,
     /// The MLP's activation.
-    pub hidden_act: HiddenAct,
+    pub hidden_act: Activation,
     /// Epsilon of every normalization.
     pub layer_norm_eps: f64,
     /// Whether padding is hidden from attention. False in Stable Diffusion: padding is attended to.
     pub use_attention_mask: bool,
-}
-
-/// The activation in CLIP's MLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HiddenAct {
-    /// The exact gelu, of OpenCLIP and Stable Diffusion 2.
-    Gelu,
-    /// x · sigmoid(1.702 x), of OpenAI's CLIP and Stable Diffusion 1.
-    QuickGelu,
 }
 
 impl ClipTextConfig {
@@ -48,8 +39,8 @@ impl ClipTextConfig {
     pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
         file.only("model_type", &[json!("clip_text_model")])?;
         let hidden_act = match file.or("hidden_act", "quick_gelu".to_string(), "a name")?.as_str() {
-            "gelu" => HiddenAct::Gelu,
-            "quick_gelu" => HiddenAct::QuickGelu,
+            "gelu" => Activation::Gelu,
+            "quick_gelu" => Activation::QuickGelu,
             _ => return Err(file.wrong("hidden_act", r#"one of "gelu", "quick_gelu""#)),
         };
         let config = Self {
@@ -98,9 +89,8 @@ const TRAINING_ONLY: [&str; 13] = [
 #[derive(Debug)]
 pub struct ClipTextModel {
     path: Path,
-    token_embedding: Leaf<Embedding>,
-    position_embedding: Tensor,
-    layers: Vec<ClipEncoderLayer>,
+    embeddings: ClipTextEmbeddings,
+    encoder: ClipEncoder,
     final_layer_norm: Leaf<LayerNorm>,
     config: ClipTextConfig,
 }
@@ -113,16 +103,12 @@ impl ClipTextModel {
     pub fn load(weights: &Weights, config: ClipTextConfig) -> std::result::Result<Self, WeightsError> {
         let old_names = weights.has("text_model.embeddings.token_embedding.weight");
         let weights = if old_names { weights.pp_in_file("text_model") } else { weights.clone() };
-        let embeddings = weights.pp("embeddings");
-        let (size, positions) = (config.hidden_size, config.max_position_embeddings);
+        let (size, eps) = (config.hidden_size, config.layer_norm_eps);
         Ok(Self {
             path: weights.path(),
-            token_embedding: embedding(&embeddings.pp("token_embedding"), config.vocab_size, size)?,
-            position_embedding: embeddings.pp("position_embedding").get(&[positions, size], "weight")?,
-            layers: (0..config.num_hidden_layers)
-                .map(|i| ClipEncoderLayer::load(&weights.pp("encoder").pp("layers").pp(i), &config))
-                .collect::<std::result::Result<_, _>>()?,
-            final_layer_norm: layer_norm(&weights.pp("final_layer_norm"), size, config.layer_norm_eps)?,
+            embeddings: ClipTextEmbeddings::load(&weights.pp("embeddings"), &config)?,
+            encoder: ClipEncoder::load(&weights.pp("encoder"), &config)?,
+            final_layer_norm: layer_norm(&weights.pp("final_layer_norm"), size, eps)?,
             config,
         })
     }
@@ -144,19 +130,72 @@ impl ClipTextModel {
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
         watch(probe, &self.path, &[input_ids], |probe| {
-            let (_, n) = input_ids.dims2()?;
-            let mut hidden_states = self
-                .token_embedding
-                .forward(input_ids, probe)?
-                .broadcast_add(&self.position_embedding.narrow(0, 0, n)?)?;
-            let mut mask = causal_mask(n, input_ids.device())?;
+            let mut hidden_states = self.embeddings.forward(input_ids, probe)?;
+            let mut mask = causal_mask(input_ids.dim(1)?, input_ids.device())?;
             if self.config.use_attention_mask {
                 mask = mask.broadcast_add(&padding_mask(attention_mask)?)?;
             }
-            for layer in &self.layers {
-                hidden_states = layer.forward(&hidden_states, &mask, probe)?;
-            }
+            hidden_states = self.encoder.forward(&hidden_states, &mask, probe)?;
             self.final_layer_norm.forward(&hidden_states, probe)
+        })
+    }
+}
+
+/// What a token means alone, and where it stands (transformers `CLIPTextEmbeddings`).
+#[derive(Debug)]
+struct ClipTextEmbeddings {
+    path: Path,
+    token_embedding: Leaf<Embedding>,
+    position_embedding: Leaf<Embedding>,
+}
+
+impl ClipTextEmbeddings {
+    fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        let table = |name, count| embedding(&weights.pp(name), count, config.hidden_size);
+        Ok(Self {
+            path: weights.path(),
+            token_embedding: table("token_embedding", config.vocab_size)?,
+            position_embedding: table("position_embedding", config.max_position_embeddings)?,
+        })
+    }
+
+    /// (B, N) of `u32` → (B, N, C).
+    fn forward(&self, input_ids: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[input_ids], |probe| {
+            let position_ids =
+                Tensor::arange(0, input_ids.dim(1)? as u32, input_ids.device())?.unsqueeze(0)?;
+            let tokens = self.token_embedding.forward(input_ids, probe)?;
+            let positions = self.position_embedding.forward(&position_ids, probe)?;
+            Ok(tokens.broadcast_add(&positions)?)
+        })
+    }
+}
+
+/// The layers, one after the other (transformers `CLIPEncoder`).
+#[derive(Debug)]
+struct ClipEncoder {
+    path: Path,
+    layers: Vec<ClipEncoderLayer>,
+}
+
+impl ClipEncoder {
+    fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        Ok(Self {
+            path: weights.path(),
+            layers: (0..config.num_hidden_layers)
+                .map(|i| ClipEncoderLayer::load(&weights.pp("layers").pp(i), config))
+                .collect::<std::result::Result<_, _>>()?,
+        })
+    }
+
+    /// (B, N, C) → (B, N, C).
+    fn forward(&self, hidden_states: &Tensor, mask: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        watch(probe, &self.path, &[hidden_states], |probe| {
+            let mut hidden_states = hidden_states.clone();
+            for layer in &self.layers {
+                hidden_states = layer.forward(&hidden_states, mask, probe)?;
+            }
+            Ok(hidden_states)
         })
     }
 }
@@ -223,14 +262,15 @@ struct ClipAttention {
 
 impl ClipAttention {
     fn load(weights: &Weights, config: &ClipTextConfig) -> std::result::Result<Self, WeightsError> {
+        let path = weights.path();
         let projection = |name| linear(&weights.pp(name), config.hidden_size, config.hidden_size);
         Ok(Self {
-            path: weights.path(),
             q_proj: projection("q_proj")?,
             k_proj: projection("k_proj")?,
             v_proj: projection("v_proj")?,
             out_proj: projection("out_proj")?,
-            attend: DotProductAttention::new(&weights.path(), config.num_attention_heads),
+            attend: DotProductAttention::new(&path, config.num_attention_heads),
+            path,
         })
     }
 
@@ -251,8 +291,8 @@ impl ClipAttention {
 struct ClipMlp {
     path: Path,
     fc1: Leaf<Linear>,
+    activation_fn: Leaf<Activation>,
     fc2: Leaf<Linear>,
-    hidden_act: HiddenAct,
 }
 
 impl ClipMlp {
@@ -260,19 +300,16 @@ impl ClipMlp {
         Ok(Self {
             path: weights.path(),
             fc1: linear(&weights.pp("fc1"), config.hidden_size, config.intermediate_size)?,
+            activation_fn: config.hidden_act.load(&weights.pp("activation_fn")),
             fc2: linear(&weights.pp("fc2"), config.intermediate_size, config.hidden_size)?,
-            hidden_act: config.hidden_act,
         })
     }
 
     /// (B, N, C) → (B, N, C).
     fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[hidden_states], |probe| {
-            let h = self.fc1.forward(hidden_states, probe)?;
-            let h = match self.hidden_act {
-                HiddenAct::Gelu => gelu(&h)?,
-                HiddenAct::QuickGelu => quick_gelu(&h)?,
-            };
+            let mut h = self.fc1.forward(hidden_states, probe)?;
+            h = self.activation_fn.forward(&h, probe)?;
             self.fc2.forward(&h, probe)
         })
     }

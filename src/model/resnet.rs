@@ -1,6 +1,6 @@
 //! Residual blocks and the resampling between levels (diffusers: `resnet.py`, `downsampling.py`, `upsampling.py`).
 
-use crate::nn::activation::silu;
+use crate::nn::activation::Activation;
 use crate::nn::layers::{Conv2d, Leaf, Linear, conv1x1, conv2d, conv3x3, group_norm, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{D, Tensor};
@@ -11,6 +11,7 @@ use candle_nn::{Conv2dConfig, GroupNorm};
 pub struct ResnetBlock2D {
     path: Path,
     norm1: Leaf<GroupNorm>,
+    nonlinearity: Leaf<Activation>,
     conv1: Leaf<Conv2d>,
     time_emb_proj: Option<Leaf<Linear>>,
     norm2: Leaf<GroupNorm>,
@@ -43,6 +44,8 @@ impl ResnetBlock2D {
         Ok(Self {
             path: weights.path(),
             norm1: group_norm(&weights.pp("norm1"), groups, in_channels, eps)?,
+            nonlinearity: Activation::Silu
+                .load(&weights.pp("nonlinearity").run_times(if temb_channels.is_some() { 3 } else { 2 })),
             conv1: conv3x3(&weights.pp("conv1"), in_channels, out_channels)?,
             time_emb_proj: temb_channels
                 .map(|temb| linear(&weights.pp("time_emb_proj"), temb, out_channels))
@@ -67,13 +70,16 @@ impl ResnetBlock2D {
     ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = std::iter::once(hidden_states).chain(temb).collect();
         watch(probe, &self.path, &inputs, |probe| {
-            let mut h = silu(&self.norm1.forward(hidden_states, probe)?)?;
+            let mut h = self.norm1.forward(hidden_states, probe)?;
+            h = self.nonlinearity.forward(&h, probe)?;
             h = self.conv1.forward(&h, probe)?;
             if let (Some(time_emb_proj), Some(temb)) = (&self.time_emb_proj, temb) {
-                let temb = time_emb_proj.forward(&silu(temb)?, probe)?;
+                let temb = self.nonlinearity.forward(temb, probe)?;
+                let temb = time_emb_proj.forward(&temb, probe)?;
                 h = h.broadcast_add(&temb.unsqueeze(D::Minus1)?.unsqueeze(D::Minus1)?)?;
             }
-            h = silu(&self.norm2.forward(&h, probe)?)?;
+            h = self.norm2.forward(&h, probe)?;
+            h = self.nonlinearity.forward(&h, probe)?;
             h = self.conv2.forward(&h, probe)?;
             let shortcut = match &self.conv_shortcut {
                 Some(conv) => conv.forward(hidden_states, probe)?,

@@ -1,9 +1,9 @@
 //! `AutoencoderKL` (diffusers): pictures to latents of an eighth of their height and width, and back (Rombach et
 //! al., 2022, section 3.1).
 
-use super::attention::Attention;
+use super::attention::SpatialAttention;
 use super::resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
-use crate::nn::activation::silu;
+use crate::nn::activation::Activation;
 use crate::nn::layers::{Conv2d, Leaf, conv1x1, conv3x3, group_norm};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
@@ -208,6 +208,7 @@ struct Encoder {
     down_blocks: Vec<DownEncoderBlock2D>,
     mid_block: UNetMidBlock2D,
     conv_norm_out: Leaf<GroupNorm>,
+    conv_act: Leaf<Activation>,
     conv_out: Leaf<Conv2d>,
 }
 
@@ -222,6 +223,7 @@ impl Encoder {
                 .collect::<Loaded<_>>()?,
             mid_block: UNetMidBlock2D::load(&weights.pp("mid_block"), config)?,
             conv_norm_out: group_norm(&weights.pp("conv_norm_out"), config.norm_num_groups, inner, EPS)?,
+            conv_act: Activation::Silu.load(&weights.pp("conv_act")),
             conv_out: conv3x3(&weights.pp("conv_out"), inner, 2 * config.latent_channels)?,
         })
     }
@@ -234,7 +236,8 @@ impl Encoder {
                 h = block.forward(&h, probe)?;
             }
             h = self.mid_block.forward(&h, probe)?;
-            h = silu(&self.conv_norm_out.forward(&h, probe)?)?;
+            h = self.conv_norm_out.forward(&h, probe)?;
+            h = self.conv_act.forward(&h, probe)?;
             self.conv_out.forward(&h, probe)
         })
     }
@@ -248,6 +251,7 @@ struct Decoder {
     mid_block: UNetMidBlock2D,
     up_blocks: Vec<UpDecoderBlock2D>,
     conv_norm_out: Leaf<GroupNorm>,
+    conv_act: Leaf<Activation>,
     conv_out: Leaf<Conv2d>,
 }
 
@@ -262,6 +266,7 @@ impl Decoder {
                 .map(|i| UpDecoderBlock2D::load(&weights.pp("up_blocks").pp(i), config, levels - 1 - i))
                 .collect::<Loaded<_>>()?,
             conv_norm_out: group_norm(&weights.pp("conv_norm_out"), config.norm_num_groups, outer, EPS)?,
+            conv_act: Activation::Silu.load(&weights.pp("conv_act")),
             conv_out: conv3x3(&weights.pp("conv_out"), outer, config.out_channels)?,
         })
     }
@@ -274,7 +279,8 @@ impl Decoder {
             for block in &self.up_blocks {
                 h = block.forward(&h, probe)?;
             }
-            h = silu(&self.conv_norm_out.forward(&h, probe)?)?;
+            h = self.conv_norm_out.forward(&h, probe)?;
+            h = self.conv_act.forward(&h, probe)?;
             self.conv_out.forward(&h, probe)
         })
     }
@@ -385,7 +391,10 @@ impl UNetMidBlock2D {
             resnets: [resnet(0)?, resnet(1)?],
             attention: config
                 .mid_block_add_attention
-                .then(|| SpatialAttention::load(&weights.pp("attentions").pp(0), config))
+                .then(|| {
+                    let weights = weights.pp("attentions").pp(0);
+                    SpatialAttention::load(&weights, channels, config.norm_num_groups, EPS)
+                })
                 .transpose()?,
         })
     }
@@ -399,32 +408,5 @@ impl UNetMidBlock2D {
             }
             self.resnets[1].forward(&h, None, probe)
         })
-    }
-}
-
-/// Attention over pixels with its own normalization, added to what came in (diffusers `Attention` with
-/// `spatial_norm` off and `residual_connection` on).
-#[derive(Debug)]
-struct SpatialAttention {
-    group_norm: Leaf<GroupNorm>,
-    attention: Attention,
-}
-
-impl SpatialAttention {
-    fn load(weights: &Weights, config: &VaeConfig) -> Loaded<Self> {
-        let channels = config.innermost();
-        Ok(Self {
-            group_norm: group_norm(&weights.pp("group_norm"), config.norm_num_groups, channels, EPS)?,
-            attention: Attention::load_in_vae(weights, channels)?,
-        })
-    }
-
-    /// (B, C, H, W) → (B, C, H, W).
-    fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let size = hidden_states.dims4()?;
-        let normed = self.group_norm.forward(hidden_states, probe)?;
-        let tokens = normed.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let attended = self.attention.forward(&tokens, None, probe)?;
-        Ok((attended.transpose(1, 2)?.contiguous()?.reshape(size)? + hidden_states)?)
     }
 }

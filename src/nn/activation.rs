@@ -1,6 +1,36 @@
 //! Activation functions by their PyTorch meaning.
 
-use candle_core::{Result, Tensor};
+use super::layers::Leaf;
+use super::weights::Weights;
+use candle_core::{Module, Result, Tensor};
+
+/// An activation as a layer without weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// [`silu`].
+    Silu,
+    /// [`gelu`], of OpenCLIP and Stable Diffusion 2's text encoder.
+    Gelu,
+    /// [`quick_gelu`], of OpenAI's CLIP and Stable Diffusion 1's text encoder.
+    QuickGelu,
+}
+
+impl Activation {
+    /// The layer under the path of `weights`, of which it reads none.
+    pub fn load(self, weights: &Weights) -> Leaf<Self> {
+        Leaf::new(weights.path(), self)
+    }
+}
+
+impl Module for Activation {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Silu => silu(x),
+            Self::Gelu => gelu(x),
+            Self::QuickGelu => quick_gelu(x),
+        }
+    }
+}
 
 /// `torch.nn.SiLU`: x · sigmoid(x). Any shape.
 ///

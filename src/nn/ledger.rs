@@ -13,7 +13,7 @@ pub struct Ledger {
     tell: Tell,
     total: AtomicU64,
     read: AtomicU64,
-    modules: Mutex<Vec<Path>>,
+    modules: Mutex<Vec<(Path, usize)>>,
     parameters: Mutex<Vec<Parameter>>,
 }
 
@@ -66,13 +66,13 @@ impl Ledger {
         }
     }
 
-    /// A module is loaded that will be watched by this path.
-    pub fn module(&self, path: &Path) {
-        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+    /// A module is loaded that will be watched by this path, so many times in a pass.
+    pub fn module(&self, path: &Path, times: usize) {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push((path.clone(), times));
     }
 
-    /// The paths of all modules that were loaded.
-    pub fn modules(&self) -> Vec<Path> {
+    /// The paths of all modules in the order in which they were loaded, each with how often a pass runs it.
+    pub fn modules(&self) -> Vec<(Path, usize)> {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

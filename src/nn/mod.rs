@@ -6,7 +6,7 @@
 //! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
 //! - [`layers`]: leaf layers with their names, loaded from weights.
 //! - [`device`]: where tensors are computed, and how precisely.
-//! - [`activation`]: the activation functions that PyTorch has and candle has otherwise.
+//! - [`activation`]: the activation functions that PyTorch has and candle has otherwise, and as layers.
 //! - `conv`: a convolution on the CPU.
 //! - [`attention`]: softmax(q·kᵀ)·v over heads.
 

@@ -204,13 +204,15 @@ pub struct Weights {
     dtype: DType,
     device: Device,
     ledger: Option<Arc<Ledger>>,
+    /// How often a pass runs the module here.
+    times: usize,
 }
 
 impl Weights {
     /// The root of `file`, whose modules are called `component.…`; tensors come as `dtype` on `device`.
     pub fn new(file: WeightsFile, component: &str, dtype: DType, device: &Device) -> Self {
         let (key, path) = (Path::new(""), Path::new(component));
-        Self { file: Arc::new(file), key, path, dtype, device: device.clone(), ledger: None }
+        Self { file: Arc::new(file), key, path, dtype, device: device.clone(), ledger: None, times: 1 }
     }
 
     /// These, with every module and every byte noted in `ledger`.
@@ -234,10 +236,15 @@ impl Weights {
         Self { key: self.key.join(stored), ..self.clone() }
     }
 
-    /// The probe path of the module here, which is loaded with it.
+    /// The same place, whose module a pass runs so many times, as one activation does in several places.
+    pub fn run_times(&self, times: usize) -> Self {
+        Self { times, ..self.clone() }
+    }
+
+    /// The probe path of the module here, which is loaded with it: called once for every module.
     pub fn path(&self) -> Path {
         if let Some(ledger) = &self.ledger {
-            ledger.module(&self.path);
+            ledger.module(&self.path, self.times);
         }
         self.path.clone()
     }

@@ -1,23 +1,11 @@
 //! Numbers that are nowhere negative as heat: alone, or over a picture.
 
 use super::Picture;
+use super::scale::sequential as colour;
 use crate::tensor::bicubic;
 use image::{Rgb, RgbImage};
 use std::ops::RangeInclusive;
 
-/// The colours from the least to the most: dark to light, evenly bright to the eye (after matplotlib's inferno).
-const HEAT: [[f32; 3]; 9] = [
-    [0., 0., 4.],
-    [31., 12., 72.],
-    [85., 15., 109.],
-    [136., 34., 106.],
-    [186., 54., 85.],
-    [227., 89., 51.],
-    [249., 140., 10.],
-    [249., 201., 50.],
-    [252., 255., 164.],
-];
-const NOT_FINITE: [u8; 3] = [0, 200, 80];
 /// How bright a picture remains below heat.
 const DIMMED: f32 = 0.6;
 /// How much of a picture is covered where there is most heat.
@@ -37,17 +25,6 @@ pub fn scale<'a>(maps: impl IntoIterator<Item = &'a [f32]>) -> Scale {
 fn share(value: f32, scale: &Scale) -> f32 {
     let wide = scale.end() - scale.start();
     if wide > 0. { ((value - scale.start()) / wide).clamp(0., 1.) } else { 0. }
-}
-
-/// The colour of a share from 0 to 1; green for what is not finite.
-pub fn colour(share: f32) -> Rgb<u8> {
-    if !share.is_finite() {
-        return Rgb(NOT_FINITE);
-    }
-    let place = share.clamp(0., 1.) * (HEAT.len() - 1) as f32;
-    let below = (place as usize).min(HEAT.len() - 2);
-    let (low, high, rest) = (HEAT[below], HEAT[below + 1], place - below as f32);
-    Rgb([0, 1, 2].map(|i| (low[i] + (high[i] - low[i]) * rest).round() as u8))
 }
 
 /// `values` (height, width) as heat. `None` when they do not fill the size.
@@ -98,25 +75,13 @@ fn short(value: f32) -> String {
 mod tests {
     use super::*;
 
-    fn luma(share: f32) -> f32 {
-        let [r, g, b] = colour(share).0.map(f32::from);
-        0.299 * r + 0.587 * g + 0.114 * b
-    }
-
-    #[test]
-    fn more_heat_is_brighter() {
-        let bright: Vec<f32> = (0..=100).map(|i| luma(i as f32 / 100.)).collect();
-        assert!(bright.windows(2).all(|pair| pair[0] <= pair[1] + 0.5), "{bright:?}");
-        assert_eq!(colour(f32::NAN).0, NOT_FINITE);
-    }
-
     #[test]
     fn a_map_is_scaled_and_said() {
         let values = [0.01, 0.02, f32::NAN, 0.034];
         let scale = scale([&values[..]]);
         let picture = map(&values, (2, 2), &scale).unwrap();
         let at = |x, y| *picture.image.get_pixel(x, y);
-        assert_eq!((at(0, 0), at(1, 1), at(0, 1).0), (colour(0.), colour(1.), NOT_FINITE));
+        assert_eq!((at(0, 0), at(1, 1), at(0, 1)), (colour(0.), colour(1.), colour(f32::NAN)));
         assert_eq!(picture.label, "0.0100 to 0.0340");
         assert_eq!(map(&values, (2, 3), &scale), None);
         assert_eq!(super::scale([&[f32::NAN][..]]), 0. ..=0.);

@@ -1,7 +1,6 @@
 //! Everything that a run computes with.
 
 use super::{Request, Stage, memory};
-use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
 use crate::model::inventory::inventory;
 use crate::model::unet::UNetConfig;
@@ -20,10 +19,10 @@ use std::sync::Arc;
 /// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
 #[derive(Debug)]
 pub struct Models {
-    /// The paths of all modules, in the order in which they were loaded.
+    /// The paths of all modules, in the order in which they were loaded: a module before its parts.
     pub modules: Vec<Path>,
-    /// The modules as a tree.
-    pub anatomy: Arc<[Module]>,
+    /// How often a pass runs each of them: once, but for activations that one module applies in several places.
+    times: Vec<usize>,
     /// Every tensor of weights, in the order in which they were loaded.
     pub parameters: Vec<Parameter>,
     /// Where it came from.
@@ -183,16 +182,21 @@ impl Models {
             (weights("text_encoder")?, weights("unet")?, weights("vae")?);
         let latent_rgb_factors = LatentRgbFactors::load(&source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
+        let tokenizer = ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?;
+        let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
+        let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
+        let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
+        let (modules, times) = ledger.modules().into_iter().unzip();
         Ok(Self {
-            tokenizer: ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?,
-            text_encoder: ClipTextModel::load(&of_text_encoder, configs.text_encoder)?,
-            unet: UNet2DConditionModel::load(&of_unet, configs.unet)?,
-            vae: AutoencoderKL::load(&of_vae, configs.vae)?,
+            tokenizer,
+            text_encoder,
+            unet,
+            vae,
             scheduler: configs.scheduler,
             latent_rgb_factors,
             notes: configs.notes,
-            anatomy: anatomy(&ledger.modules(), &ledger.parameters()).into(),
-            modules: ledger.modules(),
+            modules,
+            times,
             parameters: ledger.parameters(),
             source,
             device,
@@ -200,9 +204,22 @@ impl Models {
         })
     }
 
-    /// How many modules run in a stage of `request`: what a gauge counts.
+    /// How many modules run in a stage of `request`, one that runs several times as often: what a gauge counts.
     pub fn modules_in(&self, stage: Stage, request: &Request) -> usize {
-        self.modules.iter().filter(|path| runs_in(stage, request, path.as_str())).count()
+        let runs = |path: &str| match stage {
+            Stage::EncodePrompt => path.starts_with("text_encoder"),
+            // Where there is a picture to start from.
+            Stage::GetLatent if request.init_image.is_none() => false,
+            Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
+            Stage::Denoise { .. } => path.starts_with("unet"),
+            Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
+        };
+        self.modules
+            .iter()
+            .zip(&self.times)
+            .filter(|(path, _)| runs(path.as_str()))
+            .map(|(_, times)| times)
+            .sum()
     }
 
     /// The most heads that an attention of the UNet has.
@@ -215,18 +232,6 @@ impl Models {
         let scale = self.vae.config().scale_factor();
         let (height, width) = self.unet.config().sample_size;
         (height * scale, width * scale)
-    }
-}
-
-/// Whether the module at `path` runs in a stage of `request`.
-pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
-    match stage {
-        Stage::EncodePrompt => path.starts_with("text_encoder"),
-        // Where there is a picture to start from.
-        Stage::GetLatent if request.init_image.is_none() => false,
-        Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
-        Stage::Denoise { .. } => path.starts_with("unet"),
-        Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
     }
 }
 

@@ -120,9 +120,9 @@ use KeyCode::{BackTab, Char, End, F, Home, Left, Right, Tab as TabKey};
 
 /// Every key, in the order in which the help lists them.
 pub const BINDINGS: &[Binding] = &[
-    run(&[Char('n')], "next", "next", "run the next stage, or pass a recorded one"),
-    run(&[Char('s')], "step", "step", "go into the stage, line by line: 7 shows the source"),
-    run(&[Char('f')], "finish", "", "run what is left of the stage that s went into"),
+    run(&[Char('n')], "next", "next", "run the next stage, or pass a recorded one; inside, the module"),
+    run(&[Char('s')], "step", "step", "go into the stage, its lines, their modules: 7 shows the source"),
+    run(&[Char('f')], "finish", "", "run on out of the module at hand, or of the stage"),
     run(&[Char('b')], "back", "back", "go back over a stage; nothing is computed"),
     run(&[Char('c')], "continue", "continue", "go on until a breakpoint or the end"),
     run(&[Char('r')], "reverse-continue", "", "go back until a breakpoint or the start"),

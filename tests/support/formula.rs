@@ -10,7 +10,7 @@ pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
 }
 
 /// Numbers in [-1, 1): element i is splitmix64's output i + 1, seeded with the hash of `name`.
-fn uniform(name: &str) -> impl Iterator<Item = f32> + use<> {
+pub fn uniform(name: &str) -> impl Iterator<Item = f32> + use<> {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     let h = fnv1a(name.bytes());
     (1u64..).map(move |i| {

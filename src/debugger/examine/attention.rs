@@ -151,7 +151,10 @@ fn step_of(before: &Snapshot) -> Result<(usize, Size), ExamineError> {
 /// The paths of the attentions of that kind, `attn1` or `attn2`.
 pub fn attentions<'a>(models: &'a Models, kind: &'a str) -> impl Iterator<Item = &'a str> {
     let paths = models.modules.iter().map(|path| path.as_str());
-    paths.filter(move |path| path.starts_with("unet.") && path.rsplit('.').next() == Some(kind))
+    let mut known = std::collections::HashSet::new();
+    paths.filter(move |path| {
+        path.starts_with("unet.") && path.rsplit('.').next() == Some(kind) && known.insert(*path)
+    })
 }
 
 /// Whether any layer is looked into.

@@ -2,23 +2,33 @@
 //! it, with a probe that asks, and what is recorded stays untouched.
 //!
 //! - [`Examination`]: what is asked of the inside of a stage; [`Examined`]: the answer.
-//! - [`again`]: the stage run once more. [`modules`]: every module of it. [`attention`]: what its words are looked at from,
-//!   and what they do.
+//! - [`again`]: the stage run once more. [`modules`]: every module of it. [`features`]: what one
+//!   made, as a picture. [`attention`]: what its words are looked at from, and what they do.
 
 pub mod again;
 pub mod attention;
+pub mod features;
 pub mod modules;
 
 pub use attention::{AttentionRun, Effect, EffectRun, PointRun};
-pub use modules::{ModuleRun, ModulesRun};
+pub use features::FeaturesAsked;
+pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
 use super::attention::Focus;
+use super::module;
 use super::session::Session;
 use super::view::RecordId;
 use crate::nn::{self, Probe};
+use crate::picture::Picture;
 use crate::pipeline::attention::Split;
-use crate::pipeline::{self, StageRecord};
+use crate::pipeline::{self, Request, Stage, StageRecord};
 use std::sync::Arc;
+
+/// Whether the module at `path` runs in a stage of `request`.
+pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
+    let encodes = stage != Stage::GetLatent || request.init_image.is_some();
+    encodes && module::is_piece(path) && module::line_of(stage, path).is_some_and(|line| line != path)
+}
 
 /// What is asked of the inside of a recorded stage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,6 +50,8 @@ pub enum Asked {
     Point((usize, usize), Focus),
     /// What the tokens at these positions do in a step of `denoise`.
     Effect(Vec<usize>),
+    /// What one of them made, as a picture.
+    Features(FeaturesAsked),
 }
 
 /// What is found inside of a stage: plain numbers and pictures.
@@ -53,6 +65,8 @@ pub enum Examined {
     Point(PointRun),
     /// Of [`Asked::Effect`].
     Effect(EffectRun),
+    /// Of [`Asked::Features`].
+    Picture(Picture),
 }
 
 /// Why the inside of a stage cannot be told.
@@ -122,6 +136,10 @@ impl Asked {
                     .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
                 attention::effect(models, &before, positions, decodes, host).map(Examined::Effect)
             }
+            Self::Features(asked) => {
+                let mut kept = session.drawn().borrow_mut();
+                features::examine(models, record, &before, asked, &mut kept, host).map(Examined::Picture)
+            }
         }
     }
 }
@@ -134,6 +152,7 @@ impl Examined {
             Self::Attention(run) => run.bytes(),
             Self::Point(run) => run.map.len() * 4,
             Self::Effect(run) => run.bytes(),
+            Self::Picture(picture) => picture.image.as_raw().len(),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Session {
                     ..Answered::default()
                 })
             }
-            Topic::Frame => self.frame(),
+            Topic::Frame => self.info_frame(),
             Topic::Timelines => Ok(self.info_timelines()),
             Topic::Display if self.displayed().is_empty() => Ok(said("nothing is displayed".into())),
             Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),

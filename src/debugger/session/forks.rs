@@ -136,6 +136,12 @@ impl Session {
     /// Writes the timeline as lines of the command language, which `debug --batch -x FILE` carries out.
     pub(super) fn save_timeline(&self, file: &Path) -> Result<Answered, SessionError> {
         let branch = self.timelines.current();
+        if branch.timeline.tip().edits().iter().any(|edit| edit.starts_with("patch ")) {
+            return Err(SessionError::Refused(
+                "a patch takes what another timeline made, which lines of commands cannot hold; save `all` keeps the tensors"
+                    .into(),
+            ));
+        }
         let lines = branch.commands().map_err(|setting| {
             SessionError::Refused(format!(
                 "the {setting} has a line break or another control character, which no command line can hold; \

@@ -1,10 +1,12 @@
 //! A command carried out.
 //!
 //! - `moves`: moving the cursor, running stages at the tip.
-//! - `steps`: stepping into a stage.
+//! - `steps`: stepping into a stage, and stopping there. `frame`: where that is.
+//! - `meddling`: changing what modules make.
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
+//! - `examine`: looking inside of the stage before the cursor.
 //! - `marks`: a place to come back to.
 //! - `attention`: what words and points look at, and what words do.
 //! - `answers`: looking, and saving what was seen.
@@ -14,8 +16,11 @@ mod attention;
 mod compare;
 mod diff;
 mod displays;
+mod examine;
 mod forks;
+pub(super) mod frame;
 mod marks;
+mod meddling;
 mod moves;
 mod settings;
 mod steps;
@@ -25,9 +30,12 @@ use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
 use super::edit::EditError;
+use super::examine::ModuleRow;
+use super::examine::features::Kept;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
+use super::rerun::Outputs;
 use super::scope::{Scope, Texts};
 use super::timeline::Timeline;
 use super::timelines::{TimelineError, Timelines};
@@ -97,6 +105,11 @@ pub trait Host: Probe {
         let _ = session;
     }
 
+    /// So many pieces of a stage ran that runs on a thread of its own; the line at hand is `line`.
+    fn pieces_ran(&mut self, pieces: usize, line: &'static str) {
+        let _ = (pieces, line);
+    }
+
     /// Whether what runs shall stop: asked while a stage runs on a thread of its own, which asks no one.
     fn is_interrupted(&self) -> bool {
         false
@@ -125,8 +138,14 @@ pub struct Session {
     unsaved: Option<&'static str>,
     /// Embeddings that expressions asked for.
     texts: Arc<Texts>,
+    /// What modules made that expressions asked for.
+    outputs: Arc<Outputs>,
+    /// The record whose NaN stopped the run last.
+    caught: Option<Arc<StageRecord>>,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
+    /// What a module made that was drawn last.
+    drawn: RefCell<Option<Kept>>,
 }
 
 /// What a command did beside moving: becomes the [`Outcome`].
@@ -137,6 +156,7 @@ struct Answered {
     stopped: Option<String>,
     value: Option<serde_json::Value>,
     tensors: Vec<TensorRow>,
+    modules: Vec<ModuleRow>,
     variants: Vec<VariantRow>,
     diffs: Vec<DiffRow>,
     attention: Option<AttentionReport>,
@@ -165,7 +185,10 @@ impl Session {
             previewing: Previewing::default(),
             unsaved: None,
             texts: Arc::default(),
+            outputs: Arc::default(),
+            caught: None,
             views: RefCell::default(),
+            drawn: RefCell::default(),
         })
     }
 
@@ -246,7 +269,7 @@ impl Session {
 
     /// What is known here: inside a stage, with what it made so far.
     pub fn here(&self) -> Scope<'_> {
-        Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts)
+        Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts, &self.outputs)
     }
 
     /// The breakpoints.
@@ -277,6 +300,11 @@ impl Session {
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
+    /// What a module made that was drawn last.
+    pub(super) fn drawn(&self) -> &RefCell<Option<Kept>> {
+        &self.drawn
+    }
+
     /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
     pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
         self.views.borrow().find(id).map(|(record, _)| record)
@@ -295,6 +323,7 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
             attention,
@@ -314,6 +343,7 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
             attention,
@@ -345,11 +375,17 @@ impl Session {
             Command::Until(place) => self.until(*place, host),
             Command::Goto(place) => self.goto(*place, host),
             Command::Restart => self.restart(),
-            Command::Break { place, condition, temporary } => {
-                self.check_place(*place)?;
-                let made = self.breakpoints.add(Stop::Before(*place), condition.clone(), *temporary);
+            Command::Break { stop, condition, temporary } => {
+                self.check_stop(stop)?;
+                let made = self.breakpoints.add(stop.clone(), condition.clone(), *temporary);
                 Ok(said(made.to_string()))
             }
+            Command::CatchIf(condition) => {
+                let made = self.breakpoints.add(Stop::Condition, Some(condition.clone()), false);
+                Ok(said(made.to_string()))
+            }
+            Command::Patch { module, timeline } => self.patch(module, timeline, host),
+            Command::Meddle(edit) => self.meddle(edit),
             Command::CatchNan => Ok(said(self.breakpoints.add(Stop::NotFinite, None, false).to_string())),
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
@@ -363,6 +399,9 @@ impl Session {
                 Ok(said(format!("preview = {previewing}")))
             }
             Command::Delete(id) => self.delete(*id),
+            Command::Modules(pattern) => self.info_modules(pattern.as_ref(), host),
+            Command::Features { asked, file } => self.features(asked, file.as_deref(), host),
+            Command::TimeMap { within, file } => self.time_map(*within, file.as_deref()),
             Command::Info(topic) => self.info(*topic),
             Command::Print(text) => self.print(text),
             Command::Set { setting, value } => self.set(*setting, value),

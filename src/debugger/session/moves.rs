@@ -1,5 +1,6 @@
 //! Moving: the cursor over what is recorded, the run at its tip.
 
+use super::steps::Walked;
 use super::{Answered, Host, Session, SessionError};
 use crate::debugger::breakpoint::Hit;
 use crate::debugger::command::Place;
@@ -7,7 +8,7 @@ use crate::debugger::comparison::Comparison;
 use crate::debugger::report::TensorRow;
 use crate::debugger::scope::Scope;
 use crate::debugger::timeline::Timeline;
-use crate::pipeline::{self, Snapshot, Stage, advance};
+use crate::pipeline::{self, Snapshot, Stage, StageRecord, advance};
 use std::cmp::Ordering;
 use std::fmt::Write;
 
@@ -25,39 +26,42 @@ impl Session {
         let mut warnings = vec![];
         loop {
             match self.forward_one(host) {
-                Ok(warned) => warnings.extend(warned),
+                Ok(Walked::Done(warned)) => warnings.extend(warned),
+                Ok(Walked::Halted(stopped)) => return self.frame(stopped),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
                     return self.moved(Some(interrupted.to_string()), warnings);
                 }
                 Err(other) => return Err(other.into()),
             }
             let arrived = arrived(self.timeline());
-            let hit = self.stop_here();
+            let hit = self.stop_here(host)?;
             if arrived || hit.is_some() || self.timeline().position().is_none() {
-                return self.moved(hit, warnings);
+                return self.stopped(hit, warnings);
             }
         }
     }
 
-    /// One stage on, a recorded one or at the tip by running it; of a comparison, one tick. What a reader should know.
-    fn forward_one(&mut self, host: &mut dyn Host) -> Result<Vec<String>, pipeline::Error> {
+    /// One stage on, a recorded one or at the tip by running it; of a comparison, one tick. A recorded one runs again where
+    /// a breakpoint may stop it at a module.
+    fn forward_one(&mut self, host: &mut dyn Host) -> Result<Walked, pipeline::Error> {
         if self.comparing {
-            return self.tick_on(host);
+            return self.tick_on(host).map(Walked::Done);
         }
-        if let Some(warned) = self.run_out(host)? {
-            return Ok(warned);
+        let next = self.timeline().position();
+        if self.inside.is_some() || next.is_some_and(|stage| self.may_halt_in(stage)) {
+            return self.run_watched(host);
         }
         if self.timeline_mut().forward() {
-            return Ok(vec![]);
+            return Ok(Walked::Done(vec![]));
         }
-        if let Some(stage) = self.timeline().position() {
+        if let Some(stage) = next {
             let modules = self.models.modules_in(stage, self.timeline().tip().request());
             host.stage_begins(stage, Some(modules));
         }
         let next = advance(self.timeline().tip(), &self.models, host)?;
         self.timeline_mut().push(next);
         host.stage_done(self);
-        Ok(self.timeline().here().last().map_or(vec![], |record| record.warnings.clone()))
+        Ok(Walked::Done(self.timeline().here().last().map_or(vec![], |record| record.warnings.clone())))
     }
 
     /// One stage back; of a comparison, one tick. False at the start.
@@ -72,17 +76,27 @@ impl Session {
         }
     }
 
-    /// Why a run is stopped here, when it is.
-    pub(super) fn stop_here(&mut self) -> Option<String> {
-        self.hit().as_ref().map(stop_message)
+    /// Why a run is stopped here, when it is. Of a stage that made NaN or infinity the piece is looked for that did.
+    pub(super) fn stop_here(&mut self, host: &mut dyn Host) -> Result<Option<String>, SessionError> {
+        let Some(hit) = self.hit() else { return Ok(None) };
+        let told = stop_message(&hit);
+        if !matches!(hit, Hit::NotFinite(..)) || self.comparing {
+            return Ok(Some(told));
+        }
+        self.caught = self.timeline().here().records().last().cloned();
+        self.find_not_finite(told, host).map(Some)
     }
 
     /// The breakpoint that stops a run that has just come here, or a comparison: after the tick in which its base came to
     /// the stage, or any variant made what is not finite.
     fn hit(&mut self) -> Option<Hit> {
-        let scope = Scope::new(&self.timelines, None, &self.models, &self.texts);
+        let scope = Scope::new(&self.timelines, None, &self.models, &self.texts, &self.outputs);
         let Some(comparison) = self.comparison.as_ref().filter(|_| self.comparing) else {
-            let last = scope.last().map(|record| (None, record));
+            // What stopped the run once, and was looked into, does not stop it again.
+            let is_new = |record: &&StageRecord| {
+                self.caught.as_ref().is_none_or(|caught| !std::ptr::eq(&**caught, *record))
+            };
+            let last = scope.last().filter(is_new).map(|record| (None, record));
             let stages: Vec<Stage> = scope.position().into_iter().collect();
             return self.breakpoints.hit(&scope, &stages, last);
         };
@@ -100,10 +114,10 @@ impl Session {
         self.breakpoints.hit(&scope, &stages, made)
     }
 
-    /// Over `count` stages; inside a stage, over `count` lines.
+    /// Over `count` stages; inside a stage, over `count` lines or modules.
     pub(super) fn next(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
         if self.inside.is_some() {
-            return self.step(count, host);
+            return self.next_inside(count, host);
         }
         let mut left = count;
         self.go_on(host, |_| {
@@ -287,7 +301,7 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-fn stop_message(hit: &Hit) -> String {
+pub(super) fn stop_message(hit: &Hit) -> String {
     match hit {
         Hit::Reached(breakpoint) => format!("stopped at {breakpoint}"),
         Hit::NotFinite(catchpoint, found) => {

@@ -1,54 +1,190 @@
-//! Stepping into a stage.
+//! Stepping into a stage, line by line and module by module, and stopping in one.
 
-use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::inside::{Inside, Stepped};
-use crate::debugger::report::TensorRow;
-use crate::debugger::source::Function;
-use crate::pipeline::{self, Snapshot};
-use crate::tensor::PlainTensor;
+use super::moves::stop_message;
+use super::{Answered, Host, Session, SessionError};
+use crate::debugger::inside::{Catch, Inside, Moment, Reason, Stepped, Until, Watch};
+use crate::debugger::module;
+use crate::debugger::scope::Scope;
+use crate::pipeline::{self, Snapshot, Stage};
+use std::sync::Arc;
 
-/// Lines of source that `list` shows before and behind the line at hand.
-const AROUND: usize = 8;
+/// What became of a stage that was let run on.
+pub(super) enum Walked {
+    /// It waits inside; why, where a breakpoint stopped it.
+    Halted(Option<String>),
+    /// It is done and recorded; what a reader should know.
+    Done(Vec<String>),
+}
 
 impl Session {
-    /// Into the stage, to before its first line; inside, over `count` lines. Behind the tip the stage runs again.
+    /// Into the stage, to before its first line; inside, into the line or the module at hand, `count` times. Behind the tip
+    /// the stage runs again.
     pub(super) fn step(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
-        for _ in 0..count {
-            let stepped = match &mut self.inside {
-                Some(inside) => inside.step(host),
-                None => {
-                    let (models, here) =
-                        (std::sync::Arc::clone(&self.models), self.timeline().here().clone());
-                    match Inside::enter(models, here, host) {
-                        Ok(inside) => {
-                            self.inside = Some(inside);
-                            Ok(Stepped::Waits)
-                        }
-                        Err(e) => Err(e),
-                    }
+        self.walk(count, host, |_| Watch::until(Until::Next))
+    }
+
+    /// Over `count` lines or modules; a breakpoint within one stops.
+    pub(super) fn next_inside(
+        &mut self,
+        count: usize,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        self.walk(count, host, |session| {
+            let module = session.inside.as_ref().and_then(|inside| inside.module.as_ref());
+            session.watching(match module {
+                Some(module) => Until::OutOf(module.to_string()),
+                None => Until::Line,
+            })
+        })
+    }
+
+    /// Out of the module that the one at hand is part of; of a line's own modules, out of the line; at a line, out of the
+    /// stage.
+    pub(super) fn finish(&mut self, host: &mut dyn Host) -> Result<Answered, SessionError> {
+        let Some(inside) = &self.inside else {
+            return Err(SessionError::Refused("not inside a stage; `step` goes into the next one".into()));
+        };
+        let until = match inside.module.as_ref().map(|module| module::parent(module.as_str())) {
+            Some(Some(parent)) if parent.contains('.') => Until::OutOf(parent.into()),
+            Some(_) => Until::Line,
+            None => Until::End,
+        };
+        let watch = self.watching(until);
+        self.walk(1, host, |_| watch.clone())
+    }
+
+    /// Lets the stage run on `count` times, each until where `watch` says.
+    fn walk(
+        &mut self,
+        count: usize,
+        host: &mut dyn Host,
+        watch: impl Fn(&Self) -> Watch,
+    ) -> Result<Answered, SessionError> {
+        for left in (0..count).rev() {
+            let watch = watch(self);
+            match self.run_inside(&watch, host) {
+                Ok(Walked::Halted(None)) if left > 0 => {}
+                Ok(Walked::Halted(stopped)) => return self.frame(stopped),
+                Ok(Walked::Done(warnings)) => {
+                    let hit = self.stop_here(host)?;
+                    return self.stopped(hit, warnings);
                 }
-            };
-            match stepped {
-                Ok(Stepped::Waits) => {}
-                Ok(Stepped::Done(next)) => return self.stepped_out(*next, host),
-                Err(e) => return self.stepped_wrong(e),
+                Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
+                    return self.moved(Some(interrupted.to_string()), vec![]);
+                }
+                Err(other) => return Err(other.into()),
             }
         }
-        self.frame()
+        self.frame(None)
     }
 
-    /// Out of the stage, over what is left of it.
-    pub(super) fn finish(&mut self, host: &mut dyn Host) -> Result<Answered, SessionError> {
-        if self.inside.is_none() {
-            return Err(SessionError::Refused("not inside a stage; `step` goes into the next one".into()));
+    /// On to before `until`, unless a breakpoint comes first.
+    fn watching(&self, until: Until) -> Watch {
+        Watch {
+            until,
+            breaks: self.breakpoints.of_modules(),
+            catch: if self.breakpoints.look_at_all() { Catch::All } else { Catch::Nothing },
+            keep: self.breakpoints.asked_for(),
         }
-        self.step(usize::MAX, host)
     }
 
-    fn stepped_out(&mut self, next: Snapshot, host: &mut dyn Host) -> Result<Answered, SessionError> {
-        let warnings = self.record_step(next, host);
-        let hit = self.stop_here();
-        self.moved(hit, warnings)
+    /// Whether a breakpoint may stop `stage` at one of its modules.
+    pub(super) fn may_halt_in(&self, stage: Stage) -> bool {
+        let patterns = self.breakpoints.of_modules();
+        let is_stopped_at = |path: &str| {
+            module::line_of(stage, path).is_some()
+                && patterns.iter().any(|(pattern, _)| pattern.matches(path))
+        };
+        self.breakpoints.look_at_all()
+            || !patterns.is_empty() && crate::debugger::rerun::has(&self.models, is_stopped_at)
+    }
+
+    /// Runs what is left of the stage that is stepped through, or all of the next one, to where a breakpoint stops it.
+    pub(super) fn run_watched(&mut self, host: &mut dyn Host) -> Result<Walked, pipeline::Error> {
+        let watch = self.watching(Until::End);
+        self.run_inside(&watch, host)
+    }
+
+    /// Lets the stage at hand run on, or goes into the next one.
+    fn run_inside(&mut self, watch: &Watch, host: &mut dyn Host) -> Result<Walked, pipeline::Error> {
+        loop {
+            let stepped = match &mut self.inside {
+                Some(inside) => inside.go_on(watch.clone(), host),
+                None => self.go_into(watch.clone(), host),
+            };
+            match stepped {
+                Ok(Stepped::Waits(Reason::Arrived)) => return Ok(Walked::Halted(None)),
+                Ok(Stepped::Waits(_)) => {
+                    if let Some(hit) = self.hit_inside(watch) {
+                        return Ok(Walked::Halted(Some(hit)));
+                    }
+                }
+                Ok(Stepped::Done(next)) => return Ok(Walked::Done(self.record_step(*next, host))),
+                Err(e) => {
+                    self.inside = None;
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    fn go_into(&mut self, watch: Watch, host: &mut dyn Host) -> Result<Stepped, pipeline::Error> {
+        let (models, here) = (Arc::clone(&self.models), self.timeline().here().clone());
+        if let Some(stage) = here.position() {
+            host.stage_begins(stage, Some(self.models.modules_in(stage, here.request())));
+        }
+        let (inside, stepped) = Inside::enter(models, here, watch, host)?;
+        self.inside = inside;
+        Ok(stepped)
+    }
+
+    /// Why the stage is stopped at the piece at hand, when it is.
+    fn hit_inside(&mut self, watch: &Watch) -> Option<String> {
+        let inside = self.inside.as_ref()?;
+        let path = inside.path().to_string();
+        if watch.catch == Catch::NotFinite && inside.moment == Moment::After {
+            return Some(format!("{path} made what is not finite, of {}", self.given()));
+        }
+        let scope = Scope::new(&self.timelines, Some(inside), &self.models, &self.texts, &self.outputs);
+        let hit = self.breakpoints.hit_inside(&scope, &path, inside.moment);
+        hit.as_ref().map(stop_message)
+    }
+
+    /// What the piece at hand was given, in a few words: whether that was whole.
+    fn given(&self) -> &'static str {
+        let inputs = self.inside.as_ref().map_or(&[][..], |inside| &inside.inputs);
+        let is_broken = |tensor| crate::tensor::PlainTensor::of(tensor).is_ok_and(|plain| !plain.is_finite());
+        match inputs.iter().any(|(_, input)| is_broken(input)) {
+            true => "what is not finite already",
+            false => "finite inputs",
+        }
+    }
+
+    /// Runs the stage before the cursor, which made `what` is not finite, again with every piece watched, and stops after the
+    /// first that did. Where none is found the run stands where it stood. Why it stopped.
+    pub(super) fn find_not_finite(
+        &mut self,
+        told: String,
+        host: &mut dyn Host,
+    ) -> Result<String, SessionError> {
+        let is_behind = self.timeline_mut().backward();
+        if !is_behind {
+            return Ok(told);
+        }
+        let watch = Watch { until: Until::End, catch: Catch::NotFinite, ..Watch::default() };
+        match self.run_inside(&watch, host) {
+            Ok(Walked::Halted(found)) => Ok(match found {
+                Some(found) => format!("{told}; {found}"),
+                None => told,
+            }),
+            // The stage is recorded: the cursor is where it was.
+            Ok(Walked::Done(_)) => Ok(told),
+            Err(pipeline::Error::Forward(crate::nn::Error::Interrupted(_))) => {
+                self.timeline_mut().forward();
+                Ok(told)
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// The stage that was stepped through is done: it is recorded, unless it was recorded before. Its warnings.
@@ -62,31 +198,6 @@ impl Session {
         self.timeline().here().last().map_or(vec![], |record| record.warnings.clone())
     }
 
-    /// Runs what is left of the stage that is stepped through; its warnings. `None` when there is none.
-    pub(super) fn run_out(&mut self, host: &mut dyn Host) -> Result<Option<Vec<String>>, pipeline::Error> {
-        loop {
-            let Some(inside) = &mut self.inside else { return Ok(None) };
-            match inside.step(host) {
-                Ok(Stepped::Waits) => {}
-                Ok(Stepped::Done(next)) => return Ok(Some(self.record_step(*next, host))),
-                Err(e) => {
-                    self.inside = None;
-                    return Err(e);
-                }
-            }
-        }
-    }
-
-    fn stepped_wrong(&mut self, error: pipeline::Error) -> Result<Answered, SessionError> {
-        self.inside = None;
-        match error {
-            pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_)) => {
-                self.moved(Some(interrupted.to_string()), vec![])
-            }
-            other => Err(other.into()),
-        }
-    }
-
     /// Leaves a stage that is stepped through: what it did so far is dropped. Whether there was one.
     pub(super) fn leave(&mut self) -> bool {
         let left = self.inside.take().is_some();
@@ -94,52 +205,15 @@ impl Session {
         left
     }
 
-    /// Where a stage that is stepped through waits, with what is known there.
-    pub(super) fn frame(&self) -> Result<Answered, SessionError> {
-        let Some(inside) = &self.inside else {
-            return Ok(said(format!("not inside a stage; next: {}", self.position_name())));
-        };
-        let mut answered = said(self.place());
-        if !self.timeline().at_tip() {
-            answered.warnings.push("the stage is recorded already: it runs again, and makes the same".into());
+    /// Where the run stands: inside of a stage, or between two.
+    pub(super) fn stopped(
+        &self,
+        stopped: Option<String>,
+        warnings: Vec<String>,
+    ) -> Result<Answered, SessionError> {
+        match self.inside {
+            Some(_) => self.frame(stopped),
+            None => self.moved(stopped, warnings),
         }
-        for (name, tensor) in inside.values() {
-            answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
-        }
-        answered.displays = self.displayed();
-        Ok(answered)
-    }
-
-    /// `denoise 3 › unet (src/pipeline/stages.rs:118)`.
-    fn place(&self) -> String {
-        let Some(inside) = &self.inside else { return self.position_name() };
-        let line = inside.line.rsplit('.').next().unwrap_or(inside.line);
-        let function = Function::of(inside.stage);
-        let at = function.line_of(inside.line).map(|line| format!(" ({}:{line})", function.path()));
-        format!("{} › {line}{}", inside.stage, at.unwrap_or_default())
-    }
-
-    /// The frames, the innermost first.
-    pub(super) fn backtrace(&self) -> Answered {
-        let mut messages = vec![format!("#0 {}", self.place())];
-        if self.inside.is_some() {
-            messages.push(format!("#1 {}", self.position_name()));
-        }
-        Answered { messages, ..Answered::default() }
-    }
-
-    /// The source of the stage that runs next, with the line at hand marked; without one, its beginning.
-    pub(super) fn list(&self) -> Result<Answered, SessionError> {
-        let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
-        let function = Function::of(stage);
-        let (first, text) = function.text();
-        let here = self.inside.as_ref().and_then(|inside| function.row_of(inside.line));
-        let (from, to) = here.map_or((0, text.len()), |row| (row.saturating_sub(AROUND), row + AROUND + 1));
-        let lines = text.iter().enumerate().take(to).skip(from);
-        let messages = lines.map(|(row, line)| {
-            let mark = if Some(row) == here { "▶" } else { " " };
-            format!("{mark}{:>4} {line}", first + row)
-        });
-        Ok(Answered { messages: messages.collect(), ..Answered::default() })
     }
 }

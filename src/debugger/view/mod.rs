@@ -12,12 +12,13 @@ pub use pictures::{decodable, picture, shown};
 pub use prompt::{PromptView, TokenKind, TokenView};
 pub use runs::{ComparisonView, TimelineView, VariantView};
 
+use super::anatomy::{self, Module};
 use super::command::Previewing;
-use super::inside::Inside;
+use super::inside::{Inside, Moment};
 use super::report::{Displayed, TensorRow};
-use super::session::Session;
+use super::session::{Session, frame};
+use super::source::Function;
 use super::timelines::Timelines;
-use crate::model::anatomy::Module;
 use crate::nn::device;
 use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
@@ -55,13 +56,21 @@ pub struct View {
     pub comparison: Option<ComparisonView>,
 }
 
-/// A stage that waits before one of its lines.
+/// A stage that waits before one of its lines or modules, or behind one.
 #[derive(Debug, Clone)]
 pub struct InsideView {
     /// The stage.
     pub stage: Stage,
-    /// The line at hand, which runs next: `denoise.unet`.
+    /// The line at hand, which runs next or is running: `denoise.unet`.
     pub line: &'static str,
+    /// The module at hand, within the line: `unet.mid_block`.
+    pub module: Option<String>,
+    /// Whether the piece at hand ran.
+    pub ran: bool,
+    /// What it is in, the outermost first: the stage, the line, the modules down to the one at hand.
+    pub frames: Vec<String>,
+    /// Where the piece at hand is called: the function, and the row in it.
+    pub call: Option<(Function, usize)>,
     /// What is known there, the newest first.
     pub values: Vec<TensorRow>,
 }
@@ -70,7 +79,15 @@ impl InsideView {
     fn of(inside: &Inside) -> candle_core::Result<Self> {
         let row = |(name, tensor): (&str, Tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
         let values = inside.values().into_iter().map(row).collect::<candle_core::Result<_>>()?;
-        Ok(Self { stage: inside.stage, line: inside.line, values })
+        Ok(Self {
+            stage: inside.stage,
+            line: inside.line,
+            module: inside.module.as_ref().map(ToString::to_string),
+            ran: inside.moment == Moment::After,
+            frames: frame::frames(inside),
+            call: frame::call(inside),
+            values,
+        })
     }
 }
 
@@ -243,7 +260,7 @@ impl From<&Models> for ModelLine {
             dtype: models.dtype.as_str(),
             prediction_type: models.scheduler.prediction_type.name(),
             notes: models.notes.clone(),
-            anatomy: Arc::clone(&models.anatomy),
+            anatomy: anatomy::of(models).into(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The timestep as a vector (diffusers: `embeddings.py`; Ho et al., 2020, appendix B).
 
 use super::UNetConfig;
-use crate::nn::activation::silu;
+use crate::nn::activation::Activation;
 use crate::nn::layers::{Leaf, Linear, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
@@ -50,6 +50,7 @@ impl Timesteps {
 pub struct TimestepEmbedding {
     path: Path,
     linear_1: Leaf<Linear>,
+    act: Leaf<Activation>,
     linear_2: Leaf<Linear>,
 }
 
@@ -63,6 +64,7 @@ impl TimestepEmbedding {
         Ok(Self {
             path: weights.path(),
             linear_1: linear(&weights.pp("linear_1"), channels, width)?,
+            act: Activation::Silu.load(&weights.pp("act")),
             linear_2: linear(&weights.pp("linear_2"), width, width)?,
         })
     }
@@ -73,7 +75,8 @@ impl TimestepEmbedding {
     /// When the shape does not fit, or the probe's.
     pub fn forward(&self, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[sample], |probe| {
-            let h = silu(&self.linear_1.forward(sample, probe)?)?;
+            let mut h = self.linear_1.forward(sample, probe)?;
+            h = self.act.forward(&h, probe)?;
             self.linear_2.forward(&h, probe)
         })
     }

@@ -16,7 +16,7 @@ pub mod transformer;
 
 pub use config::UNetConfig;
 
-use crate::nn::activation::silu;
+use crate::nn::activation::Activation;
 use crate::nn::layers::{Conv2d, Leaf, conv3x3, group_norm};
 use crate::nn::{Error, Path, Probe, Result, Weights, WeightsError, watch};
 use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
@@ -28,13 +28,14 @@ use embeddings::{TimestepEmbedding, Timesteps};
 #[derive(Debug)]
 pub struct UNet2DConditionModel {
     path: Path,
-    conv_in: Leaf<Conv2d>,
     time_proj: Timesteps,
     time_embedding: TimestepEmbedding,
+    conv_in: Leaf<Conv2d>,
     down_blocks: Vec<DownBlock2D>,
     mid_block: Option<UNetMidBlock2DCrossAttn>,
     up_blocks: Vec<UpBlock2D>,
     conv_norm_out: Leaf<GroupNorm>,
+    conv_act: Leaf<Activation>,
     conv_out: Leaf<Conv2d>,
     config: UNetConfig,
 }
@@ -49,9 +50,9 @@ impl UNet2DConditionModel {
         let levels = config.blocks.len();
         Ok(Self {
             path: weights.path(),
-            conv_in: conv3x3(&weights.pp("conv_in"), config.in_channels, first)?,
-            time_proj: Timesteps::new(weights.path().join("time_proj"), &config),
+            time_proj: Timesteps::new(weights.pp("time_proj").path(), &config),
             time_embedding: TimestepEmbedding::load(&weights.pp("time_embedding"), &config)?,
+            conv_in: conv3x3(&weights.pp("conv_in"), config.in_channels, first)?,
             down_blocks: (0..levels)
                 .map(|level| DownBlock2D::load(&weights.pp("down_blocks").pp(level), &config, level))
                 .collect::<std::result::Result<_, _>>()?,
@@ -68,6 +69,7 @@ impl UNet2DConditionModel {
                 first,
                 config.norm_eps,
             )?,
+            conv_act: Activation::Silu.load(&weights.pp("conv_act")),
             conv_out: conv3x3(&weights.pp("conv_out"), first, config.out_channels)?,
             config,
         })
@@ -124,7 +126,8 @@ impl UNet2DConditionModel {
             }
 
             // 6. post-process
-            let sample = silu(&self.conv_norm_out.forward(&sample, probe)?)?;
+            sample = self.conv_norm_out.forward(&sample, probe)?;
+            sample = self.conv_act.forward(&sample, probe)?;
             self.conv_out.forward(&sample, probe)
         })
     }

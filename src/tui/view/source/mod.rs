@@ -63,7 +63,17 @@ fn stage(state: &State) -> Stage {
 fn running(state: &State) -> Option<usize> {
     match &state.activity {
         Activity::Running { line: Some((stage, path)), .. } => Function::of(*stage).row_of(path),
-        _ => inside(state).and_then(|inside| Function::of(inside.stage).row_of(inside.line)),
+        _ => Some(inside(state)?.call?.1),
+    }
+}
+
+/// The function whose code is shown first: the one in which what runs next is called.
+fn outermost(state: &State) -> Function {
+    match &state.activity {
+        Activity::Running { line: Some((stage, _)), .. } => Function::of(*stage),
+        _ => inside(state)
+            .and_then(|inside| inside.call)
+            .map_or_else(|| Function::of(stage(state)), |(function, _)| function),
     }
 }
 
@@ -83,10 +93,14 @@ impl Panes for Source {
         let when = match (&state.activity, state.position()) {
             (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
             (_, None) => "the run is complete".into(),
-            _ if inside(state).is_some() => {
-                format!("{stage} waits before ▶; s runs the line, f what is left")
-            }
-            _ => format!("{stage} runs next"),
+            _ => match inside(state) {
+                Some(inside) if inside.ran => format!("{} ran; n goes on", inside.frames.join(" › ")),
+                Some(inside) if inside.module.is_some() => {
+                    format!("{} is next; s goes in, n over, f out", inside.frames.join(" › "))
+                }
+                Some(_) => format!("{stage} waits before ▶; s goes in, n over, f out"),
+                None => format!("{stage} runs next"),
+            },
         };
         let known = match state.record() {
             _ if inside(state).is_some() => "values so far".into(),
@@ -165,7 +179,7 @@ impl Panes for Source {
 impl Source {
     /// The function that is shown.
     fn function(&self, state: &State) -> Function {
-        self.inside.last().map_or(Function::of(stage(state)), |(function, _)| *function)
+        self.inside.last().map_or_else(|| outermost(state), |(function, _)| *function)
     }
 
     /// The row that keys are about: the selected one, else the one that runs, else the first of the code.

@@ -1,0 +1,174 @@
+//! Where a stage that is stepped through waits: told, with its source and its weights.
+
+use super::{Answered, Session, SessionError, said};
+use crate::debugger::inside::{Inside, Moment};
+use crate::debugger::module;
+use crate::debugger::report::TensorRow;
+use crate::debugger::source::Function;
+use crate::nn::Weights;
+use crate::nn::ledger::Parameter;
+use crate::pipeline;
+use crate::tensor::PlainTensor;
+use candle_core::{DType, Device};
+use serde_json::json;
+
+/// Lines of source that `list` shows before and behind the line at hand.
+const AROUND: usize = 8;
+/// Tensors of weights that a frame tells the statistics of.
+const MOST_WEIGHTS: usize = 24;
+
+impl Session {
+    /// Where a stage that is stepped through waits, with what the piece at hand is given.
+    pub(super) fn frame(&self, stopped: Option<String>) -> Result<Answered, SessionError> {
+        let Some(inside) = &self.inside else {
+            return Ok(said(format!("not inside a stage; next: {}", self.position_name())));
+        };
+        let mut answered = Answered { stopped, ..said(self.place()) };
+        if !self.timeline().at_tip() {
+            answered.warnings.push("the stage is recorded already: it runs again, and makes the same".into());
+        }
+        match &inside.module {
+            None => {
+                for (name, tensor) in inside.values() {
+                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
+                }
+            }
+            Some(module) => {
+                if let Some((path, output)) = &inside.passed {
+                    let is_own = path == module && inside.moment == Moment::After;
+                    let name = if is_own { "output" } else { path.as_str() };
+                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(output)?));
+                }
+                for (name, tensor) in &inside.inputs {
+                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(tensor)?));
+                }
+            }
+        }
+        answered.displays = self.displayed();
+        answered.value = Some(self.frame_value(inside));
+        Ok(answered)
+    }
+
+    /// The same with all that is known of the module at hand: its class and its weights.
+    pub(super) fn info_frame(&self) -> Result<Answered, SessionError> {
+        let mut answered = self.frame(None)?;
+        let Some(inside) = &self.inside else { return Ok(answered) };
+        if inside.is_watched {
+            let plainly = "modules are watched: what was fused is computed plainly, within 1e-5 of a run that nobody watches";
+            answered.messages.push(plainly.into());
+        }
+        let Some(module) = &inside.module else { return Ok(answered) };
+        let path = module.as_str();
+        let weights: Vec<&Parameter> = self.weights_of(path).collect();
+        let count: usize = weights.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let class = module::class(path).map_or("a layer", |class| class.theirs);
+        answered.messages.push(format!("{path}: {class}, {count} parameters in {} tensors", weights.len()));
+        for parameter in weights.iter().take(MOST_WEIGHTS) {
+            answered.tensors.push(self.weights_row(path, parameter)?);
+        }
+        if let Some(more) = weights.len().checked_sub(MOST_WEIGHTS).filter(|more| *more > 0) {
+            answered
+                .messages
+                .push(format!("{more} more tensors of weights; `step` goes to the parts they are of"));
+        }
+        Ok(answered)
+    }
+
+    /// The weights of a module and its parts.
+    fn weights_of<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Parameter> {
+        self.models
+            .parameters
+            .iter()
+            .filter(move |parameter| module::is_within(parameter.module.as_str(), path))
+    }
+
+    /// A row of weights, as the file holds them.
+    fn weights_row(&self, path: &str, parameter: &Parameter) -> Result<TensorRow, SessionError> {
+        let component = path.split('.').next().unwrap_or(path);
+        let read = || -> Result<PlainTensor, String> {
+            let file = self.models.source.weights(component).map_err(|e| e.to_string())?;
+            let weights = Weights::new(file, component, DType::F32, &Device::Cpu);
+            let tensor = weights.get(&parameter.shape, &parameter.key).map_err(|e| e.to_string())?;
+            PlainTensor::of(&tensor).map_err(|e| e.to_string())
+        };
+        let plain = read().map_err(SessionError::Refused)?;
+        let part = parameter.module.as_str().strip_prefix(path).unwrap_or_default().trim_start_matches('.');
+        let name = match part {
+            "" => parameter.name.clone(),
+            _ => format!("{part}.{}", parameter.name),
+        };
+        Ok(TensorRow::new(&name, None, &plain))
+    }
+
+    fn frame_value(&self, inside: &Inside) -> serde_json::Value {
+        let at = call(inside);
+        json!({
+            "stage": inside.stage.to_string(),
+            "line": inside.line,
+            "module": inside.module.as_ref().map(|module| module.as_str()),
+            "class": inside.module.as_ref().and_then(|module| module::class(module.as_str())).map(|class| class.theirs),
+            "ran": inside.moment == Moment::After,
+            "frames": frames(inside),
+            "source": at.map(|(function, row)| json!({ "file": function.path(), "line": function.text().0 + row })),
+        })
+    }
+
+    /// `denoise 3 › unet › mid_block › resnets.0 (src/model/unet/blocks.rs:121)`.
+    fn place(&self) -> String {
+        let Some(inside) = &self.inside else { return self.position_name() };
+        let at =
+            call(inside).map(|(function, row)| format!(" ({}:{})", function.path(), function.text().0 + row));
+        let ran = if inside.moment == Moment::After { ", which ran" } else { "" };
+        format!("{}{ran}{}", frames(inside).join(" › "), at.unwrap_or_default())
+    }
+
+    /// The frames, the innermost first.
+    pub(super) fn backtrace(&self) -> Answered {
+        let mut messages = vec![format!("#0 {}", self.place())];
+        if let Some(inside) = &self.inside {
+            let frames = frames(inside);
+            let outer = (1..frames.len()).rev().enumerate();
+            messages.extend(
+                outer.map(|(number, depth)| format!("#{} {}", number + 1, frames[..depth].join(" › "))),
+            );
+        }
+        Answered { messages, ..Answered::default() }
+    }
+
+    /// The source of the stage that runs next, with the line at hand marked; without one, its beginning. Inside a line that
+    /// of the module at hand.
+    pub(super) fn list(&self) -> Result<Answered, SessionError> {
+        let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
+        let at = self.inside.as_ref().and_then(call);
+        let function = at.map_or(Function::of(stage), |(function, _)| function);
+        let here = at.map(|(_, row)| row);
+        let (first, text) = function.text();
+        let (from, to) = here.map_or((0, text.len()), |row| (row.saturating_sub(AROUND), row + AROUND + 1));
+        let lines = text.iter().enumerate().take(to).skip(from);
+        let messages = lines.map(|(row, line)| {
+            let mark = if Some(row) == here { "▶" } else { " " };
+            format!("{mark}{:>4} {line}", first + row)
+        });
+        Ok(Answered { messages: messages.collect(), ..Answered::default() })
+    }
+}
+
+/// What a stage that waits is in, the outermost first: the stage, the line, and the modules down to the one at hand.
+pub(in crate::debugger) fn frames(inside: &Inside) -> Vec<String> {
+    let line = inside.line.rsplit('.').next().unwrap_or(inside.line);
+    let modules = inside.module.as_ref().map_or(vec![], |module| module::crumbs(module.as_str()));
+    let outer = [inside.stage.to_string(), line.to_string()];
+    outer.into_iter().chain(modules.into_iter().map(String::from)).collect()
+}
+
+/// Where the piece at hand is called: the function, and the row in it.
+pub(in crate::debugger) fn call(inside: &Inside) -> Option<(Function, usize)> {
+    let of_stage = || {
+        let function = Function::of(inside.stage);
+        Some((function, function.row_of(inside.line)?))
+    };
+    match &inside.module {
+        Some(module) => module::call(module.as_str()).or_else(of_stage),
+        None => of_stage(),
+    }
+}

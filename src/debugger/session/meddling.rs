@@ -1,0 +1,114 @@
+//! Changing what modules make, from here on or in one step.
+
+use super::{Answered, Host, Session, SessionError, said};
+use crate::debugger::breakpoint::Stop;
+use crate::debugger::meddle::ModuleEdit;
+use crate::debugger::pattern::Pattern;
+use crate::debugger::rerun;
+use crate::debugger::{module, report};
+use crate::nn::Error;
+use crate::pipeline::{self, Meddling, Stage};
+use std::sync::Arc;
+
+impl Session {
+    /// Refuses a stage that the run does not have, and a module that the models do not.
+    pub(super) fn check_stop(&self, stop: &Stop) -> Result<(), SessionError> {
+        match stop {
+            Stop::Before(place) => self.check_place(*place),
+            Stop::Module(pattern) => self.check_modules(pattern),
+            Stop::Condition | Stop::NotFinite => Ok(()),
+        }
+    }
+
+    fn check_modules(&self, pattern: &Pattern) -> Result<(), SessionError> {
+        match rerun::has(&self.models, |path| pattern.matches(path)) {
+            true => Ok(()),
+            false => Err(SessionError::Refused(rerun::unknown(&self.models, pattern.as_str()))),
+        }
+    }
+
+    /// Changes what modules make from here on, on a timeline of its own.
+    pub(super) fn meddle(&mut self, edit: &ModuleEdit) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("set")?;
+        self.check_modules(edit.modules())?;
+        let here = self.timeline().here();
+        let steps = here.request().steps();
+        let to_come: Vec<Stage> =
+            (here.records().len()..).map_while(|index| Stage::at(index, &steps)).collect();
+        let runs = |path: &str| to_come.iter().any(|stage| module::line_of(*stage, path).is_some());
+        if !rerun::has(&self.models, |path| edit.modules().matches(path) && runs(path)) {
+            return Err(SessionError::Refused(format!(
+                "{} runs in no stage that is to come; `back` first",
+                edit.modules()
+            )));
+        }
+        let meddling = edit.meddling(&self.here())?;
+        Ok(self.go_on_with(meddling, &format!("{}-edited", short(edit.modules()))))
+    }
+
+    /// Runs the step that is next with what a module makes in it on another timeline, on a timeline of its own.
+    pub(super) fn patch(
+        &mut self,
+        pattern: &Pattern,
+        from: &str,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        self.refuse_while_comparing("patch")?;
+        self.check_modules(pattern)?;
+        if !pattern.is_one() {
+            return Err(SessionError::Refused(format!("patch wants one module; `{pattern}` may be several")));
+        }
+        let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
+        let path = pattern.as_str().to_string();
+        if module::line_of(stage, &path).is_none() {
+            let runs = rerun::stage_of(&path);
+            return Err(SessionError::Refused(format!(
+                "{path} does not run in {stage}, which is next; it runs in {runs}"
+            )));
+        }
+        let other = self.timelines.named(from)?;
+        let is_there = |run: &&Arc<crate::pipeline::Snapshot>| run.position() == Some(stage);
+        let Some(before) = other.timeline.snapshots().iter().find(is_there).cloned() else {
+            return Err(SessionError::Refused(format!(
+                "{from} has not come to {stage}; `switch {from}` and run it until there"
+            )));
+        };
+        let theirs = rerun::output_of(&self.models, &before, &path, host)?;
+        let shape = report::shape(theirs.dims());
+        let text: Arc<str> = format!("patch {path} from {from}").into();
+        let (at, told) = (path.clone(), Arc::clone(&text));
+        let meddling = Meddling {
+            text,
+            only: Some(stage),
+            is_at: Arc::new(move |path| path.as_str() == at),
+            change: Arc::new(move |_, output| match output.dims() == theirs.dims() {
+                true => Ok(theirs.clone()),
+                false => Err(Error::Input(format!(
+                    "`{told}`: there it makes {:?}, here {:?}",
+                    theirs.dims(),
+                    output.dims()
+                ))),
+            }),
+        };
+        let mut answered = self.go_on_with(meddling, &format!("{}-patched", short(pattern)));
+        answered.messages.insert(1, format!("{stage} runs with what {path} makes on {from}: {shape}"));
+        Ok(answered)
+    }
+
+    fn go_on_with(&mut self, meddling: Meddling, wish: &str) -> Answered {
+        self.leave();
+        let mut answered = said(meddling.text.to_string());
+        let forked = self.fork_off(wish);
+        let next = self.timeline().here().with_meddling(meddling);
+        self.timeline_mut().replace_here(next);
+        answered.messages.push(forked);
+        answered
+    }
+}
+
+/// The last names of a pattern, as a timeline can be called.
+fn short(pattern: &Pattern) -> String {
+    let names: Vec<&str> = pattern.as_str().split('.').filter(|name| !name.contains('*')).collect();
+    let from = names.len().saturating_sub(2);
+    names[from..].join("-")
+}
