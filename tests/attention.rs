@@ -120,7 +120,10 @@ fn layers_and_heads_make_the_whole() {
     let (heads, mean) = (run(&layer, Split::Heads), run(&layer, Split::Layers));
     let whole = run(&layer, Split::Whole);
     let Layer { heads: count, size, .. } = whole.layers[0];
-    assert_eq!((whole.layers.len(), heads.maps.len(), heads.maps[0].size, mean.maps[0].size), (1, count, size, size));
+    assert_eq!(
+        (whole.layers.len(), heads.maps.len(), heads.maps[0].size, mean.maps[0].size),
+        (1, count, size, size)
+    );
     let mut sum = vec![0f32; size.0 * size.1];
     for maps in &heads.maps {
         maps.of(&[2]).iter().zip(&mut sum).for_each(|(value, sum)| *sum += value / count as f32);
@@ -148,9 +151,7 @@ fn a_point_looks_somewhere() {
         assert_eq!((run.size, run.layers.len(), run.map.len()), ((12, 20), 7, 240));
         assert!((run.map.iter().sum::<f32>() - 1.).abs() < 1e-4 && run.map.iter().all(|v| *v >= 0.));
     }
-    let said = |at| {
-        point(&models(), &before, at, &Focus::default(), &mut Unwatched).unwrap_err().to_string()
-    };
+    let said = |at| point(&models(), &before, at, &Focus::default(), &mut Unwatched).unwrap_err().to_string();
     assert!(said((20, 0)).contains("expected X 0 to 19, Y 0 to 11"), "{}", said((20, 0)));
     assert!(said((0, 12)).contains("0,12 is no point"));
 }
@@ -241,16 +242,22 @@ fn commands_in_a_batch_with_json_and_files() {
     assert_eq!((&all["tokens"][2]["token"], &all["tokens"][8]["token"]), (&"apple".into(), &"<pad>".into()));
     let apple = &outcomes[2]["attention"];
     assert_eq!((&apple["steps"], &apple["positions"]), (&serde_json::json!([0]), &serde_json::json!([2])));
-    assert!(apple["layers"].as_array().unwrap().iter().all(|layer| {
-        layer["path"].as_str().unwrap().starts_with("unet.up_blocks.")
-    }));
+    assert!(
+        apple["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|layer| { layer["path"].as_str().unwrap().starts_with("unet.up_blocks.") })
+    );
     let map: Vec<Vec<f64>> = serde_json::from_value(apple["map"].clone()).unwrap();
     assert_eq!((map.len(), map[0].len()), (16, 16));
     let (x, y) = (apple["peak"]["x"].as_u64().unwrap(), apple["peak"]["y"].as_u64().unwrap());
     assert!(map.iter().flatten().all(|value| *value <= map[y as usize][x as usize]));
-    let point = outcomes[3]["attention"]["map"].as_array().unwrap().iter().flat_map(|row| {
-        row.as_array().unwrap().iter().map(|value| value.as_f64().unwrap())
-    });
+    let point = outcomes[3]["attention"]["map"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()));
     assert!((point.sum::<f64>() - 1.).abs() < 1e-4);
     let effects = outcomes[4]["effect"]["effects"].as_array().unwrap();
     let names: Vec<&Value> = effects.iter().map(|effect| &effect["tensor"]).collect();
@@ -270,15 +277,27 @@ fn commands_in_a_batch_with_json_and_files() {
 #[test]
 fn what_is_not_there_is_told() {
     for (line, said) in [
-        ("show attention cat", "`cat` is not in the prompt; expected red, apple, on, a, blue, background; <start>"),
+        (
+            "show attention cat",
+            "`cat` is not in the prompt; expected red, apple, on, a, blue, background; <start>",
+        ),
         ("show attention apple#2", "the prompt has it 1 times"),
         ("show attention 77", "there is no token 77; expected 0 to 76"),
         ("show attention at 16,0", "expected X 0 to 15, Y 0 to 15"),
-        ("show attention apple layer down_blocks.9", "no cross-attention is in `down_blocks.9`; expected one of unet."),
+        (
+            "show attention apple layer down_blocks.9",
+            "no cross-attention is in `down_blocks.9`; expected one of unet.",
+        ),
         ("show attention apple head 99", "no layer there has a head 99"),
-        ("show attention apple step 2", "denoise 2 is not recorded; expected one of denoise 0 to denoise 0, or run it"),
+        (
+            "show attention apple step 2",
+            "denoise 2 is not recorded; expected one of denoise 0 to denoise 0, or run it",
+        ),
         ("show effect", "no word named"),
-        ("save attention apple x.jpg", "x.jpg: nothing is known of its ending; expected .png, .gif, .safetensors"),
+        (
+            "save attention apple x.jpg",
+            "x.jpg: nothing is known of its ending; expected .png, .gif, .safetensors",
+        ),
         ("save effect apple x.gif", "expected .png"),
         ("save attention apple no/such/folder/x.png", "no/such/folder"),
         ("save attention apple x.gif step 0", "every recorded step"),
@@ -289,6 +308,7 @@ fn what_is_not_there_is_told() {
         let stderr = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(stderr.contains(said), "{line}: {stderr}");
     }
-    let ran = diffuscope(&["debug", "--batch", "-x", "-", "--steps", "3"], "goto denoise 0\nshow attention\n");
+    let ran =
+        diffuscope(&["debug", "--batch", "-x", "-", "--steps", "3"], "goto denoise 0\nshow attention\n");
     assert!(ran.stderr.contains("no step of denoise is recorded here; `goto denoise 1`"), "{}", ran.stderr);
 }

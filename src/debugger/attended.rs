@@ -209,13 +209,20 @@ impl AttentionReport {
         let of = of_steps(&self.steps);
         let peak = self.peak.map_or(String::new(), |peak| {
             let [x, y] = peak.centre;
-            format!("; most at {},{}, centre {x:.1},{y:.1} of {}×{}", peak.x, peak.y, self.size[1], self.size[0])
+            format!(
+                "; most at {},{}, centre {x:.1},{y:.1} of {}×{}",
+                peak.x, peak.y, self.size[1], self.size[0]
+            )
         });
         let share: f64 = self.positions.iter().filter_map(|p| Some(self.tokens.get(*p)?.share)).sum();
         match self.positions.is_empty() {
             true => format!("{} in {of} ({layers}){peak}", self.subject),
             false => {
-                format!("{} in {of} ({layers}): {:.2} % of what is looked at{peak}", self.subject, 100. * share)
+                format!(
+                    "{} in {of} ({layers}): {:.2} % of what is looked at{peak}",
+                    self.subject,
+                    100. * share
+                )
             }
         }
     }
@@ -237,7 +244,8 @@ impl AttentionReport {
             let position = row.position;
             cells(&format!("{mark}{position:>3}"), row.token.clone(), row.share, row.peak)
         };
-        let mut table: Vec<Vec<String>> = self.tokens.iter().filter(|row| !is_padding(row)).map(row).collect();
+        let mut table: Vec<Vec<String>> =
+            self.tokens.iter().filter(|row| !is_padding(row)).map(row).collect();
         let padding: Vec<&TokenRow> = self.tokens.iter().filter(is_padding).collect();
         if !padding.is_empty() {
             let share = padding.iter().map(|row| row.share).sum();

@@ -154,9 +154,8 @@ fn number(word: Option<&str>, name: &str) -> Result<usize, String> {
 
 /// `X,Y`.
 fn point(text: &str) -> Result<Subject, String> {
-    let wrong = || {
-        format!("`{}` is no point: X,Y, column and row of the latents, such as at 8,6", abridged(text))
-    };
+    let wrong =
+        || format!("`{}` is no point: X,Y, column and row of the latents, such as at 8,6", abridged(text));
     let (x, y) = text.split_once(',').ok_or_else(wrong)?;
     match (x.parse(), y.parse()) {
         (Ok(x), Ok(y)) => Ok(Subject::Point(x, y)),
@@ -214,7 +213,9 @@ mod tests {
             Focus { layer, head: None }.is_in(path)
         };
         let path = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2";
-        for pattern in [path, "unet.up_blocks.1", "up_blocks", "unet.up_*", "unet.*.attn2", "up_blocks.1.attentions.0"] {
+        for pattern in
+            [path, "unet.up_blocks.1", "up_blocks", "unet.up_*", "unet.*.attn2", "up_blocks.1.attentions.0"]
+        {
             assert!(is_in(pattern, path), "{pattern}");
         }
         for pattern in ["unet.up_blocks.0", "up", "unet.mid_block", "attn1"] {

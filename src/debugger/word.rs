@@ -169,7 +169,10 @@ mod tests {
         assert_eq!(at("background"), [2, 3]);
         assert_eq!((at("Red"), at("red#1"), at("red#2")), (vec![1, 5], vec![1], vec![5]));
         assert_eq!((at("red background"), at("background, red")), (vec![1, 2, 3], vec![2, 3, 4, 5]));
-        assert_eq!((at("<start>"), at("<end>"), at("<pad>"), at("8")), (vec![0], vec![6], vec![7, 8], vec![8]));
+        assert_eq!(
+            (at("<start>"), at("<end>"), at("<pad>"), at("8")),
+            (vec![0], vec![6], vec![7, 8], vec![8])
+        );
     }
 
     #[test]

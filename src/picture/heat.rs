@@ -60,7 +60,7 @@ fn label(scale: &Scale) -> String {
 }
 
 /// A number in three digits.
-fn short(value: f32) -> String {
+pub fn short(value: f32) -> String {
     match value.abs() {
         0. => "0".into(),
         magnitude if (0.001..1000.).contains(&magnitude) => {

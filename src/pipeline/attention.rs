@@ -112,12 +112,7 @@ pub struct CrossAttention<'a> {
 
 impl<'a> CrossAttention<'a> {
     /// Of latents of `size`, the attentions whose path `is_wanted`, of them one head or all.
-    pub fn new(
-        size: Size,
-        is_wanted: &'a dyn Fn(&str) -> bool,
-        head: Option<usize>,
-        split: Split,
-    ) -> Self {
+    pub fn new(size: Size, is_wanted: &'a dyn Fn(&str) -> bool, head: Option<usize>, split: Split) -> Self {
         Self { size, is_wanted, head, split, layers: vec![], maps: vec![] }
     }
 

@@ -138,7 +138,9 @@ fn step_of(before: &Snapshot) -> Result<(usize, Size), ExamineError> {
     let refused = |found: String| ExamineError::Refused(found);
     let step = match before.position() {
         Some(Stage::Denoise { step }) => step,
-        Some(other) => return Err(refused(format!("{other} attends to no prompt; expected a step of denoise"))),
+        Some(other) => {
+            return Err(refused(format!("{other} attends to no prompt; expected a step of denoise")));
+        }
         None => return Err(pipeline::Error::Complete.into()),
     };
     let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;

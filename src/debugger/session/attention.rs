@@ -60,7 +60,8 @@ impl Session {
                 _ => {
                     let below = self.picture_of(last, host)?;
                     let scale = heat::scale([&map[..]]);
-                    let picture = heat::over(&enlarged(&below), map, mapped.size, &scale).ok_or_else(no_map)?;
+                    let picture =
+                        heat::over(&enlarged(&below), map, mapped.size, &scale).ok_or_else(no_map)?;
                     match file {
                         Some(file) => self.write_png(&picture.image, &mapped.report.line(), file)?,
                         None => answered.picture = Some(shown(mapped.report.subject.clone(), picture)),
@@ -313,6 +314,7 @@ fn no_map() -> SessionError {
 
 fn none_recorded() -> SessionError {
     SessionError::Refused(
-        "no step of denoise is recorded here; `goto denoise 1` runs the first one, `continue` all of them".into(),
+        "no step of denoise is recorded here; `goto denoise 1` runs the first one, `continue` all of them"
+            .into(),
     )
 }

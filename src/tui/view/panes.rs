@@ -1,6 +1,8 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
-use super::{charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines};
+use super::{
+    attention, charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines,
+};
 use crate::debugger::view::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
 use crate::lesson::reading::Act;
@@ -31,11 +33,13 @@ pub enum Tab {
     Timelines,
     /// Variants side by side.
     Compare,
+    /// What the words of a step are looked at from, and what they do.
+    Attention,
 }
 
 impl Tab {
-    /// Every view, in the order of the keys 1 to 9.
-    pub const ALL: [Self; 9] = [
+    /// Every view, in the order of their names on the screen.
+    pub const ALL: [Self; 10] = [
         Self::Overview,
         Self::Tensors,
         Self::Residuals,
@@ -45,6 +49,7 @@ impl Tab {
         Self::Source,
         Self::Timelines,
         Self::Compare,
+        Self::Attention,
     ];
 
     /// The view's name.
@@ -59,10 +64,27 @@ impl Tab {
             Self::Source => "source",
             Self::Timelines => "timelines",
             Self::Compare => "compare",
+            Self::Attention => "attention",
         }
     }
 
-    /// The beginning of the name, where there is no room for all nine.
+    /// The key that shows the view.
+    pub fn key(self) -> char {
+        match self {
+            Self::Overview => '1',
+            Self::Tensors => '2',
+            Self::Residuals => '3',
+            Self::Scheduler => '4',
+            Self::Prompt => '5',
+            Self::Charts => '6',
+            Self::Source => '7',
+            Self::Timelines => '8',
+            Self::Compare => '9',
+            Self::Attention => 'a',
+        }
+    }
+
+    /// The beginning of the name, where there is no room for all.
     pub fn short(self) -> &'static str {
         match self {
             Self::Overview => "over",
@@ -71,6 +93,7 @@ impl Tab {
             Self::Scheduler => "sched",
             Self::Timelines => "times",
             Self::Compare => "comp",
+            Self::Attention => "attn",
             other => other.name(),
         }
     }
@@ -200,6 +223,7 @@ pub struct Views {
     source: source::Source,
     timelines: timelines::Timelines,
     compare: compare::Compare,
+    attention: attention::Attention,
     /// The lesson, which stands beside any of them.
     pub lesson: lesson::Lesson,
 }
@@ -217,6 +241,7 @@ impl Views {
             Tab::Source => &self.source,
             Tab::Timelines => &self.timelines,
             Tab::Compare => &self.compare,
+            Tab::Attention => &self.attention,
         }
     }
 
@@ -232,6 +257,7 @@ impl Views {
             Tab::Source => &mut self.source,
             Tab::Timelines => &mut self.timelines,
             Tab::Compare => &mut self.compare,
+            Tab::Attention => &mut self.attention,
         }
     }
 }
