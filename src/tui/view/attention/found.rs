@@ -153,6 +153,16 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// How much each pixel looks at the word, in a step as a whole: the mean over layers and heads, where DAAM has the sum.
+    pub fn mean(&self, record: RecordId) -> Result<(Vec<f32>, Size), Waiting> {
+        let run = self.whole(record)?;
+        let Some(maps) = run.maps.first() else { return Err(Err("there is no such map".into())) };
+        let heads: usize = run.layers.iter().map(|layer| layer.heads).sum();
+        let mut mean = maps.of(&self.positions);
+        mean.iter_mut().for_each(|value| *value /= heads.max(1) as f32);
+        Ok((mean, maps.size))
+    }
+
     /// What the word is looked at from: by all layers, one, or one head of it.
     pub fn map(&self) -> Mapped<'a> {
         let of = |run: &AttentionRun, part: usize| match run.maps.get(part) {
@@ -160,7 +170,7 @@ impl<'a> Found<'a> {
             None => Err(Err("there is no such map".into())),
         };
         match (self.layer, self.head) {
-            (None, _) => of(self.whole(self.step.id)?, 0),
+            (None, _) => self.mean(self.step.id).map(|(values, size)| (Cow::Owned(values), size)),
             (Some(_), Some(head)) => of(self.heads()?, head),
             (Some(layer), None) => {
                 let run = self.layers()?;
@@ -198,9 +208,9 @@ impl<'a> Found<'a> {
     }
 
     /// What the step takes for the picture.
-    pub fn below(&self, state: &'a State) -> Option<&'a Picture> {
+    pub fn below(&self) -> Option<&'a Picture> {
         let named = self.step.picture("pred_original_sample")?;
-        Some(&state.best(self.step, named).picture)
+        Some(&self.state.best(self.step, named).picture)
     }
 
     /// What is to be found out, what is looked at most first.

@@ -32,6 +32,7 @@ use strip::{By, Strip};
 const TOKENS: &str = "tokens";
 const MAP: &str = "map";
 const EFFECT: &str = "effect";
+const PICTURES: &str = "pictures";
 const STRIP: &str = "strip";
 
 /// Columns of the tokens, where there is little room and where there is much.
@@ -39,14 +40,18 @@ const NARROW: u16 = 24;
 const WIDE: u16 = 34;
 /// From this many columns on there is much.
 const MUCH: u16 = 100;
-/// Columns below which a picture is not drawn beside another.
-const LEAST: u16 = 16;
 /// How much of the height the strip has.
 const STRIP_ROWS: (u16, u16) = (1, 4);
 /// Rows of the strip, at least and at most: its rule, the maps, two captions.
 const STRIP_LIMITS: [u16; 2] = [6, 12];
-/// Rows of a shown map below the picture: the scale, and what there is to say.
-const TOLD: u16 = 3;
+/// Rows below a picture and its caption: the scale, and what there is to say; where there are few rows, and many.
+const TOLD: [u16; 2] = [2, 4];
+/// From this many rows on there are many.
+const TALL: u16 = 16;
+/// Columns of a scale, at most.
+const SCALE: usize = 24;
+/// Rows below the tokens from which on the picture is shown there with and without the word.
+const PAIR: u16 = 10;
 /// The point that a picture of what it looks at begins with is marked in this colour.
 const MARK: Rgb<u8> = Rgb([80, 200, 255]);
 
@@ -99,12 +104,23 @@ impl Panes for Attention {
             Some((x, y)) => format!("what point {x},{y} looks at"),
             None => format!("{word}: looked at from"),
         };
-        vec![
+        let listed = found.rows.len() as u16 + 2;
+        let pair = tokens.height.saturating_sub(listed) >= PAIR;
+        let [tokens, pictures] = match pair {
+            true => Layout::vertical([Constraint::Length(listed), Constraint::Min(0)]).areas(tokens),
+            false => [tokens, Rect::default()],
+        };
+        let mut panes = vec![
             Pane::new(TOKENS, format!("{}: looked at", found.step.stage), tokens),
             Pane::new(MAP, looked, map),
             Pane::new(EFFECT, format!("{word}: what it does"), effect),
-            Pane::new(STRIP, strip::title(&found, self), strip),
-        ]
+            Pane::new(STRIP, strip::title(&found, self, area.width), strip),
+        ];
+        if pair {
+            let title = format!("{} with {word}, without", found.step.stage);
+            panes.insert(1, Pane::new(PICTURES, title, pictures));
+        }
+        panes
     }
 
     fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
@@ -122,6 +138,7 @@ impl Panes for Attention {
             TOKENS => draw_tokens(&found, canvas, area),
             MAP => self.draw_map(&found, canvas, area),
             EFFECT => self.draw_effect(&found, canvas, area),
+            PICTURES => Self::draw_pair(&found, canvas, area),
             _ => Strip::of(&found, self).draw(self, canvas, area),
         }
     }
@@ -285,11 +302,11 @@ fn draw_tokens(found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.lines(&lines, area);
 }
 
-/// A scale of heat with its ends.
-fn draw_scale(scale: &heat::Scale, canvas: &mut Canvas<'_>, area: Rect) {
-    let (low, high) = (heat::short(*scale.start()) + " ", String::from(" ") + &heat::short(*scale.end()));
+/// A scale of heat with its ends, as `said` tells them.
+fn draw_scale(scale: &heat::Scale, said: fn(f32) -> String, canvas: &mut Canvas<'_>, area: Rect) {
+    let (low, high) = (said(*scale.start()) + " ", String::from(" ") + &said(*scale.end()));
     let ends = text::width(&low) + text::width(&high);
-    let bar = usize::from(area.width).saturating_sub(ends).min(24);
+    let bar = usize::from(area.width).saturating_sub(ends).min(SCALE);
     if bar < 4 {
         return;
     }
@@ -301,6 +318,17 @@ fn draw_scale(scale: &heat::Scale, canvas: &mut Canvas<'_>, area: Rect) {
     }));
     line.push(Span::styled(high, canvas.theme.faint));
     canvas.lines(&[Line::from(line)], area);
+}
+
+/// What a pixel gives of its attention.
+fn percent(value: f32) -> String {
+    format!("{:.1} %", 100. * value)
+}
+
+/// Where a picture with its caption is, and what is told below it: as high in every pane of that height.
+fn shared(area: Rect) -> [Rect; 2] {
+    let told = if area.height < TALL { TOLD[0] } else { TOLD[1] };
+    Layout::vertical([Constraint::Min(0), Constraint::Length(told)]).areas(area)
 }
 
 impl Attention {
@@ -315,7 +343,7 @@ impl Attention {
             Ok(mapped) => mapped,
             Err(waiting) => return draw_waiting(&waiting, canvas, area),
         };
-        let Some(below) = found.below(canvas.state) else { return };
+        let Some(below) = found.below() else { return };
         let scale = heat::scale([&values[..]]);
         let mut drawn = self.drawn.borrow_mut();
         let Some(mut picture) = drawn.over(below, &values, size, &scale) else { return };
@@ -324,25 +352,24 @@ impl Attention {
         }
         drop(drawn);
         let caption = match self.point {
-            Some(_) => "self-attention, 1 in all".to_string(),
+            Some(_) => "self-attention, 100 % in all".to_string(),
             None => found.focus_name(self),
         };
-        let [above, told] = Layout::vertical([Constraint::Min(0), Constraint::Length(TOLD)]).areas(area);
+        let [above, told] = shared(area);
         let shown = [Captioned { picture: &picture, caption, smooth: true }];
-        let rows = pictures::row(&shown, canvas, Rect { height: above.height + 1, ..above });
-        let place = pictures::place(&picture, canvas, Rect { height: above.height + 1, ..above });
+        let rows = pictures::row(&shown, canvas, above);
+        let place = pictures::place(&picture, canvas, above);
         let relative = Rect { x: place.x - area.x, y: place.y - area.y, ..place };
-        self.placed.set(Some((relative, size)));
-        let told =
-            Rect { y: area.y + rows, height: area.height.saturating_sub(rows).min(told.height), ..told };
-        draw_scale(&scale, canvas, Rect { height: told.height.min(1), ..told });
+        // A layer may be smaller than the latents, which a point is of.
+        self.placed.set(found.size().map(|latents| (relative, latents)));
+        let told = Rect { y: area.y + rows, ..told }.intersection(area);
+        draw_scale(&scale, percent, canvas, told);
         let line = Peak::of(&values, size).map(|peak| {
             let [x, y] = peak.centre;
             format!("most at {},{}, centre {x:.1},{y:.1}", peak.x, peak.y)
         });
         let line = text::shortened(&line.unwrap_or_default(), area.width.into());
-        let below = Rect { y: told.y + 1, height: told.height.saturating_sub(1), ..told };
-        canvas.lines(&[Line::styled(line, canvas.theme.faint)], below);
+        draw_lines(vec![line], canvas.theme.faint, canvas, told);
     }
 
     /// What becomes of the step without what is selected.
@@ -363,18 +390,36 @@ impl Attention {
             Captioned { picture: without, caption: "without it".into(), smooth: true },
             Captioned { picture: was, caption: "with it".into(), smooth: true },
         ];
-        let count = usize::from((area.width + 1) / (LEAST + 1)).clamp(1, shown.len());
-        let verdict = attended::verdict(&effect.agreement, effect.relative);
-        let change = format!("pred_original_sample changes by {:.2} %. ", 100. * effect.relative);
-        let said = text::wrapped(&(change + &verdict), area.width.into());
-        let lines = (said.len() as u16 + 1).min(area.height / 2);
-        let [above, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(lines)]).areas(area);
+        let [above, told] = shared(area);
+        // All of them where they are as large as the one alone.
+        let alone = pictures::place(&changes, canvas, above).width;
+        let count = if 3 * (alone + 1) <= area.width { 3 } else { 1 };
         let rows = pictures::row(&shown[..count], canvas, above);
-        let told = Rect { y: area.y + rows, height: (area.height - rows).min(below.height), ..below };
-        draw_scale(&scale, canvas, Rect { height: told.height.min(1), ..told });
-        let lines: Vec<Line<'_>> =
-            said.into_iter().map(|line| Line::styled(line, canvas.theme.plain)).collect();
-        canvas.lines(&lines, Rect { y: told.y + 1, height: told.height.saturating_sub(1), ..told });
+        let told = Rect { y: area.y + rows, ..told }.intersection(area);
+        draw_scale(&scale, heat::short, canvas, told);
+        let percent = 100. * effect.relative;
+        let long = format!(
+            "pred_original_sample changes by {percent:.1} %: {}",
+            attended::verdict(&effect.agreement, effect.relative)
+        );
+        let room = usize::from(told.height.saturating_sub(1));
+        let mut said = text::wrapped(&long, area.width.into());
+        if said.len() > room {
+            let short = format!("{percent:.1} %, correlation {:+.2}", effect.agreement.correlation);
+            said = vec![text::shortened(&short, area.width.into())];
+        }
+        draw_lines(said, canvas.theme.plain, canvas, told);
+    }
+
+    /// The picture as it was, and without what is selected.
+    fn draw_pair(found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect) {
+        let run = match found.effect() {
+            Ok(run) => run,
+            Err(waiting) => return draw_waiting(&waiting, canvas, area),
+        };
+        let [was, without] = &run.pictures;
+        let of = |picture, caption: &str| Captioned { picture, caption: caption.into(), smooth: true };
+        pictures::row(&[of(was, "with it"), of(without, "without it")], canvas, area);
     }
 
     /// The next of the small maps, or the one before.
@@ -398,6 +443,12 @@ impl Attention {
         }
         Reply::Taken
     }
+}
+
+/// Lines below the first row, which is the scale's.
+fn draw_lines(said: Vec<String>, style: Style, canvas: &mut Canvas<'_>, told: Rect) {
+    let lines: Vec<Line<'_>> = said.into_iter().map(|line| Line::styled(line, style)).collect();
+    canvas.lines(&lines, Rect { y: told.y + 1, height: told.height.saturating_sub(1), ..told });
 }
 
 /// What is not there yet, or why it never will be.

@@ -50,10 +50,12 @@ pub struct Strip {
     pub chosen: usize,
     /// Why there is none.
     waiting: Option<Waiting>,
+    /// Whether all are on one scale: layers and heads differ by far more than steps.
+    one_scale: bool,
 }
 
 /// What stands above the strip.
-pub fn title(found: &Found<'_>, view: &Attention) -> String {
+pub fn title(found: &Found<'_>, view: &Attention, width: u16) -> String {
     let of = match view.by {
         By::Steps => "over the steps",
         By::Layers => "by layer",
@@ -63,7 +65,11 @@ pub fn title(found: &Found<'_>, view: &Attention) -> String {
         (By::Heads, Some(layer)) => format!(" of {}", short(&layer.path)),
         _ => String::new(),
     };
-    format!("{} {of}{layer}: h l choose, v steps, layers, heads; x a point's own", found.word())
+    let keys = match width {
+        super::MUCH.. => "h l choose one, v steps, layers or heads, x what a point looks at",
+        _ => "h l choose, v others, x a point",
+    };
+    format!("{} {of}{layer}: {keys}", found.word())
 }
 
 impl Strip {
@@ -81,10 +87,7 @@ impl Strip {
 
     fn of_steps(found: &Found<'_>) -> Self {
         let cell = |(_, step): &(usize, &crate::debugger::view::RecordView)| {
-            let map = found.whole(step.id).ok().and_then(|run| {
-                let maps = run.maps.first()?;
-                Some((maps.of(&found.positions), maps.size))
-            });
+            let map = found.mean(step.id).ok();
             let number = match step.stage {
                 Stage::Denoise { step } => step.to_string(),
                 other => other.to_string(),
@@ -92,7 +95,7 @@ impl Strip {
             Cell { caption: [number, String::new()], map }
         };
         let chosen = found.steps.iter().position(|(_, step)| step.id == found.step.id).unwrap_or(0);
-        Self { cells: found.steps.iter().map(cell).collect(), chosen, waiting: None }
+        Self { cells: found.steps.iter().map(cell).collect(), chosen, waiting: None, one_scale: true }
     }
 
     /// All of them, and each.
@@ -104,7 +107,9 @@ impl Strip {
     ) -> Self {
         let run = match run {
             Ok(run) => run,
-            Err(waiting) => return Self { cells: vec![], chosen: 0, waiting: Some(waiting) },
+            Err(waiting) => {
+                return Self { cells: vec![], chosen: 0, waiting: Some(waiting), one_scale: true };
+            }
         };
         let mut cells = vec![Cell { caption: ["all".into(), String::new()], map: None }];
         for (part, maps) in run.maps.iter().enumerate() {
@@ -123,12 +128,7 @@ impl Strip {
         }
         // All together: of layers what DAAM makes of them, of heads their mean.
         cells[0].map = match view.by {
-            By::Layers => found.whole(found.step.id).ok().and_then(|run| {
-                let heads: usize = run.layers.iter().map(|layer| layer.heads).sum();
-                let maps = run.maps.first()?;
-                let mean = maps.of(&found.positions).iter().map(|v| v / heads.max(1) as f32).collect();
-                Some((mean, maps.size))
-            }),
+            By::Layers => found.mean(found.step.id).ok(),
             _ => run.maps.first().map(|first| {
                 let mut mean = vec![0.; first.size.0 * first.size.1];
                 for maps in &run.maps {
@@ -139,10 +139,10 @@ impl Strip {
             }),
         };
         let chosen = chosen.map_or(0, |chosen| chosen + 1).min(cells.len() - 1);
-        Self { cells, chosen, waiting: None }
+        Self { cells, chosen, waiting: None, one_scale: false }
     }
 
-    /// The maps on one scale, as many as there is room for around the one that is chosen.
+    /// The maps, as many as there is room for around the one that is chosen.
     pub fn draw(&self, view: &Attention, canvas: &mut Canvas<'_>, area: Rect) {
         view.cells.borrow_mut().clear();
         if let Some(waiting) = &self.waiting {
@@ -165,10 +165,11 @@ impl Strip {
         for (place, (index, cell)) in self.cells.iter().enumerate().skip(first).take(shown).enumerate() {
             let x = area.x + place as u16 * (wide + 1);
             let at = Rect { x, y: area.y, width: wide, height: high };
-            let picture = cell
-                .map
-                .as_ref()
-                .and_then(|(values, size)| view.drawn.borrow_mut().map(values, *size, &scale));
+            let picture = cell.map.as_ref().and_then(|(values, size)| {
+                let own = heat::scale([&values[..]]);
+                let scale = if self.one_scale { &scale } else { &own };
+                view.drawn.borrow_mut().map(values, *size, scale)
+            });
             match picture {
                 Some(picture) => canvas.picture(&picture.image, true, at.intersection(area)),
                 None => canvas.lines(&[Line::styled("…", canvas.theme.faint)], at.intersection(area)),
