@@ -112,7 +112,7 @@ fn clip_and_the_vae_are_stepped_into_as_well() {
     run(&mut session, "break text_encoder.*.self_attn");
     assert_eq!(
         place(&run(&mut session, "continue")),
-        "encode_prompt › text_encoder › encoder.layers.0 › self_attn"
+        "encode_prompt › text_encoder › encoder › layers.0 › self_attn"
     );
     run(&mut session, "delete");
     run(&mut session, "goto vae_decode");

@@ -249,6 +249,32 @@ fn stepping_through_a_stage_line_by_line() {
 }
 
 #[test]
+fn into_the_unet_and_a_breakpoint_in_its_middle() {
+    let mut session = Session::start(&["--steps", "2", "--prompt", "red apple"]);
+    session.see("Nothing has run yet");
+    session.press(":goto denoise 0\r");
+    session.see("next: denoise 0");
+    session.press("7s");
+    session.see("denoise 0 › unet (");
+    session.press("s");
+    session.see("denoise 0 › unet › time_proj");
+    session.press(":break unet.mid_block\r");
+    session.see("breakpoint 1 at unet.mid_block");
+    session.press("c");
+    session.see("stopped at breakpoint 1 at unet.mid_block");
+    session.see("UNet2DConditionModel::forward");
+    session.press("s");
+    session.see("mid_block › resnets.0");
+    session.press("f");
+    session.see("denoise 0 › unet › up_blocks.0");
+    // Left: what the stage did so far is dropped.
+    session.press("b");
+    session.see("left the stage");
+    session.press("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
 fn a_breakpoint_on_a_condition_and_a_resize_while_it_computes() {
     let mut session = Session::start(&["--steps", "30"]);
     session.see("Nothing has run yet");

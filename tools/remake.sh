@@ -3,7 +3,7 @@
 # tools/pictures/screens.sh need; PYTHON says which interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-"${PYTHON:-python3}" tools/fixtures/make.py checkpoints img2img daam
+"${PYTHON:-python3}" tools/fixtures/make.py checkpoints img2img inside daam
 INSTA_UPDATE=always cargo test --release
 tools/pictures/screens.sh
 git status --short tests/fixtures snapshots docs

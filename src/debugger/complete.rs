@@ -45,7 +45,7 @@ pub struct Names {
     pub timelines: Vec<String>,
     /// Words of the prompt.
     pub words: Vec<String>,
-    /// Modules.
+    /// Paths of modules.
     pub modules: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ pub fn complete(line: &str, cursor: usize, names: &Names) -> Completions {
     let words: Vec<&str> = words.collect();
     let is_expression = match verb.name {
         "print" | "display" => true,
-        "break" | "tbreak" => words.contains(&"if"),
+        "break" | "tbreak" | "catch" => words.contains(&"if"),
         // Behind what is changed.
         "set" => words.iter().skip(1).any(|word| ["=", "*=", "+="].contains(word)),
         _ => false,
@@ -102,7 +102,36 @@ pub fn complete(line: &str, cursor: usize, names: &Names) -> Completions {
     if is_expression {
         return expression(before, from, names);
     }
-    Completions { from, candidates: starting(arguments(verb, &words, names), &before[from..]) }
+    let word = &before[from..];
+    if takes_module(verb, &words) && word.contains('.') {
+        return Completions { from, candidates: modules(word, names) };
+    }
+    Completions { from, candidates: starting(arguments(verb, &words, names), word) }
+}
+
+/// Whether the word behind these may be the path of a module.
+fn takes_module(verb: &Verb, words: &[&str]) -> bool {
+    match verb.name {
+        "break" | "tbreak" | "patch" => words.is_empty(),
+        "info" => words == ["modules"],
+        "show" => words == ["features"],
+        "save" => words == ["features"],
+        _ => false,
+    }
+}
+
+/// The modules whose paths begin with `word`, each as far as the next one on the way to it.
+fn modules(word: &str, names: &Names) -> Vec<Candidate> {
+    let mut found: Vec<&str> = vec![];
+    for path in names.modules.iter().filter(|path| path.starts_with(word)) {
+        let dots = path.match_indices('.').map(|(at, _)| at).filter(|at| *at > word.len());
+        let cuts = dots.map(|at| &path[..at]).filter(|cut| names.modules.iter().any(|known| known == cut));
+        let next = cuts.into_iter().next().unwrap_or(path);
+        if next != word && !found.contains(&next) {
+            found.push(next);
+        }
+    }
+    plain(found, "module")
 }
 
 /// The part of `line` that `error` complains of: what it quotes first of those that are there.
@@ -127,15 +156,21 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
         plain(stages.map(Stage::name), "stage")
     };
+    let models = || plain(["text_encoder.", "unet.", "vae."], "a module");
     let settings = || plain(Setting::ALL.map(|(name, _)| name), "setting");
     match (verb.name, words) {
-        ("until" | "goto" | "break" | "tbreak", []) => stages(),
+        ("until" | "goto", []) => stages(),
+        ("break" | "tbreak", []) => stages().into_iter().chain(models()).collect(),
+        ("patch", []) => models(),
+        ("patch", [_]) => plain(["from"], "a timeline"),
+        ("patch", [_, "from"]) => plain(&names.timelines, "timeline"),
+        ("catch", ["if"]) => vec![],
         ("break" | "tbreak", _) => plain(["if"], "only when this holds"),
         ("info", []) => {
             let topics = verb.usage.split('|').map(|topic| topic.split(' ').next().unwrap_or(topic));
             plain(topics, "topic")
         }
-        ("info", ["modules"]) | ("show" | "save", ["features"]) => plain(&names.modules, "module"),
+        ("info", ["modules"]) | ("show" | "save", ["features"]) => models(),
         ("show", ["features", _, ..]) | ("save", ["features", _, _, ..]) => {
             let mut ways = plain(Drawn::ALL.map(|(name, _)| name), "how channels are drawn");
             ways.extend(plain(Row::ALL.map(|(name, _)| name), "row"));
@@ -159,7 +194,9 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             plain(known.into_iter().filter(|option| !words.contains(option)), "where")
         }
         ("show", ["effect", _]) | ("save", ["effect", _, _]) => plain(["step"], "where"),
-        ("catch", []) => plain(["nan"], "NaN and infinity"),
+        ("catch", []) => {
+            [plain(["nan"], "NaN and infinity"), plain(["if"], "any module of which this holds")].concat()
+        }
         ("delete", []) => {
             let mut deleted = plain(&names.breakpoints, "breakpoint");
             deleted.extend(plain(["timeline"], ""));
@@ -187,6 +224,7 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             settings.extend(plain(["preview"], "which steps the VAE decodes"));
             settings.extend(plain(["fault"], "a known mistake, made on purpose"));
             settings.extend(plain(EDITABLE, "tensor, to be changed by hand"));
+            settings.extend(plain(["t(\""], "what a module makes, to be changed by hand"));
             settings
         }
         ("set", ["fault"]) => {
@@ -272,7 +310,14 @@ mod tests {
             displays: vec![3],
             timelines: vec!["main".into(), "wilder".into()],
             words: vec!["red".into(), "apple".into()],
-            modules: vec!["unet.conv_in".into(), "unet.mid_block".into()],
+            modules: [
+                "unet.conv_in",
+                "unet.mid_block",
+                "unet.mid_block.attentions.0",
+                "unet.mid_block.resnets.0",
+            ]
+            .map(String::from)
+            .into(),
         }
     }
 
@@ -295,6 +340,14 @@ mod tests {
         assert_eq!(words("  cont"), ["continue"]);
         assert_eq!(words("goto "), ["encode_prompt", "get_latent", "denoise", "vae_decode"]);
         assert_eq!(words("b den"), ["denoise"]);
+        // A path goes on name by name.
+        assert_eq!(words("b un"), ["unet."]);
+        assert_eq!(words("break unet."), ["unet.conv_in", "unet.mid_block"]);
+        assert_eq!(
+            words("break unet.mid_block"),
+            ["unet.mid_block.attentions.0", "unet.mid_block.resnets.0"]
+        );
+        assert_eq!(words("patch unet.mid_block from "), ["main", "wilder"]);
         assert_eq!(words("break denoise 5 "), ["if"]);
         assert_eq!(words("break denoise if lat"), ["latents"]);
         assert_eq!(words("print latents.s"), ["shape", "std"]);

@@ -14,11 +14,10 @@
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
 //! - [`report`]: what a command shows, as text and as JSON; [`attended`] of attention.
 //! - [`module`]: what is known of a module by its path; [`pattern`]: several named at once; [`rerun`]: what one made, computed again.
-//! - [`anatomy`]: the tree of them. [`examine`]: what is found inside of a stage that is recorded, by running it again.
+//! - [`examine`]: what is found inside of a stage that is recorded, by running it again.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
 
-pub mod anatomy;
 mod arguments;
 pub mod attended;
 pub mod attention;

@@ -4,10 +4,7 @@ use super::source::{File, Function};
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::pipeline::{Stage, lines};
 
-/// Whether the piece at `path` is the module at `module`, or a part of it.
-pub fn is_within(path: &str, module: &str) -> bool {
-    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
+pub use crate::model::anatomy::is_within;
 
 /// Whether `step` stops at the piece: not at a whole model, which is what the line that runs it is, nor at what an
 /// attention attends to, which is made only where it is asked for.
@@ -37,11 +34,9 @@ pub fn line_of(stage: Stage, path: &str) -> Option<&'static str> {
     lines::ALL.iter().copied().find(|known| *known == line.as_str())
 }
 
-/// What a module is that has parts: diffusers' or transformers' class, its code, and the names of what it is given.
+/// What a module is that has parts: its code, and the names of what it is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Class {
-    /// The class that has its name elsewhere.
-    pub theirs: &'static str,
     /// Its forward pass here.
     pub function: Function,
     /// What it is given, in the order in which the probe is.
@@ -50,9 +45,7 @@ pub struct Class {
 
 /// The class of the module at `path`; `None` for a layer without parts.
 pub fn class(path: &str) -> Option<Class> {
-    let of = |theirs, file, ours, inputs| {
-        Some(Class { theirs, function: Function::method(file, ours, "forward"), inputs })
-    };
+    let of = |file, ours, inputs| Some(Class { function: Function::method(file, ours, "forward"), inputs });
     let names: Vec<&str> = path.split('.').collect();
     const SAMPLE: &[&str] = &["sample"];
     const STATES: &[&str] = &["hidden_states"];
@@ -60,38 +53,31 @@ pub fn class(path: &str) -> Option<Class> {
     const ATTENDING: &[&str] = &["hidden_states", "encoder_hidden_states"];
     const BLOCK: &[&str] = &["hidden_states", "temb", "encoder_hidden_states"];
     match names[..] {
-        ["text_encoder"] => of("CLIPTextModel", File::Clip, "ClipTextModel", &["input_ids"]),
-        ["unet"] => of(
-            "UNet2DConditionModel",
-            File::UNet,
-            "UNet2DConditionModel",
-            &["sample", "encoder_hidden_states"],
-        ),
-        ["unet", "time_embedding"] => of("TimestepEmbedding", File::Embeddings, "TimestepEmbedding", SAMPLE),
-        ["unet", "down_blocks", _] => of("CrossAttnDownBlock2D", File::Blocks, "DownBlock2D", BLOCK),
-        ["unet", "mid_block"] => {
-            of("UNetMidBlock2DCrossAttn", File::Blocks, "UNetMidBlock2DCrossAttn", BLOCK)
-        }
-        ["unet", "up_blocks", _] => of("CrossAttnUpBlock2D", File::Blocks, "UpBlock2D", BLOCK),
-        ["vae", "encoder"] => of("Encoder", File::Vae, "Encoder", SAMPLE),
-        ["vae", "decoder"] => of("Decoder", File::Vae, "Decoder", SAMPLE),
-        ["vae", _, "down_blocks", _] => of("DownEncoderBlock2D", File::Vae, "DownEncoderBlock2D", STATES),
-        ["vae", _, "up_blocks", _] => of("UpDecoderBlock2D", File::Vae, "UpDecoderBlock2D", STATES),
-        ["vae", _, "mid_block"] => of("UNetMidBlock2D", File::Vae, "UNetMidBlock2D", STATES),
-        ["vae", .., "attentions", _] => of("Attention", File::Vae, "SpatialAttention", STATES),
-        [.., "attentions", _] => of("Transformer2DModel", File::Transformer, "Transformer2DModel", ATTENDING),
-        [.., "transformer_blocks", _] => {
-            of("BasicTransformerBlock", File::Transformer, "BasicTransformerBlock", ATTENDING)
-        }
-        [.., "attn1" | "attn2"] => of("Attention", File::Attention, "Attention", ATTENDING),
-        [.., "ff"] => of("FeedForward", File::Transformer, "FeedForward", STATES),
-        [.., "ff", "net", "0"] => of("GEGLU", File::Transformer, "Geglu", STATES),
-        [.., "resnets", _] => of("ResnetBlock2D", File::Resnet, "ResnetBlock2D", TIMED),
-        [.., "downsamplers", _] => of("Downsample2D", File::Resnet, "Downsample2D", STATES),
-        [.., "upsamplers", _] => of("Upsample2D", File::Resnet, "Upsample2D", STATES),
-        ["text_encoder", .., "layers", _] => of("CLIPEncoderLayer", File::Clip, "ClipEncoderLayer", STATES),
-        [.., "self_attn"] => of("CLIPAttention", File::Clip, "ClipAttention", STATES),
-        [.., "mlp"] => of("CLIPMLP", File::Clip, "ClipMlp", STATES),
+        ["text_encoder"] => of(File::Clip, "ClipTextModel", &["input_ids"]),
+        ["unet"] => of(File::UNet, "UNet2DConditionModel", &["sample", "encoder_hidden_states"]),
+        ["unet", "time_embedding"] => of(File::Embeddings, "TimestepEmbedding", SAMPLE),
+        ["unet", "down_blocks", _] => of(File::Blocks, "DownBlock2D", BLOCK),
+        ["unet", "mid_block"] => of(File::Blocks, "UNetMidBlock2DCrossAttn", BLOCK),
+        ["unet", "up_blocks", _] => of(File::Blocks, "UpBlock2D", BLOCK),
+        ["vae", "encoder"] => of(File::Vae, "Encoder", SAMPLE),
+        ["vae", "decoder"] => of(File::Vae, "Decoder", SAMPLE),
+        ["vae", _, "down_blocks", _] => of(File::Vae, "DownEncoderBlock2D", STATES),
+        ["vae", _, "up_blocks", _] => of(File::Vae, "UpDecoderBlock2D", STATES),
+        ["vae", _, "mid_block"] => of(File::Vae, "UNetMidBlock2D", STATES),
+        ["vae", .., "attentions", _] => of(File::Attention, "SpatialAttention", STATES),
+        [.., "attentions", _] => of(File::Transformer, "Transformer2DModel", ATTENDING),
+        [.., "transformer_blocks", _] => of(File::Transformer, "BasicTransformerBlock", ATTENDING),
+        [.., "attn1" | "attn2"] => of(File::Attention, "Attention", ATTENDING),
+        [.., "ff"] => of(File::Transformer, "FeedForward", STATES),
+        [.., "ff", "net", "0"] => of(File::Transformer, "Geglu", STATES),
+        [.., "resnets", _] => of(File::Resnet, "ResnetBlock2D", TIMED),
+        [.., "downsamplers", _] => of(File::Resnet, "Downsample2D", STATES),
+        [.., "upsamplers", _] => of(File::Resnet, "Upsample2D", STATES),
+        ["text_encoder", "embeddings"] => of(File::Clip, "ClipTextEmbeddings", &["input_ids"]),
+        ["text_encoder", "encoder"] => of(File::Clip, "ClipEncoder", STATES),
+        ["text_encoder", .., "layers", _] => of(File::Clip, "ClipEncoderLayer", STATES),
+        [.., "self_attn"] => of(File::Clip, "ClipAttention", STATES),
+        [.., "mlp"] => of(File::Clip, "ClipMlp", STATES),
         _ => None,
     }
 }
@@ -163,8 +149,7 @@ fn called_as(child: &str) -> Vec<String> {
     let ours = match child {
         "net.0" => "geglu",
         "net.2" => "out",
-        "embeddings.token_embedding" => "token_embedding",
-        "encoder.layers" => "layer",
+        "conv_shortcut" => "conv",
         ATTENTION_PROBS => "attend",
         _ => child,
     };
@@ -174,20 +159,16 @@ fn called_as(child: &str) -> Vec<String> {
     };
     let one = match list {
         "transformer_blocks" | "down_blocks" | "up_blocks" => "block",
-        "encoder.layers" => "layer",
         list => list.trim_end_matches('s'),
     };
-    let mut calls = vec![format!("self.{list}.forward("), format!("self.{list}.attend"), format!(".{list}")];
-    if let Some(place) = place {
-        calls = vec![
+    match place {
+        Some(place) => vec![
             format!("self.{list}[{place}].forward("),
             format!("{one}.forward("),
             format!("self.{list}.forward("),
-        ];
-    } else {
-        calls.insert(1, format!("{list}.forward("));
+        ],
+        None => vec![format!("self.{list}.forward("), format!("{list}.forward(")],
     }
-    calls
 }
 
 #[cfg(test)]
@@ -205,7 +186,7 @@ mod tests {
         );
         assert_eq!(
             crumbs("text_encoder.encoder.layers.0.self_attn.q_proj"),
-            ["encoder.layers.0", "self_attn", "q_proj"]
+            ["encoder", "layers.0", "self_attn", "q_proj"]
         );
         assert_eq!(crumbs("vae.decoder.conv_in"), ["decoder", "conv_in"]);
         assert!(crumbs("unet").is_empty());

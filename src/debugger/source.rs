@@ -116,6 +116,11 @@ impl Function {
         self.name
     }
 
+    /// The function's name with the type that it is of: `Transformer2DModel::forward`.
+    pub fn title(self) -> String {
+        self.owner.map_or(self.name.into(), |owner| format!("{owner}::{}", self.name))
+    }
+
     /// The file that it is in.
     pub fn path(self) -> &'static str {
         self.file.content().0
@@ -248,6 +253,8 @@ fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
         "UpDecoderBlock2D" => ("UpDecoderBlock2D.forward", VAE),
         "UNetMidBlock2D" => ("UNetMidBlock2D.forward", VAE),
         "SpatialAttention" => ("Attention.forward", ATTENTION),
+        "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
+        "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
         _ => return None,
     })
 }

@@ -375,6 +375,18 @@ struct Foreground<'a> {
     modules: Modules,
 }
 
+/// Gives `with` the probe under which a command runs `stage` while nobody stops it, so that its cost can be measured.
+pub fn as_a_command(stage: Stage, with: impl FnOnce(&mut dyn Host)) {
+    let signals = Signals { taken: AtomicUsize::new(1), ..Signals::default() };
+    let mut tell = |_| ();
+    with(&mut Foreground {
+        signals: &signals,
+        tell: RefCell::new(&mut tell),
+        stage,
+        modules: Modules::of(None),
+    });
+}
+
 /// Modules that ran, counted when it is asked whether they are wanted: a module that is wanted must be computed plainly.
 struct Modules {
     done: Cell<usize>,

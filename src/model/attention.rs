@@ -10,7 +10,11 @@ use candle_nn::GroupNorm;
 #[derive(Debug)]
 pub struct Attention {
     path: Path,
-    heads: Heads,
+    to_q: Leaf<Linear>,
+    to_k: Leaf<Linear>,
+    to_v: Leaf<Linear>,
+    to_out: Leaf<Linear>,
+    attend: DotProductAttention,
 }
 
 impl Attention {
@@ -26,14 +30,14 @@ impl Attention {
         heads: usize,
     ) -> std::result::Result<Self, WeightsError> {
         let path = weights.path();
-        let heads = Heads {
+        Ok(Self {
             to_q: linear_no_bias(&weights.pp("to_q"), channels, channels)?,
             to_k: linear_no_bias(&weights.pp("to_k"), context, channels)?,
             to_v: linear_no_bias(&weights.pp("to_v"), context, channels)?,
             to_out: linear(&weights.pp("to_out").pp(0), channels, channels)?,
             attend: DotProductAttention::new(&path, heads),
-        };
-        Ok(Self { path, heads })
+            path,
+        })
     }
 
     /// `hidden_states` (B, N, C), `encoder_hidden_states` (B, M, `context`) → (B, N, C). Without the second, the
@@ -49,7 +53,11 @@ impl Attention {
     ) -> Result<Tensor> {
         let context = encoder_hidden_states.unwrap_or(hidden_states);
         watch(probe, &self.path, &[hidden_states, context], |probe| {
-            self.heads.forward(hidden_states, context, probe)
+            let query = self.to_q.forward(hidden_states, probe)?;
+            let key = self.to_k.forward(context, probe)?;
+            let value = self.to_v.forward(context, probe)?;
+            let mixed = self.attend.forward(&query, &key, &value, None, probe)?;
+            self.to_out.forward(&mixed, probe)
         })
     }
 }
@@ -60,7 +68,11 @@ impl Attention {
 pub struct SpatialAttention {
     path: Path,
     group_norm: Leaf<GroupNorm>,
-    heads: Heads,
+    to_q: Leaf<Linear>,
+    to_k: Leaf<Linear>,
+    to_v: Leaf<Linear>,
+    to_out: Leaf<Linear>,
+    attend: DotProductAttention,
 }
 
 impl SpatialAttention {
@@ -76,19 +88,19 @@ impl SpatialAttention {
         eps: f64,
     ) -> std::result::Result<Self, WeightsError> {
         let path = weights.path();
-        let group_norm = group_norm(&weights.pp("group_norm"), groups, channels, eps)?;
         let projection = |name: &str, old: &str| {
             let stored = if weights.has(&format!("{old}.weight")) { old } else { name };
             linear_or_1x1(&weights.pp_stored_as(name, stored), channels)
         };
-        let heads = Heads {
+        Ok(Self {
+            group_norm: group_norm(&weights.pp("group_norm"), groups, channels, eps)?,
             to_q: projection("to_q", "query")?,
             to_k: projection("to_k", "key")?,
             to_v: projection("to_v", "value")?,
             to_out: projection("to_out.0", "proj_attn")?,
             attend: DotProductAttention::new(&path, 1),
-        };
-        Ok(Self { path, group_norm, heads })
+            path,
+        })
     }
 
     /// (B, C, H, W) → (B, C, H, W).
@@ -100,30 +112,13 @@ impl SpatialAttention {
             let size = hidden_states.dims4()?;
             let normed = self.group_norm.forward(&hidden_states.flatten_from(2)?, probe)?;
             let tokens = normed.transpose(1, 2)?.contiguous()?;
-            let attended = self.heads.forward(&tokens, &tokens, probe)?;
+            let query = self.to_q.forward(&tokens, probe)?;
+            let key = self.to_k.forward(&tokens, probe)?;
+            let value = self.to_v.forward(&tokens, probe)?;
+            let mixed = self.attend.forward(&query, &key, &value, None, probe)?;
+            let attended = self.to_out.forward(&mixed, probe)?;
             Ok((attended.transpose(1, 2)?.contiguous()?.reshape(size)? + hidden_states)?)
         })
-    }
-}
-
-/// What both do: queries of one, keys and values of the other, attention, and a projection of what comes of it.
-#[derive(Debug)]
-struct Heads {
-    to_q: Leaf<Linear>,
-    to_k: Leaf<Linear>,
-    to_v: Leaf<Linear>,
-    to_out: Leaf<Linear>,
-    attend: DotProductAttention,
-}
-
-impl Heads {
-    /// (B, N, C), (B, M, `context`) → (B, N, C).
-    fn forward(&self, hidden_states: &Tensor, context: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let query = self.to_q.forward(hidden_states, probe)?;
-        let key = self.to_k.forward(context, probe)?;
-        let value = self.to_v.forward(context, probe)?;
-        let mixed = self.attend.forward(&query, &key, &value, None, probe)?;
-        self.to_out.forward(&mixed, probe)
     }
 }
 

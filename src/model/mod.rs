@@ -6,9 +6,11 @@
 //! - [`resnet`], [`attention`]: the blocks that the UNet and the VAE share.
 //! - [`tokenizer`]: `CLIPTokenizer`, text to ids.
 //! - [`latent_rgb`]: latents to colours without a model, for previews.
+//! - [`anatomy`]: the modules that they are made of, with diffusers' classes and their parameters.
 //! - [`inventory`]: what a checkpoint holds, told from its headers.
 //! - [`source`]: where a checkpoint's files come from: the program itself, or a folder.
 
+pub mod anatomy;
 pub mod attention;
 pub mod clip;
 pub mod inventory;

@@ -1,6 +1,7 @@
 //! Everything that a run computes with.
 
 use super::{Request, Stage, memory};
+use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
 use crate::model::inventory::inventory;
 use crate::model::unet::UNetConfig;
@@ -23,6 +24,8 @@ pub struct Models {
     pub modules: Vec<Path>,
     /// How often a pass runs each of them: once, but for activations that one module applies in several places.
     times: Vec<usize>,
+    /// The modules as a tree.
+    pub anatomy: Arc<[Module]>,
     /// Every tensor of weights, in the order in which they were loaded.
     pub parameters: Vec<Parameter>,
     /// Where it came from.
@@ -186,7 +189,7 @@ impl Models {
         let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
         let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
-        let (modules, times) = ledger.modules().into_iter().unzip();
+        let (modules, times): (Vec<Path>, Vec<usize>) = ledger.modules().into_iter().unzip();
         Ok(Self {
             tokenizer,
             text_encoder,
@@ -195,6 +198,7 @@ impl Models {
             scheduler: configs.scheduler,
             latent_rgb_factors,
             notes: configs.notes,
+            anatomy: anatomy(&modules, &ledger.parameters()).into(),
             modules,
             times,
             parameters: ledger.parameters(),
@@ -206,20 +210,8 @@ impl Models {
 
     /// How many modules run in a stage of `request`, one that runs several times as often: what a gauge counts.
     pub fn modules_in(&self, stage: Stage, request: &Request) -> usize {
-        let runs = |path: &str| match stage {
-            Stage::EncodePrompt => path.starts_with("text_encoder"),
-            // Where there is a picture to start from.
-            Stage::GetLatent if request.init_image.is_none() => false,
-            Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
-            Stage::Denoise { .. } => path.starts_with("unet"),
-            Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
-        };
-        self.modules
-            .iter()
-            .zip(&self.times)
-            .filter(|(path, _)| runs(path.as_str()))
-            .map(|(_, times)| times)
-            .sum()
+        let ran = self.modules.iter().zip(&self.times);
+        ran.filter(|(path, _)| runs_in(stage, request, path.as_str())).map(|(_, times)| times).sum()
     }
 
     /// The most heads that an attention of the UNet has.
@@ -232,6 +224,18 @@ impl Models {
         let scale = self.vae.config().scale_factor();
         let (height, width) = self.unet.config().sample_size;
         (height * scale, width * scale)
+    }
+}
+
+/// Whether the module at `path` runs in a stage of `request`.
+pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
+    match stage {
+        Stage::EncodePrompt => path.starts_with("text_encoder"),
+        // Where there is a picture to start from.
+        Stage::GetLatent if request.init_image.is_none() => false,
+        Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
+        Stage::Denoise { .. } => path.starts_with("unet"),
+        Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
     }
 }
 

@@ -20,8 +20,9 @@ impl Completion {
     /// What `line` can go on with.
     pub fn of(line: &Line, state: &State) -> Self {
         let mut names = state.view.as_deref().map_or_else(Names::default, Names::from);
-        let anatomy = state.model.iter().flat_map(|model| model.anatomy.iter());
-        names.modules = anatomy.map(|module| module.path.clone()).collect();
+        if let Some(model) = &state.model {
+            names.modules = model.anatomy.iter().map(|module| module.path.clone()).collect();
+        }
         let before = line.before_cursor();
         let found = complete::complete(line.text(), before.len(), &names);
         let typed = before.get(found.from..).unwrap_or_default().to_string();

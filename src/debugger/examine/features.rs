@@ -1,10 +1,11 @@
 //! What a module made, as a picture.
 
-use super::{ExamineError, runs_in};
+use super::ExamineError;
 use crate::debugger::rerun;
 use crate::nn::Probe;
 use crate::picture::Picture;
 use crate::picture::features::{Drawn, Features, Row};
+use crate::pipeline::models::runs_in;
 use crate::pipeline::{self, Models, Snapshot, StageRecord};
 use crate::tensor::PlainTensor;
 use std::sync::Arc;

@@ -15,20 +15,13 @@ pub use features::FeaturesAsked;
 pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
 use super::attention::Focus;
-use super::module;
 use super::session::Session;
 use super::view::RecordId;
 use crate::nn::{self, Probe};
 use crate::picture::Picture;
 use crate::pipeline::attention::Split;
-use crate::pipeline::{self, Request, Stage, StageRecord};
+use crate::pipeline::{self, StageRecord};
 use std::sync::Arc;
-
-/// Whether the module at `path` runs in a stage of `request`.
-pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
-    let encodes = stage != Stage::GetLatent || request.init_image.is_some();
-    encodes && module::is_piece(path) && module::line_of(stage, path).is_some_and(|line| line != path)
-}
 
 /// What is asked of the inside of a recorded stage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,8 +1,10 @@
 //! Every module of a stage: what it took, made, and how long that was.
 
-use super::{ExamineError, again, runs_in};
-use crate::debugger::anatomy::Module;
+use super::{ExamineError, again};
+use crate::debugger::module::is_piece;
+use crate::model::anatomy::Module;
 use crate::nn::{Path, Probe, Result};
+use crate::pipeline::models::runs_in;
 use crate::pipeline::{self, Models, Request, Snapshot, Stage};
 use crate::tensor::{PlainTensor, Summary};
 use candle_core::Tensor;
@@ -152,7 +154,7 @@ struct Entered {
 impl Probe for Watching<'_> {
     fn wants(&self, path: &Path) -> bool {
         // A prompt that is encoded again first is none of this stage's.
-        runs_in(self.stage, self.request, path.as_str())
+        is_piece(path.as_str()) && runs_in(self.stage, self.request, path.as_str())
     }
 
     fn enter(&mut self, _: &Path, inputs: &[&Tensor]) -> Result<()> {

@@ -1,12 +1,12 @@
 //! Looking inside of the stage before the cursor, and at how pixels settled.
 
 use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::anatomy;
-use crate::debugger::examine::{Asked, ExamineError, Examined, FeaturesAsked, ModuleRow, runs_in};
+use crate::debugger::examine::{Asked, ExamineError, Examined, FeaturesAsked, ModuleRow};
 use crate::debugger::pattern::Pattern;
 use crate::debugger::report::ShownPicture;
 use crate::picture::timemap::{TOLERANCE, TimeMap};
 use crate::picture::{Picture, png};
+use crate::pipeline::models::runs_in;
 use crate::pipeline::{Stage, StageRecord, dump};
 use crate::tensor::PlainTensor;
 use serde_json::json;
@@ -48,7 +48,7 @@ impl Session {
         let here = self.timeline().here();
         let last = here.records().last();
         let runs = |path: &str| last.is_some_and(|last| runs_in(last.stage, here.request(), path));
-        let anatomy = anatomy::of(&self.models);
+        let anatomy = &self.models.anatomy;
         let any_runs = anatomy.iter().any(|module| runs(&module.path));
         let matches = |path: &str| pattern.map_or(!any_runs || runs(path), |pattern| pattern.matches(path));
         let mut listed: Vec<ModuleRow> =

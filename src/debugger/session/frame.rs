@@ -33,16 +33,7 @@ impl Session {
                     answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
                 }
             }
-            Some(module) => {
-                if let Some((path, output)) = &inside.passed {
-                    let is_own = path == module && inside.moment == Moment::After;
-                    let name = if is_own { "output" } else { path.as_str() };
-                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(output)?));
-                }
-                for (name, tensor) in &inside.inputs {
-                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(tensor)?));
-                }
-            }
+            Some(_) => answered.tensors.extend(given(inside)?),
         }
         answered.displays = self.displayed();
         answered.value = Some(self.frame_value(inside));
@@ -61,7 +52,7 @@ impl Session {
         let path = module.as_str();
         let weights: Vec<&Parameter> = self.weights_of(path).collect();
         let count: usize = weights.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
-        let class = module::class(path).map_or("a layer", |class| class.theirs);
+        let class = self.class_of(path).unwrap_or("a layer");
         answered.messages.push(format!("{path}: {class}, {count} parameters in {} tensors", weights.len()));
         for parameter in weights.iter().take(MOST_WEIGHTS) {
             answered.tensors.push(self.weights_row(path, parameter)?);
@@ -72,6 +63,12 @@ impl Session {
                 .push(format!("{more} more tensors of weights; `step` goes to the parts they are of"));
         }
         Ok(answered)
+    }
+
+    /// What diffusers, transformers or torch call a module's class.
+    fn class_of(&self, path: &str) -> Option<&'static str> {
+        let module = self.models.anatomy.iter().find(|module| module.path == path)?;
+        Some(module.class).filter(|class| !class.is_empty())
     }
 
     /// The weights of a module and its parts.
@@ -106,7 +103,7 @@ impl Session {
             "stage": inside.stage.to_string(),
             "line": inside.line,
             "module": inside.module.as_ref().map(|module| module.as_str()),
-            "class": inside.module.as_ref().and_then(|module| module::class(module.as_str())).map(|class| class.theirs),
+            "class": inside.module.as_ref().and_then(|module| self.class_of(module.as_str())),
             "ran": inside.moment == Moment::After,
             "frames": frames(inside),
             "source": at.map(|(function, row)| json!({ "file": function.path(), "line": function.text().0 + row })),
@@ -151,6 +148,24 @@ impl Session {
         });
         Ok(Answered { messages: messages.collect(), ..Answered::default() })
     }
+}
+
+/// What the module at hand is given, behind what the one made that was passed last: its own output where it ran. Nothing at a
+/// line.
+///
+/// # Errors
+/// When a tensor cannot be copied from its device.
+pub(in crate::debugger) fn given(inside: &Inside) -> candle_core::Result<Vec<TensorRow>> {
+    let Some(module) = &inside.module else { return Ok(vec![]) };
+    let passed = inside.passed.iter().map(|(path, output)| {
+        let is_own = path == module && inside.moment == Moment::After;
+        (if is_own { "output" } else { path.as_str() }, output)
+    });
+    let inputs = inside.inputs.iter().map(|(name, input)| (*name, input));
+    passed
+        .chain(inputs)
+        .map(|(name, tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(tensor)?)))
+        .collect()
 }
 
 /// What a stage that waits is in, the outermost first: the stage, the line, and the modules down to the one at hand.

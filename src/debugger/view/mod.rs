@@ -12,13 +12,14 @@ pub use pictures::{decodable, picture, shown};
 pub use prompt::{PromptView, TokenKind, TokenView};
 pub use runs::{ComparisonView, TimelineView, VariantView};
 
-use super::anatomy::{self, Module};
 use super::command::Previewing;
 use super::inside::{Inside, Moment};
+use super::pattern::Pattern;
 use super::report::{Displayed, TensorRow};
 use super::session::{Session, frame};
 use super::source::Function;
 use super::timelines::Timelines;
+use crate::model::anatomy::Module;
 use crate::nn::device;
 use crate::picture::Picture;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
@@ -44,6 +45,8 @@ pub struct View {
     pub position: Option<Stage>,
     /// Where a stage that is stepped through waits.
     pub inside: Option<InsideView>,
+    /// The breakpoints at modules, each with its number.
+    pub module_breakpoints: Vec<(usize, Pattern)>,
     /// What is displayed after every stop.
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
@@ -71,6 +74,8 @@ pub struct InsideView {
     pub frames: Vec<String>,
     /// Where the piece at hand is called: the function, and the row in it.
     pub call: Option<(Function, usize)>,
+    /// What the module at hand is given, behind what the one made that was passed last; nothing at a line.
+    pub given: Vec<TensorRow>,
     /// What is known there, the newest first.
     pub values: Vec<TensorRow>,
 }
@@ -86,6 +91,7 @@ impl InsideView {
             ran: inside.moment == Moment::After,
             frames: frame::frames(inside),
             call: frame::call(inside),
+            given: frame::given(inside)?,
             values,
         })
     }
@@ -260,7 +266,7 @@ impl From<&Models> for ModelLine {
             dtype: models.dtype.as_str(),
             prediction_type: models.scheduler.prediction_type.name(),
             notes: models.notes.clone(),
-            anatomy: anatomy::of(models).into(),
+            anatomy: Arc::clone(&models.anatomy),
         }
     }
 }
@@ -289,20 +295,26 @@ impl RecordViews {
         models: &Models,
     ) -> candle_core::Result<Vec<Arc<RecordView>>> {
         let before = std::iter::once(None).chain(records.iter().map(Some));
-        let views = records.iter().zip(before).map(|(record, before)| {
+        let mut views: Vec<Arc<RecordView>> = vec![];
+        for (record, before) in records.iter().zip(before) {
             let key = Arc::as_ptr(record);
             if let Some(known) = self.known.get(&key) {
-                return Ok(Arc::clone(&known.view));
+                views.push(Arc::clone(&known.view));
+                continue;
             }
             self.made += 1;
             let latents = before.and_then(|before| before.tensor("latents"));
-            let view = Arc::new(RecordView::of(record, latents, RecordId(self.made), models)?);
+            let mut view = RecordView::of(record, latents, RecordId(self.made), models)?;
+            if record.stage == Stage::VaeDecode {
+                view.pictures.extend(pictures::timemap(&views));
+            }
+            let view = Arc::new(view);
             let known =
                 Known { record: Arc::clone(record), before: before.cloned(), view: Arc::clone(&view) };
             self.known.insert(key, known);
-            Ok(view)
-        });
-        views.collect()
+            views.push(view);
+        }
+        Ok(views)
     }
 
     /// Forgets what is not in any of these runs.
@@ -348,6 +360,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         cursor: timeline.cursor(),
         position: here.position(),
         inside: session.inside().map(InsideView::of).transpose()?,
+        module_breakpoints: session.breakpoints().at_modules(),
         displays: session.displayed(),
         previewing: session.previewing(),
         records: views.of(&ran, session.models())?,

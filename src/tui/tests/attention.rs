@@ -20,7 +20,7 @@ const SIZE: (usize, usize) = (16, 16);
 /// A hill, highest at `x`, `y`.
 fn hill((height, width): (usize, usize), x: f32, y: f32) -> Vec<f32> {
     let at = |i: usize| ((i % width) as f32 / width as f32 - x, (i / width) as f32 / height as f32 - y);
-    (0..height * width).map(|i| at(i)).map(|(dx, dy)| 1. / (1. + 20. * (dx * dx + dy * dy))).collect()
+    (0..height * width).map(at).map(|(dx, dy)| 1. / (1. + 20. * (dx * dx + dy * dy))).collect()
 }
 
 fn maps(size: (usize, usize), tokens: usize, seed: usize) -> TokenMaps {
@@ -35,18 +35,23 @@ fn maps(size: (usize, usize), tokens: usize, seed: usize) -> TokenMaps {
 }
 
 fn layers() -> Vec<Layer> {
-    [("down_blocks.1.attentions.0", 4, 8), ("mid_block.attentions.0", 8, 4), ("up_blocks.1.attentions.1", 4, 8)]
-        .map(|(path, heads, side)| Layer {
-            path: format!("unet.{path}.transformer_blocks.0.attn2"),
-            heads,
-            size: (side, side),
-        })
-        .into()
+    [
+        ("down_blocks.1.attentions.0", 4, 8),
+        ("mid_block.attentions.0", 8, 4),
+        ("up_blocks.1.attentions.1", 4, 8),
+    ]
+    .map(|(path, heads, side)| Layer {
+        path: format!("unet.{path}.transformer_blocks.0.attn2"),
+        heads,
+        size: (side, side),
+    })
+    .into()
 }
 
 fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
     let run = |layers: Vec<Layer>, maps| {
-        let run = AttentionRun { steps: vec![11], size: SIZE, tokens: tokens.into(), last_counts: 1, layers, maps };
+        let run =
+            AttentionRun { steps: vec![11], size: SIZE, tokens: tokens.into(), last_counts: 1, layers, maps };
         Examined::Attention(run)
     };
     match asked {
@@ -62,7 +67,8 @@ fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
             Examined::Attention(whole.folded())
         }
         Asked::Attention(_, Split::Layers) => {
-            let each = layers().iter().enumerate().map(|(i, layer)| maps(layer.size, tokens.len(), i)).collect();
+            let each =
+                layers().iter().enumerate().map(|(i, layer)| maps(layer.size, tokens.len(), i)).collect();
             run(layers(), each)
         }
         Asked::Attention(focus, Split::Heads) => {
@@ -204,7 +210,17 @@ fn the_mouse_chooses_a_token_a_point_and_a_step() {
 /// Whatever is pressed, also where nothing is known yet and behind the last step.
 #[test]
 fn no_key_makes_it_panic() {
-    let all = [V, L, X, KeyCode::Char('h'), KeyCode::Up, KeyCode::Left, KeyCode::PageDown, KeyCode::Tab, KeyCode::Esc];
+    let all = [
+        V,
+        L,
+        X,
+        KeyCode::Char('h'),
+        KeyCode::Up,
+        KeyCode::Left,
+        KeyCode::PageDown,
+        KeyCode::Tab,
+        KeyCode::Esc,
+    ];
     for done in [0, 2, 3, DONE, STEPS + 3] {
         let mut waiting = Screen::after(NARROW, done).pressed(KeyCode::Char('a'));
         let mut known = attention((60, 16), done);

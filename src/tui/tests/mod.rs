@@ -3,6 +3,7 @@
 mod attention;
 mod charts;
 mod lesson;
+mod model;
 mod prompt;
 mod random;
 mod recorded;

@@ -45,7 +45,25 @@ fn stepping_marks_the_line_at_hand() {
         let mut screen = screen.computed("step");
         check("source-stepping", {
             let text = screen.text();
-            assert!(text.contains("waits before ▶"), "{text}");
+            assert!(text.contains("▶ is next: s in, n over, f out"), "{text}");
+            screen
+        });
+    }
+}
+
+#[test]
+fn stepping_goes_on_into_modules() {
+    for size in [NARROW, WIDE] {
+        let screen = Screen::after(size, 5).pressed(KeyCode::Char('7'));
+        let mut screen =
+            screen.computed("tbreak unet.mid_block.attentions.0").computed("continue").computed("step");
+        check("source-inside", {
+            let text = screen.text();
+            assert!(
+                text.contains("src/model/unet/transformer.rs")
+                    && text.contains("mid_block › attentions.0 › norm"),
+                "{text}"
+            );
             screen
         });
     }

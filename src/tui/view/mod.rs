@@ -2,7 +2,8 @@
 //!
 //! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
 //! - The views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
-//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`, `attention`.
+//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`, `model`,
+//!   `attention`.
 //! - `lesson`, beside them when one is read.
 //! - What they are made of: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
 
@@ -13,6 +14,7 @@ mod compare;
 mod help;
 mod lesson;
 mod message;
+mod model;
 mod numbers;
 mod overview;
 mod panes;

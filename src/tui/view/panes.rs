@@ -1,7 +1,8 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
 use super::{
-    attention, charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines,
+    attention, charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors,
+    timelines,
 };
 use crate::debugger::view::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
@@ -33,13 +34,15 @@ pub enum Tab {
     Timelines,
     /// Variants side by side.
     Compare,
+    /// The models from inside.
+    Model,
     /// What the words of a step are looked at from, and what they do.
     Attention,
 }
 
 impl Tab {
     /// Every view, in the order of their names on the screen.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Overview,
         Self::Tensors,
         Self::Residuals,
@@ -49,6 +52,7 @@ impl Tab {
         Self::Source,
         Self::Timelines,
         Self::Compare,
+        Self::Model,
         Self::Attention,
     ];
 
@@ -64,23 +68,8 @@ impl Tab {
             Self::Source => "source",
             Self::Timelines => "timelines",
             Self::Compare => "compare",
+            Self::Model => "model",
             Self::Attention => "attention",
-        }
-    }
-
-    /// The key that shows the view.
-    pub fn key(self) -> char {
-        match self {
-            Self::Overview => '1',
-            Self::Tensors => '2',
-            Self::Residuals => '3',
-            Self::Scheduler => '4',
-            Self::Prompt => '5',
-            Self::Charts => '6',
-            Self::Source => '7',
-            Self::Timelines => '8',
-            Self::Compare => '9',
-            Self::Attention => 'a',
         }
     }
 
@@ -101,6 +90,15 @@ impl Tab {
     /// The view of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tab| tab.name() == name)
+    }
+
+    /// The key that shows it.
+    pub fn key(self) -> char {
+        match self {
+            Self::Model => '0',
+            Self::Attention => 'a',
+            other => char::from_digit(other.index() as u32 + 1, 10).unwrap_or(' '),
+        }
     }
 
     /// The view's place in [`ALL`](Self::ALL).
@@ -223,6 +221,7 @@ pub struct Views {
     source: source::Source,
     timelines: timelines::Timelines,
     compare: compare::Compare,
+    model: model::Model,
     attention: attention::Attention,
     /// The lesson, which stands beside any of them.
     pub lesson: lesson::Lesson,
@@ -241,6 +240,7 @@ impl Views {
             Tab::Source => &self.source,
             Tab::Timelines => &self.timelines,
             Tab::Compare => &self.compare,
+            Tab::Model => &self.model,
             Tab::Attention => &self.attention,
         }
     }
@@ -257,6 +257,7 @@ impl Views {
             Tab::Source => &mut self.source,
             Tab::Timelines => &mut self.timelines,
             Tab::Compare => &mut self.compare,
+            Tab::Model => &mut self.model,
             Tab::Attention => &mut self.attention,
         }
     }

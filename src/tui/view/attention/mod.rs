@@ -364,11 +364,11 @@ impl Attention {
         self.placed.set(found.size().map(|latents| (relative, latents)));
         let told = Rect { y: area.y + rows, ..told }.intersection(area);
         draw_scale(&scale, percent, canvas, told);
-        let line = Peak::of(&values, size).map(|peak| {
-            let [x, y] = peak.centre;
-            format!("most at {},{}, centre {x:.1},{y:.1}", peak.x, peak.y)
+        let line = Peak::of(&values, size).map_or(String::new(), |peak| {
+            let most = format!("most at {},{}", peak.x, peak.y);
+            let all = format!("{most}, centre {:.1},{:.1}", peak.centre[0], peak.centre[1]);
+            if text::width(&all) <= area.width.into() { all } else { most }
         });
-        let line = text::shortened(&line.unwrap_or_default(), area.width.into());
         draw_lines(vec![line], canvas.theme.faint, canvas, told);
     }
 

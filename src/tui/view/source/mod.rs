@@ -94,11 +94,8 @@ impl Panes for Source {
             (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
             (_, None) => "the run is complete".into(),
             _ => match inside(state) {
-                Some(inside) if inside.ran => format!("{} ran; n goes on", inside.frames.join(" › ")),
-                Some(inside) if inside.module.is_some() => {
-                    format!("{} is next; s goes in, n over, f out", inside.frames.join(" › "))
-                }
-                Some(_) => format!("{stage} waits before ▶; s goes in, n over, f out"),
+                Some(inside) if inside.ran => "▶ ran; s or n goes on, f out".into(),
+                Some(_) => "▶ is next: s in, n over, f out".into(),
                 None => format!("{stage} runs next"),
             },
         };
@@ -108,9 +105,9 @@ impl Panes for Source {
             None => "values".into(),
         };
         vec![
-            Pane::new(CODE, format!("{} · {} · {when}", function.name(), function.path()), code),
+            Pane::new(CODE, format!("{} · {} · {when}", function.title(), function.path()), code),
             Pane::new(VALUES, known, values),
-            Pane::new(ELSEWHERE, format!("{} elsewhere", function.name()), elsewhere),
+            Pane::new(ELSEWHERE, format!("{} elsewhere", function.title()), elsewhere),
         ]
     }
 
@@ -294,12 +291,19 @@ impl Source {
                 Span::raw(told),
             ])
         };
+        let row = |name: &str, tensor: &TensorRow| {
+            let s = &tensor.summary;
+            let short = format!("{} ± {}", number(s.mean), number(s.std));
+            line(name, if narrow { short } else { told(tensor) })
+        };
         let mut lines = vec![];
+        // What the module at hand is given, and what was made last.
+        if let Some(inside) = inside(state).filter(|_| self.inside.is_empty()) {
+            lines.extend(inside.given.iter().map(|tensor| row(&tensor.name, tensor)));
+        }
         for name in names {
             if let Some(tensor) = known(state, function, name) {
-                let s = &tensor.summary;
-                let short = format!("{} ± {}", number(s.mean), number(s.std));
-                lines.push(line(name, if narrow { short } else { told(tensor) }));
+                lines.push(row(name, tensor));
             } else if let Some(value) = coefficient(state, function, name) {
                 lines.push(line(name, value));
             }

@@ -1,9 +1,7 @@
 //! The modules that the models are made of, as a tree.
 
-use super::module::{self, is_within};
 use crate::nn::Path;
 use crate::nn::ledger::Parameter;
-use crate::pipeline::Models;
 use std::collections::HashMap;
 
 /// A module of a checkpoint.
@@ -15,6 +13,8 @@ pub struct Module {
     pub class: &'static str,
     /// The numbers that its weights hold, with those of the modules below it.
     pub parameters: u64,
+    /// How many channels its own weight makes; `None` where it has none, or one of a normalization.
+    pub outputs: Option<usize>,
     /// The module that it is a part of, by its place in the tree's list.
     pub parent: Option<usize>,
     /// How many modules it is below the top.
@@ -29,13 +29,8 @@ impl Module {
     }
 }
 
-/// The tree of the modules of `models`.
-pub fn of(models: &Models) -> Vec<Module> {
-    anatomy(&models.modules, &models.parameters)
-}
-
 /// The tree of `modules`, each before those below it, as they were loaded; `parameters` are their weights.
-fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
+pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
     let mut paths: Vec<&str> = vec![];
     for path in modules.iter().map(Path::as_str) {
         // A model stands above its parts, also where it does not run as a whole: the VAE.
@@ -62,13 +57,15 @@ fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
         let within = parameters.iter().filter(|parameter| is_within(parameter.module.as_str(), path));
         let numbers = |parameter: &Parameter| parameter.shape.iter().map(|&n| n as u64).product::<u64>();
         let own = parameters.iter().filter(|parameter| parameter.module.as_str() == *path);
-        let rank = own.map(|parameter| parameter.shape.len()).max();
+        let weight = own.max_by_key(|parameter| parameter.shape.len());
+        let rank = weight.map(|weight| weight.shape.len());
         let attends = paths.iter().any(|other| other.strip_prefix(path) == Some(".attentions.0"));
         let parent = key.len().checked_sub(2).map(|above| places[paths[key[above]]]);
         Module {
             path: (*path).into(),
             class: class(path, rank, attends),
             parameters: within.map(numbers).sum(),
+            outputs: weight.filter(|weight| weight.shape.len() > 1).map(|weight| weight.shape[0]),
             parent,
             depth: key.len() - 1,
         }
@@ -76,26 +73,54 @@ fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
     keyed.iter().map(module).collect()
 }
 
+/// Whether `path` is `module` or a part of it.
+pub fn is_within(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// The class of the module at `path`, whose weight has so many dimensions.
 fn class(path: &str, rank: Option<usize>, attends: bool) -> &'static str {
-    let name = path.split('.').rfind(|name| name.parse::<usize>().is_err()).unwrap_or_default();
-    match (module::class(path).map(|class| class.theirs), rank) {
-        (Some("CrossAttnDownBlock2D"), _) if !attends => "DownBlock2D",
-        (Some("CrossAttnUpBlock2D"), _) if !attends => "UpBlock2D",
-        (Some(theirs), _) => theirs,
-        (None, Some(4)) => "Conv2d",
-        (None, Some(2)) if name.ends_with("embedding") => "Embedding",
-        (None, Some(2)) => "Linear",
-        (None, Some(1)) if path.starts_with("text_encoder") || path.contains("transformer_blocks") => {
-            "LayerNorm"
-        }
-        (None, Some(1)) => "GroupNorm",
-        (None, _) => match (path, name) {
-            ("vae", _) => "AutoencoderKL",
-            ("unet.time_proj", _) => "Timesteps",
-            (_, "nonlinearity" | "conv_act" | "act") => "SiLU",
-            _ => "",
-        },
+    let names: Vec<&str> = path.split('.').filter(|name| name.parse::<usize>().is_err()).collect();
+    let (component, name) = (names[0], names[names.len() - 1]);
+    let is_in = |part: &str| names.contains(&part);
+    match rank {
+        Some(4) => return "Conv2d",
+        Some(2) if name.ends_with("embedding") => return "Embedding",
+        Some(2) => return "Linear",
+        Some(1) if component == "text_encoder" || is_in("transformer_blocks") => return "LayerNorm",
+        Some(1) => return "GroupNorm",
+        _ => {}
+    }
+    match (component, name) {
+        ("text_encoder", "text_encoder") => "CLIPTextModel",
+        ("text_encoder", "layers") => "CLIPEncoderLayer",
+        ("text_encoder", "self_attn") => "CLIPAttention",
+        ("text_encoder", "mlp") => "CLIPMLP",
+        ("unet", "unet") => "UNet2DConditionModel",
+        ("unet", "time_proj") => "Timesteps",
+        ("unet", "time_embedding") => "TimestepEmbedding",
+        ("unet", "down_blocks") if attends => "CrossAttnDownBlock2D",
+        ("unet", "down_blocks") => "DownBlock2D",
+        ("unet", "mid_block") => "UNetMidBlock2DCrossAttn",
+        ("unet", "up_blocks") if attends => "CrossAttnUpBlock2D",
+        ("unet", "up_blocks") => "UpBlock2D",
+        ("unet", "attentions") => "Transformer2DModel",
+        ("unet", "transformer_blocks") => "BasicTransformerBlock",
+        ("unet", "ff") => "FeedForward",
+        ("unet", "net") => "GEGLU",
+        ("vae", "vae") => "AutoencoderKL",
+        ("vae", "encoder") => "Encoder",
+        ("vae", "decoder") => "Decoder",
+        ("vae", "down_blocks") => "DownEncoderBlock2D",
+        ("vae", "mid_block") => "UNetMidBlock2D",
+        ("vae", "up_blocks") => "UpDecoderBlock2D",
+        ("vae", "attentions") | (_, "attn1" | "attn2") => "Attention",
+        (_, "resnets") => "ResnetBlock2D",
+        (_, "downsamplers") => "Downsample2D",
+        (_, "upsamplers") => "Upsample2D",
+        (_, "nonlinearity" | "conv_act" | "act") => "SiLU",
+        (_, "dropout") => "Dropout",
+        _ => "",
     }
 }
 
