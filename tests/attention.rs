@@ -3,7 +3,7 @@
 mod program;
 mod support;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, IndexOp, Tensor};
 use diffuscope::debugger::examine::attention::{attention, effect, point};
 use diffuscope::debugger::{Asked, Examined, Session, attention::Focus, pattern::Pattern};
 use diffuscope::model::ModelSource;
@@ -150,6 +150,21 @@ fn a_point_looks_somewhere() {
         let run = point(&models(), &before, at, &Focus::default(), &mut Unwatched).unwrap();
         assert_eq!((run.size, run.layers.len(), run.map.len()), ((12, 20), 7, 240));
         assert!((run.map.iter().sum::<f32>() - 1.).abs() < 1e-4 && run.map.iter().all(|v| *v >= 0.));
+    }
+    // The same from what all pixels look at.
+    let mut all = Recorder::new(|path: &Path| path.as_str().ends_with(".attn1.attention_probs"));
+    advance(&before[0], &models(), &mut all).unwrap();
+    for (path, probs) in &all.seen {
+        let layer = path.as_str().strip_suffix(".attention_probs").unwrap();
+        let run = point(&models(), &before, (7, 3), &focus(layer), &mut Unwatched).unwrap();
+        let Layer { heads, size: (height, width), .. } = run.layers[0];
+        assert_eq!((probs.dim(1).unwrap(), probs.dim(2).unwrap()), (heads, height * width), "{path}");
+        let row = probs.i((1, .., 3 * height / 12 * width + 7 * width / 20)).unwrap().mean(0).unwrap();
+        let mut large = resized(&row.to_vec1().unwrap(), 1, (height, width), (12, 20)).unwrap();
+        large.iter_mut().for_each(|value| *value = value.max(0.));
+        let sum: f32 = large.iter().sum();
+        large.iter_mut().for_each(|value| *value /= sum);
+        assert!(furthest(&run.map, &large) < 1e-6, "{path}");
     }
     let said = |at| point(&models(), &before, at, &Focus::default(), &mut Unwatched).unwrap_err().to_string();
     assert!(said((20, 0)).contains("expected X 0 to 19, Y 0 to 11"), "{}", said((20, 0)));

@@ -329,7 +329,7 @@ mod tests {
     fn attention_is_of_words_and_layers() {
         assert_eq!(words("show attention a"), ["apple", "at"]);
         assert_eq!(words("save effect r"), ["red"]);
-        assert_eq!(words("show attention apple layer unet.m"), ["unet.mid_block"]);
+        assert_eq!(words("show attention apple layer unet.c"), ["unet.conv_in"]);
         assert_eq!(words("save attention apple a.png head 1 s"), ["step"]);
         assert!(words("show attention apple head ").is_empty() && words("save attention apple ").is_empty());
     }

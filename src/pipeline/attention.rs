@@ -6,7 +6,7 @@
 //! bicubically to the latents' size, what that undershoots set to 0. The start token, the end and the padding have maps as
 //! words have.
 
-use crate::nn::attention::ATTENTION_PROBS;
+use crate::nn::attention::{ATTENTION_PROBS, attention_probs};
 use crate::nn::{Error, Path, Probe, Result};
 use crate::tensor::bicubic;
 use candle_core::{DType, IndexOp, Tensor};
@@ -16,6 +16,9 @@ const PROMPT_ROW: usize = 1;
 /// The last name of a cross-attention's path, and of a self-attention's: diffusers'.
 const CROSS: &str = "attn2";
 const SELF: &str = "attn1";
+/// The names of an attention's projections: diffusers'. The query is made first.
+const QUERY: &str = "to_q";
+const KEY: &str = "to_k";
 
 /// Height and width.
 pub type Size = (usize, usize);
@@ -176,11 +179,11 @@ impl<'a> CrossAttention<'a> {
 
 impl Probe for CrossAttention<'_> {
     fn wants(&self, path: &Path) -> bool {
-        attention_of(path, CROSS).is_some_and(|path| (self.is_wanted)(path))
+        cross_attention_of(path).is_some_and(|path| (self.is_wanted)(path))
     }
 
     fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        if let Some(path) = attention_of(path, CROSS) {
+        if let Some(path) = cross_attention_of(path) {
             let probs = prompt_row(&output)?;
             let (heads, pixels, _) = probs.dims3()?;
             let layer = Layer { path: path.into(), heads, size: size_of(path, self.size, pixels)? };
@@ -192,26 +195,34 @@ impl Probe for CrossAttention<'_> {
 
 /// Folds what one pixel looks at in self-attentions into a map at the latents' size: heads averaged, every layer's map 1 in
 /// all, layers averaged.
+///
+/// It is computed from queries and keys, for that pixel alone: what all pixels look at is as large as their number squared.
 pub struct SelfAttention<'a> {
     size: Size,
     /// Column and row in the latents.
     point: (usize, usize),
     is_wanted: &'a dyn Fn(&str) -> bool,
+    /// The heads of the attention at a path.
+    heads: &'a dyn Fn(&str) -> Option<usize>,
     head: Option<usize>,
+    /// The point's own query in the layer that runs: (1, 1, C).
+    query: Option<Tensor>,
     layers: Vec<Layer>,
     sum: Vec<f32>,
 }
 
 impl<'a> SelfAttention<'a> {
-    /// From the point at column and row `point` of latents of `size`; the attentions whose path `is_wanted`, of them one head
-    /// or all.
+    /// From the point at column and row `point` of latents of `size`; the attentions whose path `is_wanted`, which have so
+    /// many `heads`, of them one head or all.
     pub fn new(
         size: Size,
         point: (usize, usize),
         is_wanted: &'a dyn Fn(&str) -> bool,
+        heads: &'a dyn Fn(&str) -> Option<usize>,
         head: Option<usize>,
     ) -> Self {
-        Self { size, point, is_wanted, head, layers: vec![], sum: vec![0.; size.0 * size.1] }
+        let sum = vec![0.; size.0 * size.1];
+        Self { size, point, is_wanted, heads, head, query: None, layers: vec![], sum }
     }
 
     /// The layers that were looked into, and the map: (height, width), 1 in all.
@@ -220,46 +231,66 @@ impl<'a> SelfAttention<'a> {
         let map = self.sum.iter().map(|value| value / layers).collect();
         (self.layers, map)
     }
+
+    /// Adds one layer of one step. `keys` (1, N, C).
+    fn fold(&mut self, layer: Layer, query: &Tensor, keys: &Tensor) -> Result<()> {
+        let probs = attention_probs(query, keys, None, layer.heads)?.squeeze(0)?;
+        let probs = match self.head {
+            // A layer with fewer heads has none of that number.
+            Some(head) if head >= layer.heads => return Ok(()),
+            Some(head) => probs.narrow(0, head, 1)?,
+            None => probs,
+        };
+        let row: Vec<f32> = probs.mean(0)?.flatten_all()?.to_vec1()?;
+        let mut large = bicubic::resized(&row, 1, layer.size, self.size).unwrap_or_default();
+        large.iter_mut().filter(|value| **value < 0.).for_each(|value| *value = 0.);
+        let all: f32 = large.iter().sum();
+        self.sum.iter_mut().zip(large).for_each(|(sum, value)| *sum += value / all);
+        self.layers.push(layer);
+        Ok(())
+    }
 }
 
 impl Probe for SelfAttention<'_> {
     fn wants(&self, path: &Path) -> bool {
-        attention_of(path, SELF).is_some_and(|path| (self.is_wanted)(path))
+        let attention = projection_of(path, QUERY).or_else(|| projection_of(path, KEY));
+        attention.is_some_and(|path| (self.is_wanted)(path))
     }
 
     fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        let Some(path) = attention_of(path, SELF) else { return Ok(output) };
-        let probs = prompt_row(&output)?;
-        let (heads, pixels, _) = probs.dims3()?;
-        let size = size_of(path, self.size, pixels)?;
-        // The layer's pixel that the point lies in.
-        let (x, y) = (self.point.0 * size.1 / self.size.1, self.point.1 * size.0 / self.size.0);
-        let from = probs.narrow(1, (y * size.1 + x).min(pixels - 1), 1)?;
-        let from = match self.head {
-            Some(head) if head >= heads => return Ok(output),
-            Some(head) => from.narrow(0, head, 1)?,
-            None => from,
-        };
-        let row: Vec<f32> = from.mean(0)?.flatten_all()?.to_vec1()?;
-        let mut large = bicubic::resized(&row, 1, size, self.size).unwrap_or_default();
-        large.iter_mut().filter(|value| **value < 0.).for_each(|value| *value = 0.);
-        let all: f32 = large.iter().sum();
-        self.sum.iter_mut().zip(large).for_each(|(sum, value)| *sum += value / all);
-        self.layers.push(Layer { path: path.into(), heads, size });
+        let rows = prompt_row(&output)?;
+        let pixels = rows.dim(0)?;
+        if let Some(path) = projection_of(path, QUERY) {
+            let size = size_of(path, self.size, pixels)?;
+            // The layer's pixel that the point lies in.
+            let (x, y) = (self.point.0 * size.1 / self.size.1, self.point.1 * size.0 / self.size.0);
+            self.query = Some(rows.narrow(0, (y * size.1 + x).min(pixels - 1), 1)?.unsqueeze(0)?);
+        } else if let (Some(path), Some(query)) = (projection_of(path, KEY), self.query.take())
+            && let Some(heads) = (self.heads)(path)
+        {
+            let layer = Layer { path: path.into(), heads, size: size_of(path, self.size, pixels)? };
+            self.fold(layer, &query, &rows.unsqueeze(0)?)?;
+        }
         Ok(output)
     }
 }
 
-/// The path of the attention of that kind whose probabilities are at `path`.
-fn attention_of<'a>(path: &'a Path, kind: &str) -> Option<&'a str> {
-    let attention = path.as_str().strip_suffix(ATTENTION_PROBS)?.strip_suffix('.')?;
-    (attention.starts_with("unet.") && attention.rsplit('.').next() == Some(kind)).then_some(attention)
+/// The path of the self-attention whose projection of that name is at `path`.
+fn projection_of<'a>(path: &'a Path, name: &str) -> Option<&'a str> {
+    let attention = path.as_str().strip_suffix(name)?.strip_suffix('.')?;
+    (attention.starts_with("unet.") && attention.rsplit('.').next() == Some(SELF)).then_some(attention)
 }
 
-/// (B, heads, N, M) → (heads, N, M) of the prompt, in `f32`.
-fn prompt_row(probs: &Tensor) -> Result<Tensor> {
-    let row = PROMPT_ROW.min(probs.dim(0)?.saturating_sub(1));
-    Ok(probs.i(row)?.to_dtype(DType::F32)?)
+/// The path of the cross-attention whose probabilities are at `path`.
+fn cross_attention_of(path: &Path) -> Option<&str> {
+    let attention = path.as_str().strip_suffix(ATTENTION_PROBS)?.strip_suffix('.')?;
+    (attention.starts_with("unet.") && attention.rsplit('.').next() == Some(CROSS)).then_some(attention)
+}
+
+/// (B, …) → (…) of the prompt, in `f32`.
+fn prompt_row(batch: &Tensor) -> Result<Tensor> {
+    let row = PROMPT_ROW.min(batch.dim(0)?.saturating_sub(1));
+    Ok(batch.i(row)?.to_dtype(DType::F32)?)
 }
 
 fn size_of(path: &str, latents: Size, pixels: usize) -> Result<Size> {
@@ -356,11 +387,17 @@ mod tests {
     #[test]
     fn what_a_point_looks_at_is_one_in_all() {
         let all = |_: &str| true;
-        let mut probe = SelfAttention::new((2, 4), (3, 1), &all, None);
-        // Every pixel looks at itself.
-        let itself = |_: usize, n: usize, m: usize| f32::from(u8::from(n == m));
-        probe.visit(&path("unet.a.attn1"), probs(2, 8, 8, itself)).unwrap();
+        let mut probe = SelfAttention::new((2, 4), (3, 1), &all, &|_| Some(2), None);
+        let (to_q, to_k) = (Path::new("unet.a.attn1.to_q"), Path::new("unet.a.attn1.to_k"));
+        assert!(probe.wants(&to_q) && probe.wants(&to_k) && !probe.wants(&Path::new("unet.a.attn2.to_q")));
+        // Every pixel has a channel of its own in both heads, and looks at itself.
+        let own = |n: usize| (0..8).map(move |c| f32::from(u8::from(n == c)) * 30.);
+        let row: Vec<f32> = (0..8).flat_map(|n| own(n).chain(own(n))).collect();
+        let both = Tensor::from_vec([row.clone(), row].concat(), (2, 8, 16), &Device::Cpu).unwrap();
+        probe.visit(&to_q, both.clone()).unwrap();
+        probe.visit(&to_k, both).unwrap();
         let (layers, map) = probe.done();
-        assert_eq!((layers.len(), map), (1, vec![0., 0., 0., 0., 0., 0., 0., 1.]));
+        assert_eq!((layers.len(), layers[0].size), (1, (2, 4)));
+        assert!((map[7] - 1.).abs() < 1e-6 && map[..7].iter().all(|value| *value < 1e-6), "{map:?}");
     }
 }

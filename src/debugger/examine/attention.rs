@@ -236,7 +236,8 @@ pub fn point(
         )));
     }
     let is_wanted = |path: &str| focus.is_in(path);
-    let mut watching = SelfAttention::new(size, point, &is_wanted, focus.head);
+    let heads = |path: &str| models.heads_at(path);
+    let mut watching = SelfAttention::new(size, point, &is_wanted, &heads, focus.head);
     let mut steps = vec![];
     for before in before {
         steps.push(step_of(before)?.0);

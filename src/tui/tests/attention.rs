@@ -134,7 +134,12 @@ fn attention(size: (u16, u16), done: usize) -> Screen {
 }
 
 fn keys(screen: Screen, keys: &[KeyCode]) -> Screen {
-    keys.iter().fold(screen, |screen, key| answered(screen.pressed(*key)))
+    let press = |mut screen: Screen, key: &KeyCode| {
+        // How far a page is, the pane knows once it is drawn.
+        screen.draw();
+        answered(screen.pressed(*key))
+    };
+    keys.iter().fold(screen, press)
 }
 
 const V: KeyCode = KeyCode::Char('v');
@@ -170,7 +175,9 @@ fn what_nobody_looks_at_is_not_computed() {
     assert_eq!(asked.len(), 13, "the step first, then all twelve of the strip");
     let (screen, asked) = last_asked(answered(screen), KeyCode::Down);
     assert_eq!(asked, [Asked::Effect(vec![2])]);
-    let (screen, asked) = last_asked(answered(screen), KeyCode::PageDown);
+    let mut screen = answered(screen);
+    screen.draw();
+    let (screen, asked) = last_asked(screen, KeyCode::PageDown);
     assert_eq!(asked, [Asked::Effect((8..77).collect())]);
     let (screen, asked) = last_asked(answered(screen), V);
     assert!(matches!(asked[..], [Asked::Attention(_, Split::Layers)]), "{asked:?}");
