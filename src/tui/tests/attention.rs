@@ -23,15 +23,19 @@ fn hill((height, width): (usize, usize), x: f32, y: f32) -> Vec<f32> {
     (0..height * width).map(at).map(|(dx, dy)| 1. / (1. + 20. * (dx * dx + dy * dy))).collect()
 }
 
-fn maps(size: (usize, usize), tokens: usize, seed: usize) -> TokenMaps {
+/// What every pixel gives to each of `tokens`: `whole` in all.
+fn maps(size: (usize, usize), tokens: usize, seed: usize, whole: f32) -> TokenMaps {
     let of = |token: usize| {
         let place = |by: usize| ((token * by + seed * 3) % 8) as f32 / 8.;
-        let weight = (1 + token * token % 7) as f32;
+        let weight = if token < 8 { (1 + token * token % 7) as f32 } else { 0.05 };
         hill(size, place(3), place(5)).into_iter().map(|v| v * weight).collect::<Vec<_>>()
     };
     let planes: Vec<Vec<f32>> = (0..tokens).map(of).collect();
-    let values = (0..size.0 * size.1).flat_map(|pixel| planes.iter().map(move |plane| plane[pixel]));
-    TokenMaps::from_values(size, tokens, values.collect()).unwrap()
+    let pixel = |pixel: usize| {
+        let all: f32 = planes.iter().map(|plane| plane[pixel]).sum();
+        planes.iter().map(|plane| whole * plane[pixel] / all).collect::<Vec<_>>()
+    };
+    TokenMaps::from_values(size, tokens, (0..size.0 * size.1).flat_map(pixel).collect()).unwrap()
 }
 
 fn layers() -> Vec<Layer> {
@@ -62,18 +66,18 @@ fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
                 tokens: tokens.into(),
                 last_counts: 1,
                 layers: layers(),
-                maps: vec![maps(SIZE, tokens.len(), seed)],
+                maps: vec![maps(SIZE, tokens.len(), seed, 16.)],
             };
             Examined::Attention(whole.folded())
         }
         Asked::Attention(_, Split::Layers) => {
             let each =
-                layers().iter().enumerate().map(|(i, layer)| maps(layer.size, tokens.len(), i)).collect();
+                layers().iter().enumerate().map(|(i, layer)| maps(layer.size, tokens.len(), i, 1.)).collect();
             run(layers(), each)
         }
         Asked::Attention(focus, Split::Heads) => {
             let layer = layers().into_iter().find(|layer| focus.is_in(&layer.path)).unwrap();
-            let each = (0..layer.heads).map(|head| maps(layer.size, tokens.len(), head + 2)).collect();
+            let each = (0..layer.heads).map(|head| maps(layer.size, tokens.len(), head + 2, 1.)).collect();
             run(vec![layer], each)
         }
         Asked::Point((x, y), _) => {
@@ -106,18 +110,18 @@ fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
 
 /// Everything that the view asks for is answered.
 fn answered(mut screen: Screen) -> Screen {
-    for _ in 0..8 {
-        let asked: Vec<Examination> = screen.effects.iter().filter_map(asks).flatten().collect();
-        if asked.is_empty() {
-            break;
+    let view = screen.session.view().unwrap();
+    let asked = |screen: &Screen| screen.effects.iter().filter_map(asks).flatten().collect::<Vec<_>>();
+    let (mut waiting, mut known) = (asked(&screen), vec![]);
+    while let Some(examination) = waiting.pop() {
+        if known.contains(&examination) {
+            continue;
         }
-        let view = screen.session.view().unwrap();
-        let tokens = view.records[0].prompts[0].tokens.clone();
-        for examination in asked {
-            let seed = view.records.iter().position(|record| record.id == examination.record).unwrap() / 4;
-            let found = answer(&examination.asked, seed, &tokens);
-            screen = screen.told(Event::Examined(examination, Ok(Arc::new(found))));
-        }
+        let seed = view.records.iter().position(|record| record.id == examination.record).unwrap() / 4;
+        let found = answer(&examination.asked, seed, &view.records[0].prompts[0].tokens);
+        known.push(examination.clone());
+        screen = screen.told(Event::Examined(examination, Ok(Arc::new(found))));
+        waiting.extend(asked(&screen));
     }
     screen
 }
