@@ -1,7 +1,8 @@
 //! What an expression can ask for: the run here, its other states, other timelines, and the text encoder.
 
 use super::arguments::parse_place;
-use super::inside::Inside;
+use super::inside::{Inside, Moment};
+use super::module;
 use super::operand::Place;
 use super::rerun::{self, Outputs};
 use super::timelines::{Branch, Timelines};
@@ -76,10 +77,13 @@ pub struct Scope<'a> {
 }
 
 /// The piece at which a stage waits, and what modules made so far of which that is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct AtHand {
     stage: Stage,
     path: String,
+    moment: Moment,
+    /// The run before the stage.
+    before: Arc<Snapshot>,
     outputs: Vec<(Path, Tensor)>,
 }
 
@@ -112,6 +116,8 @@ impl<'a> Scope<'a> {
         let at_hand = inside.map(|inside| AtHand {
             stage: inside.stage,
             path: inside.path().into(),
+            moment: inside.moment,
+            before: Arc::clone(inside.before()),
             outputs: inside.outputs(),
         });
         Self { here, timelines, models, texts, outputs, at_hand }
@@ -188,37 +194,37 @@ impl<'a> Scope<'a> {
     /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
     fn t(&self) -> Function {
         let (models, outputs) = (Arc::clone(self.models), Arc::clone(self.outputs));
-        let known = self.at_hand.as_ref().map_or(vec![], |at_hand| at_hand.outputs.clone());
+        let at_hand = self.at_hand.clone();
         let timeline = &self.timelines.current().timeline;
         let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
-        let at_hand = self.at_hand.as_ref().map(|at_hand| (at_hand.stage, at_hand.path.clone()));
         Function::new("t", move |path| {
             let Some(path) = path.downcast_ref::<CelString<'_>>().map(|path| path.inner().to_string()) else {
                 return Err(mistake("t wants the path of a module in quotes: t(\"unet.mid_block\")"));
             };
-            if let Some((_, output)) = known.iter().find(|(known, _)| known.as_str() == path) {
+            let mut known = at_hand.iter().flat_map(|at_hand| &at_hand.outputs);
+            if let Some((_, output)) = known.find(|(known, _)| known.as_str() == path) {
                 let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
                 return Ok(Box::new(TensorValue::new(output)));
             }
             if !rerun::has(&models, |known| known == path) {
                 return Err(mistake(&rerun::unknown(&models, &path)));
             }
-            match &at_hand {
-                Some((stage, here)) if *here == path => {
-                    return Err(mistake(&format!(
-                        "{path} is about to run in {stage}: `next` makes its output"
-                    )));
+            // Of a stage that waits what ran in it already; else of the last one in which the module ran.
+            let waits = at_hand.as_ref().filter(|at_hand| module::line_of(at_hand.stage, &path).is_some());
+            let output = match waits {
+                Some(at_hand) => {
+                    let until = Some((at_hand.path.as_str(), at_hand.moment));
+                    outputs.of(&models, &at_hand.before, &path, until)
                 }
-                _ => {}
-            }
-            let Some(before) = rerun::before_it(&runs, &path) else {
-                let stage = rerun::stage_of(&path);
-                return Err(mistake(&format!(
-                    "{path} runs in {stage}, which is not recorded yet; run it first"
-                )));
+                None => match rerun::before_it(&runs, &path) {
+                    Some(before) => outputs.of(&models, &before, &path, None),
+                    None => {
+                        let stage = rerun::stage_of(&path);
+                        Err(format!("{path} runs in {stage}, which is not recorded yet; run it first"))
+                    }
+                },
             };
-            let output = outputs.of(&models, &before, &path).map_err(|e| mistake(&e))?;
-            Ok(Box::new(TensorValue::new(output)))
+            Ok(Box::new(TensorValue::new(output.map_err(|e| mistake(&e))?)))
         })
     }
 

@@ -6,7 +6,7 @@ use crate::tensor::{PlainTensor, Summary};
 use image::RgbImage;
 
 /// The tolerance where none is given, in standard deviations of what it ends up as.
-pub const TOLERANCE: f64 = 0.25;
+pub const TOLERANCE: f64 = 0.5;
 
 /// From which step on each pixel of what a run predicts stays as it ends up.
 ///
@@ -58,18 +58,25 @@ impl TimeMap {
         self.shares.iter().position(|reached| *reached >= share)
     }
 
-    /// The map as a picture: dark what settled early, light what changed to the end, green what is not finite. `steps` are
-    /// the numbers of the steps.
+    /// The map as a picture: dark what settled first, light what settled last, green what is not finite. `steps` are the
+    /// numbers of the steps.
     pub fn picture(&self, steps: &[usize]) -> Picture {
-        let last = self.shares.len().saturating_sub(1).max(1) as f32;
+        let (first, last) = (self.settled.iter().flatten().min(), self.settled.iter().flatten().max());
+        let (first, last) = (first.copied().unwrap_or(0), last.copied().unwrap_or(0));
         let image = RgbImage::from_fn(self.width as u32, self.height as u32, |x, y| {
             let settled = self.settled[y as usize * self.width + x as usize];
-            sequential(settled.map_or(f32::NAN, |settled| settled as f32 / last))
+            let share = |settled: usize| (settled - first) as f32 / (last - first).max(1) as f32;
+            sequential(settled.map_or(f32::NAN, share))
         });
-        let by = |share| self.reached(share).and_then(|at| steps.get(at));
-        let told = |share: f64| by(share).map(|step| format!(", {:.0} % by step {step}", share * 100.));
-        let told = [0.5, 0.9].into_iter().filter_map(told).collect::<String>();
-        Picture::new(image, format!("settled within {} std, dark early{told}", self.tolerance))
+        let step = |at: usize| steps.get(at).map_or(String::new(), usize::to_string);
+        let half = self.reached(0.5).map_or(String::new(), |at| format!(", half by {}", step(at)));
+        let label = format!(
+            "settled within {} std: step {} dark to {} light{half}",
+            self.tolerance,
+            step(first),
+            step(last)
+        );
+        Picture::new(image, label)
     }
 }
 
@@ -99,7 +106,7 @@ mod tests {
         assert_eq!(map.shares, [third, third, 2. * third, 1.]);
         assert_eq!((map.reached(0.5), map.reached(1.)), (Some(2), Some(3)));
         let picture = map.picture(&[7, 8, 9, 10]);
-        assert_eq!(picture.label, "settled within 0.5 std, dark early, 50 % by step 9, 90 % by step 10");
+        assert_eq!(picture.label, "settled within 0.5 std: step 7 dark to 10 light, half by 9");
         assert_eq!(picture.image.get_pixel(0, 0), &sequential(0.));
         assert_eq!(picture.image.get_pixel(1, 0), &sequential(1.));
         assert_eq!(TimeMap::of(&steps[..1], 0.5), None);

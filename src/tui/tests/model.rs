@@ -152,5 +152,16 @@ fn when_a_run_is_complete_it_is_told_when_pixels_settled() {
     let view = session.view().unwrap();
     let picture = view.record().unwrap().picture("timemap").unwrap();
     assert_eq!(picture.picture.image.dimensions(), (16, 16));
-    assert!(picture.picture.label.starts_with("settled within 0.25 std, dark early, 50 % by step"));
+    assert!(picture.picture.label.starts_with("settled within 0.5 std: step "));
+}
+
+#[test]
+fn where_a_stage_waits_is_marked() {
+    let mut screen = Screen::after(WIDE, 8).computed("step").typed("0");
+    assert!(screen.text().contains("▶ ▾ unet"), "{}", screen.text());
+    screen = screen.computed("step");
+    let inside = screen.app.state.view.as_ref().unwrap().inside.as_ref().unwrap();
+    let module = inside.module.clone().unwrap();
+    let name = module.rsplit('.').next().unwrap();
+    assert!(screen.text().contains(&format!("▶    {name}")), "{module}\n{}", screen.text());
 }

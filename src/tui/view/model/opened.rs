@@ -104,7 +104,14 @@ fn told(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<Line<'s
     lines.extend(text::wrapped(&flows, width.into()).into_iter().map(Line::raw));
     let s = &run.summary;
     let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(short);
-    let mut numbers = vec![Span::raw(format!("mean {mean}  std {std}  min {min}  max {max}"))];
+    let mut numbers = vec![Span::raw(format!("mean {mean}  std {std}"))];
+    let ends = format!("min {min}  max {max}");
+    if numbers[0].width() + 2 + text::width(&ends) > width.into() {
+        lines.push(Line::from(std::mem::take(&mut numbers)));
+    } else {
+        numbers.push(Span::raw("  "));
+    }
+    numbers.push(Span::raw(ends));
     if s.nan + s.inf > 0 {
         numbers.push(Span::styled(format!("  {} NaN, {} Inf", s.nan, s.inf), theme.alarm));
     }

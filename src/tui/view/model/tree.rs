@@ -172,7 +172,10 @@ pub fn draw(
         if here {
             canvas.buf.set_style(place, theme.selected);
         }
-        let is_at_hand = known.at_hand() == Some(module.path.as_str());
+        // What is closed stands for what is in it.
+        let is_at_hand = known.at_hand().is_some_and(|at_hand| {
+            at_hand == module.path || (row.open == Some(false) && is_within(at_hand, &module.path))
+        });
         let (mark, style) = match known.breakpoint(&module.path) {
             _ if is_at_hand => ("▶", theme.here),
             Some(_) => ("●", theme.breakpoint),
@@ -225,7 +228,7 @@ pub fn draw(
     let said = match (known.finding, known.stage) {
         (Some(Err(why)), _) => why.clone(),
         (None, Some((stage, _))) => format!("{stage} runs again to look inside …"),
-        _ if area.width < 50 => "h l fold  v heat  / filter  B break".into(),
+        _ if area.width < 50 => "h l fold  v heat  / B  Enter maps".into(),
         _ => "h l fold  v heat  / filter  B break  Enter pictures".into(),
     };
     canvas.lines(&[Line::styled(text::shortened(&said, keys.width.into()), theme.faint)], keys);
