@@ -4,6 +4,7 @@ use super::arguments::{
     self, abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep,
     unquoted,
 };
+use super::attention::{self, Looking};
 use super::breakpoint::Stop;
 use super::comparison::Plan;
 use super::edit::Edit;
@@ -60,6 +61,22 @@ pub enum Command {
     Undisplay(Option<usize>),
     /// `show PICTURE`.
     Show(String),
+    /// `show attention …`, and with a file `save attention …`: what a word or a point looks at.
+    Attention {
+        /// What is asked.
+        looking: Looking,
+        /// Where it is saved.
+        file: Option<PathBuf>,
+    },
+    /// `show effect WORD`, and with a file `save effect WORD FILE`: what a word does.
+    Effect {
+        /// The word.
+        word: String,
+        /// In this step; in the one before the cursor without.
+        step: Option<usize>,
+        /// Where it is saved.
+        file: Option<PathBuf>,
+    },
     /// `set fault NAME|off`: a known mistake, made on purpose.
     SetFault(Option<Fault>),
     /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
@@ -216,6 +233,8 @@ impl Command {
                 | Self::Display(_)
                 | Self::Undisplay(_)
                 | Self::Show(_)
+                | Self::Attention { .. }
+                | Self::Effect { .. }
                 | Self::SetPreview(_)
                 | Self::Info(_)
                 | Self::Modules(_)
@@ -332,15 +351,19 @@ impl Command {
                 arguments::parse_inside(rest, verb.name == "save").map_err(wrong)
             }
             "show" if rest.is_empty() => Err(wrong("nothing named".into())),
-            "show" => Ok(Self::Show(rest.into())),
+            "show" => match attention::parse(rest, false) {
+                Some(parsed) => parsed.map_err(wrong),
+                None => Ok(Self::Show(rest.into())),
+            },
             "print" if rest.is_empty() => Err(wrong("nothing named".into())),
             "print" => Ok(Self::Print(rest.into())),
             "set" => parse_set(rest).map_err(wrong),
-            "save" => match rest.split_once(char::is_whitespace) {
-                Some((what, file)) => {
+            "save" => match (attention::parse(rest, true), rest.split_once(char::is_whitespace)) {
+                (Some(parsed), _) => parsed.map_err(wrong),
+                (None, Some((what, file))) => {
                     Ok(Self::Save { what: what.into(), file: unquoted(file.trim()).into() })
                 }
-                None => Err(wrong("a name and a file are needed".into())),
+                (None, None) => Err(wrong("a name and a file are needed".into())),
             },
             "fork" => parse_fork(rest).map_err(wrong),
             "switch" if rest.is_empty() => Err(wrong("no timeline named".into())),

@@ -7,6 +7,7 @@ use super::scope::NAMES;
 use super::value::FIELDS;
 use super::verbs::{VERBS, Verb};
 use super::view::{self, View};
+use super::word;
 use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Fault, InitImage, Stage};
 use std::ops::Range;
@@ -42,6 +43,8 @@ pub struct Names {
     pub displays: Vec<usize>,
     /// Timelines.
     pub timelines: Vec<String>,
+    /// Words of the prompt.
+    pub words: Vec<String>,
     /// Paths of modules.
     pub modules: Vec<String>,
 }
@@ -58,9 +61,22 @@ impl From<&View> for Names {
             breakpoints,
             displays: view.displays.iter().map(|display| display.id).collect(),
             timelines: view.timelines.iter().map(|timeline| timeline.name.clone()).collect(),
+            words: words_of(view),
             modules: vec![],
         }
     }
+}
+
+/// The words of the prompt, each once.
+fn words_of(view: &View) -> Vec<String> {
+    let prompt = view.records.first().and_then(|record| record.prompts.first());
+    let mut known: Vec<String> = vec![];
+    for (word, _) in prompt.map_or(vec![], |prompt| word::words(&prompt.tokens)) {
+        if !known.contains(&word) {
+            known.push(word);
+        }
+    }
+    known
 }
 
 /// What the word before `cursor` (in bytes) can go on with. A cursor that is not between two characters is at the end.
@@ -161,6 +177,23 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             ways
         }
         ("show", ["timemap"]) | ("save", ["timemap", _]) => plain(["within"], "standard deviations"),
+        ("show", ["attention"]) | ("show" | "save", ["effect"]) | ("save", ["attention"]) => {
+            let mut named = plain(&names.words, "word of the prompt");
+            named.extend(plain(["<start>", "<end>", "<pad>"], "token"));
+            if words == ["attention"] {
+                named.extend(plain(["at"], "a point: column, row"));
+            }
+            named
+        }
+        ("show" | "save", ["attention", .., "layer"]) => {
+            plain(names.modules.iter().filter(|path| path.starts_with("unet.")), "module")
+        }
+        ("show" | "save", ["attention", .., "at" | "step" | "head"]) => vec![],
+        ("show", ["attention", _, ..]) | ("save", ["attention", _, _, ..]) => {
+            let known = ["step", "layer", "head", "over-steps"];
+            plain(known.into_iter().filter(|option| !words.contains(option)), "where")
+        }
+        ("show", ["effect", _]) | ("save", ["effect", _, _]) => plain(["step"], "where"),
         ("catch", []) => {
             [plain(["nan"], "NaN and infinity"), plain(["if"], "any module of which this holds")].concat()
         }
@@ -213,6 +246,8 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         ("show", []) => {
             let mut pictures = plain(&names.pictures, "picture");
             pictures.extend(plain(["features"], "what a module made"));
+            pictures.extend(plain(["attention"], "what looks at a word"));
+            pictures.extend(plain(["effect"], "what a word does"));
             pictures.extend(
                 plain(["timemap"], "from when on each pixel stays")
                     .into_iter()
@@ -225,6 +260,8 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             tensors.extend(plain(["all"], "every tensor so far"));
             tensors.extend(plain(["timeline"], "this run as commands"));
             tensors.extend(plain(["features"], "what a module made"));
+            tensors.extend(plain(["attention"], "what looks at a word"));
+            tensors.extend(plain(["effect"], "what a word does"));
             tensors.extend(plain(["timemap"], "from when on each pixel stays"));
             tensors
         }
@@ -272,6 +309,7 @@ mod tests {
             breakpoints: vec![1, 12],
             displays: vec![3],
             timelines: vec!["main".into(), "wilder".into()],
+            words: vec!["red".into(), "apple".into()],
             modules: [
                 "unet.conv_in",
                 "unet.mid_block",
@@ -285,6 +323,15 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         complete(line, line.len(), &names()).candidates.into_iter().map(|c| c.text).collect()
+    }
+
+    #[test]
+    fn attention_is_of_words_and_layers() {
+        assert_eq!(words("show attention a"), ["apple", "at"]);
+        assert_eq!(words("save effect r"), ["red"]);
+        assert_eq!(words("show attention apple layer unet.c"), ["unet.conv_in"]);
+        assert_eq!(words("save attention apple a.png head 1 s"), ["step"]);
+        assert!(words("show attention apple head ").is_empty() && words("save attention apple ").is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a command shows, as text and as JSON.
 
+use super::attended::{AttentionReport, EffectReport};
 use super::command::Command;
 use super::comparison::VariantRow;
 use super::examine::ModuleRow;
@@ -85,6 +86,12 @@ pub struct Outcome {
     /// What differs between two runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diffs: Vec<DiffRow>,
+    /// What words or a point look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<AttentionReport>,
+    /// What a word does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<EffectReport>,
     /// The picture to be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture: Option<ShownPicture>,
@@ -156,6 +163,8 @@ impl Outcome {
         text.push_str(&module_table(&self.modules));
         text.push_str(&variant_table(&self.variants));
         text.push_str(&diff_table(&self.diffs));
+        text.push_str(&self.attention.as_ref().map_or(String::new(), AttentionReport::table));
+        text.push_str(&self.effect.as_ref().map_or(String::new(), EffectReport::table));
         for displayed in &self.displays {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{displayed}");
@@ -266,7 +275,7 @@ fn diff_table(rows: &[DiffRow]) -> String {
 }
 
 /// A table of texts: the first `left` columns to the left, the others to the right.
-fn aligned(heads: &[&str], left: usize, rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(heads: &[&str], left: usize, rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }

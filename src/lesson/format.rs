@@ -15,7 +15,7 @@ const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
 /// What a comment that points at a view can name: the interface's views.
-pub const VIEWS: [&str; 10] = [
+pub const VIEWS: [&str; 11] = [
     "overview",
     "tensors",
     "residuals",
@@ -26,6 +26,7 @@ pub const VIEWS: [&str; 10] = [
     "timelines",
     "compare",
     "model",
+    "attention",
 ];
 
 /// What stands at the top of a lesson.

@@ -7,11 +7,14 @@
 //! - [`decoded`]: what the VAE made.
 //! - [`grid`]: channels beside each other.
 //! - [`sheet`]: pictures with captions, in rows and columns. [`lettering`]: text as pixels.
+//! - [`heat`]: maps as heat, alone or over a picture. [`animation`]: frames as a GIF.
 //! - [`png`]: PNG files, with the settings that made the picture inside.
 
+pub mod animation;
 pub mod decoded;
 pub mod features;
 pub mod grid;
+pub mod heat;
 pub mod latents;
 pub mod lettering;
 pub mod png;

@@ -93,7 +93,7 @@ impl Session {
         self.check_png("features", file)?;
         match self.look_into(&Asked::Features(asked.clone()), host)? {
             Examined::Picture(picture) => self.pictured(&asked.path, picture, file, None),
-            Examined::Modules(_) => Ok(Answered::default()),
+            _ => Ok(Answered::default()),
         }
     }
 

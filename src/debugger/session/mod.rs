@@ -8,9 +8,11 @@
 //! - `displays`: what is shown after every stop.
 //! - `examine`: looking inside of the stage before the cursor.
 //! - `marks`: a place to come back to.
+//! - `attention`: what words and points look at, and what words do.
 //! - `answers`: looking, and saving what was seen.
 
 mod answers;
+mod attention;
 mod compare;
 mod diff;
 mod displays;
@@ -23,6 +25,7 @@ mod moves;
 mod settings;
 mod steps;
 
+use super::attended::{AttentionReport, EffectReport};
 use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
@@ -72,6 +75,9 @@ pub enum SessionError {
     /// A file was not written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// An animation was not made.
+    #[error("the animation: {0}")]
+    Animation(#[from] image::ImageError),
     /// A tensor could not be copied from its device.
     #[error("a tensor could not be copied from its device: {0}")]
     Device(candle_core::Error),
@@ -153,6 +159,8 @@ struct Answered {
     modules: Vec<ModuleRow>,
     variants: Vec<VariantRow>,
     diffs: Vec<DiffRow>,
+    attention: Option<AttentionReport>,
+    effect: Option<EffectReport>,
     picture: Option<ShownPicture>,
     displays: Vec<Displayed>,
     quit: bool,
@@ -318,6 +326,8 @@ impl Session {
             modules,
             variants,
             diffs,
+            attention,
+            effect,
             picture,
             displays,
             quit,
@@ -336,6 +346,8 @@ impl Session {
             modules,
             variants,
             diffs,
+            attention,
+            effect,
             picture,
             displays,
             quit,
@@ -383,6 +395,8 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
+            Command::Attention { looking, file } => self.attention(looking, file.as_deref(), host),
+            Command::Effect { word, step, file } => self.effect(word, *step, file.as_deref(), host),
             Command::SetFault(fault) => self.set_fault(*fault),
             Command::Edit(edit) => self.edit(edit, host),
             Command::SetPreview(previewing) => {

@@ -1,5 +1,6 @@
 //! The interface without a terminal: its screens as text, and whatever comes in.
 
+mod attention;
 mod charts;
 mod lesson;
 mod model;

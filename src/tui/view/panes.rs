@@ -1,7 +1,8 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
 use super::{
-    charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors, timelines,
+    attention, charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors,
+    timelines,
 };
 use crate::debugger::view::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
@@ -35,11 +36,13 @@ pub enum Tab {
     Compare,
     /// The models from inside.
     Model,
+    /// What the words of a step are looked at from, and what they do.
+    Attention,
 }
 
 impl Tab {
-    /// Every view, in the order of the keys 1 to 9 and 0.
-    pub const ALL: [Self; 10] = [
+    /// Every view, in the order of their names on the screen.
+    pub const ALL: [Self; 11] = [
         Self::Overview,
         Self::Tensors,
         Self::Residuals,
@@ -50,6 +53,7 @@ impl Tab {
         Self::Timelines,
         Self::Compare,
         Self::Model,
+        Self::Attention,
     ];
 
     /// The view's name.
@@ -65,10 +69,11 @@ impl Tab {
             Self::Timelines => "timelines",
             Self::Compare => "compare",
             Self::Model => "model",
+            Self::Attention => "attention",
         }
     }
 
-    /// The beginning of the name, where there is no room for all of them.
+    /// The beginning of the name, where there is no room for all.
     pub fn short(self) -> &'static str {
         match self {
             Self::Overview => "over",
@@ -77,6 +82,7 @@ impl Tab {
             Self::Scheduler => "sched",
             Self::Timelines => "times",
             Self::Compare => "comp",
+            Self::Attention => "attn",
             other => other.name(),
         }
     }
@@ -90,6 +96,7 @@ impl Tab {
     pub fn key(self) -> char {
         match self {
             Self::Model => '0',
+            Self::Attention => 'a',
             other => char::from_digit(other.index() as u32 + 1, 10).unwrap_or(' '),
         }
     }
@@ -215,6 +222,7 @@ pub struct Views {
     timelines: timelines::Timelines,
     compare: compare::Compare,
     model: model::Model,
+    attention: attention::Attention,
     /// The lesson, which stands beside any of them.
     pub lesson: lesson::Lesson,
 }
@@ -233,6 +241,7 @@ impl Views {
             Tab::Timelines => &self.timelines,
             Tab::Compare => &self.compare,
             Tab::Model => &self.model,
+            Tab::Attention => &self.attention,
         }
     }
 
@@ -249,6 +258,7 @@ impl Views {
             Tab::Timelines => &mut self.timelines,
             Tab::Compare => &mut self.compare,
             Tab::Model => &mut self.model,
+            Tab::Attention => &mut self.attention,
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let mut x = area.x;
     for tab in Tab::ALL {
         let line = line(tab, fitting.unwrap_or(NAMES[3]));
-        // Ten names of at most thirteen columns.
+        // Few names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(tab));
         line.render(place, canvas.buf);
