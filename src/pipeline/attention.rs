@@ -97,7 +97,7 @@ pub enum Split {
     Whole,
     /// One of each layer, at the layer's size, its heads averaged.
     Layers,
-    /// One of each head, at the layer's size: of one layer, since the last that is looked into remains.
+    /// One of each head, at the layer's size: of the layer that is looked into first.
     Heads,
 }
 
@@ -163,7 +163,8 @@ impl<'a> CrossAttention<'a> {
                     values.iter_mut().for_each(|value| *value /= averaged);
                     self.maps_at(place, size, tokens).add(&values);
                 }
-                Split::Heads => self.maps_at(index, size, tokens).add(&values),
+                Split::Heads if place == 0 => self.maps_at(index, size, tokens).add(&values),
+                Split::Heads => {}
             }
         }
         Ok(())

@@ -39,6 +39,7 @@ keys 5 Down Down; picture prompt
 keys 7; run 'step 2'; picture source
 keys 1; run continue
 keys 6; run 'goto denoise 12'; picture charts
+keys a Down; picture attention
 run 'goto denoise 5'
 run 'set guidance_scale 12'
 run continue

@@ -284,9 +284,9 @@ pub fn effect(
 ) -> Result<EffectRun, ExamineError> {
     let before = before.encoded(models, host)?;
     let (step, size) = step_of(&before)?;
-    let (replaced_by, by_padding) = first_padding(&tokens(&before, &models.tokenizer)?);
-    // Padding is what it is: it stays.
     let of_prompt = tokens(&before, &models.tokenizer)?;
+    let (replaced_by, by_padding) = first_padding(&of_prompt);
+    // Padding is what it is: it stays.
     let is_padding =
         |position: &usize| of_prompt.get(*position).is_some_and(|token| token.kind == TokenKind::Padding);
     let replaced: Vec<usize> = positions.iter().copied().filter(|position| !is_padding(position)).collect();

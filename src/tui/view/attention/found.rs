@@ -231,7 +231,11 @@ impl<'a> Found<'a> {
             wanted.push(here(self.effect_asked()));
         }
         if view.by == By::Steps {
-            wanted.extend(self.steps.iter().map(|(_, step)| of(step.id, whole())));
+            // The nearest first.
+            let here = self.steps.iter().position(|(_, step)| step.id == self.step.id).unwrap_or(0);
+            let mut others: Vec<usize> = (0..self.steps.len()).filter(|index| *index != here).collect();
+            others.sort_by_key(|index| index.abs_diff(here));
+            wanted.extend(others.into_iter().map(|index| of(self.steps[index].1.id, whole())));
         }
         wanted
     }
