@@ -87,6 +87,20 @@ impl Tab {
         }
     }
 
+    /// The name in three or four letters, so that all of them fit eighty columns.
+    pub fn shortest(self) -> &'static str {
+        match self {
+            Self::Residuals => "res",
+            Self::Scheduler => "sch",
+            Self::Prompt => "prom",
+            Self::Charts => "char",
+            Self::Source => "src",
+            Self::Timelines => "time",
+            Self::Model => "mod",
+            other => other.short(),
+        }
+    }
+
     /// The view of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tab| tab.name() == name)

@@ -8,9 +8,10 @@ use ratatui::widgets::Widget;
 
 type Naming = fn(Tab) -> &'static str;
 
-/// How much of the names is shown, all, the beginnings, none, and what stands behind each. Of the view that is shown it is
+/// How much of the names is shown, all, the beginnings, a few letters, none, and what stands behind each. Of the view that is shown it is
 /// all.
-const NAMES: [(Naming, &str); 4] = [(Tab::name, " "), (Tab::name, ""), (Tab::short, ""), (|_| "", "")];
+const NAMES: [(Naming, &str); 5] =
+    [(Tab::name, " "), (Tab::name, ""), (Tab::short, ""), (Tab::shortest, ""), (|_| "", "")];
 
 /// Draws the names; the one that is shown stands in brackets.
 pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
@@ -31,7 +32,7 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let fitting = NAMES.into_iter().find(|name| width(*name) <= area.width.into());
     let mut x = area.x;
     for tab in Tab::ALL {
-        let line = line(tab, fitting.unwrap_or(NAMES[3]));
+        let line = line(tab, fitting.unwrap_or(NAMES[4]));
         // Few names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(tab));
