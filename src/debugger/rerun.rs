@@ -1,6 +1,7 @@
 //! What a module made in a stage that is recorded: nothing inside of the models is kept, so the stage runs again from the run
 //! before it, until that module is done.
 
+use super::inside::Moment;
 use super::module;
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::{Error, Path, Probe, Result};
@@ -86,10 +87,57 @@ impl Probe for Seeking<'_> {
 
     fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         if path.as_str() != self.path {
-            return Ok(output);
+            return if self.probe.wants(path) { self.probe.visit(path, output) } else { Ok(output) };
         }
         self.found = Some(output);
         Err(Error::Interrupted(path.clone()))
+    }
+}
+
+/// What the module at `path` made in the stage that follows `before`, if that was before the piece `at`, where a stage waits;
+/// `None` if it comes only later.
+///
+/// # Errors
+/// Why it cannot be had, in a line.
+pub fn so_far(
+    models: &Models,
+    before: &Snapshot,
+    path: &str,
+    at: (&str, Moment),
+) -> std::result::Result<Option<PlainTensor>, String> {
+    let mut waiting = Waiting { at: at.0, moment: at.1, is_there: false };
+    match output_of(models, before, path, &mut waiting) {
+        Ok(output) => PlainTensor::of(&output).map(Some).map_err(|e| e.to_string()),
+        Err(_) if waiting.is_there => Ok(None),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// Ends a stage at a piece.
+struct Waiting<'a> {
+    at: &'a str,
+    moment: Moment,
+    is_there: bool,
+}
+
+impl Waiting<'_> {
+    fn ends(&mut self, path: &Path) -> Error {
+        self.is_there = true;
+        Error::Interrupted(path.clone())
+    }
+}
+
+impl Probe for Waiting<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        path.as_str() == self.at
+    }
+
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
+        if self.moment == Moment::Before { Err(self.ends(path)) } else { Ok(()) }
+    }
+
+    fn visit(&mut self, path: &Path, _: Tensor) -> Result<Tensor> {
+        Err(self.ends(path))
     }
 }
 

@@ -1,7 +1,8 @@
 //! What an expression can ask for: the run here, its other states, other timelines, and the text encoder.
 
 use super::arguments::parse_place;
-use super::inside::Inside;
+use super::inside::{Inside, Moment};
+use super::module;
 use super::operand::Place;
 use super::rerun::{self, Outputs};
 use super::timelines::{Branch, Timelines};
@@ -76,10 +77,13 @@ pub struct Scope<'a> {
 }
 
 /// The piece at which a stage waits, and what modules made so far of which that is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct AtHand {
     stage: Stage,
+    /// The run before the stage.
+    before: Arc<Snapshot>,
     path: String,
+    moment: Moment,
     outputs: Vec<(Path, Tensor)>,
 }
 
@@ -111,7 +115,9 @@ impl<'a> Scope<'a> {
         };
         let at_hand = inside.map(|inside| AtHand {
             stage: inside.stage,
+            before: Arc::clone(inside.before()),
             path: inside.path().into(),
+            moment: inside.moment,
             outputs: inside.outputs(),
         });
         Self { here, timelines, models, texts, outputs, at_hand }
@@ -125,7 +131,7 @@ impl<'a> Scope<'a> {
     /// What a name means: a function that knows the run, or as [`named`] has it.
     pub(super) fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
         let function = match name {
-            "at" => states("at", self.timelines.current()),
+            "at" => states("at", self.timelines.current(), &self.modules()),
             "of" => self.of(),
             "embed" => self.embed(),
             "alpha_bar" => self.alpha_bar(),
@@ -137,6 +143,11 @@ impl<'a> Scope<'a> {
             _ => return named(&self.here, name),
         };
         Some(Box::new(function))
+    }
+
+    /// What modules made, for states other than the one here.
+    fn modules(&self) -> Modules {
+        Modules { models: Arc::clone(self.models), outputs: Arc::clone(self.outputs) }
     }
 
     /// `alpha_bar(t)`: ᾱ of a timestep that the model was trained on.
@@ -187,45 +198,35 @@ impl<'a> Scope<'a> {
 
     /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
     fn t(&self) -> Function {
-        let (models, outputs) = (Arc::clone(self.models), Arc::clone(self.outputs));
-        let known = self.at_hand.as_ref().map_or(vec![], |at_hand| at_hand.outputs.clone());
+        let modules = self.modules();
+        let at_hand = self.at_hand.clone();
         let timeline = &self.timelines.current().timeline;
         let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
-        let at_hand = self.at_hand.as_ref().map(|at_hand| (at_hand.stage, at_hand.path.clone()));
         Function::new("t", move |path| {
             let Some(path) = path.downcast_ref::<CelString<'_>>().map(|path| path.inner().to_string()) else {
                 return Err(mistake("t wants the path of a module in quotes: t(\"unet.mid_block\")"));
             };
-            if let Some((_, output)) = known.iter().find(|(known, _)| known.as_str() == path) {
+            let mut known = at_hand.iter().flat_map(|at_hand| &at_hand.outputs);
+            if let Some((_, output)) = known.find(|(known, _)| known.as_str() == path) {
                 let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
                 return Ok(Box::new(TensorValue::new(output)));
             }
-            if !rerun::has(&models, |known| known == path) {
-                return Err(mistake(&rerun::unknown(&models, &path)));
+            modules.known(&path)?;
+            if let Some(at_hand) = &at_hand
+                && let Some(output) = modules.so_far(at_hand, &path)?
+            {
+                return Ok(Box::new(TensorValue::new(output)));
             }
-            match &at_hand {
-                Some((stage, here)) if *here == path => {
-                    return Err(mistake(&format!(
-                        "{path} is about to run in {stage}: `next` makes its output"
-                    )));
-                }
-                _ => {}
-            }
-            let Some(before) = rerun::before_it(&runs, &path) else {
-                let stage = rerun::stage_of(&path);
-                return Err(mistake(&format!(
-                    "{path} runs in {stage}, which is not recorded yet; run it first"
-                )));
-            };
-            let output = outputs.of(&models, &before, &path).map_err(|e| mistake(&e))?;
-            Ok(Box::new(TensorValue::new(output)))
+            modules.newest(&runs, &path)
         })
     }
 
-    /// `of(timeline, tensor)`: as it is there at its cursor; `of(timeline, stage, tensor)`: as it was after that stage.
+    /// `of(timeline, tensor)`: as it is there at its cursor; `of(timeline, stage, tensor)`: as it was after that stage. Of a
+    /// module, what it made.
     fn of(&self) -> Function {
-        let timelines: Vec<(String, Function)> =
-            self.timelines.list().iter().map(|branch| (branch.name.clone(), states("of", branch))).collect();
+        let modules = self.modules();
+        let of = |branch: &Branch| (branch.name.clone(), states("of", branch, &modules));
+        let timelines: Vec<(String, Function)> = self.timelines.list().iter().map(of).collect();
         Function::new("of", move |name| {
             let name = name.downcast_ref::<CelString<'_>>().map(|name| name.inner().to_string());
             match timelines.iter().find(|(known, _)| Some(known) == name.as_ref()) {
@@ -239,9 +240,56 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor, that tensor at the cursor.
-fn states(function: &'static str, branch: &Branch) -> Function {
+/// What modules made in stages that are recorded.
+#[derive(Clone)]
+struct Modules {
+    models: Arc<Models>,
+    outputs: Arc<Outputs>,
+}
+
+impl Modules {
+    /// Refuses a path that no module has.
+    fn known(&self, path: &str) -> Result<(), ExecutionError> {
+        match rerun::has(&self.models, |known| known == path) {
+            true => Ok(()),
+            false => Err(mistake(&rerun::unknown(&self.models, path))),
+        }
+    }
+
+    /// What the module at `path` made in the newest stage that it ran in, among `runs`.
+    fn newest(&self, runs: &[Arc<Snapshot>], path: &str) -> Result<Box<dyn Val>, ExecutionError> {
+        match rerun::before_it(runs, path) {
+            Some(before) => self.behind(&before, path),
+            None => {
+                let stage = rerun::stage_of(path);
+                Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
+            }
+        }
+    }
+
+    /// What the module at `path` made in the stage that waits; `None` where it did not run yet.
+    fn so_far(&self, at_hand: &AtHand, path: &str) -> Result<Option<PlainTensor>, ExecutionError> {
+        let AtHand { stage, before, path: here, moment, .. } = at_hand;
+        if here == path {
+            return Err(mistake(&format!("{path} is about to run in {stage}: `next` makes its output")));
+        }
+        if module::line_of(*stage, path).is_none() {
+            return Ok(None);
+        }
+        rerun::so_far(&self.models, before, path, (here, *moment)).map_err(|e| mistake(&e))
+    }
+
+    /// What the module at `path` made in the stage behind `before`.
+    fn behind(&self, before: &Arc<Snapshot>, path: &str) -> Result<Box<dyn Val>, ExecutionError> {
+        let output = self.outputs.of(&self.models, before, path).map_err(|e| mistake(&e))?;
+        Ok(Box::new(TensorValue::new(output)))
+    }
+}
+
+/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor or module, that at the cursor.
+fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Function {
     let (snapshots, cursor) = (branch.timeline.snapshots().to_vec(), branch.timeline.cursor());
+    let modules = modules.clone();
     Function::new(function, move |asked| {
         let here = &snapshots[cursor];
         let text = asked.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string());
@@ -257,6 +305,10 @@ fn states(function: &'static str, branch: &Branch) -> Function {
             },
             (Some(text), None) => match parse_place(text) {
                 Ok(Place::Stage(stage)) => stage,
+                _ if function == "of" && is_module(text) => {
+                    modules.known(text)?;
+                    return modules.newest(&snapshots[..=cursor], text);
+                }
                 _ if function == "of" => return lookup(here, text),
                 _ => {
                     let message = format!(
@@ -272,12 +324,18 @@ fn states(function: &'static str, branch: &Branch) -> Function {
             Stage::Denoise { step } => steps.contains(&step),
             _ => true,
         };
-        match snapshots.get(stage.index(&steps) + 1).filter(|_| has) {
+        let done = stage.index(&steps);
+        match snapshots.get(done + 1).filter(|_| has) {
             Some(state) => {
-                let state = Arc::clone(state);
+                let (before, state) = (Arc::clone(&snapshots[done]), Arc::clone(state));
+                let modules = modules.clone();
                 Ok(Box::new(Function::new(function, move |name| {
-                    match name.downcast_ref::<CelString<'_>>() {
-                        Some(name) => lookup(&state, name.inner()),
+                    match name.downcast_ref::<CelString<'_>>().map(|name| name.inner()) {
+                        Some(path) if is_module(path) => {
+                            modules.known(path)?;
+                            modules.behind(&before, path)
+                        }
+                        Some(name) => lookup(&state, name),
                         None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
                     }
                 })))
@@ -290,6 +348,11 @@ fn states(function: &'static str, branch: &Branch) -> Function {
             ))),
         }
     })
+}
+
+/// Whether a name is that of a module: no tensor of a stage has a dot in its name.
+fn is_module(name: &str) -> bool {
+    name.contains('.')
 }
 
 /// A tensor, or another name, of a state.
