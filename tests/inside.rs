@@ -264,6 +264,43 @@ fn a_module_is_patched_from_another_timeline() {
 }
 
 #[test]
+fn what_ran_already_in_a_stage_that_waits_is_of_that_stage() {
+    let mut session = session();
+    run(&mut session, "goto denoise 1");
+    let before = value(&mut session, "t(\"unet.conv_in\").std");
+    run(&mut session, "tbreak unet.mid_block");
+    run(&mut session, "continue");
+    let now = value(&mut session, "t(\"unet.conv_in\").std");
+    assert_ne!(now, before);
+    let said = refused(&mut session, "print t(\"unet.up_blocks.0\")");
+    assert!(said.contains("unet.up_blocks.0 has not run yet in denoise 1"), "{said}");
+    // Parts of what ran are known, of what is about to run not.
+    assert!(value(&mut session, "t(\"unet.down_blocks.0.resnets.0.norm1\").std") > 0.);
+    assert!(refused(&mut session, "print t(path)").contains("has not run yet"));
+    run(&mut session, "finish");
+    assert_eq!(session.inside().unwrap().path(), "denoise.guidance");
+    assert_eq!(value(&mut session, "t(\"unet.conv_in\").std"), now);
+    run(&mut session, "continue");
+}
+
+#[test]
+fn runs_that_are_compared_are_meddled_with_each_by_itself() {
+    let commands = ["goto denoise 1", "set t(\"unet.mid_block\")[1] *= 0.5"];
+    let mut alone = session();
+    commands.iter().for_each(|line| drop(run(&mut alone, line)));
+    run(&mut alone, "set guidance_scale 3");
+    run(&mut alone, "goto vae_decode");
+    let mut compared = session();
+    commands.iter().for_each(|line| drop(run(&mut compared, line)));
+    run(&mut compared, "compare guidance_scale 3,7.5 here");
+    assert!(run(&mut compared, "break unet.mid_block").contains("not those that are compared"));
+    run(&mut compared, "goto vae_decode");
+    let (alone, compared) = (tensor(&alone, "latents"), tensor(&compared, "latents"));
+    let apart = alone.iter().zip(&compared).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+    assert!(apart < 1e-5, "{apart}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let mut session = session();
     for (line, why) in [

@@ -81,6 +81,8 @@ pub struct Inside {
     pub moment: Moment,
     /// What the piece at hand is given, by name.
     pub inputs: Vec<(&'static str, Tensor)>,
+    /// What the module is given that the one at hand is part of, by name, where that was gone through.
+    pub outer: Vec<(&'static str, Tensor)>,
     /// What the piece made that ran last, of those that were waited at.
     pub passed: Option<(Path, Tensor)>,
     /// Whether modules were watched, which are then computed plainly.
@@ -110,14 +112,22 @@ struct Shared {
 
 /// What a stage's thread tells.
 enum News {
-    /// A piece is about to run, with its inputs; whether that is what was asked for, or a breakpoint's.
-    Enter(Path, Vec<Tensor>, Reason),
-    /// A piece ran with these inputs, and made this; it waits.
-    After(Path, Vec<Tensor>, Tensor),
+    /// A piece is about to run; why it waits there.
+    Enter(Piece, Reason),
+    /// A piece ran, and made this; it waits.
+    After(Piece, Tensor),
     /// A piece ran, and made this; the stage goes on.
     Leave(Path, Tensor),
     /// The stage is done, or failed.
     Finished(std::result::Result<Box<Snapshot>, pipeline::Error>),
+}
+
+/// A piece at which a stage waits.
+struct Piece {
+    path: Path,
+    inputs: Vec<Tensor>,
+    /// What the module is given that it is part of.
+    outer: Vec<Tensor>,
 }
 
 /// Why a stage waits.
@@ -180,6 +190,7 @@ impl Inside {
             module: None,
             moment: Moment::Before,
             inputs: vec![],
+            outer: vec![],
             passed: None,
             is_watched: watch.is_of_modules(),
             made: vec![],
@@ -219,14 +230,14 @@ impl Inside {
     fn wait(&mut self, host: &mut dyn Host) -> std::result::Result<Stepped, pipeline::Error> {
         loop {
             match self.news.recv_timeout(PULSE) {
-                Ok(News::Enter(path, inputs, reason)) => {
-                    self.stand_at(path, inputs, Moment::Before);
+                Ok(News::Enter(piece, reason)) => {
+                    self.stand_at(piece, Moment::Before);
                     return Ok(Stepped::Waits(reason));
                 }
-                Ok(News::After(path, inputs, output)) => {
-                    self.keep(&path, &output)?;
-                    self.passed = Some((path.clone(), output));
-                    self.stand_at(path, inputs, Moment::After);
+                Ok(News::After(piece, output)) => {
+                    self.keep(&piece.path, &output)?;
+                    self.passed = Some((piece.path.clone(), output));
+                    self.stand_at(piece, Moment::After);
                     return Ok(Stepped::Waits(Reason::Caught));
                 }
                 Ok(News::Leave(path, output)) => {
@@ -247,8 +258,12 @@ impl Inside {
         }
     }
 
-    fn stand_at(&mut self, path: Path, inputs: Vec<Tensor>, moment: Moment) {
+    fn stand_at(&mut self, piece: Piece, moment: Moment) {
+        let Piece { path, inputs, outer } = piece;
         self.moment = moment;
+        let of_outer =
+            module::parent(path.as_str()).map_or(vec![], |parent| module::inputs(parent, outer.len()));
+        self.outer = of_outer.into_iter().zip(outer).collect();
         let names = match line_of(&path, self.stage) {
             Some(line) => {
                 (self.line, self.module) = (line, None);
@@ -390,6 +405,12 @@ impl Stepping {
         module::line_of(self.stage, path).is_some()
     }
 
+    fn piece(&self, path: &Path, inputs: Vec<Tensor>) -> Piece {
+        let parent = module::parent(path.as_str());
+        let outer = self.entered.iter().rev().find(|entered| Some(entered.path.as_str()) == parent);
+        Piece { path: path.clone(), inputs, outer: outer.map_or(vec![], |entered| entered.inputs.clone()) }
+    }
+
     /// Tells, and waits until it may go on.
     fn wait(&mut self, path: &Path, news: News) -> Result<()> {
         let interrupted = || Error::Interrupted(path.clone());
@@ -435,7 +456,7 @@ impl Probe for Stepping {
         let waited = reason.is_some();
         self.entered.push(Entered { path: path.clone(), inputs: inputs.clone(), waited });
         match reason {
-            Some(reason) => self.wait(path, News::Enter(path.clone(), inputs, reason)),
+            Some(reason) => self.wait(path, News::Enter(self.piece(path, inputs), reason)),
             None => Ok(()),
         }
     }
@@ -451,7 +472,7 @@ impl Probe for Stepping {
         };
         if is_caught || self.watch.breaks(text, Moment::After) {
             let inputs = entered.map_or(vec![], |entered| entered.inputs);
-            self.wait(path, News::After(path.clone(), inputs, output.clone()))?;
+            self.wait(path, News::After(self.piece(path, inputs), output.clone()))?;
         } else if line_of(path, self.stage).is_some()
             || entered.is_some_and(|entered| entered.waited)
             || self.watch.keep.iter().any(|kept| kept == text)

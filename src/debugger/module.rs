@@ -138,14 +138,10 @@ pub fn call(path: &str) -> Option<(Function, usize)> {
             (Function::method(File::Vae, "AutoencoderKL", name), part)
         }
     };
-    // Both kinds of attention have their projections together.
-    let heads = Function::method(File::Attention, "Heads", "forward");
+    let (_, text) = function.text();
     let calls = called_as(child);
-    [function, heads].into_iter().find_map(|function| {
-        let (_, text) = function.text();
-        let row = calls.iter().find_map(|call| text.iter().position(|line| line.contains(call.as_str())))?;
-        Some((function, row))
-    })
+    let row = calls.iter().find_map(|call| text.iter().position(|line| line.contains(call.as_str())))?;
+    Some((function, row))
 }
 
 /// How a part may be called in the code of its whole, the likeliest first.

@@ -4,7 +4,7 @@
 use super::inside::Moment;
 use super::module;
 use crate::nn::attention::ATTENTION_PROBS;
-use crate::nn::{Error, Path, Probe, Result};
+use crate::nn::{Error, Path, Probe, Result, Unwatched};
 use crate::pipeline::{self, Models, Snapshot, Stage, advance};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -20,7 +20,8 @@ const ALIKE: f64 = 0.8;
 pub struct Outputs(Mutex<Vec<(Arc<Snapshot>, String, PlainTensor)>>);
 
 impl Outputs {
-    /// What the module at `path` makes in the stage that follows `before`; computed once.
+    /// What the module at `path` makes in the stage that follows `before`, of one that waits somewhere `until` there;
+    /// computed once.
     ///
     /// # Errors
     /// Why it cannot be had, in a line.
@@ -29,6 +30,7 @@ impl Outputs {
         models: &Models,
         before: &Arc<Snapshot>,
         path: &str,
+        until: Option<(&str, Moment)>,
     ) -> std::result::Result<PlainTensor, String> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it =
@@ -36,7 +38,11 @@ impl Outputs {
         if let Some((_, _, output)) = known.iter().find(is_it) {
             return Ok(output.clone());
         }
-        let output = output_of(models, before, path, &mut crate::nn::Unwatched).map_err(|e| e.to_string())?;
+        let output = seek(models, before, path, until, &mut Unwatched).map_err(|e| e.to_string())?;
+        let Some(output) = output else {
+            let stage = before.position().map_or("this stage".into(), |stage| stage.to_string());
+            return Err(format!("{path} has not run yet in {stage}, which waits; go on until it has"));
+        };
         let output = PlainTensor::of(&output).map_err(|e| e.to_string())?;
         if known.len() >= MOST {
             known.remove(0);
@@ -57,87 +63,70 @@ pub fn output_of(
     path: &str,
     probe: &mut dyn Probe,
 ) -> std::result::Result<Tensor, pipeline::Error> {
-    let mut seeking = Seeking { path, found: None, probe };
+    let output = seek(models, before, path, None, probe)?;
+    output.ok_or_else(|| {
+        let stage = before.position().map_or("complete".into(), |stage| stage.to_string());
+        Error::Input(format!("{path} did not run in {stage}")).into()
+    })
+}
+
+/// What the module at `path` makes in the stage that follows `before`; `None` where it does not run `until` the piece there is
+/// about to run, or ran.
+fn seek(
+    models: &Models,
+    before: &Snapshot,
+    path: &str,
+    until: Option<(&str, Moment)>,
+    probe: &mut dyn Probe,
+) -> std::result::Result<Option<Tensor>, pipeline::Error> {
+    let mut seeking = Seeking { path, until, found: None, is_there: false, probe };
     let end = advance(before, models, &mut seeking);
     match (seeking.found, end) {
-        (Some(output), _) => Ok(output),
+        (Some(output), _) => Ok(Some(output)),
+        (None, Err(_)) if seeking.is_there => Ok(None),
         (None, Err(e)) => Err(e),
-        (None, Ok(_)) => {
-            let stage = before.position().map_or("complete".into(), |stage| stage.to_string());
-            Err(Error::Input(format!("{path} did not run in {stage}")).into())
-        }
+        (None, Ok(_)) => Ok(None),
     }
 }
 
-/// Ends a stage once it has what one module made.
+/// Ends a stage once it has what one module made, or came to where another waits.
 struct Seeking<'a> {
     path: &'a str,
+    until: Option<(&'a str, Moment)>,
     found: Option<Tensor>,
+    /// Whether it came to where it shall end.
+    is_there: bool,
     probe: &'a mut dyn Probe,
+}
+
+impl Seeking<'_> {
+    fn ends(&mut self, path: &Path, moment: Moment) -> Result<()> {
+        if self.until == Some((path.as_str(), moment)) {
+            self.is_there = true;
+            return Err(Error::Interrupted(path.clone()));
+        }
+        Ok(())
+    }
 }
 
 impl Probe for Seeking<'_> {
     fn wants(&self, path: &Path) -> bool {
-        path.as_str() == self.path || self.probe.wants(path)
+        let text = path.as_str();
+        text == self.path || self.until.is_some_and(|(until, _)| until == text) || self.probe.wants(path)
     }
 
     fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        self.ends(path, Moment::Before)?;
         if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
     }
 
     fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        if path.as_str() != self.path {
-            return if self.probe.wants(path) { self.probe.visit(path, output) } else { Ok(output) };
+        if path.as_str() == self.path {
+            self.found = Some(output);
+            return Err(Error::Interrupted(path.clone()));
         }
-        self.found = Some(output);
-        Err(Error::Interrupted(path.clone()))
-    }
-}
-
-/// What the module at `path` made in the stage that follows `before`, if that was before the piece `at`, where a stage waits;
-/// `None` if it comes only later.
-///
-/// # Errors
-/// Why it cannot be had, in a line.
-pub fn so_far(
-    models: &Models,
-    before: &Snapshot,
-    path: &str,
-    at: (&str, Moment),
-) -> std::result::Result<Option<PlainTensor>, String> {
-    let mut waiting = Waiting { at: at.0, moment: at.1, is_there: false };
-    match output_of(models, before, path, &mut waiting) {
-        Ok(output) => PlainTensor::of(&output).map(Some).map_err(|e| e.to_string()),
-        Err(_) if waiting.is_there => Ok(None),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-/// Ends a stage at a piece.
-struct Waiting<'a> {
-    at: &'a str,
-    moment: Moment,
-    is_there: bool,
-}
-
-impl Waiting<'_> {
-    fn ends(&mut self, path: &Path) -> Error {
-        self.is_there = true;
-        Error::Interrupted(path.clone())
-    }
-}
-
-impl Probe for Waiting<'_> {
-    fn wants(&self, path: &Path) -> bool {
-        path.as_str() == self.at
-    }
-
-    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
-        if self.moment == Moment::Before { Err(self.ends(path)) } else { Ok(()) }
-    }
-
-    fn visit(&mut self, path: &Path, _: Tensor) -> Result<Tensor> {
-        Err(self.ends(path))
+        self.ends(path, Moment::After)?;
+        Ok(output)
     }
 }
 

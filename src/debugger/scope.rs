@@ -80,10 +80,10 @@ pub struct Scope<'a> {
 #[derive(Debug, Clone)]
 struct AtHand {
     stage: Stage,
-    /// The run before the stage.
-    before: Arc<Snapshot>,
     path: String,
     moment: Moment,
+    /// The run before the stage.
+    before: Arc<Snapshot>,
     outputs: Vec<(Path, Tensor)>,
 }
 
@@ -115,9 +115,9 @@ impl<'a> Scope<'a> {
         };
         let at_hand = inside.map(|inside| AtHand {
             stage: inside.stage,
-            before: Arc::clone(inside.before()),
             path: inside.path().into(),
             moment: inside.moment,
+            before: Arc::clone(inside.before()),
             outputs: inside.outputs(),
         });
         Self { here, timelines, models, texts, outputs, at_hand }
@@ -145,7 +145,7 @@ impl<'a> Scope<'a> {
         Some(Box::new(function))
     }
 
-    /// What modules made, for states other than the one here.
+    /// What modules made in stages that are recorded.
     fn modules(&self) -> Modules {
         Modules { models: Arc::clone(self.models), outputs: Arc::clone(self.outputs) }
     }
@@ -212,12 +212,14 @@ impl<'a> Scope<'a> {
                 return Ok(Box::new(TensorValue::new(output)));
             }
             modules.known(&path)?;
-            if let Some(at_hand) = &at_hand
-                && let Some(output) = modules.so_far(at_hand, &path)?
-            {
-                return Ok(Box::new(TensorValue::new(output)));
+            // Of a stage that waits what ran in it already; else of the last one in which the module ran.
+            match at_hand.as_ref().filter(|at_hand| module::line_of(at_hand.stage, &path).is_some()) {
+                Some(at_hand) => {
+                    let until = Some((at_hand.path.as_str(), at_hand.moment));
+                    modules.behind(&at_hand.before, &path, until)
+                }
+                None => modules.newest(&runs, &path),
             }
-            modules.newest(&runs, &path)
         })
     }
 
@@ -256,10 +258,10 @@ impl Modules {
         }
     }
 
-    /// What the module at `path` made in the newest stage that it ran in, among `runs`.
+    /// What the module at `path` made in the last stage among `runs` in which it ran.
     fn newest(&self, runs: &[Arc<Snapshot>], path: &str) -> Result<Box<dyn Val>, ExecutionError> {
         match rerun::before_it(runs, path) {
-            Some(before) => self.behind(&before, path),
+            Some(before) => self.behind(&before, path, None),
             None => {
                 let stage = rerun::stage_of(path);
                 Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
@@ -267,26 +269,19 @@ impl Modules {
         }
     }
 
-    /// What the module at `path` made in the stage that waits; `None` where it did not run yet.
-    fn so_far(&self, at_hand: &AtHand, path: &str) -> Result<Option<PlainTensor>, ExecutionError> {
-        let AtHand { stage, before, path: here, moment, .. } = at_hand;
-        if here == path {
-            return Err(mistake(&format!("{path} is about to run in {stage}: `next` makes its output")));
-        }
-        if module::line_of(*stage, path).is_none() {
-            return Ok(None);
-        }
-        rerun::so_far(&self.models, before, path, (here, *moment)).map_err(|e| mistake(&e))
-    }
-
-    /// What the module at `path` made in the stage behind `before`.
-    fn behind(&self, before: &Arc<Snapshot>, path: &str) -> Result<Box<dyn Val>, ExecutionError> {
-        let output = self.outputs.of(&self.models, before, path).map_err(|e| mistake(&e))?;
+    /// What the module at `path` made in the stage behind `before`, or in it up to the piece `until`.
+    fn behind(
+        &self,
+        before: &Arc<Snapshot>,
+        path: &str,
+        until: Option<(&str, Moment)>,
+    ) -> Result<Box<dyn Val>, ExecutionError> {
+        let output = self.outputs.of(&self.models, before, path, until).map_err(|e| mistake(&e))?;
         Ok(Box::new(TensorValue::new(output)))
     }
 }
 
-/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor or module, that at the cursor.
+/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor or a module, that at the cursor.
 fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Function {
     let (snapshots, cursor) = (branch.timeline.snapshots().to_vec(), branch.timeline.cursor());
     let modules = modules.clone();
@@ -324,16 +319,16 @@ fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Functio
             Stage::Denoise { step } => steps.contains(&step),
             _ => true,
         };
-        let done = stage.index(&steps);
-        match snapshots.get(done + 1).filter(|_| has) {
+        let place = stage.index(&steps);
+        match snapshots.get(place + 1).filter(|_| has) {
             Some(state) => {
-                let (before, state) = (Arc::clone(&snapshots[done]), Arc::clone(state));
+                let (before, state) = (Arc::clone(&snapshots[place]), Arc::clone(state));
                 let modules = modules.clone();
                 Ok(Box::new(Function::new(function, move |name| {
                     match name.downcast_ref::<CelString<'_>>().map(|name| name.inner()) {
                         Some(path) if is_module(path) => {
                             modules.known(path)?;
-                            modules.behind(&before, path)
+                            modules.behind(&before, path, None)
                         }
                         Some(name) => lookup(&state, name),
                         None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),

@@ -253,7 +253,6 @@ fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
         "UpDecoderBlock2D" => ("UpDecoderBlock2D.forward", VAE),
         "UNetMidBlock2D" => ("UNetMidBlock2D.forward", VAE),
         "SpatialAttention" => ("Attention.forward", ATTENTION),
-        "Heads" => ("AttnProcessor2_0.__call__", ATTENTION),
         "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
         "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
         _ => return None,

@@ -8,8 +8,9 @@ pub fn available() -> Option<u64> {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(memory);
     let free = system.available_memory();
-    // Inside a container the limit of its control group counts, not the machine's memory.
-    let limit = system.cgroup_limits().map(|limits| limits.free_memory);
+    // Inside a container the limit of its control group counts, not the machine's memory. Files that are kept in memory, such
+    // as a checkpoint that was just read, count as used there, and give way: only what programs hold does not.
+    let limit = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
     (free > 0).then(|| limit.map_or(free, |limit| free.min(limit)))
 }
 

@@ -351,7 +351,12 @@ impl Session {
             Command::Break { stop, condition, temporary } => {
                 self.check_stop(stop)?;
                 let made = self.breakpoints.add(stop.clone(), condition.clone(), *temporary);
-                Ok(said(made.to_string()))
+                let mut answered = said(made.to_string());
+                if self.comparing && matches!(stop, Stop::Module(_)) {
+                    let alone = "it stops a timeline that runs alone, not those that are compared";
+                    answered.messages.push(alone.into());
+                }
+                Ok(answered)
             }
             Command::CatchIf(condition) => {
                 let made = self.breakpoints.add(Stop::Condition, Some(condition.clone()), false);

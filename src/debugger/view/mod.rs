@@ -73,14 +73,16 @@ pub struct InsideView {
     pub call: Option<(Function, usize)>,
     /// What the module at hand is given, behind what the one made that was passed last; nothing at a line.
     pub given: Vec<TensorRow>,
-    /// What is known there, the newest first.
+    /// What is known in the code around the piece at hand, the newest first.
     pub values: Vec<TensorRow>,
 }
 
 impl InsideView {
     fn of(inside: &Inside) -> candle_core::Result<Self> {
         let row = |(name, tensor): (&str, Tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
-        let values = inside.values().into_iter().map(row).collect::<candle_core::Result<_>>()?;
+        // In the code around a module its inputs have other names.
+        let values = if inside.module.is_some() { inside.outer.clone() } else { inside.values() };
+        let values = values.into_iter().map(row).collect::<candle_core::Result<_>>()?;
         Ok(Self {
             stage: inside.stage,
             line: inside.line,
