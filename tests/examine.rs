@@ -1,13 +1,19 @@
 //! Looking inside of recorded stages: what is found is what a probe sees, and what is recorded stays as it is.
 
-use candle_core::{DType, Device};
-use diffuscope::debugger::examine::{ExamineError, ModulesRun};
+mod program;
+
+use candle_core::{DType, Device, Tensor};
+use diffuscope::debugger::examine::{ExamineError, FeaturesAsked, ModulesRun};
 use diffuscope::debugger::view::RecordId;
 use diffuscope::debugger::{Asked, Event, Examination, Examined, Order, Session, Worker};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
+use diffuscope::picture::Picture;
+use diffuscope::picture::features::{Drawn, Features, Row};
+use diffuscope::picture::timemap::TimeMap;
 use diffuscope::pipeline::{self, Models, Request, Stage, StageRecord, advance};
 use diffuscope::tensor::{PlainTensor, Summary};
+use program::{batch, diffuscope};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -44,6 +50,7 @@ fn last(session: &Session) -> Arc<StageRecord> {
 fn modules(session: &Session, record: &Arc<StageRecord>) -> ModulesRun {
     match Asked::Modules.carry_out(session, record, &mut Unwatched).unwrap() {
         Examined::Modules(run) => run,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -65,10 +72,18 @@ fn every_module_is_told_as_a_probe_sees_it_and_nothing_changes() {
         let snapshot = &session.timeline().snapshots()[index];
         advance(snapshot, session.models(), &mut recorder).unwrap();
         recorder.seen.retain(|(path, _)| !path.as_str().ends_with("attention_probs"));
-        let mut told = found.modules.iter().filter(|module| module.path.starts_with(part));
+        // Of a module that ran more than once the last is told.
+        let mut seen: Vec<(&str, &Tensor)> = vec![];
         for (path, tensor) in &recorder.seen {
+            match seen.iter_mut().find(|(known, _)| *known == path.as_str()) {
+                Some((_, known)) => *known = tensor,
+                None => seen.push((path.as_str(), tensor)),
+            }
+        }
+        let mut told = found.modules.iter().filter(|module| module.path.starts_with(part));
+        for (path, tensor) in seen {
             let module = told.next().unwrap();
-            assert_eq!(module.path, path.as_str());
+            assert_eq!(module.path, path);
             assert_eq!(module.output, tensor.dims());
             assert_eq!(module.summary, Summary::from(&PlainTensor::of(tensor).unwrap()), "{path}");
         }
@@ -148,7 +163,7 @@ impl Probe for Stopping {
         path.as_str() == self.0
     }
 
-    fn enter(&mut self, path: &Path, _: &[&candle_core::Tensor]) -> Result<()> {
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
         self.1 += 1;
         Err(Error::Interrupted(path.clone()))
     }
@@ -228,4 +243,143 @@ fn at_the_start_there_is_nothing_to_look_into() {
     assert_eq!(session.timeline().position(), Some(Stage::EncodePrompt));
     let error: ExamineError = pipeline::Error::Complete.into();
     assert!(!error.is_interrupted());
+}
+
+fn features(session: &Session, path: &str, drawn: Drawn, row: Row) -> std::result::Result<Picture, String> {
+    let asked = Asked::Features(FeaturesAsked { path: path.into(), drawn, row });
+    match asked.carry_out(session, &last(session), &mut Unwatched).map_err(|e| e.to_string())? {
+        Examined::Picture(picture) => Ok(picture),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn feature_maps_are_of_what_the_module_made_then() {
+    let mut session = session(3, &["next 4"]);
+    let made = |steps: usize, path: &str| {
+        let mut recorder = Recorder::new(|known: &Path| known.as_str() == path);
+        advance(&session.timeline().snapshots()[steps + 2], session.models(), &mut recorder).unwrap();
+        PlainTensor::of(&recorder.seen[0].1).unwrap()
+    };
+    let attention = "unet.mid_block.attentions.0.transformer_blocks.0.attn1";
+    let expected: Vec<(&str, PlainTensor)> =
+        ["unet.mid_block", "unet.conv_in", attention].map(|path| (path, made(1, path))).into();
+    for (path, made) in &expected {
+        for (_, drawn) in Drawn::ALL {
+            for (name, row) in Row::ALL {
+                let ours = features(&session, path, drawn, row).unwrap();
+                let theirs = Features::of(made, row, (16, 16)).unwrap().picture(drawn);
+                assert_eq!(ours.image, theirs.image, "{path}");
+                assert_eq!(ours.label, format!("{} ({name})", theirs.label));
+            }
+        }
+    }
+    // Of another step it is another one, though the module was drawn just now.
+    let before = features(&session, "unet.mid_block", Drawn::Grid, Row::Text).unwrap();
+    run(&mut session, &["back"]);
+    assert_ne!(features(&session, "unet.mid_block", Drawn::Grid, Row::Text).unwrap().image, before.image);
+
+    let refused = |path: &str| features(&session, path, Drawn::Grid, Row::Text).unwrap_err();
+    assert!(
+        refused("unet.mid_blok").contains("did you mean `unet.mid_block"),
+        "{}",
+        refused("unet.mid_blok")
+    );
+    let elsewhere = refused("vae.decoder.conv_in");
+    assert_eq!(elsewhere, "vae.decoder.conv_in runs in vae_decode, and denoise 0 is before the cursor");
+    assert!(refused("unet.time_embedding").contains("is no picture: its shape is"));
+}
+
+#[test]
+fn drawing_stops_where_it_is_told_to() {
+    let session = session(2, &["next 3"]);
+    let asked = FeaturesAsked { path: "unet.up_blocks.0".into(), drawn: Drawn::Pca, row: Row::Text };
+    let mut host = Stopping("unet.mid_block", 0);
+    let error = Asked::Features(asked).carry_out(&session, &last(&session), &mut host).unwrap_err();
+    assert!(error.is_interrupted(), "{error}");
+    // What comes before is drawn without what comes later.
+    let asked = FeaturesAsked { path: "unet.conv_in".into(), drawn: Drawn::Pca, row: Row::Text };
+    Asked::Features(asked).carry_out(&session, &last(&session), &mut host).unwrap();
+    assert_eq!(host.1, 1);
+}
+
+#[test]
+fn a_script_asks_for_all_of_it() {
+    let folder = std::env::temp_dir().join(format!("diffuscope-examine-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str| folder.join(name).display().to_string();
+    let script = format!(
+        "info modules unet.*.attn2\nuntil denoise 3\ninfo modules unet.*.attn2\ninfo modules\nshow timemap within 0.5\n\
+         show features unet.mid_block norm difference\nsave features unet.mid_block \"{}\" grid uncond\nsave timemap {}\n",
+        file("mid block.png"),
+        file("time.png")
+    );
+    let told = batch(&["--steps", "5"], &script);
+    let modules = |at: usize| told[at]["modules"].as_array().unwrap();
+    assert!(modules(0).len() > 3 && modules(0)[0].get("shape").is_none());
+    assert_eq!(modules(2).len(), modules(0).len());
+    for (row, without) in modules(2).iter().zip(modules(0)) {
+        assert!(row["path"].as_str().unwrap().ends_with(".attn2"));
+        assert_eq!((&row["parameters"], &row["class"]), (&without["parameters"], &"Attention".into()));
+        assert!(row["milliseconds"].as_f64().unwrap() > 0. && row["std"].as_f64().unwrap() > 0.);
+        assert_eq!((&row["inputs"][0], row["nan"].as_u64()), (&row["shape"], Some(0)));
+    }
+    let whole = modules(3).iter().find(|row| row["path"] == "unet").unwrap();
+    let file_holds: usize = ModelSource::Bundled
+        .weights("unet")
+        .unwrap()
+        .tensors()
+        .map(|(_, info)| info.shape.iter().product::<usize>())
+        .sum();
+    assert_eq!(whole["parameters"].as_u64(), Some(file_holds as u64));
+    assert_eq!(whole["shape"], serde_json::json!([2, 4, 16, 16]));
+
+    let map = &told[4]["value"];
+    assert_eq!((&map["steps"], &map["within"]), (&serde_json::json!([0, 1, 2]), &0.5.into()));
+    assert_eq!(map["shares"][2], 1.0);
+    assert_eq!(map["settled"].as_array().unwrap().len(), 16);
+    assert!(told[5]["picture"]["label"].as_str().unwrap().ends_with("(difference)"));
+    let picture = |name: &str| image::open(file(name)).unwrap();
+    assert!(picture("mid block.png").width() > 16);
+    assert_eq!((picture("time.png").width(), picture("time.png").height()), (16, 16));
+    std::fs::remove_dir_all(folder).unwrap();
+
+    for (line, said) in [
+        ("info modules unet..x", "is no path of a module"),
+        ("info modules *nothing*", "no module is called `*nothing*`"),
+        ("show features", "no module named"),
+        ("show features unet.*", "is not the path of one module"),
+        ("show features unet.mid_block upside", "is no way to draw features"),
+        ("show features unet.mid_block", "no stage has run yet"),
+        ("show timemap", "a time map needs two steps of denoise before the cursor; 0 are there"),
+        ("show timemap within -1", "is no tolerance of 0 or more"),
+        ("save timemap", "a file is needed"),
+        ("save timemap t.jpg", "t.jpg is no name of a picture"),
+    ] {
+        let ran = diffuscope(&["debug", "--batch", "-x", "-"], line);
+        assert!(ran.code == Some(1) && ran.stderr.contains(said), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_time_map_is_of_recorded_steps_alone() {
+    let session = session(4, &["goto vae_decode"]);
+    let predicted: Vec<PlainTensor> = session.timeline().here().records()[2..]
+        .iter()
+        .map(|record| PlainTensor::of(record.tensor("pred_original_sample").unwrap()).unwrap())
+        .collect();
+    let map = TimeMap::of(&predicted.iter().collect::<Vec<_>>(), 0.25).unwrap();
+    assert!(map.shares.is_sorted() && map.shares[3] == 1. && map.shares[0] < 1.);
+    // The definition, written out.
+    let last = predicted[3].data();
+    let mean = last.iter().map(|v| f64::from(*v)).sum::<f64>() / last.len() as f64;
+    let variance = last.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / (last.len() - 1) as f64;
+    for (pixel, settled) in map.settled.iter().enumerate() {
+        let far = |step: &PlainTensor| {
+            let distance = (0..4).map(|c| (step.data()[c * 256 + pixel] - last[c * 256 + pixel]).abs());
+            f64::from(distance.fold(0., f32::max)) > 0.25 * variance.sqrt()
+        };
+        let first = (0..4).find(|from| !predicted[*from..].iter().any(far));
+        assert_eq!(*settled, first);
+    }
 }

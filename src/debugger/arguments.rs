@@ -3,10 +3,13 @@
 use super::breakpoint::Stop;
 use super::command::Command;
 use super::edit::Edit;
+use super::examine::FeaturesAsked;
 use super::meddle::ModuleEdit;
 use super::operand::{Place, Previewing, Setting, Side};
 use super::pattern::Pattern;
+use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Fault, Stage};
+use std::path::PathBuf;
 
 /// `encode_prompt`, `get_latent`, `denoise [K]` (also `denoise.012`), `vae_decode`.
 pub(super) fn parse_place(text: &str) -> Result<Place, String> {
@@ -127,16 +130,7 @@ pub(super) fn parse_sweep(rest: &str) -> Result<Command, String> {
 
 /// `A [B] [within X]`; names with spaces stand in quotes.
 pub(super) fn parse_diff(rest: &str) -> Result<Command, String> {
-    let mut words = vec![];
-    let mut left = rest.trim();
-    while !left.is_empty() {
-        let (word, more) = match left.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
-            Some((word, more)) => (word, more),
-            None => left.split_once(char::is_whitespace).unwrap_or((left, "")),
-        };
-        words.push(word);
-        left = more.trim_start();
-    }
+    let mut words = words(rest);
     let tolerance = match words[..] {
         [.., "within", x] => {
             let tolerance: f64 =
@@ -161,6 +155,82 @@ pub(super) fn parse_diff(rest: &str) -> Result<Command, String> {
         [a, b] => Ok(Command::Diff { a: side(a)?, b: Some(side(b)?), tolerance }),
         _ => Err("not one side or two".into()),
     }
+}
+
+/// `modules [PATTERN]`.
+pub(super) fn parse_modules(rest: &str) -> Result<Command, String> {
+    match words(rest)[..] {
+        [_] => Ok(Command::Modules(None)),
+        [_, pattern] => {
+            Pattern::parse(pattern).map(|pattern| Command::Modules(Some(pattern))).map_err(|e| e.to_string())
+        }
+        _ => Err(format!("`{}` is not one pattern", abridged(rest))),
+    }
+}
+
+/// Whether `show` or `save` is of the inside of a stage, or of how pixels settled.
+pub(super) fn is_inside(rest: &str) -> bool {
+    matches!(rest.split_whitespace().next(), Some("features" | "timemap"))
+}
+
+/// `features PATH [HOW] [ROW]` and `timemap [within X]`; when it is saved, with a file behind the path or the word.
+pub(super) fn parse_inside(rest: &str, saved: bool) -> Result<Command, String> {
+    let words = words(rest);
+    let taken = |from: usize| -> Result<(Option<PathBuf>, &[&str]), String> {
+        match (saved, words.get(from)) {
+            (false, _) => Ok((None, words.get(from..).unwrap_or_default())),
+            (true, Some(file)) => Ok((Some((*file).into()), &words[from + 1..])),
+            (true, None) => Err("a file is needed, which ends with .png".into()),
+        }
+    };
+    if words[0] == "timemap" {
+        let (file, rest) = taken(1)?;
+        let within = match rest {
+            [] => None,
+            ["within", x] => {
+                let x: Option<f64> = x.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.);
+                Some(x.ok_or_else(|| format!("`{}` is no tolerance of 0 or more", abridged(rest[1])))?)
+            }
+            _ => return Err(format!("`{}` is not expected behind timemap", abridged(&rest.join(" ")))),
+        };
+        return Ok(Command::TimeMap { within, file });
+    }
+    let path = *words.get(1).ok_or("no module named, such as unet.mid_block")?;
+    if !Pattern::parse(path).is_ok_and(|pattern| pattern.is_one()) {
+        return Err(format!("`{}` is not the path of one module, such as unet.mid_block", abridged(path)));
+    }
+    let (file, rest) = taken(2)?;
+    let mut asked = FeaturesAsked { path: path.into(), drawn: Drawn::default(), row: Row::default() };
+    for word in rest {
+        let drawn = Drawn::ALL.iter().find(|(name, _)| name == word);
+        let row = Row::ALL.iter().find(|(name, _)| name == word);
+        match (drawn, row) {
+            (Some((_, drawn)), _) => asked.drawn = *drawn,
+            (_, Some((_, row))) => asked.row = *row,
+            _ => {
+                let known =
+                    Drawn::ALL.iter().map(|(name, _)| *name).chain(Row::ALL.iter().map(|(name, _)| *name));
+                let known = known.collect::<Vec<_>>().join(", ");
+                return Err(format!("`{}` is no way to draw features, which are {known}", abridged(word)));
+            }
+        }
+    }
+    Ok(Command::Features { asked, file })
+}
+
+/// Words; those with spaces stand in quotes.
+fn words(mut left: &str) -> Vec<&str> {
+    let mut words = vec![];
+    left = left.trim();
+    while !left.is_empty() {
+        let (word, more) = match left.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
+            Some((word, more)) => (word, more),
+            None => left.split_once(char::is_whitespace).unwrap_or((left, "")),
+        };
+        words.push(word);
+        left = more.trim_start();
+    }
+    words
 }
 
 pub(super) fn unquoted(text: &str) -> &str {

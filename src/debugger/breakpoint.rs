@@ -140,6 +140,15 @@ impl Breakpoints {
         self.list.iter().filter_map(of).collect()
     }
 
+    /// Those at modules, each with its number.
+    pub fn at_modules(&self) -> Vec<(usize, Pattern)> {
+        let at = |breakpoint: &Breakpoint| match &breakpoint.place {
+            Stop::Module(pattern) => Some((breakpoint.id, pattern.clone())),
+            _ => None,
+        };
+        self.list.iter().filter_map(at).collect()
+    }
+
     /// Whether what every piece makes is to be looked at.
     pub fn look_at_all(&self) -> bool {
         self.list.iter().any(|breakpoint| breakpoint.place == Stop::Condition)

@@ -1,11 +1,14 @@
 //! The command language: gdb's words where gdb has one.
 
 use super::arguments::{
-    abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep, unquoted,
+    self, abridged, parse_diff, parse_fork, parse_patch, parse_place, parse_set, parse_stop, parse_sweep,
+    unquoted,
 };
+use super::attention::{self, Looking};
 use super::breakpoint::Stop;
 use super::comparison::Plan;
 use super::edit::Edit;
+use super::examine::FeaturesAsked;
 use super::expression::{Expression, ExpressionError};
 use super::meddle::ModuleEdit;
 pub use super::operand::{Place, Previewing, Setting, Side, Topic};
@@ -58,6 +61,22 @@ pub enum Command {
     Undisplay(Option<usize>),
     /// `show PICTURE`.
     Show(String),
+    /// `show attention …`, and with a file `save attention …`: what a word or a point looks at.
+    Attention {
+        /// What is asked.
+        looking: Looking,
+        /// Where it is saved.
+        file: Option<PathBuf>,
+    },
+    /// `show effect WORD`, and with a file `save effect WORD FILE`: what a word does.
+    Effect {
+        /// The word.
+        word: String,
+        /// In this step; in the one before the cursor without.
+        step: Option<usize>,
+        /// Where it is saved.
+        file: Option<PathBuf>,
+    },
     /// `set fault NAME|off`: a known mistake, made on purpose.
     SetFault(Option<Fault>),
     /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
@@ -75,6 +94,22 @@ pub enum Command {
     SetPreview(Previewing),
     /// `delete [N]`: one breakpoint, or all.
     Delete(Option<usize>),
+    /// `info modules [PATTERN]`.
+    Modules(Option<Pattern>),
+    /// `show features PATH [HOW] [ROW]` and `save features PATH FILE [HOW] [ROW]`.
+    Features {
+        /// What is drawn, and how.
+        asked: FeaturesAsked,
+        /// Where to; shown without.
+        file: Option<PathBuf>,
+    },
+    /// `show timemap [within X]` and `save timemap FILE [within X]`.
+    TimeMap {
+        /// The tolerance, in standard deviations.
+        within: Option<f64>,
+        /// Where to; shown without.
+        file: Option<PathBuf>,
+    },
     /// `info TOPIC`.
     Info(Topic),
     /// `print TENSOR|EXPR`.
@@ -198,8 +233,13 @@ impl Command {
                 | Self::Display(_)
                 | Self::Undisplay(_)
                 | Self::Show(_)
+                | Self::Attention { .. }
+                | Self::Effect { .. }
                 | Self::SetPreview(_)
                 | Self::Info(_)
+                | Self::Modules(_)
+                | Self::Features { .. }
+                | Self::TimeMap { .. }
                 | Self::Print(_)
                 | Self::Save { .. }
                 | Self::Diff { .. }
@@ -284,6 +324,9 @@ impl Command {
                 _ if "breakpoints".starts_with(rest) => Ok(Self::Info(Topic::Breakpoints)),
                 _ if "display".starts_with(rest) => Ok(Self::Info(Topic::Display)),
                 _ if "frame".starts_with(rest) => Ok(Self::Info(Topic::Frame)),
+                _ if rest.split_whitespace().next().is_some_and(|word| "modules".starts_with(word)) => {
+                    arguments::parse_modules(rest).map_err(wrong)
+                }
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
                 _ if "timelines".starts_with(rest) => Ok(Self::Info(Topic::Timelines)),
@@ -304,16 +347,23 @@ impl Command {
                     Err(_) => Err(wrong(format!("`{}` is no number of a display", abridged(rest)))),
                 },
             },
+            "show" | "save" if arguments::is_inside(rest) => {
+                arguments::parse_inside(rest, verb.name == "save").map_err(wrong)
+            }
             "show" if rest.is_empty() => Err(wrong("nothing named".into())),
-            "show" => Ok(Self::Show(rest.into())),
+            "show" => match attention::parse(rest, false) {
+                Some(parsed) => parsed.map_err(wrong),
+                None => Ok(Self::Show(rest.into())),
+            },
             "print" if rest.is_empty() => Err(wrong("nothing named".into())),
             "print" => Ok(Self::Print(rest.into())),
             "set" => parse_set(rest).map_err(wrong),
-            "save" => match rest.split_once(char::is_whitespace) {
-                Some((what, file)) => {
+            "save" => match (attention::parse(rest, true), rest.split_once(char::is_whitespace)) {
+                (Some(parsed), _) => parsed.map_err(wrong),
+                (None, Some((what, file))) => {
                     Ok(Self::Save { what: what.into(), file: unquoted(file.trim()).into() })
                 }
-                None => Err(wrong("a name and a file are needed".into())),
+                (None, None) => Err(wrong("a name and a file are needed".into())),
             },
             "fork" => parse_fork(rest).map_err(wrong),
             "switch" if rest.is_empty() => Err(wrong("no timeline named".into())),

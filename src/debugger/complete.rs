@@ -7,6 +7,8 @@ use super::scope::NAMES;
 use super::value::FIELDS;
 use super::verbs::{VERBS, Verb};
 use super::view::{self, View};
+use super::word;
+use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Fault, InitImage, Stage};
 use std::ops::Range;
 
@@ -41,6 +43,8 @@ pub struct Names {
     pub displays: Vec<usize>,
     /// Timelines.
     pub timelines: Vec<String>,
+    /// Words of the prompt.
+    pub words: Vec<String>,
     /// Paths of modules.
     pub modules: Vec<String>,
 }
@@ -57,9 +61,22 @@ impl From<&View> for Names {
             breakpoints,
             displays: view.displays.iter().map(|display| display.id).collect(),
             timelines: view.timelines.iter().map(|timeline| timeline.name.clone()).collect(),
+            words: words_of(view),
             modules: vec![],
         }
     }
+}
+
+/// The words of the prompt, each once.
+fn words_of(view: &View) -> Vec<String> {
+    let prompt = view.records.first().and_then(|record| record.prompts.first());
+    let mut known: Vec<String> = vec![];
+    for (word, _) in prompt.map_or(vec![], |prompt| word::words(&prompt.tokens)) {
+        if !known.contains(&word) {
+            known.push(word);
+        }
+    }
+    known
 }
 
 /// What the word before `cursor` (in bytes) can go on with. A cursor that is not between two characters is at the end.
@@ -149,7 +166,34 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
         ("patch", [_, "from"]) => plain(&names.timelines, "timeline"),
         ("catch", ["if"]) => vec![],
         ("break" | "tbreak", _) => plain(["if"], "only when this holds"),
-        ("info", []) => plain(verb.usage.split('|'), "topic"),
+        ("info", []) => {
+            let topics = verb.usage.split('|').map(|topic| topic.split(' ').next().unwrap_or(topic));
+            plain(topics, "topic")
+        }
+        ("info", ["modules"]) | ("show" | "save", ["features"]) => models(),
+        ("show", ["features", _, ..]) | ("save", ["features", _, _, ..]) => {
+            let mut ways = plain(Drawn::ALL.map(|(name, _)| name), "how channels are drawn");
+            ways.extend(plain(Row::ALL.map(|(name, _)| name), "row"));
+            ways
+        }
+        ("show", ["timemap"]) | ("save", ["timemap", _]) => plain(["within"], "standard deviations"),
+        ("show", ["attention"]) | ("show" | "save", ["effect"]) | ("save", ["attention"]) => {
+            let mut named = plain(&names.words, "word of the prompt");
+            named.extend(plain(["<start>", "<end>", "<pad>"], "token"));
+            if words == ["attention"] {
+                named.extend(plain(["at"], "a point: column, row"));
+            }
+            named
+        }
+        ("show" | "save", ["attention", .., "layer"]) => {
+            plain(names.modules.iter().filter(|path| path.starts_with("unet.")), "module")
+        }
+        ("show" | "save", ["attention", .., "at" | "step" | "head"]) => vec![],
+        ("show", ["attention", _, ..]) | ("save", ["attention", _, _, ..]) => {
+            let known = ["step", "layer", "head", "over-steps"];
+            plain(known.into_iter().filter(|option| !words.contains(option)), "where")
+        }
+        ("show", ["effect", _]) | ("save", ["effect", _, _]) => plain(["step"], "where"),
         ("catch", []) => {
             [plain(["nan"], "NaN and infinity"), plain(["if"], "any module of which this holds")].concat()
         }
@@ -199,11 +243,26 @@ fn arguments(verb: &Verb, words: &[&str], names: &Names) -> Vec<Candidate> {
             pictures
         }
         ("set", ["preview"]) => plain(["every", "off"], ""),
-        ("show", []) => plain(&names.pictures, "picture"),
+        ("show", []) => {
+            let mut pictures = plain(&names.pictures, "picture");
+            pictures.extend(plain(["features"], "what a module made"));
+            pictures.extend(plain(["attention"], "what looks at a word"));
+            pictures.extend(plain(["effect"], "what a word does"));
+            pictures.extend(
+                plain(["timemap"], "from when on each pixel stays")
+                    .into_iter()
+                    .filter(|timemap| !names.pictures.contains(&timemap.text)),
+            );
+            pictures
+        }
         ("save", []) => {
             let mut tensors = plain(&names.tensors, "tensor");
             tensors.extend(plain(["all"], "every tensor so far"));
             tensors.extend(plain(["timeline"], "this run as commands"));
+            tensors.extend(plain(["features"], "what a module made"));
+            tensors.extend(plain(["attention"], "what looks at a word"));
+            tensors.extend(plain(["effect"], "what a word does"));
+            tensors.extend(plain(["timemap"], "from when on each pixel stays"));
             tensors
         }
         ("help", []) => plain(VERBS.iter().map(|verb| verb.name), "command"),
@@ -250,6 +309,7 @@ mod tests {
             breakpoints: vec![1, 12],
             displays: vec![3],
             timelines: vec!["main".into(), "wilder".into()],
+            words: vec!["red".into(), "apple".into()],
             modules: [
                 "unet.conv_in",
                 "unet.mid_block",
@@ -263,6 +323,15 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         complete(line, line.len(), &names()).candidates.into_iter().map(|c| c.text).collect()
+    }
+
+    #[test]
+    fn attention_is_of_words_and_layers() {
+        assert_eq!(words("show attention a"), ["apple", "at"]);
+        assert_eq!(words("save effect r"), ["red"]);
+        assert_eq!(words("show attention apple layer unet.c"), ["unet.conv_in"]);
+        assert_eq!(words("save attention apple a.png head 1 s"), ["step"]);
+        assert!(words("show attention apple head ").is_empty() && words("save attention apple ").is_empty());
     }
 
     #[test]
@@ -290,6 +359,11 @@ mod tests {
         assert_eq!(words("set preview "), ["every", "off"]);
         assert_eq!(words("delete 1"), ["12"]);
         assert_eq!(words("show d"), ["difference"]);
+        assert_eq!(words("show features unet.m"), ["unet.mid_block"]);
+        assert_eq!(words("show features unet.mid_block p"), ["pca"]);
+        assert_eq!(words("save features unet.mid_block f.png unc"), ["uncond"]);
+        assert_eq!(words("info mod"), ["modules"]);
+        assert_eq!(words("save timemap t.png w"), ["within"]);
         assert_eq!(words("switch w"), ["wilder"]);
         assert_eq!(words("delete timeline "), ["main", "wilder"]);
         assert_eq!(words("compare gui"), ["guidance_scale"]);

@@ -5,19 +5,22 @@
 //! - [`expression`]: conditions and values, in CEL; [`scope`]: what they can ask for; [`value`] is a tensor in them, [`part`] a part of
 //!   one. `syntax` tells
 //!   what is wrong with one.
+//! - [`attention`]: which word or point is looked at, and where. [`word`]: a word of the prompt, as tokens.
 //! - [`edit`]: a tensor changed by hand; [`meddle`]: what a module makes, changed by hand.
 //! - [`breakpoint`]: where to stop.
 //! - [`timeline`]: what is recorded of a run, and the cursor. [`timelines`]: the tree of them.
 //! - [`comparison`]: several timelines that go on together.
 //! - [`session`]: a command carried out.
 //! - [`inside`]: a stage that is stepped through; [`source`]: its code.
+//! - [`report`]: what a command shows, as text and as JSON; [`attended`] of attention.
 //! - [`module`]: what is known of a module by its path; [`pattern`]: several named at once; [`rerun`]: what one made, computed again.
 //! - [`examine`]: what is found inside of a stage that is recorded, by running it again.
-//! - [`report`]: what a command shows, as text and as JSON.
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
 
 mod arguments;
+pub mod attended;
+pub mod attention;
 pub mod breakpoint;
 pub mod command;
 pub mod comparison;
@@ -42,6 +45,7 @@ pub mod timelines;
 pub mod value;
 pub mod verbs;
 pub mod view;
+pub mod word;
 pub mod worker;
 
 pub use command::Command;

@@ -1,7 +1,9 @@
 //! What a command shows, as text and as JSON.
 
+use super::attended::{AttentionReport, EffectReport};
 use super::command::Command;
 use super::comparison::VariantRow;
+use super::examine::ModuleRow;
 use super::value::TensorValue;
 use crate::picture::Picture;
 use crate::pipeline::{Stage, StageRecord};
@@ -75,12 +77,21 @@ pub struct Outcome {
     pub value: Option<serde_json::Value>,
     /// Tensors: those of the stage that ran, or those asked for.
     pub tensors: Vec<TensorRow>,
+    /// Modules that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleRow>,
     /// What is compared, a variant each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantRow>,
     /// What differs between two runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diffs: Vec<DiffRow>,
+    /// What words or a point look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<AttentionReport>,
+    /// What a word does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<EffectReport>,
     /// The picture to be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture: Option<ShownPicture>,
@@ -149,8 +160,11 @@ impl Outcome {
             text.push('\n');
         }
         text.push_str(&table(&self.tensors));
+        text.push_str(&module_table(&self.modules));
         text.push_str(&variant_table(&self.variants));
         text.push_str(&diff_table(&self.diffs));
+        text.push_str(&self.attention.as_ref().map_or(String::new(), AttentionReport::table));
+        text.push_str(&self.effect.as_ref().map_or(String::new(), EffectReport::table));
         for displayed in &self.displays {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{displayed}");
@@ -196,6 +210,43 @@ pub fn table(rows: &[TensorRow]) -> String {
     aligned(&heads, 3, &cells.collect::<Vec<_>>())
 }
 
+/// Modules as text; empty without any.
+fn module_table(rows: &[ModuleRow]) -> String {
+    let heads =
+        ["module", "parameters", "in", "out", "dtype", "ms", "mean", "std", "min", "max", "nan", "inf"];
+    let cells = rows.iter().map(|row| {
+        let mut cells = vec![row.path.clone(), grouped(row.parameters)];
+        match &row.made {
+            Some(made) => {
+                let s = &made.summary;
+                let inputs = made.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(" ");
+                cells.extend([
+                    inputs,
+                    shape(&made.shape),
+                    made.dtype.into(),
+                    format!("{:.2}", made.milliseconds),
+                ]);
+                cells.extend([s.mean, s.std, s.min, s.max].map(number));
+                cells.extend([s.nan.to_string(), s.inf.to_string()]);
+            }
+            None => cells.extend((2..heads.len()).map(|_| "–".to_string())),
+        }
+        cells
+    });
+    aligned(&heads, 1, &cells.collect::<Vec<_>>())
+}
+
+/// A count with its thousands apart: `859 520 964`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let groups = digits.as_bytes().iter().enumerate().map(|(at, digit)| {
+        let gap = if at > 0 && at % 3 == first { " " } else { "" };
+        format!("{gap}{}", *digit as char)
+    });
+    groups.collect()
+}
+
 /// Variants as text; empty without any.
 fn variant_table(rows: &[VariantRow]) -> String {
     let heads = ["timeline", "stage", "std", "‖uncond‖", "‖text‖", "cosine", "from base"];
@@ -224,7 +275,7 @@ fn diff_table(rows: &[DiffRow]) -> String {
 }
 
 /// A table of texts: the first `left` columns to the left, the others to the right.
-fn aligned(heads: &[&str], left: usize, rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(heads: &[&str], left: usize, rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }

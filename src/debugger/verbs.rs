@@ -83,8 +83,9 @@ pub const VERBS: &[Verb] = &[
     verb(
         "info",
         "i",
-        "breakpoints|display|frame|request|tensors|timelines",
-        "list the breakpoints, what is displayed, where a stage waits, the settings, every tensor so far, or the \
+        "breakpoints|display|frame|modules [PATTERN]|request|tensors|timelines",
+        "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with what \
+         each made, took and held (`unet.*.attn2`: those that look like it), the settings, every tensor so far, or the \
          timelines",
         "info tensors",
     ),
@@ -105,7 +106,18 @@ pub const VERBS: &[Verb] = &[
         "display latents.std",
     ),
     verb("undisplay", "", "[N]", "no longer display N, or anything", "undisplay 1"),
-    verb("show", "", "PICTURE", "show a picture as large as there is room", "show latents"),
+    verb(
+        "show",
+        "",
+        "PICTURE|features PATH [HOW] [ROW]|timemap [within X]|attention [WORD|at X,Y] [step K] [layer PATTERN] [head N] \
+         [over-steps]|effect WORD [step K]",
+        "show a picture as large as there is room; what a module of the stage before the cursor made (HOW: pca, grid, sorted, \
+         mean, norm; ROW: text, uncond, difference); from which step on each pixel stays within X standard deviations \
+         of the last; what looks at a WORD of the prompt (`word#2`, a token's position, <start>, <end>, <pad>) or what a point \
+         of the latents looks at, in the step before the cursor or in K, in layers or one head of them; or what the WORD does \
+         there: the step with its tokens replaced by padding",
+        "show features unet.mid_block pca",
+    ),
     verb(
         "set",
         "",
@@ -126,8 +138,10 @@ pub const VERBS: &[Verb] = &[
     verb(
         "save",
         "",
-        "WHAT FILE",
-        "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file",
+        "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]|attention WORD|at X,Y FILE […]|effect WORD FILE",
+        "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file; or to F.png what \
+         `show` shows of a module, of the steps, of attention or of a word's effect; attention also as numbers to F.safetensors, \
+         and of every recorded step to F.gif",
         "save image out.png",
     ),
     verb(

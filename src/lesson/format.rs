@@ -15,8 +15,19 @@ const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
 /// What a comment that points at a view can name: the interface's views.
-pub const VIEWS: [&str; 9] =
-    ["overview", "tensors", "residuals", "scheduler", "prompt", "charts", "source", "timelines", "compare"];
+pub const VIEWS: [&str; 11] = [
+    "overview",
+    "tensors",
+    "residuals",
+    "scheduler",
+    "prompt",
+    "charts",
+    "source",
+    "timelines",
+    "compare",
+    "model",
+    "attention",
+];
 
 /// What stands at the top of a lesson.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

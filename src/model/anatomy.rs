@@ -13,6 +13,8 @@ pub struct Module {
     pub class: &'static str,
     /// The numbers that its weights hold, with those of the modules below it.
     pub parameters: u64,
+    /// How many channels its own weight makes; `None` where it has none, or one of a normalization.
+    pub outputs: Option<usize>,
     /// The module that it is a part of, by its place in the tree's list.
     pub parent: Option<usize>,
     /// How many modules it is below the top.
@@ -55,13 +57,15 @@ pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
         let within = parameters.iter().filter(|parameter| is_within(parameter.module.as_str(), path));
         let numbers = |parameter: &Parameter| parameter.shape.iter().map(|&n| n as u64).product::<u64>();
         let own = parameters.iter().filter(|parameter| parameter.module.as_str() == *path);
-        let rank = own.map(|parameter| parameter.shape.len()).max();
+        let weight = own.max_by_key(|parameter| parameter.shape.len());
+        let rank = weight.map(|weight| weight.shape.len());
         let attends = paths.iter().any(|other| other.strip_prefix(path) == Some(".attentions.0"));
         let parent = key.len().checked_sub(2).map(|above| places[paths[key[above]]]);
         Module {
             path: (*path).into(),
             class: class(path, rank, attends),
             parameters: within.map(numbers).sum(),
+            outputs: weight.filter(|weight| weight.shape.len() > 1).map(|weight| weight.shape[0]),
             parent,
             depth: key.len() - 1,
         }

@@ -10,8 +10,11 @@
 //! - [`lockstep`]: several runs that go on together, and share what they can.
 //! - [`fault`]: known mistakes, made on purpose.
 //! - [`meddle`]: what a module makes, changed by hand.
+//! - [`attention`]: what the words of the prompt are looked at from. [`ablation`]: what a word does.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
+pub mod ablation;
+pub mod attention;
 pub mod dump;
 pub mod fault;
 pub mod init_image;

@@ -214,6 +214,25 @@ impl Models {
         ran.filter(|(path, _)| runs_in(stage, request, path.as_str())).map(|(_, times)| times).sum()
     }
 
+    /// The most heads that an attention of the UNet has.
+    pub fn unet_heads(&self) -> Option<usize> {
+        self.unet.config().blocks.iter().map(|level| level.heads).max()
+    }
+
+    /// The heads of the attentions of the UNet in the block at `path` or inside of it: `unet.up_blocks.1.attentions.0`.
+    pub fn heads_at(&self, path: &str) -> Option<usize> {
+        let blocks = &self.unet.config().blocks;
+        let mut names = path.strip_prefix("unet.")?.split('.');
+        let (block, number) = (names.next()?, names.next().and_then(|number| number.parse::<usize>().ok()));
+        let level = match block {
+            "down_blocks" => number?,
+            "up_blocks" => blocks.len().checked_sub(number? + 1)?,
+            "mid_block" => blocks.len().checked_sub(1)?,
+            _ => return None,
+        };
+        blocks.get(level).map(|level| level.heads)
+    }
+
     /// Height and width in pixels that the UNet was trained on.
     pub fn native_size(&self) -> (usize, usize) {
         let scale = self.vae.config().scale_factor();

@@ -4,11 +4,15 @@
 //! - [`summary`]: mean, std, min, max, L2 and the NaN and Inf counts.
 //! - [`histogram`]: how the values are spread.
 //! - [`compare`]: relative difference, cosine, PSNR of two tensors.
+//! - [`bicubic`]: planes enlarged as torch enlarges them.
+//! - [`principal`]: the directions in which channels vary together.
 //! - [`random`]: the generator of `torch.randn`, bit for bit in its draws.
 
+pub mod bicubic;
 pub mod compare;
 pub mod histogram;
 pub mod plain;
+pub mod principal;
 pub mod random;
 pub mod summary;
 

@@ -53,7 +53,7 @@ pub enum Action {
 
 impl Action {
     /// The actions that a reader's own keys can be given by name, beside lines of the command language.
-    const NAMED: [(&'static str, Self); 27] = [
+    const NAMED: [(&'static str, Self); 29] = [
         ("overview", Self::Show(Tab::Overview)),
         ("tensors", Self::Show(Tab::Tensors)),
         ("residuals", Self::Show(Tab::Residuals)),
@@ -63,6 +63,8 @@ impl Action {
         ("source", Self::Show(Tab::Source)),
         ("timelines", Self::Show(Tab::Timelines)),
         ("compare", Self::Show(Tab::Compare)),
+        ("model", Self::Show(Tab::Model)),
+        ("attention", Self::Show(Tab::Attention)),
         ("focus-next", Self::FocusNext),
         ("focus-previous", Self::FocusPrevious),
         ("zoom", Self::Zoom),
@@ -141,6 +143,8 @@ pub const BINDINGS: &[Binding] = &[
     key(&[Char('7')], Show(Tab::Source), "", "source: the code of the stage"),
     key(&[Char('8')], Show(Tab::Timelines), "", "timelines: where each branched off"),
     key(&[Char('9')], Show(Tab::Compare), "", "compare: variants side by side"),
+    key(&[Char('0')], Show(Tab::Model), "", "model: every module from inside, and what it makes"),
+    key(&[Char('a')], Show(Tab::Attention), "", "attention: what looks at each word, and what the word does"),
     key(&[TabKey], FocusNext, "pane", "give keys to the next pane"),
     key(&[BackTab], FocusPrevious, "", "give keys to the pane before"),
     key(&[Char('z')], Zoom, "zoom", "show one pane alone, or all again"),
@@ -187,6 +191,15 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
     (
         "h l Enter =",
         "in the comparison: choose a variant, open it, tell the others from it; v what is charted",
+    ),
+    (
+        "h l v d u B",
+        "in the model: close and open a module; what is told as heat; how its channels are drawn, of which row; a breakpoint \
+         at it",
+    ),
+    (
+        "h l v x",
+        "in attention: choose a small map; steps, layers or heads; what a point looks at, which arrows and the mouse move",
     ),
     ("Enter x h", "in the lesson: run the next line; all of them, or a task's solution; one more hint"),
     ("a b c …", "in the lesson: answer a question; nothing runs before"),

@@ -297,7 +297,12 @@ fn known(name: &str) -> &'static str {
     let stages = [Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
     let names = stages.into_iter().flat_map(|stage| all(stage).iter().copied());
     let known = names.into_iter().find(|known| *known == name);
-    known.unwrap_or(if name.starts_with("difference of") { "difference" } else { "picture" })
+    known.unwrap_or(match name {
+        _ if name.starts_with("difference of") => "difference",
+        // The path of a module.
+        _ if name.starts_with("unet") || name.starts_with("vae") => "features",
+        _ => "picture",
+    })
 }
 
 /// So many lines of prose are told where messages are.

@@ -4,21 +4,18 @@ use crate::debugger::Session;
 use crate::debugger::comparison::{Axis, Comparison, Figures, Plan, figures};
 use crate::debugger::timelines::Branch;
 use crate::nn::Unwatched;
-use crate::picture::decoded;
 use crate::picture::sheet::{Row, Sheet};
+use crate::picture::{animation, decoded};
 use crate::pipeline::{self, InitImage, Stage, StageRecord, stages};
 use crate::tensor::PlainTensor;
 use anyhow::Context;
 use candle_core::Tensor;
-use image::codecs::gif::{GifEncoder, Repeat};
-use image::{Delay, Frame, RgbImage};
+use image::RgbImage;
 use serde_json::json;
 use std::sync::Arc;
 
 /// Pictures in a row of a sheet of one axis.
 const ACROSS: usize = 8;
-/// How long a frame of an animation is shown, and the last one, in milliseconds.
-const FRAME: [u32; 2] = [150, 1500];
 
 /// What the variants are seen as.
 pub struct Pictures<'a> {
@@ -199,26 +196,17 @@ impl Pictures<'_> {
     ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
         let (across, down) = axes(plan);
-        let mut bytes = vec![];
-        {
-            let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
-            encoder.set_repeat(Repeat::Infinite)?;
-            for (index, tick) in ticks.iter().enumerate() {
-                let sheet = Sheet {
-                    title: vec![format!("{plan}: {}", self.step_name(*tick))],
-                    across: across.clone(),
-                    down: down.clone(),
-                    rows: self.rows(plan, *tick)?,
-                    legend: legend(plan),
-                };
-                let frame = image::DynamicImage::ImageRgb8(sheet.draw()).into_rgba8();
-                let time = FRAME[usize::from(index + 1 == ticks.len())];
-                let delay = Delay::from_numer_denom_ms(time, 1);
-                encoder.encode_frame(Frame::from_parts(frame, 0, 0, delay))?;
-                tell(index + 1, ticks.len());
-            }
-        }
-        Ok(bytes)
+        animation::gif(ticks.len(), |index| {
+            let sheet = Sheet {
+                title: vec![format!("{plan}: {}", self.step_name(ticks[index]))],
+                across: across.clone(),
+                down: down.clone(),
+                rows: self.rows(plan, ticks[index])?,
+                legend: legend(plan),
+            };
+            tell(index + 1, ticks.len());
+            Ok(sheet.draw())
+        })
     }
 
     /// The figures of every step of every variant, with those of the base to tell them from.

@@ -1,7 +1,7 @@
 //! A recorded stage run once more.
 
 use super::super::timelines::Timelines;
-use crate::nn::{Error, Path, Probe, Result};
+use crate::nn::{Path, Probe, Result};
 use crate::pipeline::{self, Models, Snapshot, StageRecord, advance};
 use candle_core::Tensor;
 use std::cell::Cell;
@@ -79,9 +79,4 @@ impl Probe for Both<'_> {
             _ => Ok(output),
         }
     }
-}
-
-/// The stop of a stage of which enough was seen.
-pub(super) fn enough(path: &Path) -> Error {
-    Error::Interrupted(path.clone())
 }

@@ -2,16 +2,24 @@
 //! it, with a probe that asks, and what is recorded stays untouched.
 //!
 //! - [`Examination`]: what is asked of the inside of a stage; [`Examined`]: the answer.
-//! - [`again`]: the stage run once more. [`modules`]: every module of it.
+//! - [`again`]: the stage run once more. [`modules`]: every module of it. [`features`]: what one
+//!   made, as a picture. [`attention`]: what its words are looked at from, and what they do.
 
 pub mod again;
+pub mod attention;
+pub mod features;
 pub mod modules;
 
-pub use modules::{ModuleRun, ModulesRun};
+pub use attention::{AttentionRun, Effect, EffectRun, PointRun};
+pub use features::FeaturesAsked;
+pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
+use super::attention::Focus;
 use super::session::Session;
 use super::view::RecordId;
 use crate::nn::{self, Probe};
+use crate::picture::Picture;
+use crate::pipeline::attention::Split;
 use crate::pipeline::{self, StageRecord};
 use std::sync::Arc;
 
@@ -29,6 +37,14 @@ pub struct Examination {
 pub enum Asked {
     /// What each module took, made, and how long that was.
     Modules,
+    /// What the words are looked at from in a step of `denoise`; the padding is one token.
+    Attention(Focus, Split),
+    /// What a point of the latents, column and row, looks at in a step of `denoise`.
+    Point((usize, usize), Focus),
+    /// What the tokens at these positions do in a step of `denoise`.
+    Effect(Vec<usize>),
+    /// What one of them made, as a picture.
+    Features(FeaturesAsked),
 }
 
 /// What is found inside of a stage: plain numbers and pictures.
@@ -36,6 +52,14 @@ pub enum Asked {
 pub enum Examined {
     /// Of [`Asked::Modules`].
     Modules(ModulesRun),
+    /// Of [`Asked::Attention`].
+    Attention(AttentionRun),
+    /// Of [`Asked::Point`].
+    Point(PointRun),
+    /// Of [`Asked::Effect`].
+    Effect(EffectRun),
+    /// Of [`Asked::Features`].
+    Picture(Picture),
 }
 
 /// Why the inside of a stage cannot be told.
@@ -92,6 +116,23 @@ impl Asked {
         let before = again::before(session.timelines(), record, models).ok_or(ExamineError::Gone)?;
         match self {
             Self::Modules => modules::examine(models, &before, host).map(Examined::Modules),
+            Self::Attention(focus, split) => {
+                let run = attention::attention(models, &[before], focus, *split, host)?;
+                Ok(Examined::Attention(run.folded()))
+            }
+            Self::Point(point, focus) => {
+                attention::point(models, &[before], *point, focus, host).map(Examined::Point)
+            }
+            Self::Effect(positions) => {
+                let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;
+                let decodes = latents
+                    .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
+                attention::effect(models, &before, positions, decodes, host).map(Examined::Effect)
+            }
+            Self::Features(asked) => {
+                let mut kept = session.drawn().borrow_mut();
+                features::examine(models, record, &before, asked, &mut kept, host).map(Examined::Picture)
+            }
         }
     }
 }
@@ -101,6 +142,10 @@ impl Examined {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Modules(run) => run.bytes(),
+            Self::Attention(run) => run.bytes(),
+            Self::Point(run) => run.map.len() * 4,
+            Self::Effect(run) => run.bytes(),
+            Self::Picture(picture) => picture.image.as_raw().len(),
         }
     }
 }

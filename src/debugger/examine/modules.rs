@@ -1,12 +1,14 @@
 //! Every module of a stage: what it took, made, and how long that was.
 
 use super::{ExamineError, again};
-use crate::nn::attention::ATTENTION_PROBS;
+use crate::debugger::module::is_piece;
+use crate::model::anatomy::Module;
 use crate::nn::{Path, Probe, Result};
 use crate::pipeline::models::runs_in;
 use crate::pipeline::{self, Models, Request, Snapshot, Stage};
 use crate::tensor::{PlainTensor, Summary};
 use candle_core::Tensor;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,62 @@ pub struct ModuleRun {
     pub summary: Summary,
     /// How often it ran; time is of all, what else is told of the last.
     pub calls: usize,
+}
+
+/// A row of the table of modules.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModuleRow {
+    /// Its path.
+    pub path: String,
+    /// Its class in diffusers', transformers' or torch's words; empty where that is not known.
+    pub class: &'static str,
+    /// The numbers that its weights hold, with those of the modules below it.
+    pub parameters: u64,
+    /// What it made, where it ran.
+    #[serde(flatten)]
+    pub made: Option<ModuleMade>,
+}
+
+/// What a module made, in a row of the table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModuleMade {
+    /// The shapes of its inputs.
+    pub inputs: Vec<Vec<usize>>,
+    /// The shape of its output.
+    pub shape: Vec<usize>,
+    /// The dtype of its output.
+    pub dtype: &'static str,
+    /// How long it took with the modules below it.
+    pub milliseconds: f64,
+    /// The statistics of its output.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+impl From<&Module> for ModuleRow {
+    fn from(module: &Module) -> Self {
+        Self { path: module.path.clone(), class: module.class, parameters: module.parameters, made: None }
+    }
+}
+
+impl ModuleRow {
+    /// The row of a module without weights of its own that is only known to have run.
+    pub fn of_run(module: &ModuleRun) -> Self {
+        let mut row = Self { path: module.path.clone(), class: "", parameters: 0, made: None };
+        row.ran(module);
+        row
+    }
+
+    /// It ran, and made this.
+    pub fn ran(&mut self, module: &ModuleRun) {
+        self.made = Some(ModuleMade {
+            inputs: module.inputs.clone(),
+            shape: module.output.clone(),
+            dtype: module.dtype,
+            milliseconds: module.took.as_secs_f64() * 1e3,
+            summary: module.summary,
+        });
+    }
 }
 
 impl ModulesRun {
@@ -95,9 +153,8 @@ struct Entered {
 
 impl Probe for Watching<'_> {
     fn wants(&self, path: &Path) -> bool {
-        let path = path.as_str();
-        // What an attention attends to is no module; a prompt that is encoded again first is none of this stage's.
-        !path.ends_with(ATTENTION_PROBS) && runs_in(self.stage, self.request, path)
+        // A prompt that is encoded again first is none of this stage's.
+        is_piece(path.as_str()) && runs_in(self.stage, self.request, path.as_str())
     }
 
     fn enter(&mut self, _: &Path, inputs: &[&Tensor]) -> Result<()> {

@@ -6,13 +6,17 @@
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
+//! - `examine`: looking inside of the stage before the cursor.
 //! - `marks`: a place to come back to.
+//! - `attention`: what words and points look at, and what words do.
 //! - `answers`: looking, and saving what was seen.
 
 mod answers;
+mod attention;
 mod compare;
 mod diff;
 mod displays;
+mod examine;
 mod forks;
 pub(super) mod frame;
 mod marks;
@@ -21,10 +25,13 @@ mod moves;
 mod settings;
 mod steps;
 
+use super::attended::{AttentionReport, EffectReport};
 use super::breakpoint::{Breakpoints, Stop};
 use super::command::{Command, CommandError, Previewing};
 use super::comparison::{Comparison, VariantRow};
 use super::edit::EditError;
+use super::examine::ModuleRow;
+use super::examine::features::Kept;
 use super::expression::ExpressionError;
 use super::inside::Inside;
 use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
@@ -68,6 +75,9 @@ pub enum SessionError {
     /// A file was not written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// An animation was not made.
+    #[error("the animation: {0}")]
+    Animation(#[from] image::ImageError),
     /// A tensor could not be copied from its device.
     #[error("a tensor could not be copied from its device: {0}")]
     Device(candle_core::Error),
@@ -134,6 +144,8 @@ pub struct Session {
     caught: Option<Arc<StageRecord>>,
     /// What an interface was shown, so that it is made once.
     views: RefCell<RecordViews>,
+    /// What a module made that was drawn last.
+    drawn: RefCell<Option<Kept>>,
 }
 
 /// What a command did beside moving: becomes the [`Outcome`].
@@ -144,8 +156,11 @@ struct Answered {
     stopped: Option<String>,
     value: Option<serde_json::Value>,
     tensors: Vec<TensorRow>,
+    modules: Vec<ModuleRow>,
     variants: Vec<VariantRow>,
     diffs: Vec<DiffRow>,
+    attention: Option<AttentionReport>,
+    effect: Option<EffectReport>,
     picture: Option<ShownPicture>,
     displays: Vec<Displayed>,
     quit: bool,
@@ -173,6 +188,7 @@ impl Session {
             outputs: Arc::default(),
             caught: None,
             views: RefCell::default(),
+            drawn: RefCell::default(),
         })
     }
 
@@ -284,6 +300,11 @@ impl Session {
         Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
+    /// What a module made that was drawn last.
+    pub(super) fn drawn(&self) -> &RefCell<Option<Kept>> {
+        &self.drawn
+    }
+
     /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
     pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
         self.views.borrow().find(id).map(|(record, _)| record)
@@ -302,8 +323,11 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
+            attention,
+            effect,
             picture,
             displays,
             quit,
@@ -319,8 +343,11 @@ impl Session {
             stopped,
             value,
             tensors,
+            modules,
             variants,
             diffs,
+            attention,
+            effect,
             picture,
             displays,
             quit,
@@ -368,6 +395,8 @@ impl Session {
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
+            Command::Attention { looking, file } => self.attention(looking, file.as_deref(), host),
+            Command::Effect { word, step, file } => self.effect(word, *step, file.as_deref(), host),
             Command::SetFault(fault) => self.set_fault(*fault),
             Command::Edit(edit) => self.edit(edit, host),
             Command::SetPreview(previewing) => {
@@ -375,6 +404,9 @@ impl Session {
                 Ok(said(format!("preview = {previewing}")))
             }
             Command::Delete(id) => self.delete(*id),
+            Command::Modules(pattern) => self.info_modules(pattern.as_ref(), host),
+            Command::Features { asked, file } => self.features(asked, file.as_deref(), host),
+            Command::TimeMap { within, file } => self.time_map(*within, file.as_deref()),
             Command::Info(topic) => self.info(*topic),
             Command::Print(text) => self.print(text),
             Command::Set { setting, value } => self.set(*setting, value),

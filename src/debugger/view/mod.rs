@@ -14,6 +14,7 @@ pub use runs::{ComparisonView, TimelineView, VariantView};
 
 use super::command::Previewing;
 use super::inside::{Inside, Moment};
+use super::pattern::Pattern;
 use super::report::{Displayed, TensorRow};
 use super::session::{Session, frame};
 use super::source::Function;
@@ -44,6 +45,8 @@ pub struct View {
     pub position: Option<Stage>,
     /// Where a stage that is stepped through waits.
     pub inside: Option<InsideView>,
+    /// The breakpoints at modules, each with its number.
+    pub module_breakpoints: Vec<(usize, Pattern)>,
     /// What is displayed after every stop.
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
@@ -294,20 +297,26 @@ impl RecordViews {
         models: &Models,
     ) -> candle_core::Result<Vec<Arc<RecordView>>> {
         let before = std::iter::once(None).chain(records.iter().map(Some));
-        let views = records.iter().zip(before).map(|(record, before)| {
+        let mut views: Vec<Arc<RecordView>> = vec![];
+        for (record, before) in records.iter().zip(before) {
             let key = Arc::as_ptr(record);
             if let Some(known) = self.known.get(&key) {
-                return Ok(Arc::clone(&known.view));
+                views.push(Arc::clone(&known.view));
+                continue;
             }
             self.made += 1;
             let latents = before.and_then(|before| before.tensor("latents"));
-            let view = Arc::new(RecordView::of(record, latents, RecordId(self.made), models)?);
+            let mut view = RecordView::of(record, latents, RecordId(self.made), models)?;
+            if record.stage == Stage::VaeDecode {
+                view.pictures.extend(pictures::timemap(&views));
+            }
+            let view = Arc::new(view);
             let known =
                 Known { record: Arc::clone(record), before: before.cloned(), view: Arc::clone(&view) };
             self.known.insert(key, known);
-            Ok(view)
-        });
-        views.collect()
+            views.push(view);
+        }
+        Ok(views)
     }
 
     /// Forgets what is not in any of these runs.
@@ -353,6 +362,7 @@ pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Res
         cursor: timeline.cursor(),
         position: here.position(),
         inside: session.inside().map(InsideView::of).transpose()?,
+        module_breakpoints: session.breakpoints().at_modules(),
         displays: session.displayed(),
         previewing: session.previewing(),
         records: views.of(&ran, session.models())?,

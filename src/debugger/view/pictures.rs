@@ -1,10 +1,12 @@
 //! Of which tensors a stage has pictures, and how they are made.
 
-use super::{NamedPicture, TensorView};
+use super::{NamedPicture, RecordView, TensorView};
+use crate::picture::timemap::{TOLERANCE, TimeMap};
 use crate::picture::{Picture, decoded, latents, residual};
 use crate::pipeline::{Models, Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use std::sync::Arc;
 
 /// The residuals of a step, with what is between them; they are drawn on one scale.
 const RESIDUALS: [&str; 4] = ["uncond_residual", "text_cond_residual", "difference", "guided_noise_residual"];
@@ -17,11 +19,11 @@ pub fn shown(stage: Stage) -> &'static [&'static str] {
         Stage::Denoise { .. } => {
             &["latents", "pred_original_sample", "uncond_residual", "text_cond_residual"]
         }
-        Stage::VaeDecode => &["image"],
+        Stage::VaeDecode => &["image", "timemap"],
     }
 }
 
-/// The names of all pictures of a stage. `latents.channels` is the channels in gray, `difference` is
+/// The names of all pictures of a stage. `timemap` is from which step on each pixel stays; `latents.channels` is the channels in gray, `difference` is
 /// `text_cond_residual` − `uncond_residual`.
 pub fn all(stage: Stage) -> &'static [&'static str] {
     match stage {
@@ -38,7 +40,7 @@ pub fn all(stage: Stage) -> &'static [&'static str] {
             "difference",
             "guided_noise_residual",
         ],
-        Stage::VaeDecode => &["image"],
+        Stage::VaeDecode => &["image", "timemap"],
     }
 }
 
@@ -100,6 +102,17 @@ pub(super) fn of(
         picture.map(|picture| NamedPicture { name, picture })
     };
     all(stage).iter().filter_map(draw).collect()
+}
+
+/// From which step on each pixel stays as the last of `records` predicts it: the steps of `denoise`, the first first.
+pub(super) fn timemap(records: &[Arc<RecordView>]) -> Option<NamedPicture> {
+    let predicted = |record: &'_ Arc<RecordView>| match record.stage {
+        Stage::Denoise { step } => Some((step, record.tensor("pred_original_sample")?.values.clone())),
+        _ => None,
+    };
+    let (steps, predicted): (Vec<usize>, Vec<PlainTensor>) = records.iter().filter_map(predicted).unzip();
+    let map = TimeMap::of(&predicted.iter().collect::<Vec<_>>(), TOLERANCE)?;
+    Some(NamedPicture { name: "timemap", picture: map.picture(&steps) })
 }
 
 /// The instant picture of the tensor `name`; `None` where its shape is no picture's.

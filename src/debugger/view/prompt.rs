@@ -54,7 +54,8 @@ pub(super) fn of(record: &StageRecord, tensors: &[TensorView], tokenizer: &ClipT
     names.into_iter().zip(&record.cut).filter_map(prompt).collect()
 }
 
-fn tokens(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<TokenView> {
+/// The tokens of `ids`.
+pub fn tokens(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<TokenView> {
     let spelling = |id| tokenizer.token(id).unwrap_or_default();
     let kinds = kinds(ids, |id| spelling(id) == "<|endoftext|>");
     let token = |(&id, kind): (&u32, TokenKind)| {

@@ -1,7 +1,9 @@
 //! The interface without a terminal: its screens as text, and whatever comes in.
 
+mod attention;
 mod charts;
 mod lesson;
+mod model;
 mod prompt;
 mod random;
 mod recorded;

@@ -1,17 +1,20 @@
 //! How the application is shown.
 //!
 //! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
-//! - The nine views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
-//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`.
+//! - The views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
+//!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`, `model`,
+//!   `attention`.
 //! - `lesson`, beside them when one is read.
 //! - What they are made of: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
 
+mod attention;
 mod candidates;
 mod charts;
 mod compare;
 mod help;
 mod lesson;
 mod message;
+mod model;
 mod numbers;
 mod overview;
 mod panes;

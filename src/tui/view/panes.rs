@@ -1,6 +1,9 @@
 //! What a view is: panes, laid out, drawn, and given keys.
 
-use super::{charts, compare, lesson, overview, prompt, residuals, scheduler, source, tensors, timelines};
+use super::{
+    attention, charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors,
+    timelines,
+};
 use crate::debugger::view::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
 use crate::lesson::reading::Act;
@@ -31,11 +34,15 @@ pub enum Tab {
     Timelines,
     /// Variants side by side.
     Compare,
+    /// The models from inside.
+    Model,
+    /// What the words of a step are looked at from, and what they do.
+    Attention,
 }
 
 impl Tab {
-    /// Every view, in the order of the keys 1 to 9.
-    pub const ALL: [Self; 9] = [
+    /// Every view, in the order of their names on the screen.
+    pub const ALL: [Self; 11] = [
         Self::Overview,
         Self::Tensors,
         Self::Residuals,
@@ -45,6 +52,8 @@ impl Tab {
         Self::Source,
         Self::Timelines,
         Self::Compare,
+        Self::Model,
+        Self::Attention,
     ];
 
     /// The view's name.
@@ -59,10 +68,12 @@ impl Tab {
             Self::Source => "source",
             Self::Timelines => "timelines",
             Self::Compare => "compare",
+            Self::Model => "model",
+            Self::Attention => "attention",
         }
     }
 
-    /// The beginning of the name, where there is no room for all nine.
+    /// The beginning of the name, where there is no room for all.
     pub fn short(self) -> &'static str {
         match self {
             Self::Overview => "over",
@@ -71,6 +82,7 @@ impl Tab {
             Self::Scheduler => "sched",
             Self::Timelines => "times",
             Self::Compare => "comp",
+            Self::Attention => "attn",
             other => other.name(),
         }
     }
@@ -78,6 +90,15 @@ impl Tab {
     /// The view of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tab| tab.name() == name)
+    }
+
+    /// The key that shows it.
+    pub fn key(self) -> char {
+        match self {
+            Self::Model => '0',
+            Self::Attention => 'a',
+            other => char::from_digit(other.index() as u32 + 1, 10).unwrap_or(' '),
+        }
     }
 
     /// The view's place in [`ALL`](Self::ALL).
@@ -200,6 +221,8 @@ pub struct Views {
     source: source::Source,
     timelines: timelines::Timelines,
     compare: compare::Compare,
+    model: model::Model,
+    attention: attention::Attention,
     /// The lesson, which stands beside any of them.
     pub lesson: lesson::Lesson,
 }
@@ -217,6 +240,8 @@ impl Views {
             Tab::Source => &self.source,
             Tab::Timelines => &self.timelines,
             Tab::Compare => &self.compare,
+            Tab::Model => &self.model,
+            Tab::Attention => &self.attention,
         }
     }
 
@@ -232,6 +257,8 @@ impl Views {
             Tab::Source => &mut self.source,
             Tab::Timelines => &mut self.timelines,
             Tab::Compare => &mut self.compare,
+            Tab::Model => &mut self.model,
+            Tab::Attention => &mut self.attention,
         }
     }
 }

@@ -94,6 +94,16 @@ pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) -> u16 
     (height(width) + 1).min(area.height)
 }
 
+/// Where [`row`] draws a picture that is alone in `area`.
+pub fn place(picture: &Picture, canvas: &Canvas<'_>, area: Rect) -> Rect {
+    let (cell_width, cell_height) = canvas.pictures.graphics().cell();
+    let (w, h) = picture.image.dimensions();
+    let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
+    let height = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
+    let width = (1..=area.width).rev().find(|width| height(*width) < area.height).unwrap_or(1);
+    Rect { width, height: height(width), ..area }.intersection(area)
+}
+
 /// The tensor's name and how the picture was made, in lines of at most `width`.
 fn caption(named: &NamedPicture, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let name = text::wrapped_name(named.name, width.into());

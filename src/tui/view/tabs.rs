@@ -22,7 +22,7 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
         Line::from(vec![
             Span::styled(open, style),
-            Span::styled((tab.index() + 1).to_string(), theme.key),
+            Span::styled(tab.key().to_string(), theme.key),
             Span::styled(name, style),
             Span::styled(close, style),
         ])
@@ -32,7 +32,7 @@ pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
     let mut x = area.x;
     for tab in Tab::ALL {
         let line = line(tab, fitting.unwrap_or(NAMES[3]));
-        // Nine names of at most thirteen columns.
+        // Few names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(tab));
         line.render(place, canvas.buf);

@@ -97,7 +97,7 @@ impl Writer<'_> {
         self.gap();
         let spans = [
             Span::styled("→ ", self.theme.key),
-            Span::styled((tab.index() + 1).to_string(), self.theme.key),
+            Span::styled(tab.key().to_string(), self.theme.key),
             Span::styled(format!(" {name}"), self.theme.faint),
         ];
         self.pressed(vec![Line::from_iter(spans)], Press::Show(tab));

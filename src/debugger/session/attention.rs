@@ -1,0 +1,320 @@
+//! What words and points look at, and what words do: asked, and saved.
+
+use super::{Answered, Host, Session, SessionError, said};
+use crate::debugger::attended::{AttentionReport, EffectReport};
+use crate::debugger::attention::{Looking, Subject};
+use crate::debugger::examine::{ExamineError, again, attention};
+use crate::debugger::report::ShownPicture;
+use crate::debugger::word;
+use crate::picture::sheet::{Row, Sheet};
+use crate::picture::{Picture, animation, heat, png};
+use crate::pipeline::attention::{Size, Split};
+use crate::pipeline::{Snapshot, Stage, StageRecord, dump};
+use candle_core::Tensor;
+use image::RgbImage;
+use image::imageops::{FilterType, resize};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The shorter side that a saved picture has at least, in pixels.
+const LEAST: u32 = 256;
+
+/// A map that is to be shown.
+struct Mapped {
+    report: AttentionReport,
+    /// None where every token is asked for.
+    map: Option<Vec<f32>>,
+    size: Size,
+}
+
+impl Session {
+    /// What words or a point look at; with a file, saved there.
+    pub(super) fn attention(
+        &mut self,
+        looking: &Looking,
+        file: Option<&Path>,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        let ending = file.map(|file| self.ending(file, &["png", "gif", "safetensors"])).transpose()?;
+        if file.is_some() && looking.subject == Subject::All {
+            return Err(SessionError::Refused("save attention: no word named".into()));
+        }
+        if let (Some(file), Some("gif")) = (file, ending) {
+            return self.save_attention_steps(looking, file, host);
+        }
+        let records = match looking.over_steps {
+            true => self.recorded_steps()?,
+            false => vec![self.step_asked(looking.step)?],
+        };
+        let mapped = self.mapped(looking, &records, host)?;
+        let mut answered = said(mapped.report.line());
+        if let Some(map) = &mapped.map {
+            // Over the picture of the last of the steps.
+            let last = &records[records.len() - 1];
+            match (file, ending) {
+                (Some(file), Some("safetensors")) => {
+                    let (height, width) = mapped.size;
+                    let tensor = Tensor::from_slice(map, (height, width), &self.models.device)?;
+                    dump::write_one("attention", &tensor, file)?;
+                }
+                _ => {
+                    let below = self.picture_of(last, host)?;
+                    let scale = heat::scale([&map[..]]);
+                    let picture =
+                        heat::over(&enlarged(&below), map, mapped.size, &scale).ok_or_else(no_map)?;
+                    match file {
+                        Some(file) => self.write_png(&picture.image, &mapped.report.line(), file)?,
+                        None => answered.picture = Some(shown(mapped.report.subject.clone(), picture)),
+                    }
+                }
+            }
+        }
+        if let Some(file) = file {
+            answered.messages.push(format!("attention saved to {}", file.display()));
+        }
+        let is_listed = mapped.report.is_listed && file.is_none();
+        answered.attention = Some(AttentionReport { is_listed, ..mapped.report });
+        Ok(answered)
+    }
+
+    /// What a word does; with a file, saved there.
+    pub(super) fn effect(
+        &mut self,
+        text: &str,
+        step: Option<usize>,
+        file: Option<&Path>,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        if let Some(file) = file {
+            self.ending(file, &["png"])?;
+        }
+        let record = self.step_asked(step)?;
+        let before = self.before(&record)?;
+        let positions = self.positions(text, &before, host)?;
+        self.begins(&before, host);
+        let run = attention::effect(&self.models, &before, &positions, true, host).map_err(refused)?;
+        let report = EffectReport::of(text, &run);
+        let mut answered = Answered { messages: report.lines(), ..Answered::default() };
+        if !run.by_padding {
+            let why = "the prompt fills all 77 tokens: the last one's embedding stands for the padding's";
+            answered.warnings.push(why.into());
+        }
+        let affected = run.effects.iter().find(|effect| effect.name == "pred_original_sample");
+        let affected = affected.ok_or_else(no_map)?;
+        let [was, without] = run.pictures.each_ref().map(enlarged);
+        let over = |below: &Picture, map: &[f32]| {
+            heat::over(below, map, run.size, &heat::scale([map])).ok_or_else(no_map)
+        };
+        let (looked, does) = (over(&was, &run.attention)?, over(&was, &affected.map.values)?);
+        let tile = |caption: &str, picture: &Picture| (caption.to_string(), Some((*picture.image).clone()));
+        let sheet = Sheet {
+            title: report.lines(),
+            rows: vec![Row {
+                heading: String::new(),
+                tiles: vec![
+                    tile("with", &was),
+                    tile("looked at from", &looked),
+                    tile("what it changes", &does),
+                    tile("without", &without),
+                ],
+            }],
+            ..Sheet::default()
+        };
+        let label = format!("with {text}, where it is looked at from, what it changes, without it");
+        let picture = Picture { image: Arc::new(sheet.draw()), label };
+        match file {
+            Some(file) => {
+                self.write_png(&picture.image, &report.lines().join("\n"), file)?;
+                answered.messages.push(format!("effect saved to {}", file.display()));
+            }
+            None => answered.picture = Some(shown(text.into(), picture)),
+        }
+        answered.effect = Some(report);
+        Ok(answered)
+    }
+
+    /// A frame for each recorded step, all on one scale.
+    fn save_attention_steps(
+        &mut self,
+        looking: &Looking,
+        file: &Path,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        if looking.step.is_some() {
+            return Err(SessionError::Refused(
+                "save attention: a GIF is of every recorded step; expected no `step`, or a .png file".into(),
+            ));
+        }
+        let records = self.recorded_steps()?;
+        let (mut maps, mut below, mut size) = (vec![], vec![], (0, 0));
+        for record in &records {
+            let mapped = self.mapped(looking, std::slice::from_ref(record), host)?;
+            size = mapped.size;
+            maps.push(mapped.map.ok_or_else(no_map)?);
+            below.push(enlarged(&self.picture_of(record, host)?));
+        }
+        let scale = heat::scale(maps.iter().map(|map| &map[..]));
+        let bytes = animation::gif(maps.len(), |frame| {
+            let drawn = heat::over(&below[frame], &maps[frame], size, &scale).ok_or_else(no_map)?;
+            Ok::<RgbImage, SessionError>((*drawn.image).clone())
+        })?;
+        dump::write_beside(file, &bytes)?;
+        Ok(said(format!("attention of {} steps saved to {}", maps.len(), file.display())))
+    }
+
+    /// The map that is asked for, of these steps.
+    fn mapped(
+        &self,
+        looking: &Looking,
+        records: &[Arc<StageRecord>],
+        host: &mut dyn Host,
+    ) -> Result<Mapped, SessionError> {
+        let before = records.iter().map(|record| self.before(record)).collect::<Result<Vec<_>, _>>()?;
+        let positions = match &looking.subject {
+            Subject::Word(text) => {
+                // The prompt may be another in another step: the word must stand where it stood.
+                let all = before.iter().map(|before| self.positions(text, before, host));
+                let all = all.collect::<Result<Vec<_>, _>>()?;
+                if all.windows(2).any(|pair| pair[0] != pair[1]) {
+                    return Err(SessionError::Refused(format!(
+                        "`{text}` is not the same tokens in every step: the prompt was changed on the way; expected one step"
+                    )));
+                }
+                all.into_iter().next().unwrap_or_default()
+            }
+            Subject::All | Subject::Point(..) => vec![],
+        };
+        if let Some(before) = before.first() {
+            self.begins(before, host);
+        }
+        let focus = &looking.focus;
+        Ok(match &looking.subject {
+            Subject::Point(x, y) => {
+                let run = attention::point(&self.models, &before, (*x, *y), focus, host).map_err(refused)?;
+                let report = AttentionReport::of_point(&format!("the point {x},{y}"), &run);
+                Mapped { report, map: Some(run.map), size: run.size }
+            }
+            subject => {
+                let run = attention::attention(&self.models, &before, focus, Split::Whole, host);
+                let run = run.map_err(refused)?;
+                let name = match subject {
+                    Subject::Word(text) => text,
+                    _ => "every token",
+                };
+                let report = AttentionReport::of_words(name, &positions, &run);
+                let maps = run.maps.first().filter(|_| !positions.is_empty());
+                Mapped { report, map: maps.map(|maps| maps.of(&positions)), size: run.size }
+            }
+        })
+    }
+
+    fn begins(&self, before: &Snapshot, host: &mut dyn Host) {
+        if let Some(stage) = before.position() {
+            host.stage_begins(stage, None);
+        }
+    }
+
+    fn positions(
+        &self,
+        text: &str,
+        before: &Snapshot,
+        host: &mut dyn Host,
+    ) -> Result<Vec<usize>, SessionError> {
+        let before = before.encoded(&self.models, host)?;
+        let tokens = attention::tokens(&before, &self.models.tokenizer)?;
+        word::resolve(text, &tokens).map_err(|e| SessionError::Refused(e.to_string()))
+    }
+
+    fn before(&self, record: &Arc<StageRecord>) -> Result<Snapshot, SessionError> {
+        again::before(&self.timelines, record, &self.models).ok_or_else(|| refused(ExamineError::Gone))
+    }
+
+    /// Every step that is recorded.
+    fn recorded_steps(&self) -> Result<Vec<Arc<StageRecord>>, SessionError> {
+        let mut records = self.timeline().records();
+        records.retain(|record| matches!(record.stage, Stage::Denoise { .. }));
+        if records.is_empty() { Err(none_recorded()) } else { Ok(records) }
+    }
+
+    /// The record of a step, or of the one before the cursor.
+    fn step_asked(&self, step: Option<usize>) -> Result<Arc<StageRecord>, SessionError> {
+        let Some(step) = step else {
+            let here = self.timeline().here().records();
+            let last = here.iter().rev().find(|record| matches!(record.stage, Stage::Denoise { .. }));
+            return last.cloned().ok_or_else(none_recorded);
+        };
+        let records = self.recorded_steps()?;
+        let found = records.iter().find(|record| record.stage == Stage::Denoise { step }).cloned();
+        found.ok_or_else(|| {
+            let [first, last] = [records.first(), records.last()]
+                .map(|record| record.map_or(String::new(), |record| record.stage.to_string()));
+            SessionError::Refused(format!(
+                "denoise {step} is not recorded; expected one of {first} to {last}, or run it first: `goto denoise {}`",
+                step.saturating_add(1)
+            ))
+        })
+    }
+
+    /// The VAE's picture of what a step takes for the picture.
+    fn picture_of(&self, record: &StageRecord, host: &mut dyn Host) -> Result<Picture, SessionError> {
+        let sample = record.tensor("pred_original_sample").ok_or_else(no_map)?;
+        attention::picture(&self.models, sample, true, host).map_err(refused)
+    }
+
+    /// A file's ending, which must be one of those; none where nothing is saved.
+    fn ending<'a>(&self, file: &Path, known: &[&'a str]) -> Result<&'a str, SessionError> {
+        if let Some(why) = self.unsaved {
+            return Err(SessionError::Refused(format!("save: {why}")));
+        }
+        let found = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        known.iter().copied().find(|ending| *ending == found).ok_or_else(|| {
+            SessionError::Refused(format!(
+                "{}: nothing is known of its ending; expected .{}",
+                file.display(),
+                known.join(", .")
+            ))
+        })
+    }
+
+    fn write_png(&self, image: &RgbImage, told: &str, file: &Path) -> Result<(), SessionError> {
+        let model = self.models.source.to_string();
+        let parameters = format!("{told}\n{}", png::parameters(self.timeline().here(), &model));
+        let bytes = png::encode(image, Some(&parameters))
+            .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
+        Ok(dump::write_beside(file, &bytes)?)
+    }
+}
+
+/// A picture as large as is needed to see something: enlarged without edges by a whole number.
+fn enlarged(picture: &Picture) -> Picture {
+    let (width, height) = picture.image.dimensions();
+    let times = LEAST.div_ceil(width.min(height).max(1));
+    if times <= 1 {
+        return picture.clone();
+    }
+    let image = resize(&*picture.image, width * times, height * times, FilterType::CatmullRom);
+    Picture { image: Arc::new(image), label: picture.label.clone() }
+}
+
+fn shown(name: String, picture: Picture) -> ShownPicture {
+    let (width, height) = picture.image.dimensions();
+    ShownPicture { name, label: picture.label.clone(), width, height, picture }
+}
+
+fn refused(error: ExamineError) -> SessionError {
+    match error {
+        ExamineError::Pipeline(error) => error.into(),
+        other => SessionError::Refused(other.to_string()),
+    }
+}
+
+fn no_map() -> SessionError {
+    SessionError::Refused("the step made no map".into())
+}
+
+fn none_recorded() -> SessionError {
+    SessionError::Refused(
+        "no step of denoise is recorded here; `goto denoise 1` runs the first one, `continue` all of them"
+            .into(),
+    )
+}

@@ -1,0 +1,172 @@
+//! Looking inside of the stage before the cursor, and at how pixels settled.
+
+use super::{Answered, Host, Session, SessionError, said};
+use crate::debugger::examine::{Asked, ExamineError, Examined, FeaturesAsked, ModuleRow};
+use crate::debugger::pattern::Pattern;
+use crate::debugger::report::ShownPicture;
+use crate::picture::timemap::{TOLERANCE, TimeMap};
+use crate::picture::{Picture, png};
+use crate::pipeline::models::runs_in;
+use crate::pipeline::{Stage, StageRecord, dump};
+use crate::tensor::PlainTensor;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+
+impl From<ExamineError> for SessionError {
+    fn from(error: ExamineError) -> Self {
+        match error {
+            ExamineError::Pipeline(error) => Self::Pipeline(error),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl Session {
+    /// The stage before the cursor, or why there is nothing to look into.
+    fn last_record(&self) -> Result<&Arc<StageRecord>, SessionError> {
+        let none = || SessionError::Refused("no stage has run yet; `next` runs one".into());
+        self.timeline().here().records().last().ok_or_else(none)
+    }
+
+    fn look_into(&self, asked: &Asked, host: &mut dyn Host) -> Result<Examined, SessionError> {
+        let record = self.last_record()?;
+        host.stage_begins(
+            record.stage,
+            Some(self.models.modules_in(record.stage, self.timeline().here().request())),
+        );
+        Ok(asked.carry_out(self, record, host)?)
+    }
+
+    /// The modules that `pattern` matches; without one, those of the stage before the cursor. With what they made there,
+    /// where they ran.
+    pub(super) fn info_modules(
+        &self,
+        pattern: Option<&Pattern>,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        let here = self.timeline().here();
+        let last = here.records().last();
+        let runs = |path: &str| last.is_some_and(|last| runs_in(last.stage, here.request(), path));
+        let anatomy = &self.models.anatomy;
+        let any_runs = anatomy.iter().any(|module| runs(&module.path));
+        let matches = |path: &str| pattern.map_or(!any_runs || runs(path), |pattern| pattern.matches(path));
+        let mut listed: Vec<ModuleRow> =
+            anatomy.iter().filter(|module| matches(&module.path)).map(ModuleRow::from).collect();
+        let mut messages = vec![];
+        if any_runs && (listed.iter().any(|row| runs(&row.path)) || listed.is_empty()) {
+            if let Examined::Modules(run) = self.look_into(&Asked::Modules, host)? {
+                let took = run.modules.last().map_or(0., |whole| whole.took.as_secs_f64() * 1e3);
+                messages.push(format!(
+                    "{} ran again with its {} modules watched, and so computed plainly: {took:.1} ms",
+                    run.stage,
+                    run.modules.len()
+                ));
+                for module in run.modules.iter().filter(|module| matches(&module.path)) {
+                    match listed.iter_mut().find(|row| row.path == module.path) {
+                        Some(row) => row.ran(module),
+                        None => listed.push(ModuleRow::of_run(module)),
+                    }
+                }
+            }
+        } else if !listed.is_empty() {
+            let stage = last.map_or("no stage".into(), |last| last.stage.to_string());
+            messages.push(format!("none of them ran: {stage} is before the cursor"));
+        }
+        if listed.is_empty() {
+            let pattern = pattern.map_or("*", Pattern::as_str);
+            return Err(SessionError::Refused(format!(
+                "no module is called `{pattern}`; `info modules *` lists all of them, `unet.*.attn2` every second attention \
+                 of the UNet"
+            )));
+        }
+        Ok(Answered { messages, modules: listed, ..Answered::default() })
+    }
+
+    /// What a module of the stage before the cursor made, as a picture; into a file, or to be shown.
+    pub(super) fn features(
+        &self,
+        asked: &FeaturesAsked,
+        file: Option<&Path>,
+        host: &mut dyn Host,
+    ) -> Result<Answered, SessionError> {
+        self.check_png("features", file)?;
+        match self.look_into(&Asked::Features(asked.clone()), host)? {
+            Examined::Picture(picture) => self.pictured(&asked.path, picture, file, None),
+            _ => Ok(Answered::default()),
+        }
+    }
+
+    /// From which step on each pixel stays as it is in the last one before the cursor.
+    pub(super) fn time_map(
+        &self,
+        within: Option<f64>,
+        file: Option<&Path>,
+    ) -> Result<Answered, SessionError> {
+        self.check_png("timemap", file)?;
+        let tolerance = within.unwrap_or(TOLERANCE);
+        let (mut steps, mut predicted) = (vec![], vec![]);
+        for record in self.timeline().here().records() {
+            if let (Stage::Denoise { step }, Some(tensor)) =
+                (record.stage, record.tensor("pred_original_sample"))
+            {
+                steps.push(step);
+                predicted.push(PlainTensor::of(tensor)?);
+            }
+        }
+        let map = TimeMap::of(&predicted.iter().collect::<Vec<_>>(), tolerance);
+        let Some(map) = map else {
+            return Err(SessionError::Refused(format!(
+                "a time map needs two steps of denoise before the cursor; {} there",
+                if steps.len() == 1 { "one is".into() } else { format!("{} are", steps.len()) }
+            )));
+        };
+        let numbered = |settled: &Option<usize>| settled.map(|at| steps[at]);
+        let rows: Vec<Vec<Option<usize>>> =
+            map.settled.chunks(map.width.max(1)).map(|row| row.iter().map(numbered).collect()).collect();
+        let value = json!({ "within": tolerance, "steps": steps, "shares": map.shares, "settled": rows });
+        let told = steps.iter().zip(&map.shares).map(|(step, share)| format!("{step} {:.0} %", share * 100.));
+        let told = told.collect::<Vec<_>>().join(", ");
+        let mut answered = self.pictured("timemap", map.picture(&steps), file, Some(value))?;
+        answered.messages.push(format!("settled after each step: {told}"));
+        Ok(answered)
+    }
+
+    /// Refuses a file that is not a picture's before anything is computed.
+    fn check_png(&self, what: &str, file: Option<&Path>) -> Result<(), SessionError> {
+        let Some(file) = file else { return Ok(()) };
+        if let Some(why) = self.unsaved {
+            return Err(SessionError::Refused(format!("save: {why}")));
+        }
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("png") => Ok(()),
+            _ => Err(SessionError::Refused(format!(
+                "save {what}: {} is no name of a picture; expected one that ends with .png",
+                file.display()
+            ))),
+        }
+    }
+
+    fn pictured(
+        &self,
+        name: &str,
+        picture: Picture,
+        file: Option<&Path>,
+        value: Option<serde_json::Value>,
+    ) -> Result<Answered, SessionError> {
+        let (width, height) = picture.image.dimensions();
+        let label = picture.label.clone();
+        let message = match file {
+            Some(file) => {
+                let bytes = png::encode(&picture.image, None)
+                    .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
+                dump::write_beside(file, &bytes)?;
+                format!("{name} saved to {}: {width}×{height} pixels, {label}", file.display())
+            }
+            None => format!("{name}: {width}×{height} pixels, {label}"),
+        };
+        let shown = ShownPicture { name: name.into(), label, width, height, picture };
+        let picture = file.is_none().then_some(shown);
+        Ok(Answered { picture, value, ..said(message) })
+    }
+}

@@ -1,0 +1,131 @@
+//! What a word does: the same step once more with the embeddings of its tokens replaced by the padding's.
+//!
+//! Attention tells what is looked at, not what comes of it. What a token is for may be known to others as well: CLIP is
+//! causal, so those behind it, the end and the padding too, have read it.
+
+use super::attention::Size;
+use super::{Error, Models, Snapshot};
+use crate::nn::{Error as Forward, Probe};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
+
+/// The run before a step with the embeddings at `positions` replaced by that at `padding`; a position that is `padding`
+/// stays as it is. A prompt that was changed is encoded first.
+///
+/// # Errors
+/// The text encoder's, the device's, or the probe's; a position that there is not.
+pub fn without(
+    before: &Snapshot,
+    positions: &[usize],
+    padding: usize,
+    models: &Models,
+    probe: &mut dyn Probe,
+) -> Result<Snapshot, Error> {
+    const NAME: &str = "prompt_embeds";
+    let before = before.encoded(models, probe)?;
+    let missing = || Error::from(Forward::Input(format!("{NAME} is not there yet")));
+    let (_, embeds) = before.tensor(NAME).ok_or_else(missing)?;
+    let tokens = embeds.dim(1)?;
+    if let Some(wrong) = positions.iter().chain([&padding]).find(|position| **position >= tokens) {
+        let there = format!("there is no token {wrong}; expected 0 to {}", tokens.saturating_sub(1));
+        return Err(Forward::Input(there).into());
+    }
+    let row = |position| embeds.narrow(1, if positions.contains(&position) { padding } else { position }, 1);
+    let rows = (0..tokens).map(row).collect::<candle_core::Result<Vec<_>>>()?;
+    let replaced = Tensor::cat(&rows, 1)?;
+    before.with_tensor(NAME, replaced, "prompt_embeds: a word taken out").ok_or_else(missing)
+}
+
+/// How far two tensors (1, C, h, w) are from each other at each pixel: the norm of the difference over the channels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EffectMap {
+    /// Height and width.
+    pub size: Size,
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
+impl EffectMap {
+    /// From what was to what is. `None` where these are no such tensors of one shape.
+    pub fn between(was: &PlainTensor, is: &PlainTensor) -> Option<Self> {
+        let (height, width, _) = was.plane(0)?;
+        let mut values = vec![0f32; height * width];
+        if was.shape() != is.shape() {
+            return None;
+        }
+        for channel in 0..was.shape()[1] {
+            let (was, is) = (was.plane(channel)?.2, is.plane(channel)?.2);
+            for ((sum, was), is) in values.iter_mut().zip(was).zip(is) {
+                *sum += (is - was) * (is - was);
+            }
+        }
+        values.iter_mut().for_each(|value| *value = value.sqrt());
+        Some(Self { size: (height, width), values })
+    }
+}
+
+/// How alike two maps are that are nowhere negative.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Agreement {
+    /// Of the maps less their means (Pearson's correlation): 1 the same, 0 nothing to do with each other, below 0 the
+    /// opposite. NaN where one is flat.
+    pub correlation: f64,
+    /// Of the maps as they are; never far from 1 where both are everywhere.
+    pub cosine: f64,
+    /// What they have in common once each is 1 in all: 1 the same, 0 nowhere both.
+    pub overlap: f64,
+}
+
+impl Agreement {
+    /// Of two maps of one size.
+    pub fn of(a: &[f32], b: &[f32]) -> Self {
+        let [a, b] = [a, b].map(|map| map.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
+        let centred = |map: &[f64]| {
+            let mean = map.iter().sum::<f64>() / map.len().max(1) as f64;
+            map.iter().map(|value| value - mean).collect::<Vec<_>>()
+        };
+        let (sum_a, sum_b) = (a.iter().sum::<f64>(), b.iter().sum::<f64>());
+        Self {
+            correlation: cosine(&centred(&a), &centred(&b)),
+            cosine: cosine(&a, &b),
+            overlap: a.iter().zip(&b).map(|(a, b)| smaller(a / sum_a, b / sum_b)).sum(),
+        }
+    }
+}
+
+/// The smaller one; NaN stays NaN.
+fn smaller(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_norm_is_over_the_channels() {
+        let was = PlainTensor::from_values(&[1, 2, 1, 2], vec![0., 1., 0., 1.]).unwrap();
+        let is = PlainTensor::from_values(&[1, 2, 1, 2], vec![3., 1., 4., 1.]).unwrap();
+        let map = EffectMap::between(&was, &is).unwrap();
+        assert_eq!((map.size, map.values), ((1, 2), vec![5., 0.]));
+        let other = PlainTensor::from_values(&[1, 2], vec![3., 1.]).unwrap();
+        assert_eq!(EffectMap::between(&other, &other), None);
+    }
+
+    #[test]
+    fn agreement_of_the_same_of_opposites_and_of_nothing() {
+        let same = Agreement::of(&[1., 2., 3.], &[2., 4., 6.]);
+        for one in [same.correlation, same.cosine, same.overlap] {
+            assert!((one - 1.).abs() < 1e-12);
+        }
+        let apart = Agreement::of(&[1., 0.], &[0., 1.]);
+        assert_eq!((apart.correlation.round(), apart.cosine, apart.overlap), (-1., 0., 0.));
+        assert!(Agreement::of(&[1., 1.], &[0., 1.]).correlation.is_nan());
+        assert!(Agreement::of(&[0., 0.], &[0., 1.]).overlap.is_nan());
+    }
+}

@@ -1,0 +1,403 @@
+//! What a step of `denoise` attends to: probes that fold the probabilities of each attention into maps as they come, so that
+//! no layer's are kept.
+//!
+//! Tang et al., 2023 ("What the DAAM: Interpreting Stable Diffusion Using Cross Attention", section 3): the map of a token is
+//! the sum, over heads and cross-attention layers, of the probabilities with which each pixel looks at it, enlarged
+//! bicubically to the latents' size, what that undershoots set to 0. The start token, the end and the padding have maps as
+//! words have.
+
+use crate::nn::attention::{ATTENTION_PROBS, attention_probs};
+use crate::nn::{Error, Path, Probe, Result};
+use crate::tensor::bicubic;
+use candle_core::{DType, IndexOp, Tensor};
+
+/// The row of a step's batch that has the prompt; the one before it has the negative prompt.
+const PROMPT_ROW: usize = 1;
+/// The last name of a cross-attention's path, and of a self-attention's: diffusers'.
+const CROSS: &str = "attn2";
+const SELF: &str = "attn1";
+/// The names of an attention's projections: diffusers'. The query is made first.
+const QUERY: &str = "to_q";
+const KEY: &str = "to_k";
+
+/// Height and width.
+pub type Size = (usize, usize);
+
+/// A picture for each of several tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenMaps {
+    /// Height and width.
+    pub size: Size,
+    /// How many tokens.
+    pub tokens: usize,
+    /// (height, width, tokens), as a layer has them.
+    values: Vec<f32>,
+}
+
+impl TokenMaps {
+    fn zero(size: Size, tokens: usize) -> Self {
+        Self { size, tokens, values: vec![0.; size.0 * size.1 * tokens] }
+    }
+
+    /// Maps that were made elsewhere, (height, width, tokens). `None` when `values` does not fill them.
+    pub fn from_values(size: Size, tokens: usize, values: Vec<f32>) -> Option<Self> {
+        (size.0 * size.1 * tokens == values.len()).then_some(Self { size, tokens, values })
+    }
+
+    /// The sum of the maps of these tokens: (height, width), row by row. A token that there is not adds nothing.
+    pub fn of(&self, positions: &[usize]) -> Vec<f32> {
+        let sum = |pixel: &[f32]| positions.iter().filter_map(|position| pixel.get(*position)).sum();
+        self.values.chunks(self.tokens.max(1)).map(sum).collect()
+    }
+
+    /// These maps with those of the tokens from `first` on summed into one.
+    pub fn folded(&self, first: usize) -> Self {
+        let kept = (first + 1).min(self.tokens);
+        let mut values = Vec::with_capacity(self.size.0 * self.size.1 * kept);
+        for pixel in self.values.chunks(self.tokens.max(1)) {
+            let (own, rest) = pixel.split_at(first.min(pixel.len()));
+            values.extend_from_slice(own);
+            if !rest.is_empty() {
+                values.push(rest.iter().sum());
+            }
+        }
+        Self { tokens: kept, values, ..*self }
+    }
+
+    /// How much each token is looked at: the sum of its map, of the sum of all. NaN where a map is not finite.
+    pub fn shares(&self) -> Vec<f64> {
+        let mut totals = vec![0f64; self.tokens];
+        for pixel in self.values.chunks(self.tokens.max(1)) {
+            totals.iter_mut().zip(pixel).for_each(|(total, value)| *total += f64::from(*value));
+        }
+        let all: f64 = totals.iter().sum();
+        totals.iter().map(|total| total / all).collect()
+    }
+
+    fn add(&mut self, other: &[f32]) {
+        self.values.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+    }
+}
+
+/// A layer that was looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// The attention's path.
+    pub path: String,
+    /// Its heads.
+    pub heads: usize,
+    /// The height and width that it works at.
+    pub size: Size,
+}
+
+/// Which maps are made of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// One of all, at the latents' size: DAAM.
+    Whole,
+    /// One of each layer, at the layer's size, its heads averaged.
+    Layers,
+    /// One of each head, at the layer's size: of one layer, since the last that is looked into remains.
+    Heads,
+}
+
+/// Folds what cross-attentions look at into maps of the tokens.
+///
+/// A probe over as many steps as it is given to: what they make is summed.
+pub struct CrossAttention<'a> {
+    size: Size,
+    is_wanted: &'a dyn Fn(&str) -> bool,
+    head: Option<usize>,
+    split: Split,
+    layers: Vec<Layer>,
+    maps: Vec<TokenMaps>,
+}
+
+impl<'a> CrossAttention<'a> {
+    /// Of latents of `size`, the attentions whose path `is_wanted`, of them one head or all.
+    pub fn new(size: Size, is_wanted: &'a dyn Fn(&str) -> bool, head: Option<usize>, split: Split) -> Self {
+        Self { size, is_wanted, head, split, layers: vec![], maps: vec![] }
+    }
+
+    /// The layers that were looked into, in the order in which they ran.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The layers that were looked into, and the maps: as many as [`Split`] says.
+    pub fn done(self) -> (Vec<Layer>, Vec<TokenMaps>) {
+        (self.layers, self.maps)
+    }
+
+    /// The layer's place on the list, where it is put when it is new.
+    fn place_of(&mut self, layer: Layer) -> usize {
+        let known = self.layers.iter().position(|known| known.path == layer.path);
+        known.unwrap_or_else(|| {
+            self.layers.push(layer);
+            self.layers.len() - 1
+        })
+    }
+
+    /// Adds one layer of one step. `probs` (heads, N, tokens).
+    fn fold(&mut self, layer: Layer, probs: &Tensor) -> Result<()> {
+        let (heads, _, tokens) = probs.dims3()?;
+        let chosen = match self.head {
+            // A layer with fewer heads has none of that number.
+            Some(head) if head >= heads => return Ok(()),
+            Some(head) => head..head + 1,
+            None => 0..heads,
+        };
+        let (size, averaged) = (layer.size, chosen.len() as f32);
+        let place = self.place_of(layer);
+        for (index, head) in chosen.enumerate() {
+            let mut values: Vec<f32> = probs.i(head)?.flatten_all()?.to_vec1()?;
+            match self.split {
+                Split::Whole => {
+                    let latents = self.size;
+                    let mut large = bicubic::resized(&values, tokens, size, latents).unwrap_or_default();
+                    // Not `max`: NaN stays NaN.
+                    large.iter_mut().filter(|value| **value < 0.).for_each(|value| *value = 0.);
+                    self.maps_at(0, latents, tokens).add(&large);
+                }
+                Split::Layers => {
+                    values.iter_mut().for_each(|value| *value /= averaged);
+                    self.maps_at(place, size, tokens).add(&values);
+                }
+                Split::Heads => self.maps_at(index, size, tokens).add(&values),
+            }
+        }
+        Ok(())
+    }
+
+    fn maps_at(&mut self, index: usize, size: Size, tokens: usize) -> &mut TokenMaps {
+        while self.maps.len() <= index {
+            self.maps.push(TokenMaps::zero(size, tokens));
+        }
+        &mut self.maps[index]
+    }
+}
+
+impl Probe for CrossAttention<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        cross_attention_of(path).is_some_and(|path| (self.is_wanted)(path))
+    }
+
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        if let Some(path) = cross_attention_of(path) {
+            let probs = prompt_row(&output)?;
+            let (heads, pixels, _) = probs.dims3()?;
+            let layer = Layer { path: path.into(), heads, size: size_of(path, self.size, pixels)? };
+            self.fold(layer, &probs)?;
+        }
+        Ok(output)
+    }
+}
+
+/// Folds what one pixel looks at in self-attentions into a map at the latents' size: heads averaged, every layer's map 1 in
+/// all, layers averaged.
+///
+/// It is computed from queries and keys, for that pixel alone: what all pixels look at is as large as their number squared.
+pub struct SelfAttention<'a> {
+    size: Size,
+    /// Column and row in the latents.
+    point: (usize, usize),
+    is_wanted: &'a dyn Fn(&str) -> bool,
+    /// The heads of the attention at a path.
+    heads: &'a dyn Fn(&str) -> Option<usize>,
+    head: Option<usize>,
+    /// The point's own query in the layer that runs: (1, 1, C).
+    query: Option<Tensor>,
+    layers: Vec<Layer>,
+    sum: Vec<f32>,
+}
+
+impl<'a> SelfAttention<'a> {
+    /// From the point at column and row `point` of latents of `size`; the attentions whose path `is_wanted`, which have so
+    /// many `heads`, of them one head or all.
+    pub fn new(
+        size: Size,
+        point: (usize, usize),
+        is_wanted: &'a dyn Fn(&str) -> bool,
+        heads: &'a dyn Fn(&str) -> Option<usize>,
+        head: Option<usize>,
+    ) -> Self {
+        let sum = vec![0.; size.0 * size.1];
+        Self { size, point, is_wanted, heads, head, query: None, layers: vec![], sum }
+    }
+
+    /// The layers that were looked into, and the map: (height, width), 1 in all.
+    pub fn done(self) -> (Vec<Layer>, Vec<f32>) {
+        let layers = self.layers.len().max(1) as f32;
+        let map = self.sum.iter().map(|value| value / layers).collect();
+        (self.layers, map)
+    }
+
+    /// Adds one layer of one step. `keys` (1, N, C).
+    fn fold(&mut self, layer: Layer, query: &Tensor, keys: &Tensor) -> Result<()> {
+        let probs = attention_probs(query, keys, None, layer.heads)?.squeeze(0)?;
+        let probs = match self.head {
+            // A layer with fewer heads has none of that number.
+            Some(head) if head >= layer.heads => return Ok(()),
+            Some(head) => probs.narrow(0, head, 1)?,
+            None => probs,
+        };
+        let row: Vec<f32> = probs.mean(0)?.flatten_all()?.to_vec1()?;
+        let mut large = bicubic::resized(&row, 1, layer.size, self.size).unwrap_or_default();
+        large.iter_mut().filter(|value| **value < 0.).for_each(|value| *value = 0.);
+        let all: f32 = large.iter().sum();
+        self.sum.iter_mut().zip(large).for_each(|(sum, value)| *sum += value / all);
+        self.layers.push(layer);
+        Ok(())
+    }
+}
+
+impl Probe for SelfAttention<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        let attention = projection_of(path, QUERY).or_else(|| projection_of(path, KEY));
+        attention.is_some_and(|path| (self.is_wanted)(path))
+    }
+
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let rows = prompt_row(&output)?;
+        let pixels = rows.dim(0)?;
+        if let Some(path) = projection_of(path, QUERY) {
+            let size = size_of(path, self.size, pixels)?;
+            // The layer's pixel that the point lies in.
+            let (x, y) = (self.point.0 * size.1 / self.size.1, self.point.1 * size.0 / self.size.0);
+            self.query = Some(rows.narrow(0, (y * size.1 + x).min(pixels - 1), 1)?.unsqueeze(0)?);
+        } else if let (Some(path), Some(query)) = (projection_of(path, KEY), self.query.take())
+            && let Some(heads) = (self.heads)(path)
+        {
+            let layer = Layer { path: path.into(), heads, size: size_of(path, self.size, pixels)? };
+            self.fold(layer, &query, &rows.unsqueeze(0)?)?;
+        }
+        Ok(output)
+    }
+}
+
+/// The path of the self-attention whose projection of that name is at `path`.
+fn projection_of<'a>(path: &'a Path, name: &str) -> Option<&'a str> {
+    let attention = path.as_str().strip_suffix(name)?.strip_suffix('.')?;
+    (attention.starts_with("unet.") && attention.rsplit('.').next() == Some(SELF)).then_some(attention)
+}
+
+/// The path of the cross-attention whose probabilities are at `path`.
+fn cross_attention_of(path: &Path) -> Option<&str> {
+    let attention = path.as_str().strip_suffix(ATTENTION_PROBS)?.strip_suffix('.')?;
+    (attention.starts_with("unet.") && attention.rsplit('.').next() == Some(CROSS)).then_some(attention)
+}
+
+/// (B, …) → (…) of the prompt, in `f32`.
+fn prompt_row(batch: &Tensor) -> Result<Tensor> {
+    let row = PROMPT_ROW.min(batch.dim(0)?.saturating_sub(1));
+    Ok(batch.i(row)?.to_dtype(DType::F32)?)
+}
+
+fn size_of(path: &str, latents: Size, pixels: usize) -> Result<Size> {
+    level_of(latents, pixels).ok_or_else(|| {
+        let (height, width) = latents;
+        Error::Input(format!(
+            "{path}: {pixels} pixels are no level of latents of {height}×{width}; expected them halved, rounded up"
+        ))
+    })
+}
+
+/// The height and width of the UNet's level that has so many pixels: the latents', halved and rounded up at each level.
+/// `None` where no level has.
+pub fn level_of(latents: Size, pixels: usize) -> Option<Size> {
+    let levels = std::iter::successors(Some(latents), |&(h, w)| {
+        (h > 1 || w > 1).then(|| (h.div_ceil(2), w.div_ceil(2)))
+    });
+    levels.into_iter().find(|(h, w)| h * w == pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn probs(heads: usize, pixels: usize, tokens: usize, row: impl Fn(usize, usize, usize) -> f32) -> Tensor {
+        let value = |i: usize| row(i / (pixels * tokens), i / tokens % pixels, i % tokens);
+        let prompt: Vec<f32> = (0..heads * pixels * tokens).map(value).collect();
+        let negative = vec![9.; prompt.len()];
+        Tensor::from_vec([negative, prompt].concat(), (2, heads, pixels, tokens), &Device::Cpu).unwrap()
+    }
+
+    fn path(layer: &str) -> Path {
+        Path::new(layer).join(ATTENTION_PROBS)
+    }
+
+    #[test]
+    fn levels_halve_and_round_up() {
+        assert_eq!(level_of((5, 9), 45), Some((5, 9)));
+        assert_eq!(level_of((5, 9), 15), Some((3, 5)));
+        assert_eq!(level_of((5, 9), 6), Some((2, 3)));
+        assert_eq!(level_of((5, 9), 7), None);
+        assert_eq!(level_of((12, 20), 15), Some((3, 5)));
+        assert_eq!(level_of((1, 1), 1), Some((1, 1)));
+    }
+
+    #[test]
+    fn heads_and_layers_are_summed_from_the_prompts_row() {
+        let all = |_: &str| true;
+        let mut probe = CrossAttention::new((2, 2), &all, None, Split::Whole);
+        let (large, small) = (path("unet.a.attn2"), path("unet.mid.attn2"));
+        assert!(probe.wants(&large) && !probe.wants(&path("unet.a.attn1")));
+        assert!(!probe.wants(&Path::new("unet.a.attn2")) && !probe.wants(&path("text_encoder.attn2")));
+        // Pixel p looks at token p in the first layer, at token 1 alone in the second.
+        probe.visit(&large, probs(2, 4, 4, |_, p, t| f32::from(u8::from(p == t)))).unwrap();
+        probe.visit(&small, probs(1, 1, 4, |_, _, t| f32::from(u8::from(t == 1)))).unwrap();
+        let (layers, maps) = probe.done();
+        assert_eq!(layers.iter().map(|layer| layer.size).collect::<Vec<_>>(), [(2, 2), (1, 1)]);
+        assert_eq!(maps[0].of(&[0]), [2., 0., 0., 0.]);
+        assert_eq!(maps[0].of(&[1]), [1., 3., 1., 1.]);
+        assert_eq!(maps[0].of(&[2, 3, 99]), [0., 0., 2., 2.]);
+        assert_eq!(maps[0].shares(), [2. / 12., 6. / 12., 2. / 12., 2. / 12.]);
+    }
+
+    #[test]
+    fn layers_and_heads_apart() {
+        let all = |_: &str| true;
+        let by_head = |h: usize, _: usize, t: usize| f32::from(u8::from(h == t));
+        let mut layers = CrossAttention::new((2, 2), &all, None, Split::Layers);
+        let mut heads = CrossAttention::new((2, 2), &all, None, Split::Heads);
+        let mut one = CrossAttention::new((2, 2), &all, Some(1), Split::Layers);
+        for probe in [&mut layers, &mut heads, &mut one] {
+            probe.visit(&path("unet.a.attn2"), probs(2, 4, 2, by_head)).unwrap();
+        }
+        assert_eq!(layers.done().1[0].of(&[0]), [0.5; 4]);
+        let heads = heads.done().1;
+        assert_eq!((heads.len(), heads[1].of(&[0]), heads[1].of(&[1])), (2, vec![0.; 4], vec![1.; 4]));
+        assert_eq!(one.done().1[0].of(&[1]), [1.; 4]);
+        let mut none = CrossAttention::new((2, 2), &all, Some(2), Split::Whole);
+        none.visit(&path("unet.a.attn2"), probs(2, 4, 2, by_head)).unwrap();
+        assert!(none.layers().is_empty());
+    }
+
+    #[test]
+    fn a_pixel_of_no_level_is_an_error_and_nan_stays() {
+        let all = |_: &str| true;
+        let mut probe = CrossAttention::new((2, 2), &all, None, Split::Whole);
+        let e = probe.visit(&path("unet.a.attn2"), probs(1, 3, 2, |_, _, _| 0.5)).unwrap_err();
+        assert!(e.to_string().contains("3 pixels are no level of latents of 2×2"), "{e}");
+        probe.visit(&path("unet.a.attn2"), probs(1, 1, 2, |_, _, _| f32::NAN)).unwrap();
+        assert!(probe.done().1[0].of(&[0])[3].is_nan());
+    }
+
+    #[test]
+    fn what_a_point_looks_at_is_one_in_all() {
+        let all = |_: &str| true;
+        let mut probe = SelfAttention::new((2, 4), (3, 1), &all, &|_| Some(2), None);
+        let (to_q, to_k) = (Path::new("unet.a.attn1.to_q"), Path::new("unet.a.attn1.to_k"));
+        assert!(probe.wants(&to_q) && probe.wants(&to_k) && !probe.wants(&Path::new("unet.a.attn2.to_q")));
+        // Every pixel has a channel of its own in both heads, and looks at itself.
+        let own = |n: usize| (0..8).map(move |c| f32::from(u8::from(n == c)) * 30.);
+        let row: Vec<f32> = (0..8).flat_map(|n| own(n).chain(own(n))).collect();
+        let both = Tensor::from_vec([row.clone(), row].concat(), (2, 8, 16), &Device::Cpu).unwrap();
+        probe.visit(&to_q, both.clone()).unwrap();
+        probe.visit(&to_k, both).unwrap();
+        let (layers, map) = probe.done();
+        assert_eq!((layers.len(), layers[0].size), (1, (2, 4)));
+        assert!((map[7] - 1.).abs() < 1e-6 && map[..7].iter().all(|value| *value < 1e-6), "{map:?}");
+    }
+}

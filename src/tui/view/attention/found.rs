@@ -1,0 +1,263 @@
+//! What was found out of a step, and what is to be.
+
+use super::{Attention, strip::By};
+use crate::debugger::attended;
+use crate::debugger::attention::Focus;
+use crate::debugger::examine::{AttentionRun, EffectRun};
+use crate::debugger::pattern::Pattern;
+use crate::debugger::view::{RecordId, RecordView, TokenKind, TokenView};
+use crate::debugger::word;
+use crate::debugger::{Asked, Examination, Examined};
+use crate::picture::Picture;
+use crate::pipeline::Stage;
+use crate::pipeline::attention::{Layer, Size, Split};
+use crate::tui::state::{Activity, State};
+use crate::tui::text;
+use std::borrow::Cow;
+
+/// A token with how much it is looked at.
+pub struct Row {
+    pub token: TokenView,
+    /// More than one of the padding.
+    pub counts: usize,
+    /// Of what is looked at in all; `None` while that is not known.
+    pub share: Option<f64>,
+}
+
+impl Row {
+    pub fn name(&self) -> String {
+        attended::name(&self.token)
+    }
+}
+
+/// What is waited for, or why nothing comes.
+pub type Waiting = Result<String, String>;
+/// A map with its height and width.
+pub type Mapped<'a> = Result<(Cow<'a, [f32]>, Size), Waiting>;
+
+/// What is known of a step.
+pub struct Found<'a> {
+    state: &'a State,
+    pub step: &'a RecordView,
+    /// Every recorded step, with how many stages are done behind it.
+    pub steps: Vec<(usize, &'a RecordView)>,
+    pub rows: Vec<Row>,
+    /// The row that is selected.
+    pub at: usize,
+    /// The rows of the word that it is of.
+    pub positions: Vec<usize>,
+    /// The layer that is chosen.
+    pub layer: Option<&'a Layer>,
+    head: Option<usize>,
+    point: Option<(usize, usize)>,
+}
+
+impl<'a> Found<'a> {
+    pub fn of(state: &'a State, step: &'a RecordView, view: &Attention) -> Self {
+        let records = state.view.as_ref().map_or(&[][..], |view| &view.records[..]);
+        let steps = records.iter().enumerate().filter(|(_, r)| matches!(r.stage, Stage::Denoise { .. }));
+        let mut found = Self {
+            state,
+            step,
+            steps: steps.map(|(index, record)| (index + 1, &**record)).collect(),
+            rows: vec![],
+            at: 0,
+            positions: vec![],
+            layer: None,
+            head: view.head,
+            point: view.point,
+        };
+        found.rows = match found.whole(step.id) {
+            Ok(run) => {
+                let shares = run.maps.first().map_or(vec![], |maps| maps.shares());
+                let last = run.tokens.len().saturating_sub(1);
+                let row = |(at, token): (usize, &TokenView)| Row {
+                    token: token.clone(),
+                    counts: if at == last { run.last_counts } else { 1 },
+                    share: shares.get(at).copied(),
+                };
+                run.tokens.iter().enumerate().map(row).collect()
+            }
+            // Until then the prompt as it was encoded.
+            Err(_) => {
+                let prompt = records.first().and_then(|record| record.prompts.first());
+                prompt.map_or(vec![], |prompt| folded(&prompt.tokens))
+            }
+        };
+        found.at = view.at(&found.rows);
+        let tokens: Vec<TokenView> = found.rows.iter().map(|row| row.token.clone()).collect();
+        let word = word::words(&tokens).into_iter().find(|(_, positions)| positions.contains(&found.at));
+        found.positions = word.map_or(vec![found.at], |(_, positions)| positions);
+        if let (Some(chosen), Ok(run)) = (view.layer, found.layers()) {
+            found.layer = run.layers.get(chosen);
+        }
+        found
+    }
+
+    fn ask(&self, record: RecordId, asked: Asked) -> Result<&'a Examined, Waiting> {
+        let asked = Examination { record, asked };
+        match self.state.findings.get(&asked) {
+            Some(Ok(examined)) => Ok(&**examined),
+            Some(Err(why)) => Err(Err(why.clone())),
+            None => {
+                let running = self.state.activity != Activity::Idle;
+                let waits = if running { ", once nothing else runs" } else { "" };
+                Err(Ok(format!("{} runs once more to be looked into{waits} …", self.step.stage)))
+            }
+        }
+    }
+
+    fn attention(&self, record: RecordId, focus: Focus, split: Split) -> Result<&'a AttentionRun, Waiting> {
+        match self.ask(record, Asked::Attention(focus, split))? {
+            Examined::Attention(run) => Ok(run),
+            _ => Err(Err("something else was found".into())),
+        }
+    }
+
+    /// All layers and heads of a step.
+    pub fn whole(&self, record: RecordId) -> Result<&'a AttentionRun, Waiting> {
+        self.attention(record, Focus::default(), Split::Whole)
+    }
+
+    /// Each layer of the step.
+    pub fn layers(&self) -> Result<&'a AttentionRun, Waiting> {
+        self.attention(self.step.id, Focus::default(), Split::Layers)
+    }
+
+    /// Each head of the layer that is chosen.
+    pub fn heads(&self) -> Result<&'a AttentionRun, Waiting> {
+        match self.layer {
+            Some(layer) => self.attention(self.step.id, of_layer(layer), Split::Heads),
+            None => Err(Ok("choose a layer first: v shows them, h and l choose".into())),
+        }
+    }
+
+    /// The latents' height and width.
+    pub fn size(&self) -> Option<Size> {
+        let (height, width, _) = self.step.tensor("latents")?.values.plane(0)?;
+        Some((height, width))
+    }
+
+    /// The word that is selected.
+    pub fn word(&self) -> String {
+        let names = self.positions.iter().filter_map(|at| self.rows.get(*at)).map(Row::name);
+        text::clean(&names.collect::<String>())
+    }
+
+    /// What the map is of, beside the word.
+    pub fn focus_name(&self, view: &Attention) -> String {
+        match (self.layer, view.head.filter(|_| view.by == By::Heads)) {
+            (None, _) => "all layers and heads".into(),
+            (Some(layer), None) => short(&layer.path),
+            (Some(layer), Some(head)) => format!("{}, head {head}", short(&layer.path)),
+        }
+    }
+
+    /// How much each pixel looks at the word, in a step as a whole: the mean over layers and heads, where DAAM has the sum.
+    pub fn mean(&self, record: RecordId) -> Result<(Vec<f32>, Size), Waiting> {
+        let run = self.whole(record)?;
+        let Some(maps) = run.maps.first() else { return Err(Err("there is no such map".into())) };
+        let heads: usize = run.layers.iter().map(|layer| layer.heads).sum();
+        let mut mean = maps.of(&self.positions);
+        mean.iter_mut().for_each(|value| *value /= heads.max(1) as f32);
+        Ok((mean, maps.size))
+    }
+
+    /// What the word is looked at from: by all layers, one, or one head of it.
+    pub fn map(&self) -> Mapped<'a> {
+        let of = |run: &AttentionRun, part: usize| match run.maps.get(part) {
+            Some(maps) => Ok((Cow::Owned(maps.of(&self.positions)), maps.size)),
+            None => Err(Err("there is no such map".into())),
+        };
+        match (self.layer, self.head) {
+            (None, _) => self.mean(self.step.id).map(|(values, size)| (Cow::Owned(values), size)),
+            (Some(_), Some(head)) => of(self.heads()?, head),
+            (Some(layer), None) => {
+                let run = self.layers()?;
+                let part = run.layers.iter().position(|known| known == layer).unwrap_or(usize::MAX);
+                of(run, part)
+            }
+        }
+    }
+
+    /// What the point looks at.
+    pub fn point_map(&self) -> Mapped<'a> {
+        let Some(asked) = self.point_asked() else { return Err(Ok(String::new())) };
+        match self.ask(self.step.id, asked)? {
+            Examined::Point(run) => Ok((Cow::Borrowed(&run.map), run.size)),
+            _ => Err(Err("something else was found".into())),
+        }
+    }
+
+    fn point_asked(&self) -> Option<Asked> {
+        Some(Asked::Point(self.point?, Focus::default()))
+    }
+
+    /// What the word does.
+    pub fn effect(&self) -> Result<&'a EffectRun, Waiting> {
+        match self.ask(self.step.id, self.effect_asked())? {
+            Examined::Effect(run) => Ok(run),
+            _ => Err(Err("something else was found".into())),
+        }
+    }
+
+    /// The padding's row stands for all of them.
+    fn effect_asked(&self) -> Asked {
+        let all = self.positions.iter().filter_map(|at| Some((*at, self.rows.get(*at)?)));
+        Asked::Effect(all.flat_map(|(at, row)| at..at + row.counts).collect())
+    }
+
+    /// What the step takes for the picture.
+    pub fn below(&self) -> Option<&'a Picture> {
+        let named = self.step.picture("pred_original_sample")?;
+        Some(&self.state.best(self.step, named).picture)
+    }
+
+    /// What is to be found out, what is looked at most first.
+    pub fn examinations(&self, view: &Attention) -> Vec<Examination> {
+        let of = |record, asked| Examination { record, asked };
+        let here = |asked| of(self.step.id, asked);
+        let whole = || Asked::Attention(Focus::default(), Split::Whole);
+        let mut wanted = vec![here(whole())];
+        wanted.extend(self.point_asked().map(here));
+        if view.layer.is_some() || view.by == By::Layers {
+            wanted.push(here(Asked::Attention(Focus::default(), Split::Layers)));
+        }
+        if let Some(layer) = self.layer.filter(|_| view.by == By::Heads || view.head.is_some()) {
+            wanted.push(here(Asked::Attention(of_layer(layer), Split::Heads)));
+        }
+        // Which tokens there are is known by then.
+        if self.whole(self.step.id).is_ok() {
+            wanted.push(here(self.effect_asked()));
+        }
+        if view.by == By::Steps {
+            wanted.extend(self.steps.iter().map(|(_, step)| of(step.id, whole())));
+        }
+        wanted
+    }
+}
+
+/// One layer alone.
+fn of_layer(layer: &Layer) -> Focus {
+    // The path of a module is a pattern of itself.
+    Focus { layer: Pattern::parse(&layer.path).ok(), head: None }
+}
+
+/// A layer's path without what all have: `up_blocks.1.attentions.0`.
+pub fn short(path: &str) -> String {
+    let bare = path.strip_prefix("unet.").unwrap_or(path);
+    let bare = bare.strip_suffix(".attn2").unwrap_or(bare);
+    bare.strip_suffix(".transformer_blocks.0").unwrap_or(bare).into()
+}
+
+/// Tokens with the padding as one, of which nothing is known yet.
+fn folded(tokens: &[TokenView]) -> Vec<Row> {
+    let padding = tokens.iter().filter(|token| token.kind == TokenKind::Padding).count();
+    let shown = tokens.len() - padding.saturating_sub(1);
+    let row = |(at, token): (usize, &TokenView)| Row {
+        token: token.clone(),
+        counts: if at + 1 == shown { padding.max(1) } else { 1 },
+        share: None,
+    };
+    tokens.iter().take(shown).enumerate().map(row).collect()
+}

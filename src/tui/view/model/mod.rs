@@ -1,0 +1,363 @@
+//! The models from inside: the tree of their modules with what each made in the stage that is looked at, the flow through
+//! them drawn to scale, and what the selected one made as pictures.
+//!
+//! - [`tree`]: the rows of the tree. [`flow`]: the hourglass. [`opened`]: one module.
+//! - [`statistic`]: what is told of each module as heat.
+
+mod flow;
+mod opened;
+mod statistic;
+mod tree;
+
+use super::panes::{Pane, Panes, Reply};
+use super::welcome;
+use crate::debugger::examine::{FeaturesAsked, ModuleRun, ModulesRun};
+use crate::debugger::view::{InsideView, View};
+use crate::debugger::{Asked, Examination, Examined};
+use crate::model::anatomy::{Module, is_within};
+use crate::picture::features::{Drawn, Row};
+use crate::pipeline::Stage;
+use crate::tui::canvas::Canvas;
+use crate::tui::findings::Finding;
+use crate::tui::state::State;
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+use statistic::Statistic;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+const TREE: &str = "tree";
+const FLOW: &str = "flow";
+const OPENED: &str = "opened";
+
+/// Columns of the tree, where there is room for more beside it.
+const TREE_WIDTH: u16 = 60;
+/// The share of a narrow screen that the tree has.
+const NARROW_TREE: u16 = 45;
+/// From this many columns on the rows of a batch are drawn beside each other.
+const ALL_ROWS: u16 = 50;
+/// From this many columns on there is room.
+const WIDE: u16 = 104;
+
+/// The models from inside.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// The path that is selected; the model of the stage, until another is.
+    selected: Option<String>,
+    /// Modules that are opened or closed other than they are at first.
+    turned: HashSet<String>,
+    /// What the paths that are listed hold; a list and no tree, where it is not empty.
+    filter: String,
+    /// What is told of each module as heat.
+    statistic: Statistic,
+    /// How the selected module's channels are drawn.
+    drawn: Drawn,
+    /// Of which row; where there is none and room for it, of all of them beside each other.
+    row: Option<Row>,
+    /// Whether pictures have the room of the flow too.
+    enlarged: bool,
+}
+
+/// What is known of the models, and of the stage before the place that is looked at.
+struct Known<'a> {
+    all: &'a [Module],
+    view: Option<&'a View>,
+    /// The stage, and the model that ran in it.
+    stage: Option<(Stage, &'static str)>,
+    /// What was found of its modules; `None` while that is being found out.
+    finding: Option<&'a Finding>,
+    run: Option<&'a ModulesRun>,
+}
+
+impl<'a> Known<'a> {
+    fn of(state: &'a State) -> Self {
+        let all: &[Module] = state.model.as_ref().map_or(&[], |model| &model.anatomy);
+        let stage = state.record().and_then(|record| Some((record.stage, ran_in(record.stage)?)));
+        let finding = asked(state, Asked::Modules).and_then(|asked| state.findings.get(&asked));
+        let run = finding.and_then(|finding| match finding.as_deref() {
+            Ok(Examined::Modules(run)) => Some(run),
+            _ => None,
+        });
+        Self { all, view: state.view.as_deref(), stage, finding, run }
+    }
+
+    fn run_of(&self, path: &str) -> Option<&'a ModuleRun> {
+        self.run?.module(path)
+    }
+
+    /// The module at hand, where a stage waits inside of a model.
+    fn at_hand(&self) -> Option<&'a str> {
+        at_hand(self.view?.inside.as_ref()?)
+    }
+
+    /// The numbers of the breakpoints at the module.
+    fn breakpoint(&self, path: &str) -> Option<usize> {
+        let known = self.view?.module_breakpoints.iter().find(|(_, pattern)| pattern.matches(path));
+        known.map(|(id, _)| *id)
+    }
+}
+
+/// The module at hand where a stage waits inside: the one that it waits at, or the model that the line at hand runs.
+fn at_hand(inside: &InsideView) -> Option<&str> {
+    let of_line = || match inside.line {
+        "encode_prompt.text_encoder" => Some("text_encoder"),
+        "get_latent.encode" => Some("vae.encoder"),
+        "denoise.unet" => Some("unet"),
+        "vae_decode.decode" => Some("vae.decoder"),
+        _ => None,
+    };
+    inside.module.as_deref().or_else(of_line)
+}
+
+/// The part of the models that runs in a stage.
+fn ran_in(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::EncodePrompt => Some("text_encoder"),
+        Stage::GetLatent => None,
+        Stage::Denoise { .. } => Some("unet"),
+        Stage::VaeDecode => Some("vae.decoder"),
+    }
+}
+
+/// What is asked of the stage before the place that is looked at.
+fn asked(state: &State, asked: Asked) -> Option<Examination> {
+    let record = state.record().filter(|record| ran_in(record.stage).is_some())?;
+    Some(Examination { record: record.id, asked })
+}
+
+impl Model {
+    /// The path that is selected.
+    fn selected<'a>(&'a self, known: &Known<'a>) -> &'a str {
+        let there = |path: &&str| known.all.iter().any(|module| module.path == *path);
+        let chosen = self.selected.as_deref().filter(there);
+        chosen.or(known.stage.map(|(_, part)| part)).unwrap_or("unet")
+    }
+
+    /// What is asked for to draw the selected module, in `width` columns; nothing where it did not run.
+    fn features(&self, state: &State, known: &Known<'_>, width: u16) -> Vec<(Row, Examination)> {
+        let path = self.selected(known);
+        let Some((_, part)) = known.stage else { return vec![] };
+        if !is_within(path, part) && (part != "vae.decoder" || !is_within(path, "vae.post_quant_conv")) {
+            return vec![];
+        }
+        let has_rows = part == "unet" || part == "text_encoder";
+        let rows = match self.row {
+            _ if !has_rows => vec![Row::Text],
+            Some(row) => vec![row],
+            None if width < ALL_ROWS => vec![Row::Text],
+            None => Row::ALL.map(|(_, row)| row).into(),
+        };
+        let features = |row| FeaturesAsked { path: path.into(), drawn: self.drawn, row };
+        rows.into_iter()
+            .filter_map(|row| Some((row, asked(state, Asked::Features(features(row)))?)))
+            .collect()
+    }
+
+    fn rows(&self, known: &Known<'_>) -> Vec<tree::Row> {
+        tree::rows(known.all, &self.filter, &|module: &Module| {
+            let at_first = known.stage.is_some_and(|(_, part)| is_within(part, &module.path))
+                || (known.stage.is_none() && module.path == "unet");
+            at_first != self.turned.contains(&module.path)
+        })
+    }
+
+    fn choose(&mut self, rows: &[tree::Row], known: &Known<'_>, to: usize) -> Reply {
+        if let Some(row) = rows.get(to.min(rows.len().saturating_sub(1))) {
+            self.selected = Some(known.all[row.module].path.clone());
+        }
+        Reply::Taken
+    }
+
+    /// Opens or closes a module.
+    fn turn(&mut self, path: &str) {
+        if !self.turned.remove(path) {
+            self.turned.insert(path.into());
+        }
+    }
+
+    /// Opens the selected module; closes it, or goes to the one that it is a part of.
+    fn unfold(&mut self, opens: bool, rows: &[tree::Row], at: usize, known: &Known<'_>) -> Reply {
+        let Some(row) = rows.get(at) else { return Reply::Taken };
+        let module = &known.all[row.module];
+        match (opens, row.open) {
+            (true, Some(false)) | (false, Some(true)) => self.turn(&module.path),
+            (true, _) => return self.choose(rows, known, at + usize::from(row.open == Some(true))),
+            (false, _) => {
+                let parent = module.parent.map(|parent| known.all[parent].path.clone());
+                self.selected = parent.or(self.selected.take());
+            }
+        }
+        Reply::Taken
+    }
+
+    /// A line that sets a breakpoint at the module, or deletes the one that is there.
+    fn breakpoint(path: &str, known: &Known<'_>) -> Reply {
+        let own = known.view.and_then(|view| {
+            view.module_breakpoints.iter().find(|(_, pattern)| pattern.is_one() && pattern.matches(path))
+        });
+        Reply::Run(match own {
+            Some((id, _)) => format!("delete {id}"),
+            None => format!("break {path}"),
+        })
+    }
+}
+
+impl Panes for Model {
+    fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
+        let known = Known::of(state);
+        let tree_width = match area.width >= WIDE {
+            true => Constraint::Length(TREE_WIDTH),
+            false => Constraint::Percentage(NARROW_TREE),
+        };
+        let [tree, rest] = Layout::horizontal([tree_width, Constraint::Min(0)]).spacing(1).areas(area);
+        let high = if self.enlarged { 0 } else { flow::rows(rest) };
+        let [flow, opened] = Layout::vertical([Constraint::Length(high), Constraint::Min(0)]).areas(rest);
+        let title = match (&known.stage, self.filter.as_str()) {
+            (_, filter) if !filter.is_empty() => format!("modules with `{filter}`"),
+            (Some((stage, _)), _) => format!("modules of {stage}: {}", self.statistic.name()),
+            (None, _) => "modules".to_string(),
+        };
+        let mut panes = vec![Pane::new(TREE, title, tree)];
+        if !self.enlarged {
+            panes.push(Pane::new(FLOW, flow::title(&known), flow));
+        }
+        panes.push(Pane::new(OPENED, self.selected(&known), opened));
+        panes
+    }
+
+    fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
+        let state = canvas.state;
+        let known = Known::of(state);
+        if known.all.is_empty() {
+            return welcome::draw(canvas, area);
+        }
+        let selected = self.selected(&known);
+        match pane {
+            TREE => {
+                let rows = self.rows(&known);
+                tree::draw(&rows, selected, self.statistic, &known, !self.filter.is_empty(), canvas, area);
+            }
+            FLOW => flow::draw(selected, self.statistic, &known, canvas, area),
+            _ => {
+                let features = self.features(state, &known, area.width);
+                let findings: Vec<(Row, Option<&Finding>)> =
+                    features.iter().map(|(row, asked)| (*row, state.findings.get(asked))).collect();
+                opened::draw(selected, &known, &findings, (self.drawn, self.row), canvas, area);
+            }
+        }
+    }
+
+    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+        let known = Known::of(state);
+        let rows = self.rows(&known);
+        let selected = self.selected(&known).to_string();
+        let at = rows.iter().position(|row| known.all[row.module].path == selected).unwrap_or(0);
+        let page = usize::from(room.height.saturating_sub(tree::OTHER_ROWS)).max(1);
+        match key.code {
+            KeyCode::Up | KeyCode::Char('k') if pane != OPENED => {
+                self.choose(&rows, &known, at.saturating_sub(1))
+            }
+            KeyCode::Down | KeyCode::Char('j') if pane != OPENED => self.choose(&rows, &known, at + 1),
+            KeyCode::PageUp => self.choose(&rows, &known, at.saturating_sub(page)),
+            KeyCode::PageDown => self.choose(&rows, &known, at + page),
+            KeyCode::Char('l') => self.unfold(true, &rows, at, &known),
+            KeyCode::Char('h') => self.unfold(false, &rows, at, &known),
+            KeyCode::Enter => {
+                self.enlarged = !self.enlarged;
+                Reply::Taken
+            }
+            KeyCode::Esc if self.enlarged => {
+                self.enlarged = false;
+                Reply::Taken
+            }
+            KeyCode::Esc if !self.filter.is_empty() => {
+                self.filter.clear();
+                Reply::Taken
+            }
+            KeyCode::Char('v') => {
+                self.statistic = self.statistic.next();
+                Reply::Taken
+            }
+            KeyCode::Char('d') => {
+                let place = Drawn::ALL.iter().position(|(_, drawn)| *drawn == self.drawn).unwrap_or(0);
+                self.drawn = Drawn::ALL[(place + 1) % Drawn::ALL.len()].1;
+                Reply::Taken
+            }
+            KeyCode::Char('u') => {
+                let next =
+                    self.row.map_or(0, |row| 1 + Row::ALL.iter().position(|(_, r)| *r == row).unwrap_or(0));
+                self.row = Row::ALL.get(next).map(|(_, row)| *row);
+                Reply::Taken
+            }
+            KeyCode::Char('B') => Self::breakpoint(&selected, &known),
+            _ => Reply::Unknown,
+        }
+    }
+
+    fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
+        let known = Known::of(state);
+        match pane {
+            TREE => {
+                let rows = self.rows(&known);
+                let selected = self.selected(&known).to_string();
+                let top = tree::top(&rows, &selected, &known, room.height);
+                let Some(pressed) = usize::from(at.y).checked_sub(1).and_then(|row| rows.get(top + row))
+                else {
+                    return Reply::Taken;
+                };
+                let path = known.all[pressed.module].path.clone();
+                // Twice on the same opens it, or closes it.
+                if path == selected && pressed.open.is_some() {
+                    self.turn(&path);
+                }
+                self.selected = Some(path);
+                Reply::Taken
+            }
+            FLOW => {
+                if let Some(path) = flow::at(&known, at, room) {
+                    self.selected = Some(path);
+                }
+                Reply::Taken
+            }
+            _ => Reply::Unknown,
+        }
+    }
+
+    fn wheel(&mut self, _: &str, rows: i16, room: Size, state: &State) -> Reply {
+        let code = if rows < 0 { KeyCode::Up } else { KeyCode::Down };
+        self.key(TREE, code.into(), room, state)
+    }
+
+    fn examines(&self, state: &State) -> Vec<Examination> {
+        let known = Known::of(state);
+        // What is not shown for want of room costs little: the stage runs once for all rows.
+        let features = self.features(state, &known, u16::MAX).into_iter().map(|(_, asked)| asked);
+        asked(state, Asked::Modules).into_iter().chain(features).collect()
+    }
+
+    fn filter(&mut self, text: &str) -> bool {
+        self.filter = text.into();
+        true
+    }
+
+    fn selected(&self, pane: &str, state: &State) -> Option<String> {
+        let known = Known::of(state);
+        match pane {
+            TREE => Some(tree::tsv(&self.rows(&known), &known)),
+            _ => Some(self.selected(&known).to_string()),
+        }
+    }
+}
+
+/// What was found, if it is a picture.
+fn picture(finding: &Finding) -> Option<&crate::picture::Picture> {
+    match finding.as_deref() {
+        Ok(Examined::Picture(picture)) => Some(picture),
+        _ => None,
+    }
+}
+
+/// What was found out, or why nothing was.
+fn refusal(finding: &Result<Arc<Examined>, String>) -> Option<&str> {
+    finding.as_ref().err().map(String::as_str)
+}

@@ -1,0 +1,139 @@
+//! One module: its class, what it takes and makes, and that as pictures.
+
+use super::statistic::{count, time};
+use super::{Known, picture, refusal};
+use crate::debugger::report::{grouped, shape};
+use crate::picture::Picture;
+use crate::picture::features::{Drawn, Row};
+use crate::tui::canvas::Canvas;
+use crate::tui::findings::Finding;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use crate::tui::view::pictures::{self, Captioned};
+use crate::tui::widget::plot::short;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+
+/// Rows from which on all is told of the module, and not only what it makes.
+const ROOMY: u16 = 14;
+
+/// Draws what is known of the module; `findings` are its pictures by row, none where it did not run in the stage, `None`
+/// while one is being made.
+pub fn draw(
+    path: &str,
+    known: &Known<'_>,
+    findings: &[(Row, Option<&Finding>)],
+    (drawn, row): (Drawn, Option<Row>),
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
+    let theme = canvas.theme;
+    let mut told = told(path, known, theme, area.width);
+    told.truncate(if area.height >= ROOMY { told.len() } else { 1 });
+    let [above, body, keys] =
+        Layout::vertical([Constraint::Length(told.len() as u16), Constraint::Min(0), Constraint::Length(1)])
+            .areas(area);
+    canvas.lines(&told, above);
+    let pictures: Vec<(Row, &Picture)> =
+        findings.iter().filter_map(|(row, finding)| Some((*row, picture((*finding)?)?))).collect();
+    let refused = findings.iter().find_map(|(_, finding)| refusal((*finding)?));
+    let stage = known.stage.map_or(String::new(), |(stage, _)| stage.to_string());
+    let said = match (refused, findings.is_empty()) {
+        (Some(why), _) => why.to_string(),
+        (None, true) if stage.is_empty() => {
+            "n runs the next stage; what a module makes there is drawn here".into()
+        }
+        (None, true) => format!("it did not run in {stage}"),
+        (None, false) if pictures.is_empty() => format!("{stage} runs again to draw it …"),
+        (None, false) => {
+            draw_pictures(&pictures, canvas, body);
+            String::new()
+        }
+    };
+    let lines =
+        text::wrapped(&said, body.width.into()).into_iter().map(|line| Line::styled(line, theme.faint));
+    canvas.lines(&lines.collect::<Vec<_>>(), body);
+    if !findings.is_empty() {
+        let rows = known.run_of(path).and_then(|run| run.output.first().copied()).unwrap_or(2);
+        canvas.lines(&[ways((drawn, row), rows > 1, theme, keys.width)], keys);
+    }
+}
+
+/// One picture with how it was made below it, or one a row of the batch, with the rows' names.
+fn draw_pictures(pictures: &[(Row, &Picture)], canvas: &mut Canvas<'_>, area: Rect) {
+    let label = pictures.first().map_or("", |(_, picture)| picture.label.as_str());
+    let caption = |row: &Row| match pictures.len() {
+        1 => text::clean(label),
+        _ => row.name().to_string(),
+    };
+    let captioned = pictures.iter().map(|(row, picture)| (*picture, caption(row)));
+    let shown: Vec<Captioned<'_>> =
+        captioned.map(|(picture, caption)| Captioned { picture, caption, smooth: false }).collect();
+    if shown.len() == 1 {
+        pictures::row(&shown, canvas, area);
+        return;
+    }
+    let [above, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
+    let rows = pictures::row(&shown, canvas, above);
+    let below = Rect { y: (above.y + rows).min(below.y), ..below };
+    let label = text::shortened(&text::clean(label), below.width.into());
+    canvas.lines(&[Line::styled(label, canvas.theme.faint)], below);
+}
+
+/// What is known of it in lines.
+fn told(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+    let mut lines = vec![];
+    let module = known.all.iter().find(|module| module.path == path);
+    let run = known.run_of(path);
+    let class = module.map_or("", |module| module.class);
+    let parameters = module.map_or(0, |module| module.parameters);
+    let mut first = vec![Span::styled(class, theme.strong)];
+    if parameters > 0 {
+        let told = if width < 50 { count(parameters) } else { grouped(parameters) };
+        let gap = if class.is_empty() { "" } else { "  " };
+        first.push(Span::raw(format!("{gap}{told} parameters")));
+    }
+    if let Some(run) = run {
+        first.push(Span::styled(format!("  {}", time(run.took.as_secs_f64())), theme.faint));
+    }
+    lines.push(Line::from(first));
+    let Some(run) = run else { return lines };
+    let inputs = run.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(", ");
+    let calls = if run.calls > 1 { format!(", the last of {} calls", run.calls) } else { String::new() };
+    let flows = format!("{inputs} → {} {}{calls}", shape(&run.output), run.dtype);
+    lines.extend(text::wrapped(&flows, width.into()).into_iter().map(Line::raw));
+    let s = &run.summary;
+    let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(short);
+    let mut numbers = vec![Span::raw(format!("mean {mean}  std {std}"))];
+    let ends = format!("min {min}  max {max}");
+    if numbers[0].width() + 2 + text::width(&ends) > width.into() {
+        lines.push(Line::from(std::mem::take(&mut numbers)));
+    } else {
+        numbers.push(Span::raw("  "));
+    }
+    numbers.push(Span::raw(ends));
+    if s.nan + s.inf > 0 {
+        numbers.push(Span::styled(format!("  {} NaN, {} Inf", s.nan, s.inf), theme.alarm));
+    }
+    lines.push(Line::from(numbers));
+    lines
+}
+
+/// The keys with what they choose from; what is chosen stands out.
+fn ways((drawn, row): (Drawn, Option<Row>), has_rows: bool, theme: &Theme, width: u16) -> Line<'static> {
+    let mut spans = vec![Span::styled("d", theme.key)];
+    let listed = |spans: &mut Vec<Span<'static>>, names: Vec<(&'static str, bool)>| {
+        for (name, chosen) in names {
+            spans.push(Span::styled(format!(" {name}"), if chosen { theme.focus } else { theme.faint }));
+        }
+    };
+    listed(&mut spans, Drawn::ALL.iter().map(|(name, way)| (*name, *way == drawn)).collect());
+    if has_rows {
+        spans.push(Span::styled("  u", theme.key));
+        let one = Row::ALL.iter().map(|(name, known)| (*name, row == Some(*known)));
+        let all = std::iter::once(("all", row.is_none())).chain(one);
+        // Where there is little room, only what is chosen.
+        listed(&mut spans, all.filter(|(_, chosen)| *chosen || width >= 50).collect());
+    }
+    Line::from(spans)
+}

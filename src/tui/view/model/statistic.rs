@@ -1,0 +1,138 @@
+//! What is told of each module as heat.
+
+use crate::debugger::examine::{ModuleRun, ModulesRun};
+use crate::picture::{residual, scale};
+use crate::tui::widget::plot::short;
+use ratatui::style::Color;
+
+/// A number that each module has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Statistic {
+    /// The standard deviation of its output.
+    #[default]
+    Std,
+    /// The mean.
+    Mean,
+    /// The largest magnitude.
+    Largest,
+    /// How many values are NaN or infinite.
+    NotFinite,
+    /// The time that it took, with the modules below it.
+    Time,
+}
+
+impl Statistic {
+    const ALL: [Self; 5] = [Self::Std, Self::Mean, Self::Largest, Self::NotFinite, Self::Time];
+
+    pub fn next(self) -> Self {
+        Self::ALL[(self as usize + 1) % Self::ALL.len()]
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Std => "std",
+            Self::Mean => "mean",
+            Self::Largest => "|max|",
+            Self::NotFinite => "NaN, Inf",
+            Self::Time => "time",
+        }
+    }
+
+    pub fn of(self, module: &ModuleRun) -> f64 {
+        let s = &module.summary;
+        match self {
+            Self::Std => s.std,
+            Self::Mean => s.mean,
+            Self::Largest => s.min.abs().max(s.max.abs()),
+            Self::NotFinite => (s.nan + s.inf) as f64,
+            Self::Time => module.took.as_secs_f64(),
+        }
+    }
+
+    pub fn told(self, module: &ModuleRun) -> String {
+        match self {
+            Self::Time => time(module.took.as_secs_f64()),
+            Self::NotFinite => format!("{}", self.of(module)),
+            _ => short(self.of(module)),
+        }
+    }
+
+    /// The colour of a module among those of its stage: of a mean on both sides of 0, of all else from little to much, on
+    /// a logarithmic scale; green for what is not finite.
+    pub fn colour(self, module: &ModuleRun, heat: &Heat) -> Color {
+        let value = self.of(module);
+        let colour = match self {
+            Self::Mean => residual::colour(value as f32, heat.most as f32),
+            Self::NotFinite if value > 0. => scale::NOT_FINITE,
+            Self::NotFinite => scale::sequential(0.),
+            _ if !value.is_finite() => scale::NOT_FINITE,
+            _ if value <= 0. || heat.most <= heat.least => scale::sequential(0.),
+            _ => scale::sequential(((value / heat.least).ln() / (heat.most / heat.least).ln()) as f32),
+        };
+        let [r, g, b] = colour.0;
+        Color::Rgb(r, g, b)
+    }
+}
+
+/// Between what the modules of a stage are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heat {
+    least: f64,
+    most: f64,
+}
+
+impl Heat {
+    pub fn of(statistic: Statistic, run: &ModulesRun) -> Self {
+        let values = run.modules.iter().map(|module| statistic.of(module).abs());
+        let values = values.filter(|value| value.is_finite() && *value > 0.);
+        let (least, most) =
+            values.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v), most.max(v)));
+        // Of time only the most is of interest.
+        let least = if statistic == Statistic::Time { least.max(most / 1e3) } else { least };
+        Self { least, most }
+    }
+
+    /// The ends of the scale.
+    pub fn ends(self) -> (f64, f64) {
+        (self.least, self.most)
+    }
+}
+
+/// A time in at most seven characters.
+pub fn time(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
+        s if s < 0.1 => format!("{:.1} ms", s * 1e3),
+        s if s < 1. => format!("{:.0} ms", s * 1e3),
+        s if s < 100. => format!("{s:.1} s"),
+        s => format!("{s:.0} s"),
+    }
+}
+
+/// A count in at most six characters.
+pub fn count(count: u64) -> String {
+    match count {
+        0 => "–".into(),
+        n if n < 1000 => n.to_string(),
+        n if n < 999_950 => format!("{:.1}K", n as f64 / 1e3),
+        n if n < 999_950_000 => format!("{:.1}M", n as f64 / 1e6),
+        n => format!("{:.2}B", n as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_counts_are_short() {
+        assert_eq!(
+            [1e-5, 0.0123, 0.5, 12.34, 250.].map(time),
+            ["10 µs", "12.3 ms", "500 ms", "12.3 s", "250 s"]
+        );
+        assert_eq!(
+            [0, 999, 1000, 999_999, 865_910_724, 2_500_000_000].map(count),
+            ["–", "999", "1.0K", "1.0M", "865.9M", "2.50B"]
+        );
+    }
+}

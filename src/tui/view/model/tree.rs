@@ -1,0 +1,328 @@
+//! The tree of modules, a row each.
+
+use super::Known;
+use super::statistic::{Heat, Statistic, count, time};
+use crate::debugger::examine::ModuleRun;
+use crate::debugger::pattern::Pattern;
+use crate::debugger::report::shape;
+use crate::model::anatomy::{Module, is_within};
+use crate::tui::canvas::Canvas;
+use crate::tui::text;
+use crate::tui::widget::heat::ink;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+/// Rows of the pane that are no module's: the heading, and the line of keys.
+pub const OTHER_ROWS: u16 = 2;
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The module, by its place in the tree's list.
+    pub module: usize,
+    /// Whether what is below it is listed; `None` where nothing is.
+    pub open: Option<bool>,
+}
+
+/// The rows that are listed: of a tree, what is below modules that are open; of a filter, each module whose path holds it,
+/// or looks like it where it has a `*`.
+pub fn rows(all: &[Module], filter: &str, is_open: &dyn Fn(&Module) -> bool) -> Vec<Row> {
+    if !filter.is_empty() {
+        let pattern = Pattern::parse(filter).ok().filter(|pattern| !pattern.is_one());
+        let matches = |module: &Module| match &pattern {
+            Some(pattern) => pattern.matches(&module.path),
+            None => module.path.contains(filter),
+        };
+        let found = all.iter().enumerate().filter(|(_, module)| matches(module));
+        return found.map(|(module, _)| Row { module, open: None }).collect();
+    }
+    let mut rows = vec![];
+    // The depth of the closed module whose parts are being passed.
+    let mut closed: Option<usize> = None;
+    for (index, module) in all.iter().enumerate() {
+        if closed.is_some_and(|depth| module.depth > depth) {
+            continue;
+        }
+        let has_parts = all.get(index + 1).is_some_and(|next| next.parent == Some(index));
+        let open = has_parts.then(|| is_open(module));
+        closed = (open == Some(false)).then_some(module.depth);
+        rows.push(Row { module: index, open });
+    }
+    rows
+}
+
+/// Where the selected row is; one whose part is selected and not listed stands for it.
+fn place(rows: &[Row], selected: &str, known: &Known<'_>) -> Option<usize> {
+    rows.iter().rposition(|row| is_within(selected, &known.all[row.module].path))
+}
+
+/// The first row that is shown, so that the selected one is, with some around it.
+pub fn top(rows: &[Row], selected: &str, known: &Known<'_>, height: u16) -> usize {
+    let shown = usize::from(height.saturating_sub(OTHER_ROWS));
+    let at = place(rows, selected, known).unwrap_or(0);
+    (at + 1 + shown / 4).saturating_sub(shown).min(rows.len().saturating_sub(shown))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Class,
+    Parameters,
+    Inputs,
+    Output,
+    Time,
+    Heat,
+}
+
+/// From left to right, behind the name.
+const COLUMNS: [Column; 6] =
+    [Column::Class, Column::Parameters, Column::Inputs, Column::Output, Column::Time, Column::Heat];
+/// What gives way where there is no room, the least telling first.
+const GIVE_WAY: [Column; 5] =
+    [Column::Inputs, Column::Class, Column::Time, Column::Parameters, Column::Output];
+/// Columns that a name should have.
+const NAME: u16 = 22;
+const NARROW_NAME: u16 = 20;
+
+impl Column {
+    fn width(self) -> u16 {
+        match self {
+            Self::Class => 24,
+            Self::Parameters => 6,
+            Self::Inputs => 26,
+            Self::Output => 12,
+            Self::Time => 7,
+            Self::Heat => 8,
+        }
+    }
+
+    fn heading(self, statistic: Statistic) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Parameters => "params",
+            Self::Inputs => "in",
+            Self::Output => "out",
+            Self::Time => "time",
+            Self::Heat => statistic.name(),
+        }
+    }
+
+    fn cell(self, module: &Module, run: Option<&ModuleRun>, statistic: Statistic) -> String {
+        match (self, run) {
+            (Self::Class, _) => module.class.into(),
+            (Self::Parameters, _) => count(module.parameters),
+            (Self::Inputs, Some(run)) => {
+                run.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(" ")
+            }
+            (Self::Output, Some(run)) => shape(&run.output),
+            (Self::Time, Some(run)) => time(run.took.as_secs_f64()),
+            (Self::Heat, Some(run)) => statistic.told(run),
+            (_, None) => String::new(),
+        }
+    }
+}
+
+fn columns(width: u16, statistic: Statistic) -> Vec<Column> {
+    let mut columns = COLUMNS.to_vec();
+    if statistic == Statistic::Time {
+        columns.retain(|column| *column != Column::Time);
+    }
+    let total = |columns: &[Column]| columns.iter().map(|column| column.width() + 1).sum::<u16>();
+    for column in GIVE_WAY {
+        let name = if width < 50 { NARROW_NAME } else { NAME };
+        if total(&columns) + name <= width {
+            break;
+        }
+        columns.retain(|known| *known != column);
+    }
+    columns
+}
+
+/// Draws the tree; a `flat` list has whole paths.
+pub fn draw(
+    rows: &[Row],
+    selected: &str,
+    statistic: Statistic,
+    known: &Known<'_>,
+    flat: bool,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) {
+    let theme = canvas.theme;
+    let [heading, body, keys] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(area);
+    let columns = columns(area.width, statistic);
+    let name_width =
+        usize::from(area.width.saturating_sub(columns.iter().map(|column| column.width() + 1).sum::<u16>()));
+    let mut line = Line::styled(padded("    module", name_width), theme.faint);
+    for column in &columns {
+        let text = column.heading(statistic);
+        line.push_span(Span::styled(cell(*column, text), theme.faint));
+    }
+    line.render(heading, canvas.buf);
+
+    let heat = known.run.map(|run| Heat::of(statistic, run));
+    let top = top(rows, selected, known, area.height);
+    let at = place(rows, selected, known);
+    for ((index, row), place) in rows.iter().enumerate().skip(top).zip(body.rows()) {
+        let module = &known.all[row.module];
+        let run = known.run_of(&module.path);
+        let here = at == Some(index);
+        if here {
+            canvas.buf.set_style(place, theme.selected);
+        }
+        // What is closed stands for what is in it.
+        let is_at_hand = known.at_hand().is_some_and(|at_hand| {
+            at_hand == module.path || (row.open == Some(false) && is_within(at_hand, &module.path))
+        });
+        let (mark, style) = match known.breakpoint(&module.path) {
+            _ if is_at_hand => ("▶", theme.here),
+            Some(_) => ("●", theme.breakpoint),
+            None if here => ("▸", theme.focus),
+            None => (" ", theme.plain),
+        };
+        let fold = match row.open {
+            Some(true) => "▾",
+            Some(false) => "▸",
+            None => " ",
+        };
+        let (indent, name) = match flat {
+            true => (0, compact(&module.path, name_width.saturating_sub(5))),
+            false => (module.depth, module.name(known.all).to_string()),
+        };
+        let name = format!("{}{fold} {name}", " ".repeat(indent));
+        let name = match flat {
+            // Of a path the end tells the most.
+            true => text::skipped(&name, text::width(&name).saturating_sub(name_width.saturating_sub(3))),
+            false => text::shortened(&name, name_width.saturating_sub(3)),
+        };
+        let name_style = match (here, run) {
+            (true, _) => Style::new().patch(theme.strong),
+            (_, Some(run)) if run.summary.nan + run.summary.inf > 0 => theme.alarm,
+            (_, Some(_)) => theme.tensor,
+            (_, None) => theme.faint,
+        };
+        let mut line = Line::from(vec![
+            Span::styled(format!("{mark} "), style),
+            Span::styled(padded(&name, name_width.saturating_sub(2)), name_style),
+        ]);
+        for column in &columns {
+            let text = column.cell(module, run, statistic);
+            let style = match (column, run, heat) {
+                (Column::Heat, Some(run), Some(heat)) => {
+                    let ground = statistic.colour(run, &heat);
+                    // A gap between columns is no heat.
+                    line.push_span(Span::raw(" "));
+                    Style::new().bg(ground).fg(ink(ground))
+                }
+                (Column::Class | Column::Parameters, _, _) => theme.faint,
+                _ => Style::new(),
+            };
+            let text = cell(*column, &text);
+            let is_hot = *column == Column::Heat && run.is_some();
+            line.push_span(Span::styled(if is_hot { text[1..].to_string() } else { text }, style));
+        }
+        line.render(place, canvas.buf);
+    }
+    let said = match (known.finding, known.stage) {
+        (Some(Err(why)), _) => why.clone(),
+        (None, Some((stage, _))) => format!("{stage} runs again to look inside …"),
+        _ if area.width < 50 => "h l fold  v heat  / B  Enter maps".into(),
+        _ => "h l fold  v heat  / filter  B break  Enter pictures".into(),
+    };
+    canvas.lines(&[Line::styled(text::shortened(&said, keys.width.into()), theme.faint)], keys);
+}
+
+/// A path in so many columns, or nearly: long names give way to their beginnings.
+fn compact(path: &str, width: usize) -> String {
+    const SHORT: [(&str, &str); 6] = [
+        ("transformer_blocks", "tr"),
+        ("_blocks", ""),
+        ("mid_block", "mid"),
+        ("attentions", "att"),
+        ("resnets", "res"),
+        ("samplers", ""),
+    ];
+    let mut path = path.to_string();
+    for (long, short) in SHORT {
+        if text::width(&path) <= width {
+            break;
+        }
+        path = path.replace(long, short);
+    }
+    path
+}
+
+/// A cell with a column of space before it: names to the left, numbers to the right.
+fn cell(column: Column, text: &str) -> String {
+    let width = usize::from(column.width());
+    let text = text::shortened(text, width);
+    let pad = " ".repeat(width.saturating_sub(text::width(&text)));
+    match column {
+        Column::Class | Column::Inputs => format!(" {text}{pad}"),
+        _ => format!(" {pad}{text}"),
+    }
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text::width(text))))
+}
+
+/// The rows with a tab between columns.
+pub fn tsv(rows: &[Row], known: &Known<'_>) -> String {
+    let mut told =
+        String::from("module\tclass\tparameters\tin\tout\tseconds\tmean\tstd\tmin\tmax\tnan\tinf\n");
+    for row in rows {
+        let module = &known.all[row.module];
+        let mut cells = vec![module.path.clone(), module.class.into(), module.parameters.to_string()];
+        if let Some(run) = known.run_of(&module.path) {
+            let s = &run.summary;
+            cells.push(run.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(" "));
+            cells.push(shape(&run.output));
+            cells.extend([run.took.as_secs_f64(), s.mean, s.std, s.min, s.max].map(|v| v.to_string()));
+            cells.extend([s.nan, s.inf].map(|v| v.to_string()));
+        }
+        told.push_str(&(cells.join("\t") + "\n"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(path: &str, parent: Option<usize>, depth: usize) -> Module {
+        Module { path: path.into(), class: "", parameters: 0, outputs: None, parent, depth }
+    }
+
+    #[test]
+    fn what_is_closed_hides_all_below_it() {
+        let all = [
+            module("unet", None, 0),
+            module("unet.a", Some(0), 1),
+            module("unet.a.x", Some(1), 2),
+            module("unet.b", Some(0), 1),
+            module("vae", None, 0),
+        ];
+        let listed = |filter: &str, open: &[&str]| -> Vec<&str> {
+            let rows = rows(&all, filter, &|module| open.contains(&module.path.as_str()));
+            rows.iter().map(|row| all[row.module].path.as_str()).collect()
+        };
+        assert_eq!(listed("", &[]), ["unet", "vae"]);
+        assert_eq!(listed("", &["unet"]), ["unet", "unet.a", "unet.b", "vae"]);
+        assert_eq!(listed("", &["unet.a"]), ["unet", "vae"]);
+        assert_eq!(listed("", &["unet", "unet.a"]).len(), 5);
+        assert_eq!(listed("a.x", &[]), ["unet.a.x"]);
+        assert_eq!(listed("*.b", &[]), ["unet.b"]);
+        assert!(listed("nothing", &[]).is_empty());
+    }
+
+    #[test]
+    fn a_long_path_is_told_by_its_beginnings() {
+        let path = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2";
+        assert_eq!(compact(path, 80), path);
+        assert_eq!(compact(path, 30), "unet.down.1.att.0.tr.0.attn2");
+        assert_eq!(compact("unet.mid_block.resnets.1.conv1", 26), "unet.mid.resnets.1.conv1");
+    }
+}
