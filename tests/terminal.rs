@@ -238,9 +238,9 @@ fn stepping_through_a_stage_line_by_line() {
     let mut session = Session::start(&["--steps", "1"]);
     session.see("Nothing has run yet");
     session.press("nn7s");
-    session.see("waits before ▶");
+    session.see("▶ is next");
     session.see("lines::UNET");
-    session.press("s");
+    session.press("n");
     session.see("denoise 0 › guidance");
     session.press("f");
     session.see("denoise 0 done");
