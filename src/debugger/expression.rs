@@ -215,7 +215,7 @@ impl Answer {
 }
 
 /// Functions of an expression: how each is called, and what it gives.
-pub const FUNCTIONS: [(&str, &str); 14] = [
+pub const FUNCTIONS: [(&str, &str); 15] = [
     ("norm(t)", "the Euclidean norm"),
     ("max_abs(t)", "the largest magnitude"),
     ("cos(a, b)", "the cosine of the angle between two tensors"),
@@ -229,6 +229,7 @@ pub const FUNCTIONS: [(&str, &str); 14] = [
     ("of(\"TIMELINE\", \"TENSOR\")", "a tensor of another timeline, where it stands"),
     ("of(\"TIMELINE\", STEP, \"TENSOR\")", "a tensor of another timeline after that step"),
     ("t(\"MODULE\")", "what a module made in the stage at hand, or in the last one; t(path) at a breakpoint"),
+    ("at(STEP, \"MODULE\")", "what it made in that step; of(\"TIMELINE\", STEP, \"MODULE\") likewise"),
     ("alpha_bar(t)", "ᾱ of a training timestep, such as timesteps[step]"),
 ];
 

@@ -131,7 +131,7 @@ impl<'a> Scope<'a> {
     /// What a name means: a function that knows the run, or as [`named`] has it.
     pub(super) fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
         let function = match name {
-            "at" => states("at", self.timelines.current()),
+            "at" => states("at", self.timelines.current(), &self.modules()),
             "of" => self.of(),
             "embed" => self.embed(),
             "alpha_bar" => self.alpha_bar(),
@@ -143,6 +143,11 @@ impl<'a> Scope<'a> {
             _ => return named(&self.here, name),
         };
         Some(Box::new(function))
+    }
+
+    /// What modules made in stages that are recorded.
+    fn modules(&self) -> Modules {
+        Modules { models: Arc::clone(self.models), outputs: Arc::clone(self.outputs) }
     }
 
     /// `alpha_bar(t)`: ᾱ of a timestep that the model was trained on.
@@ -193,7 +198,7 @@ impl<'a> Scope<'a> {
 
     /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
     fn t(&self) -> Function {
-        let (models, outputs) = (Arc::clone(self.models), Arc::clone(self.outputs));
+        let modules = self.modules();
         let at_hand = self.at_hand.clone();
         let timeline = &self.timelines.current().timeline;
         let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
@@ -206,32 +211,24 @@ impl<'a> Scope<'a> {
                 let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
                 return Ok(Box::new(TensorValue::new(output)));
             }
-            if !rerun::has(&models, |known| known == path) {
-                return Err(mistake(&rerun::unknown(&models, &path)));
-            }
+            modules.known(&path)?;
             // Of a stage that waits what ran in it already; else of the last one in which the module ran.
-            let waits = at_hand.as_ref().filter(|at_hand| module::line_of(at_hand.stage, &path).is_some());
-            let output = match waits {
+            match at_hand.as_ref().filter(|at_hand| module::line_of(at_hand.stage, &path).is_some()) {
                 Some(at_hand) => {
                     let until = Some((at_hand.path.as_str(), at_hand.moment));
-                    outputs.of(&models, &at_hand.before, &path, until)
+                    modules.behind(&at_hand.before, &path, until)
                 }
-                None => match rerun::before_it(&runs, &path) {
-                    Some(before) => outputs.of(&models, &before, &path, None),
-                    None => {
-                        let stage = rerun::stage_of(&path);
-                        Err(format!("{path} runs in {stage}, which is not recorded yet; run it first"))
-                    }
-                },
-            };
-            Ok(Box::new(TensorValue::new(output.map_err(|e| mistake(&e))?)))
+                None => modules.newest(&runs, &path),
+            }
         })
     }
 
-    /// `of(timeline, tensor)`: as it is there at its cursor; `of(timeline, stage, tensor)`: as it was after that stage.
+    /// `of(timeline, tensor)`: as it is there at its cursor; `of(timeline, stage, tensor)`: as it was after that stage. Of a
+    /// module, what it made.
     fn of(&self) -> Function {
-        let timelines: Vec<(String, Function)> =
-            self.timelines.list().iter().map(|branch| (branch.name.clone(), states("of", branch))).collect();
+        let modules = self.modules();
+        let of = |branch: &Branch| (branch.name.clone(), states("of", branch, &modules));
+        let timelines: Vec<(String, Function)> = self.timelines.list().iter().map(of).collect();
         Function::new("of", move |name| {
             let name = name.downcast_ref::<CelString<'_>>().map(|name| name.inner().to_string());
             match timelines.iter().find(|(known, _)| Some(known) == name.as_ref()) {
@@ -245,9 +242,49 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor, that tensor at the cursor.
-fn states(function: &'static str, branch: &Branch) -> Function {
+/// What modules made in stages that are recorded.
+#[derive(Clone)]
+struct Modules {
+    models: Arc<Models>,
+    outputs: Arc<Outputs>,
+}
+
+impl Modules {
+    /// Refuses a path that no module has.
+    fn known(&self, path: &str) -> Result<(), ExecutionError> {
+        match rerun::has(&self.models, |known| known == path) {
+            true => Ok(()),
+            false => Err(mistake(&rerun::unknown(&self.models, path))),
+        }
+    }
+
+    /// What the module at `path` made in the last stage among `runs` in which it ran.
+    fn newest(&self, runs: &[Arc<Snapshot>], path: &str) -> Result<Box<dyn Val>, ExecutionError> {
+        match rerun::before_it(runs, path) {
+            Some(before) => self.behind(&before, path, None),
+            None => {
+                let stage = rerun::stage_of(path);
+                Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
+            }
+        }
+    }
+
+    /// What the module at `path` made in the stage behind `before`, or in it up to the piece `until`.
+    fn behind(
+        &self,
+        before: &Arc<Snapshot>,
+        path: &str,
+        until: Option<(&str, Moment)>,
+    ) -> Result<Box<dyn Val>, ExecutionError> {
+        let output = self.outputs.of(&self.models, before, path, until).map_err(|e| mistake(&e))?;
+        Ok(Box::new(TensorValue::new(output)))
+    }
+}
+
+/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor or a module, that at the cursor.
+fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Function {
     let (snapshots, cursor) = (branch.timeline.snapshots().to_vec(), branch.timeline.cursor());
+    let modules = modules.clone();
     Function::new(function, move |asked| {
         let here = &snapshots[cursor];
         let text = asked.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string());
@@ -263,6 +300,10 @@ fn states(function: &'static str, branch: &Branch) -> Function {
             },
             (Some(text), None) => match parse_place(text) {
                 Ok(Place::Stage(stage)) => stage,
+                _ if function == "of" && is_module(text) => {
+                    modules.known(text)?;
+                    return modules.newest(&snapshots[..=cursor], text);
+                }
                 _ if function == "of" => return lookup(here, text),
                 _ => {
                     let message = format!(
@@ -278,12 +319,18 @@ fn states(function: &'static str, branch: &Branch) -> Function {
             Stage::Denoise { step } => steps.contains(&step),
             _ => true,
         };
-        match snapshots.get(stage.index(&steps) + 1).filter(|_| has) {
+        let place = stage.index(&steps);
+        match snapshots.get(place + 1).filter(|_| has) {
             Some(state) => {
-                let state = Arc::clone(state);
+                let (before, state) = (Arc::clone(&snapshots[place]), Arc::clone(state));
+                let modules = modules.clone();
                 Ok(Box::new(Function::new(function, move |name| {
-                    match name.downcast_ref::<CelString<'_>>() {
-                        Some(name) => lookup(&state, name.inner()),
+                    match name.downcast_ref::<CelString<'_>>().map(|name| name.inner()) {
+                        Some(path) if is_module(path) => {
+                            modules.known(path)?;
+                            modules.behind(&before, path, None)
+                        }
+                        Some(name) => lookup(&state, name),
                         None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
                     }
                 })))
@@ -296,6 +343,11 @@ fn states(function: &'static str, branch: &Branch) -> Function {
             ))),
         }
     })
+}
+
+/// Whether a name is that of a module: no tensor of a stage has a dot in its name.
+fn is_module(name: &str) -> bool {
+    name.contains('.')
 }
 
 /// A tensor, or another name, of a state.
