@@ -270,6 +270,14 @@ fn into_the_unet_and_a_breakpoint_in_its_middle() {
     // Left: what the stage did so far is dropped.
     session.press("b");
     session.see("left the stage");
+    session.press(":delete\r");
+    session.see("1 breakpoints deleted");
+    session.press("n");
+    session.see("denoise 0 done");
+    // Where a word is looked at from, beside what it does.
+    session.press("ajj");
+    session.see("apple: looked at from");
+    session.see("correlation");
     session.press("q");
     assert_eq!(session.end(), 0);
 }
