@@ -125,12 +125,13 @@ fn a_stage_is_stepped_through_line_by_line() {
     run(&mut session, "step");
     while let Some(inside) = session.inside() {
         lines.push(inside.line);
-        run(&mut session, "step");
+        run(&mut session, "next");
     }
     assert_eq!(lines, ["get_latent.encode", "get_latent.randn", "get_latent.add_noise"]);
     assert_eq!(session.position_name(), "denoise 5");
     run(&mut session, "back");
-    run(&mut session, "step 3");
+    run(&mut session, "step");
+    run(&mut session, "next 2");
     assert_eq!(session.inside().unwrap().line, "get_latent.add_noise");
     holds(&mut session, "noise.std > 0.5 && timestep == timesteps[5] && init_latents.std > 0.0");
     let listed = run(&mut session, "list").text();

@@ -275,7 +275,7 @@ fn into_the_unet_and_a_breakpoint_in_its_middle() {
     session.press("n");
     session.see("denoise 0 done");
     // Where a word is looked at from, beside what it does.
-    session.press("ajj");
+    session.press("aj");
     session.see("apple: looked at from");
     session.see("correlation");
     session.press("q");

@@ -276,7 +276,7 @@ fn model_info_tells_without_loading() {
 }
 
 #[test]
-fn what_is_not_finite_is_caught_after_the_stage_that_made_it() {
+fn what_is_not_finite_is_caught_where_it_was_made() {
     // The first step leaves latents beyond 65504, where f16 ends, so the UNet of the second has no number for them.
     let outcomes = batch(
         &[&STEPS[..], &["--dtype", "f16"]].concat(),
@@ -284,9 +284,15 @@ fn what_is_not_finite_is_caught_after_the_stage_that_made_it() {
     );
     let said = |index: usize| outcomes[index]["messages"][0].as_str().unwrap().to_string();
     assert_eq!(said(0), "catchpoint 1 for NaN and infinity");
-    assert_eq!(outcomes[2]["position"], "denoise 2");
+    // The step is recorded, and runs again to the first piece that made it.
+    assert_eq!(outcomes[2]["position"], "denoise 1");
     let stopped = outcomes[2]["stopped"].as_str().unwrap();
     assert!(stopped.contains("catchpoint 1") && stopped.contains("uncond_residual"), "{stopped}");
+    assert!(
+        stopped.contains("unet.conv_in made what is not finite, of what is not finite already"),
+        "{stopped}"
+    );
+    assert_eq!(outcomes[2]["value"]["module"], "unet.conv_in");
     assert!(said(3).ends_with("(stopped 1 times)"), "{}", said(3));
     assert_eq!(outcomes[5]["position"], "complete");
 }
