@@ -243,6 +243,41 @@ fn what_a_module_makes_can_be_changed_on_a_fork() {
 }
 
 #[test]
+fn other_steps_and_timelines_are_asked_for_what_modules_made() {
+    let mut session = session();
+    run(&mut session, "goto denoise 1");
+    let first = value(&mut session, "norm(t(\"unet.time_proj\"))");
+    let (now, then) = ("t(\"unet.conv_in\")", "at(0, \"unet.conv_in\")");
+    assert_eq!(value(&mut session, &format!("norm({now} - {then})")), 0.);
+    run(&mut session, "next");
+    assert!(value(&mut session, &format!("norm({now} - {then})")) > 0.);
+    assert_eq!(value(&mut session, "norm(at(0, \"unet.time_proj\"))"), first);
+    // What the text encoder makes is the embeddings; by stage, as tensors are.
+    let encoded = "at(\"encode_prompt\", \"text_encoder.final_layer_norm\")[1..2] - prompt_embeds";
+    assert!(value(&mut session, &format!("max_abs({encoded})")) < 1e-5);
+    // Elsewhere: at the cursor there, and after a step. An edit there is seen.
+    run(&mut session, "goto denoise 0");
+    run(&mut session, "set t(\"unet.mid_block\") *= 0");
+    run(&mut session, "rename other");
+    run(&mut session, "next");
+    run(&mut session, "switch main");
+    run(&mut session, "goto denoise 1");
+    for of in ["of(\"other\", \"unet.mid_block\")", "of(\"other\", 0, \"unet.mid_block\")"] {
+        assert_eq!(value(&mut session, &format!("max_abs({of})")), 0.);
+    }
+    assert!(value(&mut session, "max_abs(of(\"main\", 0, \"unet.mid_block\"))") > 0.);
+    for (expression, why) in [
+        ("at(0, \"unet.midblock\")", "did you mean `unet.mid_block`?"),
+        ("at(0, \"vae.decoder.conv_in\")", "did not run in denoise 0"),
+        ("at(2, \"unet.mid_block\")", "not recorded"),
+        ("of(\"other\", \"vae.decoder.conv_in\")", "runs in vae_decode, which is not recorded yet"),
+    ] {
+        let said = refused(&mut session, &format!("print {expression}"));
+        assert!(said.contains(why), "{expression}: {said}");
+    }
+}
+
+#[test]
 fn a_module_is_patched_from_another_timeline() {
     let mut session = session();
     run(&mut session, "goto denoise 1");

@@ -66,6 +66,18 @@ fn lessons_notice_what_breaks_their_subject() {
             "08-when-it-goes-wrong",
             ["set fault no_denormalize", "set fault wrong_timestep", "set fault nan_in latents"],
         ),
+        (
+            "09-the-unet",
+            ["set fault wrong_timestep", "set fault swapped_residuals", "set num_inference_steps 5"],
+        ),
+        (
+            "10-attention",
+            [
+                "set fault nan_in prompt_embeds",
+                "set fault swapped_residuals",
+                "set prompt red apple on a green background",
+            ],
+        ),
     ] {
         assert_eq!(problems_after(lesson, &[]), 0, "{lesson}");
         for command in broken {

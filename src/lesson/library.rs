@@ -27,7 +27,9 @@ const BUNDLED: &[(&str, [&str; 2])] = bundled![
     "05-guidance",
     "06-ddim",
     "07-vae-decode",
-    "08-when-it-goes-wrong"
+    "08-when-it-goes-wrong",
+    "09-the-unet",
+    "10-attention",
 ];
 
 /// Lessons.
