@@ -163,11 +163,14 @@ fn called_as(child: &str) -> Vec<String> {
     };
     match place {
         Some(place) => vec![
-            format!("self.{list}[{place}].forward("),
-            format!("{one}.forward("),
-            format!("self.{list}.forward("),
+            format!("self.{list}[{place}].forward"),
+            format!("{one}.forward"),
+            format!("self.{list}.forward"),
         ],
-        None => vec![format!("self.{list}.forward("), format!("{list}.forward(")],
+        // An activation is handed to what it is fused with.
+        None => {
+            vec![format!("self.{list}.forward"), format!("{list}.forward"), format!("(&self.{list},")]
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Attention with its projections (diffusers: `attention_processor.py`), in the UNet and in the VAE.
 
 use crate::nn::attention::DotProductAttention;
-use crate::nn::layers::{Leaf, Linear, group_norm, linear, linear_no_bias};
+use crate::nn::layers::{GroupNorm, Leaf, Linear, group_norm, linear, linear_no_bias};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
-use candle_nn::GroupNorm;
 
 /// Multi-head attention of the UNet: of a picture to itself, or to a prompt (diffusers `Attention`).
 #[derive(Debug)]

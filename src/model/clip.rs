@@ -2,10 +2,10 @@
 
 use crate::nn::activation::Activation;
 use crate::nn::attention::DotProductAttention;
-use crate::nn::layers::{Leaf, Linear, embedding, layer_norm, linear};
+use crate::nn::layers::{LayerNorm, Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Embedding, LayerNorm};
+use candle_nn::Embedding;
 use serde_json::json;
 
 /// `text_encoder/config.json`.

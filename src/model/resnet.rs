@@ -1,10 +1,10 @@
 //! Residual blocks and the resampling between levels (diffusers: `resnet.py`, `downsampling.py`, `upsampling.py`).
 
 use crate::nn::activation::Activation;
-use crate::nn::layers::{Conv2d, Leaf, Linear, conv1x1, conv2d, conv3x3, group_norm, linear};
+use crate::nn::layers::{Conv2d, GroupNorm, Leaf, Linear, conv1x1, conv2d, conv3x3, group_norm, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{D, Tensor};
-use candle_nn::{Conv2dConfig, GroupNorm};
+use candle_nn::Conv2dConfig;
 
 /// Two normalized convolutions and a way around them; the UNet's know the time (diffusers `ResnetBlock2D`).
 #[derive(Debug)]
@@ -70,16 +70,14 @@ impl ResnetBlock2D {
     ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = std::iter::once(hidden_states).chain(temb).collect();
         watch(probe, &self.path, &inputs, |probe| {
-            let mut h = self.norm1.forward(hidden_states, probe)?;
-            h = self.nonlinearity.forward(&h, probe)?;
+            let mut h = self.norm1.forward_then(&self.nonlinearity, hidden_states, probe)?;
             h = self.conv1.forward(&h, probe)?;
             if let (Some(time_emb_proj), Some(temb)) = (&self.time_emb_proj, temb) {
                 let temb = self.nonlinearity.forward(temb, probe)?;
                 let temb = time_emb_proj.forward(&temb, probe)?;
                 h = h.broadcast_add(&temb.unsqueeze(D::Minus1)?.unsqueeze(D::Minus1)?)?;
             }
-            h = self.norm2.forward(&h, probe)?;
-            h = self.nonlinearity.forward(&h, probe)?;
+            h = self.norm2.forward_then(&self.nonlinearity, &h, probe)?;
             h = self.conv2.forward(&h, probe)?;
             let shortcut = match &self.conv_shortcut {
                 Some(conv) => conv.forward(hidden_states, probe)?,

@@ -4,10 +4,9 @@
 use super::attention::SpatialAttention;
 use super::resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 use crate::nn::activation::Activation;
-use crate::nn::layers::{Conv2d, Leaf, conv1x1, conv3x3, group_norm};
+use crate::nn::layers::{Conv2d, GroupNorm, Leaf, conv1x1, conv3x3, group_norm};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
-use candle_nn::GroupNorm;
 use serde_json::{Value, json};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -236,8 +235,7 @@ impl Encoder {
                 h = block.forward(&h, probe)?;
             }
             h = self.mid_block.forward(&h, probe)?;
-            h = self.conv_norm_out.forward(&h, probe)?;
-            h = self.conv_act.forward(&h, probe)?;
+            h = self.conv_norm_out.forward_then(&self.conv_act, &h, probe)?;
             self.conv_out.forward(&h, probe)
         })
     }
@@ -279,8 +277,7 @@ impl Decoder {
             for block in &self.up_blocks {
                 h = block.forward(&h, probe)?;
             }
-            h = self.conv_norm_out.forward(&h, probe)?;
-            h = self.conv_act.forward(&h, probe)?;
+            h = self.conv_norm_out.forward_then(&self.conv_act, &h, probe)?;
             self.conv_out.forward(&h, probe)
         })
     }

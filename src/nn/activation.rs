@@ -1,8 +1,9 @@
 //! Activation functions by their PyTorch meaning.
 
+use super::cpu::{self, functions, pointwise};
 use super::layers::Leaf;
 use super::weights::Weights;
-use candle_core::{Module, Result, Tensor};
+use candle_core::{D, Module, Result, Tensor};
 
 /// An activation as a layer without weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,9 @@ impl Module for Activation {
 /// # Errors
 /// The device's.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
+    if cpu::takes(x) {
+        return pointwise::map(x, functions::silu);
+    }
     x.silu()
 }
 
@@ -45,6 +49,9 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The device's.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    if cpu::takes(x) {
+        return pointwise::map(x, functions::gelu);
+    }
     x.gelu_erf()
 }
 
@@ -53,7 +60,22 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The device's.
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
+    if cpu::takes(x) {
+        return pointwise::map(x, functions::quick_gelu);
+    }
     x * candle_nn::ops::sigmoid(&(x * 1.702)?)?
+}
+
+/// GEGLU's gate (Shazeer, 2020): the first half of the last dimension times the [`gelu`] of the second: (…, 2 C) → (…, C).
+///
+/// # Errors
+/// When the last dimension has no two halves, or the device fails.
+pub fn geglu(x: &Tensor) -> Result<Tensor> {
+    if cpu::takes(x) {
+        return pointwise::geglu(x);
+    }
+    let halves = x.chunk(2, D::Minus1)?;
+    &halves[0] * gelu(&halves[1].contiguous()?)?
 }
 
 #[cfg(test)]

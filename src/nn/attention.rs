@@ -1,7 +1,7 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1), head by head.
 
+use super::cpu;
 use super::error::Result as Watched;
-use super::layers::needs_widening;
 use super::probe::{Path, Probe, watch};
 use candle_core::{D, DType, Result, Tensor};
 
@@ -56,7 +56,7 @@ impl DotProductAttention {
 /// # Errors
 /// When the shapes do not fit, or the device fails.
 pub fn attention_probs(query: &Tensor, key: &Tensor, mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
-    if needs_widening(query) {
+    if query.dtype() != DType::F32 && query.device().is_cpu() {
         return attention_probs(&query.to_dtype(DType::F32)?, &key.to_dtype(DType::F32)?, mask, heads);
     }
     let width = query.dim(D::Minus1)? / heads;
@@ -71,7 +71,7 @@ pub fn attention_probs(query: &Tensor, key: &Tensor, mask: Option<&Tensor>, head
 
 /// `probs` (B, heads, N, M) times `value` (B, M, C) → (B, N, C), in the dtype of `value`.
 fn attended(probs: &Tensor, value: &Tensor) -> Result<Tensor> {
-    if needs_widening(value) {
+    if value.dtype() != DType::F32 && value.device().is_cpu() {
         return attended(probs, &value.to_dtype(DType::F32)?)?.to_dtype(value.dtype());
     }
     let (batch, heads, n, _) = probs.dims4()?;
@@ -94,6 +94,20 @@ fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
 /// # Errors
 /// When the shapes do not fit, or the device fails.
 pub fn scaled_dot_product_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    heads: usize,
+) -> Result<Tensor> {
+    if mask.is_none() && cpu::takes(query) {
+        return cpu::attention::attention(query, key, value, heads);
+    }
+    plain(query, key, value, mask, heads)
+}
+
+/// The same with every score written out.
+pub(super) fn plain(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,

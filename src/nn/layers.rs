@@ -1,11 +1,13 @@
 //! Leaf layers: candle's modules with the paths of the pieces they are, loaded from [`Weights`].
 
-use super::conv;
+use super::activation::Activation;
+use super::cpu;
 use super::error::Result;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
-use candle_core::{DType, Module, Tensor};
-use candle_nn::{Conv2dConfig, Embedding, GroupNorm, LayerNorm};
+use candle_core::{Module, Tensor};
+use candle_nn::{Conv2dConfig, Embedding};
+use std::sync::{Arc, OnceLock};
 
 type Loaded<M> = std::result::Result<Leaf<M>, WeightsError>;
 
@@ -36,57 +38,108 @@ impl<M: Module> Leaf<M> {
     }
 }
 
-/// A linear layer; on the CPU in bf16 it is computed in `f32` and rounded, since candle has no product there.
+/// A linear layer.
 #[derive(Debug, Clone)]
-pub struct Linear(candle_nn::Linear);
+pub struct Linear {
+    linear: candle_nn::Linear,
+    /// What the CPU makes of the weight.
+    turned: Arc<OnceLock<Vec<f32>>>,
+}
 
 impl Linear {
     /// From a weight (`outputs`, `inputs`) and a bias (`outputs`).
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self(candle_nn::Linear::new(weight, bias))
+        Self { linear: candle_nn::Linear::new(weight, bias), turned: Arc::default() }
     }
 }
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        if !needs_widening(x) {
-            return self.0.forward(x);
+        if cpu::takes(x) {
+            return cpu::linear::linear(x, self.linear.weight(), self.linear.bias(), &self.turned);
         }
-        let wide = candle_nn::Linear::new(widened(self.0.weight())?, self.0.bias().map(widened).transpose()?);
-        wide.forward(&widened(x)?)?.to_dtype(x.dtype())
+        self.linear.forward(x)
     }
 }
 
-/// A convolution; on the CPU as a product of matrices, in bf16 as [`Linear`].
+/// A convolution.
 #[derive(Debug, Clone)]
-pub struct Conv2d(candle_nn::Conv2d);
+pub struct Conv2d {
+    conv: candle_nn::Conv2d,
+    /// What the CPU makes of the weight.
+    turned: Arc<OnceLock<Vec<f32>>>,
+}
+
+impl Conv2d {
+    fn new(weight: Tensor, bias: Tensor, config: Conv2dConfig) -> Self {
+        Self { conv: candle_nn::Conv2d::new(weight, Some(bias), config), turned: Arc::default() }
+    }
+}
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        if needs_widening(x) {
-            let (weight, bias) = (widened(self.0.weight())?, self.0.bias().map(widened).transpose()?);
-            let wide = Self(candle_nn::Conv2d::new(weight, bias, *self.0.config()));
-            return wide.forward(&widened(x)?)?.to_dtype(x.dtype());
+        let Conv2dConfig { stride, padding, .. } = *self.conv.config();
+        if cpu::takes(x) {
+            let (weight, bias) = (self.conv.weight(), self.conv.bias());
+            return cpu::conv::conv2d(x, weight, bias, (stride, padding), &self.turned);
         }
-        if !conv::can(x) {
-            return self.0.forward(x);
-        }
-        let Conv2dConfig { stride, padding, .. } = *self.0.config();
-        let y = conv::conv2d(x, self.0.weight(), stride, padding)?;
-        match self.0.bias() {
-            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-            None => Ok(y),
-        }
+        self.conv.forward(x)
     }
 }
 
-/// Whether candle has no product of this dtype on this device.
-pub(super) fn needs_widening(x: &Tensor) -> bool {
-    x.dtype() == DType::BF16 && x.device().is_cpu()
+/// `torch.nn.GroupNorm`.
+#[derive(Debug, Clone)]
+pub struct GroupNorm {
+    plain: candle_nn::GroupNorm,
+    weight: Tensor,
+    bias: Tensor,
+    groups: usize,
+    eps: f64,
 }
 
-fn widened(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.to_dtype(DType::F32)
+impl Module for GroupNorm {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if cpu::takes(x) {
+            return cpu::norm::group_norm(x, (&self.weight, &self.bias), self.groups, self.eps, false);
+        }
+        self.plain.forward(x)
+    }
+}
+
+impl Leaf<GroupNorm> {
+    /// The layer, then `activation`: in one pass where nobody watches either.
+    ///
+    /// # Errors
+    /// As [`forward`](Leaf::forward).
+    pub fn forward_then(
+        &self,
+        activation: &Leaf<Activation>,
+        x: &Tensor,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let is_watched = probe.wants(&self.path) || probe.wants(&activation.path);
+        if is_watched || activation.layer != Activation::Silu || !cpu::takes(x) {
+            return activation.forward(&self.forward(x, probe)?, probe);
+        }
+        let GroupNorm { weight, bias, groups, eps, .. } = &self.layer;
+        Ok(cpu::norm::group_norm(x, (weight, bias), *groups, *eps, true)?)
+    }
+}
+
+/// `torch.nn.LayerNorm` over the last dimension.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    plain: candle_nn::LayerNorm,
+    eps: f64,
+}
+
+impl Module for LayerNorm {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self.plain.bias() {
+            Some(bias) if cpu::takes(x) => cpu::norm::layer_norm(x, (self.plain.weight(), bias), self.eps),
+            _ => self.plain.forward(x),
+        }
+    }
 }
 
 /// `torch.nn.Linear`: (…, `inputs`) → (…, `outputs`).
@@ -118,8 +171,8 @@ pub fn conv2d(
     config: Conv2dConfig,
 ) -> Loaded<Conv2d> {
     let weight = weights.get(&[outputs, inputs, side, side], "weight")?;
-    let conv = candle_nn::Conv2d::new(weight, Some(weights.get(&[outputs], "bias")?), config);
-    Ok(Leaf::new(weights.path(), Conv2d(conv)))
+    let bias = weights.get(&[outputs], "bias")?;
+    Ok(Leaf::new(weights.path(), Conv2d::new(weight, bias, config)))
 }
 
 /// A 3×3 convolution that keeps height and width.
@@ -144,10 +197,11 @@ pub fn conv1x1(weights: &Weights, inputs: usize, outputs: usize) -> Loaded<Conv2
 /// When `weight` or `bias` is missing or of another shape, or `groups` does not divide.
 pub fn group_norm(weights: &Weights, groups: usize, channels: usize, eps: f64) -> Loaded<GroupNorm> {
     let (weight, bias) = (weights.get(&[channels], "weight")?, weights.get(&[channels], "bias")?);
-    let norm = GroupNorm::new(weight, bias, channels, groups, eps);
+    let plain = candle_nn::GroupNorm::new(weight.clone(), bias.clone(), channels, groups, eps);
     let misfit =
         |_| WeightsError::Groups { file: weights.file().into(), path: weights.path(), groups, channels };
-    Ok(Leaf::new(weights.path(), norm.map_err(misfit)?))
+    let plain = plain.map_err(misfit)?;
+    Ok(Leaf::new(weights.path(), GroupNorm { plain, weight, bias, groups, eps }))
 }
 
 /// `torch.nn.LayerNorm` over the last dimension, of `size`.
@@ -156,7 +210,7 @@ pub fn group_norm(weights: &Weights, groups: usize, channels: usize, eps: f64) -
 /// When `weight` or `bias` is missing or of another shape.
 pub fn layer_norm(weights: &Weights, size: usize, eps: f64) -> Loaded<LayerNorm> {
     let (weight, bias) = (weights.get(&[size], "weight")?, weights.get(&[size], "bias")?);
-    Ok(Leaf::new(weights.path(), LayerNorm::new(weight, bias, eps)))
+    Ok(Leaf::new(weights.path(), LayerNorm { plain: candle_nn::LayerNorm::new(weight, bias, eps), eps }))
 }
 
 /// `torch.nn.Embedding`: ids (…) → (…, `size`).

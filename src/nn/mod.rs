@@ -7,13 +7,13 @@
 //! - [`layers`]: leaf layers with their names, loaded from weights.
 //! - [`device`]: where tensors are computed, and how precisely.
 //! - [`activation`]: the activation functions that PyTorch has and candle has otherwise, and as layers.
-//! - `conv`: a convolution on the CPU.
+//! - `cpu`: the same layers on the CPU, on all cores.
 //! - [`attention`]: softmax(q·kᵀ)·v over heads.
 
 pub mod activation;
 pub mod attention;
 pub mod config;
-mod conv;
+mod cpu;
 pub mod device;
 pub mod error;
 pub mod layers;

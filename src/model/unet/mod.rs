@@ -17,11 +17,10 @@ pub mod transformer;
 pub use config::UNetConfig;
 
 use crate::nn::activation::Activation;
-use crate::nn::layers::{Conv2d, Leaf, conv3x3, group_norm};
+use crate::nn::layers::{Conv2d, GroupNorm, Leaf, conv3x3, group_norm};
 use crate::nn::{Error, Path, Probe, Result, Weights, WeightsError, watch};
 use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
 use candle_core::Tensor;
-use candle_nn::GroupNorm;
 use embeddings::{TimestepEmbedding, Timesteps};
 
 /// The model that predicts what is noise in a latent.
@@ -126,8 +125,7 @@ impl UNet2DConditionModel {
             }
 
             // 6. post-process
-            sample = self.conv_norm_out.forward(&sample, probe)?;
-            sample = self.conv_act.forward(&sample, probe)?;
+            sample = self.conv_norm_out.forward_then(&self.conv_act, &sample, probe)?;
             self.conv_out.forward(&sample, probe)
         })
     }

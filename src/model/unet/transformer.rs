@@ -3,11 +3,12 @@
 use super::UNetConfig;
 use super::config::LevelConfig;
 use crate::model::attention::Attention;
-use crate::nn::activation::gelu;
-use crate::nn::layers::{Conv2d, Leaf, Linear, conv1x1, group_norm, layer_norm, linear};
+use crate::nn::activation::geglu;
+use crate::nn::layers::{
+    Conv2d, GroupNorm, LayerNorm, Leaf, Linear, conv1x1, group_norm, layer_norm, linear,
+};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
-use candle_core::{D, Tensor};
-use candle_nn::{GroupNorm, LayerNorm};
+use candle_core::Tensor;
 
 /// Every pixel a token: attends to the other pixels and to the prompt (diffusers `Transformer2DModel`).
 #[derive(Debug)]
@@ -184,8 +185,7 @@ impl Geglu {
     /// (B, N, C) → (B, N, 4·C).
     fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[hidden_states], |probe| {
-            let halves = self.proj.forward(hidden_states, probe)?.chunk(2, D::Minus1)?;
-            Ok((&halves[0] * gelu(&halves[1].contiguous()?)?)?)
+            Ok(geglu(&self.proj.forward(hidden_states, probe)?)?)
         })
     }
 }

@@ -1,0 +1,202 @@
+//! softmax(q·kᵀ/√d)·v without the scores ever being written out: a tile of queries meets the keys a block at a time, with a
+//! running maximum and a running sum (Milakov and Gimelshein, 2018; Dao et al., 2022).
+
+#![allow(unsafe_code)]
+
+use super::functions::{exp, sum_of, wide};
+use super::gemm::{At, Onto, product, product_alone};
+use super::par::{self, Shared};
+use super::{tensor, with_numbers};
+use candle_core::{Result, Tensor};
+
+/// Queries of a tile.
+const QUERIES: usize = 128;
+/// Keys of a block.
+const KEYS: usize = 512;
+
+/// `query` (B, N, C), `key` and `value` (B, M, C) in `heads` heads → (B, N, C).
+///
+/// # Errors
+/// When the shapes do not fit, or a tensor is not on the CPU.
+pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize) -> Result<Tensor> {
+    let ((batch, n, channels), (_, m, _)) = (query.dims3()?, key.dims3()?);
+    if key.dims() != [batch, m, channels] || value.dims() != key.dims() || channels % heads != 0 || m == 0 {
+        candle_core::bail!(
+            "attention in {heads} heads of {:?} to {:?} and {:?}",
+            query.dims(),
+            key.dims(),
+            value.dims()
+        );
+    }
+    let of = Of { n, m, channels, width: channels / heads };
+    with_numbers(query, |query| {
+        with_numbers(key, |key| {
+            with_numbers(value, |value| {
+                let mut out = vec![0f32; batch * n * channels];
+                let shared = Shared::new(&mut out);
+                let tiles = n.div_ceil(QUERIES);
+                // Small heads together, so that a task is worth handing out.
+                let heads_at_once = ((1 << 18) / (n.min(QUERIES) * m * of.width)).clamp(1, heads);
+                let groups = heads.div_ceil(heads_at_once);
+                par::for_each(batch * groups * tiles, |task| {
+                    let (b, group, tile) = (task / tiles / groups, task / tiles % groups, task % tiles);
+                    for head in group * heads_at_once..((group + 1) * heads_at_once).min(heads) {
+                        let rows = tile * QUERIES..((tile + 1) * QUERIES).min(n);
+                        of.tile(query, key, value, &shared, (b, head, rows));
+                    }
+                });
+                tensor(out, (batch, n, channels), &Tensor::new(0f32, &candle_core::Device::Cpu)?)
+            })
+        })
+    })?
+    .to_dtype(query.dtype())
+}
+
+/// Sizes: queries, keys, channels of all heads, channels of one.
+struct Of {
+    n: usize,
+    m: usize,
+    channels: usize,
+    width: usize,
+}
+
+impl Of {
+    /// One tile of queries of one head.
+    fn tile(
+        &self,
+        query: &[f32],
+        key: &[f32],
+        value: &[f32],
+        out: &Shared<'_>,
+        (b, head, rows): (usize, usize, std::ops::Range<usize>),
+    ) {
+        let Self { n, m, channels, width } = *self;
+        let scale = 1. / (width as f32).sqrt();
+        let first = (b * n + rows.start) * channels + head * width;
+        let (queries, out_at) = (At::rows(first, channels), At::rows(first, channels));
+        let (mut highest, mut sums) = ([f32::NEG_INFINITY; QUERIES], [0f32; QUERIES]);
+        par::scratch(rows.len() * KEYS.min(m), |scores| {
+            for from in (0..m).step_by(KEYS) {
+                let keys = KEYS.min(m - from);
+                let scores = &mut scores[..rows.len() * keys];
+                let block = At::rows((b * m + from) * channels + head * width, channels);
+                let scores_at = At::rows(0, keys);
+                product_alone(
+                    (rows.len(), width, keys),
+                    (query, queries),
+                    (key, block.t()),
+                    (scores, scores_at),
+                    Onto::Nothing,
+                );
+                for (i, scores) in scores.chunks_exact_mut(keys).enumerate() {
+                    wide(
+                        #[inline(always)]
+                        || {
+                            let now = maximum(scores) * scale;
+                            let now = if now > highest[i] { now } else { highest[i] };
+                            let shrink = exp(highest[i] - now);
+                            let sum = exponentials(scores, scale, now);
+                            highest[i] = now;
+                            sums[i] = sums[i] * shrink + sum;
+                            if from > 0 && shrink != 1. {
+                                let start = first + i * channels;
+                                // SAFETY: this tile's queries and this head are this task's alone.
+                                let out = unsafe { out.part(start..start + width) };
+                                for x in out {
+                                    *x *= shrink;
+                                }
+                            }
+                        },
+                    );
+                }
+                let onto = if from == 0 { Onto::Nothing } else { Onto::What };
+                let sizes = (rows.len(), keys, width);
+                // SAFETY: as above.
+                unsafe { product(sizes, (scores, scores_at), (value, block), (out, out_at), onto) };
+            }
+        });
+        for (i, sum) in sums[..rows.len()].iter().enumerate() {
+            let start = first + i * channels;
+            // SAFETY: as above.
+            let out = unsafe { out.part(start..start + width) };
+            out.iter_mut().for_each(|x| *x /= sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn maximum(scores: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = scores.as_chunks::<16>();
+    for sixteen in whole {
+        for (lane, &x) in lanes.iter_mut().zip(sixteen) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    let mut highest = f32::NEG_INFINITY;
+    for &x in rest.iter().chain(&lanes) {
+        highest = if x > highest { x } else { highest };
+    }
+    highest
+}
+
+/// Each score s becomes e^(`scale` s - `highest`); their sum.
+#[inline(always)]
+fn exponentials(scores: &mut [f32], scale: f32, highest: f32) -> f32 {
+    let mut lanes = [0f32; 16];
+    let (whole, rest) = scores.as_chunks_mut::<16>();
+    for sixteen in whole {
+        for (lane, x) in lanes.iter_mut().zip(sixteen) {
+            *x = exp(*x * scale - highest);
+            *lane += *x;
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *x = exp(*x * scale - highest);
+        *lane += *x;
+    }
+    sum_of(lanes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::attention::plain;
+    use crate::nn::cpu::tests::{near, randn};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_the_plain_one(
+            (batch, heads, width) in (1usize..3, 1usize..4, 1usize..20),
+            (n, m) in (1usize..300, 1usize..90),
+        ) {
+            let channels = heads * width;
+            let (q, k, v) = (randn(0, &[batch, n, channels]), randn(1, &[batch, m, channels]), randn(2, &[batch, m, channels]));
+            near(&attention(&q, &k, &v, heads).unwrap(), &plain(&q, &k, &v, None, heads).unwrap(), 1e-5);
+        }
+    }
+
+    #[test]
+    fn several_blocks_of_keys_whose_scores_rise() {
+        let m = 2 * KEYS + 77;
+        let rising: Vec<f32> = (0..m).flat_map(|i| [i as f32 / 20., -(i as f32) / 30.]).collect();
+        let k = Tensor::from_vec(rising, (1, m, 2), &candle_core::Device::Cpu).unwrap();
+        let (q, v) = (randn(0, &[1, 130, 2]), randn(1, &[1, m, 2]));
+        near(&attention(&q, &k, &v, 1).unwrap(), &plain(&q, &k, &v, None, 1).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn not_a_number_reaches_the_output() {
+        let q = Tensor::new(&[[[f32::NAN, 1.], [1., 1.]]], &candle_core::Device::Cpu).unwrap();
+        let k = randn(1, &[1, 3, 2]);
+        let out = attention(&q, &k, &k, 1).unwrap().to_vec3::<f32>().unwrap();
+        assert!(out[0][0].iter().all(|x| x.is_nan()) && out[0][1].iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        let (q, k) = (randn(0, &[1, 2, 4]), randn(0, &[1, 2, 6]));
+        assert!(attention(&q, &k, &k, 1).is_err() && attention(&q, &q, &q, 3).is_err());
+    }
+}

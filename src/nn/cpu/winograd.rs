@@ -1,0 +1,381 @@
+//! 3×3 convolutions with a quarter of the multiplications (Winograd, 1980; Lavin and Gray, 2015: F(4×4, 3×3)).
+//!
+//! Four by four outputs come from six by six pixels. Both the pixels and the kernel are turned into 36 numbers, which are
+//! multiplied one by one and summed over channels: 36 products of matrices in the place of one nine times as deep. What comes
+//! out is turned back into 16 outputs. The matrices are those of the paper's section 4.3, for the points 0, ±1, ±2, ∞.
+
+#![allow(unsafe_code)]
+
+use super::conv::Sizes;
+use super::functions::wide;
+use super::gemm::{At, Onto, product_alone};
+use super::par::{self, Shared};
+use super::weight::Weight;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// What the pixels of a band take at most, turned into numbers: it shall stay near the processors.
+const BAND: usize = 4 << 20;
+/// What the kernels of a task take at most, turned into numbers.
+const KERNELS: usize = 1 << 20;
+/// Weights of so many numbers are turned once and kept, which takes four times their memory.
+const KEPT: usize = 1 << 19;
+/// Numbers of a tile.
+const TILE: usize = 36;
+
+/// Whether a convolution gains by this: enough channels, and enough tiles for what its kernels cost.
+pub(super) fn suits(sizes: Sizes) -> bool {
+    let Sizes { batch, channels, height, width, side, stride, padding, .. } = sizes;
+    (side, stride, padding) == (3, 1, 1)
+        && channels >= 16
+        && batch * height.div_ceil(4) * width.div_ceil(4) >= 8
+}
+
+/// `x` (B, C, H, W), `weight` (O, C, 3, 3), `bias` (O) → (B, O, H, W).
+pub(super) fn conv3x3(
+    x: &[f32],
+    weight: Weight<'_>,
+    bias: &[f32],
+    out: &Shared<'_>,
+    sizes: Sizes,
+    kept: &OnceLock<Vec<f32>>,
+) {
+    let Sizes { batch, channels, outputs, height, width, .. } = sizes;
+    let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
+    let kept = (channels * outputs * 9 <= KEPT).then(|| {
+        kept.get_or_init(|| {
+            let mut kernels = vec![0f32; TILE * outputs * channels];
+            weight.with(0..outputs * channels * 9, |weight| turn_kernels(weight, channels, &mut kernels));
+            kernels
+        })
+    });
+    // Rows of tiles, one picture's after the other's.
+    let all = batch * rows;
+    let at_once = (BAND / (TILE * channels * across)).clamp(1, all.max(1));
+    for top in (0..all).step_by(at_once) {
+        let band = top..(top + at_once).min(all);
+        let tiles = band.len() * across;
+        let parts = par::parts(TILE * tiles * channels * outputs, outputs / 8);
+        let parts = parts.max(outputs.div_ceil(128)).max((outputs * channels * TILE).div_ceil(KERNELS));
+        let parts = parts.min(outputs.div_ceil(8)).next_multiple_of(if parts > 1 { 2 } else { 1 });
+        par::scratch(TILE * channels * tiles, |pixels| {
+            turn_pixels(x, pixels, band.clone(), sizes);
+            let pixels: &[f32] = pixels;
+            par::for_each(parts, |i| {
+                let of = par::part(i, parts, outputs, 8);
+                par::scratch(TILE * of.len() * tiles, |products| {
+                    let multiply = |kernels: &[f32], first: usize, outputs: usize, products: &mut [f32]| {
+                        for tap in 0..TILE {
+                            let kernels = (kernels, At::rows((tap * outputs + first) * channels, channels));
+                            let pixels = (pixels, At::rows(tap * channels * tiles, tiles));
+                            let made = (&mut *products, At::rows(tap * of.len() * tiles, tiles));
+                            let sizes = (of.len(), channels, tiles);
+                            product_alone(sizes, kernels, pixels, made, Onto::Nothing);
+                        }
+                    };
+                    match kept {
+                        Some(kernels) => multiply(kernels, of.start, outputs, products),
+                        None => par::scratch(TILE * of.len() * channels, |kernels| {
+                            let range = of.start * channels * 9..of.end * channels * 9;
+                            weight.with(range, |weight| turn_kernels(weight, channels, kernels));
+                            multiply(kernels, 0, of.len(), products);
+                        }),
+                    }
+                    turn_back(products, bias, out, of.clone(), band.clone(), sizes);
+                });
+            });
+        });
+    }
+}
+
+/// Kernels (O, C, 3, 3) → G g Gᵀ of each: (36, O, C).
+fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
+    let outputs = weight.len() / (9 * channels);
+    par::scratch((9 + 18) * channels, |lines| {
+        let (taps, down) = lines.split_at_mut(9 * channels);
+        for (o, weight) in weight.chunks_exact(9 * channels).enumerate() {
+            let (nine, _) = weight.as_chunks::<9>();
+            for (c, nine) in nine.iter().enumerate() {
+                for (tap, &value) in nine.iter().enumerate() {
+                    taps[tap * channels + c] = value;
+                }
+            }
+            // From top to bottom: three columns of six; then each row of them across.
+            for column in 0..3 {
+                let tap = |row: usize| &taps[(row * 3 + column) * channels..][..channels];
+                let [a, b, c, d, e, f] = six_mut(&mut down[column * 6 * channels..], channels);
+                let from = [tap(0), tap(1), tap(2)];
+                wide(
+                    #[inline(always)]
+                    || spread_three(from, a, b, c, d, e, f),
+                );
+            }
+            for (row, to) in kernels.chunks_exact_mut(6 * outputs * channels).enumerate() {
+                let column = |column: usize| &down[(column * 6 + row) * channels..][..channels];
+                let from = [column(0), column(1), column(2)];
+                let at = o * channels..(o + 1) * channels;
+                let [a, b, c, d, e, f] = six_mut(to, outputs * channels);
+                let (a, b, c) = (&mut a[at.clone()], &mut b[at.clone()], &mut c[at.clone()]);
+                let (d, e, f) = (&mut d[at.clone()], &mut e[at.clone()], &mut f[at]);
+                wide(
+                    #[inline(always)]
+                    || spread_three(from, a, b, c, d, e, f),
+                );
+            }
+        }
+    });
+}
+
+/// [`spread`] of three lines of one length, number by number, to six others, as [`write_six`].
+#[inline(always)]
+fn spread_three(
+    [u, v, w]: [&[f32]; 3],
+    a: &mut [f32],
+    b: &mut [f32],
+    c: &mut [f32],
+    d: &mut [f32],
+    e: &mut [f32],
+    f: &mut [f32],
+) {
+    let n = a.len();
+    let (b, c, d, e, f) = (&mut b[..n], &mut c[..n], &mut d[..n], &mut e[..n], &mut f[..n]);
+    let (u, v, w) = (&u[..n], &v[..n], &w[..n]);
+    for i in 0..n {
+        [a[i], b[i], c[i], d[i], e[i], f[i]] = spread(u[i], v[i], w[i]);
+    }
+}
+
+/// `of` six lines of one length, number by number, to six others. Six arguments, for then a compiler knows that they do
+/// not overlap.
+#[inline(always)]
+fn write_six(
+    from: [&[f32]; 6],
+    a: &mut [f32],
+    b: &mut [f32],
+    c: &mut [f32],
+    d: &mut [f32],
+    e: &mut [f32],
+    f: &mut [f32],
+    of: impl Fn([f32; 6]) -> [f32; 6],
+) {
+    let n = a.len();
+    let (b, c, d, e, f) = (&mut b[..n], &mut c[..n], &mut d[..n], &mut e[..n], &mut f[..n]);
+    let [u, v, w, x, y, z] = from;
+    let (u, v, w, x, y, z) = (&u[..n], &v[..n], &w[..n], &x[..n], &y[..n], &z[..n]);
+    for i in 0..n {
+        [a[i], b[i], c[i], d[i], e[i], f[i]] = of([u[i], v[i], w[i], x[i], y[i], z[i]]);
+    }
+}
+
+/// G (a, b, c).
+#[inline(always)]
+fn spread(a: f32, b: f32, c: f32) -> [f32; 6] {
+    const SIXTH: f32 = 1. / 6.;
+    let (ends, quarter) = ((a + c) * -SIXTH, a * (1. / 24.) + c * SIXTH);
+    [a * 0.25, ends - b * SIXTH, ends + b * SIXTH, quarter + b * (1. / 12.), quarter - b * (1. / 12.), c]
+}
+
+/// Bᵀ d.
+#[inline(always)]
+fn turned(d: [f32; 6]) -> [f32; 6] {
+    let (even, odd) = (d[4] - 4. * d[2], d[3] - 4. * d[1]);
+    let (near, far) = (d[4] - d[2], 2. * (d[3] - d[1]));
+    [
+        4. * d[0] - 5. * d[2] + d[4],
+        even + odd,
+        even - odd,
+        near + far,
+        near - far,
+        4. * d[1] - 5. * d[3] + d[5],
+    ]
+}
+
+/// Aᵀ m.
+#[inline(always)]
+fn turned_back(m: [f32; 6]) -> [f32; 4] {
+    let (sum, difference) = (m[1] + m[2], m[1] - m[2]);
+    let (far_sum, far_difference) = (m[3] + m[4], m[3] - m[4]);
+    [
+        m[0] + sum + far_sum,
+        difference + 2. * far_difference,
+        sum + 4. * far_sum,
+        difference + 8. * far_difference + m[5],
+    ]
+}
+
+/// A band of rows of tiles: the pixels (B, C, H, W) → Bᵀ d B of each tile: (36, C, tiles).
+fn turn_pixels(x: &[f32], pixels: &mut [f32], band: Range<usize>, sizes: Sizes) {
+    let Sizes { channels, height, width, .. } = sizes;
+    let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
+    let tiles = band.len() * across;
+    let shared = Shared::new(pixels);
+    let at_once = ((1 << 12) / tiles.max(1)).clamp(1, channels);
+    par::for_each(channels.div_ceil(at_once), |task| {
+        // Pixel (r, p) of every tile in line r · 6 + p; as they are, and turned from top to bottom.
+        par::scratch(2 * TILE * tiles, |lines| {
+            let (plain, down) = lines.split_at_mut(TILE * tiles);
+            for channel in task * at_once..((task + 1) * at_once).min(channels) {
+                for (i, row) in band.clone().enumerate() {
+                    let plane = (row / rows * channels + channel) * height * width;
+                    let plane = &x[plane..plane + height * width];
+                    for (r, parts) in plain.chunks_exact_mut(6 * tiles).enumerate() {
+                        let y = (row % rows * 4 + r).checked_sub(1).filter(|&y| y < height);
+                        let line = y.map(|y| &plane[y * width..(y + 1) * width]);
+                        let at = i * across..(i + 1) * across;
+                        let [a, b, c, d, e, f] = six_mut(parts, tiles);
+                        let to = (&mut a[at.clone()], &mut b[at.clone()], &mut c[at.clone()]);
+                        let more = (&mut d[at.clone()], &mut e[at.clone()], &mut f[at]);
+                        wide(
+                            #[inline(always)]
+                            || {
+                                part_by_four(
+                                    line.unwrap_or_default(),
+                                    to.0,
+                                    to.1,
+                                    to.2,
+                                    more.0,
+                                    more.1,
+                                    more.2,
+                                )
+                            },
+                        );
+                    }
+                }
+                let from: [&[f32]; 6] = std::array::from_fn(|r| &plain[r * 6 * tiles..(r + 1) * 6 * tiles]);
+                let [a, b, c, d, e, f] = six_mut(down, 6 * tiles);
+                wide(
+                    #[inline(always)]
+                    || write_six(from, a, b, c, d, e, f, turned),
+                );
+                for (r, parts) in down.chunks_exact(6 * tiles).enumerate() {
+                    let to = |column: usize| {
+                        let start = ((r * 6 + column) * channels + channel) * tiles;
+                        // SAFETY: this channel is in this task alone, and each column has a place of its own.
+                        unsafe { shared.part(start..start + tiles) }
+                    };
+                    let t = (to(0), to(1), to(2), to(3), to(4), to(5));
+                    let from: [&[f32]; 6] = std::array::from_fn(|p| &parts[p * tiles..(p + 1) * tiles]);
+                    wide(
+                        #[inline(always)]
+                        || write_six(from, t.0, t.1, t.2, t.3, t.4, t.5, turned),
+                    );
+                }
+            }
+        });
+    });
+}
+
+/// The numbers in six parts of `len` each.
+#[inline(always)]
+fn six_mut(numbers: &mut [f32], len: usize) -> [&mut [f32]; 6] {
+    let (a, rest) = numbers.split_at_mut(len);
+    let (b, rest) = rest.split_at_mut(len);
+    let (c, rest) = rest.split_at_mut(len);
+    let (d, rest) = rest.split_at_mut(len);
+    let (e, rest) = rest.split_at_mut(len);
+    [a, b, c, d, e, &mut rest[..len]]
+}
+
+/// A row of a picture, 0 before and after it: pixel 4 i + p - 1 to place i of part p.
+#[inline(always)]
+fn part_by_four(
+    row: &[f32],
+    p0: &mut [f32],
+    p1: &mut [f32],
+    p2: &mut [f32],
+    p3: &mut [f32],
+    p4: &mut [f32],
+    p5: &mut [f32],
+) {
+    let across = p0.len();
+    let (fours, rest) = row.as_chunks::<4>();
+    let whole = fours.len();
+    {
+        let (p1, p2, p3, p4) = (&mut p1[..whole], &mut p2[..whole], &mut p3[..whole], &mut p4[..whole]);
+        for (i, four) in fours.iter().enumerate() {
+            [p1[i], p2[i], p3[i], p4[i]] = *four;
+        }
+    }
+    if whole < across {
+        // The last of four is not there, or all of the row.
+        for (p, part) in [&mut *p1, &mut *p2, &mut *p3, &mut *p4].into_iter().enumerate() {
+            part[whole..].fill(0.);
+            part[whole] = rest.get(p).copied().unwrap_or(0.);
+        }
+    }
+    p0[0] = 0.;
+    p0[1..].copy_from_slice(&p4[..across - 1]);
+    p5[..across - 1].copy_from_slice(&p1[1..]);
+    p5[across - 1] = 0.;
+}
+
+/// A band of rows of tiles of the outputs `of`: (36, `of`, tiles) → Aᵀ m A of each, plus `bias`, in `out` (B, O, H, W).
+fn turn_back(
+    products: &[f32],
+    bias: &[f32],
+    out: &Shared<'_>,
+    of: Range<usize>,
+    band: Range<usize>,
+    sizes: Sizes,
+) {
+    let Sizes { outputs, height, width, .. } = sizes;
+    let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
+    let tiles = band.len() * across;
+    par::scratch((4 * 6 + 4) * tiles, |lines| {
+        // Turned back from top to bottom; and one line of each tile's four.
+        let (down, fours) = lines.split_at_mut(4 * 6 * tiles);
+        for (i, o) in of.clone().enumerate() {
+            for (column, to) in down.chunks_exact_mut(4 * tiles).enumerate() {
+                let line = |r: usize| &products[((r * 6 + column) * of.len() + i) * tiles..][..tiles];
+                let from: [&[f32]; 6] = std::array::from_fn(line);
+                let (a, rest) = to.split_at_mut(tiles);
+                let (b, rest) = rest.split_at_mut(tiles);
+                let (c, d) = rest.split_at_mut(tiles);
+                wide(
+                    #[inline(always)]
+                    || write_four(from, a, b, c, d),
+                );
+            }
+            for y in 0..4 {
+                let from: [&[f32]; 6] =
+                    std::array::from_fn(|column| &down[(column * 4 + y) * tiles..][..tiles]);
+                wide(
+                    #[inline(always)]
+                    || write_fours(from, &mut fours.as_chunks_mut::<4>().0[..tiles], bias[o]),
+                );
+                for (row, fours) in band.clone().zip(fours.chunks_exact(4 * across)) {
+                    let top = row % rows * 4 + y;
+                    if top < height {
+                        let start = ((row / rows * outputs + o) * height + top) * width;
+                        // SAFETY: this output's line is in this task's outputs and in this band.
+                        unsafe { out.part(start..start + width) }.copy_from_slice(&fours[..width]);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// [`turned_back`] of six lines of one length, number by number, to four others, as [`write_six`].
+#[inline(always)]
+fn write_four(from: [&[f32]; 6], a: &mut [f32], b: &mut [f32], c: &mut [f32], d: &mut [f32]) {
+    let n = a.len();
+    let (b, c, d) = (&mut b[..n], &mut c[..n], &mut d[..n]);
+    let [u, v, w, x, y, z] = from;
+    let (u, v, w, x, y, z) = (&u[..n], &v[..n], &w[..n], &x[..n], &y[..n], &z[..n]);
+    for i in 0..n {
+        [a[i], b[i], c[i], d[i]] = turned_back([u[i], v[i], w[i], x[i], y[i], z[i]]);
+    }
+}
+
+/// [`turned_back`] of six lines plus `bias`, number by number, four numbers each.
+#[inline(always)]
+fn write_fours(from: [&[f32]; 6], fours: &mut [[f32; 4]], bias: f32) {
+    let n = fours.len();
+    let [u, v, w, x, y, z] = from;
+    let (u, v, w, x, y, z) = (&u[..n], &v[..n], &w[..n], &x[..n], &y[..n], &z[..n]);
+    for i in 0..n {
+        let [a, b, c, d] = turned_back([u[i], v[i], w[i], x[i], y[i], z[i]]);
+        fours[i] = [a + bias, b + bias, c + bias, d + bias];
+    }
+}
