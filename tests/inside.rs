@@ -94,7 +94,7 @@ fn a_line_is_stepped_into_and_out_of() {
         .unwrap()
         .iter()
         .find(|line| line.as_str().unwrap().starts_with('▶'));
-    assert!(marked.unwrap().as_str().unwrap().contains("self.norm1.forward("), "{marked:?}");
+    assert!(marked.unwrap().as_str().unwrap().contains("self.norm1.forward"), "{marked:?}");
     // The layer's own weights are told with it.
     assert_eq!(names(10)[1..], ["input", "weight", "bias"]);
     assert_eq!(outcomes[10]["value"]["module"], "unet.down_blocks.0.resnets.0.norm1");

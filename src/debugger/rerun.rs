@@ -41,7 +41,10 @@ impl Outputs {
         let output = seek(models, before, path, until, &mut Unwatched).map_err(|e| e.to_string())?;
         let Some(output) = output else {
             let stage = before.position().map_or("this stage".into(), |stage| stage.to_string());
-            return Err(format!("{path} has not run yet in {stage}, which waits; go on until it has"));
+            return Err(match until {
+                Some(_) => format!("{path} has not run yet in {stage}, which waits; go on until it has"),
+                None => format!("{path} did not run in {stage}"),
+            });
         };
         let output = PlainTensor::of(&output).map_err(|e| e.to_string())?;
         if known.len() >= MOST {
