@@ -231,11 +231,15 @@ fn model(cache: &Path, name: &str) -> Option<CachedModel> {
         let folder = shelf.snapshot(&commit);
         let paths = files(&folder);
         let is_whole = Paths(paths.iter().map(String::as_str).collect()).suit(Precision::Half);
-        (paths.iter().any(|path| path == "model_index.json"), CachedCommit { commit, revisions, folder, is_whole })
+        (
+            paths.iter().any(|path| path == "model_index.json"),
+            CachedCommit { commit, revisions, folder, is_whole },
+        )
     });
     let commits: Vec<_> = commits.filter(|(is_pipeline, _)| *is_pipeline).map(|(_, commit)| commit).collect();
     let blobs = shelf.folder.join("blobs");
-    let bytes = names_in(&blobs).iter().filter_map(|name| fs::metadata(blobs.join(name)).ok()).map(|m| m.len()).sum();
+    let bytes =
+        names_in(&blobs).iter().filter_map(|name| fs::metadata(blobs.join(name)).ok()).map(|m| m.len()).sum();
     (!commits.is_empty()).then_some(CachedModel { repository, bytes, commits })
 }
 
@@ -288,7 +292,11 @@ mod tests {
         let digest = Digest::git(&"0".repeat(40)).unwrap();
         let mut hasher = digest.hasher(content.len() as u64);
         hasher.update(content.as_bytes());
-        RemoteFile { path: path.into(), size: content.len() as u64, digest: Digest::git(&hasher.finish()).unwrap() }
+        RemoteFile {
+            path: path.into(),
+            size: content.len() as u64,
+            digest: Digest::git(&hasher.finish()).unwrap(),
+        }
     }
 
     const COMMIT: &str = "39593d5650112b4cc580433f6b0435385882d819";
@@ -299,7 +307,9 @@ mod tests {
         let shelf = Shelf::of(cache.path(), "a/b");
         let blobs = cache.path().join("models--a--b/blobs");
         fs::create_dir_all(&blobs).unwrap();
-        for (path, content) in [("model_index.json", "{}"), ("unet/config.json", "1"), ("unet/config.json", "two")] {
+        for (path, content) in
+            [("model_index.json", "{}"), ("unet/config.json", "1"), ("unet/config.json", "two")]
+        {
             let file = file(path, content);
             fs::write(blobs.join(file.digest.hex()), content).unwrap();
             assert!(shelf.has(&file));

@@ -27,11 +27,8 @@ const NEEDED: [&str; 5] = [
 ];
 
 /// Components with weights, and how their files are called.
-const WEIGHTS: [(&str, &str); 3] = [
-    ("text_encoder", "model"),
-    ("unet", "diffusion_pytorch_model"),
-    ("vae", "diffusion_pytorch_model"),
-];
+const WEIGHTS: [(&str, &str); 3] =
+    [("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model")];
 
 /// Which weights a run is best served with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +56,8 @@ impl<'a> Paths<'a> {
             let (name, revision) = (name.repository.clone(), name.revision().into());
             return Err(HubError::NotDiffusers { name, file: file.into(), revision });
         }
-        let mut wanted: Vec<&str> = self.0.iter().copied().filter(|path| SMALL_FILES.contains(path)).collect();
+        let mut wanted: Vec<&str> =
+            self.0.iter().copied().filter(|path| SMALL_FILES.contains(path)).collect();
         wanted.sort_by_key(|path| SMALL_FILES.iter().position(|small| small == path));
         for (component, stem) in WEIGHTS {
             wanted.push(self.weights(name, component, stem, precision)?);
@@ -68,7 +66,13 @@ impl<'a> Paths<'a> {
     }
 
     /// The weights of a component: the variant that suits, else the other.
-    fn weights(&self, name: &HubName, component: &'static str, stem: &str, precision: Precision) -> Result<&'a str, HubError> {
+    fn weights(
+        &self,
+        name: &HubName,
+        component: &'static str,
+        stem: &str,
+        precision: Precision,
+    ) -> Result<&'a str, HubError> {
         let plain = format!("{component}/{stem}.safetensors");
         let half = format!("{component}/{stem}.fp16.safetensors");
         let in_order = match precision {
@@ -168,11 +172,16 @@ mod tests {
             "tokenizer/special_tokens_map.json",
         ];
         let weights = |variant| {
-            [("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model")]
-                .map(|(component, stem)| format!("{component}/{stem}{variant}.safetensors"))
+            [
+                ("text_encoder", "model"),
+                ("unet", "diffusion_pytorch_model"),
+                ("vae", "diffusion_pytorch_model"),
+            ]
+            .map(|(component, stem)| format!("{component}/{stem}{variant}.safetensors"))
         };
         for (precision, variant) in [(Full, ""), (Half, ".fp16")] {
-            let expected: Vec<_> = small.iter().map(|path| path.to_string()).chain(weights(variant)).collect();
+            let expected: Vec<_> =
+                small.iter().map(|path| path.to_string()).chain(weights(variant)).collect();
             assert_eq!(choose(SD15, precision).unwrap(), expected);
         }
     }

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 #[allow(missing_docs, reason = "the fields are what the messages say of them")]
 pub enum HubError {
     /// A name that cannot be one.
-    #[error("`{name}`: {found}; expected a folder, OWNER/NAME, OWNER/NAME@REVISION, or one of {}", short_names())]
+    #[error(
+        "`{name}`: {found}; expected a folder, OWNER/NAME, OWNER/NAME@REVISION, or one of {}",
+        short_names()
+    )]
     Name { name: String, found: String },
     /// A model that was taken off the hub.
     #[error("{name}: {why}; {copy} is a copy of it that others keep: say `{short}`")]
@@ -33,7 +36,9 @@ pub enum HubError {
     )]
     Stalled { url: String, seconds: f64, variable: &'static str },
     /// A connection that broke again and again.
-    #[error("{url}: the connection broke, several times over: {why}; run the same again, it goes on from what has come")]
+    #[error(
+        "{url}: the connection broke, several times over: {why}; run the same again, it goes on from what has come"
+    )]
     Lost { url: String, why: String },
     /// 401 without a token: the hub does not tell which of the two it is.
     #[error(
@@ -41,10 +46,14 @@ pub enum HubError {
     )]
     MissingOrPrivate { name: String, url: String },
     /// 401 in spite of a token.
-    #[error("{name}: the hub does not accept the token of {token}; make another at {endpoint}/settings/tokens")]
+    #[error(
+        "{name}: the hub does not accept the token of {token}; make another at {endpoint}/settings/tokens"
+    )]
     Token { name: String, token: String, endpoint: String },
     /// 404.
-    #[error("{name}: the hub has no such model, or not for this token; look at {url} whether the name is right")]
+    #[error(
+        "{name}: the hub has no such model, or not for this token; look at {url} whether the name is right"
+    )]
     Missing { name: String, url: String },
     /// A branch, tag or commit that is not there.
     #[error("{name}: the model has no branch, tag or commit `{revision}`; {url} tells which there are")]
@@ -61,10 +70,14 @@ pub enum HubError {
     #[error("{name}: the hub refuses (403{said}); {next}")]
     Forbidden { name: String, said: String, next: String },
     /// Another status that is no success.
-    #[error("{url}: the hub answers {status}{said}; try again later, https://status.huggingface.co tells how it is")]
+    #[error(
+        "{url}: the hub answers {status}{said}; try again later, https://status.huggingface.co tells how it is"
+    )]
     Status { url: String, status: u16, said: String },
     /// What a hub does not answer.
-    #[error("{url}: {found}; expected {expected}; is HF_ENDPOINT ({endpoint}) a hub, and nothing between that changes what it says?")]
+    #[error(
+        "{url}: {found}; expected {expected}; is HF_ENDPOINT ({endpoint}) a hub, and nothing between that changes what it says?"
+    )]
     Answer { url: String, found: String, expected: &'static str, endpoint: String },
     /// A model without safetensors.
     #[error(
@@ -81,7 +94,9 @@ pub enum HubError {
     )]
     NotDiffusers { name: String, file: String, revision: String },
     /// More or less than the hub announced.
-    #[error("{file}: {found} bytes came, of {expected} that the hub announced; nothing of it was kept, run the same again")]
+    #[error(
+        "{file}: {found} bytes came, of {expected} that the hub announced; nothing of it was kept, run the same again"
+    )]
     Size { file: String, found: u64, expected: u64 },
     /// Not what the hub announced.
     #[error(

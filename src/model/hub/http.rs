@@ -111,7 +111,9 @@ fn broken(url: &str, error: ureq::Error) -> Broken {
             Broken::Unreachable { host: origin(url).into(), why: "it does not answer".into() }
         }
         Error::Timeout(_) => Broken::Stalled,
-        Error::HostNotFound => Broken::Unreachable { host: origin(url).into(), why: "no such host is known".into() },
+        Error::HostNotFound => {
+            Broken::Unreachable { host: origin(url).into(), why: "no such host is known".into() }
+        }
         Error::Io(e) if e.kind() == io::ErrorKind::TimedOut => Broken::Stalled,
         Error::Io(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             Broken::Lost(e.to_string())

@@ -65,9 +65,11 @@ impl Hub {
             return Err(self.refusal(name, answer));
         }
         let mut text = Vec::new();
-        (&mut answer.body).take(MAX_ANSWER).read_to_end(&mut text).map_err(|e| match http::broken_off(&e) {
-            http::Broken::Stalled => self.stalled(&url, super::LOOK_TIMEOUT),
-            _ => HubError::Lost { url: url.clone(), why: e.to_string() },
+        (&mut answer.body).take(MAX_ANSWER).read_to_end(&mut text).map_err(|e| {
+            match http::broken_off(&e) {
+                http::Broken::Stalled => self.stalled(&url, super::LOOK_TIMEOUT),
+                _ => HubError::Lost { url: url.clone(), why: e.to_string() },
+            }
         })?;
         read(&text).map_err(|found| HubError::Answer {
             url,
@@ -122,7 +124,9 @@ mod tests {
             (r#"{"sha":"../x","siblings":[]}"#.into(), "the commit is `../x`"),
             (format!(r#"{{"sha":"{commit}","siblings":[{{"rfilename":"a"}}]}}"#), "`a` is without"),
             (
-                format!(r#"{{"sha":"{commit}","siblings":[{{"rfilename":"a","size":1,"blobId":"../../x"}}]}}"#),
+                format!(
+                    r#"{{"sha":"{commit}","siblings":[{{"rfilename":"a","size":1,"blobId":"../../x"}}]}}"#
+                ),
                 "`a` is without",
             ),
         ] {

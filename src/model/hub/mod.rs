@@ -204,7 +204,11 @@ impl Hub {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn verify(&self, snapshot: &HubSnapshot, begins: &mut dyn FnMut(&str)) -> Result<Vec<Verified>, HubError> {
+    pub fn verify(
+        &self,
+        snapshot: &HubSnapshot,
+        begins: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Verified>, HubError> {
         let verify = |path: String| {
             begins(&path);
             let file = snapshot.folder.join(&path);
@@ -290,10 +294,14 @@ impl Hub {
         let token = self.http.token_from().map(str::to_string);
         let repository = name.repository.clone();
         match (answer.status, &*code, token) {
-            (401 | 403, "GatedRepo", None) => HubError::GatedWithoutToken { name: repository, url: page, endpoint },
+            (401 | 403, "GatedRepo", None) => {
+                HubError::GatedWithoutToken { name: repository, url: page, endpoint }
+            }
             (401 | 403, "GatedRepo", Some(token)) => HubError::Gated { name: repository, token, url: page },
             (401, _, None) => HubError::MissingOrPrivate { name: repository, url: page },
-            (401, code, Some(token)) if code != "RepoNotFound" => HubError::Token { name: repository, token, endpoint },
+            (401, code, Some(token)) if code != "RepoNotFound" => {
+                HubError::Token { name: repository, token, endpoint }
+            }
             (404, "RevisionNotFound", _) => {
                 let url = format!("{page}/tree/main");
                 HubError::Revision { name: repository, revision: name.revision().into(), url }
@@ -301,7 +309,9 @@ impl Hub {
             (401 | 404, _, _) => HubError::Missing { name: repository, url: page },
             (403, _, token) => {
                 let next = match token {
-                    Some(token) => format!("see at {endpoint}/settings/tokens whether the token of {token} may read this"),
+                    Some(token) => format!(
+                        "see at {endpoint}/settings/tokens whether the token of {token} may read this"
+                    ),
                     None => "set HF_TOKEN to a token that may read this, or run `hf auth login`".into(),
                 };
                 HubError::Forbidden { name: repository, said, next }

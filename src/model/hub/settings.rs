@@ -47,10 +47,13 @@ impl Settings {
             Some(path.strip_prefix("~").map(|rest| home_folder.join(rest)).unwrap_or(path))
         };
         let text = |name: &str| set(name).map(|value| value.to_string_lossy().trim().to_string());
-        let is_true = |name: &str| text(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&&*value.to_lowercase()));
+        let is_true = |name: &str| {
+            text(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&&*value.to_lowercase()))
+        };
         let seconds = |name: &str| {
             let seconds = text(name).and_then(|value| value.parse::<f64>().ok());
-            let usable = seconds.filter(|&seconds| seconds > 0.).and_then(|s| Duration::try_from_secs_f64(s).ok());
+            let usable =
+                seconds.filter(|&seconds| seconds > 0.).and_then(|s| Duration::try_from_secs_f64(s).ok());
             usable.unwrap_or(TIMEOUT)
         };
 
@@ -63,14 +66,20 @@ impl Settings {
             Some(Token { secret, from: file.display().to_string() })
         };
         let given = text("HF_TOKEN").map(|secret| Token { secret, from: "HF_TOKEN".into() });
-        let token = if given.is_none() && is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") { None } else { given.or_else(saved) };
+        let token = if given.is_none() && is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            None
+        } else {
+            given.or_else(saved)
+        };
         Self {
             endpoint: text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into()).trim_end_matches('/').into(),
             cache: folder("HF_HUB_CACHE")
                 .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| home.join("hub")),
             // What is no token cannot be put into a header.
-            token: token.filter(|token| !token.secret.is_empty() && token.secret.bytes().all(|b| b.is_ascii_graphic())),
+            token: token.filter(|token| {
+                !token.secret.is_empty() && token.secret.bytes().all(|b| b.is_ascii_graphic())
+            }),
             offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
             look_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
             download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
@@ -107,7 +116,10 @@ mod tests {
         assert_eq!(cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/f")]), PathBuf::from("/h/f/hub"));
         assert_eq!(cache(&[("HF_HOME", "/f"), ("HUGGINGFACE_HUB_CACHE", "/g")]), PathBuf::from("/g"));
         assert_eq!(cache(&[("HF_HUB_CACHE", "/c"), ("HUGGINGFACE_HUB_CACHE", "/g")]), PathBuf::from("/c"));
-        assert_eq!(cache(&[("HF_HOME", ""), ("HF_HUB_CACHE", "")]), PathBuf::from("/h/.cache/huggingface/hub"));
+        assert_eq!(
+            cache(&[("HF_HOME", ""), ("HF_HUB_CACHE", "")]),
+            PathBuf::from("/h/.cache/huggingface/hub")
+        );
     }
 
     #[test]
@@ -128,7 +140,11 @@ mod tests {
 
     #[test]
     fn switches_and_times() {
-        let settings = settings(&[("HF_HUB_OFFLINE", "ON"), ("HF_HUB_DOWNLOAD_TIMEOUT", "30"), ("HF_HUB_ETAG_TIMEOUT", "-1")]);
+        let settings = settings(&[
+            ("HF_HUB_OFFLINE", "ON"),
+            ("HF_HUB_DOWNLOAD_TIMEOUT", "30"),
+            ("HF_HUB_ETAG_TIMEOUT", "-1"),
+        ]);
         assert!(settings.offline);
         assert_eq!(settings.download_timeout, Duration::from_secs(30));
         assert_eq!(settings.look_timeout, TIMEOUT);

@@ -175,7 +175,8 @@ impl<'a> Partial<'a> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(wrong)?;
         }
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(wrong)?;
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(wrong)?;
         if file.metadata().map_err(wrong)?.len() > of.size {
             file.set_len(0).map_err(wrong)?;
         }
