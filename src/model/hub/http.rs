@@ -124,9 +124,11 @@ fn broken(url: &str, error: ureq::Error) -> Broken {
 
 /// As what an error counts that comes while a body is read.
 pub(super) fn broken_off(error: &io::Error) -> Broken {
-    match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Broken::Stalled,
-        _ => Broken::Lost(error.to_string()),
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if matches!(inner, Some(ureq::Error::Timeout(_))) || error.kind() == io::ErrorKind::TimedOut {
+        Broken::Stalled
+    } else {
+        Broken::Lost(error.to_string())
     }
 }
 
