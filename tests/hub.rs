@@ -4,6 +4,8 @@
 mod program;
 mod support;
 
+#[cfg(unix)]
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use program::Ran;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -538,6 +540,8 @@ fn missing_private_or_mistyped() {
     }
     let setup = faultless();
     refused(&setup.run(&["model", "pull", "you/minni"]), &["you/minni: the hub has no such model"]);
+    let said = ["`you/minni` is no folder here; on the hub: you/minni: the hub has no such model"];
+    refused(&setup.run(&["run", "--model", "you/minni"]), &said);
     refused(
         &setup.run(&["model", "pull", "you/mini@v9"]),
         &["no branch, tag or commit `v9`", "/you/mini/tree/main"],
@@ -648,6 +652,37 @@ fn more_than_a_gigabyte_is_asked_about() {
         assert!(ran.stderr.contains(UNET), "{}", ran.stderr);
     }
     assert_eq!(setup.hub.gets(UNET), 0);
+}
+
+/// On a terminal: an interface is started only after the question is answered.
+#[cfg(unix)]
+#[test]
+fn a_terminal_is_asked_on() {
+    use std::io::{Read, Write};
+    for (answer, is_fetched) in [("n", false), ("y", true)] {
+        let setup = of_size(1_100_000_000);
+        let pty = native_pty_system().openpty(PtySize { rows: 40, cols: 120, ..PtySize::default() }).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_diffuscope"));
+        command.args(["debug", "--model", NAME]);
+        command.env_clear();
+        command.env("TERM", "xterm-256color");
+        command.env("HF_ENDPOINT", setup.hub.endpoint());
+        command.env("HF_HOME", setup.home.path());
+        let mut child = pty.slave.spawn_command(command).unwrap();
+        drop(pty.slave);
+        let mut keys = pty.master.take_writer().unwrap();
+        write!(keys, "{answer}\r").unwrap();
+        let mut output = vec![];
+        // Ends, with an error on Linux, when the program has.
+        let _ = pty.master.try_clone_reader().unwrap().read_to_end(&mut output);
+        let output = String::from_utf8_lossy(&output);
+        assert!(!child.wait().unwrap().success(), "{output}");
+        assert!(output.contains("Fetch 1.1 GB into ") && output.contains("? [y/N] "), "{output}");
+        // Nothing was drawn on the other screen.
+        assert!(!output.contains("\x1b[?1049h"), "{output}");
+        assert_eq!(output.contains("error: you/mini: not fetched"), !is_fetched, "{output}");
+        assert_eq!(setup.hub.gets(UNET) > 0, is_fetched, "{output}");
+    }
 }
 
 // What is in the cache.

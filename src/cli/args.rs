@@ -2,6 +2,7 @@
 
 use super::model::fetch;
 use crate::debugger::Session;
+use crate::model::hub::HubError;
 use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
@@ -89,7 +90,13 @@ impl ModelArgs {
     pub fn fetch(&self) -> anyhow::Result<()> {
         let Some(name) = ModelSource::on_hub(&self.model)? else { return Ok(()) };
         let dtype = self.dtype.on(&self.device.open()?);
-        fetch::ensure(&name, fetch::precision(dtype), self.yes)
+        fetch::ensure(&name, fetch::precision(dtype), self.yes).map_err(|e| match e.downcast_ref() {
+            // A folder may have been meant.
+            Some(
+                HubError::Missing { .. } | HubError::MissingOrPrivate { .. } | HubError::Unreachable { .. },
+            ) => e.context(format!("`{}` is no folder here; on the hub", self.model)),
+            _ => e,
+        })
     }
 
     /// Loads the models, telling how far that is.

@@ -61,7 +61,7 @@ impl Shelf {
         self.folder.join("blobs").join(format!("{digest}.incomplete"))
     }
 
-    /// Whether the file is there. Its hash was looked at when it came.
+    /// Whether the file is there. Whoever put it there looked at its hash; `model verify` does again.
     pub fn has(&self, file: &RemoteFile) -> bool {
         fs::metadata(self.blob(&file.digest)).is_ok_and(|found| found.is_file() && found.len() == file.size)
     }

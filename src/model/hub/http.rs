@@ -48,8 +48,6 @@ impl Http {
             // Followed here, so that it is seen which host is sent what.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // A connection that a server has left to die costs a whole wait.
-            .max_idle_connections(0)
             .build();
         let origin = origin(&settings.endpoint).to_lowercase();
         Self { agent: Agent::new_with_config(config), origin, token: settings.token.clone() }
