@@ -1,6 +1,8 @@
 //! The flags that every subcommand takes that generates.
 
+use super::model::fetch;
 use crate::debugger::Session;
+use crate::model::hub::HubError;
 use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
@@ -61,9 +63,14 @@ pub struct GenerateArgs {
 /// Which model, and where it is computed.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// `pocket`, the bundled model, or a folder in the diffusers layout
+    /// `pocket`, the bundled model; a folder in the diffusers layout; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short
+    /// name: sd2, sd2-base, sd21, sd21-base, sd15, sd14, sd-turbo, bk-sdm-tiny. A folder comes before a name on the hub
     #[arg(long, default_value = POCKET)]
     model: String,
+
+    /// Fetch a model from the hub without asking, however large it is
+    #[arg(long)]
+    yes: bool,
 
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value_t = DeviceChoice::Auto)]
@@ -75,6 +82,23 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Fetches the model where it is one of the hub's and not in the cache yet. This may ask, so it is done on a plain terminal,
+    /// before an interface is.
+    ///
+    /// # Errors
+    /// In a line that names the culprit.
+    pub fn fetch(&self) -> anyhow::Result<()> {
+        let Some(name) = ModelSource::on_hub(&self.model)? else { return Ok(()) };
+        let dtype = self.dtype.on(&self.device.open()?);
+        fetch::ensure(&name, fetch::precision(dtype), self.yes).map_err(|e| match e.downcast_ref() {
+            // A folder may have been meant.
+            Some(
+                HubError::Missing { .. } | HubError::MissingOrPrivate { .. } | HubError::Unreachable { .. },
+            ) => e.context(format!("`{}` is no folder here; on the hub", self.model)),
+            _ => e,
+        })
+    }
+
     /// Loads the models, telling how far that is.
     ///
     /// # Errors
@@ -93,6 +117,14 @@ const POCKET_PROMPT: &str = "red apple on a blue background";
 const ARTICLE_PROMPT: &str = "painting depicting the sea, sunrise, ship, artstation, 4k, concept art";
 
 impl GenerateArgs {
+    /// As [`ModelArgs::fetch`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn fetch_model(&self) -> anyhow::Result<()> {
+        self.model.fetch()
+    }
+
     /// Loads the models, and makes the request that the flags ask of them.
     ///
     /// # Errors

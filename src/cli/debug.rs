@@ -60,12 +60,14 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
         let mut config = Config::load()?;
         config.graphics = args.graphics.unwrap_or(config.graphics);
         let generate = args.generate;
+        generate.fetch_model()?;
         let load = move |tell| generate.session(tell).map_err(|e| format!("{e:#}"));
         if let Err(e) = tui::run(config, None, load) {
             say("error", &e.to_string());
             return Ok(ExitCode::from(e.exit_code()));
         }
     } else {
+        args.generate.fetch_model()?;
         walk(args.generate.session(quietly())?)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -100,6 +102,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(!opened.metadata()?.is_dir(), "{name}: a folder; {expected}");
         Box::new(BufReader::new(opened))
     };
+    args.generate.fetch_model()?;
     let mut session = args.generate.session(quietly())?;
     warn_of_notes(&session);
     let mut out = io::stdout().lock();

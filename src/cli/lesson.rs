@@ -173,6 +173,7 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
         Ok(lesson) => lesson,
         Err(problems) => return told(&problems),
     };
+    args.model.fetch()?;
     if args.batch || !io::stdout().is_terminal() {
         return transcript(&lesson, &args.model);
     }
@@ -252,6 +253,7 @@ fn check_all(path: Option<PathBuf>, model: &ModelArgs) -> anyhow::Result<ExitCod
         "{}: no lessons; expected files that end in .md, or en and ja with such files",
         path.unwrap_or_default().display()
     );
+    model.fetch()?;
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
     let checked = check(&library, &models, |name| eprintln!("{name}"));
     println!(

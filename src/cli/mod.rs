@@ -4,7 +4,7 @@
 //! - [`debug`]: the interface, the walk as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
 //! - [`lesson`]: lessons, listed, carried out and checked.
-//! - [`model`]: what a checkpoint holds.
+//! - [`model`]: what a checkpoint holds, and the models of the Hugging Face hub.
 //! - [`config`]: the reader's settings of the interface.
 
 pub mod args;
@@ -39,7 +39,7 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Lessons: Markdown that the debugger carries out
     Lesson(lesson::LessonArgs),
-    /// Look into a checkpoint
+    /// Look into a checkpoint; models from the Hugging Face hub
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
     /// The settings of the interface: theme, keys, pictures

@@ -47,6 +47,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     for file in args.output.iter().chain(&args.dump) {
         dump::check_writable(file)?;
     }
+    args.generate.fetch_model()?;
     let (models, request) = args.generate.load(Box::new(|_, _| ()))?;
     models.notes.iter().for_each(|note| say("warning", note));
     let model = models.source.to_string();

@@ -8,11 +8,13 @@
 //! - [`latent_rgb`]: latents to colours without a model, for previews.
 //! - [`anatomy`]: the modules that they are made of, with diffusers' classes and their parameters.
 //! - [`inventory`]: what a checkpoint holds, told from its headers.
-//! - [`source`]: where a checkpoint's files come from: the program itself, or a folder.
+//! - [`source`]: where a checkpoint's files come from: the program itself, a folder, or the hub's cache.
+//! - [`hub`]: models from the Hugging Face hub.
 
 pub mod anatomy;
 pub mod attention;
 pub mod clip;
+pub mod hub;
 pub mod inventory;
 pub mod latent_rgb;
 pub mod resnet;
@@ -33,6 +35,9 @@ use crate::nn::{ConfigError, WeightsError};
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The hub's model could not be had.
+    #[error(transparent)]
+    Hub(#[from] hub::HubError),
     /// A configuration file is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

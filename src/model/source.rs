@@ -1,6 +1,8 @@
 //! Where a checkpoint's files come from.
 
 use super::LoadError;
+use super::hub::name::short_names;
+use super::hub::{Hub, HubName, HubSnapshot};
 use crate::nn::weights::WeightsFile;
 use crate::nn::{ConfigError, ConfigFile};
 use std::borrow::Cow;
@@ -16,16 +18,19 @@ pub enum ModelSource {
     Bundled,
     /// A folder.
     Folder(PathBuf),
+    /// A model of the hub, in the cache.
+    Hub(HubSnapshot),
 }
 
 /// No configuration, vocabulary or list of merges comes near this.
 const MAX_TEXT_FILE: u64 = 64 << 20;
 
 impl ModelSource {
-    /// What `--model` names: [`POCKET`], or a folder.
+    /// What `--model` names: [`POCKET`], a folder, or a model of the hub that is in the cache. What there is on disk comes before
+    /// a name on the hub. The network is not asked.
     ///
     /// # Errors
-    /// When there is no such folder.
+    /// When there is no such folder, and no such model in the cache.
     pub fn parse(name: &str) -> Result<Self, LoadError> {
         if name == POCKET {
             return if cfg!(feature = "bundled") {
@@ -42,11 +47,36 @@ impl ModelSource {
         let found = match std::fs::metadata(&folder) {
             Ok(metadata) if metadata.is_dir() => return Ok(Self::Folder(folder)),
             Ok(_) => "a file".to_string(),
-            Err(e) => e.to_string(),
+            Err(e) => match HubName::parse(name) {
+                Some(name) => return Ok(Self::Hub(Hub::of_environment().require_cached(&name?)?)),
+                None => e.to_string(),
+            },
         };
-        let expected =
-            format!("a checkpoint folder in the diffusers layout, or `{POCKET}`, the bundled model");
+        let expected = format!(
+            "a checkpoint folder in the diffusers layout, `{POCKET}`, the bundled model, or a model of the Hugging Face hub: \
+             OWNER/NAME, {}",
+            short_names()
+        );
         Err(LoadError::File { path: name.into(), found, expected })
+    }
+
+    /// The name of a model on the hub that `name` is: where it is not [`POCKET`] and nothing on disk has it.
+    ///
+    /// # Errors
+    /// When it has the form of such a name and cannot be one, or is known to have been taken off the hub.
+    pub fn on_hub(name: &str) -> Result<Option<HubName>, LoadError> {
+        if name == POCKET || std::fs::metadata(name).is_ok() {
+            return Ok(None);
+        }
+        Ok(HubName::parse(name).transpose()?)
+    }
+
+    /// Its folder; `None` for the bundled model, which has none.
+    fn folder(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Bundled => None,
+            Self::Folder(folder) | Self::Hub(HubSnapshot { folder, .. }) => Some(folder),
+        }
     }
 
     /// The name that a file has in messages.
@@ -54,6 +84,7 @@ impl ModelSource {
         match self {
             Self::Bundled => format!("{POCKET}/{file}"),
             Self::Folder(folder) => folder.join(file).display().to_string(),
+            Self::Hub(snapshot) => format!("{}/{file}", snapshot.name),
         }
     }
 
@@ -62,7 +93,7 @@ impl ModelSource {
     /// # Errors
     /// When something other than a readable file of reasonable size stands there.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
-        let Self::Folder(folder) = self else {
+        let Some(folder) = self.folder() else {
             return Ok(bundled::file(file).map(Cow::Borrowed));
         };
         let path = folder.join(file);
@@ -124,13 +155,13 @@ impl ModelSource {
         let stem = if component == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
         let candidates = ["", ".fp16"].map(|variant| format!("{component}/{stem}{variant}.safetensors"));
         for file in &candidates {
-            match self {
-                Self::Bundled => {
+            match self.folder() {
+                None => {
                     if let Some(bytes) = bundled::file(file) {
                         return Ok(WeightsFile::embedded(&self.name_of(file), bytes)?);
                     }
                 }
-                Self::Folder(folder) => {
+                Some(folder) => {
                     let path = folder.join(file);
                     // A dangling or looping link is found too, and then told by `open`.
                     if std::fs::symlink_metadata(&path).is_ok() {
@@ -152,6 +183,7 @@ impl std::fmt::Display for ModelSource {
         match self {
             Self::Bundled => f.write_str(POCKET),
             Self::Folder(folder) => folder.display().fmt(f),
+            Self::Hub(snapshot) => snapshot.name.fmt(f),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can be said of any tensor, whatever it is for.
 //!
+//! - [`bytes`]: how many bytes, for people.
 //! - [`plain`]: a tensor's values on the host, as shared `f32` with a shape: what leaves the worker.
 //! - [`summary`]: mean, std, min, max, L2 and the NaN and Inf counts.
 //! - [`histogram`]: how the values are spread.
@@ -9,6 +10,7 @@
 //! - [`random`]: the generator of `torch.randn`, bit for bit in its draws.
 
 pub mod bicubic;
+pub mod bytes;
 pub mod compare;
 pub mod histogram;
 pub mod plain;

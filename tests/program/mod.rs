@@ -16,14 +16,20 @@ pub struct Ran {
 
 /// Runs `diffuscope ARGS` with `stdin`, no terminal anywhere, and backtraces asked for: none may be seen.
 pub fn diffuscope(args: &[&str], stdin: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_diffuscope"))
-        .args(args)
-        .env("RUST_BACKTRACE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    run(command(args), stdin)
+}
+
+/// `diffuscope ARGS`, not started yet.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diffuscope"));
+    command.args(args).env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// Runs `command` with `stdin` and no terminal anywhere.
+pub fn run(mut command: Command, stdin: &str) -> Ran {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     // A program that fails early does not read its input: that is no error of the test's.
     let _ = input.write_all(stdin.as_bytes());

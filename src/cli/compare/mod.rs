@@ -80,6 +80,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
+    args.generate.fetch_model()?;
     let mut session = args.generate.session(Box::new(|_, _| ()))?;
     session.models().notes.iter().for_each(|note| say("warning", note));
     session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;

@@ -148,6 +148,7 @@ fn spread_three(
 /// `of` six lines of one length, number by number, to six others. Six arguments, for then a compiler knows that they do
 /// not overlap.
 #[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "six lines in, six lines out, and how they are named")]
 fn write_six(
     from: [&[f32]; 6],
     a: &mut [f32],

@@ -1,34 +1,22 @@
-//! `diffuscope model`: what a checkpoint holds.
+//! `diffuscope model info`: what a checkpoint holds.
 
-use super::say;
-use crate::model::ModelSource;
+use crate::cli::say;
+use crate::model::hub::{Cached, Hub, Plan, Precision};
 use crate::model::inventory::{ComponentWeights, inventory};
 use crate::model::source::POCKET;
+use crate::model::{LoadError, ModelSource};
 use crate::pipeline::memory;
 use crate::pipeline::models::Configs;
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-pub(super) const EXAMPLES: &str = "\
-Examples:
-  diffuscope model info
-  diffuscope model info ~/models/stable-diffusion-2
-  diffuscope model info --json";
-
-/// `diffuscope model …`.
-#[derive(Debug, Subcommand)]
-pub enum ModelCommand {
-    /// Components, configurations, parameter counts, dtypes and bytes; nothing is loaded
-    Info(InfoArgs),
-}
-
 /// Flags of `diffuscope model info`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = super::EXAMPLES)]
 pub struct InfoArgs {
-    /// `pocket`, the bundled model, or a folder in the diffusers layout
+    /// `pocket`, the bundled model; a folder in the diffusers layout; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short name
     #[arg(default_value = POCKET, conflicts_with = "named")]
     model: String,
 
@@ -45,9 +33,19 @@ pub struct InfoArgs {
 ///
 /// # Errors
 /// In a line that names the culprit.
-pub fn run(command: ModelCommand) -> anyhow::Result<ExitCode> {
-    let ModelCommand::Info(args) = command;
-    let source = ModelSource::parse(args.named.as_deref().unwrap_or(&args.model))?;
+pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
+    let named = args.named.as_deref().unwrap_or(&args.model);
+    if let Some(name) = ModelSource::on_hub(named)? {
+        let hub = Hub::of_environment();
+        if !matches!(hub.cached(&name, Precision::Half), Cached::Whole(_)) {
+            if hub.settings().offline {
+                hub.require_cached(&name).map_err(LoadError::from)?;
+            }
+            tell_plan(&hub.plan(&name, Precision::Full)?, args.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    let source = ModelSource::parse(named)?;
     let configs = Configs::load(&source)?;
     let weights = inventory(&source)?;
     let mut out = io::stdout().lock();
@@ -60,6 +58,22 @@ pub fn run(command: ModelCommand) -> anyhow::Result<ExitCode> {
     }
     configs.notes.iter().for_each(|note| say("warning", note));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What would be fetched of a model that is not in the cache.
+fn tell_plan(plan: &Plan, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        let files: Vec<_> =
+            plan.files.iter().map(|file| json!({ "path": file.path, "bytes": file.size })).collect();
+        let told = json!({ "model": plan.name.to_string(), "commit": plan.commit, "missing": plan.missing, "files": files });
+        return writeln!(out, "{told}");
+    }
+    writeln!(out, "{} at {}, not in the cache", plan.name, plan.commit)?;
+    for file in &plan.files {
+        writeln!(out, "  {:>9}  {}", memory::said(file.size.into()), file.path)?;
+    }
+    writeln!(out, "`diffuscope model pull {}` fetches {}", plan.name, memory::said(plan.missing.into()))
 }
 
 fn write_text(

@@ -1,0 +1,137 @@
+//! One look at a model's API: the commit that its files are fetched of, their sizes and hashes.
+
+use super::name::is_commit;
+use super::{Digest, Hub, HubError, HubName, http};
+use serde::Deserialize;
+use std::io::Read;
+
+/// What a model has at one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The commit, 40 hexadecimal digits. A branch may move on; files are fetched of this.
+    pub commit: String,
+    /// Every file.
+    pub files: Vec<RemoteFile>,
+}
+
+/// A file on the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its path inside the model, with `/`.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Its hash.
+    pub digest: Digest,
+}
+
+/// More than any model's listing has.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// `GET /api/models/OWNER/NAME/revision/REVISION?blobs=true`.
+#[derive(Deserialize)]
+struct Model {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    sha256: String,
+    size: Option<u64>,
+}
+
+impl Hub {
+    /// Looks what the model `name` has.
+    ///
+    /// # Errors
+    /// When the hub cannot be reached, refuses, or answers what it should not.
+    pub fn look(&self, name: &HubName) -> Result<Listing, HubError> {
+        let (endpoint, repository) = (&self.settings.endpoint, &name.repository);
+        let revision = http::escaped(name.revision());
+        let url = format!("{endpoint}/api/models/{repository}/revision/{revision}?blobs=true");
+        let patience = self.settings.look_timeout;
+        let mut answer = self.patiently(&url, super::LOOK_TIMEOUT, || self.http.get(&url, 0, patience))?;
+        if answer.status != 200 {
+            return Err(self.refusal(name, answer));
+        }
+        let mut text = Vec::new();
+        (&mut answer.body).take(MAX_ANSWER).read_to_end(&mut text).map_err(|e| {
+            match http::broken_off(&e) {
+                http::Broken::Stalled => self.stalled(&url, super::LOOK_TIMEOUT),
+                _ => HubError::Lost { url: url.clone(), why: e.to_string() },
+            }
+        })?;
+        read(&text).map_err(|found| HubError::Answer {
+            url,
+            found,
+            expected: "the listing of a model: its commit, and of each file the name, size and hash",
+            endpoint: endpoint.clone(),
+        })
+    }
+}
+
+fn read(text: &[u8]) -> Result<Listing, String> {
+    let model: Model = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    if !is_commit(&model.sha) {
+        return Err(format!("the commit is `{}`", model.sha));
+    }
+    let file = |sibling: Sibling| {
+        let digest = match &sibling.lfs {
+            Some(lfs) => Digest::sha256(&lfs.sha256),
+            None => sibling.blob_id.as_deref().and_then(Digest::git),
+        };
+        let size = sibling.lfs.and_then(|lfs| lfs.size).or(sibling.size);
+        match (size, digest) {
+            (Some(size), Some(digest)) => Ok(RemoteFile { path: sibling.rfilename, size, digest }),
+            _ => Err(format!("`{}` is without a size or a hash", sibling.rfilename)),
+        }
+    };
+    Ok(Listing { commit: model.sha, files: model.siblings.into_iter().map(file).collect::<Result<_, _>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the hub answers it, shortened.
+    #[test]
+    fn a_listing() {
+        let text = r#"{"_id":"6","id":"a/b","sha":"39593d5650112b4cc580433f6b0435385882d819","private":false,"gated":false,
+            "siblings":[{"rfilename":"model_index.json","size":511,"blobId":"f5b4ca1a22a4ef8ee6a8b0aa3a8d9d6a4d4d7c6a"},
+            {"rfilename":"unet/w.safetensors","size":7,"blobId":"f5b4ca1a22a4ef8ee6a8b0aa3a8d9d6a4d4d7c6a",
+             "lfs":{"sha256":"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","size":7,"pointerSize":135}}]}"#;
+        let listing = read(text.as_bytes()).unwrap();
+        assert_eq!(listing.commit, "39593d5650112b4cc580433f6b0435385882d819");
+        assert!(matches!(&listing.files[0], RemoteFile { size: 511, digest: Digest::Git(_), .. }));
+        assert!(matches!(&listing.files[1], RemoteFile { size: 7, digest: Digest::Sha256(_), .. }));
+    }
+
+    #[test]
+    fn what_is_no_listing() {
+        let commit = "39593d5650112b4cc580433f6b0435385882d819";
+        for (text, said) in [
+            ("<html>".to_string(), "expected value"),
+            (r#"{"sha":"../x","siblings":[]}"#.into(), "the commit is `../x`"),
+            (format!(r#"{{"sha":"{commit}","siblings":[{{"rfilename":"a"}}]}}"#), "`a` is without"),
+            (
+                format!(
+                    r#"{{"sha":"{commit}","siblings":[{{"rfilename":"a","size":1,"blobId":"../../x"}}]}}"#
+                ),
+                "`a` is without",
+            ),
+        ] {
+            let error = read(text.as_bytes()).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
