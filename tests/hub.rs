@@ -483,6 +483,10 @@ fn no_network() {
     let said = ["http://127.0.0.1:9: cannot be reached", "HTTPS_PROXY", "`diffuscope model list`"];
     refused(&setup.run_with(&nobody, &["model", "pull", NAME]), &said);
     refused(&setup.run_with(&nobody, &["run", "--model", NAME]), &said);
+    let said = ["HF_ENDPOINT is `nowhere`", "https://"];
+    refused(&setup.run_with(&[("HF_ENDPOINT", "nowhere")], &["model", "pull", NAME]), &said);
+    let said = ["Cargo.toml, which SSL_CERT_FILE names: no certificate is in it", "PEM"];
+    refused(&setup.run_with(&[("SSL_CERT_FILE", "Cargo.toml")], &["model", "pull", NAME]), &said);
     // What is in the cache runs.
     worked(&setup.run(&["model", "pull", NAME, "--dtype", "f16"]));
     let ran = setup.run_with(&nobody, &["run", "--model", NAME, "--steps", "1"]);

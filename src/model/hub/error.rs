@@ -25,6 +25,12 @@ pub enum HubError {
     /// Not in the cache, where only the cache is looked into.
     #[error("{name}: {found} {cache}; `diffuscope model pull {name}` fetches it", cache = cache.display())]
     NotCached { name: String, found: &'static str, cache: PathBuf },
+    /// An address that is none.
+    #[error("HF_ENDPOINT is `{endpoint}`; expected a hub's address, which begins with https:// or http://")]
+    Endpoint { endpoint: String },
+    /// Certificates that cannot be read.
+    #[error("{file}, which SSL_CERT_FILE names: {found}; expected certificates in PEM", file = file.display())]
+    Certificates { file: PathBuf, found: String },
     /// No connection.
     #[error(
         "{host}: cannot be reached: {why}; is there a network, does it want a proxy (HTTPS_PROXY)? `diffuscope model list` tells what runs without"

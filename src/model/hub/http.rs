@@ -1,10 +1,13 @@
 //! Requests: who asks, how long is waited, and which redirects are followed.
 
+use super::HubError;
 use super::settings::{Settings, Token};
 use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::HeaderMap;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// No hub sends one on as often as this.
 const MAX_REDIRECTS: usize = 8;
@@ -41,8 +44,17 @@ pub(super) enum Broken {
 }
 
 impl Http {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings) -> Result<Self, HubError> {
+        let endpoint = settings.endpoint.to_lowercase();
+        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+            return Err(HubError::Endpoint { endpoint: settings.endpoint.clone() });
+        }
+        let certificates = match &settings.certificates {
+            Some(file) => certificates_in(file)?,
+            None => RootCerts::WebPki,
+        };
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(certificates).build())
             .user_agent(concat!("diffuscope/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             // Followed here, so that it is seen which host is sent what.
@@ -50,7 +62,7 @@ impl Http {
             .max_redirects_will_error(false)
             .build();
         let origin = origin(&settings.endpoint).to_lowercase();
-        Self { agent: Agent::new_with_config(config), origin, token: settings.token.clone() }
+        Ok(Self { agent: Agent::new_with_config(config), origin, token: settings.token.clone() })
     }
 
     /// Gets `url`, from byte `from` on where that is not 0. `patience` is how long nothing may come.
@@ -88,11 +100,6 @@ impl Http {
         }
         Err(Broken::Lost(format!("it leads on and on, in the end to {url}")))
     }
-
-    /// Where the token came from, where there is one.
-    pub fn token_from(&self) -> Option<&str> {
-        self.token.as_ref().map(|token| token.from.as_str())
-    }
 }
 
 impl Answer {
@@ -100,6 +107,22 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// The certificates of a file in PEM.
+fn certificates_in(file: &Path) -> Result<RootCerts, HubError> {
+    let wrong = |found: String| HubError::Certificates { file: file.into(), found };
+    let text = std::fs::read(file).map_err(|e| wrong(e.to_string()))?;
+    let mut certificates = vec![];
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| wrong(e.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(wrong("no certificate is in it".into()));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 fn broken(url: &str, error: ureq::Error) -> Broken {
@@ -116,6 +139,12 @@ fn broken(url: &str, error: ureq::Error) -> Broken {
         Error::Io(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             Broken::Lost(e.to_string())
         }
+        other if other.to_string().contains("invalid peer certificate") => Broken::Unreachable {
+            host: origin(url).into(),
+            why: format!(
+                "{other} (something between that has its own? SSL_CERT_FILE names a file of those to believe)"
+            ),
+        },
         other => Broken::Unreachable { host: origin(url).into(), why: other.to_string() },
     }
 }

@@ -60,7 +60,8 @@ impl Hub {
         let revision = http::escaped(name.revision());
         let url = format!("{endpoint}/api/models/{repository}/revision/{revision}?blobs=true");
         let patience = self.settings.look_timeout;
-        let mut answer = self.patiently(&url, super::LOOK_TIMEOUT, || self.http.get(&url, 0, patience))?;
+        let http = self.http()?;
+        let mut answer = self.patiently(&url, super::LOOK_TIMEOUT, || http.get(&url, 0, patience))?;
         if answer.status != 200 {
             return Err(self.refusal(name, answer));
         }

@@ -29,6 +29,7 @@ pub use settings::Settings;
 
 use cache::Shelf;
 use http::{Answer, Broken, Http};
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ const DOWNLOAD_TIMEOUT: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
 #[derive(Debug)]
 pub struct Hub {
     settings: Settings,
-    http: Http,
+    http: OnceCell<Http>,
 }
 
 /// What a pull would fetch.
@@ -105,8 +106,16 @@ impl Hub {
 
     /// A hub with settings of one's own.
     pub fn new(settings: Settings) -> Self {
-        let http = Http::new(&settings);
-        Self { settings, http }
+        Self { settings, http: OnceCell::new() }
+    }
+
+    /// Who asks it: made when there is something to ask, as the cache needs none.
+    fn http(&self) -> Result<&Http, HubError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let http = Http::new(&self.settings)?;
+        Ok(self.http.get_or_init(|| http))
     }
 
     /// What it is asked with.
@@ -291,7 +300,7 @@ impl Hub {
             said = body["error"].as_str().map(str::to_string);
         }
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-        let token = self.http.token_from().map(str::to_string);
+        let token = self.settings.token.as_ref().map(|token| token.from.clone());
         let repository = name.repository.clone();
         match (answer.status, &*code, token) {
             (401 | 403, "GatedRepo", None) => {

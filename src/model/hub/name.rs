@@ -54,7 +54,7 @@ pub const SHORT_NAMES: [ShortName; 8] = [
     ShortName {
         name: "bk-sdm-tiny",
         repository: "nota-ai/bk-sdm-tiny",
-        what: "BK-SDM-Tiny, a third of 1.4's UNet, 512 px",
+        what: "BK-SDM-Tiny, 1.4 distilled to a smaller UNet, 512 px",
     },
 ];
 

@@ -20,6 +20,8 @@ pub struct Settings {
     pub look_timeout: Duration,
     /// `HF_HUB_DOWNLOAD_TIMEOUT`: how long a transfer may stand still.
     pub download_timeout: Duration,
+    /// `SSL_CERT_FILE`: whose certificates are believed, in the place of Mozilla's list.
+    pub certificates: Option<PathBuf>,
 }
 
 /// A secret; it is not shown.
@@ -83,6 +85,7 @@ impl Settings {
             offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
             look_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
             download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
+            certificates: folder("SSL_CERT_FILE"),
         }
     }
 }

@@ -108,7 +108,7 @@ impl Transfer<'_> {
     /// One connection: all that it brings goes to `partial`.
     fn attempt(&self, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<(), Ended> {
         let patience = self.hub.settings.download_timeout;
-        let mut answer = self.hub.http.get(&self.url(), partial.len, patience).map_err(Ended::Broken)?;
+        let mut answer = self.hub.http()?.get(&self.url(), partial.len, patience).map_err(Ended::Broken)?;
         let again = |why: String| Ended::Broken(Broken::Lost(why));
         match answer.status {
             206 if begins_at(&answer) == Some(partial.len) => {}
