@@ -317,3 +317,27 @@ fn a_picture_is_told_where_it_cannot_be_shown() {
     assert!(outcomes[1]["messages"][0].as_str().unwrap().starts_with("difference: 32×32 pixels"));
     assert_eq!(outcomes[2]["messages"][0], "preview = every 5 steps");
 }
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let dumps = ["1", "2", "3"].map(|threads| {
+        let (picture, dump) =
+            (folder.path().join("a.png"), folder.path().join(format!("{threads}.safetensors")));
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_diffuscope"))
+            .args(["run", "--steps", "1", "-o", picture.to_str().unwrap(), "--dump", dump.to_str().unwrap()])
+            .env("RAYON_NUM_THREADS", threads)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+        std::fs::read(dump).unwrap()
+    });
+    let [one, others @ ..] = dumps.each_ref().map(|dump| SafeTensors::deserialize(dump).unwrap());
+    assert_eq!(one.len(), 13);
+    for (name, tensor) in one.tensors() {
+        for other in &others {
+            assert!(tensor.data() == other.tensor(&name).unwrap().data(), "{name}");
+        }
+    }
+}

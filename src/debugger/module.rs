@@ -2,7 +2,6 @@
 
 use super::source::{File, Function};
 use crate::nn::attention::ATTENTION_PROBS;
-use crate::pipeline::{Stage, lines};
 
 pub use crate::model::anatomy::is_within;
 
@@ -15,23 +14,6 @@ pub fn is_stepped_into(path: &str) -> bool {
 /// Whether the piece is made whether or not it is asked for.
 pub fn is_piece(path: &str) -> bool {
     !path.ends_with(ATTENTION_PROBS)
-}
-
-/// The line of `stage` that runs the piece at `path`; `None` where it is no piece of that stage.
-pub fn line_of(stage: Stage, path: &str) -> Option<&'static str> {
-    if let Some(line) = lines::ALL.iter().find(|line| **line == path) {
-        return (line.split('.').next() == Some(stage.name())).then_some(line);
-    }
-    let mut names = path.split('.');
-    let (model, part) = (names.next()?, names.next());
-    let line = match (stage, model, part) {
-        (Stage::EncodePrompt, "text_encoder", _) => &lines::TEXT_ENCODER,
-        (Stage::GetLatent, "vae", Some("encoder" | "quant_conv")) => &lines::ENCODE,
-        (Stage::Denoise { .. }, "unet", _) => &lines::UNET,
-        (Stage::VaeDecode, "vae", Some("decoder" | "post_quant_conv")) => &lines::DECODE,
-        _ => return None,
-    };
-    lines::ALL.iter().copied().find(|known| *known == line.as_str())
 }
 
 /// What a module is that has parts: its code, and the names of what it is given.

@@ -1,11 +1,11 @@
 //! What a module made in a stage that is recorded: nothing inside of the models is kept, so the stage runs again from the run
 //! before it, until that module is done.
 
+use super::examine::again;
 use super::inside::Moment;
-use super::module;
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::{Error, Path, Probe, Result, Unwatched};
-use crate::pipeline::{self, Models, Snapshot, Stage, advance};
+use crate::pipeline::{self, Models, Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,8 +82,8 @@ fn seek(
     until: Option<(&str, Moment)>,
     probe: &mut dyn Probe,
 ) -> std::result::Result<Option<Tensor>, pipeline::Error> {
-    let mut seeking = Seeking { path, until, found: None, is_there: false, probe };
-    let end = advance(before, models, &mut seeking);
+    let mut seeking = Seeking { path, until, found: None, is_there: false };
+    let end = again::run(models, before, &mut seeking, probe);
     match (seeking.found, end) {
         (Some(output), _) => Ok(Some(output)),
         (None, Err(_)) if seeking.is_there => Ok(None),
@@ -99,7 +99,6 @@ struct Seeking<'a> {
     found: Option<Tensor>,
     /// Whether it came to where it shall end.
     is_there: bool,
-    probe: &'a mut dyn Probe,
 }
 
 impl Seeking<'_> {
@@ -115,12 +114,11 @@ impl Seeking<'_> {
 impl Probe for Seeking<'_> {
     fn wants(&self, path: &Path) -> bool {
         let text = path.as_str();
-        text == self.path || self.until.is_some_and(|(until, _)| until == text) || self.probe.wants(path)
+        text == self.path || self.until.is_some_and(|(until, _)| until == text)
     }
 
-    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
-        self.ends(path, Moment::Before)?;
-        if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
+    fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
+        self.ends(path, Moment::Before)
     }
 
     fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
@@ -138,7 +136,7 @@ impl Probe for Seeking<'_> {
 pub fn before_it(runs: &[Arc<Snapshot>], path: &str) -> Option<Arc<Snapshot>> {
     let ran = runs.get(..runs.len().saturating_sub(1))?;
     let runs_there =
-        |run: &&Arc<Snapshot>| run.position().is_some_and(|stage| module::line_of(stage, path).is_some());
+        |run: &&Arc<Snapshot>| run.position().is_some_and(|stage| lines::running(stage, path).is_some());
     ran.iter().rev().find(runs_there).cloned()
 }
 
@@ -173,6 +171,6 @@ pub fn stage_of(path: &str) -> &'static str {
     let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
     stages
         .iter()
-        .find(|stage| module::line_of(**stage, path).is_some())
+        .find(|stage| lines::running(**stage, path).is_some())
         .map_or("no stage", |stage| stage.name())
 }

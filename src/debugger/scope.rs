@@ -2,14 +2,13 @@
 
 use super::arguments::parse_place;
 use super::inside::{Inside, Moment};
-use super::module;
 use super::operand::Place;
 use super::rerun::{self, Outputs};
 use super::timelines::{Branch, Timelines};
 use super::value::{Function, TensorValue, mistake, number};
 use crate::nn::{Path, Unwatched};
 use crate::pipeline::stages::{self, Run};
-use crate::pipeline::{Models, Request, Snapshot, Stage};
+use crate::pipeline::{Models, Request, Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use cel::ExecutionError;
@@ -213,7 +212,7 @@ impl<'a> Scope<'a> {
             }
             modules.known(&path)?;
             // Of a stage that waits what ran in it already; else of the last one in which the module ran.
-            match at_hand.as_ref().filter(|at_hand| module::line_of(at_hand.stage, &path).is_some()) {
+            match at_hand.as_ref().filter(|at_hand| lines::running(at_hand.stage, &path).is_some()) {
                 Some(at_hand) => {
                     let until = Some((at_hand.path.as_str(), at_hand.moment));
                     modules.behind(&at_hand.before, &path, until)

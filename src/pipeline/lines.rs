@@ -1,5 +1,6 @@
 //! The names under which a stage's lines announce themselves through the probe.
 
+use super::Stage;
 use crate::nn::Path;
 use std::sync::LazyLock;
 
@@ -34,4 +35,42 @@ lines! {
     DECODE = "vae_decode.decode";
     /// The picture's values to 0 to 1.
     DENORMALIZE = "vae_decode.denormalize";
+}
+
+/// The line of `stage` in which the module at `path` runs; `None` where it is no module of that stage.
+pub fn running(stage: Stage, path: &str) -> Option<&'static str> {
+    let mut names = path.split('.');
+    let (model, part) = (names.next()?, names.next());
+    let line = match (stage, model, part) {
+        (Stage::EncodePrompt, "text_encoder", _) => &TEXT_ENCODER,
+        (Stage::GetLatent, "vae", Some("encoder" | "quant_conv")) => &ENCODE,
+        (Stage::Denoise { .. }, "unet", _) => &UNET,
+        (Stage::VaeDecode, "vae", Some("decoder" | "post_quant_conv")) => &DECODE,
+        _ => return None,
+    };
+    ALL.iter().copied().find(|known| *known == line.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_runs_in_one_stage_at_most() {
+        let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
+        for (path, lines) in [
+            ("text_encoder.encoder.layers.0", vec!["encode_prompt.text_encoder"]),
+            ("vae.encoder.conv_in", vec!["get_latent.encode"]),
+            ("vae.quant_conv", vec!["get_latent.encode"]),
+            ("unet", vec!["denoise.unet"]),
+            ("unetwork", vec![]),
+            ("vae.decoder", vec!["vae_decode.decode"]),
+            ("vae.post_quant_conv", vec!["vae_decode.decode"]),
+            ("vae", vec![]),
+            ("denoise.guidance", vec![]),
+        ] {
+            let found: Vec<&str> = stages.iter().filter_map(|stage| running(*stage, path)).collect();
+            assert_eq!(found, lines, "{path}");
+        }
+    }
 }

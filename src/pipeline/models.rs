@@ -1,6 +1,6 @@
 //! Everything that a run computes with.
 
-use super::{Request, Stage, memory};
+use super::{Request, Stage, lines, memory};
 use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
 use crate::model::inventory::inventory;
@@ -243,14 +243,9 @@ impl Models {
 
 /// Whether the module at `path` runs in a stage of `request`.
 pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
-    match stage {
-        Stage::EncodePrompt => path.starts_with("text_encoder"),
-        // Where there is a picture to start from.
-        Stage::GetLatent if request.init_image.is_none() => false,
-        Stage::GetLatent => path.starts_with("vae.encoder") || path.starts_with("vae.quant_conv"),
-        Stage::Denoise { .. } => path.starts_with("unet"),
-        Stage::VaeDecode => path.starts_with("vae.decoder") || path.starts_with("vae.post_quant_conv"),
-    }
+    // A picture is encoded where there is one to start from.
+    let is_idle = stage == Stage::GetLatent && request.init_image.is_none();
+    !is_idle && lines::running(stage, path).is_some()
 }
 
 /// Whether the weights fit the main memory, told from their headers.

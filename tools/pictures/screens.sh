@@ -36,9 +36,10 @@ keys 2; picture tensors
 keys 3; picture residuals
 keys 4; picture scheduler
 keys 5 Down Down; picture prompt
-keys 7; run 'step 2'; picture source
+keys 7; run step; run next; picture source
 keys 1; run continue
 keys 6; run 'goto denoise 12'; picture charts
+keys 0 Down Down Down Down; picture model
 keys a Down; picture attention
 run 'goto denoise 5'
 run 'set guidance_scale 12'

@@ -4,6 +4,7 @@ use super::{Answered, Host, Session, SessionError, said};
 use crate::debugger::examine::{Asked, ExamineError, Examined, FeaturesAsked, ModuleRow};
 use crate::debugger::pattern::Pattern;
 use crate::debugger::report::ShownPicture;
+use crate::debugger::rerun;
 use crate::picture::timemap::{TOLERANCE, TimeMap};
 use crate::picture::{Picture, png};
 use crate::pipeline::models::runs_in;
@@ -75,10 +76,7 @@ impl Session {
         }
         if listed.is_empty() {
             let pattern = pattern.map_or("*", Pattern::as_str);
-            return Err(SessionError::Refused(format!(
-                "no module is called `{pattern}`; `info modules *` lists all of them, `unet.*.attn2` every second attention \
-                 of the UNet"
-            )));
+            return Err(SessionError::Refused(rerun::unknown(&self.models, pattern)));
         }
         Ok(Answered { messages, modules: listed, ..Answered::default() })
     }

@@ -4,10 +4,10 @@ use super::{Answered, Host, Session, SessionError, said};
 use crate::debugger::breakpoint::Stop;
 use crate::debugger::meddle::ModuleEdit;
 use crate::debugger::pattern::Pattern;
+use crate::debugger::report;
 use crate::debugger::rerun;
-use crate::debugger::{module, report};
 use crate::nn::Error;
-use crate::pipeline::{self, Meddling, Stage};
+use crate::pipeline::{self, Meddling, Stage, lines};
 use std::sync::Arc;
 
 impl Session {
@@ -35,7 +35,7 @@ impl Session {
         let steps = here.request().steps();
         let to_come: Vec<Stage> =
             (here.records().len()..).map_while(|index| Stage::at(index, &steps)).collect();
-        let runs = |path: &str| to_come.iter().any(|stage| module::line_of(*stage, path).is_some());
+        let runs = |path: &str| to_come.iter().any(|stage| lines::running(*stage, path).is_some());
         if !rerun::has(&self.models, |path| edit.modules().matches(path) && runs(path)) {
             return Err(SessionError::Refused(format!(
                 "{} runs in no stage that is to come; `back` first",
@@ -60,7 +60,7 @@ impl Session {
         }
         let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
         let path = pattern.as_str().to_string();
-        if module::line_of(stage, &path).is_none() {
+        if lines::running(stage, &path).is_none() {
             let runs = rerun::stage_of(&path);
             return Err(SessionError::Refused(format!(
                 "{path} does not run in {stage}, which is next; it runs in {runs}"

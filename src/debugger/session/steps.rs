@@ -5,7 +5,7 @@ use super::{Answered, Host, Session, SessionError};
 use crate::debugger::inside::{Catch, Inside, Moment, Reason, Stepped, Until, Watch};
 use crate::debugger::module;
 use crate::debugger::scope::Scope;
-use crate::pipeline::{self, Snapshot, Stage};
+use crate::pipeline::{self, Snapshot, Stage, lines};
 use std::sync::Arc;
 
 /// What became of a stage that was let run on.
@@ -92,8 +92,7 @@ impl Session {
     pub(super) fn may_halt_in(&self, stage: Stage) -> bool {
         let patterns = self.breakpoints.of_modules();
         let is_stopped_at = |path: &str| {
-            module::line_of(stage, path).is_some()
-                && patterns.iter().any(|(pattern, _)| pattern.matches(path))
+            lines::running(stage, path).is_some() && patterns.iter().any(|(pattern, _)| pattern.matches(path))
         };
         self.breakpoints.look_at_all()
             || !patterns.is_empty() && crate::debugger::rerun::has(&self.models, is_stopped_at)

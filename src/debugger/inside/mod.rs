@@ -2,71 +2,28 @@
 //!
 //! The stage runs on a thread of its own, which waits where it is told to. The session stays in control meanwhile: it
 //! answers questions, and goes on when it is told to.
+//!
+//! - [`watch`]: where it shall wait. `stepping`: the probe that does.
 
-use super::module;
-use super::pattern::Pattern;
+mod stepping;
+pub mod watch;
+
+pub use watch::{Catch, Moment, Reason, Until, Watch};
+
 use super::session::Host;
-use super::source;
-use crate::nn::{Error, Path, Probe, Result};
+use super::{module, source};
+use crate::nn::{Error, Path};
 use crate::pipeline::{self, Models, Snapshot, Stage, advance, lines};
-use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use stepping::{News, Piece, Shared, Stepping, line_of};
 
 /// How often a host is asked whether a running line shall stop.
 const PULSE: Duration = Duration::from_millis(10);
-
-/// Where a stage that runs on shall wait again.
-#[derive(Debug, Clone, Default)]
-pub struct Watch {
-    /// Before which piece at the latest.
-    pub until: Until,
-    /// Before or after the pieces that these name, to be asked whether it shall wait there.
-    pub breaks: Vec<(Pattern, Moment)>,
-    /// After which pieces else.
-    pub catch: Catch,
-    /// Pieces whose outputs are kept, for conditions that ask for them.
-    pub keep: Vec<String>,
-}
-
-/// A line or a module that comes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Until {
-    /// The next line or module, whichever comes.
-    #[default]
-    Next,
-    /// The next that is not a part of this module.
-    OutOf(String),
-    /// The next line.
-    Line,
-    /// None: on to the stage's end.
-    End,
-}
-
-/// When a piece is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Before it runs.
-    Before,
-    /// Once it ran: what it made is known.
-    After,
-}
-
-/// What is looked for in what pieces make.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Catch {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// NaN and infinity.
-    NotFinite,
-    /// Each output is looked at.
-    All,
-}
 
 /// A stage that waits before one of its lines or modules, or behind one.
 #[derive(Debug)]
@@ -101,46 +58,6 @@ pub struct Inside {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What both threads see.
-#[derive(Debug, Default)]
-struct Shared {
-    /// The stage shall end before its next piece.
-    stop: AtomicBool,
-    /// Pieces that ran or run.
-    pieces: AtomicUsize,
-}
-
-/// What a stage's thread tells.
-enum News {
-    /// A piece is about to run; why it waits there.
-    Enter(Piece, Reason),
-    /// A piece ran, and made this; it waits.
-    After(Piece, Tensor),
-    /// A piece ran, and made this; the stage goes on.
-    Leave(Path, Tensor),
-    /// The stage is done, or failed.
-    Finished(std::result::Result<Box<Snapshot>, pipeline::Error>),
-}
-
-/// A piece at which a stage waits.
-struct Piece {
-    path: Path,
-    inputs: Vec<Tensor>,
-    /// What the module is given that it is part of.
-    outer: Vec<Tensor>,
-}
-
-/// Why a stage waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// It came to where it was told to.
-    Arrived,
-    /// There is a breakpoint, which may have a condition.
-    Breakpoint,
-    /// What a piece made is to be looked at.
-    Caught,
-}
-
 /// What became of a stage that was let run on.
 #[derive(Debug)]
 pub enum Stepped {
@@ -166,19 +83,11 @@ impl Inside {
         let (tell, news) = channel();
         let (go, wait) = channel();
         let shared = Arc::new(Shared::default());
-        let mut probe = Stepping {
-            tell: tell.clone(),
-            wait,
-            watch: watch.clone(),
-            shared: Arc::clone(&shared),
-            stage,
-            entered: vec![],
-            waited: Duration::ZERO,
-        };
+        let mut probe = Stepping::new(stage, watch.clone(), Arc::clone(&shared), tell.clone(), wait);
         let of_thread = Arc::clone(&before);
         let thread = std::thread::spawn(move || {
             let result = advance(&of_thread, &models, &mut probe).map(|mut next| {
-                next.take_off_time(probe.waited);
+                next.take_off_time(probe.waited());
                 Box::new(next)
             });
             // A session that left does not listen.
@@ -271,7 +180,7 @@ impl Inside {
             }
             None => {
                 let names = module::inputs(path.as_str(), inputs.len());
-                self.line = module::line_of(self.stage, path.as_str()).unwrap_or(self.line);
+                self.line = lines::running(self.stage, path.as_str()).unwrap_or(self.line);
                 self.module = Some(path);
                 names
             }
@@ -337,149 +246,5 @@ impl Drop for Inside {
             // What it panicked with was told on stderr.
             let _ = thread.join();
         }
-    }
-}
-
-impl Watch {
-    /// On to before the next piece that `until` names, past every breakpoint.
-    pub fn until(until: Until) -> Self {
-        Self { until, ..Self::default() }
-    }
-
-    /// Whether modules are watched, and not lines alone.
-    fn is_of_modules(&self) -> bool {
-        let Self { until, breaks, catch, keep } = self;
-        matches!(until, Until::Next | Until::OutOf(_))
-            || *catch != Catch::Nothing
-            || !breaks.is_empty()
-            || !keep.is_empty()
-    }
-
-    /// Whether the piece at `path` is where it shall wait at the latest.
-    fn arrives(&self, path: &str, is_line: bool) -> bool {
-        match &self.until {
-            Until::Next => is_line || module::is_stepped_into(path),
-            Until::OutOf(module) => {
-                is_line || module::is_stepped_into(path) && !module::is_within(path, module)
-            }
-            Until::Line => is_line,
-            Until::End => false,
-        }
-    }
-
-    fn breaks(&self, path: &str, moment: Moment) -> bool {
-        self.breaks.iter().any(|(pattern, when)| *when == moment && pattern.matches(path))
-    }
-}
-
-/// The line of the stage at `path`. A prompt that changed is encoded again before another stage: not a line of it.
-fn line_of(path: &Path, stage: Stage) -> Option<&'static str> {
-    let line = lines::ALL.iter().copied().find(|line| *line == path.as_str())?;
-    (line.split('.').next() == Some(stage.name())).then_some(line)
-}
-
-/// A piece that runs.
-struct Entered {
-    path: Path,
-    inputs: Vec<Tensor>,
-    /// Whether it was waited before it.
-    waited: bool,
-}
-
-/// Waits in a stage, where it is told to.
-struct Stepping {
-    tell: Sender<News>,
-    wait: Receiver<Watch>,
-    watch: Watch,
-    shared: Arc<Shared>,
-    stage: Stage,
-    /// The pieces that run and were wanted, the innermost last: they stay wanted, whatever is waited for meanwhile.
-    entered: Vec<Entered>,
-    /// How long it waited in all, which is no time of the stage's.
-    waited: Duration,
-}
-
-impl Stepping {
-    /// Whether the piece is one of the stage at all. A prompt that changed is encoded again before another stage.
-    fn is_of_the_stage(&self, path: &str) -> bool {
-        module::line_of(self.stage, path).is_some()
-    }
-
-    fn piece(&self, path: &Path, inputs: Vec<Tensor>) -> Piece {
-        let parent = module::parent(path.as_str());
-        let outer = self.entered.iter().rev().find(|entered| Some(entered.path.as_str()) == parent);
-        Piece { path: path.clone(), inputs, outer: outer.map_or(vec![], |entered| entered.inputs.clone()) }
-    }
-
-    /// Tells, and waits until it may go on.
-    fn wait(&mut self, path: &Path, news: News) -> Result<()> {
-        let interrupted = || Error::Interrupted(path.clone());
-        let begin = Instant::now();
-        self.tell.send(news).map_err(|_| interrupted())?;
-        self.watch = self.wait.recv().map_err(|_| interrupted())?;
-        self.waited += begin.elapsed();
-        Ok(())
-    }
-}
-
-impl Probe for Stepping {
-    fn wants(&self, path: &Path) -> bool {
-        if self.shared.stop.load(Ordering::Relaxed)
-            || self.entered.iter().any(|entered| entered.path == *path)
-        {
-            return true;
-        }
-        self.shared.pieces.fetch_add(1, Ordering::Relaxed);
-        let text = path.as_str();
-        if line_of(path, self.stage).is_some() {
-            return true;
-        }
-        let watch = &self.watch;
-        let asked = watch.arrives(text, false)
-            || watch.breaks.iter().any(|(pattern, _)| pattern.matches(text))
-            || watch.catch != Catch::Nothing && module::is_piece(text)
-            || watch.keep.iter().any(|kept| kept == text);
-        asked && self.is_of_the_stage(text)
-    }
-
-    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
-        if self.shared.stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted(path.clone()));
-        }
-        let is_line = line_of(path, self.stage).is_some();
-        let inputs: Vec<Tensor> = inputs.iter().map(|input| (*input).clone()).collect();
-        let text = path.as_str();
-        let reason = match self.watch.arrives(text, is_line) {
-            true => Some(Reason::Arrived),
-            false => self.watch.breaks(text, Moment::Before).then_some(Reason::Breakpoint),
-        };
-        let waited = reason.is_some();
-        self.entered.push(Entered { path: path.clone(), inputs: inputs.clone(), waited });
-        match reason {
-            Some(reason) => self.wait(path, News::Enter(self.piece(path, inputs), reason)),
-            None => Ok(()),
-        }
-    }
-
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        let place = self.entered.iter().rposition(|entered| entered.path == *path);
-        let entered = place.map(|place| self.entered.remove(place));
-        let text = path.as_str();
-        let is_caught = match self.watch.catch {
-            Catch::Nothing => false,
-            Catch::All => true,
-            Catch::NotFinite => !PlainTensor::of(&output)?.is_finite(),
-        };
-        if is_caught || self.watch.breaks(text, Moment::After) {
-            let inputs = entered.map_or(vec![], |entered| entered.inputs);
-            self.wait(path, News::After(self.piece(path, inputs), output.clone()))?;
-        } else if line_of(path, self.stage).is_some()
-            || entered.is_some_and(|entered| entered.waited)
-            || self.watch.keep.iter().any(|kept| kept == text)
-        {
-            // A session that left does not listen.
-            let _ = self.tell.send(News::Leave(path.clone(), output.clone()));
-        }
-        Ok(output)
     }
 }
