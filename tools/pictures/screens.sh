@@ -39,7 +39,7 @@ keys 5 Down Down; picture prompt
 keys 7; run step; run next; picture source
 keys 1; run continue
 keys 6; run 'goto denoise 12'; picture charts
-keys 0 Down Down Down Down; picture model
+keys 0 Down Down Down Down Down Down Down Down Down; picture model
 keys a Down; picture attention
 run 'goto denoise 5'
 run 'set guidance_scale 12'
