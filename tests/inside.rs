@@ -3,8 +3,9 @@
 mod program;
 
 use diffuscope::debugger::Session;
+use diffuscope::debugger::session::Host;
 use diffuscope::model::ModelSource;
-use diffuscope::nn::Unwatched;
+use diffuscope::nn::{Path, Probe, Unwatched};
 use diffuscope::pipeline::{Models, Request};
 use program::batch;
 use std::sync::{Arc, OnceLock};
@@ -159,6 +160,42 @@ fn behind_the_tip_a_step_runs_again_and_leaves_what_is_recorded() {
     run(&mut session, "delete");
     run(&mut session, "next");
     assert_eq!(tensor(&session, "denoise.001/latents"), recorded);
+}
+
+/// Stops whatever runs, at once.
+struct Impatient;
+
+impl Probe for Impatient {
+    fn wants(&self, _: &Path) -> bool {
+        false
+    }
+}
+
+impl Host for Impatient {
+    fn is_interrupted(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_interruption_inside_gives_the_run_back_as_it_was() {
+    let mut session = session();
+    run(&mut session, "goto denoise 1");
+    let latents = tensor(&session, "latents");
+    run(&mut session, "break unet.down_blocks.0");
+    run(&mut session, "continue");
+    // What each stop costs makes the step long enough to be interrupted in.
+    run(&mut session, "catch if t(path).max > 1e30");
+    let outcome = session.run_line("finish", &mut Impatient).unwrap().unwrap();
+    assert!(outcome.stopped.unwrap().contains("interrupted"), "{:?}", outcome.messages);
+    assert!(session.inside().is_none());
+    assert_eq!((session.position_name(), session.timeline().recorded()), ("denoise 1".into(), 3));
+    assert_eq!(tensor(&session, "latents"), latents);
+    run(&mut session, "delete");
+    run(&mut session, "continue");
+    let mut plain = self::session();
+    run(&mut plain, "continue");
+    assert_eq!(tensor(&session, "image"), tensor(&plain, "image"));
 }
 
 #[test]

@@ -138,6 +138,11 @@ impl Inside {
     /// Waits until the stage waits, or comes to its end.
     fn wait(&mut self, host: &mut dyn Host) -> std::result::Result<Stepped, pipeline::Error> {
         loop {
+            // Between news as well: a stage that is looked at piece by piece never leaves a pulse without any.
+            host.pieces_ran(self.shared.pieces.load(Ordering::Relaxed), self.line);
+            if host.is_interrupted() {
+                self.shared.stop.store(true, Ordering::SeqCst);
+            }
             match self.news.recv_timeout(PULSE) {
                 Ok(News::Enter(piece, reason)) => {
                     self.stand_at(piece, Moment::Before);
@@ -154,12 +159,7 @@ impl Inside {
                     self.passed = Some((path, output));
                 }
                 Ok(News::Finished(result)) => return result.map(Stepped::Done),
-                Err(RecvTimeoutError::Timeout) => {
-                    host.pieces_ran(self.shared.pieces.load(Ordering::Relaxed), self.line);
-                    if host.is_interrupted() {
-                        self.shared.stop.store(true, Ordering::SeqCst);
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::Input(format!("{} ended without a word", self.stage)).into());
                 }
