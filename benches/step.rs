@@ -6,7 +6,7 @@
 use candle_core::{DType, Device, Tensor};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::device::{DTypeChoice, DeviceChoice};
-use diffuscope::nn::{Path, Probe, Unwatched};
+use diffuscope::nn::{Computing, Path, Probe, Unwatched};
 use diffuscope::pipeline::Models;
 use diffuscope::tensor::Generator;
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ fn main() -> Anyhow<()> {
     let device = flag("--device").map_or(Ok(DeviceChoice::Cpu), |device| device.parse())?.open()?;
     let dtype: DTypeChoice = flag("--dtype").map_or(Ok(DTypeChoice::Auto), |dtype| dtype.parse())?;
 
+    let computing = Computing::here();
     let source = ModelSource::parse(flag("--model").map_or("pocket", String::as_str))?;
     let models = Models::load(source, device.clone(), dtype.on(&device))?;
     let size: usize = flag("--size").map_or(Ok(models.native_size().0), |n| n.parse())?;
@@ -68,7 +69,7 @@ fn main() -> Anyhow<()> {
             "dtype": models.dtype.as_str(),
             "device": diffuscope::nn::device::name(&device),
             "size": size,
-            "threads": rayon::current_num_threads(),
+            "threads": computing.threads(),
             "first_number": first,
             "median_s": sorted[sorted.len() / 2],
             "samples_s": samples,
