@@ -10,7 +10,7 @@ use diffuscope::model::clip::ClipTextConfig;
 use diffuscope::model::unet::UNetConfig;
 use diffuscope::model::vae::VaeConfig;
 use diffuscope::model::{ClipTokenizer, LoadError, ModelSource};
-use diffuscope::nn::{ConfigError, ConfigFile, Unwatched};
+use diffuscope::nn::{ConfigError, ConfigFile, Path, Probe, Unwatched};
 use diffuscope::pipeline::models::Configs;
 use diffuscope::pipeline::preset::SD_TURBO;
 use diffuscope::pipeline::{Models, Request};
@@ -18,7 +18,7 @@ use diffuscope::scheduler::{DdimConfig, DdimScheduler};
 use program::{batch, diffuscope};
 use serde_json::{Value, json};
 use std::fs;
-use support::checkpoint::{Checkpoint, checkpoint, published, weights_file};
+use support::checkpoint::{Checkpoint, checkpoint, published};
 use support::fixture;
 
 const EIGHT: [&str; 8] = ["sd14", "sd15", "sd2", "sd2-base", "sd21", "sd21-base", "sd-turbo", "bk-sdm-tiny"];
@@ -296,6 +296,23 @@ fn one_file_with_all_weights_is_no_folder() {
     }
 }
 
+/// Asks for what the first attention attends to, and whether its products of queries and keys are infinite in f16.
+struct Overflowing(bool);
+
+impl Probe for Overflowing {
+    fn wants(&self, path: &Path) -> bool {
+        path.as_str() == "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.attention_probs"
+    }
+
+    fn enter(&mut self, _: &Path, inputs: &[&Tensor]) -> diffuscope::nn::Result<()> {
+        let products = inputs[0].matmul(&inputs[1].t()?)?;
+        assert_eq!(products.dtype(), DType::F16);
+        let largest = products.to_dtype(DType::F32)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+        self.0 = largest.is_infinite();
+        Ok(())
+    }
+}
+
 /// As in Stable Diffusion 2.1 in f16: the first attention's queries and keys are so large that their products leave f16.
 #[test]
 fn attention_in_f16_does_not_overflow_whatever_upcast_attention_says() {
@@ -308,22 +325,26 @@ fn attention_in_f16_does_not_overflow_whatever_upcast_attention_says() {
         *weight = (&*weight * 400.).unwrap();
     }
     folder.write_weights("unet", &weights);
-    assert!(folder.file(&weights_file("unet")).exists());
-    let predict = |models: &Models| {
+    let predict = |models: &Models, probe: &mut dyn Probe| {
         let randn = |seed: i64, shape: &[usize]| {
             let values = diffuscope::tensor::Generator::manual_seed(seed).randn(shape.iter().product());
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(models.dtype).unwrap()
         };
         let (sample, embeds) = (randn(0, &[1, 4, 8, 8]), randn(1, &[1, 77, 32]));
-        let residual = models.unet.forward(&sample, 501, &embeds, &mut Unwatched).unwrap();
+        let residual = models.unet.forward(&sample, 501, &embeds, probe).unwrap();
         residual.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
-    let exact = predict(&load(&folder, DType::F32));
+    let exact = predict(&load(&folder, DType::F32), &mut Unwatched);
     let largest = exact.iter().fold(0f32, |most, x| most.max(x.abs()));
     let mut all = vec![];
     for upcast in [json!(true), json!(false), Value::Null] {
         folder.set("unet/config.json", "upcast_attention", upcast);
-        let made = predict(&load(&folder, DType::F16));
+        let models = load(&folder, DType::F16);
+        let mut asked = Overflowing(false);
+        let watched = predict(&models, &mut asked);
+        assert!(asked.0, "plainly computed nothing overflows");
+        let made = predict(&models, &mut Unwatched);
+        assert!(watched.iter().all(|x| x.is_finite()));
         for (a, b) in made.iter().zip(&exact) {
             assert!(a.is_finite() && (a - b).abs() < 0.05 * largest, "{a} and in f32 {b}");
         }
