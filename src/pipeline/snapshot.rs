@@ -6,7 +6,7 @@
 use super::fault::Faulty;
 use super::meddle::{Meddled, Meddling};
 use super::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
-use super::{Error, Models, Request, RequestError};
+use super::{Error, Models, Request, RequestError, memory};
 use crate::nn::Probe;
 use crate::scheduler::DdimScheduler;
 use crate::scheduler::ddim::Coefficients;
@@ -352,7 +352,22 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let probe = &mut Faulty { fault: request.fault, stage, models, probe };
 
     let start = Instant::now();
-    let made = match stage {
+    let made = run_stage(stage, run, snapshot, &mut next, probe)
+        .map_err(|error| memory::explained(error, stage, models, request))?;
+    next.records.push(record(snapshot, stage, start, made));
+    Ok(next)
+}
+
+/// Runs a stage on what is in `snapshot`; what is remembered beside tensors is put into `next`.
+fn run_stage(
+    stage: Stage,
+    run: Run<'_>,
+    snapshot: &Snapshot,
+    next: &mut Snapshot,
+    probe: &mut dyn Probe,
+) -> Result<Made, Error> {
+    let Run { models, request, .. } = run;
+    Ok(match stage {
         Stage::EncodePrompt => {
             next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
             encode(run, probe)?
@@ -373,9 +388,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
             let image = stages::vae_decode(models, snapshot.require("latents")?, probe)?;
             Made { tensors: vec![("image", image)], ..Made::default() }
         }
-    };
-    next.records.push(record(snapshot, stage, start, made));
-    Ok(next)
+    })
 }
 
 /// What a stage hands to its record.
