@@ -91,8 +91,8 @@ fn walk(mut session: Session) -> anyhow::Result<()> {
 
 /// The commands of a file, one after another; the first that fails ends it.
 fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
-    let name = file.display();
     let from_stdin = file.as_os_str() == "-";
+    let name = if from_stdin { "stdin".to_string() } else { file.display().to_string() };
     let mut reader: Box<dyn BufRead> = if from_stdin {
         Box::new(io::stdin().lock())
     } else {
@@ -129,10 +129,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
                     writeln!(out, "{}", json!({ "error": e.to_string(), "line": number }))?;
                 }
                 out.flush()?;
-                anyhow::bail!(
-                    "{}: line {number}: {e}",
-                    if from_stdin { "stdin".into() } else { name.to_string() }
-                );
+                anyhow::bail!("{name}: line {number}: {e}");
             }
         }
     }

@@ -77,6 +77,11 @@ impl Progress {
         Self { file: Some(file.into()) }
     }
 
+    /// Where it is kept; `None` without a home folder.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// How far the reader is in every lesson; and, where the file cannot be understood, what is wrong with it. It then
     /// counts as empty.
     pub fn standings(&self) -> (Standings, Option<String>) {

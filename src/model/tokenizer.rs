@@ -139,6 +139,9 @@ fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<Tokenizer> {
     Ok(tokenizer)
 }
 
+/// How many tokens a vocabulary may have whose merges are not counted.
+const SMALL_VOCABULARY: usize = 10_000;
+
 /// Tokens with their ids, and the pairs that are merged, in order.
 struct Vocabulary {
     /// The file that it came from, for messages.
@@ -205,7 +208,7 @@ impl Vocabulary {
     fn from_vocab_and_merges(source: &ModelSource) -> Result<Self, LoadError> {
         let vocab = source.config("tokenizer/vocab.json")?;
         let file = vocab.file().to_string();
-        let ids = vocab.all("a token's id")?;
+        let ids: HashMap<String, u32> = vocab.all("a token's id")?;
         let merges = source.require("tokenizer/merges.txt")?;
         let wrong = |reason| LoadError::Tokenizer { file: file.replace("vocab.json", "merges.txt"), reason };
         let text = std::str::from_utf8(&merges).map_err(|e| wrong(format!("not UTF-8: {e}")))?;
@@ -217,7 +220,17 @@ impl Vocabulary {
                 wrong(format!("line {}: `{shown}`; expected two tokens with a space between", i + 1))
             })
         });
-        let merges = merges.collect::<Result<_, _>>()?;
+        let merges = merges.collect::<Result<Vec<_>, _>>()?;
+        // Without its merge a token is never made. The small vocabularies that tests are made of have such tokens; of a real
+        // one, a list that was cut short leaves thousands.
+        let without_merge = ids.len().saturating_sub(merges.len());
+        if ids.len() > SMALL_VOCABULARY && without_merge > ids.len() / 20 {
+            return Err(wrong(format!(
+                "{} merges for a vocabulary of {}; expected one for nearly every token: fetch or copy it again",
+                merges.len(),
+                ids.len()
+            )));
+        }
         Ok(Self { file, ids, merges, added: vec![] })
     }
 

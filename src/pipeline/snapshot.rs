@@ -416,6 +416,15 @@ fn record(before: &Snapshot, stage: Stage, start: Instant, made: Made) -> Arc<St
     })
 }
 
+/// A text, or of one that nobody reads to its end the beginning.
+fn beginning(text: &str) -> String {
+    const MOST: usize = 1000;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
+
 /// Of noise alone only the latents, which are that; with a picture to start from all that they are made of.
 fn first_latents(made: FirstLatents, request: &Request) -> Vec<(&'static str, Tensor)> {
     let FirstLatents { init_image, init_latents, noise, latents, .. } = made;
@@ -429,8 +438,9 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
     let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut } =
         stages::encode_prompt(run, probe)?;
     let warnings = ["prompt", "negative_prompt"].into_iter().zip(&cut).filter_map(|(name, cut)| {
-        cut.as_ref()
-            .map(|cut| format!("the {name} is longer than 77 tokens; this was cut from its end: \"{cut}\""))
+        cut.as_ref().map(|cut| {
+            format!("the {name} is longer than 77 tokens; this was cut from its end: \"{}\"", beginning(cut))
+        })
     });
     Ok(Made {
         tensors: vec![
