@@ -121,21 +121,22 @@ fn row(args: &str, last: Option<&str>, verdict: Verdict) -> Row {
 fn every_number_of_every_subcommand() {
     let mut rows = vec![];
     for args in GENERATE {
+        // Each reads them by the same code: what works is run by one of them.
+        let is_asked = |verdict: &Verdict| args.starts_with("run") || !matches!(verdict, Works);
         for (option, verdicts) in OPTIONS {
             // What was given before would be given twice.
             let mut given: Vec<&str> = args.split_whitespace().collect();
             if let Some(at) = given.iter().position(|arg| *arg == option) {
                 given.drain(at..at + 2);
             }
-            let args = given.join(" ");
+            let given = given.join(" ");
+            let asked = VALUES.iter().zip(verdicts).filter(|(_, verdict)| is_asked(verdict));
             rows.extend(
-                VALUES
-                    .iter()
-                    .zip(verdicts)
-                    .map(|(value, verdict)| row(&args, Some(&format!("{option}={value}")), verdict)),
+                asked.map(|(value, verdict)| row(&given, Some(&format!("{option}={value}")), verdict)),
             );
         }
-        rows.extend(SEEDS.map(|(seed, verdict)| row(args, Some(&format!("--seed={seed}")), verdict)));
+        let asked = SEEDS.into_iter().filter(|(_, verdict)| is_asked(verdict));
+        rows.extend(asked.map(|(seed, verdict)| row(args, Some(&format!("--seed={seed}")), verdict)));
     }
     rows.extend(OTHERS.map(|(args, verdict)| row(args, None, verdict)));
     judge(&rows);
