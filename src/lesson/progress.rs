@@ -142,6 +142,9 @@ fn read(file: &Path) -> Result<Standings, String> {
     let text = match read_text(file) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Standings::new()),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            return Err(format!("no progress that can be understood: {e}"));
+        }
         Err(e) => return Err(format!("cannot be read: {e}")),
     };
     let broken = |e: serde_json::Error| format!("no progress that can be understood: {e}");

@@ -117,8 +117,8 @@ fn devices(seen: &Seen) -> Section {
             "this program was built without CUDA: build it with `--features cuda`",
         ));
     }
-    if let Err(e) = DeviceChoice::Cuda(0).open()
-        && cfg!(feature = "cuda")
+    if cfg!(feature = "cuda")
+        && let Err(e) = DeviceChoice::Cuda(0).open()
     {
         facts.push(Fact::text("not usable", e.to_string()));
     }
