@@ -65,6 +65,7 @@ impl ClipTokenizer {
         };
         let (bos, eos, pad) = (id_of(&special.bos)?, id_of(&special.eos)?, id_of(&special.pad)?);
         id_of(&special.unk)?;
+        vocabulary.check_merges()?;
 
         let bpe = BPE::builder()
             .vocab_and_merges(
@@ -221,17 +222,23 @@ impl Vocabulary {
             })
         });
         let merges = merges.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { file, ids, merges, added: vec![] })
+    }
+
+    /// Nearly every token must have a merge: a list that was cut short is one too.
+    fn check_merges(&self) -> Result<(), LoadError> {
         // Without its merge a token is never made. The small vocabularies that tests are made of have such tokens; of a real
         // one, a list that was cut short leaves thousands.
-        let without_merge = ids.len().saturating_sub(merges.len());
-        if ids.len() > SMALL_VOCABULARY && without_merge > ids.len() / 20 {
-            return Err(wrong(format!(
-                "{} merges for a vocabulary of {}; expected one for nearly every token: fetch or copy it again",
-                merges.len(),
-                ids.len()
-            )));
+        let (tokens, merges) = (self.ids.len(), self.merges.len());
+        if tokens > SMALL_VOCABULARY && tokens.saturating_sub(merges) > tokens / 20 {
+            return Err(LoadError::Tokenizer {
+                file: self.file.replace("vocab.json", "merges.txt"),
+                reason: format!(
+                    "{merges} merges for a vocabulary of {tokens}; expected one for nearly every token: fetch or copy it again"
+                ),
+            });
         }
-        Ok(Self { file, ids, merges, added: vec![] })
+        Ok(())
     }
 
     /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.
