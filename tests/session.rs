@@ -3,9 +3,10 @@
 
 mod support;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use diffuscope::debugger::Session;
-use diffuscope::nn::Unwatched;
+use diffuscope::debugger::session::Host;
+use diffuscope::nn::{Path, Probe, Unwatched};
 use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance};
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
@@ -126,4 +127,45 @@ proptest! {
             }
         }
     }
+}
+
+/// A GPU whose memory does not last beyond a piece of the UNet: its driver's words, as candle hands them on.
+struct NoRoom;
+
+impl Probe for NoRoom {
+    fn wants(&self, path: &Path) -> bool {
+        path.as_str() == "unet.mid_block"
+    }
+
+    fn visit(&mut self, _: &Path, _: Tensor) -> diffuscope::nn::Result<Tensor> {
+        let said = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
+        Err(candle_core::Error::Msg(said.into()).bt().into())
+    }
+}
+
+impl Host for NoRoom {}
+
+/// Out of memory is an error like another: what ran is there, can be looked at, and goes on when there is room.
+#[test]
+fn a_gpu_without_memory_ends_a_stage_and_not_the_session() {
+    let mut session = Session::new(Arc::clone(&MODELS), request()).unwrap();
+    session.run_line("next 3", &mut Unwatched).unwrap();
+    for line in ["next", "continue", "step", "finish"] {
+        let Err(error) = session.run_line(line, &mut NoRoom) else { continue };
+        let said = error.to_string();
+        for words in [
+            "denoise 1: ",
+            "no memory left for 16×16 pixels in f32",
+            "what ran before is kept",
+            "--dtype f16",
+        ] {
+            assert!(said.contains(words), "{line}: `{words}` is not in: {said}");
+        }
+        assert_eq!(session.timeline().here().records().len(), 3, "{line}");
+    }
+    assert!(session.run_line("next", &mut NoRoom).is_err());
+    session.run_line("print latents.std", &mut NoRoom).unwrap();
+    session.run_line("back", &mut NoRoom).unwrap();
+    session.run_line("continue", &mut Unwatched).unwrap();
+    assert_eq!(&bits(session.timeline().here()), STRAIGHT.last().unwrap());
 }

@@ -10,7 +10,7 @@ use crate::tui::{self, config::Config};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -92,9 +92,9 @@ fn walk(mut session: Session) -> anyhow::Result<()> {
 
 /// The commands of a file, one after another; the first that fails ends it.
 fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
-    let name = file.display();
     let from_stdin = file.as_os_str() == "-";
-    let reader: Box<dyn BufRead> = if from_stdin {
+    let name = if from_stdin { "stdin".to_string() } else { file.display().to_string() };
+    let mut reader: Box<dyn BufRead> = if from_stdin {
         Box::new(io::stdin().lock())
     } else {
         let expected = "expected a file of debugger commands, one a line";
@@ -108,8 +108,9 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     warn_of_notes(&session);
     let _computing = Computing::here();
     let mut out = io::stdout().lock();
-    for (number, line) in (1..).zip(reader.lines()) {
-        let line = line.with_context(|| format!("{name}: line {number}: expected text in UTF-8"))?;
+    for number in 1.. {
+        let line = next_line(&mut reader).with_context(|| format!("{name}: line {number}"))?;
+        let Some(line) = line else { break };
         match session.run_line(&line, &mut Unwatched) {
             Ok(None) => {}
             Ok(Some(outcome)) => {
@@ -130,14 +131,26 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
                     writeln!(out, "{}", json!({ "error": e.to_string(), "line": number }))?;
                 }
                 out.flush()?;
-                anyhow::bail!(
-                    "{}: line {number}: {e}",
-                    if from_stdin { "stdin".into() } else { name.to_string() }
-                );
+                anyhow::bail!("{name}: line {number}: {e}");
             }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// No command comes near this, the longest prompt included.
+const MOST_LINE: u64 = 128 << 10;
+
+/// The next line, without its end; `None` behind the last.
+fn next_line(reader: &mut dyn BufRead) -> anyhow::Result<Option<String>> {
+    let mut line = vec![];
+    reader.take(MOST_LINE + 1).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    anyhow::ensure!(line.len() as u64 <= MOST_LINE, "expected a command, of at most {MOST_LINE} bytes");
+    let line = String::from_utf8(line).context("expected text in UTF-8")?;
+    Ok(Some(line.trim_end_matches(['\r', '\n']).into()))
 }
 
 fn write_text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {

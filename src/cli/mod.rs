@@ -5,12 +5,14 @@
 //! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
 //! - [`lesson`]: lessons, listed, carried out and checked.
 //! - [`model`]: what a checkpoint holds, and the models of the Hugging Face hub.
+//! - [`doctor`]: what was found of the machine, the terminal and the environment.
 //! - [`config`]: the reader's settings of the interface.
 
 pub mod args;
 pub mod compare;
 pub mod config;
 pub mod debug;
+pub mod doctor;
 pub mod lesson;
 pub mod model;
 pub mod run;
@@ -42,6 +44,8 @@ enum Command {
     /// Look into a checkpoint; models from the Hugging Face hub
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
+    /// What there is: devices, memory, terminal, the hub's cache, versions
+    Doctor(doctor::DoctorArgs),
     /// The settings of the interface: theme, keys, pictures
     #[command(subcommand, after_help = config::EXAMPLES)]
     Config(config::ConfigCommand),
@@ -57,6 +61,7 @@ impl Cli {
             Some(Command::Compare(args)) => compare::run(args),
             Some(Command::Lesson(args)) => lesson::run(args),
             Some(Command::Model(command)) => model::run(command),
+            Some(Command::Doctor(args)) => doctor::run(&args),
             Some(Command::Config(command)) => config::run(&command),
         };
         match result {

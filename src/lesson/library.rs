@@ -1,6 +1,7 @@
 //! The lessons that the program carries, and those of a folder.
 
 use super::problem::Source;
+use crate::pipeline::dump::read_text;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -84,7 +85,7 @@ impl Library {
     pub fn at(path: &Path) -> io::Result<Self> {
         let named = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
         let read = |path: &Path| {
-            let text = fs::read_to_string(path).map_err(|e| named(path, e))?;
+            let text = read_text(path).map_err(|e| named(path, e))?;
             Ok::<_, io::Error>(Source::new(path.display().to_string(), text))
         };
         let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,6 +1,6 @@
 //! How far a reader is in each lesson: kept in a file, from one run of the program to the next.
 
-use crate::pipeline::dump::write_beside;
+use crate::pipeline::dump::{read_text, write_beside};
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,11 @@ impl Progress {
         Self { file: Some(file.into()) }
     }
 
+    /// Where it is kept; `None` without a home folder.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// How far the reader is in every lesson; and, where the file cannot be understood, what is wrong with it. It then
     /// counts as empty.
     pub fn standings(&self) -> (Standings, Option<String>) {
@@ -134,17 +139,20 @@ impl Progress {
 
 /// What a file holds; nothing where there is none. What is wrong with it, in a line.
 fn read(file: &Path) -> Result<Standings, String> {
-    let text = match std::fs::read(file) {
+    let text = match read_text(file) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Standings::new()),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            return Err(format!("no progress that can be understood: {e}"));
+        }
         Err(e) => return Err(format!("cannot be read: {e}")),
     };
     let broken = |e: serde_json::Error| format!("no progress that can be understood: {e}");
-    let Versioned { version } = serde_json::from_slice(&text).map_err(broken)?;
+    let Versioned { version } = serde_json::from_str(&text).map_err(broken)?;
     if version != VERSION {
         return Err(format!("version {version}, of another diffuscope; expected version {VERSION}"));
     }
-    let kept: Kept = serde_json::from_slice(&text).map_err(broken)?;
+    let kept: Kept = serde_json::from_str(&text).map_err(broken)?;
     Ok(kept.lessons)
 }
 

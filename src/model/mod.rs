@@ -91,6 +91,9 @@ pub enum LoadError {
         /// What there is.
         available: String,
     },
+    /// The weights are more than the GPU's memory.
+    #[error(transparent)]
+    DeviceMemory(Box<NoRoom>),
     /// The tokenizer's files are wrong.
     #[error("{file}: {reason}")]
     Tokenizer {
@@ -99,4 +102,24 @@ pub enum LoadError {
         /// What was found and what would be right.
         reason: String,
     },
+}
+
+/// Weights that a GPU has no memory left for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({said}); expected {advice}"
+)]
+pub struct NoRoom {
+    /// The checkpoint.
+    pub model: String,
+    /// The dtype that they would be loaded as.
+    pub dtype: &'static str,
+    /// What they would take.
+    pub needed: String,
+    /// The device.
+    pub device: String,
+    /// What its driver said.
+    pub said: String,
+    /// What would fit.
+    pub advice: String,
 }

@@ -65,6 +65,7 @@ impl ClipTokenizer {
         };
         let (bos, eos, pad) = (id_of(&special.bos)?, id_of(&special.eos)?, id_of(&special.pad)?);
         id_of(&special.unk)?;
+        vocabulary.check_merges()?;
 
         let bpe = BPE::builder()
             .vocab_and_merges(
@@ -139,6 +140,9 @@ fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<Tokenizer> {
     Ok(tokenizer)
 }
 
+/// How many tokens a vocabulary may have whose merges are not counted.
+const SMALL_VOCABULARY: usize = 10_000;
+
 /// Tokens with their ids, and the pairs that are merged, in order.
 struct Vocabulary {
     /// The file that it came from, for messages.
@@ -205,7 +209,7 @@ impl Vocabulary {
     fn from_vocab_and_merges(source: &ModelSource) -> Result<Self, LoadError> {
         let vocab = source.config("tokenizer/vocab.json")?;
         let file = vocab.file().to_string();
-        let ids = vocab.all("a token's id")?;
+        let ids: HashMap<String, u32> = vocab.all("a token's id")?;
         let merges = source.require("tokenizer/merges.txt")?;
         let wrong = |reason| LoadError::Tokenizer { file: file.replace("vocab.json", "merges.txt"), reason };
         let text = std::str::from_utf8(&merges).map_err(|e| wrong(format!("not UTF-8: {e}")))?;
@@ -217,8 +221,24 @@ impl Vocabulary {
                 wrong(format!("line {}: `{shown}`; expected two tokens with a space between", i + 1))
             })
         });
-        let merges = merges.collect::<Result<_, _>>()?;
+        let merges = merges.collect::<Result<Vec<_>, _>>()?;
         Ok(Self { file, ids, merges, added: vec![] })
+    }
+
+    /// Nearly every token must have a merge: a list that was cut short is one too.
+    fn check_merges(&self) -> Result<(), LoadError> {
+        // Without its merge a token is never made. The small vocabularies that tests are made of have such tokens; of a real
+        // one, a list that was cut short leaves thousands.
+        let (tokens, merges) = (self.ids.len(), self.merges.len());
+        if tokens > SMALL_VOCABULARY && tokens.saturating_sub(merges) > tokens / 20 {
+            return Err(LoadError::Tokenizer {
+                file: self.file.replace("vocab.json", "merges.txt"),
+                reason: format!(
+                    "{merges} merges for a vocabulary of {tokens}; expected one for nearly every token: fetch or copy it again"
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.

@@ -1,5 +1,6 @@
 //! Where tensors are computed, and how precisely.
 
+use super::gpu::Trouble;
 use candle_core::{DType, Device};
 use std::str::FromStr;
 
@@ -108,7 +109,7 @@ impl DeviceChoice {
                 candle_core::Error::NotCompiledWithMetalSupport => {
                     "this program was built without Metal (cargo feature `metal`)".into()
                 }
-                other => other.to_string().lines().next().unwrap_or_default().to_string(),
+                other => self.told(&other.to_string()),
             };
             DeviceError { choice: self, reason }
         };
@@ -119,6 +120,23 @@ impl DeviceChoice {
             Self::Auto if cfg!(feature = "cuda") => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
             Self::Auto if cfg!(feature = "metal") => Ok(Device::new_metal(0).unwrap_or(Device::Cpu)),
             Self::Auto => Ok(Device::Cpu),
+        }
+    }
+
+    /// What the driver's words mean for this choice.
+    fn told(self, said: &str) -> String {
+        let line = said.lines().next().unwrap_or_default();
+        match (Trouble::told_by(said), self) {
+            // The driver says only that there is none such.
+            (Some(Trouble::NoSuchDevice), Self::Cuda(n)) => {
+                match (0..n).take_while(|&n| Device::new_cuda(n).is_ok()).count() {
+                    0 => Trouble::NoDevice.advice().into(),
+                    1 => "there is one GPU, cuda:0".into(),
+                    there => format!("there are {there} GPUs, cuda:0 to cuda:{}", there - 1),
+                }
+            }
+            (Some(trouble), _) => format!("{} ({line})", trouble.advice()),
+            (None, _) => line.into(),
         }
     }
 }
@@ -156,6 +174,26 @@ mod tests {
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
             assert!(text.parse::<DeviceChoice>().unwrap_err().contains("expected auto, cpu"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_driver_says_is_explained() {
+        let told = |said| DeviceChoice::Cuda(0).told(said);
+        let none = told("DriverError(CUDA_ERROR_NO_DEVICE, \"no CUDA-capable device is detected\")");
+        assert!(none.starts_with("there is no NVIDIA GPU that can be used"), "{none}");
+        assert!(none.contains("CUDA_ERROR_NO_DEVICE"), "{none}");
+        let old = told("DriverError(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, \"…\") when loading unary");
+        assert!(old.contains("driver is older") && old.contains("nvidia-smi"), "{old}");
+        assert_eq!(told("Something\nelse"), "Something");
+    }
+
+    /// A number that is not there is told with how many there are; in a build without CUDA, none.
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_number_that_is_not_there() {
+        let told =
+            DeviceChoice::Cuda(3).told("DriverError(CUDA_ERROR_INVALID_DEVICE, \"invalid device ordinal\")");
+        assert!(told.starts_with("there is no NVIDIA GPU"), "{told}");
     }
 
     #[cfg(not(feature = "cuda"))]

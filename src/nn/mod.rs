@@ -16,6 +16,7 @@ pub mod config;
 mod cpu;
 pub mod device;
 pub mod error;
+pub mod gpu;
 pub mod layers;
 pub mod ledger;
 pub mod probe;

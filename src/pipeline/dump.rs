@@ -6,7 +6,8 @@ use candle_core::{DType, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Why a file was not written.
@@ -181,6 +182,23 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     beside.push(format!(".{}.tmp", std::process::id()));
     std::fs::File::create(&beside).map_err(|e| failed(e.to_string()))?;
     std::fs::remove_file(&beside).map_err(|e| failed(e.to_string()))
+}
+
+/// No file that a person writes comes near this: bytes.
+const MOST_TEXT: u64 = 4 << 20;
+
+/// The text of a file that a person writes, whatever stands there: one that never ends is not read to its end.
+///
+/// # Errors
+/// The system's; and where it is larger, or no text in UTF-8.
+pub fn read_text(file: &Path) -> io::Result<String> {
+    let mut text = vec![];
+    File::open(file)?.take(MOST_TEXT + 1).read_to_end(&mut text)?;
+    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    if text.len() as u64 > MOST_TEXT {
+        return Err(wrong(format!("it has more than {MOST_TEXT} bytes")));
+    }
+    String::from_utf8(text).map_err(|e| wrong(format!("expected text in UTF-8: {e}")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! through the UNet in batches.
 
 use super::snapshot::advance;
-use super::{Error, Fault, Models, Request, Snapshot, Stage, lines};
+use super::{Error, Fault, Models, Request, Snapshot, Stage, lines, memory};
 use crate::nn::{Path, Probe, Result};
 use candle_core::{DType, Device, Tensor, TensorId};
 use std::collections::HashMap;
@@ -102,7 +102,14 @@ impl Lockstep {
                 false => self.sharing_texts(snapshot, probe, |probe| snapshot.encoded(models, probe))?,
             });
         }
-        let (residuals, took) = self.residuals(&encoded, models, probe)?;
+        let (residuals, took) = self.residuals(&encoded, models, probe).map_err(|error| {
+            // A batch is of one size.
+            let first = encoded.first().and_then(|first| Some((first.position()?, first.request())));
+            match first {
+                Some((stage, request)) => memory::explained(error, stage, models, request),
+                None => error,
+            }
+        })?;
         // By the latents, and the mistake that is made on the way from them.
         let mut images: HashMap<(Vec<u32>, Option<Fault>), Tensor> = HashMap::new();
         let mut pictures: Vec<(&Request, Tensor)> = vec![];

@@ -1,6 +1,12 @@
 //! Whether a run fits the machine, told before anything is allocated.
 
-use super::{Models, Request};
+use super::{Error, Models, Request, Stage};
+use crate::model::inventory::inventory;
+use crate::model::{self, LoadError, ModelSource};
+use crate::nn::error::abridged;
+use crate::nn::gpu::Trouble;
+use crate::nn::{self, WeightsError, device};
+use candle_core::{DType, Device};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 pub use crate::tensor::bytes::said;
@@ -52,9 +58,135 @@ pub fn needed_by_records(models: &Models, request: &Request, done: usize) -> u12
     2 * F32 * (latents * (1 + TENSORS * steps) + 3 * pixels)
 }
 
+/// A stage that a GPU has no memory left for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{stage}: {device} has no memory left for {width}×{height} pixels in {dtype} ({said}); what ran before is kept; expected {advice}"
+)]
+pub struct NoRoom {
+    /// The stage.
+    pub stage: String,
+    /// The device.
+    pub device: String,
+    /// The width asked for.
+    pub width: usize,
+    /// The height asked for.
+    pub height: usize,
+    /// What the models compute in.
+    pub dtype: &'static str,
+    /// What the driver said.
+    pub said: String,
+    /// What would fit.
+    pub advice: String,
+}
+
+/// A stage's error; where it is that the GPU's memory did not last, with what would fit.
+pub(super) fn explained(error: Error, stage: Stage, models: &Models, request: &Request) -> Error {
+    let Error::Forward(nn::Error::OutOfMemory(driver_said)) = error else { return error };
+    let Request { height, width, .. } = *request;
+    let smaller = smaller(models, height, width).map(|(height, width)| {
+        let needed = needed_by_run(models, height, width) * models.dtype.size_in_bytes() as u128 / 4;
+        format!(
+            "a smaller picture, such as {width}×{height}, which takes about {} beside the weights",
+            said(needed)
+        )
+    });
+    let half = (models.dtype == DType::F32).then(|| "--dtype f16, which takes half".to_string());
+    let ways: Vec<_> = smaller.into_iter().chain(half).chain(["--device cpu".into()]).collect();
+    Error::OutOfMemory(Box::new(NoRoom {
+        stage: stage.to_string(),
+        device: device::name(&models.device),
+        width,
+        height,
+        dtype: models.dtype.as_str(),
+        said: driver_said,
+        advice: ways.join(", or "),
+    }))
+}
+
+/// The largest picture of the same form that takes at most half as much: how much there is, a driver that has run out of it
+/// does not say.
+fn smaller(models: &Models, height: usize, width: usize) -> Option<(usize, usize)> {
+    let levels = models.unet.config().blocks.len().min(8) as u32;
+    let multiple = models.vae.config().scale_factor() << levels.saturating_sub(1);
+    let most = needed_by_run(models, height, width) / 2;
+    let parts = height.max(width) / multiple;
+    let sizes = (1..parts).rev().map(|part| {
+        let scaled = |side: usize| (side * part / parts / multiple).max(1) * multiple;
+        (scaled(height), scaled(width))
+    });
+    sizes.into_iter().find(|&(height, width)| needed_by_run(models, height, width) <= most)
+}
+
+/// An error of loading; where it is that the GPU's memory did not last, with what would fit.
+pub(super) fn explained_loading(
+    error: LoadError,
+    source: &ModelSource,
+    device: &Device,
+    dtype: DType,
+) -> LoadError {
+    let LoadError::Weights(WeightsError::Device { source: why, .. }) = &error else { return error };
+    let driver_said = abridged(&why.to_string());
+    if Trouble::told_by(&driver_said) != Some(Trouble::OutOfMemory) {
+        return error;
+    }
+    let parameters: Option<u64> =
+        inventory(source).ok().map(|all| all.iter().map(|component| component.parameters).sum());
+    let bytes = |size: usize| parameters.map_or("memory".into(), |n| said(u128::from(n) * size as u128));
+    let half = (dtype == DType::F32)
+        .then(|| format!("--dtype f16, which needs {}", bytes(DType::F16.size_in_bytes())));
+    let ways: Vec<_> = half.into_iter().chain(["a smaller model".into(), "--device cpu".into()]).collect();
+    LoadError::DeviceMemory(Box::new(model::NoRoom {
+        model: source.to_string(),
+        dtype: dtype.as_str(),
+        needed: bytes(dtype.size_in_bytes()),
+        device: device::name(device),
+        said: driver_said,
+        advice: ways.join(", or "),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NO_ROOM: &str = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
+
+    #[cfg(feature = "bundled")]
+    #[test]
+    fn a_gpu_without_room_is_told_what_would_fit() {
+        let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
+        let request = Request { height: 768, width: 1024, ..Request::for_models(&models, "a cat") };
+        let error = || Error::from(candle_core::Error::Msg(NO_ROOM.into()).bt());
+        let stage = Stage::Denoise { step: 3 };
+        let told = explained(error(), stage, &models, &request).to_string();
+        for words in
+            ["denoise 3: cpu has no memory left for 1024×768 pixels in f32", "--dtype f16", "is kept"]
+        {
+            assert!(told.contains(words), "{told}");
+        }
+        let (height, width) = smaller(&models, 768, 1024).unwrap();
+        assert!(told.contains(&format!("such as {width}×{height}")), "{told}");
+        assert!(needed_by_run(&models, height, width) * 2 <= needed_by_run(&models, 768, 1024));
+        assert_eq!((height % 32, width % 32), (0, 0), "{width}×{height}");
+        assert_eq!(smaller(&models, 8, 8), None);
+        let other = explained(Error::Complete, stage, &models, &request);
+        assert!(matches!(other, Error::Complete));
+    }
+
+    #[cfg(feature = "bundled")]
+    #[test]
+    fn weights_without_room_say_what_would_fit() {
+        let failed = |said: &str| {
+            let source = Box::new(candle_core::Error::Msg(said.into()));
+            let error = WeightsError::Device { file: "f".into(), key: "k".into(), source };
+            explained_loading(error.into(), &ModelSource::Bundled, &Device::Cpu, DType::F32)
+        };
+        let told = failed(NO_ROOM).to_string();
+        assert!(told.starts_with("pocket: the weights need "), "{told}");
+        assert!(told.contains("--dtype f16, which needs ") && told.contains("--device cpu"), "{told}");
+        assert!(matches!(failed("shape mismatch"), LoadError::Weights(WeightsError::Device { .. })));
+    }
 
     #[test]
     fn this_machine_has_memory() {

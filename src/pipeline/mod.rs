@@ -47,6 +47,9 @@ pub enum Error {
     /// A stage stopped before its end.
     #[error(transparent)]
     Forward(#[from] crate::nn::Error),
+    /// The GPU's memory did not last for a stage. What was recorded before is kept.
+    #[error(transparent)]
+    OutOfMemory(Box<memory::NoRoom>),
     /// There is nothing behind `vae_decode`.
     #[error("the run is complete: nothing comes after vae_decode; `back` goes back, `restart` begins again")]
     Complete,

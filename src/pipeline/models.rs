@@ -188,18 +188,23 @@ impl Models {
         dtype: DType,
         tell: Tell,
     ) -> Result<Self, LoadError> {
+        Self::load_all(&source, &device, dtype, tell)
+            .map_err(|error| memory::explained_loading(error, &source, &device, dtype))
+    }
+
+    fn load_all(source: &ModelSource, device: &Device, dtype: DType, tell: Tell) -> Result<Self, LoadError> {
         let ledger = Arc::new(Ledger::new(tell));
-        let configs = Configs::load(&source)?;
-        check_memory(&source, &device, dtype)?;
+        let configs = Configs::load(source)?;
+        check_memory(source, device, dtype)?;
         let weights = |component| -> Result<Weights, LoadError> {
-            Ok(Weights::new(source.weights(component)?, component, dtype, &device).noted_in(&ledger))
+            Ok(Weights::new(source.weights(component)?, component, dtype, device).noted_in(&ledger))
         };
         // All files first, so that it is known how much there is to read.
         let (of_text_encoder, of_unet, of_vae) =
             (weights("text_encoder")?, weights("unet")?, weights("vae")?);
-        let latent_rgb_factors = LatentRgbFactors::load(&source, configs.vae.latent_channels)?
+        let latent_rgb_factors = LatentRgbFactors::load(source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
-        let tokenizer = ClipTokenizer::load(&source, configs.text_encoder.vocab_size)?;
+        let tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
         let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
         let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
@@ -218,8 +223,8 @@ impl Models {
             modules,
             times,
             parameters: ledger.parameters(),
-            source,
-            device,
+            source: source.clone(),
+            device: device.clone(),
             dtype,
         })
     }

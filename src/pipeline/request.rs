@@ -12,6 +12,9 @@ use std::ops::Range;
 /// diffusers' default.
 pub const STRENGTH: f64 = 0.8;
 
+/// The longest prompt that is taken, in bytes: a model reads 75 tokens of it.
+pub const MOST_PROMPT: usize = 100_000;
+
 /// What a run is asked to do, by diffusers' names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Request {
@@ -55,6 +58,14 @@ pub enum RequestError {
         multiple: usize,
         /// The multiple nearest to it, said.
         nearest: String,
+    },
+    /// A prompt that nobody wrote: a file that was taken for one, or with what no text holds.
+    #[error("{name} {found}; expected text of at most {MOST_PROMPT} bytes, of which a model reads 75 tokens")]
+    Prompt {
+        /// `prompt` or `negative_prompt`.
+        name: &'static str,
+        /// What is wrong with it.
+        found: String,
     },
     /// A number that is NaN or infinite.
     #[error("{name} is {found}; expected a finite number")]
@@ -143,6 +154,16 @@ impl Request {
     /// # Errors
     /// [`RequestError`] names the setting, what it is and what would be right.
     pub fn check(&self, models: &Models) -> Result<DdimScheduler, RequestError> {
+        for (name, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
+            let found = if text.len() > MOST_PROMPT {
+                format!("has {} bytes", text.len())
+            } else if let Some(at) = text.find('\0') {
+                format!("has a NUL character at byte {at}")
+            } else {
+                continue;
+            };
+            return Err(RequestError::Prompt { name, found });
+        }
         let multiple = models.vae.config().scale_factor();
         for (name, found) in [("width", self.width), ("height", self.height)] {
             if found == 0 || found % multiple != 0 {

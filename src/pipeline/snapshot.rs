@@ -6,7 +6,7 @@
 use super::fault::Faulty;
 use super::meddle::{Meddled, Meddling};
 use super::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
-use super::{Error, Models, Request, RequestError};
+use super::{Error, Models, Request, RequestError, memory};
 use crate::nn::Probe;
 use crate::scheduler::DdimScheduler;
 use crate::scheduler::ddim::Coefficients;
@@ -352,7 +352,22 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let probe = &mut Faulty { fault: request.fault, stage, models, probe };
 
     let start = Instant::now();
-    let made = match stage {
+    let made = run_stage(stage, run, snapshot, &mut next, probe)
+        .map_err(|error| memory::explained(error, stage, models, request))?;
+    next.records.push(record(snapshot, stage, start, made));
+    Ok(next)
+}
+
+/// Runs a stage on what is in `snapshot`; what is remembered beside tensors is put into `next`.
+fn run_stage(
+    stage: Stage,
+    run: Run<'_>,
+    snapshot: &Snapshot,
+    next: &mut Snapshot,
+    probe: &mut dyn Probe,
+) -> Result<Made, Error> {
+    let Run { models, request, .. } = run;
+    Ok(match stage {
         Stage::EncodePrompt => {
             next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
             encode(run, probe)?
@@ -373,9 +388,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
             let image = stages::vae_decode(models, snapshot.require("latents")?, probe)?;
             Made { tensors: vec![("image", image)], ..Made::default() }
         }
-    };
-    next.records.push(record(snapshot, stage, start, made));
-    Ok(next)
+    })
 }
 
 /// What a stage hands to its record.
@@ -403,6 +416,15 @@ fn record(before: &Snapshot, stage: Stage, start: Instant, made: Made) -> Arc<St
     })
 }
 
+/// A text, or of one that nobody reads to its end the beginning.
+fn beginning(text: &str) -> String {
+    const MOST: usize = 1000;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
+
 /// Of noise alone only the latents, which are that; with a picture to start from all that they are made of.
 fn first_latents(made: FirstLatents, request: &Request) -> Vec<(&'static str, Tensor)> {
     let FirstLatents { init_image, init_latents, noise, latents, .. } = made;
@@ -416,8 +438,9 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
     let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut } =
         stages::encode_prompt(run, probe)?;
     let warnings = ["prompt", "negative_prompt"].into_iter().zip(&cut).filter_map(|(name, cut)| {
-        cut.as_ref()
-            .map(|cut| format!("the {name} is longer than 77 tokens; this was cut from its end: \"{cut}\""))
+        cut.as_ref().map(|cut| {
+            format!("the {name} is longer than 77 tokens; this was cut from its end: \"{}\"", beginning(cut))
+        })
     });
     Ok(Made {
         tensors: vec![

@@ -4,6 +4,7 @@ use super::depth::Depth;
 use super::keymap::{Keymap, KeymapError};
 use super::pictures::Choice;
 use super::theme::Scheme;
+use crate::pipeline::dump::read_text;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = match std::fs::read_to_string(file) {
+        let text = match read_text(file) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(ConfigError::Read { file: file.into(), error }),

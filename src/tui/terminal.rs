@@ -31,6 +31,32 @@ pub struct Screen {
     mouse: bool,
 }
 
+/// A terminal as it says that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How wide it is, in cells.
+    pub columns: u16,
+    /// How high it is, in cells.
+    pub rows: u16,
+    /// How pictures would be drawn, in words.
+    pub graphics: &'static str,
+    /// A cell's pixels that can be drawn: (width, height).
+    pub cell: (u32, u32),
+}
+
+/// Asks the terminal what the interface asks it, and leaves it as it was; `None` where standard input or output is none.
+pub fn found(choice: pictures::Choice) -> Option<Found> {
+    if !stdout().is_terminal() || !io::stdin().is_terminal() {
+        return None;
+    }
+    let (columns, rows) = crossterm::terminal::size().ok()?;
+    enable_raw_mode().ok()?;
+    let graphics = pictures::Graphics::detect(choice);
+    // What failed to be left would be told by the shell.
+    let _ = disable_raw_mode();
+    Some(Found { columns, rows, graphics: graphics.name(), cell: graphics.cell() })
+}
+
 impl Screen {
     /// Takes the terminal over. A panic of this thread gives it back before it is told; what another thread says when
     /// it panics is told when the terminal is given back.

@@ -27,12 +27,12 @@ pub fn command(args: &[&str]) -> Command {
 }
 
 /// Runs `command` with `stdin` and no terminal anywhere.
-pub fn run(mut command: Command, stdin: &str) -> Ran {
+pub fn run(mut command: Command, stdin: impl AsRef<[u8]>) -> Ran {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     // A program that fails early does not read its input: that is no error of the test's.
-    let _ = input.write_all(stdin.as_bytes());
+    let _ = input.write_all(stdin.as_ref());
     drop(input);
     let output = child.wait_with_output().unwrap();
     Ran {
