@@ -263,3 +263,17 @@ mod bundled {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_gpu_a_model_computes_as_it_is_stored() {
+        let of = |stored: &[(Dtype, usize)]| auto_on_gpu(stored.iter().copied());
+        assert_eq!(of(&[(Dtype::F16, 9), (Dtype::F32, 2)]), DType::F16);
+        assert_eq!(of(&[(Dtype::F32, 9)]), DType::F16);
+        assert_eq!(of(&[(Dtype::BF16, 9), (Dtype::F32, 2)]), DType::BF16);
+        assert_eq!(of(&[]), DType::F16);
+    }
+}

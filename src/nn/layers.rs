@@ -161,7 +161,8 @@ impl Module for Embedding {
 /// # Errors
 /// When `weight` or `bias` is missing or of another shape.
 pub fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Loaded<Linear> {
-    let (weight, bias) = (weights.get_narrow(&[outputs, inputs], "weight")?, weights.get(&[outputs], "bias")?);
+    let (weight, bias) =
+        (weights.get_narrow(&[outputs, inputs], "weight")?, weights.get(&[outputs], "bias")?);
     Ok(Leaf::new(weights.path(), Linear::new(weight, Some(bias))))
 }
 

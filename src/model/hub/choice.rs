@@ -102,8 +102,11 @@ impl<'a> Paths<'a> {
         };
         let (name, revision) = (name.repository.clone(), name.revision().to_string());
         let stem = stem(component);
-        if let Some(index) = variants.into_iter().find_map(|variant| self.find(&index_file(component, variant))) {
-            let expected = format!("{component}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors");
+        if let Some(index) =
+            variants.into_iter().find_map(|variant| self.find(&index_file(component, variant)))
+        {
+            let expected =
+                format!("{component}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors");
             return Err(HubError::ShardMissing { name, component, file: index.into(), expected });
         }
         if let Some(file) = other(&[".bin", ".ckpt", ".pt", ".pth"]) {
@@ -273,14 +276,12 @@ mod tests {
         assert_eq!(of_unet(&paths, Half), SHARDS[4..7]);
         assert!(Paths(paths.clone()).suit(Full) && Paths(paths.clone()).suit(Half));
         // Of one variant that is not whole the other is taken; and one file before several.
-        let broken = |left_out| paths.iter().copied().filter(move |path| *path != left_out).collect::<Vec<_>>();
+        let broken =
+            |left_out| paths.iter().copied().filter(move |path| *path != left_out).collect::<Vec<_>>();
         assert_eq!(of_unet(&broken(SHARDS[2]), Full), SHARDS[4..7]);
         assert!(!Paths(broken(SHARDS[2])).suit(Full));
         assert_eq!(of_unet(&broken(SHARDS[4]), Half), SHARDS[..4]);
-        assert_eq!(
-            of_unet(&[SD15, &SHARDS].concat(), Full),
-            ["unet/diffusion_pytorch_model.safetensors"]
-        );
+        assert_eq!(of_unet(&[SD15, &SHARDS].concat(), Full), ["unet/diffusion_pytorch_model.safetensors"]);
         let once = [
             "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
             "unet/diffusion_pytorch_model-00001-of-00002.fp16.safetensors",
@@ -291,7 +292,11 @@ mod tests {
 
         let paths = [without("unet/diffusion_pytorch_model"), SHARDS[..3].to_vec()].concat();
         let error = choose(&paths, Full).unwrap_err();
-        assert!(error.contains("several files (unet/diffusion_pytorch_model.safetensors.index.json), and not all"), "{error}");
+        assert!(
+            error
+                .contains("several files (unet/diffusion_pytorch_model.safetensors.index.json), and not all"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -91,7 +91,9 @@ pub enum HubError {
     )]
     PicklesOnly { name: String, component: &'static str, file: String },
     /// Weights in several files, of which some are not there.
-    #[error("{name}: weights of the {component} in several files ({file}), and not all of them are there; expected {expected}")]
+    #[error(
+        "{name}: weights of the {component} in several files ({file}), and not all of them are there; expected {expected}"
+    )]
     ShardMissing { name: String, component: &'static str, file: String, expected: String },
     /// Not a model in the diffusers layout.
     #[error(

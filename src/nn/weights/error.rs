@@ -56,7 +56,9 @@ pub enum WeightsError {
         found: Dtype,
     },
     /// A tensor has numbers that are none.
-    #[error("{file}: tensor `{key}` has {count} of {of} numbers that are NaN or infinite; expected finite weights: fetch or convert it again")]
+    #[error(
+        "{file}: tensor `{key}` has {count} of {of} numbers that are NaN or infinite; expected finite weights: fetch or convert it again"
+    )]
     NotFinite {
         /// Path of the file.
         file: String,

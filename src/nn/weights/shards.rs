@@ -90,7 +90,8 @@ impl Shards {
                 Some(&number) => number,
                 None => {
                     let mut parts = Path::new(&file).components();
-                    let is_beside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+                    let is_beside =
+                        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
                     // A backslash is a separator on another system.
                     if !is_beside || file.contains(['/', '\\']) || !file.ends_with(".safetensors") {
                         let found = format!("tensor `{key}` is said to be in {:?}", abridged(&file));
@@ -105,7 +106,8 @@ impl Shards {
         }
         for (key, &number) in &places {
             if files[number].info(key).is_none() {
-                let found = format!("tensor `{key}` is said to be in {}, which has it not", files[number].name());
+                let found =
+                    format!("tensor `{key}` is said to be in {}, which has it not", files[number].name());
                 return Err(wrong(found, "files of one model: fetch or copy them again"));
             }
         }
