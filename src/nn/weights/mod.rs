@@ -4,7 +4,7 @@
 //! is asked for: nothing is mapped, so a file that shrinks while it is read is an error and not a signal. Numbers come block by
 //! block, on all cores, straight to where they are kept.
 //!
-//! - [`file`]: one file. [`shards`]: a component's, one or several.
+//! - [`mod@file`]: one file. [`shards`]: a component's, one or several.
 //! - `reading`: from bytes to numbers.
 //! - [`error`]: what can be wrong.
 
