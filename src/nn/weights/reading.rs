@@ -75,9 +75,10 @@ pub(super) fn read<T: Kept>(
         bytes.resize(to.len() * width, 0);
         source.read_at(bytes, at + (i * BLOCK * width) as u64)?;
         let before = T::convert(stored, bytes, to, scratch);
-        let after = to.iter().map(|number| usize::from(!number.is_finite())).sum::<usize>();
         not_finite.fetch_add(before, Ordering::Relaxed);
-        too_large.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
+        if T::is_narrower(stored) {
+            too_large.fetch_add(count_not_finite(to).saturating_sub(before), Ordering::Relaxed);
+        }
         Ok::<_, io::Error>(())
     };
     // Blocks are handed out in the file's order, so that the system sees what to read ahead.
@@ -107,6 +108,9 @@ pub(super) trait Kept: Copy + Send + Sync {
     /// Writes the numbers that are stored in `bytes`, and tells how many there are not finite.
     fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize;
 
+    /// Whether a finite number that is stored so can be infinite here.
+    fn is_narrower(stored: Stored) -> bool;
+
     /// Whether it is neither NaN nor infinite.
     fn is_finite(self) -> bool;
 }
@@ -132,6 +136,11 @@ impl Kept for f32 {
         count_not_finite(to)
     }
 
+    /// Those of 64 bits are counted after they are made `f32`.
+    fn is_narrower(_: Stored) -> bool {
+        false
+    }
+
     fn is_finite(self) -> bool {
         f32::is_finite(self)
     }
@@ -150,6 +159,10 @@ impl Kept for f16 {
         widened(stored, bytes, to.len(), scratch, |wide| to.convert_from_f32_slice(wide))
     }
 
+    fn is_narrower(stored: Stored) -> bool {
+        stored != Stored::F16
+    }
+
     fn is_finite(self) -> bool {
         f16::is_finite(self)
     }
@@ -166,6 +179,10 @@ impl Kept for bf16 {
             return count_not_finite(to);
         }
         widened(stored, bytes, to.len(), scratch, |wide| to.convert_from_f32_slice(wide))
+    }
+
+    fn is_narrower(stored: Stored) -> bool {
+        stored != Stored::Bf16
     }
 
     fn is_finite(self) -> bool {
