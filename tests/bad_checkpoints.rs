@@ -421,7 +421,11 @@ fn parts_that_do_not_belong_together() {
     let checkpoint = with("model_index.json", "_class_name", json!("StableDiffusionXLPipeline"));
     refused(
         &checkpoint,
-        &["model_index.json: `_class_name` is \"StableDiffusionXL", "expected \"StableDiffusionP"],
+        &[
+            "model_index.json: `_class_name` is \"StableDiffusionXL",
+            "two text encoders",
+            "expected \"StableDiffusionP",
+        ],
     );
 }
 

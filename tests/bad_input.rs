@@ -236,7 +236,10 @@ fn checkpoints_with_something_broken() {
     );
     refused_model(
         |m| replace(&m.join("model_index.json"), br#"{"_class_name": "StableDiffusionXLPipeline"}"#),
-        &["`_class_name` is \"StableDiffusionXLPipeline\"; expected \"StableDiffusionPipeline\""],
+        &[
+            "`_class_name` is \"StableDiffusionXLPipeline\", Stable Diffusion XL",
+            "; expected \"StableDiffusionPipeline\"",
+        ],
     );
 }
 

@@ -599,6 +599,20 @@ fn no_model_that_runs_here() {
 }
 
 #[test]
+fn other_kinds_of_models_are_refused_before_anything_is_fetched() {
+    let inpainting = with_files(|files| {
+        let index = br#"{"_class_name": "StableDiffusionInpaintPipeline"}"#;
+        files.insert("model_index.json".into(), index.to_vec());
+    });
+    inpainting.refuses(&[
+        "you/mini: `_class_name` is \"StableDiffusionInpaintPipeline\", inpainting: a UNet of 9 channels",
+        "expected \"StableDiffusionPipeline\"",
+        "such as sd2",
+    ]);
+    assert_eq!(inpainting.hub.seen().len(), 1);
+}
+
+#[test]
 fn what_was_taken_off_the_hub_is_told_before_the_network_is_asked() {
     let setup = faultless();
     for args in [["model", "pull"], ["run", "--model"], ["model", "info"]] {

@@ -1,4 +1,4 @@
-//! The models against diffusers' and transformers' own outputs: four checkpoints, each through the real loader.
+//! The models against diffusers' and transformers' own outputs: seven checkpoints, each through the real loader.
 
 mod support;
 
@@ -41,6 +41,24 @@ fn sd2() {
 #[test]
 fn odd() {
     agree("odd", checkpoint("odd").source());
+}
+
+/// Whatever is a default left out; transformers 4's prefix, `position_ids`, and the VAE's attention under its old names.
+#[test]
+fn old() {
+    agree("old", checkpoint("old").source());
+}
+
+/// Three levels that all attend, one layer, no middle.
+#[test]
+fn tiny() {
+    agree("tiny", checkpoint("tiny").source());
+}
+
+/// Every key of the class, most of them null.
+#[test]
+fn turbo() {
+    agree("turbo", checkpoint("turbo").source());
 }
 
 /// Feeds the fixture's inputs to each model of `source` and compares what comes out.

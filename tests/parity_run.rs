@@ -48,6 +48,25 @@ fn odd() {
     agree("odd", &checkpoint("odd").source(), "run");
 }
 
+/// PNDM's files, as Stable Diffusion 1 and BK-SDM-Tiny have them: DDIM stands in.
+#[test]
+fn old_and_tiny() {
+    agree("old", &checkpoint("old").source(), "run");
+    agree("tiny", &checkpoint("tiny").source(), "run");
+}
+
+/// SD-Turbo's preset, which diffusers is given by hand: one step that ends at the picture, and no guidance; and four.
+#[test]
+fn turbo() {
+    let folder = checkpoint("turbo");
+    let models = Models::load(folder.source(), Device::Cpu, DType::F32).unwrap();
+    let wanted = request(&Fixture::open("turbo"), "run");
+    let usual = Request::for_models(&models, wanted.prompt.clone());
+    assert_eq!(Request { seed: wanted.seed, ..usual }, wanted);
+    agree("turbo", &folder.source(), "run");
+    agree("turbo", &folder.source(), "run_four");
+}
+
 /// Image to image, against `StableDiffusionImg2ImgPipeline`: the encoder's draw, the noise, the steps that are left.
 #[test]
 fn pocket_img2img() {

@@ -112,6 +112,39 @@ fn what_cannot_work_is_refused_in_one_line() {
     }
 }
 
+/// The files of other classes, as public checkpoints and fine-tunes have them: the configuration, and of several numbers of
+/// steps every timestep with where it leads and both alphas, to the bit.
+#[test]
+fn other_classes_files_become_what_from_config_makes_of_them() {
+    let cases = json("from_config");
+    let cases = cases.as_object().unwrap();
+    assert!(cases.len() > 12);
+    for (name, case) in cases {
+        let file = ConfigFile::parse("scheduler_config.json", case["text"].as_str().unwrap().as_bytes());
+        let ours = DdimConfig::read(&file.unwrap()).unwrap().as_in_pipeline();
+        assert_eq!(ours, config(&case["config"]).unwrap(), "{name}");
+        for (steps, run) in case["runs"].as_object().unwrap() {
+            // A sample of noise at zero SNR can be taken in no step that predicts noise; none of these asks for one.
+            let scheduler = DdimScheduler::new(&ours, steps.parse().unwrap(), 0.).unwrap();
+            let (mut prev, mut alphas, mut alphas_prev) = (vec![], vec![], vec![]);
+            for &t in scheduler.timesteps() {
+                let c = scheduler.coefficients(t);
+                prev.push(c.prev_timestep);
+                alphas.push(c.alpha_prod_t);
+                alphas_prev.push(c.alpha_prod_t_prev);
+            }
+            let what = format!("{name} in {steps} steps");
+            assert_eq!(json!(scheduler.timesteps()), run["timesteps"], "{what}");
+            assert_eq!(json!(prev), run["prev_timesteps"], "{what}");
+            let theirs = |key: &str| serde_json::from_value::<Vec<f32>>(run[key].clone()).unwrap();
+            // Rescaled tables are not bit-equal: see above.
+            let bound = if ours.rescale_betas_zero_snr { 1e-6 } else { 0. };
+            assert_nearly(&alphas, &theirs("alpha_prod_t"), bound, &what);
+            assert_nearly(&alphas_prev, &theirs("alpha_prod_t_prev"), bound, &what);
+        }
+    }
+}
+
 /// Every number of steps from 1 to 1000 under every spacing: the timesteps' sum and hash, or a refusal.
 #[test]
 fn every_number_of_steps_is_spaced_alike() {

@@ -27,13 +27,13 @@ pub struct GenerateArgs {
     #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
     negative_prompt: String,
 
-    /// Steps of denoise
-    #[arg(long, visible_alias = "num-inference-steps", value_name = "N", default_value_t = 20)]
-    steps: usize,
+    /// Steps of denoise [default: 20; of SD-Turbo 1]
+    #[arg(long, visible_alias = "num-inference-steps", value_name = "N")]
+    steps: Option<usize>,
 
-    /// How far to go from the unconditional residual to the text-conditioned one, and beyond
-    #[arg(long, value_name = "SCALE", default_value_t = 7.5, allow_hyphen_values = true)]
-    guidance_scale: f64,
+    /// How far to go from the unconditional residual to the text-conditioned one, and beyond [default: 7.5; of SD-Turbo 1]
+    #[arg(long, value_name = "SCALE", allow_hyphen_values = true)]
+    guidance_scale: Option<f64>,
 
     /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED)
     #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
@@ -112,6 +112,8 @@ impl ModelArgs {
     }
 }
 
+/// Enough for DDIM; diffusers takes 50.
+const STEPS: usize = 20;
 /// A prompt that the bundled model draws well.
 const POCKET_PROMPT: &str = "red apple on a blue background";
 /// The prompt of the article that this program grew from.
@@ -137,14 +139,15 @@ impl GenerateArgs {
         let models = self.model.load(tell)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
-        let (height, width) = models.native_size();
+        let usual = Request::for_models(&models, default_prompt);
+        let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let request = Request {
-            prompt: self.prompt.clone().unwrap_or_else(|| default_prompt.into()),
+            prompt: self.prompt.clone().unwrap_or(usual.prompt),
             negative_prompt: self.negative_prompt.clone(),
-            height: self.height.unwrap_or(height),
-            width: self.width.unwrap_or(width),
-            num_inference_steps: self.steps,
-            guidance_scale: self.guidance_scale,
+            height: self.height.unwrap_or(usual.height),
+            width: self.width.unwrap_or(usual.width),
+            num_inference_steps: self.steps.unwrap_or(steps),
+            guidance_scale: self.guidance_scale.unwrap_or(usual.guidance_scale),
             seed: self.seed,
             eta: self.eta,
             init_image,

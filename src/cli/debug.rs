@@ -3,8 +3,8 @@
 use super::args::GenerateArgs;
 use super::say;
 use crate::debugger::{Outcome, Session};
-use crate::nn::Unwatched;
 use crate::nn::ledger::Tell;
+use crate::nn::{Computing, Unwatched};
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
 use anyhow::Context;
@@ -81,6 +81,7 @@ fn quietly() -> Tell {
 /// Every stage with what it made, as text.
 fn walk(mut session: Session) -> anyhow::Result<()> {
     warn_of_notes(&session);
+    let _computing = Computing::here();
     let mut out = io::stdout().lock();
     while session.timeline().position().is_some() {
         let Some(outcome) = session.run_line("next", &mut Unwatched)? else { break };
@@ -105,6 +106,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     args.generate.fetch_model()?;
     let mut session = args.generate.session(quietly())?;
     warn_of_notes(&session);
+    let _computing = Computing::here();
     let mut out = io::stdout().lock();
     for (number, line) in (1..).zip(reader.lines()) {
         let line = line.with_context(|| format!("{name}: line {number}: expected text in UTF-8"))?;

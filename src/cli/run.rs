@@ -2,7 +2,7 @@
 
 use super::args::GenerateArgs;
 use super::say;
-use crate::nn::Unwatched;
+use crate::nn::{Computing, Unwatched};
 use crate::picture::{decoded, png};
 use crate::pipeline::{Snapshot, advance, dump};
 use crate::tensor::PlainTensor;
@@ -48,6 +48,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         dump::check_writable(file)?;
     }
     args.generate.fetch_model()?;
+    let _computing = Computing::here();
     let (models, request) = args.generate.load(Box::new(|_, _| ()))?;
     models.notes.iter().for_each(|note| say("warning", note));
     let model = models.source.to_string();

@@ -328,6 +328,7 @@ impl Command {
                     arguments::parse_modules(rest).map_err(wrong)
                 }
                 _ if "request".starts_with(rest) => Ok(Self::Info(Topic::Request)),
+                _ if "scheduler".starts_with(rest) => Ok(Self::Info(Topic::Scheduler)),
                 _ if "tensors".starts_with(rest) => Ok(Self::Info(Topic::Tensors)),
                 _ if "timelines".starts_with(rest) => Ok(Self::Info(Topic::Timelines)),
                 _ => Err(wrong(format!("nothing is known of `{rest}`"))),

@@ -78,6 +78,8 @@ pub enum Topic {
     Frame,
     /// The settings.
     Request,
+    /// The scheduler: whose it is, and which timesteps the run visits.
+    Scheduler,
     /// Every tensor so far.
     Tensors,
     /// The tree of timelines.

@@ -83,10 +83,10 @@ pub const VERBS: &[Verb] = &[
     verb(
         "info",
         "i",
-        "breakpoints|display|frame|modules [PATTERN]|request|tensors|timelines",
+        "breakpoints|display|frame|modules [PATTERN]|request|scheduler|tensors|timelines",
         "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with what \
-         each made, took and held (`unet.*.attn2`: those that look like it), the settings, every tensor so far, or the \
-         timelines",
+         each made, took and held (`unet.*.attn2`: those that look like it), the settings, the scheduler with its \
+         timesteps, every tensor so far, or the timelines",
         "info tensors",
     ),
     verb("backtrace", "bt", "", "tell where the run stands, from the inside out", "backtrace"),

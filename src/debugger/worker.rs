@@ -7,7 +7,7 @@ use super::session::{Host, Mark, Session, SessionError};
 use super::view::{ModelLine, NamedPicture, RecordId, View};
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::ledger::Tell;
-use crate::nn::{Error, Path, Probe, Result};
+use crate::nn::{Computing, Error, Path, Probe, Result};
 use crate::picture::decoded;
 use crate::pipeline::{self, Stage, lines, stages};
 use crate::tensor::PlainTensor;
@@ -155,6 +155,7 @@ impl Worker {
         let signals = Arc::new(Signals::default());
         let shared = Arc::clone(&signals);
         let thread = std::thread::spawn(move || {
+            let _computing = Computing::here();
             // While the models are loaded it is called from inside of that.
             let shared_tell: SharedTell = Arc::new(Mutex::new(Box::new(tell)));
             let of_loading = Arc::clone(&shared_tell);

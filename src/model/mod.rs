@@ -7,6 +7,7 @@
 //! - [`tokenizer`]: `CLIPTokenizer`, text to ids.
 //! - [`latent_rgb`]: latents to colours without a model, for previews.
 //! - [`anatomy`]: the modules that they are made of, with diffusers' classes and their parameters.
+//! - [`kind`]: which pipelines are run here, and what the others are.
 //! - [`inventory`]: what a checkpoint holds, told from its headers.
 //! - [`source`]: where a checkpoint's files come from: the program itself, a folder, or the hub's cache.
 //! - [`hub`]: models from the Hugging Face hub.
@@ -16,6 +17,7 @@ pub mod attention;
 pub mod clip;
 pub mod hub;
 pub mod inventory;
+pub mod kind;
 pub mod latent_rgb;
 pub mod resnet;
 pub mod source;
@@ -54,7 +56,15 @@ pub enum LoadError {
         /// What would be right.
         expected: String,
     },
-    /// Parts that do not belong together, or a pipeline of another kind.
+    /// A pipeline of another kind.
+    #[error("{file}: {kind}")]
+    Kind {
+        /// The file that says so.
+        file: String,
+        /// What it is.
+        kind: kind::OtherKind,
+    },
+    /// Parts that do not belong together.
     #[error("{model}: {found}; expected {expected}")]
     Mismatch {
         /// The checkpoint.

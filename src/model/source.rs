@@ -49,6 +49,7 @@ impl ModelSource {
         let folder = PathBuf::from(name);
         let found = match std::fs::metadata(&folder) {
             Ok(metadata) if metadata.is_dir() => return Ok(Self::Folder(folder)),
+            Ok(_) if is_single_file(&folder) => return Err(single_file(name)),
             Ok(_) => "a file".to_string(),
             Err(e) => match HubName::parse(name) {
                 Some(name) => return Ok(Self::Hub(Hub::of_environment().require_cached(&name?)?)),
@@ -72,6 +73,23 @@ impl ModelSource {
             return Ok(None);
         }
         Ok(HubName::parse(name).transpose()?)
+    }
+
+    /// What it is called: the repository on the hub, or the folder.
+    pub fn own_names(&self) -> Vec<String> {
+        match self {
+            Self::Bundled => vec![],
+            Self::Hub(snapshot) => vec![snapshot.name.repository.clone()],
+            Self::Folder(folder) => {
+                // `.` has a name too.
+                let whole = std::fs::canonicalize(folder);
+                [Some(folder.clone()), whole.ok()]
+                    .iter()
+                    .flatten()
+                    .map(|path| path.display().to_string())
+                    .collect()
+            }
+        }
     }
 
     /// Its folder; `None` for the bundled model, which has none.
@@ -217,6 +235,22 @@ pub(super) fn stem(component: &str) -> &'static str {
 /// The index of a component's weights in several files. `variant` is that of the weights: `.fp16`, or nothing.
 pub(super) fn index_file(component: &str, variant: &str) -> String {
     format!("{component}/{}.safetensors.index{variant}.json", stem(component))
+}
+
+/// Whether a file is named like the original layout's, which holds all weights in one.
+fn is_single_file(file: &std::path::Path) -> bool {
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"].contains(&&*ending.to_lowercase())
+}
+
+fn single_file(name: &str) -> LoadError {
+    LoadError::File {
+        path: name.into(),
+        found: "all weights in one file, not a folder".into(),
+        expected: "a checkpoint folder in the diffusers layout, which diffusers makes of such a file: \
+                   StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+            .into(),
+    }
 }
 
 impl std::fmt::Display for ModelSource {

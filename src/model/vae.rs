@@ -46,7 +46,7 @@ impl VaeConfig {
     /// When a known key has a value that is not supported, or the values do not fit together.
     pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
         let block_out_channels = match file.raw("block_out_channels") {
-            None => vec![64],
+            None | Some(Value::Null) => vec![64],
             Some(Value::Array(list)) if !list.is_empty() => {
                 file.counts("block_out_channels", list.len(), 1)?
             }

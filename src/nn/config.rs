@@ -72,13 +72,18 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Parses the bytes of `file`; the name is for messages only.
+    /// Parses the bytes of `file`; the name is for messages only. What Python writes for numbers that JSON has not (`NaN`,
+    /// `Infinity`, `-Infinity`, as in DPMSolver's configurations) is read as text: no number, where one is asked for.
     ///
     /// # Errors
     /// When the bytes are not a JSON object.
     pub fn parse(file: impl Into<String>, bytes: &[u8]) -> Result<Self> {
         let file = file.into();
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| {
+        let value = serde_json::from_slice(bytes).or_else(|e| match without_python(bytes) {
+            Some(json) => serde_json::from_slice(&json),
+            None => Err(e),
+        });
+        let value: Value = value.map_err(|e| {
             let said = e.to_string();
             let reason =
                 said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason).to_string();
@@ -179,13 +184,13 @@ impl ConfigFile {
         self.or(key, default, "a number")
     }
 
-    /// Refuses a key whose value is none of `supported`; an absent key is fine.
+    /// Refuses a key whose value is none of `supported`; an absent key is fine, and so is null, which counts as absent.
     ///
     /// # Errors
     /// When the value is another one.
     pub fn only(&self, key: &str, supported: &[Value]) -> Result<()> {
         match self.raw(key) {
-            None => Ok(()),
+            None | Some(Value::Null) => Ok(()),
             Some(value) if supported.contains(value) => Ok(()),
             Some(_) => Err(self.wrong(key, &one_of(supported.iter()))),
         }
@@ -207,6 +212,29 @@ impl ConfigFile {
         let known = self.known.borrow();
         self.object.keys().filter(|k| !k.starts_with('_') && !known.contains(*k)).cloned().collect()
     }
+}
+
+/// The text with Python's numbers in quotes where they stand alone; `None` where there are none.
+fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut json, mut rest, mut is_text) = (Vec::with_capacity(bytes.len()), bytes, false);
+    while let [first, behind @ ..] = rest {
+        let python = [&b"-Infinity"[..], b"Infinity", b"NaN"].into_iter().find(|word| rest.starts_with(word));
+        let taken = match (first, python) {
+            (_, Some(word)) if !is_text => {
+                json.push(b'"');
+                json.extend_from_slice(word);
+                json.push(b'"');
+                rest = &rest[word.len()..];
+                continue;
+            }
+            (b'\\', _) if is_text => 2.min(rest.len()),
+            _ => 1,
+        };
+        is_text ^= *first == b'"';
+        json.extend_from_slice(&rest[..taken]);
+        rest = if taken == 1 { behind } else { &rest[taken..] };
+    }
+    (json.len() > bytes.len()).then_some(json)
 }
 
 /// "one of a, b, c" for a message, or the only one.
@@ -260,9 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_python_are_no_numbers() {
+        let text = r#"{"lambda_min": -Infinity, "name": "\"NaN\\", "beta": NaN, "x": [Infinity]}"#;
+        let config = file(text);
+        assert_eq!(config.raw("lambda_min"), Some(&json!("-Infinity")));
+        assert_eq!(config.raw("name"), Some(&json!("\"NaN\\")));
+        let error = config.number("beta", 1.).unwrap_err().to_string();
+        assert_eq!(error, r#"unet/config.json: `beta` is "NaN"; expected a number"#);
+        let error = ConfigFile::parse("f.json", b"{\"a\": -Infinity\n,}").unwrap_err().to_string();
+        assert_eq!(error, "f.json: line 2, column 2: not valid JSON: trailing comma");
+    }
+
+    #[test]
     fn null_is_absent_for_get_and_not_for_raw() {
         let config = file(r#"{"mid_block_type": null}"#);
         assert_eq!(config.get::<String>("mid_block_type", "a name").unwrap(), None);
+        config.only("mid_block_type", &[json!("a")]).unwrap();
         assert_eq!(config.raw("mid_block_type"), Some(&Value::Null));
         assert_eq!(config.raw("absent"), None);
     }

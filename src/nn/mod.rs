@@ -22,6 +22,7 @@ pub mod probe;
 pub mod weights;
 
 pub use config::{ConfigError, ConfigFile};
+pub use cpu::Computing;
 pub use error::{Error, Result};
 pub use layers::Leaf;
 pub use probe::{Path, Probe, Recorder, Unwatched, watch};

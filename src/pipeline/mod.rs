@@ -3,6 +3,7 @@
 //! - [`request`]: the settings of a run, and what is wrong with them.
 //! - [`init_image`]: a picture that a run starts from.
 //! - [`models`]: everything that a run computes with, loaded.
+//! - [`preset`]: settings that a checkpoint wants and its files do not say.
 //! - [`memory`]: whether a run fits the machine, told before anything is allocated.
 //! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`, as the article has them.
 //! - [`lines`]: the names under which a stage's lines announce themselves.
@@ -23,6 +24,7 @@ pub mod lockstep;
 pub mod meddle;
 pub mod memory;
 pub mod models;
+pub mod preset;
 pub mod request;
 pub mod snapshot;
 pub mod stages;
@@ -32,6 +34,7 @@ pub use init_image::InitImage;
 pub use lockstep::Lockstep;
 pub use meddle::Meddling;
 pub use models::Models;
+pub use preset::Preset;
 pub use request::{Request, RequestError};
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};
 

@@ -1,6 +1,6 @@
 //! Everything that a run computes with.
 
-use super::{Request, Stage, lines, memory};
+use super::{Preset, Request, Stage, lines, memory};
 use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
 use crate::model::hub::Precision;
@@ -9,13 +9,13 @@ use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::model::{
     AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
-    UNet2DConditionModel,
+    UNet2DConditionModel, kind,
 };
+use crate::nn::error::abridged;
 use crate::nn::ledger::{Ledger, Parameter, Tell};
 use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
-use serde_json::json;
 use std::sync::Arc;
 
 /// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
@@ -41,6 +41,10 @@ pub struct Models {
     pub vae: AutoencoderKL,
     /// The scheduler's configuration, as the pipeline runs it.
     pub scheduler: DdimConfig,
+    /// The scheduler that the checkpoint was saved with, in whose place DDIM stands; `None` where it was DDIM.
+    pub stands_in_for: Option<String>,
+    /// The settings that the checkpoint wants, where they are not the usual ones.
+    pub preset: Option<Preset>,
     /// Latents to colours, for previews; `None` where the checkpoint has no such file.
     pub latent_rgb_factors: Option<LatentRgbFactors>,
     /// Where tensors are computed.
@@ -62,6 +66,10 @@ pub struct Configs {
     pub vae: VaeConfig,
     /// `scheduler/scheduler_config.json`.
     pub scheduler: DdimConfig,
+    /// See [`Models::stands_in_for`].
+    pub stands_in_for: Option<String>,
+    /// See [`Models::preset`].
+    pub preset: Option<Preset>,
     /// See [`Models::notes`].
     pub notes: Vec<String>,
 }
@@ -72,7 +80,8 @@ impl Configs {
     /// # Errors
     /// When one is missing or unsupported, or they do not belong together.
     pub fn load(source: &ModelSource) -> Result<Self, LoadError> {
-        check_index(&source.config("model_index.json")?)?;
+        let index = source.config("model_index.json")?;
+        check_kind(&index)?;
         let files = [
             source.config("text_encoder/config.json")?,
             source.config("unet/config.json")?,
@@ -85,20 +94,28 @@ impl Configs {
             unet: UNetConfig::read(unet)?,
             vae: VaeConfig::read(vae)?,
             scheduler: DdimConfig::read(scheduler)?.as_in_pipeline(),
+            stands_in_for: scheduler
+                .get::<String>("_class_name", "a class name")?
+                .filter(|class| class != "DDIMScheduler"),
+            preset: None,
             notes: vec![],
         };
         configs.check_fit(source)?;
-        match scheduler.get::<String>("_class_name", "a class name")? {
-            Some(class) if class != "DDIMScheduler" => {
-                configs.notes.push(format!(
-                    "{}: {class}, read as DDIMScheduler.from_config reads it",
-                    scheduler.file()
-                ));
-            }
-            _ => {
-                let unknown = scheduler.unknown_keys();
-                configs.note_unknown(scheduler.file(), &unknown);
-            }
+        if let Some(class) = &configs.stands_in_for {
+            let class = abridged(class);
+            configs.notes.push(format!(
+                "{}: DDIM stands in for {class}, with what `DDIMScheduler.from_config` takes from its file",
+                scheduler.file()
+            ));
+        } else {
+            // PNDM's, which the files of Stable Diffusion 2 have in DDIM's, where diffusers passes over it too.
+            scheduler.raw("skip_prk_steps");
+            configs.note_unknown(scheduler.file(), &scheduler.unknown_keys());
+        }
+        configs.preset = Preset::of(source, [&index, unet, scheduler], &configs.scheduler)?;
+        if let Some(preset) = configs.preset {
+            configs.scheduler = preset.applied_to(configs.scheduler);
+            configs.notes.push(format!("{source}: {preset}; what is asked for otherwise comes before it"));
         }
         for file in [text_encoder, unet, vae] {
             configs.note_unknown(file.file(), &file.unknown_keys());
@@ -118,12 +135,14 @@ impl Configs {
             |found, expected| Err(LoadError::Mismatch { model: source.to_string(), found, expected });
         let (latents, unet) = (self.vae.latent_channels, &self.unet);
         if unet.in_channels != latents || unet.out_channels != latents {
+            let other = kind::unet_of_channels(unet.in_channels);
+            let other = other.map_or(String::new(), |what| format!(" ({what})"));
             return mismatch(
                 format!(
                     "the UNet takes {} and gives {} channels, the VAE has {latents}",
                     unet.in_channels, unet.out_channels
                 ),
-                "a text-to-image model, in which they are the same (an inpainting UNet takes 9)".into(),
+                format!("a text-to-image model, in which they are the same{other}"),
             );
         }
         let width = self.text_encoder.hidden_size;
@@ -144,16 +163,11 @@ impl Configs {
 }
 
 /// Refuses pipelines of other kinds by the name that `model_index.json` gives them.
-fn check_index(index: &ConfigFile) -> Result<(), LoadError> {
-    index.only("_class_name", &[json!("StableDiffusionPipeline")])?;
-    for (component, library, class) in [
-        ("text_encoder", "transformers", "CLIPTextModel"),
-        ("unet", "diffusers", "UNet2DConditionModel"),
-        ("vae", "diffusers", "AutoencoderKL"),
-    ] {
-        index.only(component, &[json!([library, class])])?;
+fn check_kind(index: &ConfigFile) -> Result<(), LoadError> {
+    if let Some(class) = index.get::<String>("_class_name", "a class name")? {
+        kind::check_class(&class).map_err(|kind| LoadError::Kind { file: index.file().to_string(), kind })?;
     }
-    Ok(())
+    Ok(kind::check_parts(index)?)
 }
 
 impl Models {
@@ -217,6 +231,8 @@ impl Models {
             unet,
             vae,
             scheduler: configs.scheduler,
+            stands_in_for: configs.stands_in_for,
+            preset: configs.preset,
             latent_rgb_factors,
             notes: configs.notes,
             anatomy: anatomy(&modules, &ledger.parameters()).into(),

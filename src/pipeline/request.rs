@@ -114,10 +114,16 @@ impl Default for Request {
 }
 
 impl Request {
-    /// The settings that `models` are meant for, with a prompt: their own size, diffusers' 50 steps and scale 7.5.
+    /// The settings that `models` are meant for, with a prompt: their own size, and their preset's steps and scale or diffusers'
+    /// 50 and 7.5.
     pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
         let (height, width) = models.native_size();
-        Self { prompt: prompt.into(), height, width, ..Self::default() }
+        let mut request = Self { prompt: prompt.into(), height, width, ..Self::default() };
+        if let Some(preset) = models.preset {
+            request.num_inference_steps = preset.num_inference_steps;
+            request.guidance_scale = preset.guidance_scale;
+        }
+        request
     }
 
     /// The steps of `denoise` that run, of `num_inference_steps`: all, or of a run that starts from a picture the last, as many

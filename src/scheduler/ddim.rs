@@ -120,6 +120,11 @@ impl DdimScheduler {
         &self.alphas_cumprod
     }
 
+    /// ᾱ where the run ends, before timestep 0: 1, or that of timestep 0.
+    pub fn final_alpha_cumprod(&self) -> f32 {
+        self.final_alpha_cumprod
+    }
+
     /// The configuration.
     pub fn config(&self) -> &DdimConfig {
         &self.config

@@ -14,7 +14,7 @@ pub struct Checkpoint {
     folder: TempDir,
 }
 
-/// The miniature checkpoint `name` (`sd1`, `sd2`, `odd`), written out whole.
+/// The miniature checkpoint `name` (`sd1`, `sd2`, `odd`, `old`, `tiny`, `turbo`), written out whole.
 pub fn checkpoint(name: &str) -> Checkpoint {
     let checkpoint = Checkpoint { folder: tempfile::tempdir().unwrap() };
     copy_folder(&fixture::path(name), checkpoint.path());
@@ -27,6 +27,14 @@ pub fn checkpoint(name: &str) -> Checkpoint {
         });
         checkpoint.write_weights(component, &tensors.collect());
     }
+    checkpoint
+}
+
+/// The small files of the public checkpoint `name` of `tests/fixtures/published/`, with a vocabulary and without weights.
+pub fn published(name: &str) -> Checkpoint {
+    let checkpoint = Checkpoint { folder: tempfile::tempdir().unwrap() };
+    copy_folder(&fixture::path("published").join(name), checkpoint.path());
+    copy_vocabulary(checkpoint.path());
     checkpoint
 }
 

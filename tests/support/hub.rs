@@ -164,7 +164,13 @@ fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, port: u16) -> Re
     let path = request.path.split('?').next().unwrap();
     if path == format!("/api/models/{NAME}/revision/main") && request.path.ends_with("?blobs=true") {
         let siblings: Vec<_> = files.iter().map(|(name, content)| sibling(name, content)).collect();
-        return Reply::json(200, &json!({ "id": NAME, "sha": COMMIT, "siblings": siblings }));
+        let index = files.get("model_index.json").and_then(|text| serde_json::from_slice::<Value>(text).ok());
+        let config =
+            json!({ "diffusers": { "_class_name": index.map(|index| index["_class_name"].clone()) } });
+        return Reply::json(
+            200,
+            &json!({ "id": NAME, "sha": COMMIT, "config": config, "siblings": siblings }),
+        );
     }
     if path.starts_with(&format!("/api/models/{NAME}/revision/")) {
         return Reply::error(404, "RevisionNotFound");

@@ -9,7 +9,7 @@ use super::say;
 use crate::debugger::Session;
 use crate::debugger::comparison::{Comparison, Plan};
 use crate::debugger::session::Host;
-use crate::nn::{Error, Path, Probe};
+use crate::nn::{Computing, Error, Path, Probe};
 use crate::picture::png;
 use crate::pipeline::dump;
 use anyhow::{Context, anyhow, ensure};
@@ -85,6 +85,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     session.models().notes.iter().for_each(|note| say("warning", note));
     session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
 
+    let _computing = Computing::here();
     let mut host = Interruptible::new()?;
     let stopped = advance(&mut session, &mut host)?;
     let comparison = session.comparison().context("nothing is compared")?;

@@ -116,7 +116,7 @@ fn write_text(
 
 /// What tells one checkpoint from another, by the names that the configurations have for it.
 fn summary(configs: &Configs) -> serde_json::Value {
-    let Configs { text_encoder: text, unet, vae, scheduler, .. } = configs;
+    let Configs { text_encoder: text, unet, vae, scheduler, stands_in_for, .. } = configs;
     let per_level = |f: fn(&crate::model::unet::config::LevelConfig) -> usize| -> Vec<usize> {
         unet.blocks.iter().map(f).collect()
     };
@@ -141,6 +141,8 @@ fn summary(configs: &Configs) -> serde_json::Value {
             "scaling_factor": vae.scaling_factor,
         },
         "scheduler": {
+            "class": "DDIM",
+            "stands_in_for": stands_in_for,
             "prediction_type": scheduler.prediction_type.name(),
             "timestep_spacing": scheduler.timestep_spacing.name(),
             "num_train_timesteps": scheduler.num_train_timesteps,

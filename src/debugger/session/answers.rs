@@ -9,10 +9,12 @@ use crate::debugger::scope::{self, NAMES};
 use crate::debugger::value::FIELDS;
 use crate::debugger::verbs::{COMMENTS, VERBS, Verb};
 use crate::debugger::view;
+use crate::nn::error::abridged;
 use crate::picture::png;
 use crate::pipeline::dump;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use serde_json::json;
 use std::path::Path;
 
 impl Session {
@@ -42,6 +44,7 @@ impl Session {
                 let lines = Setting::ALL.iter().map(line).chain([format!("fault = {fault}")]);
                 Ok(Answered { messages: lines.collect(), value: Some(value.clone()), ..Answered::default() })
             }
+            Topic::Scheduler => Ok(self.info_scheduler()),
             Topic::Tensors => {
                 let mut tensors = vec![];
                 for record in here.records() {
@@ -51,6 +54,44 @@ impl Session {
                 Ok(Answered { messages: none.into_iter().collect(), tensors, ..Answered::default() })
             }
         }
+    }
+
+    /// The scheduler of the run: whose place it has, what it is set to, and the timesteps that it visits.
+    fn info_scheduler(&self) -> Answered {
+        let here = self.here();
+        let (scheduler, models) = (here.scheduler(), &self.models);
+        let config = scheduler.config();
+        let steps = here.request().steps();
+        let timesteps = &scheduler.timesteps()[steps.clone()];
+        let whose = match &models.stands_in_for {
+            Some(class) => format!("DDIM, which stands in for the checkpoint's {}", abridged(class)),
+            None => "DDIM, the checkpoint's own".into(),
+        };
+        let shown: Vec<_> = timesteps.iter().map(usize::to_string).collect();
+        let spacing = config.timestep_spacing.name();
+        let ends = scheduler.final_alpha_cumprod();
+        let mut messages = vec![
+            whose,
+            format!(
+                "{} timesteps of {}, {spacing}: {}",
+                shown.len(),
+                config.num_train_timesteps,
+                shown.join(" ")
+            ),
+            format!("prediction_type = {}", config.prediction_type.name()),
+            format!("set_alpha_to_one = {}: the last step ends at alpha_bar {ends}", config.set_alpha_to_one),
+        ];
+        messages.extend(models.preset.map(|preset| preset.to_string()));
+        let value = json!({
+            "class": "DDIM",
+            "stands_in_for": models.stands_in_for,
+            "timestep_spacing": spacing,
+            "prediction_type": config.prediction_type.name(),
+            "set_alpha_to_one": config.set_alpha_to_one,
+            "timesteps": timesteps,
+            "preset": models.preset.map(|preset| preset.name),
+        });
+        Answered { messages, value: Some(value), ..Answered::default() }
     }
 
     /// A tensor by its name or key, or the value of an expression.

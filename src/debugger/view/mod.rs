@@ -254,6 +254,8 @@ pub struct ModelLine {
     pub dtype: &'static str,
     /// What a residual is: `epsilon`, `v_prediction`, `sample`.
     pub prediction_type: &'static str,
+    /// The scheduler that the checkpoint was saved with, in whose place DDIM stands: `PNDM`.
+    pub stands_in_for: Option<String>,
     /// What a reader should know of the checkpoint.
     pub notes: Vec<String>,
     /// The modules of the models, as a tree.
@@ -267,6 +269,7 @@ impl From<&Models> for ModelLine {
             device: device::name(&models.device),
             dtype: models.dtype.as_str(),
             prediction_type: models.scheduler.prediction_type.name(),
+            stands_in_for: models.stands_in_for.as_deref().map(|class| class.replace("Scheduler", "")),
             notes: models.notes.clone(),
             anatomy: Arc::clone(&models.anatomy),
         }

@@ -1,6 +1,7 @@
 //! What can go wrong with the hub. Each message names the culprit, what was found, and what to do next.
 
 use super::name::short_names;
+use crate::model::kind::OtherKind;
 use std::path::PathBuf;
 
 /// Why a model could not be had from the hub.
@@ -101,6 +102,9 @@ pub enum HubError {
         short_names()
     )]
     NotDiffusers { name: String, file: String, revision: String },
+    /// A pipeline of another kind.
+    #[error("{name}: {kind}, such as {}", short_names())]
+    Kind { name: String, kind: OtherKind },
     /// More or less than the hub announced.
     #[error(
         "{file}: {found} bytes came, of {expected} that the hub announced; nothing of it was kept, run the same again"

@@ -10,6 +10,8 @@ use std::io::Read;
 pub struct Listing {
     /// The commit, 40 hexadecimal digits. A branch may move on; files are fetched of this.
     pub commit: String,
+    /// The class of its pipeline, where the hub knows it: `StableDiffusionPipeline`.
+    pub class: Option<String>,
     /// Every file.
     pub files: Vec<RemoteFile>,
 }
@@ -33,6 +35,9 @@ const MAX_ANSWER: u64 = 64 << 20;
 struct Model {
     sha: String,
     siblings: Vec<Sibling>,
+    /// What the hub has read in the model's own files: `{"diffusers": {"_class_name": "…"}}`. Anything else may stand there.
+    #[serde(default)]
+    config: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +102,12 @@ fn read(text: &[u8]) -> Result<Listing, String> {
             _ => Err(format!("`{}` is without a size or a hash", sibling.rfilename)),
         }
     };
-    Ok(Listing { commit: model.sha, files: model.siblings.into_iter().map(file).collect::<Result<_, _>>()? })
+    let class = model.config["diffusers"]["_class_name"].as_str().map(str::to_string);
+    Ok(Listing {
+        commit: model.sha,
+        class,
+        files: model.siblings.into_iter().map(file).collect::<Result<_, _>>()?,
+    })
 }
 
 #[cfg(test)]
@@ -108,11 +118,13 @@ mod tests {
     #[test]
     fn a_listing() {
         let text = r#"{"_id":"6","id":"a/b","sha":"39593d5650112b4cc580433f6b0435385882d819","private":false,"gated":false,
+            "config":{"diffusers":{"_class_name":"StableDiffusionPipeline"}},
             "siblings":[{"rfilename":"model_index.json","size":511,"blobId":"f5b4ca1a22a4ef8ee6a8b0aa3a8d9d6a4d4d7c6a"},
             {"rfilename":"unet/w.safetensors","size":7,"blobId":"f5b4ca1a22a4ef8ee6a8b0aa3a8d9d6a4d4d7c6a",
              "lfs":{"sha256":"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","size":7,"pointerSize":135}}]}"#;
         let listing = read(text.as_bytes()).unwrap();
         assert_eq!(listing.commit, "39593d5650112b4cc580433f6b0435385882d819");
+        assert_eq!(listing.class.as_deref(), Some("StableDiffusionPipeline"));
         assert!(matches!(&listing.files[0], RemoteFile { size: 511, digest: Digest::Git(_), .. }));
         assert!(matches!(&listing.files[1], RemoteFile { size: 7, digest: Digest::Sha256(_), .. }));
     }

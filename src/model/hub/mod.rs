@@ -27,6 +27,7 @@ pub use listing::{Listing, RemoteFile};
 pub use name::HubName;
 pub use settings::Settings;
 
+use crate::model::kind::check_class;
 use cache::Shelf;
 use http::{Answer, Broken, Http};
 use std::cell::OnceCell;
@@ -159,7 +160,10 @@ impl Hub {
             let (name, cache) = (name.to_string(), self.settings.cache.clone());
             return Err(HubError::Offline { name, found: "nothing is fetched into", cache });
         }
-        let Listing { commit, files } = self.look(name)?;
+        let Listing { commit, class, files } = self.look(name)?;
+        if let Some(kind) = class.and_then(|class| check_class(&class).err()) {
+            return Err(HubError::Kind { name: name.to_string(), kind });
+        }
         let paths = choice::Paths(files.iter().map(|file| file.path.as_str()).collect());
         let wanted = paths.choose(name, precision)?;
         let of_path = |path: &&str| files.iter().find(|file| file.path == **path).cloned();

@@ -58,7 +58,7 @@ impl UNetConfig {
     pub fn read(file: &ConfigFile) -> Result<Self, ConfigError> {
         refuse_unsupported(file)?;
         let channels: Vec<usize> = match file.raw("block_out_channels") {
-            None => vec![320, 640, 1280, 1280],
+            None | Some(Value::Null) => vec![320, 640, 1280, 1280],
             Some(Value::Array(list)) if !list.is_empty() => {
                 file.counts("block_out_channels", list.len(), 1)?
             }
@@ -167,14 +167,22 @@ fn mid_block(file: &ConfigFile) -> Result<bool, ConfigError> {
     }
 }
 
-/// `sample_size`: a number, or a height and a width.
+/// `sample_size`: a number, or a height and a width. The files of diffusers before 0.9 often have 32, which was never meant:
+/// its pipeline takes 64 for any number below it.
 fn sample_size(file: &ConfigFile) -> Result<(usize, usize), ConfigError> {
-    let default = match file.raw("sample_size") {
-        None | Some(Value::Null) => 64,
-        Some(_) => 1,
-    };
-    let size = file.counts("sample_size", 2, default)?;
+    let size = file.counts("sample_size", 2, 64)?;
+    let is_list = matches!(file.raw("sample_size"), Some(Value::Array(_)));
+    let version: Option<String> = file.get("_diffusers_version", "a version")?;
+    if !is_list && version.is_some_and(|version| is_before_0_9(&version)) {
+        return Ok((size[0].max(64), size[1].max(64)));
+    }
     Ok((size[0], size[1]))
+}
+
+/// Whether a version of diffusers is below 0.9.0, of which 0.9.0.dev0 is none.
+fn is_before_0_9(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+    parts.next() == Some(Some(0)) && matches!(parts.next(), Some(Some(0..9)))
 }
 
 /// Parts of diffusers' UNet that Stable Diffusion 1 and 2 do without.
@@ -249,6 +257,31 @@ mod tests {
     fn no_middle_is_null_and_not_absent() {
         assert!(!read(r#"{"mid_block_type": null}"#).unwrap().has_mid_block);
         assert!(read(r#"{"mid_block_type": "UNetMidBlock2D"}"#).unwrap_err().contains("mid_block_type"));
+    }
+
+    #[test]
+    fn the_sizes_of_old_files_are_raised() {
+        for (text, size) in [
+            (r#"{"_diffusers_version": "0.6.0", "sample_size": 32}"#, (64, 64)),
+            (r#"{"_diffusers_version": "0.8.1", "sample_size": 96}"#, (96, 96)),
+            (r#"{"_diffusers_version": "0.2.2", "sample_size": [32, 40]}"#, (32, 40)),
+            (r#"{"_diffusers_version": "0.9.0.dev0", "sample_size": 32}"#, (32, 32)),
+            (r#"{"_diffusers_version": "0.24.0", "sample_size": 32}"#, (32, 32)),
+            (r#"{"_diffusers_version": "1.0", "sample_size": 32}"#, (32, 32)),
+            (r#"{"_diffusers_version": "?", "sample_size": 32}"#, (32, 32)),
+            (r#"{"sample_size": 32}"#, (32, 32)),
+            (r#"{"sample_size": null}"#, (64, 64)),
+        ] {
+            assert_eq!(read(text).unwrap().sample_size, size, "{text}");
+        }
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let nulls = r#"{"block_out_channels": null, "norm_num_groups": null, "act_fn": null, "norm_eps": null, "in_channels": null,
+            "down_block_types": null, "layers_per_block": null, "center_input_sample": null, "resnet_time_scale_shift": null,
+            "conv_in_kernel": null, "only_cross_attention": null, "flip_sin_to_cos": null, "cross_attention_dim": null}"#;
+        assert_eq!(read(nulls), read("{}"));
     }
 
     #[test]

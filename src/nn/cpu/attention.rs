@@ -38,18 +38,52 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize) -> 
                 // Small heads together, so that a task is worth handing out.
                 let heads_at_once = ((1 << 18) / (n.min(QUERIES) * m * of.width)).clamp(1, heads);
                 let groups = heads.div_ceil(heads_at_once);
-                par::for_each(batch * groups * tiles, |task| {
-                    let (b, group, tile) = (task / tiles / groups, task / tiles % groups, task % tiles);
-                    for head in group * heads_at_once..((group + 1) * heads_at_once).min(heads) {
-                        let rows = tile * QUERIES..((tile + 1) * QUERIES).min(n);
-                        of.tile(query, key, value, &shared, (b, head, rows));
+                // Keys that several tiles meet are turned over once for all of them.
+                let turned_len = if tiles > 1 { key.len() } else { 0 };
+                par::scratch(turned_len, |turned| {
+                    if tiles > 1 {
+                        turn_over(key, turned, m, channels);
                     }
+                    let keys = if tiles > 1 { Keys::Turned(turned) } else { Keys::AsTheyAre(key) };
+                    par::for_each(batch * groups * tiles, |task| {
+                        let (b, group, tile) = (task / tiles / groups, task / tiles % groups, task % tiles);
+                        for head in group * heads_at_once..((group + 1) * heads_at_once).min(heads) {
+                            let rows = tile * QUERIES..((tile + 1) * QUERIES).min(n);
+                            of.tile(query, keys, value, &shared, (b, head, rows));
+                        }
+                    });
                 });
                 tensor(out, (batch, n, channels), &Tensor::new(0f32, &candle_core::Device::Cpu)?)
             })
         })
     })?
     .to_dtype(query.dtype())
+}
+
+/// The keys, (B, M, C) or turned over (B, C, M).
+#[derive(Clone, Copy)]
+enum Keys<'a> {
+    AsTheyAre(&'a [f32]),
+    Turned(&'a [f32]),
+}
+
+/// (B, `rows`, `columns`) → (B, `columns`, `rows`).
+fn turn_over(numbers: &[f32], turned: &mut [f32], rows: usize, columns: usize) {
+    /// Rows at once: a line of the processor's memory of each.
+    const STRIP: usize = 16;
+    let shared = Shared::new(turned);
+    let strips = rows.div_ceil(STRIP);
+    par::for_each(numbers.len() / (rows * columns) * strips, |task| {
+        let (b, from) = (task / strips * rows * columns, task % strips * STRIP);
+        let strip = STRIP.min(rows - from);
+        for column in 0..columns {
+            let start = b + column * rows + from;
+            // SAFETY: each task has rows of its own.
+            let to = unsafe { shared.part(start..start + strip) };
+            let column = numbers[b + from * columns + column..].iter().step_by(columns);
+            to.iter_mut().zip(column).for_each(|(to, number)| *to = *number);
+        }
+    });
 }
 
 /// Sizes: queries, keys, channels of all heads, channels of one.
@@ -65,7 +99,7 @@ impl Of {
     fn tile(
         &self,
         query: &[f32],
-        key: &[f32],
+        key: Keys<'_>,
         value: &[f32],
         out: &Shared<'_>,
         (b, head, rows): (usize, usize, std::ops::Range<usize>),
@@ -81,10 +115,14 @@ impl Of {
                 let scores = &mut scores[..rows.len() * keys];
                 let block = At::rows((b * m + from) * channels + head * width, channels);
                 let scores_at = At::rows(0, keys);
+                let key = match key {
+                    Keys::AsTheyAre(key) => (key, block.t()),
+                    Keys::Turned(key) => (key, At::rows((b * channels + head * width) * m + from, m)),
+                };
                 product_alone(
                     (rows.len(), width, keys),
                     (query, queries),
-                    (key, block.t()),
+                    key,
                     (scores, scores_at),
                     Onto::Nothing,
                 );

@@ -23,6 +23,8 @@ pub mod pointwise;
 pub mod weight;
 pub mod winograd;
 
+pub use par::Computing;
+
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
 
 /// Whether tensors are computed here: on the CPU, of 32 or 16 bits.

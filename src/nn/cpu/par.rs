@@ -7,6 +7,26 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+/// The thread that made this, one of those that compute, for as long as it is kept.
+///
+/// To a thread that is none of them every layer's work is handed over, and it sleeps until that is done: two changes of thread a
+/// layer, which for a small model takes as long as the arithmetic.
+#[derive(Debug)]
+pub struct Computing(Option<rayon::ThreadPool>);
+
+impl Computing {
+    /// Of this thread, with others beside it: as many as there are cores, or as `RAYON_NUM_THREADS` says.
+    pub fn here() -> Self {
+        // Where no thread can be started, those that compute for everyone do it.
+        Self(rayon::ThreadPoolBuilder::new().use_current_thread().build().ok())
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.0.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
+    }
+}
+
 /// Runs `task` for each number below `count`, on all cores where that is more than one.
 pub fn for_each(count: usize, task: impl Fn(usize) + Send + Sync) {
     if count < 2 {

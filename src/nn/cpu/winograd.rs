@@ -22,6 +22,10 @@ const KERNELS: usize = 1 << 20;
 pub(super) const KEPT: usize = 1 << 19;
 /// Numbers of a tile.
 const TILE: usize = 36;
+/// Kernels that are turned at once.
+const LANES: usize = 16;
+/// Below so many tiles a vector instruction takes outputs and not tiles.
+const FEW: usize = 16;
 
 /// Whether a convolution gains by this: enough channels, and enough tiles for what its kernels cost.
 pub(super) fn suits(sizes: Sizes) -> bool {
@@ -62,15 +66,18 @@ pub(super) fn conv3x3(
             turn_pixels(x, pixels, band.clone(), sizes);
             let pixels: &[f32] = pixels;
             par::for_each(parts, |i| {
-                let of = par::part(i, parts, outputs, 8);
+                let of = par::part(i, parts, outputs, 16);
                 par::scratch(TILE * of.len() * tiles, |products| {
+                    let by_tiles = tiles < FEW;
                     let multiply = |kernels: &[f32], first: usize, outputs: usize, products: &mut [f32]| {
                         for tap in 0..TILE {
-                            let kernels = (kernels, At::rows((tap * outputs + first) * channels, channels));
+                            let kernels = (kernels, At::rows(tap * channels * outputs + first, outputs).t());
                             let pixels = (pixels, At::rows(tap * channels * tiles, tiles));
-                            let made = (&mut *products, At::rows(tap * of.len() * tiles, tiles));
+                            let start = tap * of.len() * tiles;
+                            let made =
+                                if by_tiles { At::rows(start, of.len()).t() } else { At::rows(start, tiles) };
                             let sizes = (of.len(), channels, tiles);
-                            product_alone(sizes, kernels, pixels, made, Onto::Nothing);
+                            product_alone(sizes, kernels, pixels, (&mut *products, made), Onto::Nothing);
                         }
                     };
                     match kept {
@@ -81,68 +88,69 @@ pub(super) fn conv3x3(
                             multiply(kernels, 0, of.len(), products);
                         }),
                     }
-                    turn_back(products, bias, out, of.clone(), band.clone(), sizes);
+                    if by_tiles {
+                        turn_back_by_tiles(products, bias, out, of.clone(), band.clone(), sizes);
+                    } else {
+                        turn_back(products, bias, out, of.clone(), band.clone(), sizes);
+                    }
                 });
             });
         });
     }
 }
 
-/// Kernels (O, C, 3, 3) → G g Gᵀ of each: (36, O, C).
+/// Kernels (O, C, 3, 3) → G g Gᵀ of each: (36, C, O).
 fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
     let outputs = weight.len() / (9 * channels);
-    par::scratch((9 + 18) * channels, |lines| {
-        let (taps, down) = lines.split_at_mut(9 * channels);
-        for (o, weight) in weight.chunks_exact(9 * channels).enumerate() {
-            let (nine, _) = weight.as_chunks::<9>();
-            for (c, nine) in nine.iter().enumerate() {
-                for (tap, &value) in nine.iter().enumerate() {
-                    taps[tap * channels + c] = value;
+    for first in (0..outputs).step_by(LANES) {
+        let lanes = LANES.min(outputs - first);
+        let weight = &weight[first * channels * 9..(first + lanes) * channels * 9];
+        wide(
+            #[inline(always)]
+            || {
+                for channel in 0..channels {
+                    // Each of the nine taps, and then of the 36 numbers, for as many outputs as there are lanes.
+                    let mut taps = [[0f32; LANES]; 9];
+                    for lane in 0..lanes {
+                        let nine = &weight[(lane * channels + channel) * 9..][..9];
+                        for (tap, &value) in taps.iter_mut().zip(nine) {
+                            tap[lane] = value;
+                        }
+                    }
+                    // From top to bottom: three columns of six; then each row of them across.
+                    let down: [_; 3] = std::array::from_fn(
+                        #[inline(always)]
+                        |column| spread(taps[column], taps[3 + column], taps[6 + column]),
+                    );
+                    for row in 0..6 {
+                        let across = spread(down[0][row], down[1][row], down[2][row]);
+                        for (column, numbers) in across.iter().enumerate() {
+                            let start = ((row * 6 + column) * channels + channel) * outputs + first;
+                            kernels[start..start + lanes].copy_from_slice(&numbers[..lanes]);
+                        }
+                    }
                 }
-            }
-            // From top to bottom: three columns of six; then each row of them across.
-            for column in 0..3 {
-                let tap = |row: usize| &taps[(row * 3 + column) * channels..][..channels];
-                let [a, b, c, d, e, f] = six_mut(&mut down[column * 6 * channels..], channels);
-                let from = [tap(0), tap(1), tap(2)];
-                wide(
-                    #[inline(always)]
-                    || spread_three(from, a, b, c, d, e, f),
-                );
-            }
-            for (row, to) in kernels.chunks_exact_mut(6 * outputs * channels).enumerate() {
-                let column = |column: usize| &down[(column * 6 + row) * channels..][..channels];
-                let from = [column(0), column(1), column(2)];
-                let at = o * channels..(o + 1) * channels;
-                let [a, b, c, d, e, f] = six_mut(to, outputs * channels);
-                let (a, b, c) = (&mut a[at.clone()], &mut b[at.clone()], &mut c[at.clone()]);
-                let (d, e, f) = (&mut d[at.clone()], &mut e[at.clone()], &mut f[at]);
-                wide(
-                    #[inline(always)]
-                    || spread_three(from, a, b, c, d, e, f),
-                );
-            }
-        }
-    });
+            },
+        );
+    }
 }
 
-/// [`spread`] of three lines of one length, number by number, to six others, as [`write_six`].
+/// G (a, b, c), lane by lane.
 #[inline(always)]
-fn spread_three(
-    [u, v, w]: [&[f32]; 3],
-    a: &mut [f32],
-    b: &mut [f32],
-    c: &mut [f32],
-    d: &mut [f32],
-    e: &mut [f32],
-    f: &mut [f32],
-) {
-    let n = a.len();
-    let (b, c, d, e, f) = (&mut b[..n], &mut c[..n], &mut d[..n], &mut e[..n], &mut f[..n]);
-    let (u, v, w) = (&u[..n], &v[..n], &w[..n]);
-    for i in 0..n {
-        [a[i], b[i], c[i], d[i], e[i], f[i]] = spread(u[i], v[i], w[i]);
+fn spread(a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [[f32; LANES]; 6] {
+    const SIXTH: f32 = 1. / 6.;
+    let mut out = [[0f32; LANES]; 6];
+    for i in 0..LANES {
+        let (a, b, c) = (a[i], b[i], c[i]);
+        let (ends, quarter) = ((a + c) * -SIXTH, a * (1. / 24.) + c * SIXTH);
+        out[0][i] = a * 0.25;
+        out[1][i] = ends - b * SIXTH;
+        out[2][i] = ends + b * SIXTH;
+        out[3][i] = quarter + b * (1. / 12.);
+        out[4][i] = quarter - b * (1. / 12.);
+        out[5][i] = c;
     }
+    out
 }
 
 /// `of` six lines of one length, number by number, to six others. Six arguments, for then a compiler knows that they do
@@ -166,14 +174,6 @@ fn write_six(
     for i in 0..n {
         [a[i], b[i], c[i], d[i], e[i], f[i]] = of([u[i], v[i], w[i], x[i], y[i], z[i]]);
     }
-}
-
-/// G (a, b, c).
-#[inline(always)]
-fn spread(a: f32, b: f32, c: f32) -> [f32; 6] {
-    const SIXTH: f32 = 1. / 6.;
-    let (ends, quarter) = ((a + c) * -SIXTH, a * (1. / 24.) + c * SIXTH);
-    [a * 0.25, ends - b * SIXTH, ends + b * SIXTH, quarter + b * (1. / 12.), quarter - b * (1. / 12.), c]
 }
 
 /// Bᵀ d.
@@ -351,6 +351,52 @@ fn turn_back(
                         // SAFETY: this output's line is in this task's outputs and in this band.
                         unsafe { out.part(start..start + width) }.copy_from_slice(&fours[..width]);
                     }
+                }
+            }
+        }
+    });
+}
+
+/// As [`turn_back`] of (36, tiles, `of`): each of a few tiles for all outputs at once.
+fn turn_back_by_tiles(
+    products: &[f32],
+    bias: &[f32],
+    out: &Shared<'_>,
+    of: Range<usize>,
+    band: Range<usize>,
+    sizes: Sizes,
+) {
+    let Sizes { outputs, height, width, .. } = sizes;
+    let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
+    let (tiles, n) = (band.len() * across, of.len());
+    par::scratch((4 * 6 + 4) * n, |lines| {
+        let (down, fours) = lines.split_at_mut(4 * 6 * n);
+        for tile in 0..tiles {
+            for (column, to) in down.chunks_exact_mut((4 * n).max(1)).enumerate() {
+                let line = |r: usize| &products[((r * 6 + column) * tiles + tile) * n..][..n];
+                let from: [&[f32]; 6] = std::array::from_fn(line);
+                let (a, rest) = to.split_at_mut(n);
+                let (b, rest) = rest.split_at_mut(n);
+                let (c, d) = rest.split_at_mut(n);
+                wide(
+                    #[inline(always)]
+                    || write_four(from, a, b, c, d),
+                );
+            }
+            let (row, left) = (band.start + tile / across, tile % across * 4);
+            let seen = 4.min(width - left);
+            for y in (0..4).take_while(|y| row % rows * 4 + y < height) {
+                let from: [&[f32]; 6] = std::array::from_fn(|column| &down[(column * 4 + y) * n..][..n]);
+                let fours = &mut fours.as_chunks_mut::<4>().0[..n];
+                wide(
+                    #[inline(always)]
+                    || write_fours(from, fours, 0.),
+                );
+                for (o, four) in of.clone().zip(fours) {
+                    let line = (row / rows * outputs + o) * height + row % rows * 4 + y;
+                    // SAFETY: this output's tile is in this task's outputs and in this band.
+                    let to = unsafe { out.part(line * width + left..line * width + left + seen) };
+                    to.iter_mut().zip(four).for_each(|(to, number)| *to = *number + bias[o]);
                 }
             }
         }

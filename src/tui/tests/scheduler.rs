@@ -1,7 +1,9 @@
 //! View 4: the scheduler's step in formulas.
 
-use super::recorded::STEPS;
+use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
+use crate::debugger::Event;
+use crate::debugger::view::ModelLine;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 
 fn scheduler(size: (u16, u16), done: usize) -> Screen {
@@ -16,6 +18,23 @@ fn the_step_as_text() {
     }
     check("scheduler-zoomed", scheduler(NARROW, STEPS + 2).pressed(KeyCode::Char('z')));
     check("scheduler-complete", scheduler(WIDE, STEPS + 3));
+}
+
+/// Of a checkpoint that was saved with another scheduler.
+#[test]
+fn whose_place_ddim_has() {
+    for (name, size, done) in [("start", NARROW, 2), ("step", NARROW, 8), ("step", WIDE, 8)] {
+        let mut screen = scheduler(size, done);
+        let view = recorded::view(&screen.session);
+        let note = "FOLDER/scheduler/scheduler_config.json: DDIM stands in for DPMSolverMultistepScheduler";
+        let line = ModelLine {
+            stands_in_for: Some("DPMSolverMultistep".into()),
+            notes: vec![note.into()],
+            ..screen.session.models().into()
+        };
+        screen = screen.told(Event::Ready(line, view));
+        check(&format!("scheduler-stands-in-{name}"), screen);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::welcome;
 use crate::debugger::view::ScheduleView;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
+use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widget::plot::{Plot, Series, Stroke};
 use crossterm::event::{KeyCode, KeyEvent};
@@ -36,6 +37,13 @@ impl Panes for Scheduler {
         let title = match Step::of(state) {
             Some(step) => format!("{}: t = {} → {}", step.stage, step.c.timestep, step.c.prev_timestep),
             None => "the step of DDIM".into(),
+        };
+        // A reader who knows the checkpoint expects its own scheduler.
+        let title = match state.model.as_ref().and_then(|model| model.stands_in_for.as_deref()) {
+            Some(class) => {
+                format!("{title} · DDIM stands in for {}", text::shortened(&text::clean(class), 24))
+            }
+            None => title,
         };
         // What is below gets what the formulas leave, and always something.
         let formulas = self.lines(state, &Theme::default(), area.width).len() as u16 + 1;
