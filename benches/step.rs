@@ -1,6 +1,7 @@
 //! How long one part of a checkpoint takes: `cargo bench --bench step -- --model DIR --part unet --size 512 --repeat 5`.
 //!
 //! Prints one JSON line, as the other side of `tools/bench/compare.py` does. `RAYON_NUM_THREADS` says on how many threads.
+//! `--widen` turns weights of 16 bits to the run's dtype when they are loaded, and not where they are used.
 //! With `--layers` it prints what each kind of layer takes instead, without what it is made of.
 
 use candle_core::{DType, Device, Tensor};
@@ -24,7 +25,12 @@ fn main() -> Anyhow<()> {
 
     let computing = Computing::here();
     let source = ModelSource::parse(flag("--model").map_or("pocket", String::as_str))?;
-    let models = Models::load(source, device.clone(), dtype.on(&device))?;
+    let dtype = source.dtype(dtype, &device)?;
+    let start = Instant::now();
+    let is_widened = args.iter().any(|arg| arg == "--widen");
+    let load = if is_widened { Models::load_widened } else { Models::load };
+    let models = load(source, device.clone(), dtype)?;
+    let (load_s, loaded_rss_mb) = (start.elapsed().as_secs_f64(), peak_rss_mb());
     let size: usize = flag("--size").map_or(Ok(models.native_size().0), |n| n.parse())?;
     let latents = size / models.vae.config().scale_factor();
     let mut generator = Generator::manual_seed(0);
@@ -70,6 +76,9 @@ fn main() -> Anyhow<()> {
             "device": diffuscope::nn::device::name(&device),
             "size": size,
             "threads": computing.threads(),
+            "is_widened": is_widened,
+            "load_s": load_s,
+            "loaded_rss_mb": loaded_rss_mb,
             "first_number": first,
             "median_s": sorted[sorted.len() / 2],
             "samples_s": samples,

@@ -7,6 +7,7 @@ use diffuscope::debugger::examine::{ExamineError, FeaturesAsked, ModulesRun};
 use diffuscope::debugger::view::RecordId;
 use diffuscope::debugger::{Asked, Event, Examination, Examined, Order, Session, Worker};
 use diffuscope::model::ModelSource;
+use diffuscope::model::hub::Precision;
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
 use diffuscope::picture::Picture;
@@ -329,7 +330,7 @@ fn a_script_asks_for_all_of_it() {
     }
     let whole = modules(3).iter().find(|row| row["path"] == "unet").unwrap();
     let file_holds: usize = ModelSource::Bundled
-        .weights("unet")
+        .weights("unet", Precision::Full)
         .unwrap()
         .tensors()
         .map(|(_, info)| info.shape.iter().product::<usize>())

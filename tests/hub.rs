@@ -7,6 +7,7 @@ mod support;
 #[cfg(unix)]
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use program::Ran;
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -628,6 +629,90 @@ fn what_was_taken_off_the_hub_is_told_before_the_network_is_asked() {
     refused(&setup.run(&["model", "pull", "sd16"]), &["`sd16`: no name on the hub", "sd15"]);
     refused(&setup.run(&["run", "--model", "you/mi--ni"]), &["`mi--ni` is no name on the hub"]);
     assert!(setup.hub.seen().is_empty());
+}
+
+// Weights in several files.
+
+/// The UNet in two files with an index, and the same as variant fp16, with a third that is nobody's.
+fn sharded() -> BTreeMap<String, Vec<u8>> {
+    let mut files = FILES.clone();
+    for (file, variant) in [(UNET, ""), (UNET_F16, ".fp16")] {
+        let whole = files.remove(file).unwrap();
+        let tensors = SafeTensors::deserialize(&whole).unwrap();
+        let mut map = BTreeMap::new();
+        for shard in 0..2 {
+            let name = format!("diffusion_pytorch_model{variant}-0000{}-of-00002.safetensors", shard + 1);
+            let part = || tensors.iter().skip(shard).step_by(2);
+            map.extend(part().map(|(key, _)| (key.to_string(), name.clone())));
+            files.insert(format!("unet/{name}"), safetensors::serialize(part(), None).unwrap());
+        }
+        let index = json!({ "metadata": { "total_size": whole.len() }, "weight_map": map });
+        files.insert(
+            format!("unet/diffusion_pytorch_model.safetensors.index{variant}.json"),
+            index.to_string().into_bytes(),
+        );
+    }
+    files.insert("unet/diffusion_pytorch_model-00001-of-00003.safetensors".into(), b"not wanted".to_vec());
+    files
+}
+
+const INDEX: &str = "unet/diffusion_pytorch_model.safetensors.index.json";
+const SHARDS: [&str; 2] = [
+    "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+    "unet/diffusion_pytorch_model-00002-of-00002.safetensors",
+];
+
+#[test]
+fn weights_in_several_files_are_fetched_with_their_index_and_run() {
+    let setup = with_files(|files| *files = sharded());
+    setup.pull();
+    let snapshot = setup.shelf().join("snapshots").join(COMMIT);
+    let found: Vec<_> = files_of(&snapshot.join("unet")).into_keys().collect();
+    let wanted = ["unet/config.json", SHARDS[0], SHARDS[1], INDEX];
+    assert_eq!(found, wanted.map(|file| file.strip_prefix("unet/").unwrap()));
+
+    // As with one file, to the bit.
+    let picture = |setup: &Setup| {
+        let picture = setup.home.path().join("a.png");
+        worked(&setup.run(&["run", "--model", NAME, "--steps", "1", "-o", picture.to_str().unwrap()]));
+        image::open(picture).unwrap().into_rgb8()
+    };
+    assert!(picture(&setup) == picture(&faultless()));
+
+    let ran = setup.run(&["model", "info", NAME, "--json"]);
+    worked(&ran);
+    let unet = serde_json::from_str::<Value>(&ran.stdout).unwrap()["components"][1].clone();
+    assert_eq!((unet["name"].as_str(), unet["files"].as_u64()), (Some("unet"), Some(2)));
+    assert!(unet["file"].as_str().unwrap().ends_with(INDEX), "{unet}");
+    let ran = setup.run(&["model", "verify", NAME]);
+    worked(&ran);
+    // A file of several that has changed is told, and one that is gone is fetched again.
+    let blob = snapshot.join(SHARDS[1]).canonicalize().unwrap();
+    let mut content = fs::read(&blob).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    fs::write(&blob, content).unwrap();
+    refused(&setup.run(&["model", "verify", NAME]), &[]);
+    fs::remove_file(&blob).unwrap();
+    setup.pull();
+    worked(&setup.run(&["model", "verify", NAME]));
+}
+
+#[test]
+fn of_weights_in_several_files_too_the_variant_that_suits_is_fetched() {
+    let setup = with_files(|files| *files = sharded());
+    worked(&setup.run(&["model", "pull", NAME, "--dtype", "f16"]));
+    assert_eq!(SHARDS.map(|file| setup.hub.gets(file)), [0, 0]);
+    assert_eq!(SHARDS.map(|file| setup.hub.gets(&file.replace("model-", "model.fp16-"))), [1, 1]);
+    let lacking = with_files(|files| {
+        *files = sharded();
+        files.retain(|file, _| !file.contains("fp16") && file != SHARDS[1]);
+    });
+    lacking.refuses(&[
+        "you/mini: weights of the unet in several files",
+        INDEX,
+        "not all of them are there",
+        "unet/diffusion_pytorch_model-00001-of-N.safetensors",
+    ]);
 }
 
 // How much there is to fetch.

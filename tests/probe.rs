@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use diffuscope::model::ModelSource;
+use diffuscope::model::hub::Precision;
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
 use diffuscope::pipeline::{self, InitImage, Models, Request, Snapshot, advance, lines};
@@ -55,7 +56,7 @@ fn every_module_with_weights_and_every_line_is_seen_under_its_diffusers_path() {
         assert!(seen.contains(*line), "the line {line} was not seen");
     }
     for component in ["text_encoder", "unet", "vae"] {
-        let file = ModelSource::Bundled.weights(component).unwrap();
+        let file = ModelSource::Bundled.weights(component, Precision::Full).unwrap();
         let mut modules = 0;
         for (key, _) in file.tensors() {
             let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias")).unwrap();

@@ -2,7 +2,7 @@
 
 use super::model::fetch;
 use crate::debugger::Session;
-use crate::model::hub::HubError;
+use crate::model::hub::{HubError, Precision};
 use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
@@ -76,7 +76,8 @@ pub struct ModelArgs {
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 
-    /// auto, f32, f16 or bf16; auto is f32 on the CPU and f16 on a GPU
+    /// auto, f32, f16 or bf16; auto is f32 on the CPU, and on a GPU f16, or bf16 where the UNet is stored so. For f16 the files of
+    /// variant fp16 are read, where there are such; else the plain ones
     #[arg(long, default_value_t = DTypeChoice::Auto)]
     dtype: DTypeChoice,
 }
@@ -90,7 +91,7 @@ impl ModelArgs {
     pub fn fetch(&self) -> anyhow::Result<()> {
         let Some(name) = ModelSource::on_hub(&self.model)? else { return Ok(()) };
         let dtype = self.dtype.on(&self.device.open()?);
-        fetch::ensure(&name, fetch::precision(dtype), self.yes).map_err(|e| match e.downcast_ref() {
+        fetch::ensure(&name, Precision::of(dtype), self.yes).map_err(|e| match e.downcast_ref() {
             // A folder may have been meant.
             Some(
                 HubError::Missing { .. } | HubError::MissingOrPrivate { .. } | HubError::Unreachable { .. },
@@ -106,7 +107,7 @@ impl ModelArgs {
     pub fn load(&self, tell: Tell) -> Result<Models, LoadError> {
         let source = ModelSource::parse(&self.model)?;
         let device = self.device.open()?;
-        let dtype = self.dtype.on(&device);
+        let dtype = source.dtype(self.dtype, &device)?;
         Models::load_telling(source, device, dtype, tell)
     }
 }

@@ -126,7 +126,7 @@ fn linear_or_1x1(weights: &Weights, channels: usize) -> std::result::Result<Leaf
     if weights.shape("weight") != Some(&[channels, channels, 1, 1]) {
         return linear(weights, channels, channels);
     }
-    let weight = weights.get(&[channels, channels, 1, 1], "weight")?;
+    let weight = weights.get_narrow(&[channels, channels, 1, 1], "weight")?;
     let weight = weight.reshape((channels, channels)).map_err(|source| WeightsError::Device {
         file: weights.file().into(),
         key: "weight".into(),

@@ -2,10 +2,9 @@
 
 use crate::nn::activation::Activation;
 use crate::nn::attention::DotProductAttention;
-use crate::nn::layers::{LayerNorm, Leaf, Linear, embedding, layer_norm, linear};
+use crate::nn::layers::{Embedding, LayerNorm, Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::Embedding;
 use serde_json::json;
 
 /// `text_encoder/config.json`.

@@ -1,6 +1,10 @@
 //! What a checkpoint holds, told from its headers: nothing is loaded.
 
+use super::hub::Precision;
 use super::{LoadError, ModelSource};
+use crate::nn::weights::kept_as;
+use candle_core::{DType, Device};
+use safetensors::tensor::TensorInfo;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -9,8 +13,10 @@ use std::collections::BTreeSet;
 pub struct ComponentWeights {
     /// `text_encoder`, `unet` or `vae`.
     pub name: &'static str,
-    /// The weights file.
+    /// The weights file, or the index of several.
     pub file: String,
+    /// How many files there are.
+    pub files: usize,
     /// How many tensors there are.
     pub tensors: usize,
     /// How many numbers they hold together.
@@ -24,24 +30,48 @@ pub struct ComponentWeights {
 /// The components that have weights.
 pub const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
 
-/// Reads the headers of all weights files.
+/// Reads the headers of all weights files that suit `precision`.
 ///
 /// # Errors
 /// When one is missing or not a whole file.
-pub fn inventory(source: &ModelSource) -> Result<Vec<ComponentWeights>, LoadError> {
-    COMPONENTS.into_iter().map(|name| component(source, name)).collect()
+pub fn inventory(source: &ModelSource, precision: Precision) -> Result<Vec<ComponentWeights>, LoadError> {
+    COMPONENTS.into_iter().map(|name| component(source, name, precision)).collect()
 }
 
-fn component(source: &ModelSource, name: &'static str) -> Result<ComponentWeights, LoadError> {
-    let file = source.weights(name)?;
+fn component(
+    source: &ModelSource,
+    name: &'static str,
+    precision: Precision,
+) -> Result<ComponentWeights, LoadError> {
+    let weights = source.weights(name, precision)?;
     let mut dtypes = BTreeSet::new();
     let (mut tensors, mut parameters, mut bytes) = (0, 0, 0);
-    for (_, info) in file.tensors() {
+    for (_, info) in weights.tensors() {
         tensors += 1;
-        parameters += info.shape.iter().map(|&n| n as u64).product::<u64>();
+        parameters += count(info);
         bytes += (info.data_offsets.1 - info.data_offsets.0) as u64;
         dtypes.insert(format!("{:?}", info.dtype).to_lowercase());
     }
+    let (file, files) = (weights.name().into(), weights.files().len());
     let dtypes = dtypes.into_iter().collect();
-    Ok(ComponentWeights { name, file: file.name().into(), tensors, parameters, dtypes, bytes })
+    Ok(ComponentWeights { name, file, files, tensors, parameters, dtypes, bytes })
+}
+
+/// How many bytes the weights take when models compute in `dtype` on `device`.
+///
+/// # Errors
+/// As [`inventory`].
+pub fn kept_bytes(source: &ModelSource, dtype: DType, device: &Device) -> Result<u128, LoadError> {
+    let mut bytes = 0;
+    for name in COMPONENTS {
+        for (_, info) in source.weights(name, Precision::of(dtype))?.tensors() {
+            let kept = kept_as(info.dtype, info.shape.len(), dtype, device);
+            bytes += u128::from(count(info)) * kept.size_in_bytes() as u128;
+        }
+    }
+    Ok(bytes)
+}
+
+fn count(info: &TensorInfo) -> u64 {
+    info.shape.iter().map(|&n| n as u64).product()
 }

@@ -2,9 +2,12 @@
 
 use super::LoadError;
 use super::hub::name::short_names;
-use super::hub::{Hub, HubName, HubSnapshot};
-use crate::nn::weights::WeightsFile;
+use super::hub::{Hub, HubName, HubSnapshot, Precision};
+use crate::nn::device::DTypeChoice;
+use crate::nn::weights::{Shards, WeightsFile};
 use crate::nn::{ConfigError, ConfigFile};
+use candle_core::{DType, Device};
+use safetensors::Dtype;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
@@ -164,36 +167,74 @@ impl ModelSource {
         Ok(self.read(file)?.map(parse).transpose().map_err(|e: ConfigError| e)?)
     }
 
-    /// Opens the weights of a component (`text_encoder`, `unet`, `vae`): the plain file, or where only that
-    /// exists, the one of variant fp16.
+    /// Opens the weights of a component (`text_encoder`, `unet`, `vae`): of the variants that there are the one that suits, in one
+    /// file, or in several with an index.
     ///
     /// # Errors
-    /// When neither is there, or the file is not a whole one.
-    pub fn weights(&self, component: &str) -> Result<WeightsFile, LoadError> {
-        let stem = if component == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
-        let candidates = ["", ".fp16"].map(|variant| format!("{component}/{stem}{variant}.safetensors"));
-        for file in &candidates {
-            match self.folder() {
-                None => {
-                    if let Some(bytes) = bundled::file(file) {
-                        return Ok(WeightsFile::embedded(&self.name_of(file), bytes)?);
-                    }
+    /// When there are none, or a file is not a whole one.
+    pub fn weights(&self, component: &str, precision: Precision) -> Result<Shards, LoadError> {
+        let stem = stem(component);
+        for variant in precision.variants() {
+            let file = format!("{component}/{stem}{variant}.safetensors");
+            let Some(folder) = self.folder() else {
+                if let Some(bytes) = bundled::file(&file) {
+                    return Ok(WeightsFile::embedded(&self.name_of(&file), bytes)?.into());
                 }
-                Some(folder) => {
-                    let path = folder.join(file);
-                    // A dangling or looping link is found too, and then told by `open`.
-                    if std::fs::symlink_metadata(&path).is_ok() {
-                        return Ok(WeightsFile::open(&path)?);
-                    }
-                }
+                continue;
+            };
+            // A dangling or looping link is there too, and then told by who opens it.
+            let is_there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
+            let path = folder.join(&file);
+            if is_there(&path) {
+                return Ok(WeightsFile::open(&path)?.into());
+            }
+            let index = index_file(component, variant);
+            let path = folder.join(&index);
+            if is_there(&path) {
+                return Ok(Shards::open(&path, &self.require(&index)?)?);
             }
         }
         Err(LoadError::File {
             path: self.name_of(component),
             found: "no weights".into(),
-            expected: format!("{stem}.safetensors or {stem}.fp16.safetensors"),
+            expected: format!(
+                "{stem}.safetensors or {stem}.fp16.safetensors, or several with {stem}.safetensors.index.json"
+            ),
         })
     }
+
+    /// What `choice` means for this model on `device`.
+    ///
+    /// # Errors
+    /// As [`weights`](Self::weights), where it depends on them.
+    pub fn dtype(&self, choice: DTypeChoice, device: &Device) -> Result<DType, LoadError> {
+        let dtype = choice.on(device);
+        if choice != DTypeChoice::Auto || dtype == DType::F32 {
+            return Ok(dtype);
+        }
+        let unet = self.weights("unet", Precision::of(dtype))?;
+        Ok(auto_on_gpu(unet.tensors().map(|(_, info)| (info.dtype, info.shape.iter().product()))))
+    }
+}
+
+/// What a model computes in on a GPU that has so many numbers of each dtype: what was trained in the range of bf16 is not sure
+/// to fit that of f16.
+fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
+    let (mut brain, mut other) = (0u64, 0u64);
+    for (dtype, count) in stored {
+        *if dtype == Dtype::BF16 { &mut brain } else { &mut other } += count as u64;
+    }
+    if brain > other { DType::BF16 } else { DType::F16 }
+}
+
+/// How the weights of a component are called.
+pub(super) fn stem(component: &str) -> &'static str {
+    if component == "text_encoder" { "model" } else { "diffusion_pytorch_model" }
+}
+
+/// The index of a component's weights in several files. `variant` is that of the weights: `.fp16`, or nothing.
+pub(super) fn index_file(component: &str, variant: &str) -> String {
+    format!("{component}/{}.safetensors.index{variant}.json", stem(component))
 }
 
 /// Whether a file is named like the original layout's, which holds all weights in one.
@@ -254,5 +295,19 @@ mod bundled {
     #[cfg(not(feature = "bundled"))]
     pub fn file(_: &str) -> Option<&'static [u8]> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_gpu_a_model_computes_as_it_is_stored() {
+        let of = |stored: &[(Dtype, usize)]| auto_on_gpu(stored.iter().copied());
+        assert_eq!(of(&[(Dtype::F16, 9), (Dtype::F32, 2)]), DType::F16);
+        assert_eq!(of(&[(Dtype::F32, 9)]), DType::F16);
+        assert_eq!(of(&[(Dtype::BF16, 9), (Dtype::F32, 2)]), DType::BF16);
+        assert_eq!(of(&[]), DType::F16);
     }
 }

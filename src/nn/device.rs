@@ -50,7 +50,7 @@ impl std::fmt::Display for DeviceChoice {
 /// What `--dtype` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DTypeChoice {
-    /// f32 on the CPU, f16 on a GPU.
+    /// f32 on the CPU; on a GPU f16, or what suits the files better.
     #[default]
     Auto,
     /// 32 bits.
@@ -142,7 +142,8 @@ impl DeviceChoice {
 }
 
 impl DTypeChoice {
-    /// The dtype that models compute in on `device`.
+    /// The dtype that models compute in on `device`, whatever the files are: [`ModelSource::dtype`](crate::model::ModelSource::dtype)
+    /// knows them.
     pub fn on(self, device: &Device) -> DType {
         match self {
             Self::Auto if device.is_cpu() => DType::F32,

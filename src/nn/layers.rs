@@ -5,8 +5,8 @@ use super::cpu;
 use super::error::Result;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
-use candle_core::{Module, Tensor};
-use candle_nn::{Conv2dConfig, Embedding};
+use candle_core::{DType, Module, Tensor};
+use candle_nn::Conv2dConfig;
 use std::sync::{Arc, OnceLock};
 
 type Loaded<M> = std::result::Result<Leaf<M>, WeightsError>;
@@ -142,12 +142,27 @@ impl Module for LayerNorm {
     }
 }
 
+/// `torch.nn.Embedding`.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    table: candle_nn::Embedding,
+    /// What the rows come as, however the table is kept.
+    dtype: DType,
+}
+
+impl Module for Embedding {
+    fn forward(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
+        self.table.forward(ids)?.to_dtype(self.dtype)
+    }
+}
+
 /// `torch.nn.Linear`: (…, `inputs`) → (…, `outputs`).
 ///
 /// # Errors
 /// When `weight` or `bias` is missing or of another shape.
 pub fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Loaded<Linear> {
-    let (weight, bias) = (weights.get(&[outputs, inputs], "weight")?, weights.get(&[outputs], "bias")?);
+    let (weight, bias) =
+        (weights.get_narrow(&[outputs, inputs], "weight")?, weights.get(&[outputs], "bias")?);
     Ok(Leaf::new(weights.path(), Linear::new(weight, Some(bias))))
 }
 
@@ -156,7 +171,7 @@ pub fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Loaded<Linear
 /// # Errors
 /// When `weight` is missing or of another shape.
 pub fn linear_no_bias(weights: &Weights, inputs: usize, outputs: usize) -> Loaded<Linear> {
-    Ok(Leaf::new(weights.path(), Linear::new(weights.get(&[outputs, inputs], "weight")?, None)))
+    Ok(Leaf::new(weights.path(), Linear::new(weights.get_narrow(&[outputs, inputs], "weight")?, None)))
 }
 
 /// `torch.nn.Conv2d` with a square kernel of `side`: (B, `inputs`, H, W) → (B, `outputs`, H', W').
@@ -170,7 +185,7 @@ pub fn conv2d(
     side: usize,
     config: Conv2dConfig,
 ) -> Loaded<Conv2d> {
-    let weight = weights.get(&[outputs, inputs, side, side], "weight")?;
+    let weight = weights.get_narrow(&[outputs, inputs, side, side], "weight")?;
     let bias = weights.get(&[outputs], "bias")?;
     Ok(Leaf::new(weights.path(), Conv2d::new(weight, bias, config)))
 }
@@ -218,5 +233,6 @@ pub fn layer_norm(weights: &Weights, size: usize, eps: f64) -> Loaded<LayerNorm>
 /// # Errors
 /// When `weight` is missing or of another shape.
 pub fn embedding(weights: &Weights, count: usize, size: usize) -> Loaded<Embedding> {
-    Ok(Leaf::new(weights.path(), Embedding::new(weights.get(&[count, size], "weight")?, size)))
+    let table = candle_nn::Embedding::new(weights.get_narrow(&[count, size], "weight")?, size);
+    Ok(Leaf::new(weights.path(), Embedding { table, dtype: weights.dtype() }))
 }

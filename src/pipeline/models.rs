@@ -3,7 +3,8 @@
 use super::{Preset, Request, Stage, lines, memory};
 use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
-use crate::model::inventory::inventory;
+use crate::model::hub::Precision;
+use crate::model::inventory::kept_bytes;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::model::{
@@ -178,6 +179,15 @@ impl Models {
         Self::load_telling(source, device, dtype, Box::new(|_, _| ()))
     }
 
+    /// As [`load`](Self::load), with every tensor in `dtype`: on the CPU [`load`](Self::load) keeps weights of 16 bits as they are
+    /// and computes the same from half the memory, which this is to be compared with.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_widened(source: ModelSource, device: Device, dtype: DType) -> Result<Self, LoadError> {
+        Self::load_so(source, device, dtype, Box::new(|_, _| ()), Weights::widened)
+    }
+
     /// As [`load`](Self::load), telling meanwhile how many bytes are read, and of how many.
     ///
     /// # Errors
@@ -188,16 +198,33 @@ impl Models {
         dtype: DType,
         tell: Tell,
     ) -> Result<Self, LoadError> {
-        Self::load_all(&source, &device, dtype, tell)
+        Self::load_so(source, device, dtype, tell, |weights| weights)
+    }
+
+    fn load_so(
+        source: ModelSource,
+        device: Device,
+        dtype: DType,
+        tell: Tell,
+        kept: impl Fn(Weights) -> Weights,
+    ) -> Result<Self, LoadError> {
+        Self::load_all(&source, &device, dtype, tell, kept)
             .map_err(|error| memory::explained_loading(error, &source, &device, dtype))
     }
 
-    fn load_all(source: &ModelSource, device: &Device, dtype: DType, tell: Tell) -> Result<Self, LoadError> {
+    fn load_all(
+        source: &ModelSource,
+        device: &Device,
+        dtype: DType,
+        tell: Tell,
+        kept: impl Fn(Weights) -> Weights,
+    ) -> Result<Self, LoadError> {
         let ledger = Arc::new(Ledger::new(tell));
         let configs = Configs::load(source)?;
         check_memory(source, device, dtype)?;
         let weights = |component| -> Result<Weights, LoadError> {
-            Ok(Weights::new(source.weights(component)?, component, dtype, device).noted_in(&ledger))
+            let files = source.weights(component, Precision::of(dtype))?;
+            Ok(kept(Weights::new(files, component, dtype, device).noted_in(&ledger)))
         };
         // All files first, so that it is known how much there is to read.
         let (of_text_encoder, of_unet, of_vae) =
@@ -271,8 +298,7 @@ pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
 
 /// Whether the weights fit the main memory, told from their headers.
 fn check_memory(source: &ModelSource, device: &Device, dtype: DType) -> Result<(), LoadError> {
-    let parameters: u64 = inventory(source)?.iter().map(|component| component.parameters).sum();
-    let needed = u128::from(parameters) * dtype.size_in_bytes() as u128;
+    let needed = kept_bytes(source, dtype, device)?;
     match memory::available() {
         Some(available) if device.is_cpu() && needed > u128::from(available) => Err(LoadError::Memory {
             model: source.to_string(),

@@ -6,7 +6,6 @@ use crate::model::hub::{Cached, Event, Hub, HubError, HubName, HubSnapshot, Plan
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::pipeline::memory::said;
 use anyhow::bail;
-use candle_core::DType;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
@@ -41,17 +40,12 @@ pub struct PullArgs {
 /// [`HubError`], or when nobody can be asked.
 pub fn run(args: &PullArgs) -> anyhow::Result<ExitCode> {
     let name = hub_name(&args.name)?;
-    let precision = precision(args.dtype.on(&args.device.open()?));
+    let precision = Precision::of(args.dtype.on(&args.device.open()?));
     let hub = Hub::of_environment();
     let plan = hub.plan(&name, precision)?;
     let snapshot = fetch(&hub, &plan, args.yes)?;
     writeln!(io::stdout(), "{}", snapshot.folder.display())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The weights that suit a run in `dtype`.
-pub fn precision(dtype: DType) -> Precision {
-    if dtype == DType::F16 { Precision::Half } else { Precision::Full }
 }
 
 /// Sees to it that `name` is in the cache. What is in it already is taken as it is, without a look at the hub.

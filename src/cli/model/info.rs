@@ -47,7 +47,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
     }
     let source = ModelSource::parse(named)?;
     let configs = Configs::load(&source)?;
-    let weights = inventory(&source)?;
+    let weights = inventory(&source, Precision::Full)?;
     let mut out = io::stdout().lock();
     if args.json {
         let components =
@@ -83,7 +83,11 @@ fn write_text(
     weights: &[ComponentWeights],
 ) -> io::Result<()> {
     writeln!(out, "{source}")?;
-    let file_width = weights.iter().map(|w| w.file.len()).max().unwrap_or(0);
+    let file = |w: &ComponentWeights| match w.files {
+        1 => w.file.clone(),
+        files => format!("{} ({files} files)", w.file),
+    };
+    let file_width = weights.iter().map(|w| file(w).len()).max().unwrap_or(0);
     writeln!(
         out,
         "  {:12}  {:file_width$}  {:>7}  {:>13}  {:>9}  dtype",
@@ -95,7 +99,9 @@ fn write_text(
         writeln!(
             out,
             "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}  {dtypes}",
-            w.name, w.file, w.tensors
+            w.name,
+            file(w),
+            w.tensors
         )?;
     }
     let (parameters, bytes) = weights.iter().fold((0, 0), |(p, b), w| (p + w.parameters, b + w.bytes));

@@ -5,6 +5,7 @@ use crate::debugger::inside::{Inside, Moment};
 use crate::debugger::module;
 use crate::debugger::report::TensorRow;
 use crate::debugger::source::Function;
+use crate::model::hub::Precision;
 use crate::nn::Weights;
 use crate::nn::ledger::Parameter;
 use crate::pipeline;
@@ -83,8 +84,9 @@ impl Session {
     fn weights_row(&self, path: &str, parameter: &Parameter) -> Result<TensorRow, SessionError> {
         let component = path.split('.').next().unwrap_or(path);
         let read = || -> Result<PlainTensor, String> {
-            let file = self.models.source.weights(component).map_err(|e| e.to_string())?;
-            let weights = Weights::new(file, component, DType::F32, &Device::Cpu);
+            let precision = Precision::of(self.models.dtype);
+            let files = self.models.source.weights(component, precision).map_err(|e| e.to_string())?;
+            let weights = Weights::new(files, component, DType::F32, &Device::Cpu);
             let tensor = weights.get(&parameter.shape, &parameter.key).map_err(|e| e.to_string())?;
             PlainTensor::of(&tensor).map_err(|e| e.to_string())
         };

@@ -1,6 +1,10 @@
-//! Which of a model's files are wanted: what is read here, and of the weights one file a component.
+//! Which of a model's files are wanted: what is read here, and of the weights one variant a component, in one file or in several.
 
 use super::{HubError, HubName};
+use crate::model::inventory::COMPONENTS;
+use crate::model::source::{index_file, stem};
+use candle_core::DType;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that are read where they are there.
 const SMALL_FILES: [&str; 11] = [
@@ -26,10 +30,6 @@ const NEEDED: [&str; 5] = [
     "vae/config.json",
 ];
 
-/// Components with weights, and how their files are called.
-const WEIGHTS: [(&str, &str); 3] =
-    [("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model")];
-
 /// Which weights a run is best served with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -39,12 +39,31 @@ pub enum Precision {
     Half,
 }
 
+impl Precision {
+    /// Which suit a run in `dtype`.
+    pub fn of(dtype: DType) -> Self {
+        if dtype == DType::F16 { Self::Half } else { Self::Full }
+    }
+
+    /// The infixes of variants, the better first.
+    pub fn variants(self) -> [&'static str; 2] {
+        match self {
+            Self::Full => ["", ".fp16"],
+            Self::Half => [".fp16", ""],
+        }
+    }
+}
+
 /// What a choice is made of: the paths of all files.
 pub(super) struct Paths<'a>(pub Vec<&'a str>);
 
 impl<'a> Paths<'a> {
     fn has(&self, path: &str) -> bool {
         self.0.contains(&path)
+    }
+
+    fn find(&self, wanted: &str) -> Option<&'a str> {
+        self.0.iter().copied().find(|path| *path == wanted)
     }
 
     /// The paths that are wanted, small ones first.
@@ -59,8 +78,8 @@ impl<'a> Paths<'a> {
         let mut wanted: Vec<&str> =
             self.0.iter().copied().filter(|path| SMALL_FILES.contains(path)).collect();
         wanted.sort_by_key(|path| SMALL_FILES.iter().position(|small| small == path));
-        for (component, stem) in WEIGHTS {
-            wanted.push(self.weights(name, component, stem, precision)?);
+        for component in COMPONENTS {
+            wanted.extend(self.weights(name, component, precision)?);
         }
         Ok(wanted)
     }
@@ -70,18 +89,11 @@ impl<'a> Paths<'a> {
         &self,
         name: &HubName,
         component: &'static str,
-        stem: &str,
         precision: Precision,
-    ) -> Result<&'a str, HubError> {
-        let plain = format!("{component}/{stem}.safetensors");
-        let half = format!("{component}/{stem}.fp16.safetensors");
-        let in_order = match precision {
-            Precision::Full => [&plain, &half],
-            Precision::Half => [&half, &plain],
-        };
-        let find = |wanted: &str| self.0.iter().copied().find(|path| *path == wanted);
-        if let Some(path) = in_order.into_iter().find_map(|wanted| find(wanted)) {
-            return Ok(path);
+    ) -> Result<Vec<&'a str>, HubError> {
+        let variants = precision.variants();
+        if let Some(files) = variants.into_iter().find_map(|variant| self.variant(component, variant)) {
+            return Ok(files);
         }
         let other = |ends: &[&str]| {
             let starts = format!("{component}/");
@@ -89,13 +101,48 @@ impl<'a> Paths<'a> {
             self.0.iter().find(is).map(|path| path.to_string())
         };
         let (name, revision) = (name.repository.clone(), name.revision().to_string());
-        if let Some(file) = other(&[".safetensors.index.json"]) {
-            return Err(HubError::Sharded { name, component, file, expected: plain });
+        let stem = stem(component);
+        if let Some(index) =
+            variants.into_iter().find_map(|variant| self.find(&index_file(component, variant)))
+        {
+            let expected =
+                format!("{component}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors");
+            return Err(HubError::ShardMissing { name, component, file: index.into(), expected });
         }
         if let Some(file) = other(&[".bin", ".ckpt", ".pt", ".pth"]) {
             return Err(HubError::PicklesOnly { name, component, file });
         }
-        Err(HubError::NotDiffusers { name, file: plain, revision })
+        Err(HubError::NotDiffusers { name, file: format!("{component}/{stem}.safetensors"), revision })
+    }
+
+    /// The files of a variant of a component's weights, where all of them are there: one, or an index and what it is of.
+    fn variant(&self, component: &str, variant: &str) -> Option<Vec<&'a str>> {
+        let start = format!("{component}/{}", stem(component));
+        if let Some(file) = self.find(&format!("{start}{variant}.safetensors")) {
+            return Some(vec![file]);
+        }
+        let index = self.find(&index_file(component, variant))?;
+        // As diffusers names them now, and as it once did.
+        let styles = [
+            (format!("{start}{variant}-"), ".safetensors".to_string()),
+            (format!("{start}-"), format!("{variant}.safetensors")),
+        ];
+        let shards = styles.iter().find_map(|(start, end)| self.shards(start, end))?;
+        Some([index].into_iter().chain(shards).collect())
+    }
+
+    /// The files between whose `start` and `end` stands `00001-of-00003` and so on, where all are there.
+    fn shards(&self, start: &str, end: &str) -> Option<Vec<&'a str>> {
+        let numbered = |path: &'a str| {
+            let (number, count) = path.strip_prefix(start)?.strip_suffix(end)?.split_once("-of-")?;
+            Some(((count.parse::<usize>().ok()?, number.parse::<usize>().ok()?), path))
+        };
+        let found: BTreeMap<(usize, usize), &str> = self.0.iter().copied().filter_map(numbered).collect();
+        let counts: BTreeSet<usize> = found.keys().map(|(count, _)| *count).collect();
+        counts.into_iter().find_map(|count| {
+            let all: Vec<&str> = found.range((count, 1)..=(count, count)).map(|(_, path)| *path).collect();
+            (count > 0 && all.len() == count).then_some(all)
+        })
     }
 
     /// Whether every file is there that a run in `precision` would have, as far as can be told without the hub: a run in full
@@ -103,11 +150,11 @@ impl<'a> Paths<'a> {
     pub fn suit(&self, precision: Precision) -> bool {
         let has_tokenizer = self.has("tokenizer/tokenizer.json")
             || self.has("tokenizer/vocab.json") && self.has("tokenizer/merges.txt");
-        let has_weights = |(component, stem): &(&str, &str)| {
-            self.has(&format!("{component}/{stem}.safetensors"))
-                || precision == Precision::Half && self.has(&format!("{component}/{stem}.fp16.safetensors"))
+        let has_weights = |component| {
+            self.variant(component, "").is_some()
+                || precision == Precision::Half && self.variant(component, ".fp16").is_some()
         };
-        NEEDED.iter().all(|file| self.has(file)) && has_tokenizer && WEIGHTS.iter().all(has_weights)
+        NEEDED.iter().all(|file| self.has(file)) && has_tokenizer && COMPONENTS.into_iter().all(has_weights)
     }
 }
 
@@ -201,12 +248,55 @@ mod tests {
         assert!(error.contains("only as a pickle (text_encoder/pytorch_model.bin)"), "{error}");
         let error = choose(&without("model_index.json"), Full).unwrap_err();
         assert!(error.contains("no model_index.json"), "{error}");
-        let mut paths = without("unet/diffusion_pytorch_model");
-        paths.push("unet/diffusion_pytorch_model.safetensors.index.json");
-        let error = choose(&paths, Full).unwrap_err();
-        assert!(error.contains("in several files (unet/diffusion"), "{error}");
         let error = choose(&without("vae/diffusion"), Full).unwrap_err();
         assert!(error.contains("no vae/diffusion_pytorch_model.safetensors"), "{error}");
+    }
+
+    /// What `save_pretrained(max_shard_size=…)` makes of a UNet, with and without `variant="fp16"`.
+    const SHARDS: [&str; 8] = [
+        "unet/diffusion_pytorch_model.safetensors.index.json",
+        "unet/diffusion_pytorch_model-00001-of-00003.safetensors",
+        "unet/diffusion_pytorch_model-00002-of-00003.safetensors",
+        "unet/diffusion_pytorch_model-00003-of-00003.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+        "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.non_ema-00001-of-00001.safetensors",
+    ];
+
+    fn of_unet(paths: &[&'static str], precision: Precision) -> Vec<&'static str> {
+        let chosen = choose(paths, precision).unwrap();
+        chosen.into_iter().filter(|path| path.starts_with("unet/d")).collect()
+    }
+
+    #[test]
+    fn weights_in_several_files() {
+        let paths = [without("unet/diffusion_pytorch_model"), SHARDS.to_vec()].concat();
+        assert_eq!(of_unet(&paths, Full), SHARDS[..4]);
+        assert_eq!(of_unet(&paths, Half), SHARDS[4..7]);
+        assert!(Paths(paths.clone()).suit(Full) && Paths(paths.clone()).suit(Half));
+        // Of one variant that is not whole the other is taken; and one file before several.
+        let broken =
+            |left_out| paths.iter().copied().filter(move |path| *path != left_out).collect::<Vec<_>>();
+        assert_eq!(of_unet(&broken(SHARDS[2]), Full), SHARDS[4..7]);
+        assert!(!Paths(broken(SHARDS[2])).suit(Full));
+        assert_eq!(of_unet(&broken(SHARDS[4]), Half), SHARDS[..4]);
+        assert_eq!(of_unet(&[SD15, &SHARDS].concat(), Full), ["unet/diffusion_pytorch_model.safetensors"]);
+        let once = [
+            "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+            "unet/diffusion_pytorch_model-00001-of-00002.fp16.safetensors",
+            "unet/diffusion_pytorch_model-00002-of-00002.fp16.safetensors",
+        ];
+        let paths = [without("unet/diffusion_pytorch_model"), once.to_vec()].concat();
+        assert_eq!(of_unet(&paths, Half), once);
+
+        let paths = [without("unet/diffusion_pytorch_model"), SHARDS[..3].to_vec()].concat();
+        let error = choose(&paths, Full).unwrap_err();
+        assert!(
+            error
+                .contains("several files (unet/diffusion_pytorch_model.safetensors.index.json), and not all"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -91,9 +91,11 @@ pub enum HubError {
         "{name}: weights of the {component} only as a pickle ({file}), which can run code when it is read and is not read here; look for a safetensors copy in the model's discussions or other revisions, or convert it: https://huggingface.co/spaces/safetensors/convert"
     )]
     PicklesOnly { name: String, component: &'static str, file: String },
-    /// Weights in several files.
-    #[error("{name}: weights of the {component} in several files ({file}); expected one, {expected}")]
-    Sharded { name: String, component: &'static str, file: String, expected: String },
+    /// Weights in several files, of which some are not there.
+    #[error(
+        "{name}: weights of the {component} in several files ({file}), and not all of them are there; expected {expected}"
+    )]
+    ShardMissing { name: String, component: &'static str, file: String, expected: String },
     /// Not a model in the diffusers layout.
     #[error(
         "{name}: no {file} at {revision}; expected a text-to-image SD 1.x or 2.x in the diffusers layout, such as {}",

@@ -125,6 +125,18 @@ mod tests {
     }
 
     #[test]
+    fn so_is_one_too_large_to_be_turned() {
+        for dtype in [DType::F16, DType::BF16] {
+            let weight = randn(1, &[800, 700]).to_dtype(dtype).unwrap();
+            for rows in [3, 2000] {
+                let x = randn(0, &[rows, 700]);
+                let wide = linear(&x, &weight.to_dtype(DType::F32).unwrap(), None, &OnceLock::new()).unwrap();
+                near(&linear(&x, &weight, None, &OnceLock::new()).unwrap(), &wide, 0.);
+            }
+        }
+    }
+
+    #[test]
     fn widths_that_differ_are_refused() {
         assert!(linear(&randn(0, &[2, 3]), &randn(0, &[2, 4]), None, &OnceLock::new()).is_err());
     }

@@ -19,7 +19,7 @@ const BAND: usize = 4 << 20;
 /// What the kernels of a task take at most, turned into numbers.
 const KERNELS: usize = 1 << 20;
 /// Weights of so many numbers are turned once and kept, which takes four times their memory.
-const KEPT: usize = 1 << 19;
+pub(super) const KEPT: usize = 1 << 19;
 /// Numbers of a tile.
 const TILE: usize = 36;
 /// Kernels that are turned at once.

@@ -1,0 +1,121 @@
+//! What can be wrong with weights.
+
+use crate::nn::probe::Path;
+use candle_core::DType;
+use safetensors::Dtype;
+
+/// What is wrong with a weights file, or with a tensor in it.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be opened or read.
+    #[error("{file}: {reason}; expected a readable safetensors file")]
+    Unreadable {
+        /// Path of the file.
+        file: String,
+        /// What the system says, or what stands there instead of a file.
+        reason: String,
+    },
+    /// The file is not a whole safetensors file.
+    #[error("{file}: not a whole safetensors file: {reason}; fetch or copy it again")]
+    Corrupt {
+        /// Path of the file.
+        file: String,
+        /// What does not add up.
+        reason: String,
+    },
+    /// A tensor that the configuration asks for is not in the file.
+    #[error("{file}: tensor `{key}` is missing; expected one of shape {expected:?}")]
+    MissingKey {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor has a shape that does not fit the configuration.
+    #[error("{file}: tensor `{key}` has shape {found:?}; config.json asks for {expected:?}")]
+    Shape {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor is stored in a type that weights do not have.
+    #[error("{file}: tensor `{key}` is stored as {found:?}; expected F16, BF16, F32 or F64")]
+    Dtype {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// The type in the file.
+        found: Dtype,
+    },
+    /// A tensor has numbers that are none.
+    #[error(
+        "{file}: tensor `{key}` has {count} of {of} numbers that are NaN or infinite; expected finite weights: fetch or convert it again"
+    )]
+    NotFinite {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// How many are not finite.
+        count: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A tensor has numbers beyond what the run's dtype can be.
+    #[error("{file}: tensor `{key}` has {count} of {of} numbers beyond the range of {dtype}; expected a dtype that holds them: --dtype bf16 or f32", dtype = dtype.as_str())]
+    TooLarge {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// How many are too large.
+        count: usize,
+        /// How many there are.
+        of: usize,
+        /// The dtype that they were to be.
+        dtype: DType,
+    },
+    /// A model in several files whose index does not say which.
+    #[error("{file}: {found}; expected {expected}")]
+    Index {
+        /// Path of the index.
+        file: String,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: String,
+    },
+    /// A normalization's groups do not divide its channels.
+    #[error("{file}: `{path}`: {groups} groups do not divide {channels} channels")]
+    Groups {
+        /// Path of the file.
+        file: String,
+        /// The module.
+        path: Path,
+        /// How many groups the configuration asks for.
+        groups: usize,
+        /// How many channels there are.
+        channels: usize,
+    },
+    /// The device could not take a tensor.
+    #[error("{file}: tensor `{key}`: {source}")]
+    Device {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// What candle says.
+        source: Box<candle_core::Error>,
+    },
+}
+
+/// What a step of loading gives.
+pub(super) type Result<T> = std::result::Result<T, WeightsError>;

@@ -1,0 +1,188 @@
+//! One safetensors file.
+
+use super::error::{Result, WeightsError};
+use super::reading::Source;
+use crate::nn::error::abridged;
+use safetensors::tensor::{Metadata, TensorInfo};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Where a file's bytes are.
+#[derive(Debug)]
+enum Bytes {
+    Embedded(&'static [u8]),
+    OnDisk(File),
+}
+
+/// An open safetensors file whose header has been checked.
+#[derive(Debug)]
+pub struct WeightsFile {
+    name: String,
+    bytes: Bytes,
+    /// Where the tensors' data begin.
+    data_start: u64,
+    header: Metadata,
+}
+
+/// No header of a real checkpoint comes near this; safetensors itself has the same bound.
+const MAX_HEADER: u64 = 100_000_000;
+
+impl WeightsFile {
+    /// A file that is part of the program.
+    ///
+    /// # Errors
+    /// [`WeightsError::Corrupt`].
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
+        let header = check_header(name, bytes.len() as u64, bytes)?;
+        Ok(Self { name: name.into(), bytes: Bytes::Embedded(bytes), data_start: header.0, header: header.1 })
+    }
+
+    /// Opens the file at `path` and checks its header.
+    ///
+    /// # Errors
+    /// [`WeightsError::Unreadable`] and [`WeightsError::Corrupt`].
+    pub fn open(path: &std::path::Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let unreadable =
+            |e: std::io::Error| WeightsError::Unreadable { file: name.clone(), reason: e.to_string() };
+        let metadata = std::fs::metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() {
+            let reason = if metadata.is_dir() { "a folder" } else { "not a regular file" };
+            return Err(WeightsError::Unreadable { file: name, reason: reason.into() });
+        }
+        let mut file = File::open(path).map_err(unreadable)?;
+        let (data_start, header) = check_header(&name, metadata.len(), &mut file)?;
+        Ok(Self { name, bytes: Bytes::OnDisk(file), data_start, header })
+    }
+
+    /// The file's name, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every tensor's key, stored dtype and shape, in the file's order.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
+        self.header.offset_keys().into_iter().filter_map(|key| self.header.info(&key).map(|info| (key, info)))
+    }
+
+    /// What its header says of the tensor `key`.
+    pub fn info(&self, key: &str) -> Option<&TensorInfo> {
+        self.header.info(key)
+    }
+
+    /// How many bytes its tensors take.
+    pub fn data_len(&self) -> u64 {
+        self.header.data_len() as u64
+    }
+}
+
+impl Source for WeightsFile {
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        let at = self.data_start + at;
+        match &self.bytes {
+            Bytes::Embedded(all) => {
+                let from = usize::try_from(at).ok().and_then(|at| all.get(at..at.checked_add(bytes.len())?));
+                bytes.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+            Bytes::OnDisk(file) => read_exact_at(file, bytes, at),
+        }
+    }
+}
+
+/// Reads from a place, whoever else reads from another meanwhile.
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+/// As on unix, where it is one call.
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !bytes.is_empty() {
+        match file.seek_read(bytes, at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                bytes = &mut bytes[read..];
+                at += read as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the header of a file of `len` bytes: where its data begin, and what is there. Every offset has been
+/// checked to lie inside the file, in order, without gap or overlap, as long as its shape and dtype say.
+fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Metadata)> {
+    let corrupt = |reason: String| WeightsError::Corrupt { file: name.into(), reason };
+    let unreadable =
+        |e: std::io::Error| WeightsError::Unreadable { file: name.into(), reason: e.to_string() };
+    if len < 8 {
+        return Err(corrupt(format!("it holds {len} bytes, fewer than the 8 of a header's length")));
+    }
+    let mut size = [0; 8];
+    bytes.read_exact(&mut size).map_err(unreadable)?;
+    let size = u64::from_le_bytes(size);
+    if size > MAX_HEADER || size > len - 8 {
+        return Err(corrupt(format!("its header claims {size} bytes and the file has {len}")));
+    }
+    let mut header = vec![0; size as usize];
+    bytes.read_exact(&mut header).map_err(unreadable)?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| corrupt(format!("its header: {}", abridged(&e.to_string()))))?;
+    let expected = 8 + size + header.data_len() as u64;
+    if expected != len {
+        return Err(corrupt(format!("its header describes {expected} bytes and the file has {len}")));
+    }
+    Ok((8 + size, header))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file_of(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend(vec![0; data]);
+        bytes
+    }
+
+    fn check(bytes: &[u8]) -> Result<(u64, Metadata)> {
+        check_header("m.safetensors", bytes.len() as u64, bytes)
+    }
+
+    #[test]
+    fn a_header_must_fit_its_file() {
+        let said = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
+        assert!(said(b"abc").contains("3 bytes, fewer than the 8"));
+        assert!(said(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
+        let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+        assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));
+        let huge =
+            r#"{"a":{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}}"#;
+        assert!(said(&file_of(huge, 8)).contains("describes"), "{}", said(&file_of(huge, 8)));
+        let more =
+            r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
+        assert!(said(&file_of(more, 8)).contains("overflow"), "{}", said(&file_of(more, 8)));
+        let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        assert!(said(&file_of(one, 7)).contains("describes"));
+        assert!(check(&file_of(one, 8)).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = check(&bytes);
+        }
+
+        #[test]
+        fn no_header_makes_it_panic(header in r#"\{("a":\{("dtype":"F(16|32)",?)?("shape":\[[0-9,]{0,24}\],?)?("data_offsets":\[[0-9]{1,20},[0-9]{1,20}\])?\})?\}"#, data in 0usize..32) {
+            let _ = check(&file_of(&header, data));
+        }
+    }
+}

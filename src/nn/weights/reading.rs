@@ -1,0 +1,311 @@
+//! Numbers from a file to where they are kept: block by block, on all cores, so that they are in memory once.
+
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfBitsVecExt;
+use half::{bf16, f16};
+use rayon::prelude::*;
+use safetensors::Dtype;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many numbers a block has: what is made of it on the way stays in a core's cache.
+const BLOCK: usize = 1 << 16;
+
+/// What tensors are read from.
+pub(super) trait Source: Sync {
+    /// Fills `bytes` with what is stored from byte `at` of the data on.
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+}
+
+/// How numbers are stored that weights can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    F16,
+    Bf16,
+    F32,
+    F64,
+}
+
+impl Stored {
+    /// `None` for what weights are not stored as.
+    pub fn of(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F16 => Some(Self::F16),
+            Dtype::BF16 => Some(Self::Bf16),
+            Dtype::F32 => Some(Self::F32),
+            Dtype::F64 => Some(Self::F64),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a number.
+    fn width(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}
+
+/// The numbers of a tensor, as they are kept.
+#[derive(Debug)]
+pub(super) struct Numbers<T> {
+    pub numbers: Vec<T>,
+    /// How many are NaN or infinite in the file.
+    pub not_finite: usize,
+    /// How many are finite in the file, and no more as a `T`.
+    pub too_large: usize,
+}
+
+/// Reads `count` numbers that are stored as `stored`, from byte `at` of the data on.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) fn read<T: Kept>(
+    source: &impl Source,
+    stored: Stored,
+    at: u64,
+    count: usize,
+) -> io::Result<Numbers<T>> {
+    let width = stored.width();
+    let (not_finite, too_large) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut numbers = T::zeros(count);
+    let block = |(bytes, scratch): &mut (Vec<u8>, Scratch), (i, to): (usize, &mut [T])| {
+        bytes.resize(to.len() * width, 0);
+        source.read_at(bytes, at + (i * BLOCK * width) as u64)?;
+        let before = T::convert(stored, bytes, to, scratch);
+        not_finite.fetch_add(before, Ordering::Relaxed);
+        if T::is_narrower(stored) {
+            too_large.fetch_add(count_not_finite(to).saturating_sub(before), Ordering::Relaxed);
+        }
+        Ok::<_, io::Error>(())
+    };
+    // Blocks are handed out in the file's order, so that the system sees what to read ahead.
+    let blocks = numbers.chunks_mut(BLOCK).enumerate();
+    if count <= BLOCK {
+        let mut scratch = Default::default();
+        blocks.into_iter().try_for_each(|next| block(&mut scratch, next))?;
+    } else {
+        blocks.par_bridge().try_for_each_init(Default::default, block)?;
+    }
+    Ok(Numbers { numbers, not_finite: not_finite.into_inner(), too_large: too_large.into_inner() })
+}
+
+/// What a block is on its way.
+#[derive(Default)]
+pub(super) struct Scratch {
+    f16: Vec<f16>,
+    bf16: Vec<bf16>,
+    f32: Vec<f32>,
+}
+
+/// What weights are kept as.
+pub(super) trait Kept: Copy + Send + Sync {
+    /// So many numbers that are 0, of memory that nobody has touched yet.
+    fn zeros(count: usize) -> Vec<Self>;
+
+    /// Writes the numbers that are stored in `bytes`, and tells how many there are not finite.
+    fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize;
+
+    /// Whether a finite number that is stored so can be infinite here.
+    fn is_narrower(stored: Stored) -> bool;
+
+    /// Whether it is neither NaN nor infinite.
+    fn is_finite(self) -> bool;
+}
+
+impl Kept for f32 {
+    fn zeros(count: usize) -> Vec<Self> {
+        vec![0.; count]
+    }
+
+    fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize {
+        match stored {
+            Stored::F16 => {
+                fill(&mut scratch.f16, bytes, f16::from_le_bytes);
+                scratch.f16.convert_to_f32_slice(to);
+            }
+            Stored::Bf16 => {
+                fill(&mut scratch.bf16, bytes, bf16::from_le_bytes);
+                scratch.bf16.convert_to_f32_slice(to);
+            }
+            Stored::F32 => put(to, bytes, f32::from_le_bytes),
+            Stored::F64 => put(to, bytes, |bytes| f64::from_le_bytes(bytes) as f32),
+        }
+        count_not_finite(to)
+    }
+
+    /// Those of 64 bits are counted after they are made `f32`.
+    fn is_narrower(_: Stored) -> bool {
+        false
+    }
+
+    fn is_finite(self) -> bool {
+        f32::is_finite(self)
+    }
+}
+
+impl Kept for f16 {
+    fn zeros(count: usize) -> Vec<Self> {
+        vec![0u16; count].reinterpret_into()
+    }
+
+    fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize {
+        if stored == Stored::F16 {
+            put(to, bytes, f16::from_le_bytes);
+            return count_not_finite(to);
+        }
+        widened(stored, bytes, to.len(), scratch, |wide| to.convert_from_f32_slice(wide))
+    }
+
+    fn is_narrower(stored: Stored) -> bool {
+        stored != Stored::F16
+    }
+
+    fn is_finite(self) -> bool {
+        f16::is_finite(self)
+    }
+}
+
+impl Kept for bf16 {
+    fn zeros(count: usize) -> Vec<Self> {
+        vec![0u16; count].reinterpret_into()
+    }
+
+    fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize {
+        if stored == Stored::Bf16 {
+            put(to, bytes, bf16::from_le_bytes);
+            return count_not_finite(to);
+        }
+        widened(stored, bytes, to.len(), scratch, |wide| to.convert_from_f32_slice(wide))
+    }
+
+    fn is_narrower(stored: Stored) -> bool {
+        stored != Stored::Bf16
+    }
+
+    fn is_finite(self) -> bool {
+        bf16::is_finite(self)
+    }
+}
+
+/// Lends `work` the numbers as `f32`; how many are not finite.
+fn widened(
+    stored: Stored,
+    bytes: &[u8],
+    count: usize,
+    scratch: &mut Scratch,
+    work: impl FnOnce(&[f32]),
+) -> usize {
+    let mut wide = std::mem::take(&mut scratch.f32);
+    wide.resize(count, 0.);
+    let not_finite = f32::convert(stored, bytes, &mut wide, scratch);
+    work(&wide);
+    scratch.f32 = wide;
+    not_finite
+}
+
+/// A sum and no `filter`: many numbers are looked at with one instruction.
+fn count_not_finite<T: Kept>(numbers: &[T]) -> usize {
+    numbers.iter().map(|number| usize::from(!number.is_finite())).sum()
+}
+
+fn put<const N: usize, T>(to: &mut [T], bytes: &[u8], of: impl Fn([u8; N]) -> T) {
+    let (each, _) = bytes.as_chunks::<N>();
+    to.iter_mut().zip(each).for_each(|(to, &bytes)| *to = of(bytes));
+}
+
+fn fill<const N: usize, T>(to: &mut Vec<T>, bytes: &[u8], of: impl Fn([u8; N]) -> T) {
+    let (each, _) = bytes.as_chunks::<N>();
+    to.clear();
+    to.extend(each.iter().map(|&bytes| of(bytes)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    impl Source for Vec<u8> {
+        fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+            let rest = self.get(at as usize..).and_then(|rest| rest.get(..bytes.len()));
+            bytes.copy_from_slice(rest.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+    }
+
+    fn bytes_of(numbers: &[f32], stored: Stored) -> Vec<u8> {
+        let numbers = numbers.iter();
+        match stored {
+            Stored::F16 => numbers.flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            Stored::Bf16 => numbers.flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+            Stored::F32 => numbers.flat_map(|x| x.to_le_bytes()).collect(),
+            Stored::F64 => numbers.flat_map(|&x| f64::from(x).to_le_bytes()).collect(),
+        }
+    }
+
+    const ALL: [Stored; 4] = [Stored::F16, Stored::Bf16, Stored::F32, Stored::F64];
+
+    proptest! {
+        #[test]
+        fn every_type_to_every_other(numbers in prop::collection::vec(-60000f32..60000., 0..300), before in 0usize..9) {
+            for stored in ALL {
+                let file = [vec![7; before], bytes_of(&numbers, stored)].concat();
+                let wide = read::<f32>(&file, stored, before as u64, numbers.len()).unwrap();
+                let as_stored: Vec<f32> = numbers.iter().map(|&x| match stored {
+                    Stored::F16 => f16::from_f32(x).to_f32(),
+                    Stored::Bf16 => bf16::from_f32(x).to_f32(),
+                    Stored::F32 | Stored::F64 => x,
+                }).collect();
+                prop_assert_eq!(&wide.numbers, &as_stored);
+                let half = read::<f16>(&file, stored, before as u64, numbers.len()).unwrap().numbers;
+                let expected: Vec<f16> = as_stored.iter().map(|&x| f16::from_f32(x)).collect();
+                prop_assert_eq!(half, expected);
+                let half = read::<bf16>(&file, stored, before as u64, numbers.len()).unwrap().numbers;
+                let expected: Vec<bf16> = as_stored.iter().map(|&x| bf16::from_f32(x)).collect();
+                prop_assert_eq!(half, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn several_blocks_and_a_rest() {
+        let numbers: Vec<f32> = (0..3 * BLOCK + 17).map(|i| (i % 2039) as f32).collect();
+        for stored in [Stored::F16, Stored::F32, Stored::F64] {
+            let file = bytes_of(&numbers, stored);
+            let read = read::<f32>(&file, stored, 0, numbers.len()).unwrap();
+            assert!(read.numbers == numbers, "{stored:?}");
+            assert_eq!((read.not_finite, read.too_large), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted() {
+        let mut numbers = vec![1f32; 2 * BLOCK];
+        (numbers[3], numbers[BLOCK + 5], numbers[2 * BLOCK - 1]) =
+            (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+        numbers[9] = 1e30;
+        for stored in ALL {
+            let file = bytes_of(&numbers, stored);
+            // 1e30 is infinite as f16 already.
+            let stored_so = if stored == Stored::F16 { 4 } else { 3 };
+            let counts = |not_finite, too_large| (not_finite, too_large);
+            let wide = read::<f32>(&file, stored, 0, numbers.len()).unwrap();
+            assert_eq!(counts(wide.not_finite, wide.too_large), (stored_so, 0));
+            let brain = read::<bf16>(&file, stored, 0, numbers.len()).unwrap();
+            assert_eq!(counts(brain.not_finite, brain.too_large), (stored_so, 0));
+            let half = read::<f16>(&file, stored, 0, numbers.len()).unwrap();
+            assert_eq!(counts(half.not_finite, half.too_large), (stored_so, 4 - stored_so));
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_too_soon() {
+        let numbers = vec![1f32; 3 * BLOCK];
+        let mut file = bytes_of(&numbers, Stored::F32);
+        file.truncate(file.len() - 1);
+        let error = read::<f32>(&file, Stored::F32, 0, numbers.len()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,156 @@
+//! A component's weights: one file, or several with an index that says which tensor is where.
+
+use super::error::{Result, WeightsError};
+use super::file::WeightsFile;
+use crate::nn::error::abridged;
+use safetensors::tensor::TensorInfo;
+use serde::Deserialize;
+use serde::de::{self, MapAccess, Visitor};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Component, Path};
+
+/// The files that a component's tensors are in.
+#[derive(Debug)]
+pub struct Shards {
+    name: String,
+    files: Vec<WeightsFile>,
+    /// Which of them each tensor is in; `None` where there is one, which has all.
+    places: Option<BTreeMap<String, usize>>,
+}
+
+impl From<WeightsFile> for Shards {
+    fn from(file: WeightsFile) -> Self {
+        Self { name: file.name().into(), files: vec![file], places: None }
+    }
+}
+
+/// `….safetensors.index.json`, as diffusers and transformers write it.
+#[derive(Debug, Deserialize)]
+struct Index {
+    weight_map: WeightMap,
+}
+
+/// Tensors' keys, each with the name of its file.
+#[derive(Debug)]
+struct WeightMap(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for WeightMap {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(EachOnce)
+    }
+}
+
+/// A map in which no key stands twice: of two, serde would take the last.
+struct EachOnce;
+
+impl<'de> Visitor<'de> for EachOnce {
+    type Value = WeightMap;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tensor's key and a file's name each")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> std::result::Result<WeightMap, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, file)) = entries.next_entry::<String, String>()? {
+            if map.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("tensor `{key}` stands there twice")));
+            }
+            map.insert(key, file);
+        }
+        Ok(WeightMap(map))
+    }
+}
+
+impl Shards {
+    /// Opens every file that the index at `path`, whose text is `text`, names beside it.
+    ///
+    /// # Errors
+    /// When the index is not one, a file is missing or broken, or the two disagree.
+    pub fn open(path: &Path, text: &[u8]) -> Result<Self> {
+        let name = path.display().to_string();
+        let wrong = |found: String, expected: &str| WeightsError::Index {
+            file: name.clone(),
+            found,
+            expected: expected.into(),
+        };
+        let index: Index = serde_json::from_slice(text).map_err(|e| {
+            wrong(abridged(&e.to_string()), r#"{"weight_map": {"TENSOR": "FILE.safetensors", …}}"#)
+        })?;
+        let map = index.weight_map.0;
+        if map.is_empty() {
+            return Err(wrong("its weight_map is empty".into(), "a file for every tensor"));
+        }
+        let mut numbers = HashMap::new();
+        let mut files = Vec::new();
+        let mut places = BTreeMap::new();
+        for (key, file) in map {
+            let number = match numbers.get(&file) {
+                Some(&number) => number,
+                None => {
+                    let mut parts = Path::new(&file).components();
+                    let is_beside =
+                        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+                    // A backslash is a separator on another system.
+                    if !is_beside || file.contains(['/', '\\']) || !file.ends_with(".safetensors") {
+                        let found = format!("tensor `{key}` is said to be in {:?}", abridged(&file));
+                        return Err(wrong(found, "the name of a .safetensors file in the same folder"));
+                    }
+                    files.push(WeightsFile::open(&path.with_file_name(&file))?);
+                    numbers.insert(file, files.len() - 1);
+                    files.len() - 1
+                }
+            };
+            places.insert(key, number);
+        }
+        for (key, &number) in &places {
+            if files[number].info(key).is_none() {
+                let found =
+                    format!("tensor `{key}` is said to be in {}, which has it not", files[number].name());
+                return Err(wrong(found, "files of one model: fetch or copy them again"));
+            }
+        }
+        for (number, file) in files.iter().enumerate() {
+            for (key, _) in file.tensors() {
+                if let Some(&other) = places.get(&key).filter(|&&place| place != number) {
+                    let found =
+                        format!("tensor `{key}` is in {} and in {}", files[other].name(), file.name());
+                    return Err(wrong(found, "every tensor in one file"));
+                }
+            }
+        }
+        Ok(Self { name, files, places: Some(places) })
+    }
+
+    /// The file's name, or the index's, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The files.
+    pub fn files(&self) -> &[WeightsFile] {
+        &self.files
+    }
+
+    /// The tensor `key`: its file, and what the header there says of it.
+    pub fn find(&self, key: &str) -> Option<(&WeightsFile, &TensorInfo)> {
+        let number = match &self.places {
+            None => 0,
+            Some(places) => *places.get(key)?,
+        };
+        let file = &self.files[number];
+        Some((file, file.info(key)?))
+    }
+
+    /// Every tensor's key, stored dtype and shape. What a file has beside the index is left out.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
+        let is_listed = |key: &str| self.places.as_ref().is_none_or(|places| places.contains_key(key));
+        self.files.iter().flat_map(WeightsFile::tensors).filter(move |(key, _)| is_listed(key))
+    }
+
+    /// How many bytes the tensors take in all files.
+    pub fn data_len(&self) -> u64 {
+        self.files.iter().map(WeightsFile::data_len).sum()
+    }
+}
