@@ -39,25 +39,24 @@ fn weights(weight: &[usize]) -> Weights {
     Weights::new(file, "layer", DType::F32, &Device::Cpu)
 }
 
+/// Loads a convolution of so many channels in and out.
+type Load<'a> = &'a dyn Fn(&Weights, usize, usize) -> Result<Leaf<Conv2d>, WeightsError>;
+
 fn convolutions(criterion: &mut Criterion) {
-    let mut of =
-        |name: &str,
-         side: usize,
-         sizes: &[[usize; 4]],
-         load: &dyn Fn(&Weights, usize, usize) -> Result<Leaf<Conv2d>, WeightsError>| {
-            let mut group = criterion.benchmark_group(name);
-            for &[batch, inputs, outputs, pixels] in sizes {
-                let (x, weights) =
-                    (randn(&[batch, inputs, pixels, pixels]), weights(&[outputs, inputs, side, side]));
-                let conv = load(&weights, inputs, outputs).unwrap();
-                let out = conv.forward(&x, &mut Unwatched).unwrap().elem_count();
-                group.throughput(Throughput::Elements((out * inputs * side * side) as u64));
-                group.bench_function(format!("{batch}x{inputs}x{pixels}x{pixels} to {outputs}"), |b| {
-                    b.iter(|| conv.forward(&x, &mut Unwatched).unwrap());
-                });
-            }
-            group.finish();
-        };
+    let mut of = |name: &str, side: usize, sizes: &[[usize; 4]], load: Load| {
+        let mut group = criterion.benchmark_group(name);
+        for &[batch, inputs, outputs, pixels] in sizes {
+            let (x, weights) =
+                (randn(&[batch, inputs, pixels, pixels]), weights(&[outputs, inputs, side, side]));
+            let conv = load(&weights, inputs, outputs).unwrap();
+            let out = conv.forward(&x, &mut Unwatched).unwrap().elem_count();
+            group.throughput(Throughput::Elements((out * inputs * side * side) as u64));
+            group.bench_function(format!("{batch}x{inputs}x{pixels}x{pixels} to {outputs}"), |b| {
+                b.iter(|| conv.forward(&x, &mut Unwatched).unwrap());
+            });
+        }
+        group.finish();
+    };
     let (unet, vae) = ([2, 320, 320, 64], [1, 256, 256, 256]);
     let pocket = [[2, 64, 64, 16], [2, 256, 128, 8], [2, 320, 160, 4]];
     of(

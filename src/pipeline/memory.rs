@@ -1,6 +1,7 @@
 //! Whether a run fits the machine, told before anything is allocated.
 
 use super::{Error, Models, Request, Stage};
+use crate::model::hub::Precision;
 use crate::model::inventory::inventory;
 use crate::model::{self, LoadError, ModelSource};
 use crate::nn::error::abridged;
@@ -130,8 +131,9 @@ pub(super) fn explained_loading(
     if Trouble::told_by(&driver_said) != Some(Trouble::OutOfMemory) {
         return error;
     }
-    let parameters: Option<u64> =
-        inventory(source).ok().map(|all| all.iter().map(|component| component.parameters).sum());
+    let parameters: Option<u64> = inventory(source, Precision::of(dtype))
+        .ok()
+        .map(|all| all.iter().map(|component| component.parameters).sum());
     let bytes = |size: usize| parameters.map_or("memory".into(), |n| said(u128::from(n) * size as u128));
     let half = (dtype == DType::F32)
         .then(|| format!("--dtype f16, which needs {}", bytes(DType::F16.size_in_bytes())));

@@ -122,8 +122,9 @@ fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
                         #[inline(always)]
                         |column| spread(taps[column], taps[3 + column], taps[6 + column]),
                     );
-                    for row in 0..6 {
-                        let across = spread(down[0][row], down[1][row], down[2][row]);
+                    let rows = down[0].iter().zip(&down[1]).zip(&down[2]);
+                    for (row, ((&a, &b), &c)) in rows.enumerate() {
+                        let across = spread(a, b, c);
                         for (column, numbers) in across.iter().enumerate() {
                             let start = ((row * 6 + column) * channels + channel) * outputs + first;
                             kernels[start..start + lanes].copy_from_slice(&numbers[..lanes]);
