@@ -2,12 +2,13 @@
 
 use super::activation::Activation;
 use super::cpu;
+use super::cpu::weight::Kept;
 use super::error::Result;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
 use candle_core::{DType, Module, Tensor};
 use candle_nn::Conv2dConfig;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 type Loaded<M> = std::result::Result<Leaf<M>, WeightsError>;
 
@@ -43,20 +44,20 @@ impl<M: Module> Leaf<M> {
 pub struct Linear {
     linear: candle_nn::Linear,
     /// What the CPU makes of the weight.
-    turned: Arc<OnceLock<Vec<f32>>>,
+    kept: Arc<Kept>,
 }
 
 impl Linear {
     /// From a weight (`outputs`, `inputs`) and a bias (`outputs`).
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { linear: candle_nn::Linear::new(weight, bias), turned: Arc::default() }
+        Self { linear: candle_nn::Linear::new(weight, bias), kept: Arc::default() }
     }
 }
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         if cpu::takes(x) {
-            return cpu::linear::linear(x, self.linear.weight(), self.linear.bias(), &self.turned);
+            return cpu::linear::linear(x, self.linear.weight(), self.linear.bias(), &self.kept);
         }
         self.linear.forward(x)
     }
@@ -67,12 +68,12 @@ impl Module for Linear {
 pub struct Conv2d {
     conv: candle_nn::Conv2d,
     /// What the CPU makes of the weight.
-    turned: Arc<OnceLock<Vec<f32>>>,
+    kept: Arc<Kept>,
 }
 
 impl Conv2d {
     fn new(weight: Tensor, bias: Tensor, config: Conv2dConfig) -> Self {
-        Self { conv: candle_nn::Conv2d::new(weight, Some(bias), config), turned: Arc::default() }
+        Self { conv: candle_nn::Conv2d::new(weight, Some(bias), config), kept: Arc::default() }
     }
 }
 
@@ -81,7 +82,7 @@ impl Module for Conv2d {
         let Conv2dConfig { stride, padding, .. } = *self.conv.config();
         if cpu::takes(x) {
             let (weight, bias) = (self.conv.weight(), self.conv.bias());
-            return cpu::conv::conv2d(x, weight, bias, (stride, padding), &self.turned);
+            return cpu::conv::conv2d(x, weight, bias, (stride, padding), &self.kept);
         }
         self.conv.forward(x)
     }

@@ -6,14 +6,15 @@
 
 use super::gemm::{At, Onto, product, product_alone};
 use super::par::{self, Shared};
-use super::weight::{Weight, with_weight};
+use super::weight::{Kept, Weight, with_weight};
 use super::{tensor, winograd, with_numbers};
 use candle_core::{DType, Result, Tensor};
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// What a band of columns takes at most, in numbers: it shall stay near the processors.
 const BAND: usize = 4 << 20;
+/// Lines of fewer outputs are short.
+const SHORT: usize = 16;
 
 /// The sizes of a convolution and of what it is given.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,7 @@ impl Sizes {
     }
 }
 
-/// `x` (B, C, H, W), `weight` (O, C, k, k), `bias` (O) → (B, O, H', W'). `transformed` keeps what [`winograd`] makes of a
+/// `x` (B, C, H, W), `weight` (O, C, k, k), `bias` (O) → (B, O, H', W'). `kept` keeps what is made of a
 /// small weight; it belongs to the weight.
 ///
 /// # Errors
@@ -52,7 +53,7 @@ pub fn conv2d(
     weight: &Tensor,
     bias: Option<&Tensor>,
     (stride, padding): (usize, usize),
-    transformed: &OnceLock<Vec<f32>>,
+    kept: &Kept,
 ) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (outputs, inputs, side, _) = weight.dims4()?;
@@ -70,11 +71,11 @@ pub fn conv2d(
             let mut out = vec![0f32; batch * outputs * shape.2 * shape.3];
             let shared = Shared::new(&mut out);
             if side == 1 && stride == 1 && padding == 0 {
-                pixel_by_pixel(x_numbers, weight, &bias, &shared, sizes);
+                pixel_by_pixel(x_numbers, weight.widened_if_small(kept), &bias, &shared, sizes);
             } else if winograd::suits(sizes) {
-                winograd::conv3x3(x_numbers, weight, &bias, &shared, sizes, transformed);
+                winograd::conv3x3(x_numbers, weight, &bias, &shared, sizes, kept);
             } else {
-                by_columns(x_numbers, weight, &bias, &shared, sizes);
+                by_columns(x_numbers, weight.widened_if_small(kept), &bias, &shared, sizes);
             }
             tensor(out, shape, x)
         })
@@ -157,12 +158,26 @@ fn unfold(x: &[f32], columns: &mut [f32], band: Range<usize>, sizes: Sizes) {
     let shared = Shared::new(columns);
     let count = channels * taps;
     let at_once = ((1 << 15) / pixels.max(1)).clamp(1, count.max(1));
+    // Short lines take longer to find than to copy: where every number comes from is found once for all channels.
+    let found = (out_width < SHORT).then(|| {
+        let pixels = (0..taps).flat_map(|tap| {
+            let lines = band.clone().flat_map(move |line| (0..out_width).map(move |x| (line, x)));
+            lines.map(move |(line, x)| sees(line / out_height, (line % out_height, x), tap, sizes))
+        });
+        pixels.collect::<Vec<usize>>()
+    });
     par::for_each(count.div_ceil(at_once), |task| {
         for i in task * at_once..((task + 1) * at_once).min(count) {
             let (channel, tap) = (i / taps, i % taps);
             let (dy, dx) = (tap / side, tap % side);
             // SAFETY: rows do not overlap.
             let row = unsafe { shared.part(i * pixels..(i + 1) * pixels) };
+            if let Some(found) = &found {
+                let (plane, found) =
+                    (&x[channel * height * width..], &found[tap * pixels..(tap + 1) * pixels]);
+                row.iter_mut().zip(found).for_each(|(to, &at)| *to = plane.get(at).copied().unwrap_or(0.));
+                continue;
+            }
             for (line, to) in band.clone().zip(row.chunks_exact_mut(out_width)) {
                 let (b, y) = (line / out_height, line % out_height);
                 // Beside the picture it is 0.
@@ -176,6 +191,15 @@ fn unfold(x: &[f32], columns: &mut [f32], band: Range<usize>, sizes: Sizes) {
             }
         }
     });
+}
+
+/// Where the pixel lies that a tap of the kernel sees for the output (y, x) of picture `b`, counted from the first one of its
+/// channel; beside the picture, beyond all of them.
+fn sees(b: usize, (y, x): (usize, usize), tap: usize, sizes: Sizes) -> usize {
+    let Sizes { channels, height, width, side, stride, padding, .. } = sizes;
+    let row = (y * stride + tap / side).checked_sub(padding).filter(|&row| row < height);
+    let column = (x * stride + tap % side).checked_sub(padding).filter(|&column| column < width);
+    row.zip(column).map_or(usize::MAX, |(row, column)| (b * channels * height + row) * width + column)
 }
 
 /// What the kernel's column `dx` sees of a row of the picture, for each output; 0 beside it.
@@ -199,14 +223,15 @@ fn seen(from: &[f32], dx: usize, to: &mut [f32], stride: usize, padding: usize) 
 mod tests {
     use super::*;
     use crate::nn::cpu::tests::{near, randn};
+    use crate::nn::cpu::weight::SMALL;
     use proptest::prelude::*;
 
     fn check(x: &[usize; 4], weight: &[usize; 4], (stride, padding): (usize, usize), bound: f64) {
         let (x, weight, bias) = (randn(0, x), randn(1, weight), randn(2, &[weight[0]]));
-        let ours = conv2d(&x, &weight, Some(&bias), (stride, padding), &OnceLock::new()).unwrap();
+        let ours = conv2d(&x, &weight, Some(&bias), (stride, padding), &Kept::default()).unwrap();
         let candles = x.conv2d(&weight, padding, stride, 1, 1).unwrap();
         near(&ours, &candles.broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap()).unwrap(), bound);
-        let ours = conv2d(&x, &weight, None, (stride, padding), &OnceLock::new()).unwrap();
+        let ours = conv2d(&x, &weight, None, (stride, padding), &Kept::default()).unwrap();
         near(&ours, &candles, bound);
     }
 
@@ -241,7 +266,7 @@ mod tests {
     #[test]
     fn a_weight_of_16_bits_is_what_it_is_widened() {
         // The last is too large for its kernels to be kept.
-        const { assert!(256 * 240 * 9 > winograd::KEPT) };
+        const { assert!(256 * 240 * 9 > SMALL) };
         let (f16, bf16) = (DType::F16, DType::BF16);
         for (channels, outputs, side, size, dtype) in
             [(32, 48, 1, 8, f16), (32, 48, 3, 3, bf16), (32, 48, 3, 24, f16), (256, 240, 3, 24, bf16)]
@@ -251,7 +276,7 @@ mod tests {
             let padding = (1, side / 2);
             let wide = half.to_dtype(DType::F32).unwrap();
             let [ours, theirs] =
-                [half, wide].map(|weight| conv2d(&x, &weight, None, padding, &OnceLock::new()).unwrap());
+                [half, wide].map(|weight| conv2d(&x, &weight, None, padding, &Kept::default()).unwrap());
             near(&ours, &theirs, 0.);
         }
     }
@@ -259,6 +284,6 @@ mod tests {
     #[test]
     fn channels_that_do_not_fit_are_refused() {
         let (x, weight) = (randn(0, &[1, 3, 4, 4]), randn(1, &[1, 2, 3, 3]));
-        assert!(conv2d(&x, &weight, None, (1, 1), &OnceLock::new()).is_err());
+        assert!(conv2d(&x, &weight, None, (1, 1), &Kept::default()).is_err());
     }
 }

@@ -4,25 +4,16 @@
 
 use super::gemm::{At, Onto, product};
 use super::par::{self, Shared};
-use super::weight::with_weight;
+use super::weight::{Kept, SMALL, with_weight};
 use super::{tensor, with_numbers};
 use candle_core::{D, Result, Tensor};
-use std::sync::OnceLock;
 
-/// Weights of so many numbers are turned over once and kept so: for few rows that takes longer than the product.
-const KEPT: usize = 1 << 19;
-
-/// `x` (…, C) times `weight` (O, C) turned over, plus `bias` (O) → (…, O). `turned` keeps a small weight turned over; it
+/// `x` (…, C) times `weight` (O, C) turned over, plus `bias` (O) → (…, O). `kept` keeps a small weight turned over; it
 /// belongs to the weight.
 ///
 /// # Errors
 /// When the shapes do not fit, or a tensor is not on the CPU.
-pub fn linear(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    turned: &OnceLock<Vec<f32>>,
-) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, kept: &Kept) -> Result<Tensor> {
     let (outputs, inputs) = weight.dims2()?;
     if x.dim(D::Minus1)? != inputs {
         candle_core::bail!("a linear layer of {:?} was given {:?}", weight.dims(), x.dims());
@@ -37,8 +28,8 @@ pub fn linear(
         with_weight(weight, |weight| {
             let mut out = vec![0f32; rows * outputs];
             let shared = Shared::new(&mut out);
-            let turned = (inputs * outputs <= KEPT).then(|| {
-                turned.get_or_init(|| {
+            let turned = (inputs * outputs <= SMALL).then(|| {
+                kept.turned.get_or_init(|| {
                     weight.with(0..inputs * outputs, |weight| {
                         (0..inputs).flat_map(|i| weight[i..].iter().step_by(inputs).copied()).collect()
                     })
@@ -95,7 +86,7 @@ mod tests {
             let (x, weight, bias) = (randn(0, &[batch, rows, inputs]), randn(1, &[outputs, inputs]), randn(2, &[outputs]));
             for bias in [None, Some(bias)] {
                 let candles = candle_nn::Linear::new(weight.clone(), bias.clone()).forward(&x).unwrap();
-                near(&linear(&x, &weight, bias.as_ref(), &OnceLock::new()).unwrap(), &candles, 1e-5);
+                near(&linear(&x, &weight, bias.as_ref(), &Kept::default()).unwrap(), &candles, 1e-5);
             }
         }
     }
@@ -103,12 +94,12 @@ mod tests {
     #[test]
     fn a_weight_too_large_to_be_turned() {
         let (inputs, outputs) = (700, 800);
-        const { assert!(700 * 800 > KEPT) };
+        const { assert!(700 * 800 > SMALL) };
         for rows in [3, 2000] {
             let (x, weight, bias) =
                 (randn(0, &[rows, inputs]), randn(1, &[outputs, inputs]), randn(2, &[outputs]));
             let candles = candle_nn::Linear::new(weight.clone(), Some(bias.clone())).forward(&x).unwrap();
-            near(&linear(&x, &weight, Some(&bias), &OnceLock::new()).unwrap(), &candles, 1e-5);
+            near(&linear(&x, &weight, Some(&bias), &Kept::default()).unwrap(), &candles, 1e-5);
         }
     }
 
@@ -116,9 +107,9 @@ mod tests {
     fn a_weight_of_16_bits_is_what_it_is_widened() {
         for dtype in [DType::F16, DType::BF16] {
             let (x, weight) = (randn(0, &[100, 70]), randn(1, &[90, 70]).to_dtype(dtype).unwrap());
-            let wide = linear(&x, &weight.to_dtype(DType::F32).unwrap(), None, &OnceLock::new()).unwrap();
-            near(&linear(&x, &weight, None, &OnceLock::new()).unwrap(), &wide, 0.);
-            let out = linear(&x.to_dtype(dtype).unwrap(), &weight, None, &OnceLock::new()).unwrap();
+            let wide = linear(&x, &weight.to_dtype(DType::F32).unwrap(), None, &Kept::default()).unwrap();
+            near(&linear(&x, &weight, None, &Kept::default()).unwrap(), &wide, 0.);
+            let out = linear(&x.to_dtype(dtype).unwrap(), &weight, None, &Kept::default()).unwrap();
             assert_eq!(out.dtype(), dtype);
             near(&out.to_dtype(DType::F32).unwrap(), &wide, 1e-2);
         }
@@ -130,14 +121,14 @@ mod tests {
             let weight = randn(1, &[800, 700]).to_dtype(dtype).unwrap();
             for rows in [3, 2000] {
                 let x = randn(0, &[rows, 700]);
-                let wide = linear(&x, &weight.to_dtype(DType::F32).unwrap(), None, &OnceLock::new()).unwrap();
-                near(&linear(&x, &weight, None, &OnceLock::new()).unwrap(), &wide, 0.);
+                let wide = linear(&x, &weight.to_dtype(DType::F32).unwrap(), None, &Kept::default()).unwrap();
+                near(&linear(&x, &weight, None, &Kept::default()).unwrap(), &wide, 0.);
             }
         }
     }
 
     #[test]
     fn widths_that_differ_are_refused() {
-        assert!(linear(&randn(0, &[2, 3]), &randn(0, &[2, 4]), None, &OnceLock::new()).is_err());
+        assert!(linear(&randn(0, &[2, 3]), &randn(0, &[2, 4]), None, &Kept::default()).is_err());
     }
 }

@@ -5,6 +5,19 @@ use candle_core::{CpuStorage, Result, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use std::ops::Range;
+use std::sync::OnceLock;
+
+/// What the layers make of weights of at most so many numbers is made once and kept.
+pub const SMALL: usize = 1 << 19;
+
+/// What was made of a small weight, which it belongs to.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// In the order that a product reads it.
+    pub turned: OnceLock<Vec<f32>>,
+    /// Its numbers, where they are of 16 bits.
+    wide: OnceLock<Vec<f32>>,
+}
 
 /// The numbers of a weight, row after row.
 #[derive(Clone, Copy)]
@@ -17,7 +30,24 @@ pub enum Weight<'a> {
     Bf16(&'a [bf16]),
 }
 
-impl Weight<'_> {
+impl<'a> Weight<'a> {
+    /// How many numbers there are.
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(numbers) => numbers.len(),
+            Self::F16(numbers) => numbers.len(),
+            Self::Bf16(numbers) => numbers.len(),
+        }
+    }
+
+    /// The same numbers, of a small weight widened for good.
+    pub fn widened_if_small(self, kept: &'a Kept) -> Self {
+        if matches!(self, Self::F32(_)) || self.len() > SMALL {
+            return self;
+        }
+        Self::F32(kept.wide.get_or_init(|| self.with(0..self.len(), <[f32]>::to_vec)))
+    }
+
     /// Lends `work` the numbers at `range` as `f32`.
     pub fn with<T>(&self, range: Range<usize>, work: impl FnOnce(&[f32]) -> T) -> T {
         match self {

@@ -10,16 +10,13 @@ use super::conv::Sizes;
 use super::functions::wide;
 use super::gemm::{At, Onto, product_alone};
 use super::par::{self, Shared};
-use super::weight::Weight;
+use super::weight::{Kept, SMALL, Weight};
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// What the pixels of a band take at most, turned into numbers: it shall stay near the processors.
 const BAND: usize = 4 << 20;
 /// What the kernels of a task take at most, turned into numbers.
 const KERNELS: usize = 1 << 20;
-/// Weights of so many numbers are turned once and kept, which takes four times their memory.
-pub(super) const KEPT: usize = 1 << 19;
 /// Numbers of a tile.
 const TILE: usize = 36;
 /// Kernels that are turned at once.
@@ -42,12 +39,12 @@ pub(super) fn conv3x3(
     bias: &[f32],
     out: &Shared<'_>,
     sizes: Sizes,
-    kept: &OnceLock<Vec<f32>>,
+    kept: &Kept,
 ) {
     let Sizes { batch, channels, outputs, height, width, .. } = sizes;
     let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
-    let kept = (channels * outputs * 9 <= KEPT).then(|| {
-        kept.get_or_init(|| {
+    let kept = (channels * outputs * 9 <= SMALL).then(|| {
+        kept.turned.get_or_init(|| {
             let mut kernels = vec![0f32; TILE * outputs * channels];
             weight.with(0..outputs * channels * 9, |weight| turn_kernels(weight, channels, &mut kernels));
             kernels
