@@ -31,9 +31,12 @@ fn main() -> Anyhow<()> {
         "step" => inside_the_debugger(models, request)?,
         _ => return Err(format!("{how}: expected run or step").into()),
     };
-    let json = serde_json::json!({ "how": how, "steps": steps, "samples_s": samples });
     samples.sort_by(f64::total_cmp);
-    println!("{}", serde_json::json!({ "median_s": samples[samples.len() / 2], "of": json }));
+    let median = samples[samples.len() / 2];
+    println!(
+        "{}",
+        serde_json::json!({ "how": how, "steps": steps, "median_s": median, "samples_s": samples })
+    );
     Ok(())
 }
 
