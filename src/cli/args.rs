@@ -108,7 +108,10 @@ impl ModelArgs {
         let source = ModelSource::parse(&self.model)?;
         let device = self.device.open()?;
         let dtype = source.dtype(self.dtype, &device)?;
-        Models::load_telling(source, device, dtype, tell)
+        let why_not_a_gpu = self.device.why_not_a_gpu(&device);
+        let mut models = Models::load_telling(source, device, dtype, tell)?;
+        models.notes.extend(why_not_a_gpu);
+        Ok(models)
     }
 }
 

@@ -123,6 +123,17 @@ impl DeviceChoice {
         }
     }
 
+    /// Why `device` is the CPU where a GPU was looked for: of [`DeviceChoice::Auto`], in a program that was built for one.
+    pub fn why_not_a_gpu(self, device: &Device) -> Option<String> {
+        let looked_for = match self {
+            Self::Auto if cfg!(feature = "cuda") => Self::Cuda(0),
+            Self::Auto if cfg!(feature = "metal") => Self::Metal,
+            _ => return None,
+        };
+        let error = looked_for.open().err().filter(|_| device.is_cpu())?;
+        Some(format!("computed on the CPU, for no GPU can be used: {}", error.reason))
+    }
+
     /// What the driver's words mean for this choice.
     fn told(self, said: &str) -> String {
         let line = said.lines().next().unwrap_or_default();
@@ -195,6 +206,16 @@ mod tests {
         let told =
             DeviceChoice::Cuda(3).told("DriverError(CUDA_ERROR_INVALID_DEVICE, \"invalid device ordinal\")");
         assert!(told.starts_with("there is no NVIDIA GPU"), "{told}");
+    }
+
+    /// Only who let the program choose is told what it chose.
+    #[test]
+    fn the_cpu_that_was_asked_for_needs_no_reason() {
+        assert_eq!(DeviceChoice::Cpu.why_not_a_gpu(&Device::Cpu), None);
+        let is_for_a_gpu = cfg!(any(feature = "cuda", feature = "metal"));
+        let device = DeviceChoice::Auto.open().unwrap();
+        let told = DeviceChoice::Auto.why_not_a_gpu(&device);
+        assert_eq!(told.is_some(), is_for_a_gpu && device.is_cpu(), "{told:?}");
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -8,7 +8,7 @@ Both sides take turns (A B A B …), each warmed up, and a ratio is of what was 
 large checkpoint in the diffusers layout (`python tools/parity/random_checkpoint.py sd2 FOLDER` makes one of Stable Diffusion
 2's size), only the bundled model is measured. With --write the tables go into docs/benchmarks.md; those of parts that --only
 left out stay as they are. Wants a quiet machine, the packages of tools/fixtures/requirements.txt, 8 GB of memory for the large
-model, and valgrind for `instructions`. Everything takes about 25 minutes on two cores.
+model, and valgrind for `instructions`. Everything takes about half an hour on two cores.
 """
 import argparse
 import glob
@@ -103,7 +103,7 @@ def pocket(_):
 
 
 def instructions(_):
-    """Instructions of ten steps: what a run of twelve takes more than one of two."""
+    """Instructions of ten steps: what a run of twelve takes more than one of two. Takes ten minutes."""
     counts = {}
     with tempfile.TemporaryDirectory() as folder:
         for how in ("run", "step"):
