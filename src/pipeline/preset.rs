@@ -83,7 +83,7 @@ mod tests {
             "stabilityai/sd-turbo",
             "sd-turbo",
             "/models/SD_Turbo/",
-            "/root/.cache/huggingface/hub/models--stabilityai--sd-turbo/snapshots/b261bac6fd2cf515557d5d0707481eafa0485ec2/unet",
+            "/home/someone/.cache/huggingface/hub/models--stabilityai--sd-turbo/snapshots/b261bac6fd2cf515557d5d0707481eafa0485ec2/unet",
         ] {
             assert!(says_turbo(name), "{name}");
         }

@@ -39,12 +39,14 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize) -> 
                 let heads_at_once = ((1 << 18) / (n.min(QUERIES) * m * of.width)).clamp(1, heads);
                 let groups = heads.div_ceil(heads_at_once);
                 // Keys that several tiles meet are turned over once for all of them.
-                let turned_len = if tiles > 1 { key.len() } else { 0 };
-                par::scratch(turned_len, |turned| {
-                    if tiles > 1 {
+                let is_met_again = tiles > 1;
+                par::scratch(if is_met_again { key.len() } else { 0 }, |turned| {
+                    let keys = if is_met_again {
                         turn_over(key, turned, m, channels);
-                    }
-                    let keys = if tiles > 1 { Keys::Turned(turned) } else { Keys::AsTheyAre(key) };
+                        Keys { numbers: turned, keys_apart: 1, channels_apart: m }
+                    } else {
+                        Keys { numbers: key, keys_apart: channels, channels_apart: 1 }
+                    };
                     par::for_each(batch * groups * tiles, |task| {
                         let (b, group, tile) = (task / tiles / groups, task / tiles % groups, task % tiles);
                         for head in group * heads_at_once..((group + 1) * heads_at_once).min(heads) {
@@ -60,11 +62,14 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize) -> 
     .to_dtype(query.dtype())
 }
 
-/// The keys, (B, M, C) or turned over (B, C, M).
+/// The keys of a batch, picture by picture: (B, M, C), or turned over (B, C, M).
 #[derive(Clone, Copy)]
-enum Keys<'a> {
-    AsTheyAre(&'a [f32]),
-    Turned(&'a [f32]),
+struct Keys<'a> {
+    numbers: &'a [f32],
+    /// From one key to the next.
+    keys_apart: usize,
+    /// From one channel to the next.
+    channels_apart: usize,
 }
 
 /// (B, `rows`, `columns`) → (B, `columns`, `rows`).
@@ -99,7 +104,7 @@ impl Of {
     fn tile(
         &self,
         query: &[f32],
-        key: Keys<'_>,
+        keys: Keys<'_>,
         value: &[f32],
         out: &Shared<'_>,
         (b, head, rows): (usize, usize, std::ops::Range<usize>),
@@ -111,22 +116,23 @@ impl Of {
         let (mut highest, mut sums) = ([f32::NEG_INFINITY; QUERIES], [0f32; QUERIES]);
         par::scratch(rows.len() * KEYS.min(m), |scores| {
             for from in (0..m).step_by(KEYS) {
-                let keys = KEYS.min(m - from);
-                let scores = &mut scores[..rows.len() * keys];
+                let count = KEYS.min(m - from);
+                let scores = &mut scores[..rows.len() * count];
                 let block = At::rows((b * m + from) * channels + head * width, channels);
-                let scores_at = At::rows(0, keys);
-                let key = match key {
-                    Keys::AsTheyAre(key) => (key, block.t()),
-                    Keys::Turned(key) => (key, At::rows((b * channels + head * width) * m + from, m)),
+                let scores_at = At::rows(0, count);
+                let keys_at = At {
+                    offset: b * m * channels + head * width * keys.channels_apart + from * keys.keys_apart,
+                    rows_apart: keys.channels_apart,
+                    columns_apart: keys.keys_apart,
                 };
                 product_alone(
-                    (rows.len(), width, keys),
+                    (rows.len(), width, count),
                     (query, queries),
-                    key,
+                    (keys.numbers, keys_at),
                     (scores, scores_at),
                     Onto::Nothing,
                 );
-                for (i, scores) in scores.chunks_exact_mut(keys).enumerate() {
+                for (i, scores) in scores.chunks_exact_mut(count).enumerate() {
                     wide(
                         #[inline(always)]
                         || {
@@ -148,7 +154,7 @@ impl Of {
                     );
                 }
                 let onto = if from == 0 { Onto::Nothing } else { Onto::What };
-                let sizes = (rows.len(), keys, width);
+                let sizes = (rows.len(), count, width);
                 // SAFETY: as above.
                 unsafe { product(sizes, (scores, scores_at), (value, block), (out, out_at), onto) };
             }

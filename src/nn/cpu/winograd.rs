@@ -56,14 +56,14 @@ pub(super) fn conv3x3(
     for top in (0..all).step_by(at_once) {
         let band = top..(top + at_once).min(all);
         let tiles = band.len() * across;
-        let parts = par::parts(TILE * tiles * channels * outputs, outputs / 8);
+        let parts = par::parts(TILE * tiles * channels * outputs, outputs / LANES);
         let parts = parts.max(outputs.div_ceil(128)).max((outputs * channels * TILE).div_ceil(KERNELS));
-        let parts = parts.min(outputs.div_ceil(8)).next_multiple_of(if parts > 1 { 2 } else { 1 });
+        let parts = parts.min(outputs.div_ceil(LANES)).next_multiple_of(if parts > 1 { 2 } else { 1 });
         par::scratch(TILE * channels * tiles, |pixels| {
             turn_pixels(x, pixels, band.clone(), sizes);
             let pixels: &[f32] = pixels;
             par::for_each(parts, |i| {
-                let of = par::part(i, parts, outputs, 16);
+                let of = par::part(i, parts, outputs, LANES);
                 par::scratch(TILE * of.len() * tiles, |products| {
                     let by_tiles = tiles < FEW;
                     let multiply = |kernels: &[f32], first: usize, outputs: usize, products: &mut [f32]| {
