@@ -1,0 +1,79 @@
+//! A room uses only rooms that are listed before it: the top rooms, and the debugger's own.
+//!
+//! Every file under `src/` is parsed and every path followed to the file that defines what it names. Unit tests inside a
+//! room are held to the same order: one that needs a higher room belongs in `tests/`.
+//!
+//! - [`rooms`]: the order, as data. [`list`]: today's violations, in `violations.txt`, which only shrinks.
+//! - [`reader`]: the paths in the sources. [`tree`]: what they lead to. [`arrows`]: which of them are forbidden.
+
+mod arrows;
+mod list;
+mod planted;
+mod reader;
+mod rooms;
+mod tree;
+
+use reader::Sources;
+use rooms::{LEVELS, Standing};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file under `src/`.
+fn sources() -> Sources {
+    let src = root().join("src");
+    let mut sources = Sources::new();
+    let mut folders = vec![src.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources.insert(slashed(path.strip_prefix(&src).unwrap()), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    sources
+}
+
+fn slashed(path: &Path) -> String {
+    path.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn a_room_uses_only_rooms_before_it() {
+    let file = root().join("tests/architecture/violations.txt");
+    let report = arrows::check(&sources(), LEVELS);
+    let mut listed = list::lines(&fs::read_to_string(&file).unwrap());
+    if env::var_os("UPDATE_VIOLATIONS").is_some() {
+        match list::shrunk(&report, &listed) {
+            Ok(text) => {
+                fs::write(&file, &text).unwrap();
+                listed = list::lines(&text);
+            }
+            Err(why) => eprintln!("The list stays as it is, because of\n{}\n", why.join("\n")),
+        }
+    }
+    if let Some(complaint) = list::complaint(&report, &listed) {
+        panic!("{complaint}");
+    }
+}
+
+#[test]
+fn the_architecture_page_lists_the_rooms_in_this_order() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let drawn: Vec<&str> = page
+        .lines()
+        .filter_map(|l| l.strip_prefix("| `src/")?.split_once("/`"))
+        .map(|(room, _)| room)
+        .collect();
+    let sources = sources();
+    let has_files = |room: &&str| sources.keys().any(|file| file.starts_with(&format!("{room}/")));
+    let rooms: Vec<&str> = LEVELS[0].rooms.iter().copied().filter(has_files).collect();
+    assert_eq!(drawn, rooms);
+    assert_eq!(LEVELS[0].standing("lib.rs"), Standing::Facade);
+}

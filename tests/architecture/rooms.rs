@@ -1,0 +1,144 @@
+//! The order of the rooms, as data.
+
+/// The rooms inside one folder, lowest first.
+pub struct Level {
+    /// The folder under `src/`; empty for the top rooms.
+    pub folder: &'static str,
+    /// The rooms. A room is `NAME.rs` or all that lies in `NAME/`, and uses only rooms listed before it.
+    pub rooms: &'static [&'static str],
+    /// Files, or folders with a `/` at the end, that still lie outside their room, and the room they belong to. Delete an
+    /// entry when its file moves; the check fails on entries that match no file.
+    pub misplaced: &'static [(&'static str, &'static str)],
+}
+
+/// Every level that the check holds the crate to.
+pub const LEVELS: &[Level] = &[
+    Level {
+        folder: "",
+        rooms: &[
+            "tensor",
+            "nn",
+            "checkpoint",
+            "model",
+            "scheduler",
+            "pipeline",
+            "picture",
+            "debugger",
+            "lesson",
+            "tui",
+            "cli",
+        ],
+        misplaced: &[
+            ("model/hub/", "checkpoint"),
+            ("model/inventory.rs", "checkpoint"),
+            ("model/kind.rs", "checkpoint"),
+            ("model/source.rs", "checkpoint"),
+        ],
+    },
+    Level {
+        folder: "debugger",
+        rooms: &[
+            "text", "host", "source", "prompt", "expr", "language", "timeline", "stepping", "replay",
+            "record", "inspect", "outcome", "session", "view", "worker",
+        ],
+        misplaced: &[
+            ("arguments.rs", "language"),
+            ("attended.rs", "outcome"),
+            ("attention.rs", "language"),
+            ("breakpoint.rs", "session"),
+            ("command.rs", "language"),
+            ("comparison/", "timeline"),
+            ("comparison/plan.rs", "language"),
+            ("complete.rs", "language"),
+            ("edit.rs", "language"),
+            ("examine/", "inspect"),
+            ("examine/again.rs", "replay"),
+            ("expression.rs", "expr"),
+            ("inside/", "stepping"),
+            ("meddle.rs", "language"),
+            ("module.rs", "source"),
+            ("operand.rs", "language"),
+            ("part.rs", "expr"),
+            ("pattern.rs", "language"),
+            ("report.rs", "outcome"),
+            ("rerun.rs", "replay"),
+            ("scope.rs", "session"),
+            ("syntax.rs", "expr"),
+            ("timelines.rs", "timeline"),
+            ("value.rs", "expr"),
+            ("verbs.rs", "language"),
+            ("view/pictures.rs", "record"),
+            ("view/prompt.rs", "prompt"),
+            ("word.rs", "prompt"),
+        ],
+    },
+];
+
+/// Where a file stands on one level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Outside the level's folder.
+    Outside,
+    /// In a room, by its place in the order.
+    Room(usize),
+    /// The folder's own `mod.rs`, or `lib.rs`. It re-exports from every room, so it ranks above them all.
+    Facade,
+    /// In the folder, but in no room.
+    Homeless,
+}
+
+impl Level {
+    /// Where `file` stands; its path is relative to `src/`.
+    pub fn standing(&self, file: &str) -> Standing {
+        let Some(inside) = self.inside(file) else { return Standing::Outside };
+        if inside == if self.folder.is_empty() { "lib.rs" } else { "mod.rs" } {
+            return Standing::Facade;
+        }
+        let misplaced = self.misplaced.iter().filter(|(prefix, _)| covers(prefix, inside));
+        let room = match misplaced.max_by_key(|(prefix, _)| prefix.len()) {
+            Some((_, room)) => room,
+            None => {
+                inside.split_once('/').map_or_else(|| inside.trim_end_matches(".rs"), |(folder, _)| folder)
+            }
+        };
+        self.rooms.iter().position(|r| *r == room).map_or(Standing::Homeless, Standing::Room)
+    }
+
+    /// Where two files stand, if both lie in this level's folder and not in the same room of it.
+    pub fn apart(&self, from: &str, to: &str) -> Option<(Standing, Standing)> {
+        let (from, to) = (self.standing(from), self.standing(to));
+        let both = from != Standing::Outside && to != Standing::Outside;
+        (both && from != to).then_some((from, to))
+    }
+
+    /// Whether a file may not use another: its room does not come after the other's.
+    pub fn forbids(&self, from: &str, to: &str) -> bool {
+        match self.apart(from, to) {
+            Some((Standing::Room(from), Standing::Room(to))) => from < to,
+            Some((_, Standing::Facade)) => true,
+            _ => false,
+        }
+    }
+
+    /// The entries of `misplaced` that match none of `files`, from `src/` on.
+    pub fn settled<'f>(&self, files: impl Iterator<Item = &'f str> + Clone) -> Vec<String> {
+        let matches = |prefix: &str| files.clone().filter_map(|f| self.inside(f)).any(|f| covers(prefix, f));
+        let settled = self.misplaced.iter().filter(|(prefix, _)| !matches(prefix));
+        let folder = if self.folder.is_empty() { String::new() } else { format!("{}/", self.folder) };
+        settled.map(|(prefix, _)| format!("{folder}{prefix}")).collect()
+    }
+
+    /// What to call the level in a message.
+    pub fn name(&self) -> String {
+        format!("src/{}", self.folder)
+    }
+
+    /// The file's path within the level's folder.
+    fn inside<'f>(&self, file: &'f str) -> Option<&'f str> {
+        if self.folder.is_empty() { Some(file) } else { file.strip_prefix(self.folder)?.strip_prefix('/') }
+    }
+}
+
+fn covers(prefix: &str, file: &str) -> bool {
+    if prefix.ends_with('/') { file.starts_with(prefix) } else { file == prefix }
+}
