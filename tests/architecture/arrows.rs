@@ -1,19 +1,19 @@
 //! Which file uses which, and which of these uses the order of the rooms forbids.
 
 use crate::reader::{Kind, Reading, Sources, Use, read};
-use crate::rooms::{Level, Standing};
+use crate::rooms::{Level, Placement};
 use crate::tree::{Found, Id, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What is wrong with the sources.
+/// The result of the check.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Uses that the order forbids, each with where it is written: `FILE:LINE: PATH`.
+    /// Uses that the order forbids, each with the places where it is written: `FILE:LINE: PATH`.
     pub violations: BTreeMap<Arrow, BTreeSet<String>>,
-    /// What no list excuses, each with its file: globs across rooms, files in no room, what cannot be read.
+    /// Errors that cannot be listed as violations, each with its file: globs across rooms, files in no room, unreadable code.
     pub faults: Vec<String>,
-    /// Rooms that use each other in a circle, a line for each circle.
+    /// Rooms that use each other in a cycle, one line per cycle.
     pub cycles: Vec<String>,
 }
 
@@ -34,19 +34,20 @@ impl fmt::Display for Arrow {
     }
 }
 
-/// Holds the sources to the levels.
+/// Checks the sources against the order on every level.
 pub fn check(sources: &Sources, levels: &[Level]) -> Report {
     let Reading { tree, uses, faults } = read(sources);
     let mut report = Report { faults, ..Report::default() };
     let mut edges = vec![BTreeSet::new(); levels.len()];
     for level in levels {
         let name = level.name();
-        for file in sources.keys().filter(|f| *f != "main.rs" && level.standing(f) == Standing::Homeless) {
+        for file in sources.keys().filter(|f| *f != "main.rs" && level.placement(f) == Placement::Unassigned)
+        {
             report
                 .faults
                 .push(format!("{file}: in no room of {name}; add one to tests/architecture/rooms.rs"));
         }
-        for entry in level.settled(sources.keys().map(String::as_str)) {
+        for entry in level.stale_entries(sources.keys().map(String::as_str)) {
             report
                 .faults
                 .push(format!("{entry}: not in {name} any more; delete it from tests/architecture/rooms.rs"));
@@ -57,14 +58,14 @@ pub fn check(sources: &Sources, levels: &[Level]) -> Report {
         for (to, item) in ends(&tree, written) {
             let place = format!("{from}:{}: {}", written.line, written.path.join("::"));
             for (level, edges) in levels.iter().zip(&mut edges) {
-                let Some((a, b)) = level.apart(from, &to) else { continue };
+                let Some((a, b)) = level.crossing(from, &to) else { continue };
                 if written.kind == Kind::Glob {
                     report
                         .faults
                         .push(format!("{place}::*: a glob across rooms hides what is used; name the items"));
                     break;
                 }
-                if let (Standing::Room(a), Standing::Room(b)) = (a, b) {
+                if let (Placement::Room(a), Placement::Room(b)) = (a, b) {
                     edges.insert((a, b));
                 }
                 if level.forbids(from, &to) {
@@ -75,21 +76,21 @@ pub fn check(sources: &Sources, levels: &[Level]) -> Report {
         }
     }
     for (level, edges) in levels.iter().zip(&edges) {
-        for circle in circles(level.rooms.len(), edges) {
-            let names: Vec<_> = circle.iter().map(|room| level.rooms[*room]).collect();
+        for cycle in cycles(level.rooms.len(), edges) {
+            let names: Vec<_> = cycle.iter().map(|room| level.rooms[*room]).collect();
             report.cycles.push(format!("{}: {}", level.name(), names.join(", ")));
         }
     }
     report
 }
 
-/// The files that a path leads to, each with the item there: the one that defines it, and those that re-export it on the
-/// way. A module may always use what the modules around it name.
+/// The files that a path leads to, each with the item: the file that defines it, and those that re-export it on the way,
+/// unless an enclosing module does.
 fn ends(tree: &Tree, written: &Use) -> BTreeSet<(String, String)> {
     let mut found = tree.resolve(written.scope, &written.path);
     let is_item = |f: &Found| matches!(f.target, Target::Item(..));
     if written.kind == Kind::Inline && found.iter().any(is_item) {
-        // Code needs a type or a value here; a module of the same name is not meant.
+        // A path in code ends in a type or a value. A module of the same name is not meant.
         found.retain(is_item);
     }
     let mut ends = BTreeSet::new();
@@ -119,8 +120,8 @@ fn module_name(tree: &Tree, module: Id) -> String {
     }
 }
 
-/// Groups of rooms in which each uses each other, directly or by others.
-fn circles(rooms: usize, edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
+/// Groups of rooms in which each uses every other, directly or through others.
+fn cycles(rooms: usize, edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
     let mut reaches = vec![vec![false; rooms]; rooms];
     edges.iter().for_each(|(a, b)| reaches[*a][*b] = true);
     for via in 0..rooms {
@@ -130,9 +131,9 @@ fn circles(rooms: usize, edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
             }
         }
     }
-    let circle = |a: usize| (0..rooms).filter(|b| reaches[a][*b] && reaches[*b][a]).collect::<Vec<_>>();
+    let cycle = |a: usize| (0..rooms).filter(|b| reaches[a][*b] && reaches[*b][a]).collect::<Vec<_>>();
     (0..rooms)
-        .map(circle)
+        .map(cycle)
         .enumerate()
         .filter(|(a, c)| c.first() == Some(a) && c.len() > 1)
         .map(|(_, c)| c)

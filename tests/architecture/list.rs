@@ -1,4 +1,4 @@
-//! The list of today's violations, which may only shrink.
+//! The list of known violations, which may only shrink.
 
 use crate::arrows::Report;
 use std::collections::BTreeSet;
@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 /// How the list begins.
 const HEAD: &str = "\
-# Uses that the order of the rooms forbids and that are still there: FILE -> FILE THAT DEFINES OR RE-EXPORTS IT: ITEM.
-# This list only shrinks. After removing some of them: UPDATE_VIOLATIONS=1 cargo test --release --test architecture
+# Known uses that the order of the rooms forbids: FILE -> FILE THAT DEFINES OR RE-EXPORTS THE ITEM: ITEM.
+# This list only shrinks. After you remove violations from the code: UPDATE_VIOLATIONS=1 cargo test --release --test architecture
 ";
 
 /// The lines of a list, without comments.
@@ -15,7 +15,7 @@ pub fn lines(text: &str) -> BTreeSet<String> {
     text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// What is wrong, in words; nothing, if the sources have exactly the violations that are listed.
+/// The failure message; `None` if the sources have exactly the listed violations and no faults.
 pub fn complaint(report: &Report, listed: &BTreeSet<String>) -> Option<String> {
     let mut text = String::new();
     for fault in &report.faults {
@@ -30,17 +30,17 @@ pub fn complaint(report: &Report, listed: &BTreeSet<String>) -> Option<String> {
     let found = found(report);
     let gone: Vec<_> = listed.difference(&found).collect();
     for line in &gone {
-        let _ = writeln!(text, "no longer there: {line}");
+        let _ = writeln!(text, "listed, but gone: {line}");
     }
     if text.is_empty() {
         return None;
     }
     if !gone.is_empty() {
-        let _ = writeln!(text, "Take the violations that are no longer there off the list, by hand or with");
+        let _ = writeln!(text, "Remove the violations that are gone from the list, by hand or with");
         let _ = writeln!(text, "    UPDATE_VIOLATIONS=1 cargo test --release --test architecture");
     }
     if !report.cycles.is_empty() {
-        let _ = writeln!(text, "Rooms that use each other in a circle:");
+        let _ = writeln!(text, "Rooms that use each other in a cycle:");
         for cycle in &report.cycles {
             let _ = writeln!(text, "    {cycle}");
         }
@@ -49,12 +49,13 @@ pub fn complaint(report: &Report, listed: &BTreeSet<String>) -> Option<String> {
     Some(text)
 }
 
-/// The list anew, without the violations that are no longer there.
+/// The new text of the list, without the violations that are gone.
 ///
-/// A violation whose file or item moved keeps its place on the list: each item is listed as often as before, or less.
+/// When a file moves, its lines change but their number does not. So a new line is accepted in exchange for a line with the same
+/// item that is gone.
 ///
 /// # Errors
-/// The violations that would have to be added: nothing adds one. The faults, since what cannot be read hides violations.
+/// The violations that it would have to add, which it never does. Or the faults, because unreadable code hides violations.
 pub fn shrunk(report: &Report, listed: &BTreeSet<String>) -> Result<String, Vec<String>> {
     if !report.faults.is_empty() {
         return Err(report.faults.clone());

@@ -1,10 +1,11 @@
-//! A room uses only rooms that are listed before it: the top rooms, and the debugger's own.
+//! A room uses only rooms listed before it. This holds for the top rooms and for the debugger's sub-rooms.
 //!
-//! Every file under `src/` is parsed and every path followed to the file that defines what it names. Unit tests inside a
-//! room are held to the same order: one that needs a higher room belongs in `tests/`.
+//! The check parses every file under `src/` and follows every path to the file that defines the item. Unit tests follow the
+//! same order: one that needs a higher room would make the rooms impossible to test alone, and belongs in `tests/`.
 //!
-//! - [`rooms`]: the order, as data. [`list`]: today's violations, in `violations.txt`, which only shrinks.
-//! - [`reader`]: the paths in the sources. [`tree`]: what they lead to. [`arrows`]: which of them are forbidden.
+//! - [`rooms`]: the order, as data. [`list`]: the known violations, in `violations.txt`, which only shrinks.
+//! - [`reader`]: the paths in the sources. [`tree`]: what they lead to. [`arrows`]: which of them the order forbids.
+//! - [`planted`]: a planted violation of each kind, which the check must find.
 
 mod arrows;
 mod list;
@@ -14,7 +15,7 @@ mod rooms;
 mod tree;
 
 use reader::Sources;
-use rooms::{LEVELS, Standing};
+use rooms::{LEVELS, Placement};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -55,7 +56,7 @@ fn a_room_uses_only_rooms_before_it() {
                 fs::write(&file, &text).unwrap();
                 listed = list::lines(&text);
             }
-            Err(why) => eprintln!("The list stays as it is, because of\n{}\n", why.join("\n")),
+            Err(why) => eprintln!("violations.txt stays unchanged, because of\n{}\n", why.join("\n")),
         }
     }
     if let Some(complaint) = list::complaint(&report, &listed) {
@@ -75,5 +76,5 @@ fn the_architecture_page_lists_the_rooms_in_this_order() {
     let has_files = |room: &&str| sources.keys().any(|file| file.starts_with(&format!("{room}/")));
     let rooms: Vec<&str> = LEVELS[0].rooms.iter().copied().filter(has_files).collect();
     assert_eq!(drawn, rooms);
-    assert_eq!(LEVELS[0].standing("lib.rs"), Standing::Facade);
+    assert_eq!(LEVELS[0].placement("lib.rs"), Placement::Facade);
 }

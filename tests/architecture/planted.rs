@@ -1,4 +1,4 @@
-//! Violations of each kind, planted in small sources: each is found. Rightful uses of the same form are not.
+//! Plants a violation of each kind in small sources, and checks that it is found. The same forms are allowed downwards.
 
 use crate::arrows::{Report, check};
 use crate::list::{complaint, lines, shrunk};
@@ -11,8 +11,8 @@ const LEVELS: &[Level] = &[
     Level { folder: "mid", rooms: &["ground", "upper"], misplaced: &[] },
 ];
 
-/// A crate of three rooms, the middle one with two of its own. Nothing in it is forbidden.
-const HOUSE: &[(&str, &str)] = &[
+/// A crate of three rooms, the middle one with two sub-rooms. It breaks no rule.
+const BASE: &[(&str, &str)] = &[
     ("lib.rs", "pub mod low; pub mod mid; pub mod high; pub use high::Hi as Top;"),
     ("low/mod.rs", "pub mod part; pub struct Low; pub enum Kinds { A } pub fn run() {}"),
     ("low/part.rs", "pub struct Part;"),
@@ -29,34 +29,34 @@ const HOUSE: &[(&str, &str)] = &[
     ("high/part.rs", "pub struct Part; pub struct Globbed;"),
 ];
 
-fn house(changed: &[(&str, &str)]) -> Sources {
+fn sources(changed: &[(&str, &str)]) -> Sources {
     let own = |(file, text): &(&str, &str)| ((*file).to_owned(), (*text).to_owned());
-    HOUSE.iter().chain(changed).map(own).collect()
+    BASE.iter().chain(changed).map(own).collect()
 }
 
 fn violations(report: &Report) -> Vec<String> {
     report.violations.keys().map(ToString::to_string).collect()
 }
 
-/// What is found in the house with one file changed; no fault.
+/// The violations with one file changed; there are no faults.
 fn found(file: &str, text: &str) -> Vec<String> {
-    let report = check(&house(&[(file, text)]), LEVELS);
+    let report = check(&sources(&[(file, text)]), LEVELS);
     assert!(report.faults.is_empty(), "{text}: {:?}", report.faults);
     violations(&report)
 }
 
 fn faults(changed: &[(&str, &str)]) -> Vec<String> {
-    check(&house(changed), LEVELS).faults
+    check(&sources(changed), LEVELS).faults
 }
 
 #[test]
-fn the_house_is_in_order() {
-    let report = check(&house(&[]), LEVELS);
+fn the_base_is_in_order() {
+    let report = check(&sources(&[]), LEVELS);
     assert_eq!(complaint(&report, &BTreeSet::new()), None);
     assert!(report.cycles.is_empty());
 }
 
-/// What a file of the lowest room may not hold, and which item of the highest each leads to.
+/// Code that a file in the lowest room must not contain, and the item in the highest room that it uses.
 const PLANTED: &[(&str, &str)] = &[
     // `use`.
     ("use crate::high::Hi;", "Hi"),
@@ -101,7 +101,7 @@ const PLANTED: &[(&str, &str)] = &[
     ("use crate::Top;", "Hi"),
     ("fn f() { crate::Top::new(); }", "Hi"),
     ("fn f() { super::super::Top::new(); }", "Hi"),
-    // Inside of a macro.
+    // In a macro.
     ("fn f() { vec![crate::high::run()]; }", "run"),
     ("fn f() { println!(\"{}\", super::super::high::N); }", "N"),
     ("properties! { fn f() { use crate::high::Hi; } }", "Hi"),
@@ -110,7 +110,7 @@ const PLANTED: &[(&str, &str)] = &[
     ("macro_rules! m { ($a:expr) => { $crate::high::run($a) } }", "run"),
     ("macro_rules! m { ($a:expr) => {{ use $crate::high::Hi; Hi }} }", "Hi"),
     ("fn f() { crate::shout!(); }", "shout"),
-    // Reached by a glob inside of the room.
+    // Through a glob within the room.
     ("mod inner { pub use crate::high::Hi as Way; } use inner::*; fn f() { Way::new(); }", "Hi"),
 ];
 
@@ -119,23 +119,23 @@ fn a_planted_violation_of_each_kind_is_found() {
     for (text, item) in PLANTED {
         let expected = format!("low/part.rs -> high/mod.rs: {item}");
         assert_eq!(found("low/part.rs", text), [expected], "{text}");
-        let report = check(&house(&[("low/part.rs", text)]), LEVELS);
+        let report = check(&sources(&[("low/part.rs", text)]), LEVELS);
         let complaint = complaint(&report, &BTreeSet::new()).unwrap_or_default();
         assert!(complaint.contains("src/low/part.rs:1: "), "{complaint}");
     }
 }
 
 #[test]
-fn the_same_from_the_highest_room_is_rightful() {
+fn the_same_forms_are_allowed_downwards() {
     for (text, item) in PLANTED {
-        // `Top` and `shout` are the highest room's own, wherever they are named.
+        // `Top` and `shout` stay the highest room's own.
         let text = text.replace("high::", "low::").replace("crate::high", "crate::low");
         assert_eq!(found("high/part.rs", &text), [""; 0], "{text}: {item}");
     }
 }
 
 #[test]
-fn a_name_brought_by_a_use_leads_on() {
+fn paths_may_begin_with_an_imported_name() {
     let both = |item: &str, module: &str| {
         vec![
             format!("low/part.rs -> high/mod.rs: mod {module}"),
@@ -159,7 +159,7 @@ fn a_name_brought_by_a_use_leads_on() {
         found("low/part.rs", text),
         ["low/part.rs -> high/mod.rs: run", "low/part.rs -> lib.rs: mod lib"]
     );
-    // The same names without the `use` mean another crate, or a local.
+    // Without the `use`, the same name means another crate.
     for text in
         ["fn f() { high::run(); }", "fn f() { { use crate::low as high; } high::run(); }", "use ::high::Hi;"]
     {
@@ -176,10 +176,10 @@ fn re_exports_lead_to_the_file_that_defines() {
     assert_eq!(found("low/part.rs", "use crate::high::Renamed;"), both("Renamed", "Part"));
     assert_eq!(found("low/part.rs", "fn f() { crate::high::Renamed::new(); }"), both("Renamed", "Part"));
     assert_eq!(found("low/part.rs", "use crate::high::Globbed;"), both("Globbed", "Globbed"));
-    // The item is of this room, but the way to it leads through a higher one.
+    // The item belongs to this room, but the path leads through a higher one.
     let expected = ["low/part.rs -> high/mod.rs: Lower (re-export)"];
     assert_eq!(found("low/part.rs", "use crate::high::Lower;"), expected);
-    // Imports in a circle end.
+    // A cycle of imports ends.
     assert_eq!(
         found("low/part.rs", "mod a { pub use super::b::x; } mod b { pub use super::a::x; } use a::x;"),
         [""; 0]
@@ -202,12 +202,12 @@ fn sub_rooms_are_held_to_their_order() {
     }
     assert_eq!(found("mid/ground.rs", "fn f() { super::upper::run(); }"), upward("run"));
     assert_eq!(found("mid/ground.rs", "use super::upper;"), upward("mod upper"));
-    // The folder's own module is above its rooms.
+    // The folder's own module ranks above its rooms.
     assert_eq!(found("mid/ground.rs", "use super::Own;"), ["mid/ground.rs -> mid/mod.rs: Own"]);
     assert_eq!(found("mid/ground.rs", "use crate::mid;"), ["mid/ground.rs -> mid/mod.rs: mod mid"]);
     assert_eq!(found("mid/upper.rs", "use super::ground::Ground; pub struct Up;"), [""; 0]);
     assert_eq!(found("mid/ground.rs", "use crate::low::Low; use super::ground::Ground as Me;"), [""; 0]);
-    // Each level is checked for itself: up for the top rooms, and into a room of a room.
+    // A violation among the top rooms may lead into a sub-room.
     assert_eq!(
         found("low/part.rs", "use crate::mid::ground::Ground;"),
         ["low/part.rs -> mid/ground.rs: Ground"]
@@ -264,7 +264,7 @@ fn globs_across_rooms_are_refused() {
 }
 
 #[test]
-fn what_is_no_use_is_left_alone() {
+fn what_is_not_a_use_is_ignored() {
     for text in [
         "//! [`crate::high::Hi`]\n/// [`super::super::high::Hi`]\npub(in crate::low) struct S; // crate::high::Hi",
         "fn f() { let text = \"crate::high::Hi\"; }",
@@ -288,10 +288,10 @@ fn modules_are_found_where_the_compiler_finds_them() {
         ("low/part/other.rs", "pub mod part { mod other; }"),
     ] {
         let text = format!("{declared} pub struct Low; pub fn run() {{}}");
-        let report = check(&house(&[("low/mod.rs", &text), (file, planted)]), LEVELS);
+        let report = check(&sources(&[("low/mod.rs", &text), (file, planted)]), LEVELS);
         assert_eq!(violations(&report), [format!("{file} -> high/mod.rs: Hi")], "{declared}");
     }
-    let report = check(&house(&[("low/part.rs", "mod deep;"), ("low/part/deep.rs", planted)]), LEVELS);
+    let report = check(&sources(&[("low/part.rs", "mod deep;"), ("low/part/deep.rs", planted)]), LEVELS);
     assert_eq!(violations(&report), ["low/part/deep.rs -> high/mod.rs: Hi"]);
 }
 
@@ -321,7 +321,7 @@ fn what_cannot_be_checked_is_a_fault() {
     let lib = ("lib.rs", "mod low; mod mid; mod high; mod attic; pub use high::Hi as Top;");
     let expected = "attic.rs: in no room of src/; add one to tests/architecture/rooms.rs";
     assert_eq!(faults(&[lib, ("attic.rs", "")]), [expected]);
-    let report = check(&house(&[(lib.0, lib.1), ("attic.rs", "")]), LEVELS);
+    let report = check(&sources(&[(lib.0, lib.1), ("attic.rs", "")]), LEVELS);
     assert!(
         complaint(&report, &BTreeSet::new())
             .is_some_and(|text| text.starts_with(&format!("src/{expected}\n")))
@@ -331,7 +331,7 @@ fn what_cannot_be_checked_is_a_fault() {
 #[test]
 fn a_misplaced_file_is_held_to_the_room_it_belongs_to() {
     let levels = |misplaced| [Level { folder: "", rooms: &["low", "mid", "high"], misplaced }];
-    let sources = house(&[("high/part.rs", "use super::Hi; pub struct Part; pub struct Globbed;")]);
+    let sources = sources(&[("high/part.rs", "use super::Hi; pub struct Part; pub struct Globbed;")]);
     let report = check(&sources, &levels(&[("high/part.rs", "low")]));
     assert_eq!(violations(&report), ["high/part.rs -> high/mod.rs: Hi"]);
     let report = check(&sources, &levels(&[("mid/", "low"), ("mid/upper.rs", "high")]));
@@ -345,23 +345,23 @@ fn a_misplaced_file_is_held_to_the_room_it_belongs_to() {
 }
 
 #[test]
-fn circles_of_rooms_are_told() {
+fn cycles_are_reported() {
     let upper = ("mid/upper.rs", "use super::ground::Ground; pub struct Up; pub fn run() {}");
-    let report = check(&house(&[upper, ("mid/ground.rs", "use super::Up; pub struct Ground;")]), LEVELS);
+    let report = check(&sources(&[upper, ("mid/ground.rs", "use super::Up; pub struct Ground;")]), LEVELS);
     assert_eq!(report.cycles, ["src/mid: ground, upper"]);
     let complaint = complaint(&report, &BTreeSet::new()).unwrap();
-    assert!(complaint.contains("in a circle:\n    src/mid: ground, upper"), "{complaint}");
-    assert!(check(&house(&[upper]), LEVELS).cycles.is_empty());
-    // By way of a third.
+    assert!(complaint.contains("in a cycle:\n    src/mid: ground, upper"), "{complaint}");
+    assert!(check(&sources(&[upper]), LEVELS).cycles.is_empty());
+    // Through a third room.
     let low = ("low/part.rs", "use crate::high::Hi;");
     let mid = ("mid/ground.rs", "use crate::low::Low;");
     let high = ("high/part.rs", "use crate::mid::ground; pub struct Part; pub struct Globbed;");
-    assert_eq!(check(&house(&[low, mid, high]), LEVELS).cycles, ["src/: low, mid, high"]);
+    assert_eq!(check(&sources(&[low, mid, high]), LEVELS).cycles, ["src/: low, mid, high"]);
 }
 
 #[test]
 fn the_list_only_shrinks() {
-    let report = |text: &str| check(&house(&[("low/part.rs", text)]), LEVELS);
+    let report = |text: &str| check(&sources(&[("low/part.rs", text)]), LEVELS);
     let (hi, run) = ("low/part.rs -> high/mod.rs: Hi", "low/part.rs -> high/mod.rs: run");
     let both = report("use crate::high::Hi; fn f() { crate::high::run(); }");
     let one = report("use crate::high::Hi;");
@@ -369,7 +369,7 @@ fn the_list_only_shrinks() {
 
     // Exactly what is listed.
     assert_eq!(complaint(&both, &listed(&[hi, run])), None);
-    // One that is not listed, and one that is not there any more.
+    // One that is not listed, and one that is gone.
     let text = complaint(&both, &listed(&[hi])).unwrap();
     assert!(
         text.starts_with(&format!("new violation: {run}\n    src/low/part.rs:1: crate::high::run\n")),
@@ -377,21 +377,21 @@ fn the_list_only_shrinks() {
     );
     let text = complaint(&one, &listed(&[hi, run])).unwrap();
     assert!(
-        text.starts_with(&format!("no longer there: {run}\n")) && text.contains("UPDATE_VIOLATIONS=1"),
+        text.starts_with(&format!("listed, but gone: {run}\n")) && text.contains("UPDATE_VIOLATIONS=1"),
         "{text}"
     );
 
-    // Writing it anew drops and never adds.
+    // Rewriting removes lines and never adds one.
     assert_eq!(lines(&shrunk(&one, &listed(&[hi, run])).unwrap()), listed(&[hi]));
     assert_eq!(shrunk(&both, &listed(&[hi])), Err(vec![run.to_owned()]));
     assert_eq!(shrunk(&one, &listed(&[run])), Err(vec![hi.to_owned()]));
-    // A file that moved takes its lines along, but no more than it had.
+    // A file that moves keeps its lines, and gets no more.
     assert_eq!(lines(&shrunk(&one, &listed(&["low/old.rs -> high/mod.rs: Hi"])).unwrap()), listed(&[hi]));
     let two = check(
-        &house(&[("low/part.rs", "use crate::Top;"), ("low/mod.rs", "mod part; use crate::Top;")]),
+        &sources(&[("low/part.rs", "use crate::Top;"), ("low/mod.rs", "mod part; use crate::Top;")]),
         LEVELS,
     );
     assert_eq!(shrunk(&two, &listed(&["low/old.rs -> high/mod.rs: Hi"])), Err(vec![hi.to_owned()]));
-    // What cannot be read has no violations, and takes none off.
+    // Unreadable code shows no violations, so nothing is removed.
     assert!(shrunk(&report("fn f( {"), &listed(&[hi])).is_err());
 }

@@ -1,8 +1,8 @@
 //! Reads the sources: builds the tree of modules and collects every path that could lead to another file.
 //!
 //! Paths come from `use` items, from code (types, expressions, patterns, attributes) and from the tokens of macros.
-//! Documentation links and `pub(in …)` are not uses. What a method call leads to is not written in the source, and is
-//! not seen.
+//! Documentation links and `pub(in …)` are not uses. The type behind a method call is not written in the source, so the check
+//! does not see it.
 
 use crate::tree::{Binding, Id, ROOT, Tree};
 use proc_macro2::{Delimiter, Spacing, Span, TokenStream, TokenTree};
@@ -38,18 +38,18 @@ pub enum Kind {
     Inline,
 }
 
-/// What was read.
+/// What the sources contain.
 #[derive(Debug, Default)]
 pub struct Reading {
     /// The modules.
     pub tree: Tree,
     /// The paths.
     pub uses: Vec<Use>,
-    /// What cannot be read.
+    /// Code that cannot be read, each with its file and line.
     pub faults: Vec<String>,
 }
 
-/// Reads the library from its `lib.rs` on. `main.rs` is a crate of its own and uses this one by name.
+/// Reads the library, starting at `lib.rs`. `main.rs` is another crate, which uses this one by name.
 pub fn read(sources: &Sources) -> Reading {
     let mut reader =
         Reader { sources, read: BTreeSet::new(), scope: ROOT, line: None, out: Reading::default() };
@@ -65,7 +65,7 @@ struct Reader<'s> {
     sources: &'s Sources,
     read: BTreeSet<String>,
     scope: Id,
-    /// The line of what is being read, where tokens do not know their own.
+    /// The line to note for tokens that come from a string.
     line: Option<usize>,
     out: Reading,
 }
@@ -100,7 +100,7 @@ impl Reader<'_> {
         self.out.faults.push(format!("{file}:{}: {what}", span.start().line));
     }
 
-    /// The leaves of a `use`. Those of one in a macro's input that is no `use` item bring no names into scope.
+    /// Notes the leaves of a `use`. With `binds`, they also bring names into scope.
     fn use_tree(&mut self, tree: &UseTree, prefix: &[String], binds: bool) {
         let joined = |name: &syn::Ident| {
             let own = (name != "self" || prefix.is_empty()).then(|| name.unraw().to_string());
@@ -127,7 +127,7 @@ impl Reader<'_> {
         self.note(path, Kind::Import, span);
     }
 
-    /// Macros take any tokens, so paths are found by their form: names joined by `::`.
+    /// A macro takes any tokens, so a path is recognized by its form: names joined by `::`.
     fn tokens(&mut self, stream: &TokenStream) {
         let tokens: Vec<TokenTree> = stream.clone().into_iter().collect();
         let mut i = 0;
@@ -144,7 +144,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A `use` item that starts at `start`: the place after it.
+    /// Reads a `use` item at `start`, and returns the index after it.
     fn use_in_tokens(&mut self, tokens: &[TokenTree], start: usize) -> Option<usize> {
         let end = start + tokens[start..].iter().position(|t| is_punct(Some(t), ';'))?;
         let item: ItemUse = syn::parse2(tokens[start..=end].iter().cloned().collect()).ok()?;
@@ -152,7 +152,7 @@ impl Reader<'_> {
         Some(end + 1)
     }
 
-    /// A path that starts at `start`: the place after it.
+    /// Reads a path at `start`, and returns the index after it.
     fn path_in_tokens(&mut self, tokens: &[TokenTree], start: usize) -> usize {
         let before = |n: usize| start.checked_sub(n).and_then(|i| tokens.get(i));
         let mut path = Vec::new();
@@ -177,7 +177,7 @@ impl Reader<'_> {
                 _ => break,
             }
         }
-        // `$crate::x` is a path of this crate. `$name::x` is the caller's, and `::x` and `<T>::x` start elsewhere.
+        // `$crate::x` is a path of this crate. `$name::x` comes from the caller; `::x` and `<T>::x` start elsewhere.
         let is_metavariable = is_punct(before(1), '$') && path[0] != "crate";
         let goes_on = is_punct(before(1), ':') && is_punct(before(2), ':');
         if path.len() > 1 && path[0] != "Self" && !is_metavariable && !goes_on {
@@ -274,7 +274,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_path(&mut self, node: &'ast Path) {
         let path: Vec<String> = node.segments.iter().map(|s| s.ident.unraw().to_string()).collect();
-        // A path of one name means something of this module, or what a `use` brought, which is noted there.
+        // A single name is defined in this module or comes from a `use`, which is noted already.
         if path.len() > 1 && node.leading_colon.is_none() && path[0] != "Self" {
             self.note(path, Kind::Inline, node.segments[0].ident.span());
         }
@@ -344,7 +344,7 @@ fn parent(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// A path below a folder, with `.` and `..` worked out.
+/// A path below a folder, with `.` and `..` resolved.
 fn joined(folder: &str, path: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|p| !p.is_empty()).collect();
     for part in path.split('/') {

@@ -6,8 +6,8 @@ pub struct Level {
     pub folder: &'static str,
     /// The rooms. A room is `NAME.rs` or all that lies in `NAME/`, and uses only rooms listed before it.
     pub rooms: &'static [&'static str],
-    /// Files, or folders with a `/` at the end, that still lie outside their room, and the room they belong to. Delete an
-    /// entry when its file moves; the check fails on entries that match no file.
+    /// Files, and folders with a `/` at the end, that still lie outside their room, each with the room it belongs to. Delete
+    /// an entry when its file moves: the check fails on an entry that matches no file.
     pub misplaced: &'static [(&'static str, &'static str)],
 }
 
@@ -74,25 +74,25 @@ pub const LEVELS: &[Level] = &[
     },
 ];
 
-/// Where a file stands on one level.
+/// Where a file belongs on one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Placement {
     /// Outside the level's folder.
     Outside,
-    /// In a room, by its place in the order.
+    /// In a room, by its index in the order.
     Room(usize),
     /// The folder's own `mod.rs`, or `lib.rs`. It re-exports from every room, so it ranks above them all.
     Facade,
     /// In the folder, but in no room.
-    Homeless,
+    Unassigned,
 }
 
 impl Level {
-    /// Where `file` stands; its path is relative to `src/`.
-    pub fn standing(&self, file: &str) -> Standing {
-        let Some(inside) = self.inside(file) else { return Standing::Outside };
+    /// Where `file` belongs; its path is relative to `src/`.
+    pub fn placement(&self, file: &str) -> Placement {
+        let Some(inside) = self.inside(file) else { return Placement::Outside };
         if inside == if self.folder.is_empty() { "lib.rs" } else { "mod.rs" } {
-            return Standing::Facade;
+            return Placement::Facade;
         }
         let misplaced = self.misplaced.iter().filter(|(prefix, _)| covers(prefix, inside));
         let room = match misplaced.max_by_key(|(prefix, _)| prefix.len()) {
@@ -101,34 +101,34 @@ impl Level {
                 inside.split_once('/').map_or_else(|| inside.trim_end_matches(".rs"), |(folder, _)| folder)
             }
         };
-        self.rooms.iter().position(|r| *r == room).map_or(Standing::Homeless, Standing::Room)
+        self.rooms.iter().position(|r| *r == room).map_or(Placement::Unassigned, Placement::Room)
     }
 
-    /// Where two files stand, if both lie in this level's folder and not in the same room of it.
-    pub fn apart(&self, from: &str, to: &str) -> Option<(Standing, Standing)> {
-        let (from, to) = (self.standing(from), self.standing(to));
-        let both = from != Standing::Outside && to != Standing::Outside;
+    /// The placements of two files, if both lie in this level's folder but not in the same room.
+    pub fn crossing(&self, from: &str, to: &str) -> Option<(Placement, Placement)> {
+        let (from, to) = (self.placement(from), self.placement(to));
+        let both = from != Placement::Outside && to != Placement::Outside;
         (both && from != to).then_some((from, to))
     }
 
-    /// Whether a file may not use another: its room does not come after the other's.
+    /// Whether the order forbids `from` to use `to`: its room comes first.
     pub fn forbids(&self, from: &str, to: &str) -> bool {
-        match self.apart(from, to) {
-            Some((Standing::Room(from), Standing::Room(to))) => from < to,
-            Some((_, Standing::Facade)) => true,
+        match self.crossing(from, to) {
+            Some((Placement::Room(from), Placement::Room(to))) => from < to,
+            Some((_, Placement::Facade)) => true,
             _ => false,
         }
     }
 
     /// The entries of `misplaced` that match none of `files`, from `src/` on.
-    pub fn settled<'f>(&self, files: impl Iterator<Item = &'f str> + Clone) -> Vec<String> {
+    pub fn stale_entries<'f>(&self, files: impl Iterator<Item = &'f str> + Clone) -> Vec<String> {
         let matches = |prefix: &str| files.clone().filter_map(|f| self.inside(f)).any(|f| covers(prefix, f));
         let settled = self.misplaced.iter().filter(|(prefix, _)| !matches(prefix));
         let folder = if self.folder.is_empty() { String::new() } else { format!("{}/", self.folder) };
         settled.map(|(prefix, _)| format!("{folder}{prefix}")).collect()
     }
 
-    /// What to call the level in a message.
+    /// The level's folder, for messages.
     pub fn name(&self) -> String {
         format!("src/{}", self.folder)
     }

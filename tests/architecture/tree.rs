@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// A module by its place in [`Tree::modules`].
+/// A module, as an index into [`Tree::modules`].
 pub type Id = usize;
 
 /// The module of `lib.rs`.
@@ -15,7 +15,7 @@ pub struct Module {
     pub parent: Option<Id>,
     /// Where `self::` starts: the module itself, or the one around a block.
     pub named: Id,
-    /// Its name within its file: empty for a file's own module, `tests` for an inline one.
+    /// Its path within its file: empty for the file's own module, `tests` for an inline one.
     pub inline: Vec<String>,
     /// Its file, relative to `src/`.
     pub file: String,
@@ -45,7 +45,7 @@ pub enum Target {
     Item(Id, String),
 }
 
-/// One answer to what a path leads to.
+/// One definition that a path leads to.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The definition.
@@ -61,7 +61,7 @@ pub struct Tree {
     pub modules: Vec<Module>,
 }
 
-/// Names whose lookup is under way, so that imports in a circle end.
+/// Names whose lookup is in progress, so that a cycle of imports ends.
 type Pending = Vec<(Id, String)>;
 
 impl Tree {
@@ -114,7 +114,7 @@ impl Tree {
         false
     }
 
-    /// What a path leads to, as written in `scope`. Nothing, if it leads out of the crate.
+    /// What a path leads to, as written in `scope`; empty if it leads out of the crate.
     pub fn resolve(&self, scope: Id, path: &[String]) -> Vec<Found> {
         self.walk(scope, path, &mut Pending::new())
     }
@@ -129,7 +129,7 @@ impl Tree {
             name => self.in_scope(scope, name, pending),
         };
         for segment in rest {
-            // Only a module leads on. A type's own names belong to the type.
+            // A module wins over an item of the same name, because it leads on. A type's members belong to the type.
             if found.iter().any(|f| matches!(f.target, Target::Module(_))) {
                 found.retain(|f| matches!(f.target, Target::Module(_)));
             }
@@ -146,7 +146,7 @@ impl Tree {
             name => {
                 let mut found = self.lookup(module, name, pending);
                 if found.is_empty() {
-                    // Made by a macro, or re-exported from another crate: either way it is this module's.
+                    // A macro defines it, or it comes from another crate. Either way it belongs to this module.
                     found.push(Found { target: Target::Item(module, name.to_owned()), via: Vec::new() });
                 }
                 for f in &mut found {
