@@ -159,6 +159,13 @@ fn paths_may_begin_with_an_imported_name() {
         found("low/part.rs", text),
         ["low/part.rs -> high/mod.rs: run", "low/part.rs -> lib.rs: mod lib"]
     );
+    // A name holds within its block, and a macro's variable is another name.
+    for text in [
+        "fn f() { use crate::high as house; } fn g() { use crate::low as house; house::run(); }",
+        "use crate::high; macro_rules! m { ($high:ident) => { $high::run() } }",
+    ] {
+        assert_eq!(found("low/part.rs", text), ["low/part.rs -> high/mod.rs: mod high"], "{text}");
+    }
     // Without the `use`, the same name means another crate.
     for text in
         ["fn f() { high::run(); }", "fn f() { { use crate::low as high; } high::run(); }", "use ::high::Hi;"]
