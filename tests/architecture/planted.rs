@@ -159,10 +159,11 @@ fn paths_may_begin_with_an_imported_name() {
         found("low/part.rs", text),
         ["low/part.rs -> high/mod.rs: run", "low/part.rs -> lib.rs: mod lib"]
     );
-    // A name holds within its block, and a macro's variable is another name.
+    // A name holds within its block. A macro's variable and another crate are other names.
     for text in [
         "fn f() { use crate::high as house; } fn g() { use crate::low as house; house::run(); }",
         "use crate::high; macro_rules! m { ($high:ident) => { $high::run() } }",
+        "use crate::high; fn f() { assert!(::high::run()); }",
     ] {
         assert_eq!(found("low/part.rs", text), ["low/part.rs -> high/mod.rs: mod high"], "{text}");
     }
