@@ -289,7 +289,7 @@ impl Component {
         }
         let after = name.strip_prefix(self.stem).and_then(|rest| rest.strip_prefix('.'));
         let variant = after.and_then(|rest| rest.split(['.', '-']).next());
-        let variant = variant.filter(|variant| !["safetensors", "fp16"].contains(variant));
+        let variant = variant.filter(|variant| !["safetensors", "fp16"].contains(&&*variant.to_lowercase()));
         match variant {
             Some(variant) => format!("variant {variant}"),
             None if name.to_lowercase().starts_with(self.stem) => {

@@ -4,41 +4,34 @@
 
 use super::{Shards, WeightsError};
 
-/// Beginnings of keys: what puts them there, and what would be saved without.
-const WRAPPERS: [(&str, &str, &str); 8] = [
+/// Names that a wrapper puts into keys, at the beginning or within: what puts them there, and what to do.
+const WITHIN: [(&str, &str, &str); 4] = [
     ("_orig_mod.", "torch.compile", "save `model._orig_mod`"),
-    ("module.", "DataParallel or DistributedDataParallel", "save `model.module`"),
     ("_fsdp_wrapped_module.", "FullyShardedDataParallel", "save its full state dict"),
+    ("_checkpoint_wrapped_module.", "PyTorch's checkpoint_wrapper", "save the model that it wraps"),
+    ("base_layer.", "peft", "save it after `fuse_lora()` and `unload_lora_weights()`"),
+];
+
+/// Names with which every key begins. The last fits all.
+const BEGINNINGS: [(&str, &str, &str); 6] = [
+    ("module.", "DataParallel or DistributedDataParallel", "save `model.module`"),
     ("base_model.model.", "peft", "save `model.merge_and_unload()`"),
-    (
-        "model.diffusion_model.",
-        "the original layout of Stable Diffusion",
-        "convert the file to the diffusers layout",
-    ),
-    (
-        "first_stage_model.",
-        "the original layout of Stable Diffusion",
-        "convert the file to the diffusers layout",
-    ),
-    (
-        "cond_stage_model.",
-        "the original layout of Stable Diffusion",
-        "convert the file to the diffusers layout",
-    ),
+    ("model.diffusion_model.", ORIGINAL_LAYOUT, CONVERT),
+    ("first_stage_model.", ORIGINAL_LAYOUT, CONVERT),
+    ("cond_stage_model.", ORIGINAL_LAYOUT, CONVERT),
     ("", "a model that holds this one", "save the model itself"),
 ];
 
-/// What a layer with a LoRA inside calls the weights that it had before.
-const BASE_LAYER: &str = ".base_layer";
+const ORIGINAL_LAYOUT: &str = "the original layout of Stable Diffusion";
+const CONVERT: &str = "convert the file to the diffusers layout";
 
-/// The error that `files` have no tensor `key` of shape `expected`: with the name that it has instead, where every key begins
-/// with the same wrapper's name, or where a LoRA's layer holds it.
+/// The error that `files` have no tensor `key` of shape `expected`, with the name that it has instead where a wrapper gave it
+/// one.
 pub(super) fn missing(files: &Shards, key: String, expected: &[usize]) -> WeightsError {
     let file = files.name().to_string();
-    if let Some((module, name)) = key.rsplit_once('.') {
-        let found = format!("{module}{BASE_LAYER}.{name}");
-        if files.find(&found).is_some() {
-            let (wrapper, advice) = ("peft", "save it after `fuse_lora()` and `unload_lora_weights()`");
+    for (word, wrapper, advice) in WITHIN {
+        let is_it = |found: &String| found.contains(word) && found.replace(word, "") == key;
+        if let Some(found) = files.tensors().map(|(found, _)| found).find(is_it) {
             return WeightsError::Wrapped { file, key, found, wrapper, advice };
         }
     }
@@ -48,7 +41,8 @@ pub(super) fn missing(files: &Shards, key: String, expected: &[usize]) -> Weight
     });
     if let Some((prefix, found)) = prefixed
         && files.tensors().all(|(key, _)| key.starts_with(&prefix))
-        && let Some((_, wrapper, advice)) = WRAPPERS.iter().find(|(start, ..)| prefix.starts_with(start))
+        && let Some((_, wrapper, advice)) =
+            WITHIN.iter().chain(&BEGINNINGS).find(|(start, ..)| prefix.starts_with(start))
     {
         return WeightsError::Wrapped { file, key, found, wrapper, advice };
     }
