@@ -112,6 +112,21 @@ pub struct WeightSet {
     form: Form,
 }
 
+/// How a file's name begins and ends, and what such a file is.
+type Leftover = (&'static str, &'static [&'static str], &'static str);
+
+/// Files beside the weights that are not read. The first that fits is it.
+const LEFTOVERS: [Leftover; 8] = [
+    ("", &[".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tmp"], "an unfinished download"),
+    ("openvino", &[".xml", ".bin"], "for OpenVINO"),
+    ("", &[".onnx", ".onnx_data", ".pb"], "for ONNX Runtime"),
+    ("", &[".msgpack", ".msgpack.index.json"], "for Flax"),
+    ("", &[".h5"], "for TensorFlow"),
+    ("", &[".gguf"], "GGUF"),
+    ("", &[".flashpack"], "FlashPack"),
+    ("", &[".bin", ".ckpt", ".pt", ".pth", ".bin.index.json"], "a pickle"),
+];
+
 impl Component {
     /// The component that is called `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
@@ -242,32 +257,18 @@ impl Component {
     /// What a file is that could be meant as weights; `None` for configurations, texts and the like. `chosen` is the set that is
     /// read.
     fn what_is(&'static self, name: &str, chosen: Option<WeightSet>) -> Option<String> {
+        if is_lora(name) {
+            return Some("a LoRA, which is not applied".into());
+        }
         let lower = name.to_lowercase();
-        let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
-        let what = if ends(&[".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tmp"]) {
-            "an unfinished download"
-        } else if is_lora(name) {
-            "a LoRA, which is not applied"
-        } else if lower.starts_with("openvino") && ends(&[".xml", ".bin"]) {
-            "for OpenVINO"
-        } else if ends(&[".onnx", ".onnx_data", ".pb"]) {
-            "for ONNX Runtime"
-        } else if ends(&[".msgpack", ".msgpack.index.json"]) {
-            "for Flax"
-        } else if ends(&[".h5"]) {
-            "for TensorFlow"
-        } else if ends(&[".gguf"]) {
-            "GGUF"
-        } else if ends(&[".flashpack"]) {
-            "FlashPack"
-        } else if ends(&[".bin", ".ckpt", ".pt", ".pth", ".bin.index.json"]) {
-            "a pickle"
-        } else if ends(&[".safetensors"]) || lower.contains(".safetensors.") {
-            return Some(self.what_safetensors(name, chosen));
-        } else {
-            return None;
+        let is_it = |(start, endings, _): &&Leftover| {
+            lower.starts_with(start) && endings.iter().any(|ending| lower.ends_with(ending))
         };
-        Some(what.into())
+        if let Some((.., what)) = LEFTOVERS.iter().find(is_it) {
+            return Some((*what).into());
+        }
+        let is_safetensors = lower.ends_with(".safetensors") || lower.contains(".safetensors.");
+        is_safetensors.then(|| self.what_safetensors(name, chosen))
     }
 
     /// What a safetensors file or an index is, by its name.

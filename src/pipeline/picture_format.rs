@@ -57,6 +57,7 @@ pub(super) fn not_read(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
         return Some("a BMP picture");
     }
-    let begins = |page: &&[u8]| bytes.get(..page.len()).is_some_and(|start| start.eq_ignore_ascii_case(page));
-    PAGES.iter().any(|page| begins(&page)).then_some("a web page")
+    let begins_with =
+        |page: &&[u8]| bytes.get(..page.len()).is_some_and(|start| start.eq_ignore_ascii_case(page));
+    PAGES.iter().any(begins_with).then_some("a web page")
 }

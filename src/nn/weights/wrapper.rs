@@ -30,7 +30,10 @@ const CONVERT: &str = "convert the file to the diffusers layout";
 pub(super) fn missing(files: &Shards, key: String, expected: &[usize]) -> WeightsError {
     let file = files.name().to_string();
     for (word, wrapper, advice) in WITHIN {
-        let is_it = |found: &String| found.contains(word) && found.replace(word, "") == key;
+        // transformers 4 puts `text_model.` before a text encoder's keys.
+        let plain = |found: &str| found.replace(word, "").replacen("text_model.", "", 1);
+        let is_it =
+            |found: &String| found.contains(word) && (plain(found) == key || found.replace(word, "") == key);
         if let Some(found) = files.tensors().map(|(found, _)| found).find(is_it) {
             return WeightsError::Wrapped { file, key, found, wrapper, advice };
         }
