@@ -219,6 +219,17 @@ fn shards_of_a_variant_by_every_name_that_they_had() {
     );
 }
 
+/// diffusers 0.42.1 renames them in one file alone, and leaves a VAE in shards with a random attention.
+#[test]
+fn old_names_of_the_attention_are_read_in_shards_too() {
+    let (whole, several) = (checkpoint("sd1"), checkpoint("sd1"));
+    let tensors = several.weights("vae");
+    assert!(tensors.keys().any(|key| key.ends_with("attentions.0.query.weight")));
+    write_shards(&several, "vae", &tensors, &PLAIN);
+    several.remove(&weights_file("vae"));
+    assert!(made(&several, &[]).0 == made(&whole, &[]).0);
+}
+
 #[test]
 fn what_lies_beside_the_weights_of_most_checkpoints_is_not_warned_of() {
     let usual = checkpoint("sd2");
