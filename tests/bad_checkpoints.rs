@@ -256,7 +256,10 @@ fn weights_of_whole_numbers() {
     let mut tensors = checkpoint.weights("unet");
     tensors.insert("conv_in.bias".into(), Tensor::zeros(32, DType::I64, &Device::Cpu).unwrap());
     checkpoint.write_weights("unet", &tensors);
-    refused(&checkpoint, &[UNET, "`conv_in.bias` is stored as I64", "expected F16, BF16, F32 or F64"]);
+    refused(
+        &checkpoint,
+        &[UNET, "`conv_in.bias` is stored as I64", "expected F16, BF16, F32, F64, F8_E4M3 or F8_E5M2"],
+    );
 }
 
 // The tokenizer.

@@ -1,6 +1,6 @@
 //! What a checkpoint holds, told from its headers: nothing is loaded.
 
-use super::hub::Precision;
+use super::layout::{COMPONENTS, Component, Precision};
 use super::{LoadError, ModelSource};
 use crate::nn::weights::kept_as;
 use candle_core::{DType, Device};
@@ -25,24 +25,24 @@ pub struct ComponentWeights {
     pub dtypes: Vec<String>,
     /// How many bytes they take in the file.
     pub bytes: u64,
+    /// The files beside them that hold weights and are not read, each with what it is.
+    pub unread: Vec<String>,
 }
-
-/// The components that have weights.
-pub const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
 
 /// Reads the headers of all weights files that suit `precision`.
 ///
 /// # Errors
 /// When one is missing or not a whole file.
 pub fn inventory(source: &ModelSource, precision: Precision) -> Result<Vec<ComponentWeights>, LoadError> {
-    COMPONENTS.into_iter().map(|name| component(source, name, precision)).collect()
+    COMPONENTS.iter().map(|component| of_component(source, component, precision)).collect()
 }
 
-fn component(
+fn of_component(
     source: &ModelSource,
-    name: &'static str,
+    component: &'static Component,
     precision: Precision,
 ) -> Result<ComponentWeights, LoadError> {
+    let name = component.name;
     let weights = source.weights(name, precision)?;
     let mut dtypes = BTreeSet::new();
     let (mut tensors, mut parameters, mut bytes) = (0, 0, 0);
@@ -54,7 +54,8 @@ fn component(
     }
     let (file, files) = (weights.name().into(), weights.files().len());
     let dtypes = dtypes.into_iter().collect();
-    Ok(ComponentWeights { name, file, files, tensors, parameters, dtypes, bytes })
+    let unread = source.unread(component, &weights);
+    Ok(ComponentWeights { name, file, files, tensors, parameters, dtypes, bytes, unread })
 }
 
 /// How many bytes the weights take when models compute in `dtype` on `device`.
@@ -63,8 +64,8 @@ fn component(
 /// As [`inventory`].
 pub fn kept_bytes(source: &ModelSource, dtype: DType, device: &Device) -> Result<u128, LoadError> {
     let mut bytes = 0;
-    for name in COMPONENTS {
-        for (_, info) in source.weights(name, Precision::of(dtype))?.tensors() {
+    for component in &COMPONENTS {
+        for (_, info) in source.weights(component.name, Precision::of(dtype))?.tensors() {
             let kept = kept_as(info.dtype, info.shape.len(), dtype, device);
             bytes += u128::from(count(info)) * kept.size_in_bytes() as u128;
         }

@@ -9,7 +9,9 @@
 //! - [`anatomy`]: the modules that they are made of, with diffusers' classes and their parameters.
 //! - [`kind`]: which pipelines are run here, and what the others are.
 //! - [`inventory`]: what a checkpoint holds, told from its headers.
+//! - [`layout`]: which files hold a component's weights, and which of them are read.
 //! - [`source`]: where a checkpoint's files come from: the program itself, a folder, or the hub's cache.
+//! - [`unread`]: tensors of a weights file that no module reads, and what they are.
 //! - [`hub`]: models from the Hugging Face hub.
 
 pub mod anatomy;
@@ -19,10 +21,12 @@ pub mod hub;
 pub mod inventory;
 pub mod kind;
 pub mod latent_rgb;
+pub mod layout;
 pub mod resnet;
 pub mod source;
 pub mod tokenizer;
 pub mod unet;
+pub mod unread;
 pub mod vae;
 
 pub use clip::ClipTextModel;

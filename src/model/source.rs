@@ -2,7 +2,9 @@
 
 use super::LoadError;
 use super::hub::name::short_names;
-use super::hub::{Hub, HubName, HubSnapshot, Precision};
+use super::hub::{Hub, HubName, HubSnapshot};
+use super::layout::{COMPONENTS, Component, Precision, is_lora, lora_note};
+use crate::nn::config::one_of;
 use crate::nn::device::DTypeChoice;
 use crate::nn::weights::{Shards, WeightsFile};
 use crate::nn::{ConfigError, ConfigFile};
@@ -167,40 +169,75 @@ impl ModelSource {
         Ok(self.read(file)?.map(parse).transpose().map_err(|e: ConfigError| e)?)
     }
 
-    /// Opens the weights of a component (`text_encoder`, `unet`, `vae`): of the variants that there are the one that suits, in one
-    /// file, or in several with an index.
+    /// Opens the weights of a component: those that [`Component::choose_for`] chooses.
     ///
     /// # Errors
     /// When there are none, or a file is not a whole one.
     pub fn weights(&self, component: &str, precision: Precision) -> Result<Shards, LoadError> {
-        let stem = stem(component);
-        for variant in precision.variants() {
-            let file = format!("{component}/{stem}{variant}.safetensors");
-            let Some(folder) = self.folder() else {
-                if let Some(bytes) = bundled::file(&file) {
-                    return Ok(WeightsFile::embedded(&self.name_of(&file), bytes)?.into());
-                }
-                continue;
-            };
-            // A dangling or looping link is there too, and then told by who opens it.
-            let is_there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
-            let path = folder.join(&file);
-            if is_there(&path) {
-                return Ok(WeightsFile::open(&path)?.into());
-            }
-            let index = index_file(component, variant);
-            let path = folder.join(&index);
-            if is_there(&path) {
-                return Ok(Shards::open(&path, &self.require(&index)?)?);
-            }
-        }
-        Err(LoadError::File {
+        let component = Component::named(component).ok_or_else(|| LoadError::File {
             path: self.name_of(component),
-            found: "no weights".into(),
+            found: "no component that has weights".into(),
+            expected: one_of(COMPONENTS.iter().map(|component| component.name)),
+        })?;
+        let Some(folder) = self.folder() else {
+            let is_bundled = |name: &str| bundled::file(&format!("{}/{name}", component.name)).is_some();
+            let set = component.choose_for(precision, is_bundled);
+            let set = set.ok_or_else(|| self.no_weights(component))?;
+            let bytes = bundled::file(&set.path()).unwrap_or_default();
+            return Ok(WeightsFile::embedded(&self.name_of(&set.path()), bytes)?.into());
+        };
+        let in_folder = folder.join(component.name);
+        // A link that leads nowhere or in a circle is there too: whoever opens it says so.
+        let is_there = |name: &str| std::fs::symlink_metadata(in_folder.join(name)).is_ok();
+        let set = component.choose_for(precision, is_there).ok_or_else(|| self.no_weights(component))?;
+        let path = folder.join(set.path());
+        if set.is_sharded() {
+            return Ok(Shards::open(&path, &self.require(&set.path())?)?);
+        }
+        Ok(WeightsFile::open(&path)?.into())
+    }
+
+    fn no_weights(&self, component: &'static Component) -> LoadError {
+        let stem = component.stem;
+        LoadError::File {
+            path: self.name_of(component.name),
+            found: component.nothing_read(&self.names_in(component.name)),
             expected: format!(
                 "{stem}.safetensors or {stem}.fp16.safetensors, or several with {stem}.safetensors.index.json"
             ),
-        })
+        }
+    }
+
+    /// The names of the files in a folder of the checkpoint, sorted; none of the bundled model.
+    fn names_in(&self, folder: &str) -> Vec<String> {
+        let entries = self.folder().map(|root| std::fs::read_dir(root.join(folder)));
+        let entries = entries.into_iter().flatten().flatten().flatten();
+        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// What a user should know of the weights beside those that a run reads: lines that name files. `opened` are the weights
+    /// of the components, in the order of [`COMPONENTS`].
+    pub fn weight_notes<'a>(
+        &self,
+        precision: Precision,
+        opened: impl IntoIterator<Item = &'a Shards>,
+    ) -> Vec<String> {
+        let mut notes = vec![];
+        for (component, opened) in COMPONENTS.iter().zip(opened) {
+            let names = self.names_in(component.name);
+            notes.extend(component.notes(precision, &names));
+            notes.extend(component.note_left_shards(precision, &names, &opened.file_names()));
+        }
+        notes.extend(self.names_in("").iter().filter(|name| is_lora(name)).map(|name| lora_note(name)));
+        let named = |note: String| format!("{self}/{note}");
+        notes.into_iter().map(named).collect()
+    }
+
+    /// The files in a component's folder that hold weights and are not read, each with what it is. `opened` are those that are.
+    pub fn unread(&self, component: &'static Component, opened: &Shards) -> Vec<String> {
+        component.unread(&self.names_in(component.name), &opened.file_names())
     }
 
     /// What `choice` means for this model on `device`.
@@ -225,16 +262,6 @@ fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
         *if dtype == Dtype::BF16 { &mut brain } else { &mut other } += count as u64;
     }
     if brain > other { DType::BF16 } else { DType::F16 }
-}
-
-/// How the weights of a component are called.
-pub(super) fn stem(component: &str) -> &'static str {
-    if component == "text_encoder" { "model" } else { "diffusion_pytorch_model" }
-}
-
-/// The index of a component's weights in several files. `variant` is that of the weights: `.fp16`, or nothing.
-pub(super) fn index_file(component: &str, variant: &str) -> String {
-    format!("{component}/{}.safetensors.index{variant}.json", stem(component))
 }
 
 /// Whether a file is named like the original layout's, which holds all weights in one.

@@ -1,5 +1,6 @@
 //! A picture that a run starts from: read from a file, or one of the drawings that the program carries.
 
+use super::picture_format;
 use candle_core::{Device, Tensor};
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
@@ -36,7 +37,7 @@ pub struct InitImage {
 #[derive(Debug, thiserror::Error)]
 pub enum InitImageError {
     /// A file that is none, or cannot be read.
-    #[error("{file}: {found}; expected a picture, PNG, JPEG or WebP, or `sample:` and one of {}", InitImage::samples().join(", "))]
+    #[error("{file}: {found}; expected a picture, PNG, JPEG, WebP or GIF, or `sample:` and one of {}", InitImage::samples().join(", "))]
     File {
         /// As it was named.
         file: String,
@@ -139,9 +140,13 @@ fn read(name: &str) -> Result<Vec<u8>, InitImageError> {
 fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage, InitImageError> {
     let wrong = |found: String| InitImageError::File { file: name.into(), found };
     let huge = |found: String| InitImageError::Huge { file: name.into(), found };
+    if let Some(what) = picture_format::not_read(bytes) {
+        return Err(wrong(format!("{what}, which is not read")));
+    }
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| wrong(e.to_string()))?;
-    if reader.format().is_none() {
+    const READ: [ImageFormat; 4] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
+    if !reader.format().is_some_and(|format| READ.contains(&format)) {
         let found = if bytes.is_empty() { "an empty file" } else { "no picture of a known kind" };
         return Err(wrong(found.into()));
     }
@@ -283,6 +288,49 @@ mod tests {
                 assert!(error.is_err_and(|e| e.to_string().contains("broken")), "{format:?} cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn formats_that_are_not_read_are_named() {
+        let said = |bytes: &[u8]| decode("x", bytes).unwrap_err().to_string();
+        for (bytes, what) in [
+            (&b"BM\x36\x30\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"[..], "a BMP picture"),
+            (b"II*\0\x08\0\0\0", "a TIFF picture"),
+            (b"MM\0*\0\0\0\x08", "a TIFF picture"),
+            (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture"),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0", "a HEIF picture"),
+            (b"\0\0\0\x18ftypisom\0\0\0\0", "a video"),
+            (b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
+            (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+            (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
+            (b"8BPS\0\x01", "a Photoshop picture"),
+            (b"\0\0\x01\0\x01\0", "an icon"),
+            (b"P6\n2 2\n255\n", "a PNM picture"),
+            (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "an SVG picture"),
+            (b"<!DOCTYPE HTML><p>404", "a web page"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of git LFS"),
+        ] {
+            let expected =
+                format!("x: {what}, which is not read; expected a picture, PNG, JPEG, WebP or GIF");
+            assert!(said(bytes).starts_with(&expected), "{}", said(bytes));
+        }
+        assert!(said(b"BMX is a bicycle").contains("no picture of a known kind"));
+        assert!(said(b"BM").contains("no picture of a known kind"));
+    }
+
+    /// Of several frames the first, as in Pillow.
+    #[test]
+    fn of_a_gif_the_first_frame() {
+        let frame = |colour: [u8; 4]| image::Frame::new(RgbaImage::from_pixel(8, 6, Rgba(colour)));
+        let mut bytes = vec![];
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+        encoder.encode_frames([frame([255, 0, 0, 255]), frame([0, 0, 255, 255])]).unwrap();
+        drop(encoder);
+        let decoded = decode("x.gif", &bytes).unwrap();
+        assert_eq!((decoded.dimensions(), decoded.get_pixel(3, 3).0), ((8, 6), [255, 0, 0]));
+        let error = decode("x.gif", &bytes[..20]).unwrap_err().to_string();
+        assert!(error.contains("broken"), "{error}");
     }
 
     /// The checksum of a PNG's chunk.

@@ -1,8 +1,8 @@
 //! Whether a run fits the machine, told before anything is allocated.
 
 use super::{Error, Models, Request, Stage};
-use crate::model::hub::Precision;
 use crate::model::inventory::inventory;
+use crate::model::layout::Precision;
 use crate::model::{self, LoadError, ModelSource};
 use crate::nn::error::abridged;
 use crate::nn::gpu::Trouble;

@@ -1,7 +1,7 @@
 //! The four stages, and the state machine over them.
 //!
 //! - [`request`]: the settings of a run, and what is wrong with them.
-//! - [`init_image`]: a picture that a run starts from.
+//! - [`init_image`]: a picture that a run starts from; `picture_format`: those that are not read, by name.
 //! - [`models`]: everything that a run computes with, loaded.
 //! - [`preset`]: settings that a checkpoint wants and its files do not say.
 //! - [`memory`]: whether a run fits the machine, told before anything is allocated.
@@ -24,6 +24,7 @@ pub mod lockstep;
 pub mod meddle;
 pub mod memory;
 pub mod models;
+mod picture_format;
 pub mod preset;
 pub mod request;
 pub mod snapshot;

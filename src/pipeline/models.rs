@@ -3,13 +3,13 @@
 use super::{Preset, Request, Stage, lines, memory};
 use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
-use crate::model::hub::Precision;
 use crate::model::inventory::kept_bytes;
+use crate::model::layout::Precision;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::model::{
     AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
-    UNet2DConditionModel, kind,
+    UNet2DConditionModel, kind, unread,
 };
 use crate::nn::error::abridged;
 use crate::nn::ledger::{Ledger, Parameter, Tell};
@@ -220,7 +220,7 @@ impl Models {
         kept: impl Fn(Weights) -> Weights,
     ) -> Result<Self, LoadError> {
         let ledger = Arc::new(Ledger::new(tell));
-        let configs = Configs::load(source)?;
+        let mut configs = Configs::load(source)?;
         check_memory(source, device, dtype)?;
         let weights = |component| -> Result<Weights, LoadError> {
             let files = source.weights(component, Precision::of(dtype))?;
@@ -229,12 +229,15 @@ impl Models {
         // All files first, so that it is known how much there is to read.
         let (of_text_encoder, of_unet, of_vae) =
             (weights("text_encoder")?, weights("unet")?, weights("vae")?);
+        let all = [&of_text_encoder, &of_unet, &of_vae];
+        configs.notes.extend(source.weight_notes(Precision::of(dtype), all.map(Weights::files)));
         let latent_rgb_factors = LatentRgbFactors::load(source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
         let tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
         let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
         let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
+        configs.notes.extend(all.iter().flat_map(|weights| unread::notes(weights.file(), &weights.unread())));
         let (modules, times): (Vec<Path>, Vec<usize>) = ledger.modules().into_iter().unzip();
         Ok(Self {
             tokenizer,

@@ -1,12 +1,12 @@
 //! `scheduler/scheduler_config.json`.
 
-use crate::nn::config::one_of;
+use crate::nn::config::{MAX_COUNT, one_of};
 use crate::nn::{ConfigError, ConfigFile};
 
 /// The configuration of diffusers' `DDIMScheduler`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DdimConfig {
-    /// How many timesteps the model was trained on: 1000.
+    /// How many timesteps the model was trained on: 1000. The timesteps of a run are taken out of so many.
     pub num_train_timesteps: usize,
     /// The first beta.
     pub beta_start: f64,
@@ -14,7 +14,8 @@ pub struct DdimConfig {
     pub beta_end: f64,
     /// How betas go from the first to the last.
     pub beta_schedule: BetaSchedule,
-    /// Betas given one by one, instead of a schedule.
+    /// Betas given one by one, instead of a schedule. They may be more than `num_train_timesteps`, or fewer where a run visits
+    /// none of those that are missing.
     pub trained_betas: Option<Vec<f32>>,
     /// Whether `pred_original_sample` is clipped. diffusers' pipeline turns it off.
     pub clip_sample: bool,
@@ -103,12 +104,15 @@ impl DdimConfig {
         let flag = |key, default| file.or(key, default, "true or false");
         let trained_betas =
             file.get::<Vec<f32>>("trained_betas", "a list of betas, one a training timestep, or null")?;
-        let num_train_timesteps = match &trained_betas {
-            Some(betas) => betas.len(),
-            None => file.count("num_train_timesteps", 1000)?,
-        };
-        if num_train_timesteps == 0 {
-            return Err(file.wrong("trained_betas", "at least one beta"));
+        let num_train_timesteps = file.count("num_train_timesteps", 1000)?;
+        if let Some(betas) = &trained_betas
+            && !(1..=MAX_COUNT).contains(&betas.len())
+        {
+            return Err(file.wrong("trained_betas", "1 to 1048576 betas"));
+        }
+        // diffusers takes others too, and then computes roots of negative numbers.
+        if trained_betas.iter().flatten().any(|beta| !(0. ..1.).contains(beta)) {
+            return Err(file.wrong("trained_betas", "betas from 0, and less than 1"));
         }
         let config = Self {
             num_train_timesteps,
@@ -151,10 +155,11 @@ impl DdimConfig {
             )?,
             rescale_betas_zero_snr: flag("rescale_betas_zero_snr", false)?,
         };
-        if !(config.beta_start > 0. && config.beta_start < 1.) {
+        let is_scheduled = config.trained_betas.is_none();
+        if is_scheduled && !(config.beta_start > 0. && config.beta_start < 1.) {
             return Err(file.wrong("beta_start", "a number between 0 and 1"));
         }
-        if !(config.beta_end > 0. && config.beta_end < 1.) {
+        if is_scheduled && !(config.beta_end > 0. && config.beta_end < 1.) {
             return Err(file.wrong("beta_end", "a number between 0 and 1"));
         }
         if !(0. ..=1.).contains(&config.dynamic_thresholding_ratio) {
@@ -164,6 +169,11 @@ impl DdimConfig {
             return Err(file.wrong("steps_offset", "less than `num_train_timesteps`"));
         }
         Ok(config)
+    }
+
+    /// How many timesteps have a beta.
+    pub fn num_betas(&self) -> usize {
+        self.trained_betas.as_ref().map_or(self.num_train_timesteps, Vec::len)
     }
 
     /// Whether `pred_original_sample` is kept within bounds.
@@ -216,7 +226,8 @@ mod tests {
             error,
             r#"scheduler_config.json: `beta_schedule` is "sigmoid"; expected one of "linear", "scaled_linear", "squaredcos_cap_v2""#
         );
-        assert!(read(r#"{"trained_betas": []}"#).unwrap_err().contains("at least one beta"));
+        assert!(read(r#"{"trained_betas": []}"#).unwrap_err().contains("expected 1 to 1048576 betas"));
+        assert!(read(r#"{"trained_betas": [0.1, 1.0]}"#).unwrap_err().contains("less than 1"));
         assert!(read(r#"{"beta_start": -1}"#).unwrap_err().contains("`beta_start` is -1"));
     }
 }

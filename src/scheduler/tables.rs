@@ -80,9 +80,10 @@ pub enum SpacingError {
         /// `num_train_timesteps`.
         most: usize,
     },
-    /// A timestep lies behind the last one.
+    /// A timestep lies after the last that has a beta.
     #[error(
-        "{spacing} spacing with {steps} steps starts at timestep {timestep}, behind the last, {last}; take fewer steps"
+        "{spacing} spacing with {steps} steps visits timestep {timestep}, and the last that has a beta is {last}; expected fewer \
+         steps, or a beta for every timestep in `trained_betas`"
     )]
     OutOfRange {
         /// The spacing.
@@ -138,8 +139,9 @@ pub fn timesteps(config: &DdimConfig, steps: usize) -> Result<Vec<usize>, Spacin
     if timesteps.len() != steps {
         return Err(SpacingError::Rounding { spacing, steps, found: timesteps.len() });
     }
-    match timesteps.iter().find(|&&t| t >= train) {
-        Some(&timestep) => Err(SpacingError::OutOfRange { spacing, steps, timestep, last: train - 1 }),
+    let last = config.num_betas() - 1;
+    match timesteps.iter().find(|&&t| t > last) {
+        Some(&timestep) => Err(SpacingError::OutOfRange { spacing, steps, timestep, last }),
         None => Ok(timesteps),
     }
 }

@@ -53,6 +53,8 @@ enum How {
     Unreadable,
     /// A byte of its header is another: the place follows from the number.
     Flipped(u64),
+    /// It is called otherwise: this is put in the place of its ending.
+    Called(&'static str),
     /// Its header, with other values.
     Header(fn(&mut serde_json::Value)),
     /// This is its header.
@@ -104,6 +106,17 @@ fn table() -> Vec<Broken> {
         broken("a tensor less",         WEIGHTS, How::Header(renamed),                    &["is missing; expected one of shape"]),
         broken("another shape",         WEIGHTS, How::Header(reshaped),                   &["has shape [1, ", "asks for"]),
         broken("whole numbers",         WEIGHTS, How::Header(as_integers),                &["stored as I32; expected F16"]),
+        broken("a pointer of git LFS",  WEIGHTS, How::Holds(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), &["a pointer of git LFS"]),
+        broken("HTML",                  WEIGHTS, How::Holds(b"<!DOCTYPE html><p>no</p>"), &["a web page"]),
+        broken("a zip file",            WEIGHTS, How::Holds(b"PK\x03\x04\0\0\x08\x08\0\0"), &["a zip file"]),
+        broken("keys of torch.compile", WEIGHTS, How::Header(compiled),                   &["is missing; the file has `_orig_mod.", "torch.compile"]),
+        broken("keys of peft",          WEIGHTS, How::Header(adapted),                    &["is missing; the file has `", ".base_layer.", "peft"]),
+        broken("of another variant",    WEIGHTS, How::Called(".fp32.safetensors"),        &["no weights that are read: only ", "variant fp32"]),
+        broken("a shard alone",         WEIGHTS, How::Called("-00001-of-00002.safetensors"), &["no weights that are read: only ", "whose index is not there"]),
+        broken("an unfinished download",WEIGHTS, How::Called(".safetensors.incomplete"),  &["no weights that are read: only ", "an unfinished download"]),
+        broken("called a pickle",       WEIGHTS, How::Called(".bin"),                     &["no weights that are read: only ", "a pickle"]),
+        broken("in capitals",           WEIGHTS, How::Called(".SAFETENSORS"),             &["no weights that are read: only ", "not named as "]),
+        broken("weights as an index",   WEIGHTS, How::Called(".safetensors.index.json"),  &[]),
         broken("not numbers",           WEIGHTS, How::NaN,                                &["NaN"]),
     ];
     table.extend((1..=10).map(|part| broken("cut", ALL, How::Cut(part), &[])));
@@ -134,6 +147,23 @@ fn renamed(header: &mut serde_json::Value) {
     let key = tensors.keys().find(|key| key.contains("weight")).unwrap().clone();
     let tensor = tensors.remove(&key).unwrap();
     tensors.insert("nobody.asks.for.it".into(), tensor);
+}
+
+/// All keys as torch.compile's module has them.
+fn compiled(header: &mut serde_json::Value) {
+    let tensors = std::mem::take(header.as_object_mut().unwrap());
+    let renamed = tensors.into_iter().map(|(key, tensor)| (format!("_orig_mod.{key}"), tensor));
+    *header = serde_json::Value::Object(renamed.collect());
+}
+
+/// All weights as peft's layers have them.
+fn adapted(header: &mut serde_json::Value) {
+    let tensors = std::mem::take(header.as_object_mut().unwrap());
+    let name = |key: String| match key.rsplit_once('.') {
+        Some((module, name)) => format!("{module}.base_layer.{name}"),
+        None => key,
+    };
+    *header = tensors.into_iter().map(|(key, tensor)| (name(key), tensor)).collect();
 }
 
 fn header_of(bytes: &[u8]) -> (usize, serde_json::Value) {
@@ -178,6 +208,10 @@ fn break_file(whole: &Checkpoint, file: &str, how: How) -> TempDir {
             bytes[at] ^= 1 << (seed % 7);
             write(&bytes);
         }
+        How::Called(ending) => {
+            let other = format!("{}{ending}", file.strip_suffix(".safetensors").unwrap());
+            fs::write(folder.path().join(other), &bytes).unwrap();
+        }
         How::Header(change) => {
             let (end, mut header) = header_of(&bytes);
             change(&mut header);
@@ -201,7 +235,7 @@ fn row(path: &Path, file: &str, broken: &Broken) -> Row {
     args.push(path.into());
     // Of weights that are not there, the folder is named in which they would be.
     let folder = Path::new(file).parent().unwrap().display().to_string();
-    let is_gone = matches!(broken.how, How::Missing | How::LinkTo("nothing"));
+    let is_gone = matches!(broken.how, How::Missing | How::LinkTo("nothing") | How::Called(_));
     let named = if is_gone && file.ends_with("safetensors") { folder } else { file.to_string() };
     Row {
         what: format!(

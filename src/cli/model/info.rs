@@ -1,8 +1,9 @@
 //! `diffuscope model info`: what a checkpoint holds.
 
 use crate::cli::say;
-use crate::model::hub::{Cached, Hub, Plan, Precision};
+use crate::model::hub::{Cached, Hub, Plan};
 use crate::model::inventory::{ComponentWeights, inventory};
+use crate::model::layout::{COMPONENTS, Precision};
 use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::pipeline::memory;
@@ -46,8 +47,11 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let source = ModelSource::parse(named)?;
-    let configs = Configs::load(&source)?;
+    let mut configs = Configs::load(&source)?;
     let weights = inventory(&source, Precision::Full)?;
+    let opened = COMPONENTS.iter().map(|component| source.weights(component.name, Precision::Full));
+    let opened = opened.collect::<Result<Vec<_>, _>>()?;
+    configs.notes.extend(source.weight_notes(Precision::Full, &opened));
     let mut out = io::stdout().lock();
     if args.json {
         let components =
@@ -107,6 +111,9 @@ fn write_text(
     let (parameters, bytes) = weights.iter().fold((0, 0), |(p, b), w| (p + w.parameters, b + w.bytes));
     let (parameters, size) = (thousands(parameters), memory::said(bytes.into()));
     writeln!(out, "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}", "together", "", "")?;
+    for w in weights.iter().filter(|w| !w.unread.is_empty()) {
+        writeln!(out, "  {}: not read: {}", w.name, w.unread.join(", "))?;
+    }
     for (component, keys) in summary(configs).as_object().into_iter().flatten() {
         let keys = keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}"));
         writeln!(out, "  {component}: {}", keys.collect::<Vec<_>>().join(", "))?;

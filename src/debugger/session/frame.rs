@@ -5,7 +5,7 @@ use crate::debugger::inside::{Inside, Moment};
 use crate::debugger::module;
 use crate::debugger::report::TensorRow;
 use crate::debugger::source::Function;
-use crate::model::hub::Precision;
+use crate::model::layout::Precision;
 use crate::nn::Weights;
 use crate::nn::ledger::Parameter;
 use crate::pipeline;

@@ -1,10 +1,8 @@
 //! Which of a model's files are wanted: what is read here, and of the weights one variant a component, in one file or in several.
 
 use super::{HubError, HubName};
-use crate::model::inventory::COMPONENTS;
-use crate::model::source::{index_file, stem};
-use candle_core::DType;
-use std::collections::{BTreeMap, BTreeSet};
+pub use crate::model::layout::Precision;
+use crate::model::layout::{COMPONENTS, Component, Variant};
 
 /// Files that are read where they are there.
 const SMALL_FILES: [&str; 11] = [
@@ -30,30 +28,6 @@ const NEEDED: [&str; 5] = [
     "vae/config.json",
 ];
 
-/// Which weights a run is best served with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// The plain files, `f32` as a rule.
-    Full,
-    /// Those of variant fp16, of half the size, where there are such.
-    Half,
-}
-
-impl Precision {
-    /// Which suit a run in `dtype`.
-    pub fn of(dtype: DType) -> Self {
-        if dtype == DType::F16 { Self::Half } else { Self::Full }
-    }
-
-    /// The infixes of variants, the better first.
-    pub fn variants(self) -> [&'static str; 2] {
-        match self {
-            Self::Full => ["", ".fp16"],
-            Self::Half => [".fp16", ""],
-        }
-    }
-}
-
 /// What a choice is made of: the paths of all files.
 pub(super) struct Paths<'a>(pub Vec<&'a str>);
 
@@ -78,7 +52,7 @@ impl<'a> Paths<'a> {
         let mut wanted: Vec<&str> =
             self.0.iter().copied().filter(|path| SMALL_FILES.contains(path)).collect();
         wanted.sort_by_key(|path| SMALL_FILES.iter().position(|small| small == path));
-        for component in COMPONENTS {
+        for component in &COMPONENTS {
             wanted.extend(self.weights(name, component, precision)?);
         }
         Ok(wanted)
@@ -88,61 +62,44 @@ impl<'a> Paths<'a> {
     fn weights(
         &self,
         name: &HubName,
-        component: &'static str,
+        component: &'static Component,
         precision: Precision,
     ) -> Result<Vec<&'a str>, HubError> {
         let variants = precision.variants();
         if let Some(files) = variants.into_iter().find_map(|variant| self.variant(component, variant)) {
             return Ok(files);
         }
-        let other = |ends: &[&str]| {
-            let starts = format!("{component}/");
-            let is = |path: &&&str| path.starts_with(&starts) && ends.iter().any(|end| path.ends_with(end));
-            self.0.iter().find(is).map(|path| path.to_string())
-        };
         let (name, revision) = (name.repository.clone(), name.revision().to_string());
-        let stem = stem(component);
-        if let Some(index) =
-            variants.into_iter().find_map(|variant| self.find(&index_file(component, variant)))
-        {
-            let expected =
-                format!("{component}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors");
-            return Err(HubError::ShardMissing { name, component, file: index.into(), expected });
+        let Component { name: folder, stem, .. } = component;
+        let names = self.names_in(folder);
+        if let Some(index) = component.choose_for(precision, |file| names.contains(&file)) {
+            let expected = format!("{folder}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors");
+            return Err(HubError::ShardMissing { name, component: folder, file: index.path(), expected });
         }
-        if let Some(file) = other(&[".bin", ".ckpt", ".pt", ".pth"]) {
-            return Err(HubError::PicklesOnly { name, component, file });
+        let is_pickle = |file: &&&str| [".bin", ".ckpt", ".pt", ".pth"].iter().any(|end| file.ends_with(end));
+        if let Some(file) = names.iter().find(is_pickle) {
+            return Err(HubError::PicklesOnly { name, component: folder, file: format!("{folder}/{file}") });
         }
-        Err(HubError::NotDiffusers { name, file: format!("{component}/{stem}.safetensors"), revision })
+        Err(HubError::NotDiffusers { name, file: format!("{folder}/{stem}.safetensors"), revision })
     }
 
-    /// The files of a variant of a component's weights, where all of them are there: one, or an index and what it is of.
-    fn variant(&self, component: &str, variant: &str) -> Option<Vec<&'a str>> {
-        let start = format!("{component}/{}", stem(component));
-        if let Some(file) = self.find(&format!("{start}{variant}.safetensors")) {
-            return Some(vec![file]);
+    /// The files of a variant of a component's weights, where all of them are there: one, or an index and its shards.
+    fn variant(&self, component: &'static Component, variant: Variant) -> Option<Vec<&'a str>> {
+        let names = self.names_in(component.name);
+        let set = component.choose(variant, |file| names.contains(&file))?;
+        let head = self.find(&set.path())?;
+        if !set.is_sharded() {
+            return Some(vec![head]);
         }
-        let index = self.find(&index_file(component, variant))?;
-        // As diffusers names them now, and as it once did.
-        let styles = [
-            (format!("{start}{variant}-"), ".safetensors".to_string()),
-            (format!("{start}-"), format!("{variant}.safetensors")),
-        ];
-        let shards = styles.iter().find_map(|(start, end)| self.shards(start, end))?;
-        Some([index].into_iter().chain(shards).collect())
+        let shards = set.shards(names)?.into_iter();
+        let shards = shards.filter_map(|shard| self.find(&format!("{}/{shard}", component.name)));
+        Some([head].into_iter().chain(shards).collect())
     }
 
-    /// The files between whose `start` and `end` stands `00001-of-00003` and so on, where all are there.
-    fn shards(&self, start: &str, end: &str) -> Option<Vec<&'a str>> {
-        let numbered = |path: &'a str| {
-            let (number, count) = path.strip_prefix(start)?.strip_suffix(end)?.split_once("-of-")?;
-            Some(((count.parse::<usize>().ok()?, number.parse::<usize>().ok()?), path))
-        };
-        let found: BTreeMap<(usize, usize), &str> = self.0.iter().copied().filter_map(numbered).collect();
-        let counts: BTreeSet<usize> = found.keys().map(|(count, _)| *count).collect();
-        counts.into_iter().find_map(|count| {
-            let all: Vec<&str> = found.range((count, 1)..=(count, count)).map(|(_, path)| *path).collect();
-            (count > 0 && all.len() == count).then_some(all)
-        })
+    /// The names of the files in a folder.
+    fn names_in(&self, folder: &str) -> Vec<&'a str> {
+        let within = |path: &&'a str| path.strip_prefix(folder)?.strip_prefix('/');
+        self.0.iter().filter_map(within).filter(|name| !name.contains('/')).collect()
     }
 
     /// Whether every file is there that a run in `precision` would have, as far as can be told without the hub: a run in full
@@ -151,10 +108,10 @@ impl<'a> Paths<'a> {
         let has_tokenizer = self.has("tokenizer/tokenizer.json")
             || self.has("tokenizer/vocab.json") && self.has("tokenizer/merges.txt");
         let has_weights = |component| {
-            self.variant(component, "").is_some()
-                || precision == Precision::Half && self.variant(component, ".fp16").is_some()
+            self.variant(component, Variant::Plain).is_some()
+                || precision == Precision::Half && self.variant(component, Variant::Fp16).is_some()
         };
-        NEEDED.iter().all(|file| self.has(file)) && has_tokenizer && COMPONENTS.into_iter().all(has_weights)
+        NEEDED.iter().all(|file| self.has(file)) && has_tokenizer && COMPONENTS.iter().all(has_weights)
     }
 }
 
@@ -275,13 +232,21 @@ mod tests {
         assert_eq!(of_unet(&paths, Full), SHARDS[..4]);
         assert_eq!(of_unet(&paths, Half), SHARDS[4..7]);
         assert!(Paths(paths.clone()).suit(Full) && Paths(paths.clone()).suit(Half));
-        // Of one variant that is not whole the other is taken; and one file before several.
+        // Of one variant that is not whole the other is taken; and several files before one that an older save left.
         let broken =
             |left_out| paths.iter().copied().filter(move |path| *path != left_out).collect::<Vec<_>>();
         assert_eq!(of_unet(&broken(SHARDS[2]), Full), SHARDS[4..7]);
         assert!(!Paths(broken(SHARDS[2])).suit(Full));
         assert_eq!(of_unet(&broken(SHARDS[4]), Half), SHARDS[..4]);
-        assert_eq!(of_unet(&[SD15, &SHARDS].concat(), Full), ["unet/diffusion_pytorch_model.safetensors"]);
+        assert_eq!(of_unet(&[SD15, &SHARDS].concat(), Full), SHARDS[..4]);
+        let in_text_encoder: Vec<_> =
+            SHARDS.map(|path| path.replace("unet/diffusion_pytorch_model", "text_encoder/model")).into();
+        let both: Vec<&str> =
+            SD15.iter().copied().chain(in_text_encoder.iter().map(String::as_str)).collect();
+        let name = HubName { repository: "a/b".into(), revision: None };
+        let chosen = Paths(both).choose(&name, Full).unwrap();
+        let of_text_encoder = chosen.into_iter().filter(|path| path.starts_with("text_encoder/m"));
+        assert_eq!(of_text_encoder.collect::<Vec<_>>(), ["text_encoder/model.safetensors"]);
         let once = [
             "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
             "unet/diffusion_pytorch_model-00001-of-00002.fp16.safetensors",
@@ -289,6 +254,16 @@ mod tests {
         ];
         let paths = [without("unet/diffusion_pytorch_model"), once.to_vec()].concat();
         assert_eq!(of_unet(&paths, Half), once);
+        // As diffusers 0.30 named the index too.
+        let once = [
+            "unet/diffusion_pytorch_model.safetensors.fp16.index.json",
+            "unet/diffusion_pytorch_model-00001-of-00002.fp16.safetensors",
+            "unet/diffusion_pytorch_model-00002-of-00002.fp16.safetensors",
+        ];
+        let paths = [without("unet/diffusion_pytorch_model"), once.to_vec()].concat();
+        assert_eq!(of_unet(&paths, Half), once);
+        assert_eq!(of_unet(&paths, Full), once);
+        assert!(Paths(paths).suit(Half));
 
         let paths = [without("unet/diffusion_pytorch_model"), SHARDS[..3].to_vec()].concat();
         let error = choose(&paths, Full).unwrap_err();

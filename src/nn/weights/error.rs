@@ -33,6 +33,22 @@ pub enum WeightsError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
+    /// A tensor has the name that a wrapper of PyTorch gave it.
+    #[error(
+        "{file}: tensor `{key}` is missing; the file has `{found}`, the name that {wrapper} gives it; {advice}"
+    )]
+    Wrapped {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// The key in the file.
+        found: String,
+        /// What gave it that name.
+        wrapper: &'static str,
+        /// How it is saved without.
+        advice: &'static str,
+    },
     /// A tensor has a shape that does not fit the configuration.
     #[error("{file}: tensor `{key}` has shape {found:?}; config.json asks for {expected:?}")]
     Shape {
@@ -46,7 +62,9 @@ pub enum WeightsError {
         expected: Vec<usize>,
     },
     /// A tensor is stored in a type that weights do not have.
-    #[error("{file}: tensor `{key}` is stored as {found:?}; expected F16, BF16, F32 or F64")]
+    #[error(
+        "{file}: tensor `{key}` is stored as {found:?}; expected F16, BF16, F32, F64, F8_E4M3 or F8_E5M2"
+    )]
     Dtype {
         /// Path of the file.
         file: String,

@@ -114,6 +114,19 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<(
     Ok(())
 }
 
+/// What a file is that begins otherwise than safetensors does, of those that are found under that name.
+fn other_kind(start: &[u8; 8]) -> Option<&'static str> {
+    let lower = start.to_ascii_lowercase();
+    match &lower[..] {
+        b"version " => Some("a pointer of git LFS, and not the file: `git lfs pull` fetches it"),
+        b"<!doctyp" => Some("a web page"),
+        [b'p', b'k', 3, 4, ..] => Some("a zip file, as PyTorch's pickles are"),
+        [b'g', b'g', b'u', b'f', ..] => Some("a GGUF file"),
+        _ if lower.starts_with(b"<html") => Some("a web page"),
+        _ => None,
+    }
+}
+
 /// Reads the header of a file of `len` bytes: where its data begin, and what is there. Every offset has been
 /// checked to lie inside the file, in order, without gap or overlap, as long as its shape and dtype say.
 fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Metadata)> {
@@ -125,6 +138,9 @@ fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Meta
     }
     let mut size = [0; 8];
     bytes.read_exact(&mut size).map_err(unreadable)?;
+    if let Some(what) = other_kind(&size) {
+        return Err(corrupt(format!("it is {what}")));
+    }
     let size = u64::from_le_bytes(size);
     if size > MAX_HEADER || size > len - 8 {
         return Err(corrupt(format!("its header claims {size} bytes and the file has {len}")));
@@ -160,6 +176,15 @@ mod tests {
     fn a_header_must_fit_its_file() {
         let said = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
         assert!(said(b"abc").contains("3 bytes, fewer than the 8"));
+        for (start, what) in [
+            (&b"version https://git-lfs.github.com/spec/v1"[..], "it is a pointer of git LFS"),
+            (b"<!DOCTYPE html>", "it is a web page"),
+            (b"<html><body>", "it is a web page"),
+            (b"PK\x03\x04\0\0\x08\x08", "it is a zip file"),
+            (b"GGUF\x03\0\0\0", "it is a GGUF file"),
+        ] {
+            assert!(said(start).contains(what), "{}", said(start));
+        }
         assert!(said(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
         let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
         assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));

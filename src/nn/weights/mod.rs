@@ -6,12 +6,14 @@
 //!
 //! - [`mod@file`]: one file. [`shards`]: a component's, one or several.
 //! - `reading`: from bytes to numbers.
+//! - `wrapper`: keys that a wrapper of PyTorch gave another name.
 //! - [`error`]: what can be wrong.
 
 pub mod error;
 pub mod file;
 mod reading;
 pub mod shards;
+mod wrapper;
 
 pub use error::WeightsError;
 pub use file::WeightsFile;
@@ -24,14 +26,19 @@ use error::Result;
 use half::{bf16, f16};
 use reading::{Kept, Stored};
 use safetensors::Dtype;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What matrices and kernels of `dims` dimensions are kept as that are stored as `stored`, when models compute in `dtype` on
 /// `device`. Layers on the CPU take weights of 16 bits as they are, and widen them where they are used: to the same numbers, in
-/// half the memory.
+/// half the memory. Those of 8 bits become f16, which has every number of theirs.
 pub fn kept_as(stored: Dtype, dims: usize, dtype: DType, device: &Device) -> DType {
     match stored {
-        Dtype::F16 if dims > 1 && dtype == DType::F32 && device.is_cpu() => DType::F16,
+        Dtype::F16 | Dtype::F8_E4M3 | Dtype::F8_E5M2
+            if dims > 1 && dtype == DType::F32 && device.is_cpu() =>
+        {
+            DType::F16
+        }
         Dtype::BF16 if dims > 1 && dtype == DType::F32 && device.is_cpu() => DType::BF16,
         _ => dtype,
     }
@@ -107,6 +114,24 @@ impl Weights {
         self.files.name()
     }
 
+    /// The files.
+    pub fn files(&self) -> &Shards {
+        &self.files
+    }
+
+    /// The keys that no module has asked for so far, sorted. Nothing of files without a ledger.
+    pub fn unread(&self) -> Vec<String> {
+        let Some(ledger) = &self.ledger else { return vec![] };
+        let is_ours = |parameter: &Parameter| {
+            let below = parameter.module.as_str().strip_prefix(self.path.as_str());
+            below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+        };
+        let read: BTreeSet<_> =
+            ledger.parameters().into_iter().filter(is_ours).map(|parameter| parameter.key).collect();
+        let keys: BTreeSet<_> = self.files.tensors().map(|(key, _)| key).collect();
+        keys.difference(&read).cloned().collect()
+    }
+
     /// The dtype that tensors come in.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -149,7 +174,7 @@ impl Weights {
     fn get_as(&self, shape: &[usize], name: &str, dtype: impl FnOnce(Dtype) -> DType) -> Result<Tensor> {
         let key = self.key.join(name).to_string();
         let Some((file, info)) = self.files.find(&key) else {
-            return Err(WeightsError::MissingKey { file: self.file().into(), key, expected: shape.into() });
+            return Err(wrapper::missing(&self.files, key, shape));
         };
         let name_of_file = || file.name().to_string();
         if info.shape != shape {

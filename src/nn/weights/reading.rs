@@ -20,6 +20,10 @@ pub(super) trait Source: Sync {
 /// How numbers are stored that weights can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
+    /// `torch.float8_e4m3fn`: 4 bits of exponent, 3 of mantissa, no infinity.
+    F8E4M3,
+    /// `torch.float8_e5m2`: 5 bits of exponent, 2 of mantissa.
+    F8E5M2,
     F16,
     Bf16,
     F32,
@@ -30,6 +34,8 @@ impl Stored {
     /// `None` for what weights are not stored as.
     pub fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
+            Dtype::F8_E4M3 => Some(Self::F8E4M3),
+            Dtype::F8_E5M2 => Some(Self::F8E5M2),
             Dtype::F16 => Some(Self::F16),
             Dtype::BF16 => Some(Self::Bf16),
             Dtype::F32 => Some(Self::F32),
@@ -41,6 +47,7 @@ impl Stored {
     /// Bytes of a number.
     fn width(self) -> usize {
         match self {
+            Self::F8E4M3 | Self::F8E5M2 => 1,
             Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
             Self::F64 => 8,
@@ -122,6 +129,8 @@ impl Kept for f32 {
 
     fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize {
         match stored {
+            Stored::F8E4M3 => put(to, bytes, |[byte]| of_e4m3(byte)),
+            Stored::F8E5M2 => put(to, bytes, |[byte]| of_e5m2(byte)),
             Stored::F16 => {
                 fill(&mut scratch.f16, bytes, f16::from_le_bytes);
                 scratch.f16.convert_to_f32_slice(to);
@@ -190,6 +199,22 @@ impl Kept for bf16 {
     }
 }
 
+/// The number that `byte` is in E4M3 of the Open Compute Project's 8-bit floating point specification: NaN where all bits but
+/// the sign are set.
+fn of_e4m3(byte: u8) -> f32 {
+    let (sign, rest) = (u16::from(byte & 0x80) << 8, u16::from(byte & 0x7f));
+    if rest == 0x7f {
+        return f32::NAN;
+    }
+    // Its bits in the place of f16's: the exponent is off by the difference of the biases, 15 - 7.
+    f16::from_bits(sign | rest << 7).to_f32() * 256.
+}
+
+/// The number that `byte` is in E5M2: the upper half of an f16.
+fn of_e5m2(byte: u8) -> f32 {
+    f16::from_bits(u16::from(byte) << 8).to_f32()
+}
+
 /// Lends `work` the numbers as `f32`; how many are not finite.
 fn widened(
     stored: Stored,
@@ -238,10 +263,69 @@ mod tests {
     fn bytes_of(numbers: &[f32], stored: Stored) -> Vec<u8> {
         let numbers = numbers.iter();
         match stored {
+            Stored::F8E4M3 | Stored::F8E5M2 => unreachable!("they are tested byte by byte"),
             Stored::F16 => numbers.flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
             Stored::Bf16 => numbers.flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
             Stored::F32 => numbers.flat_map(|x| x.to_le_bytes()).collect(),
             Stored::F64 => numbers.flat_map(|&x| f64::from(x).to_le_bytes()).collect(),
+        }
+    }
+
+    /// By the definition: (-1)^s · 2^(e - bias) · 1.m, or 2^(1 - bias) · 0.m where the exponent is 0.
+    fn by_definition(byte: u8, mantissa_bits: u32, bias: i32) -> f64 {
+        let sign = if byte >> 7 == 1 { -1. } else { 1. };
+        let exponent = i32::from((byte & 0x7f) >> mantissa_bits);
+        let mantissa = f64::from(byte & ((1 << mantissa_bits) - 1)) / f64::from(1u32 << mantissa_bits);
+        match exponent {
+            0 => sign * mantissa * 2f64.powi(1 - bias),
+            _ => sign * (1. + mantissa) * 2f64.powi(exponent - bias),
+        }
+    }
+
+    #[test]
+    fn all_numbers_of_8_bits() {
+        let all: Vec<u8> = (0..=255).collect();
+        let is_nan = |byte: u8| byte & 0x7f == 0x7f;
+        let is_special = |byte: u8| byte & 0x7c == 0x7c;
+        let wide = read::<f32>(&all, Stored::F8E4M3, 0, 256).unwrap();
+        assert_eq!((wide.not_finite, wide.too_large), (2, 0));
+        for (&byte, &number) in all.iter().zip(&wide.numbers) {
+            match is_nan(byte) {
+                true => assert!(number.is_nan()),
+                false => {
+                    assert_eq!(number.to_bits(), (by_definition(byte, 3, 7) as f32).to_bits(), "{byte:#x}")
+                }
+            }
+        }
+        let wide = read::<f32>(&all, Stored::F8E5M2, 0, 256).unwrap();
+        assert_eq!((wide.not_finite, wide.too_large), (8, 0));
+        for (&byte, &number) in all.iter().zip(&wide.numbers) {
+            match is_special(byte) {
+                true => assert_eq!((number.is_infinite(), number.is_nan()), (byte & 3 == 0, byte & 3 != 0)),
+                false => {
+                    assert_eq!(number.to_bits(), (by_definition(byte, 2, 15) as f32).to_bits(), "{byte:#x}")
+                }
+            }
+        }
+        // f16 and bf16 have every one of them.
+        for stored in [Stored::F8E4M3, Stored::F8E5M2] {
+            let finite: Vec<u8> = all
+                .iter()
+                .copied()
+                .filter(|&byte| {
+                    !is_nan(byte) && !is_special(byte) || stored == Stored::F8E4M3 && !is_nan(byte)
+                })
+                .collect();
+            let wide = read::<f32>(&finite, stored, 0, finite.len()).unwrap();
+            let half = read::<f16>(&finite, stored, 0, finite.len()).unwrap();
+            let brain = read::<bf16>(&finite, stored, 0, finite.len()).unwrap();
+            assert_eq!((half.not_finite, half.too_large, brain.not_finite, brain.too_large), (0, 0, 0, 0));
+            for ((wide, half), brain) in wide.numbers.iter().zip(half.numbers).zip(brain.numbers) {
+                assert_eq!(
+                    (wide.to_bits(), wide.to_bits()),
+                    (half.to_f32().to_bits(), brain.to_f32().to_bits())
+                );
+            }
         }
     }
 
@@ -256,7 +340,7 @@ mod tests {
                 let as_stored: Vec<f32> = numbers.iter().map(|&x| match stored {
                     Stored::F16 => f16::from_f32(x).to_f32(),
                     Stored::Bf16 => bf16::from_f32(x).to_f32(),
-                    Stored::F32 | Stored::F64 => x,
+                    _ => x,
                 }).collect();
                 prop_assert_eq!(&wide.numbers, &as_stored);
                 let half = read::<f16>(&file, stored, before as u64, numbers.len()).unwrap().numbers;

@@ -133,6 +133,13 @@ impl Shards {
         &self.files
     }
 
+    /// The names of the files in their folder, with that of the index where there is one.
+    pub fn file_names(&self) -> Vec<String> {
+        let paths = self.files.iter().map(WeightsFile::name).chain([self.name.as_str()]);
+        let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+        paths.filter_map(name).collect()
+    }
+
     /// The tensor `key`: its file, and what the header there says of it.
     pub fn find(&self, key: &str) -> Option<(&WeightsFile, &TensorInfo)> {
         let number = match &self.places {
