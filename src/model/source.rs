@@ -125,7 +125,10 @@ impl ModelSource {
         };
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                // A link to nothing is not a file that is absent.
+                return if path.is_symlink() { Err(wrong(dangling(&path))) } else { Ok(None) };
+            }
             Err(e) => return Err(wrong(e.to_string())),
         };
         if !metadata.is_file() {
@@ -185,6 +188,10 @@ impl ModelSource {
             // A dangling or looping link is there too, and then told by who opens it.
             let is_there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
             let path = folder.join(&file);
+            if path.is_symlink() && !path.exists() {
+                let (path, found) = (path.display().to_string(), dangling(&path));
+                return Err(LoadError::File { path, found, expected: "a weights file".into() });
+            }
             if is_there(&path) {
                 return Ok(WeightsFile::open(&path)?.into());
             }
@@ -215,6 +222,11 @@ impl ModelSource {
         let unet = self.weights("unet", Precision::of(dtype))?;
         Ok(auto_on_gpu(unet.tensors().map(|(_, info)| (info.dtype, info.shape.iter().product()))))
     }
+}
+
+/// What is found where a link leads to no file.
+fn dangling(link: &std::path::Path) -> String {
+    format!("a link to {}, which is gone", super::hub::tree::end_of(link).display())
 }
 
 /// What a model computes in on a GPU that has so many numbers of each dtype: what was trained in the range of bf16 is not sure
