@@ -430,8 +430,12 @@ fn a_link_to_nothing_is_named_and_repaired() {
         let gone = setup.file(NAME, file).canonicalize().unwrap();
         fs::remove_file(&gone).unwrap();
         let gone = gone.file_name().unwrap().to_str().unwrap();
-        let said =
-            [&format!("you/mini: {file} is a link to "), gone, "which is gone", "unset HF_HUB_OFFLINE"];
+        let said = [
+            &format!("you/mini: {file} is a link to "),
+            gone,
+            "where there is no file",
+            "unset HF_HUB_OFFLINE",
+        ];
         refused(&setup.offline(&["run", "--model", NAME]), &said);
         refused(&setup.offline(&["model", "info", NAME]), &said);
         let ran = setup.offline(&["model", "list"]);
@@ -445,6 +449,24 @@ fn a_link_to_nothing_is_named_and_repaired() {
         worked(&setup.run(&["model", "verify", NAME, "--repair"]));
         assert!(is_plain(&setup.blob(NAME, file)));
         setup.is_right(NAME);
+    }
+}
+
+#[test]
+fn a_folder_or_a_circle_in_the_place_of_a_blob_is_no_file() {
+    for is_circle in [false, true] {
+        let setup = setup(&[NAME], Layout::Links);
+        let blob = setup.blob(NAME, SMALL);
+        fs::remove_file(&blob).unwrap();
+        if is_circle {
+            symlink(&blob, &blob).unwrap()
+        } else {
+            fs::create_dir(&blob).unwrap()
+        }
+        refused(&setup.offline(&["run", "--model", NAME]), &[SMALL, "where there is no file"]);
+        let ran = setup.offline(&["model", "verify", NAME]);
+        refused(&ran, &["1 file not what the hub announced"]);
+        assert!(ran.stdout.contains(&format!("gone     {SMALL}: ")), "{}", ran.stdout);
     }
 }
 
@@ -469,7 +491,7 @@ fn a_link_to_nothing_in_a_folder_is_no_absent_file() {
         symlink("../gone/for/good", &path).unwrap();
         let ran =
             program::diffuscope(&["run", "--model", model.path().to_str().unwrap(), "--steps", "1"], "");
-        refused(&ran, &[file, "a link to ", "gone/for/good, which is gone"]);
+        refused(&ran, &[file, "a link to ", "gone/for/good, where there is no file"]);
         fs::remove_file(&path).unwrap();
         fs::write(&path, content).unwrap();
     }
@@ -516,6 +538,23 @@ fn a_repair_replaces_a_link_and_not_what_it_leads_to() {
     worked(&setup.run(&["model", "verify", NAME, "--repair"]));
     assert!(is_plain(&setup.blob(NAME, UNET)) && fs::read(&moved).unwrap() == before);
     setup.is_right(NAME);
+}
+
+#[test]
+fn two_files_with_one_content_are_counted_and_fetched_once() {
+    const TWICE: &str = "unet/diffusion_pytorch_model.non_ema.safetensors";
+    let mut files = FILES.clone();
+    files.insert(TWICE.into(), FILES[UNET].clone());
+    let setup =
+        Setup { home: tempfile::tempdir().unwrap(), hub: Hub::start(files.clone(), |_, reply| reply) };
+    fill(&setup.cache(), NAME, &files, Layout::Links);
+    assert_eq!(setup.listed()["models"][0]["bytes"], size(|_| true));
+    spoil(&setup.blob(NAME, UNET));
+    let ran = setup.run(&["model", "verify", NAME, "--repair"]);
+    worked(&ran);
+    assert_eq!(ran.stdout.matches("repaired ").count(), 2, "{}", ran.stdout);
+    assert_eq!(setup.hub.gets(UNET) + setup.hub.gets(TWICE), 1);
+    worked(&setup.offline(&["model", "verify", NAME]));
 }
 
 #[test]

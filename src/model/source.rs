@@ -5,7 +5,7 @@ use super::hub::name::short_names;
 use super::hub::{Hub, HubName, HubSnapshot, Precision};
 use crate::nn::device::DTypeChoice;
 use crate::nn::weights::{Shards, WeightsFile};
-use crate::nn::{ConfigError, ConfigFile};
+use crate::nn::{ConfigError, ConfigFile, links};
 use candle_core::{DType, Device};
 use safetensors::Dtype;
 use std::borrow::Cow;
@@ -127,7 +127,7 @@ impl ModelSource {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 // A link to nothing is not a file that is absent.
-                return if path.is_symlink() { Err(wrong(dangling(&path))) } else { Ok(None) };
+                return if path.is_symlink() { Err(wrong(links::found(&path, &e))) } else { Ok(None) };
             }
             Err(e) => return Err(wrong(e.to_string())),
         };
@@ -188,10 +188,6 @@ impl ModelSource {
             // A dangling or looping link is there too, and then told by who opens it.
             let is_there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
             let path = folder.join(&file);
-            if path.is_symlink() && !path.exists() {
-                let (path, found) = (path.display().to_string(), dangling(&path));
-                return Err(LoadError::File { path, found, expected: "a weights file".into() });
-            }
             if is_there(&path) {
                 return Ok(WeightsFile::open(&path)?.into());
             }
@@ -222,11 +218,6 @@ impl ModelSource {
         let unet = self.weights("unet", Precision::of(dtype))?;
         Ok(auto_on_gpu(unet.tensors().map(|(_, info)| (info.dtype, info.shape.iter().product()))))
     }
-}
-
-/// What is found where a link leads to no file.
-fn dangling(link: &std::path::Path) -> String {
-    format!("a link to {}, which is gone", super::hub::tree::end_of(link).display())
 }
 
 /// What a model computes in on a GPU that has so many numbers of each dtype: what was trained in the range of bf16 is not sure

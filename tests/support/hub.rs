@@ -67,6 +67,11 @@ impl Request {
         self.method == "GET" && path.is_some_and(|path| path.ends_with(&format!("/content/{file}")))
     }
 
+    /// Whether this asks for the content of any file.
+    pub fn gets_content(&self) -> bool {
+        self.method == "GET" && self.path.contains("/content/")
+    }
+
     /// The first byte asked for, where not all of it is.
     pub fn from(&self) -> Option<usize> {
         self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()

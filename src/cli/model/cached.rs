@@ -151,7 +151,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             State::Right => writeln!(out, "right    {path}")?,
             State::Wrong(found) => writeln!(out, "wrong    {path}: its hash is {found}")?,
             State::Gone(target) => {
-                writeln!(out, "gone     {path}: a link to {}, which is gone", target.display())?;
+                writeln!(out, "gone     {path}: a link to {}, where there is no file", target.display())?;
             }
             State::Unknown(why) => writeln!(out, "unknown  {path}: {why}")?,
         }
@@ -239,14 +239,14 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
         );
     };
     let (size, free) = (said(model.bytes.into()), said(model.removable.into()));
-    let size =
-        if model.removable == model.bytes { size } else { format!("{size}, of which that frees {free}") };
+    let shared =
+        if model.removable == model.bytes { String::new() } else { format!(" (which frees {free})") };
     if !args.yes {
         ensure!(
             io::stdin().is_terminal() && io::stderr().is_terminal(),
-            "{name}: {size} to remove, and there is no terminal to ask on; say `diffuscope model remove {name} --yes`"
+            "{name}: {size} to remove{shared}, and there is no terminal to ask on; say `diffuscope model remove {name} --yes`"
         );
-        if !asked(&format!("Remove {name}, {size}, for Python too?"))? {
+        if !asked(&format!("Remove {name}, {size}{shared}, for Python too?"))? {
             return Ok(ExitCode::FAILURE);
         }
     }

@@ -14,9 +14,10 @@
 use super::choice::Precision;
 use super::lock::hold;
 use super::name::is_commit;
-use super::store::{Store, normal};
+use super::store::Store;
 use super::tree::{BrokenLink, Tree, names_in};
 use super::{Digest, HubError, HubName, RemoteFile};
+use crate::nn::links::normal;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};

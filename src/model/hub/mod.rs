@@ -23,7 +23,7 @@ pub mod scan;
 pub mod settings;
 pub mod store;
 mod transfer;
-pub(crate) mod tree;
+mod tree;
 pub mod verify;
 
 pub use cache::{Cached, HubSnapshot};

@@ -5,6 +5,7 @@ use super::choice::Precision;
 use super::store::{SharedFile, Store};
 use super::tree::{BrokenLink, Tree, names_in};
 use super::{Hub, HubError, HubName, Swept};
+use crate::nn::links::{end_of, normal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ impl Hub {
         let shelf = self.shelf(name);
         // A link to a folder goes alone.
         if shelf.folder.is_symlink() {
-            let outside = vec![super::tree::end_of(&shelf.folder)];
+            let outside = vec![end_of(&shelf.folder)];
             fs::remove_file(&shelf.folder)
                 .map_err(|error| HubError::File { path: shelf.folder.clone(), error })?;
             return Ok(Removed { outside, ..Removed::default() });
@@ -194,7 +195,7 @@ impl Files {
         if let Ok(Some(shared)) = shelf.store.target(path) {
             self.shared.insert(shared);
         } else if path.is_symlink() {
-            self.outside.insert(super::tree::end_of(path));
+            self.outside.insert(end_of(path));
         }
         let Ok(found) = fs::metadata(path) else { return };
         if !found.is_file() {
@@ -218,7 +219,7 @@ impl Files {
         if shelf.folder.is_symlink() {
             return 0;
         }
-        let blobs = super::store::normal(&shelf.blobs());
+        let blobs = normal(&shelf.blobs());
         let is_own = |file: &&SharedFile| {
             let references = file.references().unwrap_or_default();
             !references.is_empty() && references.iter().all(|blob| blob.parent() == Some(&blobs))

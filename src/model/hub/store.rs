@@ -13,6 +13,7 @@
 
 use super::lock::{hold, open_to_all};
 use super::name::is_hex;
+use crate::nn::links::normal;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -286,20 +287,4 @@ fn two_parts(path: &Path) -> Option<(&str, &str)> {
     let first = parts.next()?.as_os_str().to_str()?;
     let second = parts.next()?.as_os_str().to_str()?;
     parts.next().is_none().then_some((first, second))
-}
-
-/// The path, absolute and without `.` and `..`, by its words alone: links on the way are not followed.
-pub(super) fn normal(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            part => normal.push(part),
-        }
-    }
-    normal
 }

@@ -1,9 +1,10 @@
 //! What is in a snapshot's folder: files, and links that lead to none.
 
-use super::HubName;
 use super::choice::{Paths, Precision};
-use super::store::normal;
+use super::{Digest, HubName};
+use crate::nn::links::end_of;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A link of a snapshot that leads to no file.
@@ -17,7 +18,7 @@ pub struct BrokenLink {
 
 impl std::fmt::Display for BrokenLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} is a link to {}, which is gone", self.path, self.target.display())
+        write!(f, "{} is a link to {}, where there is no file", self.path, self.target.display())
     }
 }
 
@@ -43,11 +44,16 @@ impl Tree {
             for name in names_in(folder) {
                 let (path, name) = (folder.join(&name), format!("{before}{name}"));
                 match fs::metadata(&path) {
-                    Ok(is) if is.is_dir() && depth > 0 => walk(&path, &format!("{name}/"), depth - 1, found),
+                    // A blob is a file; only people link folders, and under other names.
+                    Ok(is) if is.is_dir() && depth > 0 && !is_link_to_blob(&path) => {
+                        walk(&path, &format!("{name}/"), depth - 1, found);
+                    }
                     Ok(is) if is.is_file() && !FOREIGN.iter().any(|foreign| path.ends_with(foreign)) => {
                         found.files.push(name);
                     }
-                    Err(_) if path.is_symlink() => {
+                    // Whoever opens it says what is wrong.
+                    Err(e) if e.kind() == io::ErrorKind::PermissionDenied => found.files.push(name),
+                    _ if path.is_symlink() => {
                         let target = end_of(&path);
                         found.broken.push(BrokenLink { path: name, target });
                     }
@@ -79,14 +85,8 @@ impl Tree {
     }
 }
 
-/// Where a chain of links ends that leads to no file.
-pub(crate) fn end_of(link: &Path) -> PathBuf {
-    // As many as Linux follows.
-    const LINKS: usize = 40;
-    let mut at = normal(link);
-    for _ in 0..LINKS {
-        let Ok(next) = fs::read_link(&at) else { break };
-        at = normal(&at.parent().unwrap_or(&at).join(next));
-    }
-    at
+/// Whether it is a link with a hash for its target's name.
+fn is_link_to_blob(path: &Path) -> bool {
+    let target = fs::read_link(path).unwrap_or_default();
+    target.file_name().and_then(|name| Digest::of_blob(name.to_str()?)).is_some()
 }
