@@ -138,10 +138,17 @@ fn a_link_that_leads_in_a_circle() {
 #[cfg(unix)]
 #[test]
 fn a_link_to_nothing() {
-    let checkpoint = checkpoint("sd2");
-    checkpoint.remove(UNET);
-    std::os::unix::fs::symlink("../blobs/gone", checkpoint.file(UNET)).unwrap();
-    refused(&checkpoint, &[UNET, "No such file or directory", "expected a readable safetensors file"]);
+    for (file, expected) in
+        [(UNET, "a readable safetensors file"), ("tokenizer/special_tokens_map.json", "a file of at most")]
+    {
+        let checkpoint = checkpoint("sd2");
+        checkpoint.remove(file);
+        std::os::unix::fs::symlink("../blobs/gone", checkpoint.file(file)).unwrap();
+        refused(
+            &checkpoint,
+            &[file, "a link to ", "/blobs/gone, where there is no file", "expected ", expected],
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::layout::{COMPONENTS, Component, Precision, is_lora, lora_note};
 use crate::nn::config::one_of;
 use crate::nn::device::DTypeChoice;
 use crate::nn::weights::{Shards, WeightsFile};
-use crate::nn::{ConfigError, ConfigFile};
+use crate::nn::{ConfigError, ConfigFile, links};
 use candle_core::{DType, Device};
 use safetensors::Dtype;
 use std::borrow::Cow;
@@ -127,7 +127,10 @@ impl ModelSource {
         };
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                // A link to nothing is not a file that is absent.
+                return if path.is_symlink() { Err(wrong(links::found(&path, &e))) } else { Ok(None) };
+            }
             Err(e) => return Err(wrong(e.to_string())),
         };
         if !metadata.is_file() {

@@ -4,6 +4,7 @@
 //! - [`error`]: why a forward pass stopped.
 //! - [`config`]: a checkpoint's JSON files, read strictly.
 //! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
+//! - [`links`]: links that lead to no file.
 //! - [`layers`]: leaf layers with their names, loaded from weights.
 //! - [`device`]: where tensors are computed, and how precisely.
 //! - [`activation`]: the activation functions that PyTorch has and candle has otherwise, and as layers.
@@ -19,6 +20,7 @@ pub mod error;
 pub mod gpu;
 pub mod layers;
 pub mod ledger;
+pub mod links;
 pub mod probe;
 pub mod weights;
 

@@ -81,7 +81,7 @@ fn table() -> Vec<Broken> {
         broken("a folder",              ALL,     How::Folder,                             &["a folder"]),
         broken("a link to itself",      ALL,     How::LinkToItself,                       &["symbolic link"]),
         broken("a link to a device",    ALL,     How::LinkTo("/dev/zero"),                &["not a regular file"]),
-        broken("a link to nothing",     NEEDED,  How::LinkTo("nothing"),                  &[]),
+        broken("a link to nothing",     ALL,     How::LinkTo("nothing"),                  &["a link to ", "no file"]),
         broken("no right to read it",   ALL,     How::Unreadable,                         &["ermission denied"]),
         broken("a list",                JSON,    How::Holds(b"[]"),                       &["expected"]),
         broken("null",                  JSON,    How::Holds(b"null"),                     &["expected"]),

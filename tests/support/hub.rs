@@ -1,5 +1,6 @@
-//! A hub on loopback with one model, as the Hugging Face hub answers: a listing with sizes and hashes, a relative redirect for
-//! small files, and for large ones a redirect to another host. What it answers can be changed by the test.
+//! A hub on loopback, as the Hugging Face hub answers: a listing with sizes and hashes, a relative redirect for small files, and
+//! for large ones a redirect to another host. What it answers can be changed by the test. It has one model under two names, of which
+//! the second is kept with Xet. `examples/hub.rs` serves it to Python (tools/hub/).
 
 use diffuscope::model::hub::Digest;
 use serde_json::{Value, json};
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 /// What the model is called.
 pub const NAME: &str = "you/mini";
-/// Its only commit.
+/// The same files under another name, with Xet hashes.
+pub const TWIN: &str = "you/twin";
+/// The only commit of both.
 pub const COMMIT: &str = "39593d5650112b4cc580433f6b0435385882d819";
 
 /// The hub. The threads that answer end with the test's process.
@@ -25,6 +28,8 @@ pub struct Hub {
 /// A request that came.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// `GET` or `HEAD`.
+    pub method: String,
     /// With its query.
     pub path: String,
     /// By their names in small letters.
@@ -58,7 +63,13 @@ pub enum Play {
 impl Request {
     /// Whether this asks for the content of `file`, and not for where it is.
     pub fn gets(&self, file: &str) -> bool {
-        self.path.split('?').next().is_some_and(|path| path.ends_with(&format!("/content/{file}")))
+        let path = self.path.split('?').next();
+        self.method == "GET" && path.is_some_and(|path| path.ends_with(&format!("/content/{file}")))
+    }
+
+    /// Whether this asks for the content of any file.
+    pub fn gets_content(&self) -> bool {
+        self.method == "GET" && self.path.contains("/content/")
     }
 
     /// The first byte asked for, where not all of it is.
@@ -112,7 +123,7 @@ pub fn digest(file: &str, content: &[u8]) -> String {
     hasher.finish()
 }
 
-fn is_large(file: &str) -> bool {
+pub fn is_large(file: &str) -> bool {
     file.ends_with(".safetensors") || file.ends_with(".bin")
 }
 
@@ -135,7 +146,7 @@ impl Hub {
                     seen.lock().unwrap().push(request.clone());
                     let reply = (shared.1)(&request, answer(&request, &shared.0, port));
                     // Whoever asked may have gone.
-                    let _ = send(connection, reply);
+                    let _ = send(connection, reply, request.method == "HEAD");
                 });
             }
         });
@@ -158,53 +169,95 @@ impl Hub {
     }
 }
 
+/// What Xet would name the content: here any 64 digits that follow from it do.
+pub fn xet_hash(content: &[u8]) -> String {
+    digest("xet.safetensors", &[b"xet", content].concat())
+}
+
 /// As the Hugging Face hub answers.
 fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, port: u16) -> Reply {
     let is_hub = request.headers["host"].starts_with("127.0.0.1");
     let path = request.path.split('?').next().unwrap();
-    if path == format!("/api/models/{NAME}/revision/main") && request.path.ends_with("?blobs=true") {
-        let siblings: Vec<_> = files.iter().map(|(name, content)| sibling(name, content)).collect();
-        let index = files.get("model_index.json").and_then(|text| serde_json::from_slice::<Value>(text).ok());
-        let config =
-            json!({ "diffusers": { "_class_name": index.map(|index| index["_class_name"].clone()) } });
-        return Reply::json(
-            200,
-            &json!({ "id": NAME, "sha": COMMIT, "config": config, "siblings": siblings }),
-        );
-    }
-    if path.starts_with(&format!("/api/models/{NAME}/revision/")) {
-        return Reply::error(404, "RevisionNotFound");
-    }
-    let redirect = |status, location| Reply {
-        status,
-        headers: vec![("Location", location), ("X-Repo-Commit", COMMIT.into())],
-        body: b"look there".to_vec(),
-        play: Play::Whole,
-    };
-    if let Some(file) = path.strip_prefix(&format!("/{NAME}/resolve/{COMMIT}/")) {
-        return match files.contains_key(file) {
-            true if is_large(file) => {
-                redirect(302, format!("http://localhost:{port}/cdn/content/{file}?signed=yes"))
-            }
-            true => redirect(307, format!("/api/resolve-cache/content/{file}")),
-            false => Reply::error(404, "EntryNotFound"),
-        };
+    for name in [NAME, TWIN] {
+        if let Some(revision) = path.strip_prefix(&format!("/api/models/{name}/revision/")) {
+            return match revision {
+                "main" | COMMIT => info(name, files),
+                _ => Reply::error(404, "RevisionNotFound"),
+            };
+        }
+        if path == format!("/api/models/{name}/tree/{COMMIT}") {
+            let entries = files.iter().map(|(file, content)| entry(name, file, content));
+            return Reply::json(200, &Value::Array(entries.collect()));
+        }
+        if let Some(file) = path.strip_prefix(&format!("/{name}/resolve/{COMMIT}/")) {
+            return match files.get(file) {
+                Some(content) => resolve(name, file, content, port),
+                None => Reply::error(404, "EntryNotFound"),
+            };
+        }
     }
     match path.split_once("/content/").and_then(|(_, file)| Some((file, files.get(file)?))) {
         Some((file, content)) if is_hub != is_large(file) => {
             let etag = ("ETag", format!("\"{}\"", digest(file, content)));
+            let commit = ("X-Repo-Commit", COMMIT.into());
             match request.from().filter(|&from| from < content.len()) {
                 Some(from) => {
                     let range = format!("bytes {from}-{}/{}", content.len() - 1, content.len());
-                    let headers = vec![etag, ("Content-Range", range)];
+                    let headers = vec![etag, commit, ("Content-Range", range)];
                     Reply { status: 206, headers, body: content[from..].to_vec(), play: Play::Whole }
                 }
-                None => Reply { status: 200, headers: vec![etag], body: content.clone(), play: Play::Whole },
+                None => Reply {
+                    status: 200,
+                    headers: vec![etag, commit],
+                    body: content.clone(),
+                    play: Play::Whole,
+                },
             }
         }
         _ if request.headers.contains_key("authorization") => Reply::error(404, "RepoNotFound"),
         _ => Reply::error(401, "RepoNotFound"),
     }
+}
+
+/// What a model's API says of it.
+fn info(name: &str, files: &BTreeMap<String, Vec<u8>>) -> Reply {
+    let siblings: Vec<_> = files.iter().map(|(name, content)| sibling(name, content)).collect();
+    let index = files.get("model_index.json").and_then(|text| serde_json::from_slice::<Value>(text).ok());
+    let config = json!({ "diffusers": { "_class_name": index.map(|index| index["_class_name"].clone()) } });
+    Reply::json(200, &json!({ "id": name, "sha": COMMIT, "config": config, "siblings": siblings }))
+}
+
+/// Where a file's content is, and what is known of it.
+fn resolve(name: &str, file: &str, content: &[u8], port: u16) -> Reply {
+    let (status, location) = if is_large(file) {
+        (302, format!("http://localhost:{port}/cdn/content/{file}?signed=yes"))
+    } else {
+        (307, format!("/api/resolve-cache/content/{file}"))
+    };
+    let mut headers = vec![("Location", location), ("X-Repo-Commit", COMMIT.into())];
+    if is_large(file) {
+        headers.push(("X-Linked-Etag", format!("\"{}\"", digest(file, content))));
+        headers.push(("X-Linked-Size", content.len().to_string()));
+        if name == TWIN {
+            headers.push(("X-Xet-Hash", xet_hash(content)));
+            headers.push(("X-Xet-Refresh-Route", format!("/api/models/{name}/xet-read-token/{COMMIT}")));
+        }
+    }
+    Reply { status, headers, body: b"look there".to_vec(), play: Play::Whole }
+}
+
+/// A file as the tree has it, which Python asks for.
+fn entry(name: &str, file: &str, content: &[u8]) -> Value {
+    let (hash, size) = (digest(file, content), content.len());
+    if !is_large(file) {
+        return json!({ "type": "file", "path": file, "size": size, "oid": hash });
+    }
+    let lfs = json!({ "oid": hash, "size": size, "pointerSize": 134 });
+    let mut entry = json!({ "type": "file", "path": file, "size": size, "oid": "0".repeat(40), "lfs": lfs });
+    if name == TWIN {
+        entry["xetHash"] = xet_hash(content).into();
+    }
+    entry
 }
 
 /// A file as the listing has it.
@@ -221,17 +274,18 @@ pub fn sibling(name: &str, content: &[u8]) -> Value {
 fn read(connection: &TcpStream) -> Option<Request> {
     let mut lines = BufReader::new(connection).lines();
     let first = lines.next()?.ok()?;
-    let path = first.split(' ').nth(1)?.to_string();
+    let (method, path) = first.split_once(' ')?;
+    let (method, path) = (method.to_string(), path.split(' ').next()?.to_string());
     let mut headers = HashMap::new();
     for line in lines {
         let line = line.ok()?;
         let Some((name, value)) = line.split_once(": ") else { break };
         headers.insert(name.to_lowercase(), value.to_string());
     }
-    Some(Request { path, headers })
+    Some(Request { method, path, headers })
 }
 
-fn send(mut connection: TcpStream, reply: Reply) -> std::io::Result<()> {
+fn send(mut connection: TcpStream, reply: Reply, is_head: bool) -> std::io::Result<()> {
     if let Play::Late(after) = reply.play {
         std::thread::sleep(after);
     }
@@ -255,6 +309,7 @@ fn send(mut connection: TcpStream, reply: Reply) -> std::io::Result<()> {
         play => {
             write!(connection, "Content-Length: {}\r\n\r\n", reply.body.len())?;
             match play {
+                _ if is_head => Ok(()),
                 Play::CutAfter(n) => connection.write_all(&reply.body[..n.min(reply.body.len())]),
                 Play::StallAfter(n) => {
                     connection.write_all(&reply.body[..n.min(reply.body.len())])?;

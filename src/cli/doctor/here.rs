@@ -97,15 +97,15 @@ pub fn terminal() -> Section {
 /// The hub's settings, and what there is in the cache.
 pub fn hub() -> Section {
     let hub = Hub::of_environment();
-    let (settings, models) = (hub.settings(), hub.models());
-    let bytes: u64 = models.iter().map(|model| model.bytes).sum();
-    let count = models.len();
+    let (settings, scan) = (hub.settings(), hub.scan());
+    let (bytes, count) = (scan.bytes, scan.models.len());
     let token = settings.token.as_ref().map(|token| token.from.clone());
     let certificates = settings.certificates.as_deref().map(Path::display);
     let known = [
         "HF_HOME",
         "HF_HUB_CACHE",
         "HUGGINGFACE_HUB_CACHE",
+        "HF_HUB_DISABLE_SYMLINKS",
         "HF_ENDPOINT",
         "HF_HUB_OFFLINE",
         "TRANSFORMERS_OFFLINE",

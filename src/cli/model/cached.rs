@@ -1,10 +1,10 @@
 //! What is in the cache: `diffuscope model list`, `verify` and `remove`.
 
-use super::fetch::asked;
+use super::fetch::{Bars, asked};
 use super::hub_name;
 use crate::cli::say;
 use crate::model::hub::name::SHORT_NAMES;
-use crate::model::hub::{CachedModel, Hub, State, Verified};
+use crate::model::hub::{CachedModel, Hub, HubName, HubSnapshot, Repaired, State, Swept, Verified};
 use crate::model::source::POCKET;
 use crate::pipeline::memory::said;
 use anyhow::{bail, ensure};
@@ -21,13 +21,20 @@ pub struct ListArgs {
     json: bool,
 }
 
+const VERIFY_HELP: &str = "\
+Each file is hashed and compared with the name that the hub gave it, which is its hash; a file without such a name (a cache
+without links) with the hub's listing. `unknown` is a file that could not be compared.
+
+Exit code: 0 if every file is right, 1 if any is wrong, gone or unknown, or if files are missing.";
+
 /// Flags of `diffuscope model verify`.
 #[derive(Debug, Args)]
+#[command(after_help = VERIFY_HELP)]
 pub struct VerifyArgs {
     /// OWNER/NAME[@REVISION], or a short name
     name: String,
 
-    /// Take out what is wrong, so that `model pull` fetches it again
+    /// Fetch again what is wrong or gone; each file comes whole before it takes the place of the old one
     #[arg(long)]
     repair: bool,
 }
@@ -49,7 +56,8 @@ pub struct RemoveArgs {
 /// When stdout cannot be written.
 pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let hub = Hub::of_environment();
-    let (models, cache) = (hub.models(), &hub.settings().cache);
+    let (scan, cache) = (hub.scan(), &hub.settings().cache);
+    let models = &scan.models;
     let mut out = io::stdout().lock();
     if args.json {
         let models: Vec<_> = models.iter().map(as_json).collect();
@@ -57,7 +65,14 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|short| json!({ "name": short.name, "repository": short.repository, "what": short.what }))
             .collect();
-        writeln!(out, "{}", json!({ "cache": cache, "models": models, "short_names": short }))?;
+        let listed = json!({
+            "cache": cache,
+            "models": models,
+            "bytes": scan.bytes,
+            "unreferenced": scan.unreferenced,
+            "short_names": short,
+        });
+        writeln!(out, "{listed}")?;
         return Ok(ExitCode::SUCCESS);
     }
     if cfg!(feature = "bundled") {
@@ -67,8 +82,13 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     if models.is_empty() {
         writeln!(out, "  nothing in the diffusers layout")?;
     }
-    for model in &models {
-        writeln!(out, "  {:>9}  {}", said(model.bytes.into()), model.repository)?;
+    for model in models {
+        let shared = if model.removable == model.bytes {
+            String::new()
+        } else {
+            format!(", of which `model remove` frees {}", said(model.removable.into()))
+        };
+        writeln!(out, "  {:>9}  {}{shared}", said(model.bytes.into()), model.repository)?;
         for commit in &model.commits {
             let names = if commit.revisions.is_empty() {
                 String::new()
@@ -77,7 +97,20 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             };
             let part = if commit.is_whole { "" } else { "  not all of it: `diffuscope model pull` goes on" };
             writeln!(out, "             {}{names}{part}", commit.commit)?;
+            for link in &commit.broken {
+                writeln!(out, "             {link}")?;
+            }
         }
+    }
+    if models.iter().map(|model| model.bytes).sum::<u64>() != scan.bytes {
+        writeln!(out, "  {:>9}  together, as they share files", said(scan.bytes.into()))?;
+    }
+    if scan.unreferenced > 0 {
+        let bytes = said(scan.unreferenced.into());
+        writeln!(
+            out,
+            "  {bytes:>9}  in the shared store, used by no repository: `hf cache prune` removes it"
+        )?;
     }
     writeln!(out, "By a short name on the hub:")?;
     for short in SHORT_NAMES {
@@ -93,43 +126,94 @@ fn as_json(model: &CachedModel) -> serde_json::Value {
             "revisions": commit.revisions,
             "folder": commit.folder,
             "whole": commit.is_whole,
+            "broken": commit.broken.iter().map(|link| &link.path).collect::<Vec<_>>(),
         })
     });
-    json!({ "repository": model.repository, "bytes": model.bytes, "commits": commits.collect::<Vec<_>>() })
+    json!({
+        "repository": model.repository,
+        "bytes": model.bytes,
+        "removable": model.removable,
+        "commits": commits.collect::<Vec<_>>(),
+    })
 }
 
-/// Runs `diffuscope model verify`: exit code 1 where something is wrong.
+/// Runs `diffuscope model verify`.
 ///
 /// # Errors
-/// When the model is not in the cache, or cannot be read.
+/// When the model is not in the cache or cannot be read, and when not every file of it is right.
 pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let (hub, name) = (Hub::of_environment(), hub_name(&args.name)?);
-    let snapshot = hub.require_cached(&name)?;
-    let files = hub.verify(&snapshot, &mut |_| ())?;
+    let snapshot = hub.any_cached(&name)?;
+    let files = hub.verify(&snapshot)?;
     let mut out = io::stdout().lock();
     for Verified { path, state, .. } in &files {
         match state {
             State::Right => writeln!(out, "right    {path}")?,
             State::Wrong(found) => writeln!(out, "wrong    {path}: its hash is {found}")?,
-            State::Unnamed => writeln!(out, "unknown  {path}: no link to a file that is named by its hash")?,
+            State::Gone(target) => {
+                writeln!(out, "gone     {path}: a link to {}, where there is no file", target.display())?;
+            }
+            State::Unknown(why) => writeln!(out, "unknown  {path}: {why}")?,
         }
     }
-    let wrong: Vec<_> = files.iter().filter(|file| matches!(file.state, State::Wrong(_))).collect();
-    if wrong.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if args.repair {
-        wrong.iter().try_for_each(|file| std::fs::remove_file(&file.blob))?;
-        say(
-            "warning",
-            &format!("{} taken out; `diffuscope model pull {name}` fetches it again", count(wrong.len())),
-        );
-        return Ok(ExitCode::FAILURE);
-    }
-    bail!(
-        "{name}: {} not what the hub announced; `diffuscope model verify {name} --repair` takes it out, `diffuscope model pull {name}` fetches it again",
-        count(wrong.len())
+    drop(out);
+    let bad = files.iter().filter(|file| file.state.is_bad()).count();
+    let unknown = files.iter().filter(|file| matches!(file.state, State::Unknown(_))).count();
+    ensure!(
+        bad == 0 || args.repair,
+        "{name}: {} not what the hub announced; `diffuscope model verify {name} --repair` fetches it again",
+        count(bad)
     );
+    if bad > 0 {
+        repair(&hub, &snapshot, &files)?;
+    }
+    ensure!(
+        unknown == 0,
+        "{name}: {} could not be compared with a hash, so not all of it is known to be right; where there is a network run `diffuscope model verify {name}`",
+        count(unknown)
+    );
+    if !hub.is_whole(&snapshot) {
+        hub.require_cached(&name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fetches again what is wrong or gone, and says what that did to others.
+fn repair(hub: &Hub, snapshot: &HubSnapshot, files: &[Verified]) -> anyhow::Result<()> {
+    let (mut bars, mut lines) = (Bars::default(), vec![]);
+    let done = hub.repair(snapshot, files, &mut |step| match step {
+        Repaired::Fetch(event) => bars.tell(event),
+        Repaired::Done(file, swept) => {
+            lines.push(format!("repaired {}", file.path));
+            match swept {
+                None => {}
+                Some(Swept::Removed { bytes: 0 }) => {}
+                Some(Swept::Removed { bytes }) => {
+                    let freed = said(bytes.into());
+                    lines.push(format!(
+                        "         {freed} of the shared store freed, used by no other repository"
+                    ));
+                }
+                Some(Swept::Shared { with, .. }) => {
+                    for other in with {
+                        let next = match HubName::parse(&other) {
+                            Some(Ok(_)) => format!(": `diffuscope model verify {other} --repair`"),
+                            _ => String::new(),
+                        };
+                        say("warning", &format!("{}: {other} has the same bad file{next}", file.path));
+                    }
+                }
+                Some(Swept::Left { path, why, .. }) => {
+                    let path = path.display();
+                    say("warning", &format!("{}: the bad shared file {path} was left: {why}", file.path));
+                }
+            }
+        }
+    });
+    bars.end();
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    Ok(done?)
 }
 
 fn count(files: usize) -> String {
@@ -147,24 +231,46 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
         "{name}: all revisions of a model are removed together; say `diffuscope model remove {}`",
         name.repository
     );
-    let models = hub.models();
+    let models = hub.scan().models;
     let Some(model) = models.iter().find(|model| model.repository == name.repository) else {
         bail!(
             "{name}: it is not in {}; `diffuscope model list` tells what is",
             hub.settings().cache.display()
         );
     };
-    let size = said(model.bytes.into());
+    let (size, free) = (said(model.bytes.into()), said(model.removable.into()));
+    let shared =
+        if model.removable == model.bytes { String::new() } else { format!(" (which frees {free})") };
     if !args.yes {
         ensure!(
             io::stdin().is_terminal() && io::stderr().is_terminal(),
-            "{name}: {size} to remove, and there is no terminal to ask on; say `diffuscope model remove {name} --yes`"
+            "{name}: {size} to remove{shared}, and there is no terminal to ask on; say `diffuscope model remove {name} --yes`"
         );
-        if !asked(&format!("Remove {name}, {size}, for Python too?"))? {
+        if !asked(&format!("Remove {name}, {size}{shared}, for Python too?"))? {
             return Ok(ExitCode::FAILURE);
         }
     }
-    hub.remove(&name)?;
-    writeln!(io::stdout(), "{name}: {size} removed")?;
+    let removed = hub.remove(&name)?;
+    for kept in &removed.kept {
+        match kept {
+            Swept::Removed { .. } => {}
+            Swept::Shared { bytes, with } => say(
+                "note",
+                &format!(
+                    "{} stay in the shared store: {} has them too",
+                    said((*bytes).into()),
+                    with.join(", ")
+                ),
+            ),
+            Swept::Left { path, bytes, why } => {
+                let (path, bytes) = (path.display(), said((*bytes).into()));
+                say("warning", &format!("{path} ({bytes}) was left in the shared store: {why}"));
+            }
+        }
+    }
+    for place in &removed.outside {
+        say("warning", &format!("{} was left: only the link to it was removed", place.display()));
+    }
+    writeln!(io::stdout(), "{name}: removed, {} freed", said(removed.freed.into()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -54,8 +54,10 @@ pub fn run(args: &PullArgs) -> anyhow::Result<ExitCode> {
 /// [`HubError`], or when nobody can be asked.
 pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result<()> {
     let hub = Hub::of_environment();
-    if matches!(hub.cached(name, precision), Cached::Whole(_)) {
-        return Ok(());
+    match hub.cached(name, precision) {
+        Cached::Whole(_) => return Ok(()),
+        Cached::Part(broken) => broken.iter().for_each(|link| say("warning", &format!("{name}: {link}"))),
+        Cached::Nothing => {}
     }
     let offline = hub.settings().offline;
     match if offline { hub.require_cached(name).map(|_| None) } else { hub.plan(name, precision).map(Some) } {
@@ -125,12 +127,12 @@ pub(super) fn asked(question: &str) -> io::Result<bool> {
 
 /// A bar on stderr for the file that comes; a line for each where that is no terminal.
 #[derive(Default)]
-struct Bars {
+pub(super) struct Bars {
     bar: Option<ProgressBar>,
 }
 
 impl Bars {
-    fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: Event) {
         match event {
             Event::Begins { file, bytes } => {
                 let bar = ProgressBar::new(file.size).with_message(file.path.clone()).with_position(bytes);
@@ -165,7 +167,7 @@ impl Bars {
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -38,11 +38,15 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
     let named = args.named.as_deref().unwrap_or(&args.model);
     if let Some(name) = ModelSource::on_hub(named)? {
         let hub = Hub::of_environment();
-        if !matches!(hub.cached(&name, Precision::Half), Cached::Whole(_)) {
+        let cached = hub.cached(&name, Precision::Half);
+        if !matches!(cached, Cached::Whole(_)) {
             if hub.settings().offline {
                 hub.require_cached(&name).map_err(LoadError::from)?;
             }
             tell_plan(&hub.plan(&name, Precision::Full)?, args.json)?;
+            if let Cached::Part(broken) = cached {
+                broken.iter().for_each(|link| say("warning", &format!("{name}: {link}")));
+            }
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -73,7 +77,7 @@ fn tell_plan(plan: &Plan, json: bool) -> io::Result<()> {
         let told = json!({ "model": plan.name.to_string(), "commit": plan.commit, "missing": plan.missing, "files": files });
         return writeln!(out, "{told}");
     }
-    writeln!(out, "{} at {}, not in the cache", plan.name, plan.commit)?;
+    writeln!(out, "{} at {}, not all of it in the cache", plan.name, plan.commit)?;
     for file in &plan.files {
         writeln!(out, "  {:>9}  {}", memory::said(file.size.into()), file.path)?;
     }

@@ -1,17 +1,24 @@
 //! The cache that Python's `huggingface_hub` and this program share, in its layout:
 //!
 //! ```text
-//! models--OWNER--NAME/blobs/HASH                  the files, by what is in them
-//!                     blobs/HASH.incomplete       what has come of one so far
-//!                     snapshots/COMMIT/unet/…     links to them, by their names
-//!                     refs/REVISION               which commit a branch or tag was
-//! .locks/models--OWNER--NAME/HASH.lock            held by who fetches the file
+//! models--OWNER--NAME/blobs/ETAG              the files, named by the hash of their content
+//!                     blobs/ETAG.incomplete   what has come of one so far
+//!                     snapshots/COMMIT/unet/… links to them, by their names
+//!                     refs/REVISION           the commit of a branch or tag
+//! .locks/models--OWNER--NAME/ETAG.lock        held by whoever fetches the file
 //! ```
+//!
+//! `blobs/ETAG` may itself be a link into the store that repositories share ([`store`](super::store)). On a disk without links, and
+//! with `HF_HUB_DISABLE_SYMLINKS`, the files are in `snapshots/` themselves and have no hash for a name.
 
-use super::choice::{Paths, Precision};
+use super::choice::Precision;
+use super::lock::hold;
 use super::name::is_commit;
+use super::store::Store;
+use super::tree::{BrokenLink, Tree, names_in};
 use super::{Digest, HubError, HubName, RemoteFile};
-use std::fs::{self, File, TryLockError};
+use crate::nn::links::normal;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +38,8 @@ pub struct HubSnapshot {
 pub enum Cached {
     /// All of it that runs.
     Whole(HubSnapshot),
-    /// Some of it.
-    Part,
+    /// Some of it; the links to nothing among the files that a run needs.
+    Part(Vec<BrokenLink>),
     /// Nothing.
     Nothing,
 }
@@ -40,35 +47,45 @@ pub enum Cached {
 /// A cached model's part of the cache.
 #[derive(Debug, Clone)]
 pub(super) struct Shelf {
-    folder: PathBuf,
+    pub folder: PathBuf,
     locks: PathBuf,
+    pub store: Store,
+    /// Whether a snapshot gets links, and not the files themselves.
+    links: bool,
 }
 
 impl Shelf {
-    /// Where `cache` has the model `OWNER/NAME`.
-    pub fn of(cache: &Path, repository: &str) -> Self {
+    /// Where `cache` has the model `OWNER/NAME`; `links` unless the environment forbids them.
+    pub fn of(cache: &Path, repository: &str, links: bool) -> Self {
         let name = format!("models--{}", repository.replace('/', "--"));
-        Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) }
+        let locks = cache.join(".locks").join(&name);
+        Self { folder: cache.join(&name), locks, store: Store::of(cache), links: links && cfg!(unix) }
+    }
+
+    pub fn blobs(&self) -> PathBuf {
+        self.folder.join("blobs")
     }
 
     /// Where a file's content is.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs").join(digest.hex())
+        self.blobs().join(digest.hex())
     }
 
     /// Where what has come of it so far is.
     pub fn incomplete(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs").join(format!("{digest}.incomplete"))
+        self.blobs().join(format!("{digest}.incomplete"))
     }
 
-    /// Whether the file is there. Whoever put it there looked at its hash; `model verify` does again.
-    pub fn has(&self, file: &RemoteFile) -> bool {
-        fs::metadata(self.blob(&file.digest)).is_ok_and(|found| found.is_file() && found.len() == file.size)
+    /// Whether the commit's file is there, as a blob or in the snapshot itself. Its size is compared and not its hash: whoever put
+    /// it there did that, and `model verify` does again.
+    pub fn has(&self, commit: &str, file: &RemoteFile) -> bool {
+        is_file_of(fs::metadata(self.blob(&file.digest)), file.size)
+            || is_file_of(fs::symlink_metadata(self.snapshot(commit).join(&file.path)), file.size)
     }
 
     /// How many bytes of the file are there already.
-    pub fn bytes_of(&self, file: &RemoteFile) -> u64 {
-        if self.has(file) {
+    pub fn bytes_of(&self, commit: &str, file: &RemoteFile) -> u64 {
+        if self.has(commit, file) {
             return file.size;
         }
         let incomplete = fs::metadata(self.incomplete(&file.digest));
@@ -83,26 +100,38 @@ impl Shelf {
     /// Holds the lock of a file's content, as long as what is returned lives; tells `waits` when another has it.
     pub fn lock(&self, digest: &Digest, waits: impl FnOnce()) -> Result<File, HubError> {
         let path = self.locks.join(format!("{digest}.lock"));
-        let wrong = |error| HubError::File { path: path.clone(), error };
-        fs::create_dir_all(&self.locks).map_err(wrong)?;
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(wrong)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                waits();
-                file.lock().map_err(wrong)?;
-            }
+        let held = fs::create_dir_all(&self.locks).and_then(|()| match hold(&path, 0o664, waits) {
             // Some network file systems know no locks. What came is hashed all the same.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(e)) => return Err(wrong(e)),
-        }
-        Ok(file)
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => File::open(&path),
+            held => held,
+        });
+        held.map_err(|error| HubError::File { path, error })
     }
 
-    /// Makes the file part of the commit's folder.
-    pub fn link(&self, commit: &str, file: &RemoteFile) -> Result<(), HubError> {
+    /// Where the content of a snapshot's file stands, and the hash that the hub named it by: the blob that the link leads to, which
+    /// may be a link itself. Another file has no such name, and stands where it is.
+    pub fn content_of(&self, file: &Path) -> io::Result<(PathBuf, Option<Digest>)> {
+        if !fs::symlink_metadata(file)?.is_symlink() {
+            return Ok((file.into(), None));
+        }
+        let blob = normal(&file.parent().unwrap_or(file).join(fs::read_link(file)?));
+        let is_here = blob.parent().and_then(|folder| folder.canonicalize().ok());
+        let is_here =
+            is_here.is_some_and(|folder| self.blobs().canonicalize().is_ok_and(|own| own == folder));
+        let digest = blob.file_name().and_then(|name| Digest::of_blob(name.to_str()?));
+        Ok(match digest {
+            Some(digest) if is_here => (blob, Some(digest)),
+            _ => (file.into(), None),
+        })
+    }
+
+    /// Makes the file part of the commit's folder. `is_new` when no other snapshot can have its blob.
+    pub fn link(&self, commit: &str, file: &RemoteFile, is_new: bool) -> Result<(), HubError> {
         let path = self.snapshot(commit).join(&file.path);
         let wrong = |error| HubError::File { path: path.clone(), error };
+        if is_file_of(fs::symlink_metadata(&path), file.size) {
+            return Ok(());
+        }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(wrong)?;
         }
@@ -115,11 +144,11 @@ impl Shelf {
         // Beside and renamed: a run that reads the file meanwhile finds the old one or the new one.
         let beside = path.with_extension(format!("{}.new", std::process::id()));
         let _ = fs::remove_file(&beside);
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(&target, &beside).map_err(wrong)?;
-        // Elsewhere links want a privilege.
-        #[cfg(not(unix))]
-        fs::copy(self.blob(&file.digest), &beside).map_err(wrong)?;
+        if !self.links || !linked(&target, &beside).map_err(wrong)? {
+            let blob = self.blob(&file.digest);
+            let moved = if is_new { fs::rename(&blob, &beside) } else { fs::copy(&blob, &beside).map(drop) };
+            moved.map_err(wrong)?;
+        }
         fs::rename(&beside, &path).map_err(wrong)
     }
 
@@ -146,22 +175,30 @@ impl Shelf {
         Some(commit.trim().to_string()).filter(|commit| is_commit(commit))
     }
 
+    /// The snapshot of `name`'s revision, whole or not.
+    pub fn any(&self, name: &HubName) -> Option<HubSnapshot> {
+        let commit = self.commit_of(name)?;
+        let folder = self.snapshot(&commit);
+        folder.is_dir().then(|| HubSnapshot { name: name.clone(), commit, folder })
+    }
+
     /// How `name` stands in the cache, for a run in `precision`.
     pub fn find(&self, name: &HubName, precision: Precision) -> Cached {
-        let Some(commit) = self.commit_of(name) else {
-            return if self.folder.is_dir() { Cached::Part } else { Cached::Nothing };
+        let Some(snapshot) = self.any(name) else {
+            return if self.folder.is_dir() { Cached::Part(vec![]) } else { Cached::Nothing };
         };
-        let folder = self.snapshot(&commit);
-        let paths = files(&folder);
-        if Paths(paths.iter().map(String::as_str).collect()).suit(precision) {
-            return Cached::Whole(HubSnapshot { name: name.clone(), commit, folder });
+        let tree = Tree::of(&snapshot.folder);
+        let broken = tree.broken_for(name, precision);
+        if broken.is_empty() && tree.suits(precision) {
+            Cached::Whole(snapshot)
+        } else {
+            Cached::Part(broken)
         }
-        Cached::Part
     }
 
     /// The commits that have a folder, with the revisions that they were.
-    fn commits(&self) -> Vec<(String, Vec<String>)> {
-        let refs = files(&self.folder.join("refs"));
+    pub fn commits(&self) -> Vec<(String, Vec<String>)> {
+        let refs = Tree::of(&self.folder.join("refs")).files;
         let of = |commit: &str| {
             let is = |name: &&String| {
                 let found = fs::read_to_string(self.folder.join("refs").join(name));
@@ -178,8 +215,8 @@ impl Shelf {
         commits
     }
 
-    /// Takes all of the model out of the cache.
-    pub fn remove(&self) -> Result<(), HubError> {
+    /// Removes the folders of the model and of its locks.
+    pub fn remove_folders(&self) -> Result<(), HubError> {
         for path in [&self.folder, &self.locks] {
             match fs::remove_dir_all(path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -192,81 +229,23 @@ impl Shelf {
     }
 }
 
-/// A model in the cache, with all of its commits.
-#[derive(Debug, Clone)]
-pub struct CachedModel {
-    /// `OWNER/NAME`.
-    pub repository: String,
-    /// Bytes of all its files, each counted once, and of what has come of others.
-    pub bytes: u64,
-    /// Its commits.
-    pub commits: Vec<CachedCommit>,
+fn is_file_of(found: io::Result<fs::Metadata>, size: u64) -> bool {
+    found.is_ok_and(|found| found.is_file() && found.len() == size)
 }
 
-/// A commit of a model in the cache.
-#[derive(Debug, Clone)]
-pub struct CachedCommit {
-    /// 40 hexadecimal digits.
-    pub commit: String,
-    /// The branches and tags that it was.
-    pub revisions: Vec<String>,
-    /// The folder in the diffusers layout.
-    pub folder: PathBuf,
-    /// Whether all of it is there that runs.
-    pub is_whole: bool,
-}
-
-/// The diffusers models in `cache`, and what else of that form is in it.
-pub(super) fn models(cache: &Path) -> Vec<CachedModel> {
-    let mut models: Vec<_> = names_in(cache).iter().filter_map(|name| model(cache, name)).collect();
-    models.sort_by(|a, b| a.repository.cmp(&b.repository));
-    models
-}
-
-fn model(cache: &Path, name: &str) -> Option<CachedModel> {
-    let (owner, name) = name.strip_prefix("models--")?.split_once("--")?;
-    let repository = format!("{owner}/{name}");
-    let shelf = Shelf::of(cache, &repository);
-    let commits = shelf.commits().into_iter().map(|(commit, revisions)| {
-        let folder = shelf.snapshot(&commit);
-        let paths = files(&folder);
-        let is_whole = Paths(paths.iter().map(String::as_str).collect()).suit(Precision::Half);
-        (
-            paths.iter().any(|path| path == "model_index.json"),
-            CachedCommit { commit, revisions, folder, is_whole },
-        )
-    });
-    let commits: Vec<_> = commits.filter(|(is_pipeline, _)| *is_pipeline).map(|(_, commit)| commit).collect();
-    let blobs = shelf.folder.join("blobs");
-    let bytes =
-        names_in(&blobs).iter().filter_map(|name| fs::metadata(blobs.join(name)).ok()).map(|m| m.len()).sum();
-    (!commits.is_empty()).then_some(CachedModel { repository, bytes, commits })
-}
-
-/// The names in a folder; none where there is no such folder.
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-/// The files in a folder and the folders in it, by their paths with `/`, sorted; what a broken link leads to is none.
-pub(super) fn files(folder: &Path) -> Vec<String> {
-    // No model is as deep, and a link may lead in a circle.
-    const DEPTH: usize = 4;
-    fn walk(folder: &Path, before: &str, depth: usize, found: &mut Vec<String>) {
-        for name in names_in(folder) {
-            let (path, name) = (folder.join(&name), format!("{before}{name}"));
-            match fs::metadata(&path) {
-                Ok(is) if is.is_dir() && depth > 0 => walk(&path, &format!("{name}/"), depth - 1, found),
-                Ok(is) if is.is_file() => found.push(name),
-                _ => {}
-            }
+/// Links `beside` to `target`; false where the disk has no links.
+fn linked(target: &Path, beside: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    return match std::os::unix::fs::symlink(target, beside) {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            Ok(false)
         }
-    }
-    let mut found = vec![];
-    walk(folder, "", DEPTH, &mut found);
-    found.sort();
-    found
+        Err(e) => Err(e),
+    };
+    // Elsewhere links need a privilege.
+    #[cfg(not(unix))]
+    return Ok(false);
 }
 
 /// How many bytes can be written to the disk that `folder` is on, or would be on; `None` where the system does not say.
@@ -304,7 +283,7 @@ mod tests {
     #[test]
     fn links_lead_to_blobs_and_move_on() {
         let cache = tempfile::tempdir().unwrap();
-        let shelf = Shelf::of(cache.path(), "a/b");
+        let shelf = Shelf::of(cache.path(), "a/b", true);
         let blobs = cache.path().join("models--a--b/blobs");
         fs::create_dir_all(&blobs).unwrap();
         for (path, content) in
@@ -312,27 +291,24 @@ mod tests {
         {
             let file = file(path, content);
             fs::write(blobs.join(file.digest.hex()), content).unwrap();
-            assert!(shelf.has(&file));
-            shelf.link(COMMIT, &file).unwrap();
-            shelf.link(COMMIT, &file).unwrap();
+            assert!(shelf.has(COMMIT, &file));
+            shelf.link(COMMIT, &file, true).unwrap();
+            shelf.link(COMMIT, &file, false).unwrap();
             let found = cache.path().join("models--a--b/snapshots").join(COMMIT).join(path);
             assert_eq!(fs::read_to_string(found).unwrap(), content);
         }
-        assert_eq!(files(&shelf.snapshot(COMMIT)), ["model_index.json", "unet/config.json"]);
+        assert_eq!(Tree::of(&shelf.snapshot(COMMIT)).files, ["model_index.json", "unet/config.json"]);
         shelf.note("refs/pr/1", COMMIT).unwrap();
         let name = HubName::parse("a/b@refs/pr/1").unwrap().unwrap();
         assert_eq!(shelf.commit_of(&name), Some(COMMIT.into()));
-        let [model] = &models(cache.path())[..] else { panic!() };
-        assert_eq!((&*model.repository, model.bytes), ("a/b", 6));
-        assert_eq!(model.commits[0].revisions, ["refs/pr/1"]);
-        shelf.remove().unwrap();
-        assert!(models(cache.path()).is_empty());
+        shelf.remove_folders().unwrap();
+        assert!(!blobs.exists());
     }
 
     #[test]
     fn a_lock_is_held_by_one() {
         let cache = tempfile::tempdir().unwrap();
-        let shelf = Shelf::of(cache.path(), "a/b");
+        let shelf = Shelf::of(cache.path(), "a/b", true);
         let digest = file("a", "a").digest;
         let held = shelf.lock(&digest, || panic!("nobody has it")).unwrap();
         let (waits, waited) = std::sync::mpsc::channel();

@@ -5,6 +5,7 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// The hash of a file, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,20 @@ impl Hasher {
     pub fn finish(self) -> String {
         self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// The hash of the file at `path`, made as `like` was; `None` where no file is there, as behind a broken link.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn hash_of(path: &Path, like: &Digest) -> io::Result<Option<String>> {
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut hasher = like.hasher(file.metadata()?.len());
+    hasher.read(&mut file)?;
+    Ok(Some(hasher.finish()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What can go wrong with the hub. Each message names the culprit, what was found, and what to do next.
 
+use super::BrokenLink;
 use super::name::short_names;
 use crate::model::kind::OtherKind;
 use std::path::PathBuf;
@@ -26,6 +27,22 @@ pub enum HubError {
     /// Not in the cache, where only the cache is looked into.
     #[error("{name}: {found} {cache}; `diffuscope model pull {name}` fetches it", cache = cache.display())]
     NotCached { name: String, found: &'static str, cache: PathBuf },
+    /// A file whose content is not where its link leads.
+    #[error("{name}: {link}; {unset}`diffuscope model verify {name} --repair` fetches it again")]
+    Broken { name: String, link: BrokenLink, unset: &'static str },
+    /// A listing that would have to be asked for.
+    #[error("HF_HUB_OFFLINE is set, so the hub was not asked for its hash")]
+    NotAsked,
+    /// A repair without the hub.
+    #[error(
+        "{name}: HF_HUB_OFFLINE is set, so nothing can be fetched again and nothing was changed; where there is a network run `diffuscope model verify {name} --repair`"
+    )]
+    RepairOffline { name: String },
+    /// A file of a snapshot that its commit does not have on the hub.
+    #[error(
+        "{name}: the hub has no {file} in this commit, so it cannot be fetched again; nothing was changed"
+    )]
+    NotListed { name: String, file: String },
     /// An address that is none.
     #[error("HF_ENDPOINT is `{endpoint}`; expected a hub's address, which begins with https:// or http://")]
     Endpoint { endpoint: String },

@@ -3,7 +3,9 @@
 //! - [`name`]: what a model is called, and which are known by a short name.
 //! - [`settings`]: what the environment says.
 //! - [`listing`]: one look at what a model has. [`choice`]: which of it is wanted.
-//! - [`cache`]: where it is kept. `transfer`: how a file gets there, with `http` and [`digest`].
+//! - [`cache`]: where it is kept, with `tree` and `lock`. [`store`]: what repositories share. `transfer`: how a file gets there, with
+//!   `http` and [`digest`].
+//! - [`scan`]: what the cache holds, and how a model is removed. [`verify`]: whether it is still right.
 //! - [`error`]: what can go wrong.
 //!
 //! Nothing is taken on trust: a file is fetched of the commit that was looked at, and has the name of its content only when its
@@ -15,25 +17,32 @@ pub mod digest;
 pub mod error;
 mod http;
 pub mod listing;
+mod lock;
 pub mod name;
+pub mod scan;
 pub mod settings;
+pub mod store;
 mod transfer;
+mod tree;
+pub mod verify;
 
-pub use cache::{Cached, CachedCommit, CachedModel, HubSnapshot};
+pub use cache::{Cached, HubSnapshot};
 pub use choice::Precision;
 pub use digest::Digest;
 pub use error::HubError;
 pub use listing::{Listing, RemoteFile};
 pub use name::HubName;
+pub use scan::{CachedCommit, CachedModel, Removed, Scan};
 pub use settings::Settings;
+pub use store::Swept;
+pub use tree::BrokenLink;
+pub use verify::{Repaired, State, Verified};
 
 use crate::model::kind::check_class;
 use cache::Shelf;
 use http::{Answer, Broken, Http};
 use std::cell::OnceCell;
-use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 use transfer::{ATTEMPTS, Transfer, pause};
 
 /// The variable with the time that a look at a model may take.
@@ -77,28 +86,6 @@ pub enum Event<'a> {
     Done { file: &'a RemoteFile },
 }
 
-/// A file of a cached model, looked at again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// Its path inside the model.
-    pub path: String,
-    /// Where its content is.
-    pub blob: PathBuf,
-    /// What was found.
-    pub state: State,
-}
-
-/// Whether a cached file is what it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// It has the hash that it is named by.
-    Right,
-    /// It has another, this one.
-    Wrong(String),
-    /// It is no link to a file that is named by its hash.
-    Unnamed,
-}
-
 impl Hub {
     /// The hub and the cache that the environment names.
     pub fn of_environment() -> Self {
@@ -125,7 +112,7 @@ impl Hub {
     }
 
     fn shelf(&self, name: &HubName) -> Shelf {
-        Shelf::of(&self.settings.cache, &name.repository)
+        Shelf::of(&self.settings.cache, &name.repository, self.settings.links)
     }
 
     /// How `name` stands in the cache, for a run in `precision`. The network is not asked.
@@ -140,7 +127,13 @@ impl Hub {
     pub fn require_cached(&self, name: &HubName) -> Result<HubSnapshot, HubError> {
         let found = match self.cached(name, Precision::Half) {
             Cached::Whole(snapshot) => return Ok(snapshot),
-            Cached::Part => "only a part of it is in",
+            Cached::Part(broken) => match broken.into_iter().next() {
+                Some(link) => {
+                    let unset = if self.settings.offline { "unset HF_HUB_OFFLINE: " } else { "" };
+                    return Err(HubError::Broken { name: name.to_string(), link, unset });
+                }
+                None => "only a part of it is in",
+            },
             Cached::Nothing => "it is not in",
         };
         let (name, cache) = (name.to_string(), self.settings.cache.clone());
@@ -169,7 +162,7 @@ impl Hub {
         let of_path = |path: &&str| files.iter().find(|file| file.path == **path).cloned();
         let files: Vec<_> = wanted.iter().filter_map(of_path).collect();
         let shelf = self.shelf(name);
-        let missing = files.iter().map(|file| file.size.saturating_sub(shelf.bytes_of(file)));
+        let missing = files.iter().map(|file| file.size.saturating_sub(shelf.bytes_of(&commit, file)));
         let missing = missing.fold(0, u64::saturating_add);
         Ok(Plan { name: name.clone(), commit, files, missing })
     }
@@ -199,53 +192,13 @@ impl Hub {
         let Plan { name, commit, .. } = plan;
         let shelf = self.shelf(name);
         for file in &plan.files {
-            Transfer { hub: self, name, commit, file, shelf: &shelf }.run(tell)?;
-            shelf.link(commit, file)?;
+            let is_new = Transfer { hub: self, name, commit, file, shelf: &shelf }.run(tell)?;
+            shelf.link(commit, file, is_new)?;
             tell(Event::Done { file });
         }
         // Last, so that the revision never leads to half a model.
         shelf.note(name.revision(), commit)?;
         Ok(HubSnapshot { name: name.clone(), commit: commit.clone(), folder: shelf.snapshot(commit) })
-    }
-
-    /// The diffusers models in the cache.
-    pub fn models(&self) -> Vec<CachedModel> {
-        cache::models(&self.settings.cache)
-    }
-
-    /// Hashes every file of a cached model again, telling `begins` of each before.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    pub fn verify(
-        &self,
-        snapshot: &HubSnapshot,
-        begins: &mut dyn FnMut(&str),
-    ) -> Result<Vec<Verified>, HubError> {
-        let verify = |path: String| {
-            begins(&path);
-            let file = snapshot.folder.join(&path);
-            let wrong = |error| HubError::File { path: file.clone(), error };
-            let blob = file.canonicalize().map_err(wrong)?;
-            let Some(digest) = blob.file_name().and_then(|name| Digest::of_blob(name.to_str()?)) else {
-                return Ok(Verified { path, blob, state: State::Unnamed });
-            };
-            let mut content = File::open(&blob).map_err(wrong)?;
-            let mut hasher = digest.hasher(content.metadata().map_err(wrong)?.len());
-            hasher.read(&mut content).map_err(wrong)?;
-            let found = hasher.finish();
-            let state = if found == digest.hex() { State::Right } else { State::Wrong(found) };
-            Ok(Verified { path, blob, state })
-        };
-        cache::files(&snapshot.folder).into_iter().map(verify).collect()
-    }
-
-    /// Takes a model out of the cache, all of its revisions.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn remove(&self, repository: &HubName) -> Result<(), HubError> {
-        self.shelf(repository).remove()
     }
 
     /// Whether a status says that the hub has too much to do just now.

@@ -12,6 +12,8 @@ pub struct Settings {
     pub endpoint: String,
     /// `HF_HUB_CACHE`, else `hub` in `HF_HOME`.
     pub cache: PathBuf,
+    /// Not `HF_HUB_DISABLE_SYMLINKS`: snapshots hold links to the blobs.
+    pub links: bool,
     /// `HF_TOKEN`, else the one that `hf auth login` saved.
     pub token: Option<Token>,
     /// `HF_HUB_OFFLINE`: nothing is asked of the network.
@@ -82,6 +84,7 @@ impl Settings {
             token: token.filter(|token| {
                 !token.secret.is_empty() && token.secret.bytes().all(|b| b.is_ascii_graphic())
             }),
+            links: !is_true("HF_HUB_DISABLE_SYMLINKS"),
             offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
             look_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
             download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),

@@ -1,13 +1,14 @@
 //! One file from the hub into the cache: gone on with where it was broken off, and hashed.
 
 use super::cache::{Shelf, free_space};
-use super::digest::Hasher;
+use super::digest::{Hasher, hash_of};
 use super::http::{self, Answer, Broken};
-use super::{DOWNLOAD_TIMEOUT, Event, Hub, HubError, HubName, RemoteFile};
+use super::store::SharedFile;
+use super::{DOWNLOAD_TIMEOUT, Event, Hub, HubError, HubName, RemoteFile, Swept};
 use crate::tensor::bytes::said;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often in a row a connection may bring nothing new.
@@ -41,17 +42,55 @@ pub(super) struct Transfer<'a> {
     pub shelf: &'a Shelf,
 }
 
+/// What came of a repair.
+pub(super) enum Repair {
+    /// The file was replaced; what became of the shared file that it was a link to.
+    Done(Option<Swept>),
+    /// Another program repaired it meanwhile.
+    Right,
+}
+
 impl Transfer<'_> {
-    /// Brings the file into the cache, where it is not there yet.
-    pub fn run(&self, tell: &mut dyn FnMut(Event)) -> Result<(), HubError> {
-        if self.shelf.has(self.file) {
-            return Ok(());
+    /// Brings the file into the cache, where it is not there yet; whether it came now.
+    pub fn run(&self, tell: &mut dyn FnMut(Event)) -> Result<bool, HubError> {
+        if self.shelf.has(self.commit, self.file) {
+            return Ok(false);
         }
-        let _held = self.shelf.lock(&self.file.digest, || tell(Event::Waits { file: self.file }))?;
+        let _held = self.lock(tell)?;
         // Whoever had the lock before may have brought it.
-        if self.shelf.has(self.file) {
-            return Ok(());
+        if self.shelf.has(self.commit, self.file) {
+            return Ok(false);
         }
+        self.arrive(tell)?.keep(self.shelf.blob(&self.file.digest)).map(|()| true)
+    }
+
+    /// Fetches the file and then puts it in the place of `place`, if what is there is still not right.
+    pub fn replace(&self, place: &Path, tell: &mut dyn FnMut(Event)) -> Result<Repair, HubError> {
+        let _held = self.lock(tell)?;
+        let partial = self.arrive(tell)?;
+        let wrong = |error| HubError::File { path: place.into(), error };
+        partial.file.sync_all().map_err(wrong)?;
+        let shared = self.shelf.store.target(place).map_err(wrong)?;
+        let shared = shared.filter(SharedFile::is_known).map(|shared| (shared.lock(), shared));
+        // Under the locks: another program may have repaired it since it was read.
+        if hash_of(place, &self.file.digest).map_err(wrong)?.as_deref() == Some(self.file.digest.hex()) {
+            partial.discard();
+            return Ok(Repair::Right);
+        }
+        // A link there is replaced, and not what it leads to.
+        fs::rename(&partial.path, place).map_err(wrong)?;
+        Ok(Repair::Done(shared.map(|(held, shared)| match held {
+            Ok(held) => shared.sweep(&held),
+            Err(why) => shared.left(why),
+        })))
+    }
+
+    fn lock(&self, tell: &mut dyn FnMut(Event)) -> Result<File, HubError> {
+        self.shelf.lock(&self.file.digest, || tell(Event::Waits { file: self.file }))
+    }
+
+    /// Brings the whole file, with the right hash, but not yet to its place.
+    fn arrive(&self, tell: &mut dyn FnMut(Event)) -> Result<Partial<'_>, HubError> {
         let mut partial = Partial::open(self.shelf.incomplete(&self.file.digest), self.file)?;
         tell(Event::Begins { file: self.file, bytes: partial.len });
         let mut is_resumed = partial.len > 0;
@@ -59,7 +98,7 @@ impl Transfer<'_> {
             is_resumed |= self.fill(&mut partial, tell)?;
             let found = partial.hash()?;
             if found == self.file.digest.hex() {
-                return partial.keep(self.shelf.blob(&self.file.digest));
+                return Ok(partial);
             }
             // The part that was there already may have been the wrong one.
             if is_resumed {

@@ -3,6 +3,7 @@
 use super::error::{Result, WeightsError};
 use super::reading::Source;
 use crate::nn::error::abridged;
+use crate::nn::links;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::fs::File;
 use std::io::{self, Read};
@@ -44,7 +45,7 @@ impl WeightsFile {
     pub fn open(path: &std::path::Path) -> Result<Self> {
         let name = path.display().to_string();
         let unreadable =
-            |e: std::io::Error| WeightsError::Unreadable { file: name.clone(), reason: e.to_string() };
+            |e: io::Error| WeightsError::Unreadable { file: name.clone(), reason: links::found(path, &e) };
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
             let reason = if metadata.is_dir() { "a folder" } else { "not a regular file" };

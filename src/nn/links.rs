@@ -1,0 +1,42 @@
+//! Links that lead to no file: a cache that was cleaned out by hand leaves them.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// What is found where opening `path` failed with `error`: the end of a link that leads to no file, or what the error says.
+pub fn found(path: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound && path.is_symlink() {
+        format!("a link to {}, where there is no file", end_of(path).display())
+    } else {
+        error.to_string()
+    }
+}
+
+/// The end of a chain of links that leads to no file.
+pub fn end_of(link: &Path) -> PathBuf {
+    // As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut at = normal(link);
+    for _ in 0..LINKS {
+        let Ok(next) = fs::read_link(&at) else { break };
+        at = normal(&at.parent().unwrap_or(&at).join(next));
+    }
+    at
+}
+
+/// The path, absolute and without `.` and `..`, by its words alone: links on the way are not followed.
+pub fn normal(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}
