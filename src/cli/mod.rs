@@ -17,6 +17,7 @@ pub mod lesson;
 pub mod model;
 pub mod run;
 
+use crate::pipeline::Models;
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -79,6 +80,12 @@ impl Cli {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error.chain().filter_map(|cause| cause.downcast_ref()).any(broken)
+}
+
+/// What a reader should know at a run's start.
+fn say_notes(models: &Models) {
+    models.remarks.iter().for_each(|remark| say("note", remark));
+    models.notes.iter().for_each(|note| say("warning", note));
 }
 
 /// `error: …` or `warning: …` on stderr, in one line and without a file's or a prompt's control characters.

@@ -88,7 +88,8 @@ pub(super) fn explained(error: Error, stage: Stage, models: &Models, request: &R
     let smaller = smaller(models, height, width).map(|(height, width)| {
         let needed = needed_by_run(models, height, width) * models.dtype.size_in_bytes() as u128 / 4;
         format!(
-            "a smaller picture, such as {width}×{height}, which takes about {} beside the weights",
+            "a smaller picture, such as {}, which takes about {} beside the weights",
+            flags((height, width)),
             said(needed)
         )
     });
@@ -110,13 +111,38 @@ pub(super) fn explained(error: Error, stage: Stage, models: &Models, request: &R
 fn smaller(models: &Models, height: usize, width: usize) -> Option<(usize, usize)> {
     let levels = models.unet.config().blocks.len().min(8) as u32;
     let multiple = models.vae.config().scale_factor() << levels.saturating_sub(1);
-    let most = needed_by_run(models, height, width) / 2;
+    largest(models, (height, width), multiple, needed_by_run(models, height, width) / 2)
+}
+
+/// The largest picture of the same form, its height and width multiples of `multiple`, that takes at most `most` bytes and is smaller.
+pub(super) fn largest(
+    models: &Models,
+    (height, width): (usize, usize),
+    multiple: usize,
+    most: u128,
+) -> Option<(usize, usize)> {
     let parts = height.max(width) / multiple;
-    let sizes = (1..parts).rev().map(|part| {
-        let scaled = |side: usize| (side * part / parts / multiple).max(1) * multiple;
-        (scaled(height), scaled(width))
-    });
-    sizes.into_iter().find(|&(height, width)| needed_by_run(models, height, width) <= most)
+    let scaled = |side: usize, part: usize| {
+        let pixels = side as u128 * part as u128 / parts as u128;
+        (pixels as usize / multiple).max(1) * multiple
+    };
+    let needed = |part: usize| needed_by_run(models, scaled(height, part), scaled(width, part));
+    // More parts need more: the last that fits is found by halving, of a width without bounds too.
+    let (mut fits, mut too_many) = (0, parts);
+    while fits + 1 < too_many {
+        let middle = fits + (too_many - fits) / 2;
+        if needed(middle) <= most {
+            fits = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    (fits > 0).then(|| (scaled(height, fits), scaled(width, fits)))
+}
+
+/// A height and width as the flags that ask for them.
+pub(super) fn flags((height, width): (usize, usize)) -> String {
+    format!("--width {width} --height {height}")
 }
 
 /// An error of loading; where it is that the GPU's memory did not last, with what would fit.
@@ -168,12 +194,26 @@ mod tests {
             assert!(told.contains(words), "{told}");
         }
         let (height, width) = smaller(&models, 768, 1024).unwrap();
-        assert!(told.contains(&format!("such as {width}×{height}")), "{told}");
+        assert!(told.contains(&format!("such as --width {width} --height {height}")), "{told}");
         assert!(needed_by_run(&models, height, width) * 2 <= needed_by_run(&models, 768, 1024));
         assert_eq!((height % 32, width % 32), (0, 0), "{width}×{height}");
         assert_eq!(smaller(&models, 8, 8), None);
         let other = explained(Error::Complete, stage, &models, &request);
         assert!(matches!(other, Error::Complete));
+    }
+
+    #[cfg(feature = "bundled")]
+    #[test]
+    fn the_largest_size_that_fits_has_the_same_shape() {
+        let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
+        let most = needed_by_run(&models, 512, 768);
+        assert_eq!(largest(&models, (2048, 3072), 8, most), Some((512, 768)));
+        let (height, width) = largest(&models, (3000, 4000), 8, most).unwrap();
+        assert!(needed_by_run(&models, height, width) <= most, "{width}×{height}");
+        assert!((width * 3).abs_diff(height * 4) <= 3 * 8 + 4 * 8, "{width}×{height}");
+        assert!(needed_by_run(&models, height + 16, width + 16) > most, "{width}×{height}");
+        assert_eq!(largest(&models, (2048, 2048), 8, 10), None);
+        assert!(largest(&models, (8, usize::MAX / 8 * 8), 8, most).is_some());
     }
 
     #[cfg(feature = "bundled")]
