@@ -3,9 +3,9 @@
 mod program;
 
 use candle_core::{DType, Device};
+use diffuscope::lesson::Lesson;
 use diffuscope::lesson::playing::session;
 use diffuscope::lesson::problem::Source;
-use diffuscope::lesson::{Lesson, Library};
 use diffuscope::model::ModelSource;
 use diffuscope::pipeline::Models;
 use program::{batch, diffuscope, said};
@@ -32,7 +32,7 @@ fn noise_is_torchs_for_every_seed() {
         let flags = [&SMALL[..], &["--seed", seed]].concat();
         for (place, value) in expected.iter().enumerate() {
             let command =
-                format!("goto denoise\nprint abs(latents[0,0,0,{place}].mean - ({value:?})) < 0.000001\n");
+                format!("goto denoise\nprint abs(latents[0,0,0,{place}] - ({value:?})) < 0.000002\n");
             assert_eq!(batch(&flags, &command)[1]["value"], true, "{seed}: number {place}");
         }
     }
@@ -144,9 +144,9 @@ fn a_lesson_starts_from_any_seed() {
         assert_eq!(session.timeline().here().request().seed.to_string(), seed);
     }
     for beyond in ["\"18446744073709551616\"", "18446744073709551616"] {
-        assert!(lesson(beyond).unwrap_err().contains(RANGE), "{}", lesson(beyond).unwrap_err());
+        let told = lesson(beyond).unwrap_err();
+        assert!(told.contains("expected a whole number from -9223372036854775808 to"), "{told}");
     }
-    assert!(!Library::bundled().entries.is_empty());
 }
 
 #[test]
@@ -156,9 +156,7 @@ fn what_is_no_seed_is_refused_with_the_range() {
         assert_eq!(flag.code, Some(2));
         let flag = flag.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flag.contains(RANGE), "{flag}");
-        for command in
-            [format!("set seed {seed}"), format!("compare seed {seed}"), format!("compare seed 1-{seed}")]
-        {
+        for command in [format!("set seed {seed}"), format!("compare seed {seed}")] {
             let told = diffuscope(&["debug", "--batch", "-x", "-"], &command);
             assert_eq!(told.code, Some(1));
             assert!(
@@ -167,5 +165,10 @@ fn what_is_no_seed_is_refused_with_the_range() {
                 told.stderr
             );
         }
+    }
+    for range in ["18446744073709551610-18446744073709551616", "1-many"] {
+        let told = diffuscope(&["debug", "--batch", "-x", "-"], &format!("compare seed {range}"));
+        assert_eq!(told.code, Some(1));
+        assert!(told.stderr.contains(RANGE), "{range}: {}", told.stderr);
     }
 }

@@ -96,8 +96,8 @@ fn no_file_tells_where_its_maker_keeps_things() {
     let (model, start) = (model.display().to_string(), start.display().to_string());
     let commands = "continue\nsave image image.png\nsave all all.safetensors\nsave latents latents.png\n\
                     save attention apple heat.png\nsave attention apple heat.gif\nsave effect apple effect.png\n\
-                    save features unet.mid_block features.png\nsave timemap map.png\n";
-    let flags = ["--model", &model, "--init-image", &start, "--prompt", "an apple"];
+                    save timemap map.png\nback\nsave features unet.mid_block features.png\n";
+    let flags = ["--model", &model, "--init-image", &start, "--strength", "1", "--prompt", "an apple"];
     let mut batch = command(&[&["debug", "--batch", "-x", "-"], &SMALL[..], &flags].concat());
     batch.current_dir(folder.path());
     let ran = run(batch, commands);

@@ -228,8 +228,8 @@ mod tests {
             "denoise.999/latents",
             "denoise.1000/latents",
             "vae_decode/image",
-            "aaa",
             "another/latents",
+            "aaa",
         ];
         let mut keys = in_order;
         keys.sort();
