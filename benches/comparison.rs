@@ -4,7 +4,7 @@
 use candle_core::{DType, Device};
 use diffuscope::model::ModelSource;
 use diffuscope::nn::Unwatched;
-use diffuscope::pipeline::{Lockstep, Models, Request, Snapshot, advance};
+use diffuscope::pipeline::{Lockstep, Models, Request, Seed, Snapshot, advance};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use sysinfo::{ProcessesToUpdate, System};
@@ -45,7 +45,7 @@ fn main() {
         for (row, count) in counts.iter().enumerate() {
             for (column, (pixels, steps)) in [(128, 4), (256, 2), (512, 1)].into_iter().enumerate() {
                 let seeds = [1, 2, 3, 4, 5, 6, 7, 8].map(|seed| Request {
-                    seed,
+                    seed: Seed::from(seed),
                     width: pixels,
                     height: pixels,
                     num_inference_steps: steps,

@@ -39,7 +39,7 @@ fn before(prompt: &str, step: usize) -> Snapshot {
         width: set("width") as usize,
         num_inference_steps: set("num_inference_steps") as usize,
         guidance_scale: set("guidance_scale"),
-        seed: set("seed") as i64,
+        seed: (set("seed") as i64).into(),
         ..Request::default()
     };
     let mut snapshot = Snapshot::start(request, &models()).unwrap();

@@ -160,7 +160,7 @@ fn what_the_noise_settled_is_refused_with_the_command_that_would_do_it() {
     run(&mut session, "fork at get_latent");
     run(&mut session, "set seed 5");
     run(&mut session, "continue");
-    assert_eq!(session.timeline().tip().request().seed, 5);
+    assert_eq!(session.timeline().tip().request().seed, 5.into());
     assert!(refused(&mut session, "fork at denoise 7").contains("denoise 7 is not in this run"));
     run(&mut session, "switch main");
     assert!(refused(&mut session, "fork at vae_decode").contains("`goto vae_decode` runs up to it"));
@@ -196,6 +196,49 @@ fn a_timeline_is_saved_as_commands_that_make_it_again() {
             t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         assert!(values(&tensor) == values(&second[&key]), "{key}");
+    }
+}
+
+/// The order is that of the stages, and within a stage that of the run, on whichever side a file stands.
+#[test]
+fn differences_are_in_the_order_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (a, b) = (file("a.safetensors"), file("b.safetensors"));
+    let flags = ["--steps", "3", "--width", "32", "--height", "32"];
+    batch(&[&flags[..], &["--prompt", "a cat"]].concat(), &format!("continue\nsave all {a}\n"));
+    let outcomes = batch(
+        &[&flags[..], &["--prompt", "a dog"]].concat(),
+        &format!("continue\nsave all {b}\ndiff {a}\ndiff main {a}\ndiff {a} {b}\ndiff {b} {a}\n"),
+    );
+    let of_a_step = [
+        "uncond_residual",
+        "text_cond_residual",
+        "guided_noise_residual",
+        "pred_original_sample",
+        "pred_epsilon",
+        "pred_sample_direction",
+        "latents",
+    ];
+    // The first step's residual without the prompt, and the noise, are the same for both.
+    let steps = (0..3).flat_map(|step| of_a_step.map(|name| format!("denoise.{step:03}/{name}")));
+    let expected: Vec<String> = ["encode_prompt/input_ids", "encode_prompt/prompt_embeds"]
+        .map(String::from)
+        .into_iter()
+        .chain(steps.filter(|key| key != "denoise.000/uncond_residual"))
+        .chain(["vae_decode/image".into()])
+        .collect();
+    for outcome in &outcomes[2..] {
+        assert_eq!(
+            said(outcome, 1),
+            "the first beyond it: encode_prompt/input_ids",
+            "{}",
+            outcome["command"]
+        );
+        let rows = outcome["diffs"].as_array().unwrap().iter();
+        let rows: Vec<&str> = rows.map(|row| row["tensor"].as_str().unwrap()).collect();
+        assert_eq!(rows, expected, "{}", outcome["command"]);
+        assert_eq!(outcome["picture"]["name"], "difference of vae_decode/image");
     }
 }
 

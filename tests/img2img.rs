@@ -10,10 +10,14 @@ use diffuscope::lesson::problem::Source;
 use diffuscope::lesson::{Lesson, Playing};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request, Stage};
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, imageops};
 use program::{batch, diffuscope, said};
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
 use support::checkpoint::checkpoint;
+use support::compare::Differences;
+use support::fixture::Fixture;
 
 /// The smallest model and picture there are, loaded once: it predicts v.
 static MODELS: LazyLock<Arc<Models>> = LazyLock::new(|| {
@@ -342,4 +346,218 @@ fn a_lesson_starts_from_a_picture() {
     let unknown = text.replace("sample:pizza", "sample:soup");
     let problems = Lesson::read(Source::new("noise.md", unknown)).unwrap_err();
     assert!(problems[0].report(false).contains("there is no sample `soup`"), "{}", problems[0].report(false));
+}
+
+/// A plain picture in a file, which is named as a user would.
+fn picture(folder: &tempfile::TempDir, name: &str, width: u32, height: u32) -> String {
+    let file = folder.path().join(name);
+    RgbImage::from_pixel(width, height, Rgb([9, 99, 200])).save(&file).unwrap();
+    file.display().to_string()
+}
+
+/// The size that `run` made a picture in, and what it said.
+fn size_of_run(flags: &[&str]) -> ([u32; 2], String) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.png").display().to_string();
+    let ran = diffuscope(&[&["run", "--steps", "2", "--strength", "0.5", "-o", &out], flags].concat(), "");
+    assert_eq!(ran.code, Some(0), "{flags:?}: {}", ran.stderr);
+    let (width, height) = image::image_dimensions(&out).unwrap();
+    ([width, height], ran.stderr)
+}
+
+/// diffusers' pipeline takes the picture's own size, down to a multiple of eight.
+#[test]
+fn without_a_size_the_pictures_own_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = picture(&folder, "wide.png", 192, 128);
+    let (size, told) = size_of_run(&["--init-image", &wide]);
+    assert_eq!((size, told.lines().count()), ([192, 128], 1), "{told}");
+    assert!(told.contains("192×128 pixels, the size of wide.png"), "{told}");
+
+    let ragged = picture(&folder, "ragged.png", 135, 71);
+    let (size, told) = size_of_run(&["--init-image", &ragged]);
+    assert_eq!(size, [128, 64]);
+    assert!(told.contains("128×64 pixels, the size of ragged.png (135×71) in multiples of 8"), "{told}");
+
+    // A drawing in the model's own size is nothing to speak of, but for the line itself.
+    let (size, told) = size_of_run(&["--init-image", "sample:apple"]);
+    assert_eq!((size, told.lines().count()), ([128, 128], 1), "{told}");
+    assert!(told.contains("128×128 pixels, the size of sample:apple"), "{told}");
+
+    let tiny = picture(&folder, "tiny.png", 7, 40);
+    let ran = diffuscope(&["run", "--init-image", &tiny], "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("7×40 pixels; expected at least 8×8"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_size_of_another_shape_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = picture(&folder, "wide.png", 192, 128);
+    let (size, told) = size_of_run(&["--init-image", &wide, "--width", "128", "--height", "128"]);
+    assert_eq!((size, told.lines().count()), ([128, 128], 1), "{told}");
+    assert!(told.contains("wide.png (192×128) is resized to 128×128: its shape changes"), "{told}");
+    // The same shape smaller is what was asked for.
+    let (size, told) = size_of_run(&["--init-image", &wide, "--width", "96", "--height", "64"]);
+    assert_eq!((size, told.as_str()), ([96, 64], ""));
+    // A side that is not given is the picture's, as VaeImageProcessor has it.
+    let (size, told) = size_of_run(&["--init-image", &wide, "--width", "64"]);
+    assert_eq!(size, [64, 128]);
+    assert!(told.contains("wide.png (192×128) is resized to 64×128: its shape changes"), "{told}");
+}
+
+#[test]
+fn the_orientation_of_a_cameras_picture_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let pixels = RgbImage::from_fn(64, 32, |x, _| Rgb(if x < 32 { [250, 10, 10] } else { [10, 10, 250] }));
+    // What PIL's `exif_transpose` makes of orientation 6, turned clockwise, and of 3, upside down.
+    for (orientation, size, top_is_red) in
+        [(1u8, [64, 32], None), (6, [32, 64], Some(true)), (8, [32, 64], Some(false))]
+    {
+        let file = folder.path().join(format!("{orientation}.jpg"));
+        let mut encoder = JpegEncoder::new_with_quality(std::fs::File::create(&file).unwrap(), 95);
+        // A TIFF header and one entry: tag 0x0112, a short.
+        let exif =
+            [b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", &[orientation][..], b"\0\0\0\0\0\0"]
+                .concat();
+        encoder.set_exif_metadata(exif).unwrap();
+        encoder.write_image(&pixels, 64, 32, ExtendedColorType::Rgb8).unwrap();
+        let file = file.display().to_string();
+        let (made, told) = size_of_run(&["--init-image", &file]);
+        assert_eq!(made, size, "orientation {orientation}: {told}");
+        if let Some(top_is_red) = top_is_red {
+            let told = batch(&["--init-image", &file], "next 2\nprint init_image[0,0,0..8,:].mean > 0.5\n");
+            assert_eq!(told[1]["value"], top_is_red, "orientation {orientation}");
+        }
+    }
+}
+
+#[test]
+fn a_session_keeps_its_size_and_says_what_becomes_of_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wide, square) = (picture(&folder, "wide.png", 192, 128), picture(&folder, "square.png", 256, 256));
+    let mut session = session(None);
+    let told = run(&mut session, &format!("set init_image {wide}")).text();
+    assert!(told.contains("wide.png (192×128) is resized to 32×32: its shape changes"), "{told}");
+    assert!(told.contains("the run keeps its size"), "{told}");
+    let told = run(&mut session, &format!("set init_image {square}")).text();
+    assert!(told.contains("square.png (256×256) is resized to 32×32; the run keeps its size"), "{told}");
+    let told = run(&mut session, "set width 64").text();
+    assert!(told.contains("square.png (256×256) is resized to 64×32: its shape changes"), "{told}");
+    let small = picture(&folder, "small.png", 64, 32);
+    let told = run(&mut session, &format!("set init_image {small}")).text();
+    assert!(!told.contains("resized"), "{told}");
+    // Begun from a picture, it has the picture's size.
+    let begun = batch(&["--steps", "4", "--init-image", &wide], "info request\n");
+    assert_eq!((&begun[0]["value"]["width"], &begun[0]["value"]["height"]), (&192.into(), &128.into()));
+}
+
+#[test]
+fn compared_pictures_are_brought_to_the_size_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wide, tall) = (picture(&folder, "wide.png", 192, 128), picture(&folder, "tall.png", 64, 128));
+    let mut session = session(Some("0.5"));
+    let told = run(&mut session, &format!("compare init_image {wide} | {tall} | sample:cat | off")).text();
+    assert!(told.contains("wide.png (192×128) is resized to 32×32: its shape changes"), "{told}");
+    assert!(told.contains("tall.png (64×128) is resized to 32×32: its shape changes"), "{told}");
+    run(&mut session, "continue");
+    assert_eq!(session.variant_rows().unwrap().len(), 4);
+
+    let sheet = folder.path().join("sheet.png").display().to_string();
+    let small = ["--steps", "1", "--width", "32", "--height", "32"];
+    let ran = diffuscope(&[&["compare", "init_image", &wide, &tall, "-o", &sheet], &small[..]].concat(), "");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("tall.png (64×128) is resized to 32×32: its shape changes"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_picture_that_is_too_large_names_the_size_that_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let huge = picture(&folder, "huge.png", 8192, 4096);
+    let ran = diffuscope(&["run", "--init-image", &huge], "");
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let told = ran.stderr.lines().last().unwrap();
+    assert!(told.contains("error: 8192×4096 pixels need about"), "{told}");
+    let (_, flags) = told.split_once("such as --width ").unwrap_or_else(|| panic!("{told}"));
+    let numbers: Vec<usize> = flags
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|n| !n.is_empty())
+        .take(2)
+        .map(|n| n.parse().unwrap())
+        .collect();
+    let [width, height] = numbers[..] else { panic!("{told}") };
+    assert_eq!((width % 8, height % 8), (0, 0), "{told}");
+    assert!(width.abs_diff(2 * height) <= 16 && width >= 256, "{told}");
+}
+
+#[test]
+fn a_picture_much_larger_than_the_model_is_warned_of_with_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = picture(&folder, "large.png", 264, 64);
+    let (size, told) = size_of_run(&["--init-image", &large]);
+    assert_eq!(size, [264, 64]);
+    let warning = told.lines().find(|line| line.starts_with("warning: ")).unwrap_or_else(|| panic!("{told}"));
+    assert!(warning.contains("264×64 is more than twice the model's own 128×128"), "{told}");
+    assert!(warning.contains("about ") && warning.contains(" s"), "{told}");
+    // Who gives a size means it.
+    let (_, told) = size_of_run(&["--init-image", &large, "--width", "264", "--height", "64"]);
+    assert_eq!(told, "");
+}
+
+/// Against `StableDiffusionImg2ImgPipeline`, with the flags of a user.
+#[test]
+fn a_wide_picture_is_diffusers() {
+    let fixture = Fixture::open("pocket_img2img_wide");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (start, out, dump) = (file("start.png"), file("out.png"), file("out.safetensors"));
+    let samples: Vec<RgbImage> = fixture
+        .setting("samples")
+        .split(' ')
+        .map(|name| {
+            let sample = format!("{}/lessons/samples/{name}.png", env!("CARGO_MANIFEST_DIR"));
+            image::open(sample).unwrap().into_rgb8()
+        })
+        .collect();
+    let mut wide = RgbImage::new(192, 128);
+    imageops::replace(&mut wide, &samples[0], 0, 0);
+    imageops::replace(&mut wide, &imageops::crop_imm(&samples[1], 0, 0, 64, 128).to_image(), 128, 0);
+    wide.save(&start).unwrap();
+
+    let set = |name: &str| fixture.setting(name);
+    let ran = diffuscope(
+        &[
+            "run",
+            "--init-image",
+            &start,
+            "--prompt",
+            set("prompt"),
+            "--strength",
+            set("strength"),
+            "--steps",
+            set("num_inference_steps"),
+            "--seed",
+            set("seed"),
+            "-o",
+            &out,
+            "--dump",
+            &dump,
+        ],
+        "",
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let ours = candle_core::safetensors::load(&dump, &Device::Cpu).unwrap();
+    let mut run = Differences::default();
+    run.note(&ours["get_latent/init_latents"], fixture.tensor("init_latents"), "init_latents");
+    run.note(&ours["denoise.009/latents"], fixture.tensor("denoise.009/latents"), "latents");
+    run.assert_within(1e-3);
+    let picture = image::open(&out).unwrap().into_rgb8();
+    assert_eq!(fixture.shape("image"), [128, 192, 3]);
+    let theirs: Vec<u8> = fixture.tensor("image").flatten_all().unwrap().to_vec1().unwrap();
+    let off = picture.as_raw().iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(off <= Some(2), "a pixel is off by {off:?}");
 }

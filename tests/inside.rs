@@ -25,7 +25,7 @@ fn session() -> Session {
         height: 64,
         width: 64,
         num_inference_steps: 3,
-        seed: 1,
+        seed: 1.into(),
         ..Request::default()
     };
     Session::new(models(), request).unwrap()

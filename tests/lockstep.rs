@@ -70,7 +70,7 @@ fn each<T: Copy>(values: &[T], put: impl Fn(&mut Request, T)) -> Vec<Request> {
 #[test]
 fn a_batch_is_within_rounding_of_separate_runs() {
     let scales = each(&[1., 3., 7.5, 15.], |request, scale| request.guidance_scale = scale);
-    let seeds = each(&[1, 2, 3], |request, seed| request.seed = seed);
+    let seeds = each(&[1, 2, 3], |request, seed: i64| request.seed = seed.into());
     let etas = each(&[0., 0.5, 1.], |request, eta| request.eta = eta);
     let prompts = each(&["a cat", "a dog"], |request, prompt| request.prompt = prompt.into());
     for requests in [scales, seeds, etas, prompts] {
@@ -89,13 +89,13 @@ fn rows_are_computed_once_where_they_are_the_same() {
     let scales = each(&[1., 3., 7.5, 15.], |request, scale| request.guidance_scale = scale);
     assert_eq!(together(&scales, None).1, [2 + 3 * 8, 4 * 8]);
     // other noise: nothing is the same
-    let seeds = each(&[1, 2, 3], |request, seed| request.seed = seed);
+    let seeds = each(&[1, 2, 3], |request, seed: i64| request.seed = seed.into());
     assert_eq!(together(&seeds, None).1, [4 * 6, 4 * 6]);
     // other prompts: the unconditional row of the first step
     let prompts = each(&["a cat", "a dog"], |request, prompt| request.prompt = prompt.into());
     assert_eq!(together(&prompts, None).1, [3 + 3 * 4, 4 * 4]);
     // the same run twice is one
-    let same = each(&[7, 7], |request, seed| request.seed = seed);
+    let same = each(&[7, 7], |request, seed: i64| request.seed = seed.into());
     let (runs, rows) = together(&same, None);
     assert_eq!(rows, [4 * 2, 4 * 4]);
     assert_alike(&runs[0], &runs[1], 0.);

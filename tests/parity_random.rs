@@ -2,15 +2,16 @@
 
 mod support;
 
+use diffuscope::pipeline::Seed;
 use diffuscope::tensor::Generator;
 use support::fixture::Fixture;
 
 /// torch on a CPU without AVX2 differs from torch on one with it by this much; we from either by less.
 const BOUND: f32 = 2e-6;
 
-/// Seeds as Python writes them: up to 2^64 - 1, of which torch takes the bits.
+/// Seeds as Python writes them: -2^63 to 2^64 - 1.
 fn generator(seed: &str) -> Generator {
-    Generator::manual_seed(seed.parse::<i128>().unwrap() as i64)
+    Generator::manual_seed(seed.parse::<Seed>().unwrap().folded())
 }
 
 /// The largest |ours - theirs|; NaN stays NaN.

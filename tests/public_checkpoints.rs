@@ -326,7 +326,7 @@ fn attention_in_f16_does_not_overflow_whatever_upcast_attention_says() {
     }
     folder.write_weights("unet", &weights);
     let predict = |models: &Models, probe: &mut dyn Probe| {
-        let randn = |seed: i64, shape: &[usize]| {
+        let randn = |seed: u64, shape: &[usize]| {
             let values = diffuscope::tensor::Generator::manual_seed(seed).randn(shape.iter().product());
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(models.dtype).unwrap()
         };

@@ -25,7 +25,7 @@ fn session(eta: f64) -> Session {
         height: 64,
         width: 64,
         num_inference_steps: 2,
-        seed: 1,
+        seed: 1.into(),
         eta,
         ..Request::default()
     };

@@ -193,14 +193,14 @@ fn run_writes_a_picture_with_its_settings_and_a_dump() {
     let folder = tempfile::tempdir().unwrap();
     let (image, dumped) = (folder.path().join("a.png"), folder.path().join("a.safetensors"));
     std::fs::write(&image, "an old file is replaced").unwrap();
-    let args = ["run", "--steps", "2", "--seed", "-1", "--negative-prompt=", "--prompt", "りんご"];
+    let args = ["run", "--steps", "2", "--seed", "7", "--negative-prompt=", "--prompt", "りんご"];
     let files = ["-o", image.to_str().unwrap(), "--dump", dumped.to_str().unwrap()];
     let ran = diffuscope(&[&args[..], &files].concat(), "");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(parameters(&image).lines().next(), Some("りんご"));
     assert!(
         parameters(&image)
-            .contains("Steps: 2, Sampler: DDIM, CFG scale: 7.5, Seed: -1, Size: 128x128, Model: pocket")
+            .contains("Steps: 2, Sampler: DDIM, CFG scale: 7.5, Seed: 7, Size: 128x128, Model: pocket")
     );
 
     let bytes = std::fs::read(&dumped).unwrap();
@@ -229,7 +229,7 @@ fn run_writes_a_picture_with_its_settings_and_a_dump() {
     assert_eq!(shape("vae_decode/image"), [1, 3, 128, 128]);
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let settings = header.metadata().clone().unwrap();
-    assert_eq!((settings["prompt"].as_str(), settings["seed"].as_str()), ("りんご", "-1"));
+    assert_eq!((settings["prompt"].as_str(), settings["seed"].as_str()), ("りんご", "7"));
 }
 
 fn parameters(file: &Path) -> String {

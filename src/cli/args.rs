@@ -7,8 +7,9 @@ use crate::model::source::POCKET;
 use crate::model::{LoadError, ModelSource};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::ledger::Tell;
+use crate::pipeline::init_size::{self, Resized};
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{InitImage, Models, Request};
+use crate::pipeline::{InitImage, Models, Request, Seed, expected};
 use anyhow::Context;
 use clap::Args;
 use std::sync::Arc;
@@ -35,15 +36,16 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "SCALE", allow_hyphen_values = true)]
     guidance_scale: Option<f64>,
 
-    /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED)
-    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
-    seed: i64,
+    /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED): -2^63 to 2^64-1. -1 is torch's -1, not a random
+    /// seed
+    #[arg(long, default_value_t = Seed::default(), allow_hyphen_values = true)]
+    seed: Seed,
 
-    /// Width in pixels [default: what the model was trained on]
+    /// Width in pixels [default: what the model was trained on, or the width of the picture to start from, in multiples of 8]
     #[arg(long, value_name = "PX")]
     width: Option<usize>,
 
-    /// Height in pixels [default: what the model was trained on]
+    /// Height in pixels [default: what the model was trained on, or the height of the picture to start from, in multiples of 8]
     #[arg(long, value_name = "PX")]
     height: Option<usize>,
 
@@ -139,16 +141,21 @@ impl GenerateArgs {
         // Before the models are loaded, which takes longer.
         let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
         let init_image = init_image.context("--init-image")?;
-        let models = self.model.load(tell)?;
+        let mut models = self.model.load(tell)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
+        let multiple = models.vae.config().scale_factor();
+        let own_size = init_image.as_ref().map(|image| init_size::own(image, multiple)).transpose();
+        // Who gives a width and a height has them, whatever the picture's.
+        let own_size = if self.width.is_some() && self.height.is_some() { None } else { own_size? };
+        let (height, width) = own_size.unwrap_or((usual.height, usual.width));
         let request = Request {
             prompt: self.prompt.clone().unwrap_or(usual.prompt),
             negative_prompt: self.negative_prompt.clone(),
-            height: self.height.unwrap_or(usual.height),
-            width: self.width.unwrap_or(usual.width),
+            height: self.height.unwrap_or(height),
+            width: self.width.unwrap_or(width),
             num_inference_steps: self.steps.unwrap_or(steps),
             guidance_scale: self.guidance_scale.unwrap_or(usual.guidance_scale),
             seed: self.seed,
@@ -157,7 +164,27 @@ impl GenerateArgs {
             strength: self.strength,
             fault: None,
         };
+        self.tell_of_size(&mut models, &request)?;
         Ok((models, request))
+    }
+
+    /// Notes the size of a run that starts from a picture: that it is the picture's, and how long that takes where it is large; or what
+    /// becomes of the picture's shape.
+    fn tell_of_size(&self, models: &mut Models, request: &Request) -> anyhow::Result<()> {
+        let Some(image) = &request.init_image else { return Ok(()) };
+        let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
+        if self.width.is_some() || self.height.is_some() {
+            let resized = Resized::of(image, size, multiple);
+            let told = (resized == Resized::Squeezed).then(|| resized.told(image, size)).flatten();
+            models.remarks.extend(told);
+            return Ok(());
+        }
+        models.remarks.push(init_size::own_told(image, size, multiple));
+        // What is refused takes no time.
+        if request.check(models).is_ok() {
+            models.notes.extend(expected::warning(models, request)?);
+        }
+        Ok(())
     }
 
     /// A debugger's session before its first stage.

@@ -1,7 +1,7 @@
 //! `diffuscope debug`: the interface; without a terminal, the walk as text; with `--batch`, commands from a file.
 
 use super::args::GenerateArgs;
-use super::say;
+use super::{say, say_notes};
 use crate::debugger::{Outcome, Session};
 use crate::nn::ledger::Tell;
 use crate::nn::{Computing, Unwatched};
@@ -80,7 +80,7 @@ fn quietly() -> Tell {
 
 /// Every stage with what it made, as text.
 fn walk(mut session: Session) -> anyhow::Result<()> {
-    warn_of_notes(&session);
+    say_notes(session.models());
     let _computing = Computing::here();
     let mut out = io::stdout().lock();
     while session.timeline().position().is_some() {
@@ -105,7 +105,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     };
     args.generate.fetch_model()?;
     let mut session = args.generate.session(quietly())?;
-    warn_of_notes(&session);
+    say_notes(session.models());
     let _computing = Computing::here();
     let mut out = io::stdout().lock();
     for number in 1.. {
@@ -163,8 +163,4 @@ fn write_text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         viuer::print(&picture, &config).map_err(io::Error::other)?;
     }
     Ok(())
-}
-
-fn warn_of_notes(session: &Session) {
-    session.models().notes.iter().for_each(|note| say("warning", note));
 }

@@ -17,7 +17,9 @@ pub mod lesson;
 pub mod model;
 pub mod run;
 
+use crate::pipeline::Models;
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -52,6 +54,11 @@ enum Command {
 }
 
 impl Cli {
+    /// What the command line asks for.
+    pub fn of_environment() -> Self {
+        Self::parse_from(std::env::args_os().map(as_value))
+    }
+
     /// Carries out what was asked for. Errors go to stderr as one line.
     pub fn run(self) -> ExitCode {
         let result = match self.command {
@@ -79,6 +86,28 @@ impl Cli {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error.chain().filter_map(|cause| cause.downcast_ref()).any(broken)
+}
+
+/// An argument such as `-1,2` or `-3--1`, which clap would take for flags, as one that it takes for a value: with a space before it,
+/// which no number minds. A single negative number it knows.
+fn as_value(argument: OsString) -> OsString {
+    let is_list = argument.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|numbers| {
+        numbers.starts_with(|c: char| c.is_ascii_digit())
+            && numbers.contains([',', '-'])
+            && numbers.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '-' | '.'))
+    });
+    if !is_list {
+        return argument;
+    }
+    let mut value = OsString::from(" ");
+    value.push(argument);
+    value
+}
+
+/// What a reader should know at a run's start.
+fn say_notes(models: &Models) {
+    models.remarks.iter().for_each(|remark| say("note", remark));
+    models.notes.iter().for_each(|note| say("warning", note));
 }
 
 /// `error: …` or `warning: …` on stderr, in one line and without a file's or a prompt's control characters.

@@ -1,7 +1,7 @@
 //! `diffuscope run`: the whole pipeline at once.
 
 use super::args::GenerateArgs;
-use super::say;
+use super::{say, say_notes};
 use crate::nn::{Computing, Unwatched};
 use crate::picture::{decoded, png};
 use crate::pipeline::{Snapshot, advance, dump};
@@ -26,7 +26,7 @@ pub struct RunArgs {
     #[command(flatten)]
     generate: GenerateArgs,
 
-    /// Write the picture here, with the settings in its `parameters` text chunk
+    /// Write the picture here, with the settings in its text chunks `parameters` and `diffuscope`
     #[arg(short, long, value_name = "FILE.png")]
     output: Option<PathBuf>,
 
@@ -50,8 +50,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     args.generate.fetch_model()?;
     let _computing = Computing::here();
     let (models, request) = args.generate.load(Box::new(|_, _| ()))?;
-    models.notes.iter().for_each(|note| say("warning", note));
-    let model = models.source.to_string();
+    say_notes(&models);
+    let model = models.source.name();
 
     let mut snapshot = Snapshot::start(request, &models)?;
     let bar = progress_bar(snapshot.request().steps().len() as u64 + 3);
@@ -68,8 +68,11 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (_, image) = snapshot.tensor("image").context("the run made no image")?;
     let picture = decoded::picture(&PlainTensor::of(image)?).context("the image has no three channels")?;
     if let Some(file) = &args.output {
-        let parameters = png::parameters(&snapshot, &model);
-        dump::write_beside(file, &png::encode(&picture.image, Some(&parameters))?)?;
+        let (texts, warning) = png::texts(&snapshot, &model, None);
+        dump::write_beside(file, &png::encode(&picture.image, &texts)?)?;
+        if let Some(warning) = warning {
+            say("warning", &format!("{}: {warning}", file.display()));
+        }
     }
     if let Some(file) = &args.dump {
         dump::write(&snapshot, &model, file)?;

@@ -127,7 +127,7 @@ impl Expression {
         if depth(text) > MAX_DEPTH {
             return Err(wrong(format!("it is nested deeper than {MAX_DEPTH}")));
         }
-        match ENVIRONMENT.compile(&with_parts_quoted(text)) {
+        match ENVIRONMENT.compile(&as_cel(text)) {
             Ok(program) => {
                 let mut expression = program.expression().clone();
                 let mut modules = vec![];
@@ -381,8 +381,9 @@ fn is_number(expression: &Expr) -> bool {
     }
 }
 
-/// The expression with parts of tensors, `t[0,2..5,:]`, in quotes: CEL's brackets hold one value.
-fn with_parts_quoted(text: &str) -> String {
+/// The expression as CEL reads it: parts of tensors, `t[0,2..5,:]`, in quotes, as CEL's brackets hold one value; and whole numbers
+/// from 2^63 on, which large seeds are, marked as having no sign.
+fn as_cel(text: &str) -> String {
     let (mut made, mut quote, mut escaped) = (String::with_capacity(text.len()), None, false);
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
@@ -392,6 +393,20 @@ fn with_parts_quoted(text: &str) -> String {
             Some(open) if c == open => quote = None,
             Some(_) => {}
             None if matches!(c, '"' | '\'') => quote = Some(c),
+            None if c.is_ascii_digit() && !made.ends_with(is_of_a_number_or_name) => {
+                let length = rest.as_str().find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.as_str().len());
+                let digits = format!("{c}{}", &rest.as_str()[..length]);
+                let is_whole = !rest.as_str()[length..].starts_with(is_of_a_number_or_name);
+                // -2^63 is one number for CEL, with its sign.
+                let is_least = made.trim_end().ends_with('-') && digits == "9223372036854775808";
+                let is_large = digits.parse::<i64>().is_err() && digits.parse::<u64>().is_ok();
+                rest = rest.as_str()[length..].chars();
+                made.push_str(&digits);
+                if is_whole && is_large && !is_least {
+                    made.push('u');
+                }
+                continue;
+            }
             None if c == '[' => {
                 let behind = made.trim_end().chars().next_back();
                 let indexes = behind.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ')' | ']'));
@@ -409,6 +424,11 @@ fn with_parts_quoted(text: &str) -> String {
         made.push(c);
     }
     made
+}
+
+/// Whether a character next to digits makes them a part of a name or of a decimal number.
+fn is_of_a_number_or_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.')
 }
 
 fn one_line(text: &str) -> String {
@@ -445,14 +465,25 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_put_in_quotes() {
+    fn what_cel_writes_otherwise_is_brought_to_it() {
         for (text, expected) in [
             ("latents[0,2,:].std", "latents[\"0,2,:\"].std"),
             ("embed(\"a[1,2]\")[0, 2..5]", "embed(\"a[1,2]\")[\"0, 2..5\"]"),
             ("x[0][1:2] + [1,2][0]", "x[0][\"1:2\"] + [1,2][0]"),
             ("'it\\'s [1,2]' + x[1,", "'it\\'s [1,2]' + x[1,"),
+            ("seed==18446744073709551615&& x", "seed==18446744073709551615u&& x"),
+            ("9223372036854775808u + 9223372036854775807", "9223372036854775808u + 9223372036854775807"),
+            (
+                "-9223372036854775808 + 15680208700286123456.5",
+                "-9223372036854775808 + 15680208700286123456.5",
+            ),
+            (
+                "'18446744073709551615' + a18446744073709551615",
+                "'18446744073709551615' + a18446744073709551615",
+            ),
+            ("18446744073709551616", "18446744073709551616"),
         ] {
-            assert_eq!(with_parts_quoted(text), expected);
+            assert_eq!(as_cel(text), expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What commands are about: places, topics, settings, sides of a difference.
 
+use crate::pipeline::seed::SeedError;
 use crate::pipeline::{InitImage, Request, Stage};
 use std::fmt;
 
@@ -154,7 +155,9 @@ impl Setting {
                 request.num_inference_steps = self.parsed(value, "a number of steps")?;
             }
             Self::GuidanceScale => request.guidance_scale = self.parsed(value, "a number")?,
-            Self::Seed => request.seed = self.parsed(value, "a whole number")?,
+            Self::Seed => {
+                request.seed = value.parse().map_err(|e: SeedError| self.cannot_be(value, &e.to_string()))?;
+            }
             Self::Eta => request.eta = self.parsed(value, "a number from 0 to 1")?,
             Self::InitImage if value == "off" => request.init_image = None,
             Self::InitImage => {
@@ -174,10 +177,11 @@ impl Setting {
     }
 
     fn parsed<T: std::str::FromStr>(self, value: &str, expected: &str) -> Result<T, String> {
-        value.parse().map_err(|_| {
-            let name = self.name();
-            format!("{name} cannot be `{}`; expected {expected}", super::arguments::abridged(value))
-        })
+        value.parse().map_err(|_| self.cannot_be(value, &format!("expected {expected}")))
+    }
+
+    fn cannot_be(self, value: &str, expected: &str) -> String {
+        format!("{} cannot be `{}`; {expected}", self.name(), super::arguments::abridged(value))
     }
 
     /// Whether its value is a text, which may hold spaces and commas.

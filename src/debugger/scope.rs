@@ -12,7 +12,7 @@ use crate::pipeline::{Models, Request, Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use cel::ExecutionError;
-use cel::common::types::{CelDouble, CelInt, CelString};
+use cel::common::types::{CelDouble, CelInt, CelString, CelUInt};
 use cel::common::value::{CowVal, Val};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -40,25 +40,6 @@ pub const NAMES: [&str; 19] = [
     "beta_prod_t",
     "variance",
     "std_dev_t",
-];
-
-/// Names of tensors that stages make, the first stage's first.
-pub const TENSORS: [&str; 15] = [
-    "input_ids",
-    "negative_input_ids",
-    "prompt_embeds",
-    "negative_prompt_embeds",
-    "init_image",
-    "init_latents",
-    "noise",
-    "latents",
-    "uncond_residual",
-    "text_cond_residual",
-    "guided_noise_residual",
-    "pred_original_sample",
-    "pred_epsilon",
-    "pred_sample_direction",
-    "image",
 ];
 
 /// Texts whose embeddings are kept.
@@ -388,7 +369,11 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
         "width" => int(request.width as i64),
         "num_inference_steps" => int(request.num_inference_steps as i64),
         "guidance_scale" => double(request.guidance_scale),
-        "seed" => int(request.seed),
+        "seed" => match request.seed.as_i64() {
+            Some(seed) => int(seed),
+            // CEL's whole numbers without a sign, which compare with those that have one.
+            None => Some(CowVal::owned(CelUInt::from(request.seed.folded())).into_owned()),
+        },
         "eta" => double(request.eta),
         "strength" => double(request.strength),
         "timesteps" => {

@@ -132,7 +132,8 @@ impl std::fmt::Display for Change {
         // 12 and not 12.0, as it was typed.
         let plain = |value: &serde_json::Value| match value {
             serde_json::Value::Null => "off".into(),
-            serde_json::Value::String(name) if self.setting == "fault" => name.clone(),
+            // A large seed is text in JSON.
+            serde_json::Value::String(plain) if matches!(self.setting, "fault" | "seed") => plain.clone(),
             value => value.as_f64().map_or(value.to_string(), |v| v.to_string()),
         };
         write!(f, "{} {} → {}", self.setting, plain(&self.from), plain(&self.to))

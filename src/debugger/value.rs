@@ -3,7 +3,7 @@
 use super::part::{Parts, Places};
 use crate::tensor::{PlainTensor, Summary, compare};
 use cel::common::traits::{Adder, Divider, Indexer, Multiplier, Negator, Subtractor};
-use cel::common::types::{CelDouble, CelInt, CelString, Type};
+use cel::common::types::{CelDouble, CelInt, CelString, CelUInt, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{ExecutionError, Value};
 use std::any::Any;
@@ -81,7 +81,8 @@ pub(super) fn mistake(message: &str) -> ExecutionError {
 
 pub(super) fn number(value: &dyn Val) -> Option<f64> {
     let double = value.downcast_ref::<CelDouble>().map(|v| *v.inner());
-    double.or_else(|| value.downcast_ref::<CelInt>().map(|v| *v.inner() as f64))
+    let whole = || value.downcast_ref::<CelInt>().map(|v| *v.inner() as f64);
+    double.or_else(whole).or_else(|| value.downcast_ref::<CelUInt>().map(|v| *v.inner() as f64))
 }
 
 impl Val for TensorValue {

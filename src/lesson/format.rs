@@ -5,8 +5,10 @@ use super::problem::{Problem, Source};
 use crate::debugger::Command;
 use crate::debugger::expression::Expression;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 /// Tags of fenced blocks that the debugger knows.
@@ -44,7 +46,55 @@ pub struct Front {
     pub builds_on: Vec<String>,
     /// The settings that it starts from.
     #[serde(default)]
-    pub settings: BTreeMap<String, serde_yaml_ng::Value>,
+    pub settings: BTreeMap<String, Written>,
+}
+
+/// A setting's value as a command has it: a text in quotes, or a number, whole ones of any size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written(String);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Value;
+
+        impl Visitor<'_> for Value {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a number")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Written, E> {
+                Ok(Written(value.to_string()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Written, E> {
+                Ok(Written(value.to_string()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Written, E> {
+                Ok(Written(value.to_string()))
+            }
+
+            fn visit_i128<E>(self, value: i128) -> Result<Written, E> {
+                Ok(Written(value.to_string()))
+            }
+
+            fn visit_u128<E>(self, value: u128) -> Result<Written, E> {
+                Ok(Written(value.to_string()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Written, E> {
+                Ok(Written(value.to_string()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Written, E> {
+                Ok(Written(format!("\"{value}\"")))
+            }
+        }
+
+        deserializer.deserialize_any(Value)
+    }
 }
 
 /// A lesson, read and well formed.
@@ -329,11 +379,7 @@ fn read_front(
         }
     };
     let mut commands = vec![];
-    for (name, value) in &front.settings {
-        let value = match value {
-            serde_yaml_ng::Value::String(text) => format!("\"{text}\""),
-            other => serde_yaml_ng::to_string(other).unwrap_or_default().trim().to_string(),
-        };
+    for (name, Written(value)) in &front.settings {
         let line = format!("set {name} {value}");
         let place = text.find(name.as_str()).unwrap_or(0);
         let place = at.start + place..at.start + place + name.len();

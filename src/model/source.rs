@@ -77,6 +77,15 @@ impl ModelSource {
         Ok(HubName::parse(name).transpose()?)
     }
 
+    /// What a file that others see calls it: `pocket`, the repository on the hub, or the folder's own name, without where it is.
+    pub fn name(&self) -> String {
+        let Self::Folder(folder) = self else { return self.to_string() };
+        // `.` has a name too.
+        let whole = || std::fs::canonicalize(folder).ok()?.file_name().map(ToOwned::to_owned);
+        let name = folder.file_name().map(ToOwned::to_owned).or_else(whole);
+        name.map_or("a folder".into(), |name| name.to_string_lossy().into_owned())
+    }
+
     /// What it is called: the repository on the hub, or the folder.
     pub fn own_names(&self) -> Vec<String> {
         match self {

@@ -1,6 +1,7 @@
 //! Every tensor of a run as one safetensors file, to compare with another pipeline's.
 
-use super::{Request, Snapshot};
+use super::snapshot::TENSORS;
+use super::{Request, Snapshot, Stage};
 use crate::nn::error::without_backtrace;
 use candle_core::{DType, Tensor};
 use safetensors::Dtype;
@@ -37,6 +38,13 @@ pub enum WriteError {
         /// What the format says.
         reason: String,
     },
+}
+
+/// Where a key of a dump comes: by its stage, within a stage in the order of the run, and then by name. Keys of no stage come last.
+pub fn place(key: &str) -> impl Ord + use<'_> {
+    let (stage, name) = key.split_once('/').map_or((None, key), |(stage, name)| (Stage::of_key(stage), name));
+    let made = TENSORS.iter().position(|known| *known == name).unwrap_or(TENSORS.len());
+    (stage.is_none(), stage, made, key)
 }
 
 /// Writes every named tensor of `snapshot` under `STAGE/NAME`, with the settings and what was done by hand in the metadata.
@@ -115,9 +123,9 @@ fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
         fault,
     } = request;
     let fault = fault.map(|fault| ("fault", fault.to_string()));
-    let init_image = init_image
-        .iter()
-        .flat_map(|image| [("init_image", image.name().to_string()), ("strength", strength.to_string())]);
+    let init_image = init_image.iter().flat_map(|image| {
+        [("init_image", image.file_name().to_string()), ("strength", strength.to_string())]
+    });
     let settings = [
         ("prompt", prompt.clone()),
         ("negative_prompt", negative_prompt.clone()),
@@ -204,6 +212,31 @@ pub fn read_text(file: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_the_run() {
+        let in_order = [
+            "encode_prompt/prompt_embeds",
+            "get_latent/init_latents",
+            "get_latent/noise",
+            "get_latent/latents",
+            "denoise.002/uncond_residual",
+            "denoise.002/pred_original_sample",
+            "denoise.002/latents",
+            "denoise.002/another",
+            "denoise.010/latents",
+            "denoise.999/latents",
+            "denoise.1000/latents",
+            "vae_decode/image",
+            "another/latents",
+            "aaa",
+        ];
+        let mut keys = in_order;
+        keys.sort();
+        assert_ne!(keys, in_order);
+        keys.sort_by(|a, b| place(a).cmp(&place(b)));
+        assert_eq!(keys, in_order);
+    }
 
     #[test]
     #[cfg(unix)]

@@ -4,7 +4,8 @@ use super::picture_format;
 use candle_core::{Device, Tensor};
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
-use serde::{Serialize, Serializer};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
@@ -52,6 +53,28 @@ pub enum InitImageError {
         /// How large it is.
         found: String,
     },
+    /// A picture that is another than the one that was kept.
+    #[error("{file}: another picture ({found}); expected the one of {expected} that the run started from")]
+    Another {
+        /// As it was named.
+        file: String,
+        /// What it is.
+        found: String,
+        /// What was kept.
+        expected: String,
+    },
+    /// A picture without room for a single latent.
+    #[error("{file}: {width}×{height} pixels; expected at least {least}×{least}")]
+    Small {
+        /// As it was named.
+        file: String,
+        /// Its width.
+        width: usize,
+        /// Its height.
+        height: usize,
+        /// The least side.
+        least: usize,
+    },
     /// There is no drawing of that name.
     #[error("there is no sample `{name}`; expected one of {}", InitImage::samples().join(", "))]
     Sample {
@@ -87,16 +110,26 @@ impl InitImage {
         &self.name
     }
 
+    /// What a file that others read calls it: the file's name without its folders, or `sample:NAME`.
+    pub fn file_name(&self) -> &str {
+        file_name(&self.name)
+    }
+
+    /// Its height and width in pixels, as it is seen: turned as a camera's picture says.
+    pub fn size(&self) -> (usize, usize) {
+        (self.picture.height() as usize, self.picture.width() as usize)
+    }
+
     /// The picture in the run's size, values 0 to 1: (1, 3, `height`, `width`).
     ///
     /// Another size is brought to it by Lanczos' filter, as diffusers' `VaeImageProcessor` has Pillow do it. Pillow rounds to bytes
     /// between its two passes and we do not: fewer than 1 in 1000 of a drawing's values are off by more than 1/255, beside hard
-    /// edges, and those by 9/255 at most. diffusers takes the picture's own size, cut to a multiple of eight; here the run's counts.
+    /// edges, and those by 9/255 at most.
     ///
     /// # Errors
     /// The device's.
     pub fn tensor(&self, height: usize, width: usize, device: &Device) -> candle_core::Result<Tensor> {
-        let picture = match (self.picture.height() as usize, self.picture.width() as usize) {
+        let picture = match self.size() {
             own if own == (height, width) => RgbImage::clone(&self.picture),
             _ => image::imageops::resize(&*self.picture, width as u32, height as u32, FilterType::Lanczos3),
         };
@@ -117,6 +150,51 @@ impl PartialEq for InitImage {
 impl Serialize for InitImage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.name)
+    }
+}
+
+/// What tells a picture from others of its name, without the folder that it is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitImageRecord {
+    /// The file's name, or `sample:NAME`.
+    pub name: String,
+    width: usize,
+    height: usize,
+    /// SHA-256 of the pixels, row by row in RGB.
+    sha256: String,
+}
+
+impl InitImageRecord {
+    /// Reads the picture again: a sample, or the file of that name in the working folder.
+    ///
+    /// # Errors
+    /// Where it is not there, or is another.
+    pub fn open(&self) -> Result<InitImage, InitImageError> {
+        let image = InitImage::open(&self.name)?;
+        let found = Self::from(&image);
+        if found == *self {
+            return Ok(image);
+        }
+        let [found, expected] = [&found, self].map(|record| format!("{}×{}", record.width, record.height));
+        Err(InitImageError::Another { file: self.name.clone(), found, expected })
+    }
+}
+
+impl From<&InitImage> for InitImageRecord {
+    fn from(image: &InitImage) -> Self {
+        let (height, width) = image.size();
+        let sha256 = digest(&SHA256, image.picture.as_raw());
+        let sha256 = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: image.file_name().into(), width, height, sha256 }
+    }
+}
+
+/// The name of the file in a path; of `sample:NAME` all of it.
+pub fn file_name(name: &str) -> &str {
+    match name.starts_with(SAMPLE) {
+        true => name,
+        false => Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name),
     }
 }
 

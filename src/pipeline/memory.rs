@@ -27,22 +27,24 @@ pub fn available() -> Option<u64> {
 /// convolution at full size in the VAE.
 pub fn needed_by_run(models: &Models, height: usize, width: usize) -> u128 {
     const F32: u128 = 4;
-    let pixels = height as u128 * width as u128;
+    // Whoever asks for a width of 2^64 gets an answer, too.
+    let pixels = (height as u128).saturating_mul(width as u128);
     let scale = models.vae.config().scale_factor() as u128;
     let latents = pixels / (scale * scale);
+    let square = |n: u128| n.saturating_mul(n);
 
     let level_needs = models.unet.config().blocks.iter().enumerate().map(|(i, level)| {
         // Two rows; scores and probabilities of every pixel to every other; and the feed-forward's gate.
         let tokens = latents >> (2 * i).min(100);
         let attends = level.down_attends || level.up_attends;
-        let scores = if attends { 2 * level.heads as u128 * tokens * tokens } else { 0 };
-        2 * F32 * (scores + 9 * tokens * level.channels as u128)
+        let scores = if attends { square(tokens).saturating_mul(2 * level.heads as u128) } else { 0 };
+        scores.saturating_add(tokens.saturating_mul(9 * level.channels as u128)).saturating_mul(2 * F32)
     });
     let vae = models.vae.config();
     // In the decoder a level of full size takes over the channels of the one below; a resnet there holds some dozen copies.
     let widest = vae.block_out_channels.iter().take(2).max().copied().unwrap_or(1) as u128;
-    let decode =
-        F32 * (12 * widest * pixels + if vae.mid_block_add_attention { 2 * latents * latents } else { 0 });
+    let attention = if vae.mid_block_add_attention { square(latents).saturating_mul(2) } else { 0 };
+    let decode = pixels.saturating_mul(12 * widest).saturating_add(attention).saturating_mul(F32);
     level_needs.chain([decode]).max().unwrap_or(0)
 }
 
@@ -52,11 +54,12 @@ pub fn needed_by_run(models: &Models, height: usize, width: usize) -> u128 {
 pub fn needed_by_records(models: &Models, request: &Request, done: usize) -> u128 {
     const F32: u128 = 4;
     const TENSORS: u128 = 7 + 2;
-    let pixels = request.height as u128 * request.width as u128;
+    let pixels = (request.height as u128).saturating_mul(request.width as u128);
     let scale = models.vae.config().scale_factor() as u128;
-    let latents = models.unet.config().in_channels as u128 * pixels / (scale * scale);
+    let latents = (pixels / (scale * scale)).saturating_mul(models.unet.config().in_channels as u128);
     let steps = (request.steps().len() + 2).saturating_sub(done.max(2)) as u128;
-    2 * F32 * (latents * (1 + TENSORS * steps) + 3 * pixels)
+    let tensors = latents.saturating_mul(1 + TENSORS * steps);
+    tensors.saturating_add(pixels.saturating_mul(3)).saturating_mul(2 * F32)
 }
 
 /// A stage that a GPU has no memory left for.
@@ -88,7 +91,8 @@ pub(super) fn explained(error: Error, stage: Stage, models: &Models, request: &R
     let smaller = smaller(models, height, width).map(|(height, width)| {
         let needed = needed_by_run(models, height, width) * models.dtype.size_in_bytes() as u128 / 4;
         format!(
-            "a smaller picture, such as {width}×{height}, which takes about {} beside the weights",
+            "a smaller picture, such as {}, which takes about {} beside the weights",
+            flags((height, width)),
             said(needed)
         )
     });
@@ -110,13 +114,38 @@ pub(super) fn explained(error: Error, stage: Stage, models: &Models, request: &R
 fn smaller(models: &Models, height: usize, width: usize) -> Option<(usize, usize)> {
     let levels = models.unet.config().blocks.len().min(8) as u32;
     let multiple = models.vae.config().scale_factor() << levels.saturating_sub(1);
-    let most = needed_by_run(models, height, width) / 2;
+    largest(models, (height, width), multiple, needed_by_run(models, height, width) / 2)
+}
+
+/// The largest picture of the same form, its height and width multiples of `multiple`, that takes at most `most` bytes and is smaller.
+pub(super) fn largest(
+    models: &Models,
+    (height, width): (usize, usize),
+    multiple: usize,
+    most: u128,
+) -> Option<(usize, usize)> {
     let parts = height.max(width) / multiple;
-    let sizes = (1..parts).rev().map(|part| {
-        let scaled = |side: usize| (side * part / parts / multiple).max(1) * multiple;
-        (scaled(height), scaled(width))
-    });
-    sizes.into_iter().find(|&(height, width)| needed_by_run(models, height, width) <= most)
+    let scaled = |side: usize, part: usize| {
+        let pixels = side as u128 * part as u128 / parts as u128;
+        (pixels as usize / multiple).max(1) * multiple
+    };
+    let needed = |part: usize| needed_by_run(models, scaled(height, part), scaled(width, part));
+    // More parts need more: the last that fits is found by halving, of a width without bounds too.
+    let (mut fits, mut too_many) = (0, parts);
+    while fits + 1 < too_many {
+        let middle = fits + (too_many - fits) / 2;
+        if needed(middle) <= most {
+            fits = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    (fits > 0).then(|| (scaled(height, fits), scaled(width, fits)))
+}
+
+/// A height and width as the flags that ask for them.
+pub(super) fn flags((height, width): (usize, usize)) -> String {
+    format!("--width {width} --height {height}")
 }
 
 /// An error of loading; where it is that the GPU's memory did not last, with what would fit.
@@ -168,12 +197,32 @@ mod tests {
             assert!(told.contains(words), "{told}");
         }
         let (height, width) = smaller(&models, 768, 1024).unwrap();
-        assert!(told.contains(&format!("such as {width}×{height}")), "{told}");
+        assert!(told.contains(&format!("such as --width {width} --height {height}")), "{told}");
         assert!(needed_by_run(&models, height, width) * 2 <= needed_by_run(&models, 768, 1024));
         assert_eq!((height % 32, width % 32), (0, 0), "{width}×{height}");
         assert_eq!(smaller(&models, 8, 8), None);
         let other = explained(Error::Complete, stage, &models, &request);
         assert!(matches!(other, Error::Complete));
+    }
+
+    #[cfg(feature = "bundled")]
+    #[test]
+    fn the_largest_size_that_fits_has_the_same_shape() {
+        let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
+        let most = needed_by_run(&models, 512, 768);
+        assert_eq!(largest(&models, (2048, 3072), 8, most), Some((512, 768)));
+        let (height, width) = largest(&models, (3000, 4000), 8, most).unwrap();
+        assert!(needed_by_run(&models, height, width) <= most, "{width}×{height}");
+        assert!((width * 3).abs_diff(height * 4) <= 3 * 8 + 4 * 8, "{width}×{height}");
+        assert!(needed_by_run(&models, height + 16, width + 16) > most, "{width}×{height}");
+        assert_eq!(largest(&models, (2048, 2048), 8, 10), None);
+        // Sizes that no number of bytes holds.
+        let endless = usize::MAX / 8 * 8;
+        assert_eq!(needed_by_run(&models, endless, endless), u128::MAX);
+        for size in [(8, endless), (endless, endless), (endless, 512)] {
+            let (height, width) = largest(&models, size, 8, most).unwrap();
+            assert!(needed_by_run(&models, height, width) <= most, "{width}×{height}");
+        }
     }
 
     #[cfg(feature = "bundled")]

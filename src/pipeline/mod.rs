@@ -1,7 +1,8 @@
 //! The four stages, and the state machine over them.
 //!
-//! - [`request`]: the settings of a run, and what is wrong with them.
-//! - [`init_image`]: a picture that a run starts from; `picture_format`: those that are not read, by name.
+//! - [`request`]: the settings of a run, and what is wrong with them. [`seed`]: the seeds that torch takes.
+//! - [`init_image`]: a picture that a run starts from; `picture_format`: those that are not read, by name. [`init_size`]: the
+//!   size of such a run. [`expected`]: about how long it takes.
 //! - [`models`]: everything that a run computes with, loaded.
 //! - [`preset`]: settings that a checkpoint wants and its files do not say.
 //! - [`memory`]: whether a run fits the machine, told before anything is allocated.
@@ -17,8 +18,10 @@
 pub mod ablation;
 pub mod attention;
 pub mod dump;
+pub mod expected;
 pub mod fault;
 pub mod init_image;
+pub mod init_size;
 pub mod lines;
 pub mod lockstep;
 pub mod meddle;
@@ -27,6 +30,7 @@ pub mod models;
 mod picture_format;
 pub mod preset;
 pub mod request;
+pub mod seed;
 pub mod snapshot;
 pub mod stages;
 
@@ -37,6 +41,7 @@ pub use meddle::Meddling;
 pub use models::Models;
 pub use preset::Preset;
 pub use request::{Request, RequestError};
+pub use seed::Seed;
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};
 
 /// Why a run cannot start or go on.

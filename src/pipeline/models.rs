@@ -53,6 +53,8 @@ pub struct Models {
     pub dtype: DType,
     /// What a reader should know of the checkpoint: keys that were not understood, a scheduler that was replaced.
     pub notes: Vec<String>,
+    /// What a reader is told of the run at its start, which warns of nothing: the size that a picture gave it.
+    pub remarks: Vec<String>,
 }
 
 /// The configurations of a checkpoint, read and checked, before any weight is.
@@ -249,6 +251,7 @@ impl Models {
             preset: configs.preset,
             latent_rgb_factors,
             notes: configs.notes,
+            remarks: vec![],
             anatomy: anatomy(&modules, &ledger.parameters()).into(),
             modules,
             times,

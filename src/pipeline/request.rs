@@ -4,9 +4,10 @@ use super::Models;
 use super::fault::Fault;
 use super::init_image::InitImage;
 use super::memory;
+use super::seed::Seed;
 use crate::scheduler::config::PredictionType;
 use crate::scheduler::{DdimScheduler, ScheduleError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// diffusers' default.
@@ -16,7 +17,8 @@ pub const STRENGTH: f64 = 0.8;
 pub const MOST_PROMPT: usize = 100_000;
 
 /// What a run is asked to do, by diffusers' names.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// What the picture shall show.
     pub prompt: String,
@@ -31,16 +33,16 @@ pub struct Request {
     /// How far to go from the unconditional residual to the text-conditioned one, and beyond.
     pub guidance_scale: f64,
     /// What the first noise is drawn from, as `torch.Generator("cpu").manual_seed(seed)`.
-    pub seed: i64,
+    pub seed: Seed,
     /// How much fresh noise each step adds: 0 none (DDIM), 1 as much as DDPM.
     pub eta: f64,
-    /// A picture to start from, in the place of noise alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A picture to start from, in the place of noise alone. In JSON it is its name, from which it is not read back.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<InitImage>,
     /// How much of the run a picture to start from leaves to be done: 0 none of it, 1 all.
     pub strength: f64,
     /// A mistake that is made on purpose.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
 }
 
@@ -91,7 +93,7 @@ pub enum RequestError {
     },
     /// The run is larger than the machine.
     #[error(
-        "{width}×{height} pixels need about {needed} of memory and {available} are free; expected a smaller width and height"
+        "{width}×{height} pixels need about {needed} of memory and {available} are free; expected a smaller width and height{fits}"
     )]
     Memory {
         /// The width asked for.
@@ -102,6 +104,8 @@ pub enum RequestError {
         needed: String,
         /// What there is.
         available: String,
+        /// The largest size of that shape that would fit, said with its flags; empty where none does.
+        fits: String,
     },
 }
 
@@ -115,7 +119,7 @@ impl Default for Request {
             width: 0,
             num_inference_steps: 50,
             guidance_scale: 7.5,
-            seed: 0,
+            seed: Seed::default(),
             eta: 0.,
             init_image: None,
             strength: STRENGTH,
@@ -194,11 +198,13 @@ impl Request {
         let needed = memory::needed_by_run(models, self.height, self.width);
         match memory::available() {
             Some(available) if models.device.is_cpu() && needed > u128::from(available) => {
+                let fits = memory::largest(models, (self.height, self.width), multiple, available.into());
                 Err(RequestError::Memory {
                     width: self.width,
                     height: self.height,
                     needed: memory::said(needed),
                     available: memory::said(available.into()),
+                    fits: fits.map_or(String::new(), |size| format!(", such as {}", memory::flags(size))),
                 })
             }
             _ => Ok(scheduler),

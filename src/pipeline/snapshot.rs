@@ -17,6 +17,25 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Names of the tensors that stages make, in the order of the run: each stage makes its own in this order.
+pub const TENSORS: [&str; 15] = [
+    "input_ids",
+    "negative_input_ids",
+    "prompt_embeds",
+    "negative_prompt_embeds",
+    "init_image",
+    "init_latents",
+    "noise",
+    "uncond_residual",
+    "text_cond_residual",
+    "guided_noise_residual",
+    "pred_original_sample",
+    "pred_epsilon",
+    "pred_sample_direction",
+    "latents",
+    "image",
+];
+
 /// A stage of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
@@ -49,6 +68,16 @@ impl Stage {
         match self {
             Self::Denoise { step } => format!("denoise.{step:03}"),
             _ => self.name().into(),
+        }
+    }
+
+    /// The stage of that name in a dump's keys: the inverse of [`key`](Self::key).
+    pub fn of_key(key: &str) -> Option<Self> {
+        match key.split_once('.') {
+            Some(("denoise", step)) => step.parse().ok().map(|step| Self::Denoise { step }),
+            _ => [Self::EncodePrompt, Self::GetLatent, Self::VaeDecode]
+                .into_iter()
+                .find(|stage| stage.name() == key),
         }
     }
 
@@ -138,7 +167,7 @@ impl Snapshot {
     /// When `models` cannot run `request`.
     pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
         let scheduler = Arc::new(request.check(models)?);
-        let generator = Generator::manual_seed(request.seed);
+        let generator = Generator::manual_seed(request.seed.folded());
         Ok(Self {
             request: Arc::new(request),
             scheduler,
@@ -501,5 +530,10 @@ mod tests {
         assert_eq!(Stage::Denoise { step: 7 }.key(), "denoise.007");
         assert_eq!(Stage::Denoise { step: 7 }.to_string(), "denoise 7");
         assert_eq!(Stage::VaeDecode.key(), "vae_decode");
+        for stage in [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 1234 }, Stage::VaeDecode]
+        {
+            assert_eq!(Stage::of_key(&stage.key()), Some(stage));
+        }
+        assert_eq!((Stage::of_key("denoise"), Stage::of_key("latents")), (None, None));
     }
 }

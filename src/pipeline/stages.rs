@@ -84,7 +84,7 @@ pub struct FirstLatents {
 /// The device's, or the probe's.
 pub fn get_latent(run: Run<'_>, probe: &mut dyn Probe) -> Result<FirstLatents, Error> {
     let Run { models, request, scheduler } = run;
-    let mut generator = Generator::manual_seed(request.seed);
+    let mut generator = Generator::manual_seed(request.seed.folded());
     let (channels, scale) = (models.vae.config().latent_channels, models.vae.config().scale_factor());
     let shape = [1, channels, request.height / scale, request.width / scale];
 

@@ -65,7 +65,7 @@ impl std::fmt::Debug for Generator {
 
 impl Generator {
     /// `torch.Generator("cpu").manual_seed(seed)`. Only the low 32 bits count, as in torch.
-    pub fn manual_seed(seed: i64) -> Self {
+    pub fn manual_seed(seed: u64) -> Self {
         Self { engine: Mt19937::new(seed as u32), spare: None }
     }
 

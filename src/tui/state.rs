@@ -138,6 +138,7 @@ impl State {
         match event {
             Event::Ready(model, view) => {
                 self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
+                self.messages.extend(model.remarks.iter().map(|remark| Message::new(Kind::Said, remark)));
                 self.model = Some(model);
                 self.view = Some(view);
                 news.idle = true;

@@ -38,11 +38,12 @@ const OPTIONS: [(&str, [Verdict; 12]); 6] = [
     ("--strength",       [Works,                 Refused("strength is -1"), Refused("strength is NaN"), Refused("strength"), Refused("strength"), Refused("strength"), Refused("strength"),          Refused("strength"), Refused("strength"), Usage, Usage, Usage]),
 ];
 
-/// A seed is any whole number of 64 bits.
+/// A seed is any whole number of 64 bits, with a sign or without.
 #[rustfmt::skip]
-const SEEDS: [(&str, Verdict); 8] = [
-    ("0", Works), ("-1", Works), ("-9223372036854775808", Works), ("9223372036854775807", Works),
-    ("9223372036854775808", Usage), ("NaN", Usage), ("1.5", Usage), ("", Usage),
+const SEEDS: [(&str, Verdict); 10] = [
+    ("0", Works), ("-1", Works), ("-9223372036854775808", Works), ("9223372036854775808", Works),
+    ("18446744073709551615", Works), ("-9223372036854775809", Usage), ("18446744073709551616", Usage), ("NaN", Usage),
+    ("1.5", Usage), ("", Usage),
 ];
 
 /// What only some subcommands have.
@@ -86,7 +87,7 @@ const COMMANDS: [(&str, &str); 34] = [
     ("set eta 2",                                "eta is 2"),
     ("set eta -0.1",                             "eta is -0.1"),
     ("set strength NaN",                         "strength"),
-    ("set seed 9223372036854775808",             "9223372036854775808"),
+    ("set seed 18446744073709551616",            "18446744073709551616"),
     ("set width 18446744073709551608",           "need"),
     ("set height 0",                             "height is 0"),
     ("delete 0",                                 "0"),

@@ -5,7 +5,7 @@
 mod pictures;
 
 use super::args::GenerateArgs;
-use super::say;
+use super::{say, say_notes};
 use crate::debugger::Session;
 use crate::debugger::comparison::{Comparison, Plan};
 use crate::debugger::session::Host;
@@ -82,8 +82,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
     args.generate.fetch_model()?;
     let mut session = args.generate.session(Box::new(|_, _| ()))?;
-    session.models().notes.iter().for_each(|note| say("warning", note));
-    session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
+    say_notes(session.models());
+    let resized = session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
+    resized.iter().for_each(|resized| say("note", resized));
 
     let _computing = Computing::here();
     let mut host = Interruptible::new()?;
@@ -93,7 +94,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let every = args.every.map(|every| every as usize);
     let sheet = pictures.sheet(&plan, every, stopped)?;
     if let Some(file) = &args.output {
-        dump::write_beside(file, &png::encode(&sheet, None)?)?;
+        dump::write_beside(file, &png::encode(&sheet, &[])?)?;
     }
     if let Some(file) = &args.gif {
         let bar = progress_bar(1);

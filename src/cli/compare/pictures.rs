@@ -2,10 +2,12 @@
 
 use crate::debugger::Session;
 use crate::debugger::comparison::{Axis, Comparison, Figures, Plan, figures};
+use crate::debugger::operand::Setting;
 use crate::debugger::timelines::Branch;
 use crate::nn::Unwatched;
 use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{animation, decoded};
+use crate::pipeline::init_image::file_name;
 use crate::pipeline::{self, InitImage, Stage, StageRecord, stages};
 use crate::tensor::PlainTensor;
 use anyhow::Context;
@@ -156,7 +158,7 @@ impl Pictures<'_> {
             ("guidance_scale", request.guidance_scale.to_string()),
             ("seed", request.seed.to_string()),
             ("eta", request.eta.to_string()),
-            ("init_image", request.init_image.as_ref().map_or("", InitImage::name).to_string()),
+            ("init_image", request.init_image.as_ref().map_or("", InitImage::file_name).to_string()),
             ("strength", request.strength.to_string()),
         ];
         let counts = |name: &str, value: &str| match name {
@@ -271,6 +273,8 @@ fn legend(plan: &Plan) -> Vec<String> {
     let texts = plan.axes.iter().filter(|axis| axis.is_text());
     let lines = texts.flat_map(|axis| {
         let named = |(index, value): (usize, &String)| {
+            // A sheet is shown to others: of a path the file's name.
+            let value = if axis.setting == Setting::InitImage { file_name(value) } else { value };
             let value = if value.is_empty() { "(empty)" } else { value };
             format!("{} {}  {value}", axis.name(), index + 1)
         };

@@ -243,16 +243,16 @@ fn known() -> String {
 fn range(setting: Setting, item: &str) -> Result<Vec<String>, String> {
     let whole =
         matches!(setting, Setting::Seed | Setting::NumInferenceSteps | Setting::Width | Setting::Height);
-    if !whole || item.parse::<i64>().is_ok() {
+    if !whole || item.parse::<i128>().is_ok() {
         return Ok(vec![item.into()]);
     }
     // A minus at the beginning is a sign.
     let dash = item.char_indices().skip(1).find(|(_, c)| *c == '-').map(|(at, _)| at);
     let ends =
-        dash.and_then(|at| Some((item[..at].parse::<i64>().ok()?, item[at + 1..].parse::<i64>().ok()?)));
+        dash.and_then(|at| Some((item[..at].parse::<i128>().ok()?, item[at + 1..].parse::<i128>().ok()?)));
     match ends {
         Some((first, last)) if first > last => Err(format!("`{item}` goes down; expected `{last}-{first}`")),
-        Some((first, last)) if last.saturating_sub(first) >= MOST as i64 => {
+        Some((first, last)) if last.saturating_sub(first) >= MOST as i128 => {
             Err(format!("`{item}` has too many values; at most {MOST} are compared at once"))
         }
         Some((first, last)) => Ok((first..=last).map(|value| value.to_string()).collect()),

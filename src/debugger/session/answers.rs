@@ -36,7 +36,11 @@ impl Session {
             Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),
             Topic::Request => {
                 let value = serde_json::to_value(here.request()).unwrap_or_default();
-                let line = |(name, _): &(&str, Setting)| match value.get(*name) {
+                let line = |(name, setting): &(&str, Setting)| match value.get(*name) {
+                    // A large seed is text in JSON.
+                    Some(serde_json::Value::String(number)) if !setting.is_text() => {
+                        format!("{name} = {number}")
+                    }
                     Some(value) => format!("{name} = {value}"),
                     None => format!("{name} = off"),
                 };
@@ -162,10 +166,13 @@ impl Session {
         };
         match extension {
             "safetensors" if what == "all" => {
-                dump::write(&here, &self.models.source.to_string(), file)?;
+                dump::write(&here, &self.models.source.name(), file)?;
             }
             "safetensors" => dump::write_one(what, found()?, file)?,
-            "png" => self.save_picture(what, found()?, file)?,
+            "png" => {
+                let warnings = self.save_picture(what, found()?, file)?.into_iter().collect();
+                return Ok(Answered { warnings, ..said(format!("{what} saved to {}", file.display())) });
+            }
             _ => {
                 return Err(SessionError::Refused(format!(
                     "{}: nothing is known of its ending; expected .safetensors for numbers or .png for a picture",
@@ -176,7 +183,8 @@ impl Session {
         Ok(said(format!("{what} saved to {}", file.display())))
     }
 
-    fn save_picture(&self, what: &str, tensor: &Tensor, file: &Path) -> Result<(), SessionError> {
+    /// Writes a tensor's picture; a warning where the settings in it may be misread.
+    fn save_picture(&self, what: &str, tensor: &Tensor, file: &Path) -> Result<Option<String>, SessionError> {
         let name = what.rsplit('/').next().unwrap_or(what);
         let picture = view::picture(name, &PlainTensor::of(tensor)?, &self.models);
         let Some(picture) = picture else {
@@ -185,11 +193,14 @@ impl Session {
                 tensor.dims()
             )));
         };
-        let model = self.models.source.to_string();
-        let parameters = (name == "image").then(|| png::parameters(self.timeline().here(), &model));
-        let bytes = png::encode(&picture.image, parameters.as_deref())
+        let (texts, warning) = match name {
+            "image" => png::texts(self.timeline().here(), &self.models.source.name(), None),
+            _ => (vec![], None),
+        };
+        let bytes = png::encode(&picture.image, &texts)
             .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
-        Ok(dump::write_beside(file, &bytes)?)
+        dump::write_beside(file, &bytes)?;
+        Ok(warning)
     }
 }
 

@@ -277,9 +277,8 @@ impl Session {
     }
 
     fn write_png(&self, image: &RgbImage, told: &str, file: &Path) -> Result<(), SessionError> {
-        let model = self.models.source.to_string();
-        let parameters = format!("{told}\n{}", png::parameters(self.timeline().here(), &model));
-        let bytes = png::encode(image, Some(&parameters))
+        let (texts, _) = png::texts(self.timeline().here(), &self.models.source.name(), Some(told));
+        let bytes = png::encode(image, &texts)
             .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
         Ok(dump::write_beside(file, &bytes)?)
     }

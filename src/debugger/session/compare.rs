@@ -4,7 +4,7 @@ use super::{Answered, Host, Session, SessionError, said};
 use crate::debugger::command::Setting;
 use crate::debugger::comparison::figures::difference;
 use crate::debugger::comparison::plan::MOST;
-use crate::debugger::comparison::{Comparison, Figures, Member, Plan, VariantRow};
+use crate::debugger::comparison::{Axis, Comparison, Figures, Member, Plan, Variant, VariantRow};
 use crate::debugger::timeline::Timeline;
 use crate::debugger::timelines::BranchId;
 use crate::pipeline::{self, Lockstep, Request, Snapshot, Stage, StageRecord, memory};
@@ -17,18 +17,19 @@ const MATTERS: f64 = 0.01;
 impl Session {
     /// Compares variants of the settings here, from the start or from the cursor.
     pub(super) fn compare(&mut self, plan: &Plan) -> Result<Answered, SessionError> {
-        let count = self.begin_comparison(plan, None)?;
-        Ok(Answered {
-            variants: self.variant_rows()?,
-            ..said(format!(
-                "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
-                self.position_name()
-            ))
-        })
+        let resized = self.begin_comparison(plan, None)?;
+        let count = self.comparison().map_or(0, |comparison| comparison.members.len());
+        let mut answered = said(format!(
+            "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
+            self.position_name()
+        ));
+        answered.messages.extend(resized);
+        Ok(Answered { variants: self.variant_rows()?, ..answered })
     }
 
     /// Puts a variant of the settings here on a timeline each, from the start or from the cursor, and looks at them
-    /// together; `rows_at_once` rows go through the UNet at once, or as many as a rule says. How many variants there are.
+    /// together; `rows_at_once` rows go through the UNet at once, or as many as a rule says. Which pictures are resized, where
+    /// pictures or sizes are compared, a line each: every variant has a size of its settings, whatever its picture's.
     ///
     /// # Errors
     /// When a variant cannot run; then none is there.
@@ -36,7 +37,7 @@ impl Session {
         &mut self,
         plan: &Plan,
         rows_at_once: Option<usize>,
-    ) -> Result<usize, SessionError> {
+    ) -> Result<Vec<String>, SessionError> {
         self.leave();
         let here = self.timeline().here().clone();
         let variants = plan.variants(here.request()).map_err(SessionError::Refused)?;
@@ -53,6 +54,7 @@ impl Session {
         }
         let done = if plan.here { self.timeline().cursor() } else { 0 };
         self.check_memory(variants.iter().map(|variant| (&variant.request, done)))?;
+        let resized = self.resized(plan, &variants);
         // All or none: a variant that cannot run is found out before any is made.
         let mut made = vec![];
         for variant in variants {
@@ -75,13 +77,27 @@ impl Session {
             members.push((self.timelines.add(name, timeline, Some(parent)), values));
         }
         let axes = plan.axes.iter().map(|axis| axis.name()).collect();
-        let count = members.len();
         let lockstep = Lockstep::new(&self.models, self.latents_size(), rows_at_once);
         let comparison = Comparison::new(plan.to_string(), axes, members, &self.timelines, lockstep);
         self.comparison = Some(comparison);
         self.comparing = true;
         self.look_at_base();
-        Ok(count)
+        Ok(resized)
+    }
+
+    /// What becomes of the variants' pictures, a line for each picture and size.
+    fn resized(&self, plan: &Plan, variants: &[Variant]) -> Vec<String> {
+        let varies =
+            |axis: &Axis| matches!(axis.setting, Setting::InitImage | Setting::Width | Setting::Height);
+        if !plan.axes.iter().any(varies) {
+            return vec![];
+        }
+        let mut lines: Vec<String> = vec![];
+        for variant in variants {
+            let line = self.resized_told(&variant.request);
+            lines.extend(line.filter(|line| !lines.contains(line)));
+        }
+        lines
     }
 
     /// Height and width of the latents of the settings here.

@@ -6,7 +6,7 @@ use crate::debugger::report::{DiffRow, ShownPicture};
 use crate::debugger::timeline::Timeline;
 use crate::nn::error::without_backtrace;
 use crate::picture::{Picture, residual};
-use crate::pipeline::Stage;
+use crate::pipeline::{Stage, dump};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 use candle_core::{Device, Tensor};
@@ -168,7 +168,8 @@ fn read(file: &Path) -> Result<Vec<(String, Tensor)>, String> {
     let tensors = candle_core::safetensors::load(file, &Device::Cpu);
     let mut tensors: Vec<(String, Tensor)> =
         tensors.map_err(|e| without_backtrace(e).to_string())?.into_iter().collect();
-    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    // A file has its tensors in an order of its own.
+    tensors.sort_by(|(a, _), (b, _)| dump::place(a).cmp(&dump::place(b)));
     Ok(tensors)
 }
 

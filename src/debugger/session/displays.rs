@@ -3,7 +3,8 @@
 use super::{Answered, Session, SessionError, said};
 use crate::debugger::expression::{Answer, Expression, ExpressionError};
 use crate::debugger::report::{Displayed, shape};
-use crate::debugger::scope::{NAMES, TENSORS};
+use crate::debugger::scope::NAMES;
+use crate::pipeline::snapshot::TENSORS;
 
 /// Expressions by number; numbers are not used twice.
 #[derive(Debug, Default)]

@@ -156,7 +156,7 @@ impl Session {
         let label = picture.label.clone();
         let message = match file {
             Some(file) => {
-                let bytes = png::encode(&picture.image, None)
+                let bytes = png::encode(&picture.image, &[])
                     .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
                 dump::write_beside(file, &bytes)?;
                 format!("{name} saved to {}: {width}×{height} pixels, {label}", file.display())

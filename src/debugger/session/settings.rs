@@ -5,6 +5,7 @@ use crate::debugger::command::Setting;
 use crate::debugger::edit::Edit;
 use crate::debugger::report::TensorRow;
 use crate::debugger::timelines::BranchId;
+use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{Fault, Request, Snapshot, Stage};
 use crate::tensor::PlainTensor;
@@ -44,10 +45,25 @@ impl Session {
             let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
             answered.warnings.extend(lost);
         }
+        if matches!(setting, Setting::InitImage | Setting::Width | Setting::Height) {
+            let kept = setting == Setting::InitImage;
+            answered
+                .messages
+                .extend(self.resized_told(self.timeline().here().request()).map(|resized| {
+                    if kept { format!("{resized}; the run keeps its size") } else { resized }
+                }));
+        }
         if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
             answered.messages.extend(self.first_step_told());
         }
         Ok(answered)
+    }
+
+    /// What becomes of the picture that a run starts from, where it has not the run's size.
+    pub(super) fn resized_told(&self, request: &Request) -> Option<String> {
+        let image = request.init_image.as_ref()?;
+        let size = (request.height, request.width);
+        Resized::of(image, size, self.models.vae.config().scale_factor()).told(image, size)
     }
 
     /// With which step a run begins that starts from a picture.

@@ -258,6 +258,8 @@ pub struct ModelLine {
     pub stands_in_for: Option<String>,
     /// What a reader should know of the checkpoint.
     pub notes: Vec<String>,
+    /// What a reader is told of the run at its start, which warns of nothing.
+    pub remarks: Vec<String>,
     /// The modules of the models, as a tree.
     pub anatomy: Arc<[Module]>,
 }
@@ -271,6 +273,7 @@ impl From<&Models> for ModelLine {
             prediction_type: models.scheduler.prediction_type.name(),
             stands_in_for: models.stands_in_for.as_deref().map(|class| class.replace("Scheduler", "")),
             notes: models.notes.clone(),
+            remarks: models.remarks.clone(),
             anatomy: Arc::clone(&models.anatomy),
         }
     }

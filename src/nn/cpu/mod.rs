@@ -61,7 +61,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     /// Numbers of mean 0 and variance 1.
-    pub fn randn(seed: i64, shape: &[usize]) -> Tensor {
+    pub fn randn(seed: u64, shape: &[usize]) -> Tensor {
         let numbers = Generator::manual_seed(seed).randn(shape.iter().product());
         Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
     }

@@ -28,7 +28,7 @@ fn run() -> &'static Run {
             width: 128,
             num_inference_steps: STEPS,
             guidance_scale: 7.5,
-            seed: 42,
+            seed: 42.into(),
             ..Request::default()
         };
         let records = records(&models, &request);

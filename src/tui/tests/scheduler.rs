@@ -30,6 +30,7 @@ fn whose_place_ddim_has() {
         let line = ModelLine {
             stands_in_for: Some("DPMSolverMultistep".into()),
             notes: vec![note.into()],
+            remarks: vec![],
             ..screen.session.models().into()
         };
         screen = screen.told(Event::Ready(line, view));

@@ -76,10 +76,9 @@ fn about_request(request: &Request) -> String {
         strength,
         ..
     } = request;
-    // Of a path the file's name says which it is.
     let from = init_image.as_ref().map_or(String::new(), |image| {
-        let name = image.name().rsplit(['/', '\\']).next().unwrap_or_default();
-        format!(" · from {} at {strength}", text::shortened(&text::clean(name), LONGEST_MODEL))
+        let name = text::clean(image.file_name());
+        format!(" · from {} at {strength}", text::shortened(&name, LONGEST_MODEL))
     });
     let eta = if *eta == 0. { String::new() } else { format!(" · eta {eta}") };
     let s = if *steps == 1 { "" } else { "s" };

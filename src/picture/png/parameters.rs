@@ -1,0 +1,296 @@
+//! The chunk `parameters`: a run's settings in the form that AUTOMATIC1111's web interface writes and many tools read.
+//!
+//! The prompt, a line `Negative prompt: …` where there is one, and last a line of settings, `Steps: 20, Seed: 7, …`. A reader takes
+//! pairs of that line by a pattern, in Python's notation `\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`: a value goes up to
+//! the next comma, or is a JSON string. So a value with a comma, a colon or a quote is written as one.
+
+use super::record::RunRecord;
+
+/// The chunk's keyword.
+pub const KEYWORD: &str = "parameters";
+
+const NEGATIVE: &str = "Negative prompt:";
+/// With fewer pairs than this a last line is one of the prompt.
+const LEAST_PAIRS: usize = 3;
+/// What −1 is written as: in this text −1 is any seed, and this is what torch takes it for.
+const MINUS_ONE: &str = "18446744073709551615";
+
+/// The text of a run.
+pub fn written(record: &RunRecord) -> String {
+    let request = record.settings();
+    let mut text = format!("{}\n", request.prompt);
+    if !request.negative_prompt.is_empty() {
+        text.push_str(&format!("{NEGATIVE} {}\n", request.negative_prompt));
+    }
+    let pairs: Vec<String> =
+        settings(record).into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
+    text + &pairs.join(", ")
+}
+
+/// The line of settings, as pairs.
+fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
+    let request = record.settings();
+    let seed = request.seed.to_string();
+    let seed = if seed == "-1" { MINUS_ONE.into() } else { seed };
+    let mut pairs = vec![
+        ("Steps", request.num_inference_steps.to_string()),
+        ("Sampler", "DDIM".into()),
+        ("CFG scale", request.guidance_scale.to_string()),
+        ("Seed", seed),
+        ("Size", format!("{}x{}", request.width, request.height)),
+        ("Model", record.model.clone()),
+    ];
+    if request.eta != 0. {
+        pairs.push(("Eta", request.eta.to_string()));
+    }
+    if let Some(name) = record.init_image() {
+        pairs.push(("Denoising strength", request.strength.to_string()));
+        pairs.push(("Init image", name.into()));
+    }
+    pairs.extend(request.fault.map(|fault| ("Fault", fault.to_string())));
+    if !record.edits.is_empty() {
+        pairs.push(("Edits", record.edits.join("; ")));
+    }
+    pairs.extend(record.picture.iter().map(|picture| ("Picture", picture.clone())));
+    pairs.push(("Version", format!("diffuscope {}", record.diffuscope)));
+    pairs
+}
+
+/// A value as a JSON string where it would not be read back as it is.
+fn quoted(value: &str) -> String {
+    let is_plain = !value.is_empty()
+        && value.trim() == value
+        && !value.contains([',', ':', '"'])
+        && !value.chars().any(char::is_control);
+    if is_plain { value.into() } else { serde_json::Value::from(value).to_string() }
+}
+
+/// What a reader takes from such a text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// The prompt.
+    pub prompt: String,
+    /// The negative prompt.
+    pub negative_prompt: String,
+    /// The settings, in order.
+    pub settings: Vec<(String, String)>,
+}
+
+/// Reads a text as the web interface does.
+pub fn read(text: &str) -> Parameters {
+    let mut lines: Vec<&str> = text.trim().split('\n').collect();
+    let settings = lines.pop().map(pairs).unwrap_or_default();
+    let settings = if settings.len() < LEAST_PAIRS {
+        lines = text.trim().split('\n').collect();
+        vec![]
+    } else {
+        settings
+    };
+    let (mut prompts, mut place) = ([vec![], vec![]], 0);
+    for line in lines {
+        let line = line.trim();
+        let negative = line.strip_prefix(NEGATIVE).map(str::trim);
+        if negative.is_some() {
+            place = 1;
+        }
+        prompts[place].push(negative.unwrap_or(line));
+    }
+    let [prompt, negative_prompt] = prompts.map(|lines| lines.join("\n"));
+    Parameters { prompt, negative_prompt, settings }
+}
+
+/// The pairs of a line of settings.
+fn pairs(line: &str) -> Vec<(String, String)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_of_key = |c: char| is_word(c) || matches!(c, ' ' | '-' | '/');
+    let (mut pairs, mut rest) = (vec![], line);
+    while let Some(start) = rest.find(is_word) {
+        rest = &rest[start..];
+        let end = rest.find(|c| !is_of_key(c)).unwrap_or(rest.len());
+        let (key, after) = rest.split_at(end);
+        let Some(value) = after.strip_prefix(':').filter(|_| key.chars().nth(1).is_some()) else {
+            rest = after;
+            continue;
+        };
+        let value = value.trim_start();
+        let string = string(value).filter(|(_, after)| after.is_empty() || after.starts_with(','));
+        let (value, after) = match string {
+            Some((json, after)) => (serde_json::from_str(json).unwrap_or_else(|_| json.to_string()), after),
+            None => {
+                let (value, after) = value.split_at(value.find(',').unwrap_or(value.len()));
+                (value.to_string(), after)
+            }
+        };
+        pairs.push((key.into(), value));
+        rest = after;
+    }
+    pairs
+}
+
+/// The JSON string that a text begins with, quotes included, and what follows.
+fn string(text: &str) -> Option<(&str, &str)> {
+    let mut escaped = false;
+    let inner = text.strip_prefix('"')?;
+    let end = inner.find(|c| match c {
+        _ if escaped => {
+            escaped = false;
+            false
+        }
+        '\\' => {
+            escaped = true;
+            false
+        }
+        c => c == '"',
+    })?;
+    Some(text.split_at(end + 2))
+}
+
+/// A warning, where a reader of the text would take a line of a prompt for something else. White space does not count: no model
+/// sees how much of it there is.
+pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
+    let request = record.settings();
+    let prompts = [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)];
+    let lines =
+        || prompts.into_iter().flat_map(|(name, text)| text.split('\n').map(move |line| (name, line.trim())));
+    // Tools differ in which lines they take for settings: any that looks like them is told.
+    let looks_like_settings = |line: &str| pairs(line).len() >= LEAST_PAIRS;
+    let read = read(text);
+    let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
+    let is_same =
+        same(&read.prompt, &request.prompt) && same(&read.negative_prompt, &request.negative_prompt);
+    let culprit = lines()
+        .find(|(_, line)| looks_like_settings(line) || (!is_same && line.starts_with(NEGATIVE)))
+        .map(|(name, line)| format!("the line `{}` of the {name}", beginning(line)));
+    let culprit = culprit.or_else(|| (!is_same).then(|| "a prompt".into()))?;
+    Some(format!(
+        "{culprit} looks like settings, and tools that read the chunk `parameters` may take it for such; the chunk `{}` has it \
+         exactly",
+        super::record::KEYWORD
+    ))
+}
+
+/// A line, or the beginning of a long one.
+fn beginning(line: &str) -> String {
+    const MOST: usize = 60;
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Fault, InitImage, Request};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn request(prompt: &str) -> Request {
+        Request {
+            prompt: prompt.into(),
+            negative_prompt: "blurry".into(),
+            height: 64,
+            width: 128,
+            num_inference_steps: 20,
+            seed: 7.into(),
+            ..Request::default()
+        }
+    }
+
+    fn text(request: &Request, edits: &[&str], model: &str) -> String {
+        let edits: Vec<Arc<str>> = edits.iter().map(|edit| Arc::from(*edit)).collect();
+        written(&RunRecord::new(request, &edits, model, None))
+    }
+
+    #[test]
+    fn parameters_are_in_the_form_that_others_read() {
+        let mut request = request("red apple");
+        let written = text(&request, &[], "pocket");
+        let (settings, version) = written.split_once(", Version: ").unwrap();
+        assert_eq!(
+            settings,
+            "red apple\nNegative prompt: blurry\nSteps: 20, Sampler: DDIM, CFG scale: 7.5, Seed: 7, Size: 128x64, Model: pocket"
+        );
+        assert!(version.starts_with("diffuscope "));
+        request.init_image = Some(InitImage::open("sample:apple").unwrap());
+        let written = text(&request, &[], "pocket");
+        assert!(
+            written.contains(", Denoising strength: 0.8, Init image: \"sample:apple\", Version"),
+            "{written}"
+        );
+    }
+
+    #[test]
+    fn what_was_done_to_the_run_is_told() {
+        let request = Request { fault: Fault::parse("nan_in latents").ok(), ..request("red apple") };
+        let written = text(&request, &["latents[0,1] *= 2", "prompt_embeds = 0"], "pocket");
+        let told = ", Fault: nan_in latents, Edits: \"latents[0,1] *= 2; prompt_embeds = 0\", Version";
+        assert!(written.contains(told), "{written}");
+    }
+
+    /// What the pattern in this file's head, run by Python's `re.findall`, makes of these lines.
+    #[test]
+    fn pairs_are_those_of_the_pattern() {
+        let found = |line: &str| {
+            pairs(line).into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("|")
+        };
+        for (line, expected) in [
+            ("Steps: 20, CFG scale: 7.5,Model hash: a", "Steps=20|CFG scale=7.5|Model hash=a"),
+            ("a: 1, bb: 2", "bb=2"),
+            (", -x y: 1, : 2, 3/4-5: 6", "x y=1|3/4-5=6"),
+            ("Model: \"a, b: 1\", Seed: 3", "Model=a, b: 1|Seed=3"),
+            ("Model: \"a\" b, c: 1", "Model=\"a\" b"),
+            ("Model: \"a, bb: 1", "Model=\"a|bb=1"),
+            ("Model: \"a\\\"\\\\\", bb:1", "Model=a\"\\|bb=1"),
+            ("一つ: 二, é_1 : x", "一つ=二|é_1 =x"),
+            ("Empty:, bb: ", "Empty=|bb="),
+        ] {
+            assert_eq!(found(line), expected, "{line}");
+        }
+    }
+
+    fn lines() -> impl Strategy<Value = String> {
+        "((Negative prompt:|Steps: 20, |Seed: 7, |Size: 8x8,|[a-c]|é|り|\\PC|[,:\"\\\\{}<>()/-]|[ \t\r]){0,8}\n?){0,4}"
+    }
+
+    proptest! {
+        /// Wherever nothing is warned of.
+        #[test]
+        fn it_reads_back_or_is_warned_of(
+            prompt in lines(),
+            negative_prompt in lines(),
+            model in "([a-c]|é|,|: |\"|\\\\|/|Seed: 1|\\PC){1,12}",
+            edits in proptest::collection::vec("[a-z,:\" ]{1,12}", 0..3),
+            seed in any::<i64>(),
+            scale in any::<f64>().prop_filter("finite", |x| x.is_finite()),
+        ) {
+            let request = Request { guidance_scale: scale, seed: seed.into(), negative_prompt, ..request(&prompt) };
+            let edits: Vec<Arc<str>> = edits.into_iter().map(Into::into).collect();
+            let record = RunRecord::new(&request, &edits, &model, None);
+            let text = written(&record);
+            let read = read(&text);
+            let wanted: Vec<(String, String)> =
+                settings(&record).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+            prop_assert_eq!(&read.settings, &wanted, "{}", text);
+            let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
+            let is_same = same(&read.prompt, &request.prompt) && same(&read.negative_prompt, &request.negative_prompt);
+            prop_assert!(is_same || misread(&record, &text).is_some(), "{:?}: {}", read, text);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,40}(Steps: [0-9],|\"|\\\\|:|,|\n| |é){0,12}") {
+            let _ = read(&text);
+        }
+    }
+
+    #[test]
+    fn plain_prompts_are_not_warned_of() {
+        for prompt in ["", "a cat", "a cat: red, Seed: 7", "two\nlines, (a:1.2), <x>", " spaces \n\n "] {
+            for negative in ["", "Negative prompt: twice", "blur: 1"] {
+                let request = Request { negative_prompt: negative.into(), ..request(prompt) };
+                let record = RunRecord::new(&request, &[], "pocket", None);
+                assert_eq!(misread(&record, &written(&record)), None, "{prompt}, {negative}");
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The chunk `diffuscope`: the settings of a run as JSON, which reads back exactly.
+
+use crate::pipeline::Request;
+use crate::pipeline::init_image::{InitImageError, InitImageRecord};
+use serde::{Deserialize, Serialize};
+use std::io::Cursor;
+use std::sync::Arc;
+
+/// The chunk's keyword.
+pub const KEYWORD: &str = "diffuscope";
+
+/// What a picture keeps of the run that made it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// The version of the program that wrote it.
+    pub diffuscope: String,
+    /// The model's name, without where it is.
+    pub model: String,
+    /// What the picture shows, where that is not the run's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
+    /// The settings, but for the picture that the run started from.
+    request: Request,
+    /// The picture that the run started from: its file's name, and what tells it from others of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    init_image: Option<InitImageRecord>,
+    /// What was done to the run by hand, the first first.
+    #[serde(default)]
+    pub edits: Vec<String>,
+}
+
+/// Why a picture's settings cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The bytes are no PNG.
+    #[error("{0}; expected a PNG")]
+    Png(#[from] png::DecodingError),
+    /// The chunk holds something else.
+    #[error("the text chunk `diffuscope`: {0}; expected what this program writes")]
+    Json(#[from] serde_json::Error),
+}
+
+impl RunRecord {
+    /// What is kept of a run with these settings and edits. `picture` says what it shows, where that is not the run's image.
+    pub fn new(request: &Request, edits: &[Arc<str>], model: &str, picture: Option<&str>) -> Self {
+        Self {
+            diffuscope: env!("CARGO_PKG_VERSION").into(),
+            model: model.into(),
+            picture: picture.map(Into::into),
+            request: Request { init_image: None, ..request.clone() },
+            init_image: request.init_image.as_ref().map(InitImageRecord::from),
+            edits: edits.iter().map(|edit| edit.to_string()).collect(),
+        }
+    }
+
+    /// The record in a PNG file; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
+        let reader = png::Decoder::new(Cursor::new(bytes)).read_info()?;
+        let info = reader.info();
+        let plain = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == KEYWORD);
+        let text = match plain {
+            Some(chunk) => Some(chunk.text.clone()),
+            None => {
+                let international = info.utf8_text.iter().find(|chunk| chunk.keyword == KEYWORD);
+                international.map(|chunk| chunk.get_text()).transpose()?
+            }
+        };
+        Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+    }
+
+    /// The settings. A picture that the run started from is read again: one of the samples, or the file of that name in the working
+    /// folder.
+    ///
+    /// # Errors
+    /// When that picture is not there, or is another.
+    pub fn request(&self) -> Result<Request, InitImageError> {
+        let init_image = self.init_image.as_ref().map(InitImageRecord::open).transpose()?;
+        Ok(Request { init_image, ..self.request.clone() })
+    }
+
+    /// The settings, but for the picture that the run started from.
+    pub(super) fn settings(&self) -> &Request {
+        &self.request
+    }
+
+    /// The name of the picture that the run started from.
+    pub(super) fn init_image(&self) -> Option<&str> {
+        self.init_image.as_ref().map(|image| image.name.as_str())
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        // Numbers and texts always have a JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::png::encode;
+    use crate::pipeline::{Fault, InitImage, Seed};
+    use image::RgbImage;
+    use proptest::prelude::*;
+
+    fn through_a_png(record: &RunRecord) -> RunRecord {
+        let bytes = encode(&RgbImage::new(1, 1), &[(KEYWORD, record.to_json())]).unwrap();
+        RunRecord::read(&bytes).unwrap().unwrap()
+    }
+
+    /// Any settings: those that no model runs, too.
+    fn requests() -> impl Strategy<Value = Request> {
+        let faults = proptest::option::of(proptest::sample::select(vec![
+            Fault::NoScalingFactor,
+            Fault::EpsilonForV,
+            Fault::parse("nan_in latents").unwrap(),
+        ]));
+        let finite = any::<f64>().prop_filter("a run's numbers are finite", |number| number.is_finite());
+        let pictures = proptest::option::of(proptest::sample::select(InitImage::samples().to_vec()));
+        let texts = (any::<String>(), any::<String>(), Seed::MIN..=Seed::MAX);
+        (texts, any::<[u32; 3]>(), [finite.clone(), finite.clone(), finite], faults, pictures).prop_map(
+            |(
+                (prompt, negative_prompt, seed),
+                [height, width, steps],
+                [guidance_scale, eta, strength],
+                fault,
+                sample,
+            )| {
+                Request {
+                    prompt,
+                    negative_prompt,
+                    height: height as usize,
+                    width: width as usize,
+                    num_inference_steps: steps as usize,
+                    guidance_scale,
+                    seed: seed.try_into().unwrap(),
+                    eta,
+                    init_image: sample.map(|name| InitImage::open(&format!("sample:{name}")).unwrap()),
+                    strength,
+                    fault,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_reads_back(
+            request in requests(),
+            model in any::<String>(),
+            edits in proptest::collection::vec(any::<String>(), 0..3),
+        ) {
+            let edits: Vec<Arc<str>> = edits.into_iter().map(Into::into).collect();
+            let record = RunRecord::new(&request, &edits, &model, None);
+            let read = through_a_png(&record);
+            prop_assert_eq!(&read, &record);
+            prop_assert_eq!(read.request().unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn odd_texts_and_numbers_read_back() {
+        let text =
+            "NUL \0, \u{1}, \u{7f}, \u{ffff}, \u{10ffff}, \"quotes\", \\, \r\n, é, りんご 🍎, \u{202e}";
+        let request = Request {
+            prompt: text.into(),
+            negative_prompt: "\0".into(),
+            guidance_scale: 7.123_456_789_012_345_6,
+            eta: -0.0,
+            strength: f64::MIN_POSITIVE,
+            seed: "-9223372036854775808".parse().unwrap(),
+            ..Request::default()
+        };
+        let read = through_a_png(&RunRecord::new(&request, &[], text, Some(text)));
+        assert_eq!((read.model.as_str(), read.picture.as_deref()), (text, Some(text)));
+        let read = read.request().unwrap();
+        assert_eq!(read, request);
+        assert!(read.eta.is_sign_negative());
+    }
+
+    #[test]
+    fn a_picture_that_was_started_from_is_the_same_or_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("start.png");
+        RgbImage::from_pixel(16, 8, image::Rgb([1, 2, 3])).save(&file).unwrap();
+        let image = InitImage::open(file.to_str().unwrap()).unwrap();
+        let request = Request { init_image: Some(image), ..Request::default() };
+        let record = through_a_png(&RunRecord::new(&request, &[], "pocket", None));
+        assert_eq!(record.init_image(), Some("start.png"));
+        assert!(!record.to_json().contains(folder.path().to_str().unwrap()));
+        // It is looked for here, where there is none of that name.
+        let error = record.request().unwrap_err().to_string();
+        assert!(error.starts_with("start.png: No such file"), "{error}");
+        let mut other = record;
+        other.init_image.as_mut().unwrap().name = "sample:cat".into();
+        let error = other.request().unwrap_err().to_string();
+        assert!(error.contains("sample:cat: another picture (128×128)") && error.contains("16×8"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_record_says_so() {
+        let read =
+            |texts: &[(&'static str, String)]| RunRecord::read(&encode(&RgbImage::new(1, 1), texts).unwrap());
+        assert_eq!(read(&[]).unwrap(), None);
+        assert!(read(&[(KEYWORD, "{}".into())]).unwrap_err().to_string().contains("missing field"));
+        assert!(RunRecord::read(b"no picture").is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! How long a run of a size takes, about: a step of the model's own size is timed, and scaled by the UNet's arithmetic.
+
+use super::{Error, Models, Request};
+use crate::model::unet::UNetConfig;
+use crate::nn::Unwatched;
+use candle_core::{DType, Tensor};
+use std::time::{Duration, Instant};
+
+/// How often a side may hold the model's own until a picture's size is warned of.
+const TIMES: usize = 2;
+/// Tokens of a prompt.
+const TOKENS: usize = 77;
+
+/// A warning, where a side of the run is more than twice the model's own: how long its steps take, about. One step of the model's own
+/// size is computed for it.
+///
+/// # Errors
+/// The device's.
+pub fn warning(models: &Models, request: &Request) -> Result<Option<String>, Error> {
+    let (height, width) = models.native_size();
+    if request.height <= TIMES * height && request.width <= TIMES * width {
+        return Ok(None);
+    }
+    let a_step = timed_step(models, height, width)?;
+    let steps = request.steps().len();
+    let arithmetic = |height, width| multiplications(models.unet.config(), latents(models, height, width));
+    let times = arithmetic(request.height, request.width) / arithmetic(height, width);
+    let all = a_step.mul_f64(times * steps as f64);
+    Ok(Some(format!(
+        "{}×{} is more than twice the model's own {width}×{height}: {steps} step{s} take about {}, {times:.0} times what they take at \
+         {width}×{height} (measured: {} a step); --width and --height choose another size",
+        request.width,
+        request.height,
+        said(all),
+        said(a_step),
+        s = if steps == 1 { "" } else { "s" },
+    )))
+}
+
+/// Pixels of the latents of a picture.
+fn latents(models: &Models, height: usize, width: usize) -> f64 {
+    let scale = models.vae.config().scale_factor();
+    (height / scale) as f64 * (width / scale) as f64
+}
+
+/// One pass of the UNet over both rows, at this height and width in pixels.
+fn timed_step(models: &Models, height: usize, width: usize) -> Result<Duration, Error> {
+    let config = models.unet.config();
+    let scale = models.vae.config().scale_factor();
+    let embeds = config.blocks.first().map_or(1, |level| level.cross_attention_dim);
+    let step = |height: usize, width: usize| -> Result<Duration, Error> {
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, models.dtype, &models.device);
+        let sample = zeros(&[2, config.in_channels, height, width])?;
+        let prompts = zeros(&[2, TOKENS, embeds])?;
+        let start = Instant::now();
+        let residual = models.unet.forward(&sample, 0, &prompts, &mut Unwatched)?;
+        // A GPU is done when there are numbers.
+        residual.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
+        Ok(start.elapsed())
+    };
+    // What the first pass prepares is not timed.
+    let least = 1 << config.blocks.len().saturating_sub(1).min(8);
+    step(least, least)?;
+    step(height / scale, width / scale)
+}
+
+/// Multiplications of a pass of the UNet over so many pixels of latents, without what is the same for every size: convolutions and
+/// projections grow with the pixels, self-attention with their square.
+fn multiplications(config: &UNetConfig, latents: f64) -> f64 {
+    let levels = config.blocks.iter().enumerate().map(|(level, block)| {
+        let n = latents / 4f64.powi(level as i32);
+        let c = block.channels as f64;
+        // Two convolutions of 3×3.
+        let resnet = 18. * c * c;
+        // Into and out of the transformer; in each of its blocks eight projections for two attentions, less the prompt's two, and a
+        // feed-forward of 12 c²; scores and their products with what is attended to.
+        let block_of_transformer = 18. * c * c + 2. * c * (n + TOKENS as f64);
+        let transformer = 2. * c * c + block.transformer_layers as f64 * block_of_transformer;
+        let (down, up) = (block.layers, block.layers + 1);
+        let attended = down * usize::from(block.down_attends) + up * usize::from(block.up_attends);
+        n * ((down + up) as f64 * resnet + attended as f64 * transformer)
+    });
+    levels.sum()
+}
+
+/// A duration as a reader counts it.
+fn said(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 10. => format!("{seconds:.1} s"),
+        seconds if seconds < 100. => format!("{seconds:.0} s"),
+        seconds if seconds < 6000. => format!("{:.0} min", seconds / 60.),
+        seconds => format!("{:.0} h", seconds / 3600.),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelSource;
+    use candle_core::Device;
+
+    #[test]
+    fn work_grows_with_the_pixels_and_attention_with_their_square() {
+        let configs = crate::pipeline::models::Configs::load(&ModelSource::Bundled).unwrap();
+        let of = |latents: f64| multiplications(&configs.unet, latents);
+        let (small, large) = (of(512.) / of(256.), of(1e8) / of(5e7));
+        assert!(small > 2. && small < 2.5, "{small}");
+        assert!(large > 3.5 && large < 4.001, "{large}");
+    }
+
+    #[test]
+    fn only_what_is_much_larger_is_warned_of() {
+        let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
+        let of = |height, width| {
+            let request = Request { height, width, num_inference_steps: 3, ..Request::default() };
+            warning(&models, &request).unwrap()
+        };
+        assert_eq!((of(128, 128), of(256, 256), of(8, 256)), (None, None, None));
+        let told = of(264, 128).unwrap();
+        assert!(
+            told.starts_with("128×264 is more than twice the model's own 128×128: 3 steps take about "),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn times_are_said_as_they_are_counted() {
+        for (seconds, expected) in [(0.26, "0.3 s"), (42.4, "42 s"), (600., "10 min"), (7300., "2 h")] {
+            assert_eq!(said(Duration::from_secs_f64(seconds)), expected);
+        }
+    }
+}
