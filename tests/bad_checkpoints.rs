@@ -397,7 +397,7 @@ fn values_that_cannot_work() {
             "text_encoder/config.json",
             "model_type",
             json!("t5"),
-            ["is \"t5\"", "expected \"clip_text_model\""],
+            ["is \"t5\"", "expected one of \"clip_text_model\", \"clip\""],
         ),
     ] {
         let whole = checkpoint.read(file);

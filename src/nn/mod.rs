@@ -3,6 +3,7 @@
 //! - [`probe`]: the one seam: every named piece of a model or a stage announces itself through it.
 //! - [`error`]: why a forward pass stopped.
 //! - [`config`]: a checkpoint's JSON files, read strictly.
+//! - [`text`]: byte order marks.
 //! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
 //! - [`layers`]: leaf layers with their names, loaded from weights.
 //! - [`device`]: where tensors are computed, and how precisely.
@@ -20,6 +21,7 @@ pub mod gpu;
 pub mod layers;
 pub mod ledger;
 pub mod probe;
+pub mod text;
 pub mod weights;
 
 pub use config::{ConfigError, ConfigFile};

@@ -136,8 +136,8 @@ def readme(folder, figures, preset, counts, training):
         "| `scheduler` | `DDIMScheduler`, v-prediction, scaled_linear 0.00085 to 0.012, offset 1, leading |",
         "| `tokenizer` | CLIP's `vocab.json` and `merges.txt`, pad `<|endoftext|>` |",
         f"| `latent_rgb_factors.json` | latents as the UNet sees them → RGB 0 to 1, least squares; explains {percent(factors['r2'])} of the variance |",
-        "", "transformers 4 and 5 both load it: the text encoder's keys have the prefix `text_model.`, which version 4 wants and "
-        "version 5 does not mind ([measured](../../tools/pocket/README.md#both-generations-of-transformers)).",
+        "", "transformers 4 and 5 both load it: the text encoder's keys have the prefix `text_model.`, which version 4 needs and "
+        "version 5 reads too ([measured](../../tools/pocket/README.md#both-generations-of-transformers)).",
         "", f"The folder has {megabytes:.1f} MB. It knows {counts['things']} things ({counts['drawings']} drawings, "
         f"style {', '.join(preset.styles)}) on twelve backgrounds: {', '.join(captions.NAMES)}. Ask as the captions did: "
         "`NAME on a COLOUR background`.", "",

@@ -11,6 +11,7 @@
 use super::choice::{Paths, Precision};
 use super::name::is_commit;
 use super::{Digest, HubError, HubName, RemoteFile};
+use crate::nn::text::trimmed;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,7 +144,7 @@ impl Shelf {
             return Some(commit.into());
         }
         let commit = fs::read_to_string(self.folder.join("refs").join(name.revision())).ok()?;
-        Some(commit.trim().to_string()).filter(|commit| is_commit(commit))
+        Some(trimmed(&commit).to_string()).filter(|commit| is_commit(commit))
     }
 
     /// How `name` stands in the cache, for a run in `precision`.
@@ -165,7 +166,7 @@ impl Shelf {
         let of = |commit: &str| {
             let is = |name: &&String| {
                 let found = fs::read_to_string(self.folder.join("refs").join(name));
-                found.is_ok_and(|found| found.trim() == commit)
+                found.is_ok_and(|found| trimmed(&found) == commit)
             };
             refs.iter().filter(is).cloned().collect()
         };

@@ -7,7 +7,7 @@ use candle_core::DType;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that are read where they are there.
-const SMALL_FILES: [&str; 11] = [
+const SMALL_FILES: [&str; 12] = [
     "model_index.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
@@ -18,6 +18,7 @@ const SMALL_FILES: [&str; 11] = [
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
+    "tokenizer/added_tokens.json",
     "latent_rgb_factors.json",
 ];
 
