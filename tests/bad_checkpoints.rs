@@ -299,7 +299,7 @@ fn a_merge_of_unknown_tokens() {
 fn merges_that_are_not_text() {
     let checkpoint = checkpoint("sd2");
     checkpoint.write("tokenizer/merges.txt", b"i n\n\xff\xfe");
-    refused(&checkpoint, &["tokenizer/merges.txt: not UTF-8"]);
+    refused(&checkpoint, &["tokenizer/merges.txt: expected text in UTF-8"]);
 }
 
 #[test]

@@ -228,8 +228,9 @@ impl Named {
         if let (None, Some(Extra::List(entries))) = (&extra, list(map, "additional_special_tokens")?) {
             extra = Some(entries);
         }
+        let is_own = |key: &str| key.ends_with("_token") && NAMED.iter().all(|(named, _)| *named != key);
         for file in config.into_iter().chain(map) {
-            for key in file.unknown_keys().iter().filter(|key| key.ends_with("_token")) {
+            for key in file.unknown_keys().iter().filter(|key| is_own(key)) {
                 // `add_bos_token` is no token.
                 own.extend(file.get::<TokenEntry>(key, EXPECTED).ok().flatten());
             }
@@ -261,7 +262,7 @@ enum Extra {
 fn by_id(decoder: Map<String, Value>, config: &ConfigFile) -> Result<BTreeMap<u32, AddedToken>, LoadError> {
     let wrong = |id: &str, expected: &str| LoadError::Tokenizer {
         file: config.file().into(),
-        reason: format!("`added_tokens_decoder` has at `{}` something else than {expected}", abridged(id)),
+        reason: format!("`added_tokens_decoder` has at {} something else than {expected}", abridged(id)),
     };
     let read = |(id, entry): (String, Value)| {
         let number = id.parse::<u32>().map_err(|_| wrong(&id, "an id and its token"))?;
