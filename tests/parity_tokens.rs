@@ -295,7 +295,7 @@ fn what_does_not_fit_is_told() {
     assert_eq!(
         notes("moved", 49411),
         [
-            "tokenizer/added_tokens.json: `[PAD]` has id 49409 there and gets 49408, and 2 more are moved: transformers numbers \
+            "tokenizer/added_tokens.json: `[PAD]` has id 49409 there and gets 49408, and 2 more are moved: transformers 5 numbers \
           added tokens on from the vocabulary, without gaps"
         ]
     );

@@ -194,7 +194,7 @@ fn notes(
             count => format!(", and {count} more are moved"),
         };
         notes.push(format!(
-            "{}: `{}` has id {said} there and gets {id}{others}: transformers numbers added tokens on from the vocabulary, without gaps",
+            "{}: `{}` has id {said} there and gets {id}{others}: transformers 5 numbers added tokens on from the vocabulary, without gaps",
             added.file,
             abridged(token)
         ));
