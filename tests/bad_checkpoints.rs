@@ -309,7 +309,7 @@ fn a_merge_of_unknown_tokens() {
 fn merges_that_are_not_text() {
     let checkpoint = checkpoint("sd2");
     checkpoint.write("tokenizer/merges.txt", b"i n\n\xff\xfe");
-    refused(&checkpoint, &["tokenizer/merges.txt: not UTF-8"]);
+    refused(&checkpoint, &["tokenizer/merges.txt: expected text in UTF-8"]);
 }
 
 #[test]
@@ -407,7 +407,7 @@ fn values_that_cannot_work() {
             "text_encoder/config.json",
             "model_type",
             json!("t5"),
-            ["is \"t5\"", "expected \"clip_text_model\""],
+            ["is \"t5\"", "expected one of \"clip_text_model\", \"clip\""],
         ),
     ] {
         let whole = checkpoint.read(file);

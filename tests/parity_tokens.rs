@@ -1,11 +1,17 @@
 //! `ClipTokenizer` against transformers 5: 225 prompts with each of the tokenizer folders that public repositories
-//! have.
+//! have; and against diffusers' `encode_prompt`, prompts with tokens that were added, in each generation of files.
 
 mod support;
 
+use candle_core::{DType, Device, Tensor};
+use diffuscope::debugger::view::{self, TokenView};
+use diffuscope::debugger::word;
 use diffuscope::model::ClipTokenizer;
+use diffuscope::model::tokenizer::Encoded;
+use diffuscope::nn::Unwatched;
+use diffuscope::pipeline::{Models, Request, Snapshot, advance};
 use serde_json::{Value, json};
-use support::checkpoint::{Checkpoint, tokenizer};
+use support::checkpoint::{Checkpoint, checkpoint, tokenizer};
 use support::fixture;
 
 /// The folders of `tests/fixtures/tokenizers/`.
@@ -160,4 +166,189 @@ fn a_typed_end_token_does_not_end_the_mask() {
     let encoded = tokenizer.encode("cat<|endoftext|>cat").unwrap();
     assert_eq!(encoded.input_ids[..6], [START, 2368, END, 2368, END, END]);
     assert_eq!(encoded.attention_mask[..6], [1, 1, 1, 1, 1, 0]);
+}
+
+/// The folder of `concepts.json`'s tokenizer `name`.
+fn concepts(name: &str) -> Checkpoint {
+    let files = &fixture::json("concepts")["tokenizers"][name];
+    let folder = tokenizer("sd1");
+    folder.remove("tokenizer/tokenizer_config.json");
+    folder.remove("tokenizer/special_tokens_map.json");
+    for (file, content) in files.as_object().unwrap() {
+        match file.as_str() {
+            "tokenizer.json" => as_tokenizer_json(&folder, |a, b| json!([a, b]), content.clone()),
+            _ => folder.write(&format!("tokenizer/{file}"), content.to_string()),
+        }
+    }
+    folder
+}
+
+/// How many ids the text encoders of `concepts.json` would have.
+const WITH_CONCEPTS: usize = 49408 + 9;
+
+/// The ids before the padding.
+fn bare(encoded: &Encoded) -> &[u32] {
+    let kept = encoded.attention_mask.iter().sum::<u32>() as usize;
+    &encoded.input_ids[..kept]
+}
+
+#[test]
+fn added_tokens_in_every_generation_of_files() {
+    let table = fixture::json("concepts");
+    let prompts: Vec<String> = serde_json::from_value(table["prompts"].clone()).unwrap();
+    for name in table["tokenizers"].as_object().unwrap().keys() {
+        let tokenizer = ClipTokenizer::load(&concepts(name).source(), WITH_CONCEPTS).unwrap();
+        let first = "added_tokens";
+        let cuts = if table["cut"][name].is_null() { &table["cut"][first] } else { &table["cut"][name] };
+        for (i, prompt) in prompts.iter().enumerate() {
+            let row = Some(&table["ids"][name][i]).filter(|row| !row.is_null());
+            let ids: Vec<u32> =
+                serde_json::from_value(row.unwrap_or(&table["ids"][first][i]).clone()).unwrap();
+            let ours = tokenizer.encode(prompt).unwrap();
+            assert_eq!(bare(&ours), ids, "{name}: {prompt:?}");
+            assert_eq!(ours.cut.as_deref(), cuts[i.to_string()].as_str(), "{name}: {prompt:?}");
+            assert!(ours.warnings.iter().all(|said| !said.contains("is kept")), "{name}: {prompt:?}");
+        }
+    }
+}
+
+/// diffusers replaces text: there the other name is kept, and that is said.
+#[test]
+fn a_name_that_contains_a_concept_is_kept() {
+    let table = fixture::json("concepts");
+    let tokenizer = ClipTokenizer::load(&concepts("added_tokens").source(), WITH_CONCEPTS).unwrap();
+    let spoiled = table["spoiled"].as_object().unwrap();
+    assert_eq!(spoiled.len(), 4);
+    for (prompt, rows) in spoiled {
+        let ours = tokenizer.encode(prompt).unwrap();
+        let kept: Vec<u32> = serde_json::from_value(rows["kept"].clone()).unwrap();
+        assert_eq!(bare(&ours), kept, "{prompt:?}");
+        assert_ne!(rows["diffusers"], rows["kept"], "{prompt:?}");
+        let word = if prompt.contains("zqfoobar") { "`zqfoobar`" } else { "`<cat-toy>_1`" };
+        let [said] = &ours.warnings[..] else { panic!("{prompt:?}: {:?}", ours.warnings) };
+        assert!(said.starts_with(word) && said.contains("diffusers") && said.ends_with("is kept"), "{said}");
+    }
+}
+
+/// A concept whose name is typed in another case, or has capitals, counts with its first vector, as in diffusers.
+#[test]
+fn a_concept_that_does_not_count_whole_is_told() {
+    let tokenizer = ClipTokenizer::load(&concepts("added_tokens").source(), WITH_CONCEPTS).unwrap();
+    let warned = |prompt: &str| tokenizer.encode(prompt).unwrap().warnings;
+    assert_eq!(
+        warned("a <CAT-TOY>"),
+        [
+            "`<cat-toy>` counts with the first of its 3 vectors: diffusers inserts the others only where the name is written \
+          exactly so"
+        ]
+    );
+    assert_eq!(
+        warned("FooStyle, xfoostyley"),
+        [
+            "`FooStyle` counts with the first of its 2 vectors: diffusers inserts the others of no name that has capitals"
+        ]
+    );
+    for silent in ["a <cat-toy>", "<dot>", "zqfoobar", "<cat-toy>_1", "zqfoo zqfoo", "cat"] {
+        assert_eq!(warned(silent), [""; 0], "{silent}");
+    }
+    // A special token is found as it is written, and its vectors are inserted, capitals or not.
+    let special = ClipTokenizer::load(&concepts("in_map").source(), WITH_CONCEPTS).unwrap();
+    assert_eq!(special.encode("FooStyle").unwrap().warnings, [""; 0]);
+}
+
+/// Of ids alone: which go on with a concept.
+#[test]
+fn further_vectors_are_known_by_their_ids() {
+    let tokenizer = ClipTokenizer::load(&concepts("five").source(), WITH_CONCEPTS).unwrap();
+    let [dot, cat, cat_1, cat_2, zqfoo, zqfoo_1] = [0, 1, 2, 3, 4, 5].map(|i| 49408 + i);
+    assert_eq!((tokenizer.next_vector(cat, cat_1), tokenizer.next_vector(cat_1, cat_2)), (Some(1), Some(2)));
+    assert_eq!(tokenizer.next_vector(zqfoo, zqfoo_1), Some(1));
+    for (previous, id) in
+        [(cat, cat_2), (cat_1, cat), (dot, cat_1), (zqfoo, cat_1), (320, cat), (cat, 320), (END, END)]
+    {
+        assert_eq!(tokenizer.next_vector(previous, id), None, "{previous} {id}");
+    }
+    assert!(tokenizer.is_added(dot) && tokenizer.is_added(START) && !tokenizer.is_added(320));
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let notes = |name: &str, vocab_size: usize| {
+        let folder = concepts(name);
+        let notes = ClipTokenizer::load(&folder.source(), vocab_size).unwrap().notes;
+        let folder = format!("{}/", folder.path().display());
+        notes.into_iter().map(|said| said.replace(&folder, "")).collect::<Vec<_>>()
+    };
+    assert_eq!(notes("added_tokens", WITH_CONCEPTS), [""; 0]);
+    assert_eq!(notes("five", WITH_CONCEPTS), [""; 0]);
+    let said = notes("five", WITH_CONCEPTS + 1);
+    assert_eq!(
+        said,
+        [
+            "text_encoder/config.json: `vocab_size` is 49418, and 1 of the ids has no token in tokenizer/, from 49417 on; \
+          expected a token for each: were tokens added whose files are missing?"
+        ]
+    );
+    assert!(
+        notes("empty", WITH_CONCEPTS)[0].contains("9 of the ids have no token in tokenizer/, from 49408 on")
+    );
+    assert_eq!(
+        notes("moved", 49411),
+        [
+            "tokenizer/added_tokens.json: `[PAD]` has id 49409 there and gets 49408, and 2 more are moved: transformers 5 numbers \
+          added tokens on from the vocabulary, without gaps"
+        ]
+    );
+    let beyond = ClipTokenizer::load(&concepts("five").source(), 49416).unwrap_err().to_string();
+    assert!(beyond.ends_with("the added token `FooStyle_1` gets id 49416; expected less than 49416, `vocab_size` of text_encoder/config.json"), "{beyond}");
+}
+
+/// The whole way: a checkpoint with a concept of two vectors, in the negative prompt too.
+#[test]
+fn a_run_inserts_the_vectors_in_both_prompts() {
+    let checkpoint = checkpoint("sd1");
+    checkpoint.write("tokenizer/added_tokens.json", r#"{"<cat-toy>": 49408, "<cat-toy>_1": 49409}"#);
+    checkpoint.set("text_encoder/config.json", "vocab_size", json!(49410));
+    let mut tensors = checkpoint.weights("text_encoder");
+    let key = tensors.keys().find(|key| key.ends_with("token_embedding.weight")).unwrap().clone();
+    let table = &tensors[&key];
+    let two = table.narrow(0, 5, 2).unwrap();
+    let longer = Tensor::cat(&[table, &two], 0).unwrap();
+    tensors.insert(key, longer);
+    checkpoint.write_weights("text_encoder", &tensors);
+
+    let models = Models::load(checkpoint.source(), Device::Cpu, DType::F32).unwrap();
+    assert!(models.notes.iter().all(|note| !note.contains("vocab_size")), "{:?}", models.notes);
+    let mut request = Request::for_models(&models, "a <cat-toy> on grass");
+    request.negative_prompt = "<cat-toy>, <CAT-toy>".into();
+    let snapshot = advance(&Snapshot::start(request, &models).unwrap(), &models, &mut Unwatched).unwrap();
+    let ids = |name: &str| -> Vec<i64> {
+        let (_, ids) = snapshot.tensor(name).unwrap();
+        ids.flatten_all().unwrap().to_vec1::<i64>().unwrap()
+    };
+    assert_eq!(ids("input_ids")[..7], [49406, 320, 49408, 49409, 525, 5922, 49407]);
+    assert_eq!(ids("negative_input_ids")[..6], [49406, 49408, 49409, 267, 49408, 49407]);
+    let shown = view::prompt::tokens(
+        &ids("input_ids").iter().map(|&id| id as u32).collect::<Vec<_>>(),
+        &models.tokenizer,
+    );
+    let shown_so = |token: &TokenView| (token.text.clone(), token.ends_word, token.is_inserted);
+    assert_eq!(
+        shown[1..6].iter().map(shown_so).collect::<Vec<_>>(),
+        [
+            ("a", true, false),
+            ("<cat-toy>", false, false),
+            ("<cat-toy>_1", true, true),
+            ("on", true, false),
+            ("grass", true, false)
+        ]
+        .map(|(text, ends_word, is_inserted)| (text.to_string(), ends_word, is_inserted))
+    );
+    // The concept is one word, of both tokens.
+    assert_eq!(word::resolve("<cat-toy>", &shown).unwrap(), [2, 3]);
+    assert_eq!(word::resolve("on grass", &shown).unwrap(), [4, 5]);
+    let warnings = &snapshot.last().unwrap().warnings;
+    assert!(
+        matches!(&warnings[..], [said] if said.starts_with("the negative_prompt: `<cat-toy>` counts with the first of its 2"))
+    );
 }

@@ -320,3 +320,49 @@ fn a_file_that_shrinks_after_it_was_looked_at() {
     assert!(matches!(error, WeightsError::Unreadable { .. }), "{error}");
     assert!(error.to_string().contains(&format!("tensor `{key}`")), "{error}");
 }
+
+/// A whole `CLIPModel` in `text_encoder/`: transformers takes its text half, and so do we.
+#[test]
+fn the_text_half_of_a_whole_clip_model() {
+    let half = checkpoint("sd2");
+    let whole = checkpoint("sd2");
+    let text_config = whole.json("text_encoder/config.json");
+    let config = json!({
+        "architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": 32, "initializer_factor": 1.0,
+        "logit_scale_init_value": 2.6592, "text_config": text_config, "text_config_dict": null,
+        "vision_config": {"model_type": "clip_vision_model", "hidden_size": 32}, "transformers_version": "5.24.0",
+    });
+    whole.write("text_encoder/config.json", config.to_string());
+    let mut tensors = whole.weights("text_encoder");
+    assert!(tensors.keys().all(|key| key.starts_with("text_model.")));
+    for (key, shape) in [
+        ("logit_scale", &[][..]),
+        ("text_projection.weight", &[32, 32]),
+        ("visual_projection.weight", &[32, 32]),
+        ("vision_model.pre_layrnorm.bias", &[32]),
+        ("vision_model.embeddings.class_embedding", &[32]),
+    ] {
+        tensors.insert(key.into(), Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap());
+    }
+    whole.write_weights("text_encoder", &tensors);
+    let [half, whole] = [half, whole].map(|checkpoint| load(&checkpoint).unwrap());
+    assert!(whole.notes.iter().all(|note| !note.contains("text_encoder")), "{:?}", whole.notes);
+    assert_eq!(outputs(&half, &mut Unwatched), outputs(&whole, &mut Unwatched));
+    let names = |models: &Models| {
+        models.parameters.iter().map(|parameter| format!("{parameter:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&half), names(&whole));
+
+    let broken = checkpoint("sd2");
+    broken.write("text_encoder/config.json", r#"{"model_type": "clip"}"#);
+    refused(
+        &broken,
+        DType::F32,
+        &["text_encoder/config.json: `text_config` is missing", "the text half of a CLIPModel"],
+    );
+    broken.write(
+        "text_encoder/config.json",
+        r#"{"model_type": "clip", "text_config": {"hidden_act": "relu"}}"#,
+    );
+    refused(&broken, DType::F32, &["text_encoder/config.json, text_config: `hidden_act` is \"relu\""]);
+}

@@ -7,8 +7,14 @@ use std::fs;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-const FILES: [&str; 5] =
-    ["vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json", "tokenizer.json"];
+const FILES: [&str; 6] = [
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "added_tokens.json",
+];
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use super::args::GenerateArgs;
 use super::{say, say_notes};
 use crate::debugger::{Outcome, Session};
 use crate::nn::ledger::Tell;
-use crate::nn::{Computing, Unwatched};
+use crate::nn::{Computing, Unwatched, text};
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
 use anyhow::Context;
@@ -109,7 +109,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     let _computing = Computing::here();
     let mut out = io::stdout().lock();
     for number in 1.. {
-        let line = next_line(&mut reader).with_context(|| format!("{name}: line {number}"))?;
+        let line = next_line(&mut reader, number == 1).with_context(|| format!("{name}: line {number}"))?;
         let Some(line) = line else { break };
         match session.run_line(&line, &mut Unwatched) {
             Ok(None) => {}
@@ -141,15 +141,18 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
 /// No command comes near this, the longest prompt included.
 const MOST_LINE: u64 = 128 << 10;
 
-/// The next line, without its end; `None` behind the last.
-fn next_line(reader: &mut dyn BufRead) -> anyhow::Result<Option<String>> {
+/// The next line, without its end, and the first one without a byte order mark; `None` after the last.
+fn next_line(reader: &mut dyn BufRead, is_first: bool) -> anyhow::Result<Option<String>> {
     let mut line = vec![];
     reader.take(MOST_LINE + 1).read_until(b'\n', &mut line)?;
     if line.is_empty() {
         return Ok(None);
     }
     anyhow::ensure!(line.len() as u64 <= MOST_LINE, "expected a command, of at most {MOST_LINE} bytes");
-    let line = String::from_utf8(line).context("expected text in UTF-8")?;
+    let line = match is_first {
+        true => text::utf8(&line).map_err(anyhow::Error::msg)?.to_string(),
+        false => String::from_utf8(line).context("expected text in UTF-8")?,
+    };
     Ok(Some(line.trim_end_matches(['\r', '\n']).into()))
 }
 

@@ -49,6 +49,9 @@ pub struct TokenRow {
     pub position: usize,
     /// Its text; `<start>`, `<end>`, `<pad>`.
     pub token: String,
+    /// Whether it is a further vector of a concept, which the prompt itself does not have.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inserted: bool,
     /// The sum of its map.
     pub total: f64,
     /// Of the sum of all.
@@ -169,6 +172,7 @@ impl AttentionReport {
             TokenRow {
                 position,
                 token: name(token),
+                inserted: token.is_inserted,
                 total: map.iter().map(|value| f64::from(*value)).sum(),
                 share: shares.get(position).copied().unwrap_or(f64::NAN),
                 peak: Peak::of(&map, run.size),

@@ -39,7 +39,10 @@ pub fn words(tokens: &[TokenView]) -> Vec<(String, Vec<usize>)> {
     for (position, token) in tokens.iter().enumerate().filter(|(_, token)| token.kind == TokenKind::Word) {
         match words.last_mut().filter(|_| goes_on) {
             Some((text, positions)) => {
-                text.push_str(&token.text);
+                // A concept is called by the name of its first vector.
+                if !token.is_inserted {
+                    text.push_str(&token.text);
+                }
                 positions.push(position);
             }
             None => words.push((token.text.clone(), vec![position])),
@@ -146,6 +149,7 @@ mod tests {
             id: 0,
             text: text.into(),
             ends_word,
+            is_inserted: false,
             kind,
         };
         [

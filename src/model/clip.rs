@@ -31,12 +31,18 @@ pub struct ClipTextConfig {
 }
 
 impl ClipTextConfig {
-    /// Reads the file, with transformers' defaults for absent keys.
+    /// Reads the file, with transformers' defaults for absent keys. Of a whole `CLIPModel` it is the text half that counts.
     ///
     /// # Errors
     /// When a known key has a value that is not supported.
     pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
-        file.only("model_type", &[json!("clip_text_model")])?;
+        file.only("model_type", &[json!("clip_text_model"), json!("clip")])?;
+        if file.raw("model_type") == Some(&json!("clip")) {
+            for ignored in WHOLE_MODEL_ONLY.into_iter().chain(TRAINING_ONLY) {
+                file.raw(ignored);
+            }
+            return Self::read(&file.section("text_config", "an object, the text half of a CLIPModel")?);
+        }
         let hidden_act = match file.or("hidden_act", "quick_gelu".to_string(), "a name")?.as_str() {
             "gelu" => Activation::Gelu,
             "quick_gelu" => Activation::QuickGelu,
@@ -84,6 +90,10 @@ const TRAINING_ONLY: [&str; 13] = [
     "gradient_checkpointing",
 ];
 
+/// Keys of a `CLIPModel` that are not about its text half.
+const WHOLE_MODEL_ONLY: [&str; 4] =
+    ["vision_config", "text_config_dict", "vision_config_dict", "logit_scale_init_value"];
+
 /// CLIP's text encoder.
 #[derive(Debug)]
 pub struct ClipTextModel {
@@ -95,7 +105,8 @@ pub struct ClipTextModel {
 }
 
 impl ClipTextModel {
-    /// Loads the model; both transformers 4's key names (`text_model.…`) and 5's are read.
+    /// Loads the model; both transformers 4's key names (`text_model.…`) and 5's are read. What a whole `CLIPModel` has besides
+    /// (`vision_model.…`, the projections, `logit_scale`) is left out.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit `config`.

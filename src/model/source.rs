@@ -112,7 +112,7 @@ impl ModelSource {
     }
 
     /// The name that a file has in messages.
-    fn name_of(&self, file: &str) -> String {
+    pub(super) fn name_of(&self, file: &str) -> String {
         match self {
             Self::Bundled => format!("{POCKET}/{file}"),
             Self::Folder(folder) => folder.join(file).display().to_string(),

@@ -1,6 +1,7 @@
 //! A checkpoint's JSON files, read strictly: a key that is known has a value that is supported, or it is an error.
 
 use super::error::abridged;
+use super::text;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -68,17 +69,24 @@ fn is_count(n: usize) -> bool {
 pub struct ConfigFile {
     file: String,
     object: Map<String, Value>,
+    has_mark: bool,
     known: RefCell<BTreeSet<String>>,
 }
 
 impl ConfigFile {
-    /// Parses the bytes of `file`; the name is for messages only. What Python writes for numbers that JSON has not (`NaN`,
+    /// Parses the bytes of `file`; the name is for messages only. A byte order mark is skipped. What Python writes for numbers that JSON has not (`NaN`,
     /// `Infinity`, `-Infinity`, as in DPMSolver's configurations) is read as text: no number, where one is asked for.
     ///
     /// # Errors
     /// When the bytes are not a JSON object.
     pub fn parse(file: impl Into<String>, bytes: &[u8]) -> Result<Self> {
         let file = file.into();
+        if let Some(encoding) = text::other_encoding(bytes) {
+            let reason = format!("its byte order mark says {encoding}; expected UTF-8");
+            return Err(ConfigError::Json { file, line: 1, column: 1, reason });
+        }
+        let has_mark = text::has_mark(bytes);
+        let bytes = text::without_mark(bytes);
         let value = serde_json::from_slice(bytes).or_else(|e| match without_python(bytes) {
             Some(json) => serde_json::from_slice(&json),
             None => Err(e),
@@ -90,7 +98,7 @@ impl ConfigFile {
             ConfigError::Json { file: file.clone(), line: e.line(), column: e.column(), reason }
         })?;
         match value {
-            Value::Object(object) => Ok(Self { file, object, known: RefCell::default() }),
+            Value::Object(object) => Ok(Self { file, object, has_mark, known: RefCell::default() }),
             other => Err(ConfigError::NotAnObject { file, found: kind(&other) }),
         }
     }
@@ -98,6 +106,20 @@ impl ConfigFile {
     /// The file's name, for messages.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// The file's name where it begins with a byte order mark: Python's `json` refuses that, and so does diffusers.
+    pub fn marked(&self) -> Option<String> {
+        self.has_mark.then(|| self.file.clone())
+    }
+
+    /// The object under `key`, as a file of its own whose name in messages ends with the key.
+    ///
+    /// # Errors
+    /// When it is absent, null or no object.
+    pub fn section(&self, key: &str, expected: &str) -> Result<Self> {
+        let object = self.require::<Map<String, Value>>(key, expected)?;
+        Ok(Self { file: format!("{}, {key}", self.file), object, has_mark: false, known: RefCell::default() })
     }
 
     /// The value of `key` as it stands, JSON's `null` apart from an absent key.

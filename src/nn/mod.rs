@@ -3,6 +3,7 @@
 //! - [`probe`]: the one seam: every named piece of a model or a stage announces itself through it.
 //! - [`error`]: why a forward pass stopped.
 //! - [`config`]: a checkpoint's JSON files, read strictly.
+//! - [`text`]: byte order marks.
 //! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
 //! - [`links`]: links that lead to no file.
 //! - [`layers`]: leaf layers with their names, loaded from weights.
@@ -22,6 +23,7 @@ pub mod layers;
 pub mod ledger;
 pub mod links;
 pub mod probe;
+pub mod text;
 pub mod weights;
 
 pub use config::{ConfigError, ConfigFile};

@@ -3,6 +3,7 @@
 use super::snapshot::TENSORS;
 use super::{Request, Snapshot, Stage};
 use crate::nn::error::without_backtrace;
+use crate::nn::text;
 use candle_core::{DType, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -195,7 +196,8 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
 /// No file that a person writes comes near this: bytes.
 const MOST_TEXT: u64 = 4 << 20;
 
-/// The text of a file that a person writes, whatever stands there: one that never ends is not read to its end.
+/// The text of a file that a person writes, whatever stands there: one that never ends is not read to its end, and a byte order
+/// mark is skipped.
 ///
 /// # Errors
 /// The system's; and where it is larger, or no text in UTF-8.
@@ -206,7 +208,7 @@ pub fn read_text(file: &Path) -> io::Result<String> {
     if text.len() as u64 > MOST_TEXT {
         return Err(wrong(format!("it has more than {MOST_TEXT} bytes")));
     }
-    String::from_utf8(text).map_err(|e| wrong(format!("expected text in UTF-8: {e}")))
+    text::utf8(&text).map(String::from).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -119,6 +119,11 @@ impl Configs {
             configs.scheduler = preset.applied_to(configs.scheduler);
             configs.notes.push(format!("{source}: {preset}; what is asked for otherwise comes before it"));
         }
+        for file in [&index, scheduler, text_encoder, unet, vae].into_iter().filter_map(ConfigFile::marked) {
+            configs.notes.push(format!(
+                "{file}: begins with a byte order mark, which diffusers refuses; it is skipped"
+            ));
+        }
         for file in [text_encoder, unet, vae] {
             configs.note_unknown(file.file(), &file.unknown_keys());
         }
@@ -236,6 +241,7 @@ impl Models {
         let latent_rgb_factors = LatentRgbFactors::load(source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
         let tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
+        let notes = configs.notes.into_iter().chain(tokenizer.notes.iter().cloned()).collect();
         let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
         let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
@@ -250,7 +256,7 @@ impl Models {
             stands_in_for: configs.stands_in_for,
             preset: configs.preset,
             latent_rgb_factors,
-            notes: configs.notes,
+            notes,
             remarks: vec![],
             anatomy: anatomy(&modules, &ledger.parameters()).into(),
             modules,

@@ -464,13 +464,19 @@ fn first_latents(made: FirstLatents, request: &Request) -> Vec<(&'static str, Te
 }
 
 fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
-    let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut } =
+    let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut, warnings } =
         stages::encode_prompt(run, probe)?;
-    let warnings = ["prompt", "negative_prompt"].into_iter().zip(&cut).filter_map(|(name, cut)| {
+    let names = ["prompt", "negative_prompt"];
+    let mut warnings: Vec<String> = names
+        .iter()
+        .zip(warnings)
+        .flat_map(|(name, warnings)| warnings.into_iter().map(move |said| format!("the {name}: {said}")))
+        .collect();
+    warnings.extend(names.iter().zip(&cut).filter_map(|(name, cut)| {
         cut.as_ref().map(|cut| {
             format!("the {name} is longer than 77 tokens; this was cut from its end: \"{}\"", beginning(cut))
         })
-    });
+    }));
     Ok(Made {
         tensors: vec![
             ("input_ids", input_ids),
@@ -479,7 +485,7 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<Made, Error> {
             ("negative_prompt_embeds", negative_prompt_embeds),
         ],
         coefficients: None,
-        warnings: warnings.collect(),
+        warnings,
         cut,
     })
 }

@@ -32,6 +32,8 @@ pub struct EncodedPrompt {
     pub negative_prompt_embeds: Tensor,
     /// What did not fit of the prompt, and of the negative prompt.
     pub cut: [Option<String>; 2],
+    /// What the tokenizer says of the concepts in the prompt, and in the negative prompt.
+    pub warnings: [Vec<String>; 2],
 }
 
 /// The prompt and the negative prompt → embeddings that the UNet attends to.
@@ -60,6 +62,7 @@ pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPromp
         negative_prompt_embeds: embeds.narrow(0, 0, 1)?,
         prompt_embeds: embeds.narrow(0, 1, 1)?,
         cut: [prompt.cut, negative.cut],
+        warnings: [prompt.warnings, negative.warnings],
     })
 }
 

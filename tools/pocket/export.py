@@ -5,6 +5,7 @@ import shutil
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 import autoencoder
 import captions
@@ -40,6 +41,7 @@ def write(folder, vae, encoder, unet, scheduler, vocabulary, preset, tokenizer_f
         vae=vae.cpu(), text_encoder=words.full_encoder(encoder.cpu(), preset, vocabulary), tokenizer=vocabulary.tokenizer,
         unet=unet.cpu(), scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipe.to(torch.float16).save_pretrained(folder)
+    name_for_both_generations(folder / "text_encoder" / "model.safetensors")
     shutil.rmtree(folder / "tokenizer")  # transformers writes one 3.6 MB file more than anybody needs
     shutil.copytree(tokenizer_folder, folder / "tokenizer")
     for path in folder.rglob("*.safetensors"):
@@ -50,6 +52,14 @@ def write(folder, vae, encoder, unet, scheduler, vocabulary, preset, tokenizer_f
     change(folder / "text_encoder" / "config.json", lambda config: config.update(dtype="float32"))
     (folder / "latent_rgb_factors.json").write_text(json.dumps(factors, indent=1) + "\n", encoding="utf-8")
     check_size(folder)
+
+
+def name_for_both_generations(path):
+    """transformers 5 leaves `text_model.` off the keys of a `CLIPTextModel`, and reads them with it too. transformers 4 reads
+    them with it alone: without, it leaves the text encoder random and only logs that."""
+    tensors = load_file(path)
+    save_file({f"text_model.{key.removeprefix('text_model.')}": tensor for key, tensor in tensors.items()}, path,
+              {"format": "pt"})
 
 
 def change(path, what):
@@ -126,6 +136,8 @@ def readme(folder, figures, preset, counts, training):
         "| `scheduler` | `DDIMScheduler`, v-prediction, scaled_linear 0.00085 to 0.012, offset 1, leading |",
         "| `tokenizer` | CLIP's `vocab.json` and `merges.txt`, pad `<|endoftext|>` |",
         f"| `latent_rgb_factors.json` | latents as the UNet sees them → RGB 0 to 1, least squares; explains {percent(factors['r2'])} of the variance |",
+        "", "transformers 4 and 5 both load it: the text encoder's keys have the prefix `text_model.`, which version 4 needs and "
+        "version 5 reads too ([measured](../../tools/pocket/README.md#both-generations-of-transformers)).",
         "", f"The folder has {megabytes:.1f} MB. It knows {counts['things']} things ({counts['drawings']} drawings, "
         f"style {', '.join(preset.styles)}) on twelve backgrounds: {', '.join(captions.NAMES)}. Ask as the captions did: "
         "`NAME on a COLOUR background`.", "",

@@ -5,7 +5,7 @@ use crate::model::hub::{Cached, Hub, Plan};
 use crate::model::inventory::{ComponentWeights, inventory};
 use crate::model::layout::{COMPONENTS, Precision};
 use crate::model::source::POCKET;
-use crate::model::{LoadError, ModelSource};
+use crate::model::{ClipTokenizer, LoadError, ModelSource};
 use crate::pipeline::memory;
 use crate::pipeline::models::Configs;
 use clap::Args;
@@ -64,7 +64,12 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
     } else {
         write_text(&mut out, &source, &configs, &weights)?;
     }
-    configs.notes.iter().for_each(|note| say("warning", note));
+    let tokenizer = ClipTokenizer::load(&source, configs.text_encoder.vocab_size);
+    let of_tokenizer = match &tokenizer {
+        Ok(tokenizer) => tokenizer.notes.clone(),
+        Err(e) => vec![e.to_string()],
+    };
+    configs.notes.iter().chain(&of_tokenizer).for_each(|note| say("warning", note));
     Ok(ExitCode::SUCCESS)
 }
 

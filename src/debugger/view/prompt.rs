@@ -23,8 +23,10 @@ pub struct TokenView {
     /// The part of the prompt that it stands for; bytes, as `<E8 B5>`, where these are no text of their own, as of a part
     /// of a Japanese character.
     pub text: String,
-    /// Whether a word ends with it: the vocabulary's `</w>`.
+    /// Whether a word ends with it: the vocabulary's `</w>`, or the last vector of a concept.
     pub ends_word: bool,
+    /// Whether it is a further vector of a concept, `<x>_1` after `<x>`, which diffusers inserts.
+    pub is_inserted: bool,
     /// What it is for.
     pub kind: TokenKind,
 }
@@ -58,14 +60,30 @@ pub(super) fn of(record: &StageRecord, tensors: &[TensorView], tokenizer: &ClipT
 pub fn tokens(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<TokenView> {
     let spelling = |id| tokenizer.token(id).unwrap_or_default();
     let kinds = kinds(ids, |id| spelling(id) == "<|endoftext|>");
-    let token = |(&id, kind): (&u32, TokenKind)| {
+    let inserted = inserted(ids, tokenizer);
+    let token = |((place, &id), kind): ((usize, &u32), TokenKind)| {
         let spelling = spelling(id);
+        let goes_on = inserted.get(place + 1).is_some_and(|&next| next);
+        let ends_word = if tokenizer.is_added(id) { !goes_on } else { spelling.ends_with("</w>") };
         let decoded = tokenizer.decode(&[id]);
         let whole = !decoded.contains('\u{fffd}') && !decoded.trim().is_empty();
         let text = if whole { decoded.trim().into() } else { bytes(spelling.trim_end_matches("</w>")) };
-        TokenView { id, text, ends_word: spelling.ends_with("</w>"), kind }
+        TokenView { id, text, ends_word, is_inserted: inserted[place], kind }
     };
-    ids.iter().zip(kinds).map(token).collect()
+    ids.iter().enumerate().zip(kinds).map(token).collect()
+}
+
+/// Which of `ids` go on with the concept that the one before them is a vector of.
+fn inserted(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<bool> {
+    let mut inserted = vec![false; ids.len()];
+    for (place, pair) in ids.windows(2).enumerate() {
+        inserted[place + 1] = match tokenizer.next_vector(pair[0], pair[1]) {
+            Some(1) => true,
+            Some(_) => inserted[place],
+            None => false,
+        };
+    }
+    inserted
 }
 
 /// The bytes that a spelling stands for, in hexadecimal; the spelling itself where it is none of bytes.

@@ -18,6 +18,7 @@ use super::store::Store;
 use super::tree::{BrokenLink, Tree, names_in};
 use super::{Digest, HubError, HubName, RemoteFile};
 use crate::nn::links::normal;
+use crate::nn::text::trimmed;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -172,7 +173,7 @@ impl Shelf {
             return Some(commit.into());
         }
         let commit = fs::read_to_string(self.folder.join("refs").join(name.revision())).ok()?;
-        Some(commit.trim().to_string()).filter(|commit| is_commit(commit))
+        Some(trimmed(&commit).to_string()).filter(|commit| is_commit(commit))
     }
 
     /// The snapshot of `name`'s revision, whole or not.
@@ -202,7 +203,7 @@ impl Shelf {
         let of = |commit: &str| {
             let is = |name: &&String| {
                 let found = fs::read_to_string(self.folder.join("refs").join(name));
-                found.is_ok_and(|found| found.trim() == commit)
+                found.is_ok_and(|found| trimmed(&found) == commit)
             };
             refs.iter().filter(is).cloned().collect()
         };

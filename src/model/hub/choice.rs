@@ -5,7 +5,7 @@ pub use crate::model::layout::Precision;
 use crate::model::layout::{COMPONENTS, Component, Variant};
 
 /// Files that are read where they are there.
-const SMALL_FILES: [&str; 11] = [
+const SMALL_FILES: [&str; 12] = [
     "model_index.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
@@ -16,6 +16,7 @@ const SMALL_FILES: [&str; 11] = [
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
+    "tokenizer/added_tokens.json",
     "latent_rgb_factors.json",
 ];
 

@@ -1,5 +1,6 @@
 //! What the environment says of the hub, by the names that Python's `huggingface_hub` has for it.
 
+use crate::nn::text::trimmed;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -66,7 +67,7 @@ impl Settings {
         });
         let saved = || {
             let file = folder("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
-            let secret = std::fs::read_to_string(&file).ok()?.trim().to_string();
+            let secret = trimmed(&std::fs::read_to_string(&file).ok()?).to_string();
             Some(Token { secret, from: file.display().to_string() })
         };
         let given = text("HF_TOKEN").map(|secret| Token { secret, from: "HF_TOKEN".into() });

@@ -3,6 +3,7 @@
 use super::error::{Result, WeightsError};
 use super::file::WeightsFile;
 use crate::nn::error::abridged;
+use crate::nn::text;
 use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
@@ -64,18 +65,21 @@ impl<'de> Visitor<'de> for EachOnce {
 }
 
 impl Shards {
-    /// Opens every file that the index at `path`, whose text is `text`, names beside it.
+    /// Opens every file that the index at `path`, whose text is `json`, names beside it.
     ///
     /// # Errors
     /// When the index is not one, a file is missing or broken, or the two disagree.
-    pub fn open(path: &Path, text: &[u8]) -> Result<Self> {
+    pub fn open(path: &Path, json: &[u8]) -> Result<Self> {
         let name = path.display().to_string();
         let wrong = |found: String, expected: &str| WeightsError::Index {
             file: name.clone(),
             found,
             expected: expected.into(),
         };
-        let index: Index = serde_json::from_slice(text).map_err(|e| {
+        if let Some(encoding) = text::other_encoding(json) {
+            return Err(wrong(format!("its byte order mark says {encoding}"), "JSON in UTF-8"));
+        }
+        let index: Index = serde_json::from_slice(text::without_mark(json)).map_err(|e| {
             wrong(abridged(&e.to_string()), r#"{"weight_map": {"TENSOR": "FILE.safetensors", …}}"#)
         })?;
         let map = index.weight_map.0;

@@ -69,6 +69,11 @@ impl Embedded {
         self.tokens.iter().filter(|token| token.kind == TokenKind::Word).count()
     }
 
+    /// How many of those were inserted, to go on with a concept.
+    pub fn inserted(&self) -> usize {
+        self.tokens.iter().filter(|token| token.is_inserted).count()
+    }
+
     /// The embedding of a token: C values.
     pub fn embedding(&self, token: usize) -> &[f32] {
         let width = self.embeds.shape().last().copied().unwrap_or(0);

@@ -61,9 +61,15 @@ impl Panes for Prompt {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(prompts) = self.prompts(state) else { return vec![Pane::new(PROMPT, "prompt", area)] };
         let [prompt, negative] = &prompts.of_both;
-        let title = |name: &str, of: &Embedded| match of.padding {
-            0 => format!("{name}: {} tokens, no padding", of.words()),
-            padding => format!("{name}: {} tokens, {padding} padding", of.words()),
+        let title = |name: &str, of: &Embedded| {
+            let inserted = match of.inserted() {
+                0 => String::new(),
+                count => format!(" ({count} inserted, marked +)"),
+            };
+            match of.padding {
+                0 => format!("{name}: {} tokens{inserted}, no padding", of.words()),
+                padding => format!("{name}: {} tokens{inserted}, {padding} padding", of.words()),
+            }
         };
         // Rows for the tokens, with the rule, the scale and what was cut.
         let notes = 2 + u16::from(prompt.cut.is_some());
@@ -234,9 +240,11 @@ fn kind(kind: TokenKind) -> &'static str {
     }
 }
 
-/// A token's text in `columns`; those that are no part of the prompt say what they are for.
+/// A token's text in `columns`; those that are no part of the prompt say what they are for. A vector that was inserted after
+/// the first of its concept has a `+`.
 fn name(token: &TokenView, columns: usize) -> String {
     let text = match token.kind {
+        TokenKind::Word if token.is_inserted => format!("+{}", text::clean(&token.text)),
         TokenKind::Word if token.ends_word => text::clean(&token.text),
         // The next token goes on with the word.
         TokenKind::Word => format!("{}-", text::clean(&token.text)),
@@ -360,5 +368,26 @@ impl Prompt {
                 canvas.lines(&[number], told.intersection(Rect { x, width: NUMBERS, ..told }));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inserted_vector_is_marked() {
+        let token = |text: &str, ends_word, is_inserted| TokenView {
+            id: 49408,
+            text: text.into(),
+            ends_word,
+            is_inserted,
+            kind: TokenKind::Word,
+        };
+        let shown = |token: TokenView| name(&token, TEXT).trim_end().to_string();
+        assert_eq!(shown(token("<x>", true, false)), "<x>");
+        assert_eq!(shown(token("<x>", false, false)), "<x>-");
+        assert_eq!(shown(token("<x>_1", false, true)), "+<x>_1");
+        assert_eq!(shown(token("<x>_2", true, true)), "+<x>_2");
     }
 }

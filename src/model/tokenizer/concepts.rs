@@ -1,0 +1,138 @@
+//! Concepts of several vectors (textual inversion), as diffusers' `maybe_convert_prompt` writes them out.
+//!
+//! A concept `<x>` of three vectors is three added tokens, `<x>`, `<x>_1` and `<x>_2`. The prompt has `<x>`; the text encoder is
+//! given all three. diffusers puts the others into the text, wherever the text `<x>` stands. Here they are put in where the
+//! tokenizer finds the token `<x>`: that is the same text, unless another name contains `<x>`, which diffusers spoils.
+
+use super::ClipTokenizer;
+use crate::nn::error::abridged;
+
+/// A prompt with the vectors of its concepts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Converted {
+    /// The prompt.
+    pub text: String,
+    /// Where a concept does not count whole, or diffusers' tokens are others.
+    pub warnings: Vec<String>,
+}
+
+impl ClipTokenizer {
+    /// Whether `name` is a token that was added.
+    fn has_added(&self, name: &str) -> bool {
+        self.tokenizer.get_added_vocabulary().get_vocab().contains_key(name)
+    }
+
+    /// The tokens of the concept `name` after its first: `<x>_1`, `<x>_2`, …
+    fn further_vectors(&self, name: &str) -> Vec<String> {
+        if !self.has_added(name) {
+            return vec![];
+        }
+        (1..).map(|i| format!("{name}_{i}")).take_while(|vector| self.has_added(vector)).collect()
+    }
+
+    /// Which vector of a concept `id` is, where `previous` is the one before it: 2 for `<x>_2` after `<x>_1`.
+    pub fn next_vector(&self, previous: u32, id: u32) -> Option<usize> {
+        let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let (previous, name) = (&added.get(&previous)?.content, &added.get(&id)?.content);
+        let (concept, number) = name.rsplit_once('_')?;
+        let number: usize = number.parse().ok()?;
+        let before = match number.checked_sub(1)? {
+            0 => concept.to_string(),
+            before => format!("{concept}_{before}"),
+        };
+        // `<x>_01` is no vector.
+        (*previous == before && *name == format!("{concept}_{number}")).then_some(number)
+    }
+
+    /// Whether `id` is a token that was added, and not one of CLIP's.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
+    }
+
+    /// The prompt with every vector of the concepts in it.
+    ///
+    /// # Errors
+    /// When the vocabulary lacks a byte of the prompt.
+    pub(super) fn maybe_convert_prompt(&self, prompt: &str) -> tokenizers::Result<Converted> {
+        let mut converted = Converted { text: String::with_capacity(prompt.len()), warnings: vec![] };
+        let encoding = self.tokenizer.encode(prompt, false)?;
+        let (mut taken, mut concepts, mut places) = (0, vec![], vec![]);
+        for ((token, id), &(start, end)) in
+            encoding.get_tokens().iter().zip(encoding.get_ids()).zip(encoding.get_offsets())
+        {
+            let vectors = self.further_vectors(token);
+            if vectors.is_empty() {
+                converted.warnings.extend(self.alone(*id, token));
+                continue;
+            }
+            if !concepts.contains(token) {
+                concepts.push(token.clone());
+            }
+            if prompt.get(start..end) != Some(token) {
+                // Typed in another case: diffusers looks for the name as it is.
+                converted.warnings.extend(self.alone(*id, token));
+                continue;
+            }
+            converted.text.push_str(&prompt[taken..end]);
+            for vector in vectors {
+                converted.text.push(' ');
+                converted.text.push_str(&vector);
+            }
+            taken = end;
+            places.push((token, start));
+        }
+        converted.text.push_str(&prompt[taken..]);
+        converted.warnings.dedup();
+
+        let theirs = self.replaced_as_text(prompt, &concepts);
+        if theirs != converted.text && self.ids(&theirs)? != self.ids(&converted.text)? {
+            for concept in &concepts {
+                let strays = prompt.match_indices(concept.as_str()).map(|(start, _)| start);
+                for stray in strays.filter(|&start| !places.contains(&(concept, start))) {
+                    let word = abridged(word_at(prompt, stray));
+                    converted.warnings.push(format!(
+                        "`{word}` contains `{concept}`, a concept of {} vectors: diffusers inserts its vectors there too, \
+                         and gets other tokens; here `{word}` is kept",
+                        self.further_vectors(concept).len() + 1,
+                        concept = abridged(concept),
+                    ));
+                }
+            }
+        }
+        Ok(converted)
+    }
+
+    /// What to say of a concept that counts with its first vector alone.
+    fn alone(&self, id: u32, token: &str) -> Option<String> {
+        let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let name = &added.get(&id)?.content;
+        let vectors = self.further_vectors(name).len() + 1;
+        let reason = match vectors {
+            1 => return None,
+            _ if name == token => "diffusers inserts the others only where the name is written exactly so",
+            _ => "diffusers inserts the others of no name that has capitals",
+        };
+        Some(format!("`{}` counts with the first of its {vectors} vectors: {reason}", abridged(name)))
+    }
+
+    /// diffusers' own loop.
+    fn replaced_as_text(&self, prompt: &str, concepts: &[String]) -> String {
+        concepts.iter().fold(prompt.to_string(), |prompt, concept| {
+            let vectors = self.further_vectors(concept);
+            prompt.replace(concept.as_str(), &format!("{concept} {}", vectors.join(" ")))
+        })
+    }
+
+    fn ids(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
+        Ok(self.tokenizer.encode_fast(text, false)?.get_ids().to_vec())
+    }
+}
+
+/// What stands between spaces around a byte.
+fn word_at(text: &str, place: usize) -> &str {
+    let start = text[..place]
+        .rfind(char::is_whitespace)
+        .map_or(0, |space| space + text[space..].chars().next().map_or(0, char::len_utf8));
+    let end = text[place..].find(char::is_whitespace).map_or(text.len(), |end| place + end);
+    &text[start..end]
+}

@@ -1,0 +1,167 @@
+//! `vocab.json` and `merges.txt`, or `tokenizer.json`, which holds both.
+
+use super::added::StoredToken;
+use crate::model::{LoadError, ModelSource};
+use crate::nn::error::abridged;
+use crate::nn::{ConfigFile, text};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// How many tokens a vocabulary may have whose merges are not counted.
+const SMALL_VOCABULARY: usize = 10_000;
+
+/// Tokens with their ids, and the pairs that are merged, in order.
+pub struct Vocabulary {
+    /// The file that it came from, for messages.
+    pub file: String,
+    /// The id of each token.
+    pub ids: HashMap<String, u32>,
+    /// The pairs, those that are merged first before the others.
+    pub merges: Vec<(String, String)>,
+    /// `added_tokens` of `tokenizer.json`.
+    pub added: Vec<StoredToken>,
+    /// The files that begin with a byte order mark.
+    pub marked: Vec<String>,
+}
+
+/// `tokenizer.json`, the part that transformers 5 reads.
+#[derive(Deserialize)]
+struct TokenizerJson {
+    model: BpeModel,
+}
+
+#[derive(Deserialize)]
+struct BpeModel {
+    vocab: HashMap<String, u32>,
+    merges: Vec<Merge>,
+}
+
+/// A merge: `"a b"` of old files, `["a", "b"]` of new ones.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Line(String),
+    Pair(String, String),
+}
+
+impl Vocabulary {
+    /// Reads `tokenizer.json` where it is there, and otherwise the two files.
+    ///
+    /// # Errors
+    /// When they are missing or no vocabulary.
+    pub fn load(source: &ModelSource) -> Result<Self, LoadError> {
+        match source.optional_config("tokenizer/tokenizer.json")? {
+            Some(file) => Self::from_tokenizer_json(&file),
+            None => Self::from_vocab_and_merges(source),
+        }
+    }
+
+    fn from_tokenizer_json(file: &ConfigFile) -> Result<Self, LoadError> {
+        let expected = "a BPE model with `vocab` and `merges`";
+        let model = file.require::<Value>("model", expected)?;
+        let TokenizerJson { model } = serde_json::from_value(serde_json::json!({ "model": model }))
+            .map_err(|_| file.wrong("model", expected))?;
+        let added = file.or::<Vec<StoredToken>>(
+            "added_tokens",
+            vec![],
+            "a list of tokens with their `id` and `content`",
+        )?;
+        let merges = model.merges.into_iter().enumerate().map(|(i, merge)| match merge {
+            Merge::Pair(a, b) => Ok((a, b)),
+            Merge::Line(line) => pair(&line).ok_or_else(|| LoadError::Tokenizer {
+                file: file.file().into(),
+                reason: format!(
+                    "merge {i} is `{}`; expected two tokens with a space between",
+                    abridged(&line)
+                ),
+            }),
+        });
+        Ok(Self {
+            file: file.file().into(),
+            ids: model.vocab,
+            merges: merges.collect::<Result<_, _>>()?,
+            added,
+            marked: file.marked().into_iter().collect(),
+        })
+    }
+
+    fn from_vocab_and_merges(source: &ModelSource) -> Result<Self, LoadError> {
+        let vocab = source.config("tokenizer/vocab.json")?;
+        let file = vocab.file().to_string();
+        let ids: HashMap<String, u32> = vocab.all("a token's id")?;
+        let merges = source.require("tokenizer/merges.txt")?;
+        let merges_file = file.replace("vocab.json", "merges.txt");
+        let wrong = |reason| LoadError::Tokenizer { file: merges_file.clone(), reason };
+        let mut marked: Vec<String> = vocab.marked().into_iter().collect();
+        marked.extend(text::has_mark(&merges).then(|| merges_file.clone()));
+        let text = text::utf8(&merges).map_err(wrong)?;
+        let lines =
+            text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
+        let merges = lines.map(|(i, line)| {
+            pair(line).ok_or_else(|| {
+                let shown = abridged(line);
+                wrong(format!("line {}: `{shown}`; expected two tokens with a space between", i + 1))
+            })
+        });
+        let merges = merges.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { file, ids, merges, added: vec![], marked })
+    }
+
+    /// Nearly every token must have a merge: a list that was cut short is one too.
+    ///
+    /// # Errors
+    /// When thousands have none.
+    pub fn check_merges(&self) -> Result<(), LoadError> {
+        // Without its merge a token is never made. The small vocabularies that tests are made of have such tokens; of a real
+        // one, a list that was cut short leaves thousands.
+        let (tokens, merges) = (self.ids.len(), self.merges.len());
+        if tokens > SMALL_VOCABULARY && tokens.saturating_sub(merges) > tokens / 20 {
+            return Err(LoadError::Tokenizer {
+                file: self.file.replace("vocab.json", "merges.txt"),
+                reason: format!(
+                    "{merges} merges for a vocabulary of {tokens}; expected one for nearly every token: fetch or copy it again"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.
+    ///
+    /// # Errors
+    /// When one does not, or a token has no embedding.
+    pub fn check(&self, vocab_size: usize) -> Result<(), LoadError> {
+        if self.ids.is_empty() {
+            let reason = "the vocabulary is empty; expected CLIP's 49,408 tokens".into();
+            return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
+        }
+        if let Some((token, id)) = self.ids.iter().find(|&(_, &id)| id as usize >= vocab_size) {
+            let reason = format!(
+                "the token `{}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json",
+                abridged(token)
+            );
+            return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
+        }
+        for (a, b) in &self.merges {
+            for token in [a, b, &format!("{a}{b}")] {
+                if !self.ids.contains_key(token.as_str()) {
+                    let (merge, token) = (abridged(&format!("{a} {b}")), abridged(token));
+                    let reason = format!(
+                        "the merge `{merge}` needs the token `{token}`, which is not in the vocabulary"
+                    );
+                    return Err(LoadError::Tokenizer {
+                        file: self.file.replace("vocab.json", "merges.txt"),
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair(line: &str) -> Option<(String, String)> {
+    let (a, b) = line.split_once(' ')?;
+    (!a.is_empty() && !b.is_empty() && !b.contains(' ')).then(|| (a.into(), b.into()))
+}

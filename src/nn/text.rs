@@ -1,0 +1,60 @@
+//! Text as editors write it: UTF-8, with a byte order mark in front or without.
+
+/// What some editors put in front of UTF-8.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether the text begins with UTF-8's byte order mark.
+pub fn has_mark(bytes: &[u8]) -> bool {
+    bytes.starts_with(UTF8_MARK)
+}
+
+/// The text after UTF-8's byte order mark, if it has one.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes)
+}
+
+/// The encoding that a byte order mark names, where it is not UTF-8.
+pub fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    let marks: [(&[u8], _); 4] = [
+        (b"\xff\xfe\0\0", "UTF-32"),
+        (b"\0\0\xfe\xff", "UTF-32"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff", "UTF-16"),
+    ];
+    marks.into_iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, name)| name)
+}
+
+/// UTF-8 without its byte order mark.
+///
+/// # Errors
+/// What it is instead, where that is known, or the first byte that is wrong.
+pub fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    match (std::str::from_utf8(without_mark(bytes)), other_encoding(bytes)) {
+        (Ok(text), _) => Ok(text),
+        (Err(_), Some(encoding)) => Err(format!("its byte order mark says {encoding}; expected UTF-8")),
+        (Err(e), None) => Err(format!("expected text in UTF-8: {e}")),
+    }
+}
+
+/// One line, such as a commit or a token, without the byte order mark and the space around it.
+pub fn trimmed(line: &str) -> &str {
+    line.trim_start_matches('\u{feff}').trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_or_named() {
+        assert_eq!(utf8(b"\xef\xbb\xbfnext\n"), Ok("next\n"));
+        assert_eq!(utf8("りんご".as_bytes()), Ok("りんご"));
+        assert_eq!(utf8(b""), Ok(""));
+        let said = |bytes| utf8(bytes).unwrap_err();
+        assert_eq!(said(b"\xff\xfen\0"), "its byte order mark says UTF-16; expected UTF-8");
+        assert_eq!(said(b"\xfe\xff\0n"), "its byte order mark says UTF-16; expected UTF-8");
+        assert_eq!(said(b"\xff\xfe\0\0n\0\0\0"), "its byte order mark says UTF-32; expected UTF-8");
+        assert!(said(b"caf\xe9").starts_with("expected text in UTF-8: "));
+        assert_eq!(trimmed("\u{feff}abc\n"), "abc");
+    }
+}
