@@ -241,7 +241,7 @@ impl Models {
         let latent_rgb_factors = LatentRgbFactors::load(source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
         let tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
-        let notes = configs.notes.into_iter().chain(tokenizer.notes.iter().cloned()).collect();
+        configs.notes.extend(tokenizer.notes.iter().cloned());
         let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
         let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
@@ -256,7 +256,7 @@ impl Models {
             stands_in_for: configs.stands_in_for,
             preset: configs.preset,
             latent_rgb_factors,
-            notes,
+            notes: configs.notes,
             remarks: vec![],
             anatomy: anatomy(&modules, &ledger.parameters()).into(),
             modules,
