@@ -6,15 +6,15 @@
 # Output seen with diffusers 0.42.1, transformers 5.24.0, Python 3.11:
 #
 #   PYTHONHASHSEED=0: a <toy toy_1-cat> and a toy toy_1
-#   PYTHONHASHSEED=3: a <toy toy_1-cat> <toy toy_1-cat>_1 and a toy toy_1
+#   PYTHONHASHSEED=1: a <toy toy_1-cat> <toy toy_1-cat>_1 and a toy toy_1
 #
-# What each seed gives is Python's matter; that 32 of them give two different prompts is checked. Exits with 1 when that changes.
+# What each seed gives is Python's matter; what is checked is that both prompts come up within 32 seeds. Exits with 1 when that changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
+venv/bin/pip install --quiet \
     diffusers==0.42.1 transformers==5.24.0 huggingface_hub==2.4.0 torch==2.15.0
 cat > show.py <<'PYTHON'
 from diffusers.loaders import TextualInversionLoaderMixin
@@ -26,7 +26,7 @@ tokenizer = CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, me
 tokenizer.add_tokens(["toy", "toy_1", "<toy-cat>", "<toy-cat>_1"])
 print(TextualInversionLoaderMixin().maybe_convert_prompt("a <toy-cat> and a toy", tokenizer))
 PYTHON
-for seed in 0 3; do
+for seed in 0 1; do
     echo "PYTHONHASHSEED=$seed: $(PYTHONHASHSEED=$seed venv/bin/python show.py 2> log)"
 done
 # Both orders come up within a few seeds.
