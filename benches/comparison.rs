@@ -2,7 +2,7 @@
 //! since machines differ.
 
 use candle_core::{DType, Device};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Lockstep, Models, Request, Seed, Snapshot, advance};
 use std::process::{Child, Command, Stdio};

@@ -3,8 +3,10 @@
 
 use candle_core::{DType, Device};
 use crossterm::event::{KeyCode, KeyEvent};
-use diffuscope::debugger::{Event, Order, Session, Worker};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::view::Viewer;
+use diffuscope::debugger::{Event, Order, Worker};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request};
 use diffuscope::tui::app::{App, Input};
@@ -35,7 +37,10 @@ fn main() {
     session.run_line("goto denoise 12", &mut Unwatched).unwrap();
 
     let mut screen = Screen::new(200, 60);
-    screen.app.handle(Input::Worker(Event::Ready((&*models).into(), Box::new(session.view().unwrap()))));
+    screen.app.handle(Input::Worker(Event::Ready(
+        (&*models).into(),
+        Box::new(Viewer::default().view(&session).unwrap()),
+    )));
     for (number, name) in
         (1..).zip(["overview", "tensors", "residuals", "scheduler", "prompt", "charts", "source"])
     {
@@ -45,7 +50,7 @@ fn main() {
 
     session.run_line("compare guidance_scale 1,3,7.5,15", &mut Unwatched).unwrap();
     session.run_line("goto vae_decode", &mut Unwatched).unwrap();
-    screen.app.handle(Input::Worker(Event::Looked(Box::new(session.view().unwrap()))));
+    screen.app.handle(Input::Worker(Event::Looked(Box::new(Viewer::default().view(&session).unwrap()))));
     for name in ["compare", "timelines"] {
         screen.key(KeyCode::Char(if name == "compare" { '9' } else { '8' }));
         row(&format!("a frame of the {name}, 200×60"), (0..200).map(|_| screen.frame()).collect(), "4 ms");
@@ -53,7 +58,10 @@ fn main() {
     session.run_line("switch main", &mut Unwatched).unwrap();
 
     let mut screen = Screen::new(120, 40);
-    screen.app.handle(Input::Worker(Event::Ready((&*models).into(), Box::new(session.view().unwrap()))));
+    screen.app.handle(Input::Worker(Event::Ready(
+        (&*models).into(),
+        Box::new(Viewer::default().view(&session).unwrap()),
+    )));
     let keys =
         [KeyCode::Char('2'), KeyCode::Down, KeyCode::Char('3'), KeyCode::Tab, KeyCode::Left, KeyCode::Right];
     let idle = (0..2000).map(|n| screen.pressed(keys[n % keys.len()])).collect();
@@ -82,7 +90,7 @@ fn main() {
     let mut screen = Screen::new(120, 40);
     for n in 0..10_000 {
         session.look(n % (STEPS + 4));
-        let view = Box::new(session.view().unwrap());
+        let view = Box::new(Viewer::default().view(&session).unwrap());
         screen.app.handle(Input::Worker(Event::Looked(view)));
         screen.frame();
         if n == 999 {

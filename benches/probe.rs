@@ -2,8 +2,8 @@
 //! asserts nothing, since machines differ.
 
 use candle_core::{DType, Device};
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::debugger::worker::as_a_command;
-use diffuscope::model::ModelSource;
 use diffuscope::nn::{Path, Probe, Unwatched};
 use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance, lines};
 use std::cell::RefCell;

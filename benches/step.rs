@@ -5,7 +5,7 @@
 //! With `--layers` it prints what each kind of layer takes instead, without what it is made of.
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::device::{DTypeChoice, DeviceChoice};
 use diffuscope::nn::{Computing, Path, Probe, Unwatched};
 use diffuscope::pipeline::Models;

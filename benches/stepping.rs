@@ -5,9 +5,9 @@
 //! line; `tools/bench/compare.py` times it beside diffusers, and counts its instructions.
 
 use candle_core::{DType, Device};
-use diffuscope::debugger::Session;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::session::Session;
 use diffuscope::debugger::worker::{Event, Order, Worker};
-use diffuscope::model::ModelSource;
 use diffuscope::nn::{Computing, Unwatched};
 use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance};
 use std::sync::Arc;

@@ -13,6 +13,7 @@
 //! - [`tui`]: the interface.
 //! - [`cli`]: the subcommands.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod debugger;
 pub mod lesson;

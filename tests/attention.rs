@@ -4,12 +4,16 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
-use diffuscope::debugger::examine::attention::{attention, effect, point};
-use diffuscope::debugger::{Asked, Examined, Session, attention::Focus, pattern::Pattern};
-use diffuscope::model::ModelSource;
-use diffuscope::nn::{Path, Recorder, Unwatched};
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::inspect::ExamineError;
+use diffuscope::debugger::inspect::attention::{attention, effect, point};
+use diffuscope::debugger::language::attention::Focus;
+use diffuscope::debugger::language::pattern::Pattern;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::{Asked, Examined};
+use diffuscope::nn::{Path, Probe, Recorder, Unwatched};
 use diffuscope::pipeline::attention::{CrossAttention, Layer, Split};
-use diffuscope::pipeline::{Models, Request, Snapshot, advance};
+use diffuscope::pipeline::{Models, Request, Snapshot, StageRecord, advance};
 use diffuscope::tensor::bicubic::resized;
 use diffuscope::tensor::compare::relative_difference;
 use program::{batch, diffuscope};
@@ -208,7 +212,17 @@ fn a_prompt_without_padding_says_so() {
     session.run_line("goto denoise 1", &mut Unwatched).unwrap();
     let outcome = session.run_line("show effect apple#3", &mut Unwatched).unwrap().unwrap();
     assert!(outcome.warnings[0].contains("fills all 77"), "{:?}", outcome.warnings);
-    assert_eq!(outcome.effect.unwrap().replaced_by, 76);
+    assert_eq!(outcome.effect().unwrap().replaced_by, 76);
+}
+
+/// Answers a query about the inside of a record of `session`.
+fn answer(
+    query: &Asked,
+    session: &Session,
+    record: &Arc<StageRecord>,
+    host: &mut dyn Probe,
+) -> std::result::Result<Examined, ExamineError> {
+    query.carry_out(session.timelines(), session.models(), record, &mut None, host)
 }
 
 /// What was done to a run is done once more; what is recorded stays.
@@ -222,7 +236,7 @@ fn a_step_is_examined_as_it_ran() {
     let records = session.timeline().records();
     let of = |index: usize| {
         let asked = Asked::Attention(Focus::default(), Split::Whole);
-        match asked.carry_out(&session, &records[index], &mut Unwatched).unwrap() {
+        match answer(&asked, &session, &records[index], &mut Unwatched).unwrap() {
             Examined::Attention(run) => run.tokens[1].text.clone(),
             other => panic!("{other:?}"),
         }

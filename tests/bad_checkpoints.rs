@@ -4,7 +4,7 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::{LoadError, ModelSource};
+use diffuscope::checkpoint::{LoadError, ModelSource};
 use diffuscope::pipeline::Models;
 use serde_json::{Value, json};
 use std::fs;

@@ -4,8 +4,8 @@
 mod program;
 mod support;
 
+use diffuscope::checkpoint::layout::Precision;
 use diffuscope::lesson::library::Library;
-use diffuscope::model::hub::Precision;
 use diffuscope::model::{ClipTokenizer, LatentRgbFactors};
 use diffuscope::pipeline::dump::read_text;
 use diffuscope::pipeline::models::Configs;

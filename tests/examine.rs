@@ -3,11 +3,14 @@
 mod program;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::debugger::examine::{ExamineError, FeaturesAsked, ModulesRun};
-use diffuscope::debugger::view::RecordId;
-use diffuscope::debugger::{Asked, Event, Examination, Examined, Order, Session, Worker};
-use diffuscope::model::ModelSource;
-use diffuscope::model::hub::Precision;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::checkpoint::layout::Precision;
+use diffuscope::debugger::inspect::{ExamineError, ModulesRun};
+use diffuscope::debugger::language::features::FeaturesAsked;
+use diffuscope::debugger::record::RecordId;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::view::Viewer;
+use diffuscope::debugger::{Asked, Event, Examination, Examined, Order, Worker};
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
 use diffuscope::picture::Picture;
@@ -49,8 +52,18 @@ fn last(session: &Session) -> Arc<StageRecord> {
     session.timeline().here().records().last().unwrap().clone()
 }
 
+/// Answers a query about the inside of a record of `session`.
+fn answer(
+    query: &Asked,
+    session: &Session,
+    record: &Arc<StageRecord>,
+    host: &mut dyn Probe,
+) -> std::result::Result<Examined, ExamineError> {
+    query.carry_out(session.timelines(), session.models(), record, &mut None, host)
+}
+
 fn modules(session: &Session, record: &Arc<StageRecord>) -> ModulesRun {
-    match Asked::Modules.carry_out(session, record, &mut Unwatched).unwrap() {
+    match answer(&Asked::Modules, session, record, &mut Unwatched).unwrap() {
         Examined::Modules(run) => run,
         other => panic!("{other:?}"),
     }
@@ -106,7 +119,7 @@ fn every_module_is_told_as_a_probe_sees_it_and_nothing_changes() {
 
 /// The stage that made a record, run once more.
 fn made_again(session: &Session, record: &Arc<StageRecord>) -> Vec<Vec<f32>> {
-    let before = diffuscope::debugger::examine::again::before(session.timelines(), record, session.models());
+    let before = diffuscope::debugger::replay::before(session.timelines(), record, session.models());
     let again = advance(&before.unwrap(), session.models(), &mut Unwatched).unwrap();
     values(again.records().last().unwrap())
 }
@@ -150,13 +163,14 @@ fn a_prompt_that_was_encoded_on_the_way_is_encoded_again() {
 fn what_is_not_recorded_any_more_is_said() {
     let mut session = session(2, &["next 3"]);
     let record = last(&session);
-    let id = session.view().unwrap().record().unwrap().id;
+    let mut viewer = Viewer::default();
+    let id = viewer.view(&session).unwrap().record().unwrap().id;
     let asked = Examination { record: id, asked: Asked::Modules };
-    assert!(asked.carry_out(&session, &mut Unwatched).is_ok());
+    assert!(viewer.examine(&session, &asked, &mut Unwatched).is_ok());
     run(&mut session, &["restart"]);
-    drop(session.view());
-    assert!(matches!(asked.carry_out(&session, &mut Unwatched), Err(ExamineError::Gone)));
-    assert!(matches!(Asked::Modules.carry_out(&session, &record, &mut Unwatched), Err(ExamineError::Gone)));
+    drop(viewer.view(&session));
+    assert!(matches!(viewer.examine(&session, &asked, &mut Unwatched), Err(ExamineError::Gone)));
+    assert!(matches!(answer(&Asked::Modules, &session, &record, &mut Unwatched), Err(ExamineError::Gone)));
 }
 
 /// Interrupts at a module.
@@ -177,7 +191,7 @@ impl Probe for Stopping {
 fn a_host_stops_it_at_a_module() {
     let session = session(2, &["next 3"]);
     let mut host = Stopping("unet.mid_block", 0);
-    let error = Asked::Modules.carry_out(&session, &last(&session), &mut host).unwrap_err();
+    let error = answer(&Asked::Modules, &session, &last(&session), &mut host).unwrap_err();
     assert!(error.is_interrupted(), "{error}");
     assert_eq!(host.1, 1);
     assert_eq!(session.timeline().recorded(), 3);
@@ -243,7 +257,7 @@ fn in_the_background_it_gives_way_and_goes_on() {
 #[test]
 fn at_the_start_there_is_nothing_to_look_into() {
     let session = session(2, &[]);
-    assert!(session.view().unwrap().record().is_none());
+    assert!(Viewer::default().view(&session).unwrap().record().is_none());
     assert_eq!(session.timeline().position(), Some(Stage::EncodePrompt));
     let error: ExamineError = pipeline::Error::Complete.into();
     assert!(!error.is_interrupted());
@@ -251,7 +265,7 @@ fn at_the_start_there_is_nothing_to_look_into() {
 
 fn features(session: &Session, path: &str, drawn: Drawn, row: Row) -> std::result::Result<Picture, String> {
     let asked = Asked::Features(FeaturesAsked { path: path.into(), drawn, row });
-    match asked.carry_out(session, &last(session), &mut Unwatched).map_err(|e| e.to_string())? {
+    match answer(&asked, session, &last(session), &mut Unwatched).map_err(|e| e.to_string())? {
         Examined::Picture(picture) => Ok(picture),
         other => panic!("{other:?}"),
     }
@@ -299,11 +313,11 @@ fn drawing_stops_where_it_is_told_to() {
     let session = session(2, &["next 3"]);
     let asked = FeaturesAsked { path: "unet.up_blocks.0".into(), drawn: Drawn::Pca, row: Row::Text };
     let mut host = Stopping("unet.mid_block", 0);
-    let error = Asked::Features(asked).carry_out(&session, &last(&session), &mut host).unwrap_err();
+    let error = answer(&Asked::Features(asked), &session, &last(&session), &mut host).unwrap_err();
     assert!(error.is_interrupted(), "{error}");
     // What comes before is drawn without what comes later.
     let asked = FeaturesAsked { path: "unet.conv_in".into(), drawn: Drawn::Pca, row: Row::Text };
-    Asked::Features(asked).carry_out(&session, &last(&session), &mut host).unwrap();
+    answer(&Asked::Features(asked), &session, &last(&session), &mut host).unwrap();
     assert_eq!(host.1, 1);
 }
 

@@ -5,7 +5,7 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::layout::{Component, Precision, Variant};
+use diffuscope::checkpoint::layout::{Component, Precision, Variant};
 use program::{Ran, diffuscope};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};

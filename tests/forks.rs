@@ -4,7 +4,9 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::debugger::{Outcome, Session};
+use diffuscope::debugger::Outcome;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::view::Viewer;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request, Snapshot, advance};
 use diffuscope::tensor::PlainTensor;
@@ -104,7 +106,7 @@ fn a_fork_with_nothing_changed_equals_its_parent_bit_for_bit() {
     run(&mut session, "continue");
     assert_eq!(bits(session.timeline().tip()), parent);
     let diff = run(&mut session, "diff main");
-    assert!(diff.messages[0].ends_with("0 beyond 1e-4 relative") && diff.diffs.is_empty(), "{diff:?}");
+    assert!(diff.messages[0].ends_with("0 beyond 1e-4 relative") && diff.diffs().is_empty(), "{diff:?}");
     // eta is 0.5: the noise of each step is the parent's too, since the generator's state is part of a snapshot
     assert!(run(&mut session, "info request").text().contains("eta = 0.5"));
 }
@@ -345,7 +347,7 @@ proptest! {
         for (kind, n) in typed {
             batched |= kind == COMPARES;
             let _ = session.run_line(&line(kind, n), &mut Unwatched);
-            if let Some(comparison) = session.view().unwrap().comparison {
+            if let Some(comparison) = Viewer::default().view(&session).unwrap().comparison {
                 let done = |name: &str| session.timelines().named(name).unwrap().timeline.cursor();
                 for variant in &comparison.variants {
                     let expected = comparison.lineup().done(&variant.member, comparison.tick);

@@ -4,7 +4,9 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device};
-use diffuscope::debugger::{Outcome, Session};
+use diffuscope::debugger::Outcome;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::view::Viewer;
 use diffuscope::lesson::playing::Told;
 use diffuscope::lesson::problem::Source;
 use diffuscope::lesson::{Lesson, Playing};
@@ -47,7 +49,7 @@ fn refused(session: &mut Session, line: &str) -> String {
 
 #[track_caller]
 fn holds(session: &mut Session, condition: &str) {
-    assert_eq!(run(session, &format!("print {condition}")).value, Some(Value::from(true)), "{condition}");
+    assert_eq!(run(session, &format!("print {condition}")).value(), Some(&Value::from(true)), "{condition}");
 }
 
 fn here(session: &Session, name: &str) -> Vec<f32> {
@@ -63,9 +65,9 @@ fn a_run_starts_where_strength_says() {
     assert!(told.messages[1].starts_with("the run starts at denoise 5 of 10"), "{:?}", told.messages);
     run(&mut session, "set strength 0.6");
     let told = run(&mut session, "next 2");
-    let names: Vec<&str> = told.tensors.iter().map(|row| row.name.as_str()).collect();
+    let names: Vec<&str> = told.tensors().iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names, ["init_image", "init_latents", "noise", "latents"]);
-    assert_eq!(told.tensors[0].shape, [1, 3, 32, 32]);
+    assert_eq!(told.tensors()[0].shape, [1, 3, 32, 32]);
     assert_eq!(session.position_name(), "denoise 4");
     holds(&mut session, "step == 4 && init_image.min >= 0.0 && init_image.max <= 1.0");
     holds(
@@ -117,7 +119,7 @@ fn every_verb_knows_which_steps_there_are() {
     run(&mut session, "fork late at denoise 7");
     assert_eq!(session.position_name(), "denoise 7");
     let swept = run(&mut session, "sweep guidance_scale 3 here-to-end");
-    let timelines: Vec<&str> = swept.variants.iter().map(|row| row.timeline.as_str()).collect();
+    let timelines: Vec<&str> = swept.variants().iter().map(|row| row.timeline.as_str()).collect();
     assert_eq!(timelines, ["late", "guidance_scale@7", "guidance_scale@8", "guidance_scale@9"]);
 }
 
@@ -157,9 +159,10 @@ fn at_strength_zero_the_picture_is_encoded_and_decoded() {
     assert!(session.timeline().here().tensor("noise").is_none());
     run(&mut session, "next");
     assert_eq!(session.position_name(), "complete");
-    let psnr = run(&mut session, "print psnr(image, init_image)").value.unwrap();
+    let printed = run(&mut session, "print psnr(image, init_image)");
+    let psnr = printed.value().unwrap();
     assert!(psnr.as_f64().unwrap() > 0.);
-    assert!(session.view().unwrap().stages.len() == 3);
+    assert!(Viewer::default().view(&session).unwrap().stages.len() == 3);
 }
 
 #[test]

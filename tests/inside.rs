@@ -2,9 +2,10 @@
 
 mod program;
 
-use diffuscope::debugger::Session;
-use diffuscope::debugger::session::Host;
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::host::Host;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::session::SessionHost;
 use diffuscope::nn::{Path, Probe, Unwatched};
 use diffuscope::pipeline::{Models, Request};
 use program::batch;
@@ -43,7 +44,7 @@ fn refused(session: &mut Session, line: &str) -> String {
 
 fn value(session: &mut Session, expression: &str) -> f64 {
     let outcome = session.run_line(&format!("print {expression}"), &mut Unwatched).unwrap().unwrap();
-    outcome.value.unwrap_or_else(|| panic!("{expression}")).as_f64().unwrap()
+    outcome.value().unwrap_or_else(|| panic!("{expression}")).as_f64().unwrap()
 }
 
 fn tensor(session: &Session, name: &str) -> Vec<f32> {
@@ -170,6 +171,8 @@ impl Probe for Impatient {
         false
     }
 }
+
+impl SessionHost for Impatient {}
 
 impl Host for Impatient {
     fn is_interrupted(&self) -> bool {

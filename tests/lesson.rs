@@ -3,12 +3,12 @@
 mod program;
 
 use candle_core::{DType, Device};
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::lesson::check::check;
 use diffuscope::lesson::format::Part;
 use diffuscope::lesson::playing::Told;
 use diffuscope::lesson::problem::Source;
 use diffuscope::lesson::{Lesson, Library, Playing};
-use diffuscope::model::ModelSource;
 use diffuscope::pipeline::Models;
 use program::diffuscope;
 use proptest::prelude::*;

@@ -4,8 +4,11 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::debugger::session::Host;
-use diffuscope::debugger::{Outcome, Session};
+use diffuscope::debugger::Outcome;
+use diffuscope::debugger::host::Host;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::session::SessionHost;
+use diffuscope::debugger::view::Viewer;
 use diffuscope::nn::{self, Path, Probe, Unwatched};
 use diffuscope::pipeline::{Fault, Lockstep, Models, Request, Snapshot, advance, memory};
 use diffuscope::tensor::PlainTensor;
@@ -169,7 +172,7 @@ fn what_was_made_with_a_mistake_is_shared_with_nobody_else() {
     {
         run(&mut session, line);
     }
-    assert!(run(&mut session, "next").variants[1].difference.unwrap() > 0.);
+    assert!(run(&mut session, "next").variants()[1].difference.unwrap() > 0.);
 }
 
 #[test]
@@ -207,10 +210,10 @@ fn every_axis_is_compared() {
     ] {
         let mut session = session();
         let begun = run(&mut session, line);
-        assert_eq!(begun.variants.len(), count, "{line}");
+        assert_eq!(begun.variants().len(), count, "{line}");
         let done = run(&mut session, "continue");
         assert_eq!(done.position, "complete", "{line}");
-        for variant in done.variants {
+        for variant in done.variants() {
             assert_eq!(variant.stage, "vae_decode", "{line}");
             let branch = session.timelines().named(&variant.timeline).unwrap();
             let request = branch.timeline.tip().request().clone();
@@ -226,13 +229,13 @@ fn from_the_cursor_variants_share_what_was() {
     let mut session = session();
     run(&mut session, "goto denoise 2");
     let begun = run(&mut session, "compare guidance_scale 1,7.5 here");
-    assert_eq!((begun.position.as_str(), begun.variants.len()), ("denoise 2", 2));
-    let names: Vec<&str> = begun.variants.iter().map(|variant| variant.timeline.as_str()).collect();
+    assert_eq!((begun.position.as_str(), begun.variants().len()), ("denoise 2", 2));
+    let names: Vec<&str> = begun.variants().iter().map(|variant| variant.timeline.as_str()).collect();
     assert_eq!(names, ["guidance_scale=1", "guidance_scale=7.5"]);
     let done = run(&mut session, "continue");
     assert!(done.messages[0].contains("6 rows of the UNet computed, 8 apart"), "{:?}", done.messages);
-    assert_eq!(done.variants[0].difference, Some(0.));
-    assert!(done.variants[1].difference.unwrap() > 0.);
+    assert_eq!(done.variants()[0].difference, Some(0.));
+    assert!(done.variants()[1].difference.unwrap() > 0.);
     // the run that it began at is still there, and can be gone on with
     run(&mut session, "switch main");
     assert_eq!(session.position_name(), "denoise 2");
@@ -245,7 +248,7 @@ fn from_the_cursor_variants_share_what_was() {
     run(&mut session, "set guidance_scale 3");
     run(&mut session, "next");
     assert_eq!(session.timelines().current().name, "guidance_scale=3");
-    assert_eq!(run(&mut session, "compare").variants.len(), 2);
+    assert_eq!(run(&mut session, "compare").variants().len(), 2);
 }
 
 #[test]
@@ -256,13 +259,13 @@ fn unequal_numbers_of_steps_line_up_by_noise_level() {
     run(&mut session, "goto denoise 3");
     let stages = |session: &mut Session, line: &str| {
         let outcome = run(session, line);
-        outcome.variants.into_iter().map(|variant| variant.stage).collect::<Vec<_>>()
+        outcome.variants().iter().map(|variant| variant.stage.clone()).collect::<Vec<_>>()
     };
     // timesteps 876, 751, 626, 501, … against 501, 1
     assert_eq!(stages(&mut session, "goto denoise 3"), ["get_latent", "denoise.002"]);
     let next = run(&mut session, "next");
     assert!(next.messages[0].contains("lined up by noise level, t ≥ 501"), "{:?}", next.messages);
-    assert_eq!(next.variants[0].stage, "denoise.000");
+    assert_eq!(next.variants()[0].stage, "denoise.000");
     assert_eq!(stages(&mut session, "goto denoise 7"), ["denoise.000", "denoise.006"]);
     assert_eq!(stages(&mut session, "next"), ["denoise.001", "denoise.007"]);
     assert_eq!(stages(&mut session, "continue"), ["vae_decode", "vae_decode"]);
@@ -275,7 +278,7 @@ fn a_base_of_fewer_steps_is_walked_tick_by_tick() {
     let mut session = session();
     run(&mut session, "compare num_inference_steps 2,12");
     run(&mut session, "next 5");
-    let tick = |session: &Session| session.view().unwrap().comparison.unwrap().tick;
+    let tick = |session: &Session| Viewer::default().view(session).unwrap().comparison.unwrap().tick;
     let mut seen = vec![tick(&session)];
     for line in ["next", "next", "back"] {
         run(&mut session, line);
@@ -287,7 +290,7 @@ fn a_base_of_fewer_steps_is_walked_tick_by_tick() {
     for place in [5, 6, 7] {
         session.look(place);
         assert_eq!((tick(&session), session.timeline().cursor()), (place, base));
-        let view = session.view().unwrap();
+        let view = Viewer::default().view(&session).unwrap();
         assert_eq!((view.place(), view.last_place(), view.places()), (place, 7, 15));
         assert_eq!(view.done_at(place), base);
     }
@@ -296,7 +299,7 @@ fn a_base_of_fewer_steps_is_walked_tick_by_tick() {
     run(&mut session, "goto get_latent");
     assert_eq!(tick(&session), 1);
     let done = run(&mut session, "continue");
-    assert!(done.variants.iter().all(|variant| variant.stage == "vae_decode"));
+    assert!(done.variants().iter().all(|variant| variant.stage == "vae_decode"));
 }
 
 #[test]
@@ -304,7 +307,7 @@ fn a_breakpoint_stops_where_the_base_comes_to_it() {
     let mut session = session();
     run(&mut session, "compare num_inference_steps 2,6");
     run(&mut session, "break denoise 1");
-    let stages = |outcome: &Outcome| outcome.variants.iter().map(|v| v.stage.clone()).collect::<Vec<_>>();
+    let stages = |outcome: &Outcome| outcome.variants().iter().map(|v| v.stage.clone()).collect::<Vec<_>>();
     let stopped = run(&mut session, "continue");
     assert!(stopped.stopped.as_ref().unwrap().contains("breakpoint 1"));
     assert_eq!(stages(&stopped)[0], "denoise.000");
@@ -338,7 +341,7 @@ fn a_variant_that_was_opened_comes_back_with_its_new_steps() {
     for branch in &session.timelines().list()[1..] {
         assert!(branch.timeline.tip().position().is_none(), "{}", branch.name);
     }
-    assert_eq!(run(&mut session, "back").variants[1].stage, "denoise.002");
+    assert_eq!(run(&mut session, "back").variants()[1].stage, "denoise.002");
 }
 
 #[test]
@@ -364,7 +367,7 @@ fn a_variant_that_is_deleted_is_missed_by_nobody() {
     run(&mut session, "next 3");
     run(&mut session, "delete timeline guidance_scale=1");
     let next = run(&mut session, "next");
-    assert_eq!(next.variants.len(), 2);
+    assert_eq!(next.variants().len(), 2);
     run(&mut session, "delete timeline guidance_scale=2");
     run(&mut session, "delete timeline guidance_scale=3");
     assert!(session.comparison().is_none());
@@ -373,10 +376,10 @@ fn a_variant_that_is_deleted_is_missed_by_nobody() {
     // the one whose steps the ticks are
     let mut session = self::session();
     run(&mut session, "compare num_inference_steps 3,20");
-    assert_eq!(run(&mut session, "next 10").variants[0].stage, "denoise.000");
+    assert_eq!(run(&mut session, "next 10").variants()[0].stage, "denoise.000");
     run(&mut session, "delete timeline num_inference_steps=20");
-    assert_eq!(run(&mut session, "next").variants[0].stage, "denoise.001");
-    assert_eq!(run(&mut session, "back").variants[0].stage, "denoise.000");
+    assert_eq!(run(&mut session, "next").variants()[0].stage, "denoise.001");
+    assert_eq!(run(&mut session, "back").variants()[0].stage, "denoise.000");
 }
 
 #[test]
@@ -384,8 +387,8 @@ fn a_sweep_forks_before_every_step_that_is_left() {
     let mut session = session();
     run(&mut session, "goto denoise 1");
     let swept = run(&mut session, "sweep guidance_scale 1 here-to-end");
-    assert_eq!(swept.variants.len(), 1 + 3);
-    let differences: Vec<f64> = swept.variants.iter().map(|variant| variant.difference.unwrap()).collect();
+    assert_eq!(swept.variants().len(), 1 + 3);
+    let differences: Vec<f64> = swept.variants().iter().map(|variant| variant.difference.unwrap()).collect();
     assert_eq!(differences[0], 0.);
     assert!(differences[1..].iter().all(|difference| *difference > 0.), "{differences:?}");
     assert!(swept.messages.last().unwrap().contains("guidance_scale 1"), "{:?}", swept.messages);
@@ -417,7 +420,9 @@ impl Probe for StopsAfter {
     }
 }
 
-impl Host for StopsAfter {
+impl Host for StopsAfter {}
+
+impl SessionHost for StopsAfter {
     fn stage_done(&mut self, _: &Session) {
         self.0 -= 1;
     }
@@ -431,7 +436,7 @@ fn a_sweep_loses_nothing_without_a_word() {
         run(&mut session, line);
     }
     assert!(refused(&mut session, "sweep eta 7").contains("eta"));
-    assert_eq!(run(&mut session, "compare").variants.len(), 2);
+    assert_eq!(run(&mut session, "compare").variants().len(), 2);
     // a breakpoint before the first fork is told as what it is
     run(&mut session, "switch main");
     run(&mut session, "break get_latent");
@@ -444,7 +449,7 @@ fn a_sweep_loses_nothing_without_a_word() {
     let stopped = session.run_line("sweep guidance_scale 1", &mut host).unwrap().unwrap();
     assert!(stopped.stopped.unwrap().contains("interrupted"));
     assert!(stopped.messages.last().unwrap().contains("3 of 3 forks dropped"), "{:?}", stopped.messages);
-    assert_eq!(run(&mut session, "compare").variants.len(), 2);
+    assert_eq!(run(&mut session, "compare").variants().len(), 2);
     // the run that was swept is the one to go back to
     run(&mut session, "switch main");
     run(&mut session, "goto denoise 1");

@@ -4,9 +4,10 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device};
-use diffuscope::debugger::scope::TENSORS;
-use diffuscope::debugger::{Outcome, Session};
+use diffuscope::debugger::Outcome;
+use diffuscope::debugger::session::Session;
 use diffuscope::nn::Unwatched;
+use diffuscope::pipeline::snapshot::TENSORS;
 use diffuscope::pipeline::{Fault, Models, Request, Snapshot};
 use program::{batch, said};
 use std::sync::{Arc, LazyLock};
@@ -292,7 +293,7 @@ fn a_model_of_noise_cannot_be_mistaken_for_one_of_v() {
 fn a_text_becomes_embeddings() {
     let mut session = session();
     let printed = run(&mut session, "print embed(\"a dog\")");
-    assert_eq!(printed.tensors[0].shape[..2], [1, 77]);
+    assert_eq!(printed.tensors()[0].shape[..2], [1, 77]);
     run(&mut session, "next 2");
     for condition in [
         "embed(prompt) == prompt_embeds",
@@ -300,7 +301,11 @@ fn a_text_becomes_embeddings() {
         "embed(\"a dog\") != prompt_embeds",
         "cos(embed(\"a dog\")[0,0,:], prompt_embeds[0,0]) > 0.999",
     ] {
-        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+        assert_eq!(
+            run(&mut session, &format!("print {condition}")).value(),
+            Some(&true.into()),
+            "{condition}"
+        );
     }
     run(&mut session, "set prompt_embeds[0,2,:] = embed(\"a dog\")[0,2,:]");
     run(&mut session, "set prompt_embeds[0,3:77,:] = embed(\"\")[0,76,:]");
@@ -310,7 +315,11 @@ fn a_text_becomes_embeddings() {
         "prompt_embeds[0,40] == embed(\"\")[0,76]",
         "max_abs(lerp(prompt_embeds, embed(\"a dog\"), 1.0) - embed(\"a dog\")) < 1e-5",
     ] {
-        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+        assert_eq!(
+            run(&mut session, &format!("print {condition}")).value(),
+            Some(&true.into()),
+            "{condition}"
+        );
     }
     let long = "a ".repeat(90);
     assert!(refused(&mut session, &format!("print embed(\"{long}\")")).contains("longer than 77 tokens"));
@@ -334,7 +343,11 @@ fn other_states_and_other_timelines_are_asked_for() {
         "max_abs((1.0 - latents) - (latents * -1.0 + 1.0)) < 1e-6",
         "clamp(latents, -0.5, 0.5).max <= 0.5 && abs(latents).min >= 0.0",
     ] {
-        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+        assert_eq!(
+            run(&mut session, &format!("print {condition}")).value(),
+            Some(&true.into()),
+            "{condition}"
+        );
     }
     run(&mut session, "set guidance_scale 1");
     run(&mut session, "fork other at denoise 1");
@@ -346,7 +359,11 @@ fn other_states_and_other_timelines_are_asked_for() {
         "of(\"main\", \"get_latent\", \"latents\") == at(\"get_latent\", \"latents\")",
         "of(\"other\", \"latents\") == latents",
     ] {
-        assert_eq!(run(&mut session, &format!("print {condition}")).value, Some(true.into()), "{condition}");
+        assert_eq!(
+            run(&mut session, &format!("print {condition}")).value(),
+            Some(&true.into()),
+            "{condition}"
+        );
     }
     run(&mut session, "set latents = lerp(latents, of(\"main\", \"latents\"), 0.5)");
     for (expression, expected) in [
@@ -422,8 +439,8 @@ fn a_difference_from_what_is_no_number_is_none() {
     run(&mut session, "goto denoise 1");
     run(&mut session, "set fault nan_in latents");
     run(&mut session, "next");
-    let diffs = run(&mut session, "diff main").diffs;
-    let latents = diffs.iter().find(|row| row.tensor == "denoise.001/latents").unwrap();
+    let diff = run(&mut session, "diff main");
+    let latents = diff.diffs().iter().find(|row| row.tensor == "denoise.001/latents").unwrap();
     assert!(latents.max_abs.unwrap().is_nan() && latents.relative.unwrap().is_nan(), "{latents:?}");
     for tolerance in ["nan", "-1", "inf", "much"] {
         let said = refused(&mut session, &format!("diff main within {tolerance}"));
@@ -438,7 +455,7 @@ fn a_step_s_numbers_wait_for_a_step() {
     run(&mut session, "continue");
     // The newest, as of tensors.
     let printed = run(&mut session, "print timestep == timesteps[2] && prev_timestep < timestep");
-    assert_eq!(printed.value, Some(true.into()));
+    assert_eq!(printed.value(), Some(&true.into()));
     let help = run(&mut session, "help print").text();
     for part in
         ["embed(\"TEXT\")", "at(STEP, \"TENSOR\")", "alpha_bar(t)", "beta_prod_t", "TENSOR.shape, .dtype"]
@@ -460,7 +477,7 @@ fn a_display_that_has_no_value_says_why() {
         ("at(2, \"latents\")", "denoise 2 is not recorded"),
         ("cosine(latents, latents)", "there is no function `cosine`"),
     ] {
-        let shown = run(&mut session, &format!("display {expression}")).displays[0].value.clone();
+        let shown = run(&mut session, &format!("display {expression}")).displays()[0].value.clone();
         assert!(shown.starts_with(expected), "{expression}: {shown}");
     }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Path, Recorder};
 use diffuscope::pipeline::Models;

@@ -3,7 +3,7 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::stages::{self, FirstLatents, Run};
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, advance};

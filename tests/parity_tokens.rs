@@ -4,8 +4,9 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::debugger::view::{self, TokenView};
-use diffuscope::debugger::word;
+use diffuscope::debugger::prompt;
+use diffuscope::debugger::prompt::TokenView;
+use diffuscope::debugger::prompt::word;
 use diffuscope::model::ClipTokenizer;
 use diffuscope::model::tokenizer::Encoded;
 use diffuscope::nn::Unwatched;
@@ -328,10 +329,8 @@ fn a_run_inserts_the_vectors_in_both_prompts() {
     };
     assert_eq!(ids("input_ids")[..7], [49406, 320, 49408, 49409, 525, 5922, 49407]);
     assert_eq!(ids("negative_input_ids")[..6], [49406, 49408, 49409, 267, 49408, 49407]);
-    let shown = view::prompt::tokens(
-        &ids("input_ids").iter().map(|&id| id as u32).collect::<Vec<_>>(),
-        &models.tokenizer,
-    );
+    let shown =
+        prompt::tokens(&ids("input_ids").iter().map(|&id| id as u32).collect::<Vec<_>>(), &models.tokenizer);
     let shown_so = |token: &TokenView| (token.text.clone(), token.ends_word, token.is_inserted);
     assert_eq!(
         shown[1..6].iter().map(shown_so).collect::<Vec<_>>(),

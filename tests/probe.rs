@@ -1,8 +1,8 @@
 //! The one seam: everything that a run computes announces itself, can be stopped, and can be changed.
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::ModelSource;
-use diffuscope::model::hub::Precision;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::checkpoint::layout::Precision;
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
 use diffuscope::pipeline::{self, InitImage, Models, Request, Snapshot, advance, lines};

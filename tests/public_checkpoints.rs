@@ -6,10 +6,11 @@ mod program;
 mod support;
 
 use candle_core::{DType, Device, Tensor};
+use diffuscope::checkpoint::{LoadError, ModelSource};
+use diffuscope::model::ClipTokenizer;
 use diffuscope::model::clip::ClipTextConfig;
 use diffuscope::model::unet::UNetConfig;
 use diffuscope::model::vae::VaeConfig;
-use diffuscope::model::{ClipTokenizer, LoadError, ModelSource};
 use diffuscope::nn::{ConfigError, ConfigFile, Path, Probe, Unwatched};
 use diffuscope::pipeline::models::Configs;
 use diffuscope::pipeline::preset::SD_TURBO;

@@ -3,10 +3,10 @@
 mod program;
 
 use candle_core::{DType, Device};
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::lesson::Lesson;
 use diffuscope::lesson::playing::session;
 use diffuscope::lesson::problem::Source;
-use diffuscope::model::ModelSource;
 use diffuscope::pipeline::Models;
 use program::{batch, diffuscope, said};
 use safetensors::SafeTensors;

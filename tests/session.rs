@@ -4,8 +4,9 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::debugger::Session;
-use diffuscope::debugger::session::Host;
+use diffuscope::debugger::host::Host;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::session::SessionHost;
 use diffuscope::nn::{Path, Probe, Unwatched};
 use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance};
 use proptest::prelude::*;
@@ -142,6 +143,8 @@ impl Probe for NoRoom {
         Err(candle_core::Error::Msg(said.into()).bt().into())
     }
 }
+
+impl SessionHost for NoRoom {}
 
 impl Host for NoRoom {}
 

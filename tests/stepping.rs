@@ -2,8 +2,8 @@
 
 mod program;
 
-use diffuscope::debugger::Session;
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::session::Session;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request};
 use program::batch;

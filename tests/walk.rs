@@ -3,8 +3,9 @@
 mod program;
 
 use candle_core::{Device, Tensor};
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance};
-use diffuscope::{model::ModelSource, nn::Unwatched};
 use program::{batch, diffuscope};
 use safetensors::SafeTensors;
 use serde_json::Value;

@@ -3,9 +3,9 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use diffuscope::model::LoadError;
-use diffuscope::model::hub::Precision;
-use diffuscope::model::inventory::{inventory, kept_bytes};
+use diffuscope::checkpoint::LoadError;
+use diffuscope::checkpoint::inventory::{inventory, kept_bytes};
+use diffuscope::checkpoint::layout::Precision;
 use diffuscope::nn::device::DTypeChoice;
 use diffuscope::nn::weights::{WeightsError, WeightsFile};
 use diffuscope::nn::{Path, Probe, Result, Unwatched, Weights};

@@ -1,10 +1,11 @@
 //! The thread that owns the models: what it tells, and that it stops when it is asked to.
 
 use candle_core::{DType, Device};
-use diffuscope::debugger::expression::{Answer, Expression};
-use diffuscope::debugger::view::{NamedPicture, RecordId};
-use diffuscope::debugger::{Event, Order, Preview, Session, View, Worker};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::expr::{Answer, Expression};
+use diffuscope::debugger::record::{NamedPicture, RecordId};
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::{Event, Order, Preview, View, Worker};
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Path, Probe};
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, Stage, advance, lines};

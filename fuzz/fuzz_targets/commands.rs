@@ -2,7 +2,7 @@
 #![no_main]
 
 use diffuscope::debugger::Command;
-use diffuscope::debugger::complete::{Names, complete, culprit};
+use diffuscope::debugger::language::complete::{Names, complete, culprit};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {

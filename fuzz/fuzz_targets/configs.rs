@@ -1,7 +1,7 @@
 //! A checkpoint whose configurations are all right but one: the first byte says which, the rest is its text.
 #![no_main]
 
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::pipeline::models::Configs;
 use libfuzzer_sys::fuzz_target;
 use std::fs;

@@ -2,9 +2,9 @@
 #![no_main]
 
 use candle_core::{DType, Device};
-use diffuscope::debugger::Session;
-use diffuscope::debugger::expression::Expression;
-use diffuscope::model::ModelSource;
+use diffuscope::debugger::session::Session;
+use diffuscope::debugger::expr::Expression;
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request};
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,8 @@
 //! The files of a tokenizer, one after the other with 0xFF between them; a byte that no text in UTF-8 has.
 #![no_main]
 
-use diffuscope::model::{ClipTokenizer, ModelSource};
+use diffuscope::model::ClipTokenizer;
+use diffuscope::checkpoint::ModelSource;
 use libfuzzer_sys::fuzz_target;
 use std::fs;
 use std::sync::LazyLock;

@@ -1,10 +1,11 @@
 //! The flags that every subcommand takes that generates.
 
 use super::model::fetch;
-use crate::debugger::Session;
-use crate::model::hub::{HubError, Precision};
-use crate::model::source::POCKET;
-use crate::model::{LoadError, ModelSource};
+use crate::checkpoint::hub::HubError;
+use crate::checkpoint::layout::Precision;
+use crate::checkpoint::source::POCKET;
+use crate::checkpoint::{LoadError, ModelSource};
+use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::ledger::Tell;
 use crate::pipeline::init_size::{self, Resized};

@@ -2,7 +2,8 @@
 
 use super::args::GenerateArgs;
 use super::{say, say_notes};
-use crate::debugger::{Outcome, Session};
+use crate::debugger::Outcome;
+use crate::debugger::session::Session;
 use crate::nn::ledger::Tell;
 use crate::nn::{Computing, Unwatched, text};
 use crate::tui::pictures::Choice;
@@ -159,7 +160,7 @@ fn next_line(reader: &mut dyn BufRead, is_first: bool) -> anyhow::Result<Option<
 fn write_text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     outcome.warnings.iter().for_each(|warning| say("warning", warning));
     write!(out, "{}", outcome.text())?;
-    if let Some(shown) = outcome.picture.as_ref().filter(|_| io::stdout().is_terminal()) {
+    if let Some(shown) = outcome.picture().filter(|_| io::stdout().is_terminal()) {
         out.flush()?;
         let picture = image::DynamicImage::ImageRgb8((*shown.picture.image).clone());
         let config = viuer::Config { absolute_offset: false, ..Default::default() };

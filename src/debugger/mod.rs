@@ -18,41 +18,29 @@
 //! - [`view`]: all that an interface shows of the moment, as plain numbers and pictures.
 //! - [`worker`]: the thread that owns the models.
 
-mod arguments;
-pub mod attended;
-pub mod attention;
-pub mod breakpoint;
-pub mod command;
-pub mod comparison;
-pub mod complete;
-pub mod edit;
-pub mod examine;
-pub mod expression;
-pub mod inside;
-pub mod meddle;
-pub mod module;
-pub mod operand;
-pub mod part;
-pub mod pattern;
-pub mod report;
-pub mod rerun;
-pub mod scope;
+pub mod expr;
+pub mod host;
+pub mod inspect;
+pub mod language;
+pub mod outcome;
+pub mod prompt;
+pub mod record;
+pub mod replay;
+pub mod stepping;
+
 pub mod session;
 pub mod source;
-mod syntax;
+pub mod text;
 pub mod timeline;
-pub mod timelines;
-pub mod value;
-pub mod verbs;
 pub mod view;
-pub mod word;
 pub mod worker;
 
-pub use command::Command;
-pub use examine::{Asked, Examination, Examined};
-pub use report::{Outcome, TensorRow};
+pub use inspect::{Asked, Examination, Examined};
+pub use language::command::Command;
+pub use outcome::Outcome;
+pub use record::TensorRow;
 pub use session::{Session, SessionError};
 pub use timeline::Timeline;
-pub use timelines::Timelines;
+pub use timeline::tree::Timelines;
 pub use view::View;
 pub use worker::{Event, Order, Preview, Worker};

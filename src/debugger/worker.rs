@@ -1,10 +1,13 @@
 //! The thread that owns the models. Commands go in and events come out; the screen never waits.
 
 use super::Outcome;
-use super::examine::{Examination, ExamineError, Examined};
-use super::expression::{Answer, Expression};
-use super::session::{Host, Mark, Session, SessionError};
-use super::view::{ModelLine, NamedPicture, RecordId, View};
+use super::expr::{Answer, Expression};
+use super::host::Host;
+use super::inspect::{Examination, ExamineError, Examined};
+use super::record::{NamedPicture, RecordId};
+use super::session::{Mark, Session, SessionError, SessionHost};
+use super::view::Viewer;
+use super::view::{ModelLine, View};
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::ledger::Tell;
 use crate::nn::{Computing, Error, Path, Probe, Result};
@@ -51,7 +54,7 @@ pub enum Order {
 pub struct Preview {
     /// The record that the tensor is in.
     pub record: RecordId,
-    /// The tensor: one of [`decodable`](super::view::decodable).
+    /// The tensor: one of [`decodable`](super::record::decodable).
     pub name: &'static str,
 }
 
@@ -164,6 +167,7 @@ impl Worker {
             match load(Box::new(loading)) {
                 Ok(session) => Serving {
                     session,
+                    viewer: Viewer::default(),
                     inbox,
                     signals: shared,
                     tell,
@@ -210,6 +214,7 @@ fn telling(tell: &SharedTell, event: Event) {
 
 struct Serving {
     session: Session,
+    viewer: Viewer,
     inbox: Receiver<Order>,
     signals: Arc<Signals>,
     tell: Box<dyn FnMut(Event) + Send>,
@@ -222,8 +227,10 @@ struct Serving {
 }
 
 /// What a command of more than the language does.
-type Carried<'a> =
-    &'a mut dyn FnMut(&mut Session, &mut dyn Host) -> std::result::Result<Option<Outcome>, SessionError>;
+type Carried<'a> = &'a mut dyn FnMut(
+    &mut Session,
+    &mut dyn SessionHost,
+) -> std::result::Result<Option<Outcome>, SessionError>;
 
 /// What coming back is called.
 pub const COME_BACK: &str = "come back";
@@ -231,7 +238,7 @@ pub const COME_BACK: &str = "come back";
 impl Serving {
     fn serve(mut self) {
         let model = ModelLine::from(self.session.models());
-        match self.session.view() {
+        match self.viewer.view(&self.session) {
             Ok(view) => (self.tell)(Event::Ready(model, view.into())),
             Err(e) => return (self.tell)(Event::LoadFailed(e.to_string())),
         }
@@ -259,7 +266,7 @@ impl Serving {
                 Order::Panic => self.carry_out("panic".into(), &mut |_, _| panic!("a panic was asked for")),
                 Order::Look(place) => {
                     self.session.look(place);
-                    if let Ok(view) = self.session.view() {
+                    if let Ok(view) = self.viewer.view(&self.session) {
                         (self.tell)(Event::Looked(view.into()));
                     }
                 }
@@ -303,6 +310,7 @@ impl Serving {
         (self.tell)(Event::Started(line.clone()));
         let stage = self.session.timeline().position().unwrap_or(Stage::VaeDecode);
         let mut host = Foreground {
+            viewer: &mut self.viewer,
             signals: &self.signals,
             tell: RefCell::new(&mut self.tell),
             stage,
@@ -319,12 +327,12 @@ impl Serving {
                     "a fault of diffuscope's own ended the command: {said}; what was recorded is kept, `restart` begins \
                      again"
                 );
-                let view = self.session.view().ok().map(Box::new);
+                let view = self.viewer.view(&self.session).ok().map(Box::new);
                 let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
                 return (self.tell)(Event::Failed { command: line, error, view });
             }
         };
-        let view = self.session.view().map(Box::new);
+        let view = self.viewer.view(&self.session).map(Box::new);
         let event = match (result, view) {
             (Ok(Some(outcome)), Ok(view)) => Event::Done(outcome.into(), view),
             (Ok(None), Ok(view)) => Event::Done(Outcome::default().into(), view),
@@ -338,7 +346,7 @@ impl Serving {
     fn preview(&mut self, wanted: Preview) {
         let Preview { record, name } = wanted;
         // What is not recorded any more is not missed either.
-        let Ok(Some(latents)) = self.session.recorded_tensor(record, name) else { return };
+        let Ok(Some(latents)) = self.viewer.tensor(record, name) else { return };
         let mut probe = Background { signals: &self.signals };
         let image = match stages::vae_decode(self.session.models(), &latents, &mut probe) {
             Ok(image) => image,
@@ -355,7 +363,8 @@ impl Serving {
     /// Finds out what is asked, unless an order comes meanwhile: then it is begun once more after that order.
     fn examine(&mut self, asked: Examination) {
         let mut probe = Background { signals: &self.signals };
-        let examined = catch_unwind(AssertUnwindSafe(|| asked.carry_out(&self.session, &mut probe)));
+        let examined =
+            catch_unwind(AssertUnwindSafe(|| self.viewer.examine(&self.session, &asked, &mut probe)));
         let told = match examined {
             Ok(Ok(examined)) => Ok(Arc::new(examined)),
             Ok(Err(e)) if e.is_interrupted() => return self.examinations.push_front(asked),
@@ -370,6 +379,7 @@ impl Serving {
 
 /// Watches a command: tells which line and how many modules run, and stops it when asked.
 struct Foreground<'a> {
+    viewer: &'a mut Viewer,
     signals: &'a Signals,
     tell: RefCell<&'a mut (dyn FnMut(Event) + Send)>,
     stage: Stage,
@@ -377,10 +387,11 @@ struct Foreground<'a> {
 }
 
 /// Gives `with` the probe under which a command runs `stage` while nobody stops it, so that its cost can be measured.
-pub fn as_a_command(stage: Stage, with: impl FnOnce(&mut dyn Host)) {
+pub fn as_a_command(stage: Stage, with: impl FnOnce(&mut dyn SessionHost)) {
     let signals = Signals { taken: AtomicUsize::new(1), ..Signals::default() };
     let mut tell = |_| ();
     with(&mut Foreground {
+        viewer: &mut Viewer::default(),
         signals: &signals,
         tell: RefCell::new(&mut tell),
         stage,
@@ -446,6 +457,14 @@ impl Probe for Foreground<'_> {
     }
 }
 
+impl SessionHost for Foreground<'_> {
+    fn stage_done(&mut self, session: &Session) {
+        if let Ok(view) = self.viewer.view(session) {
+            (self.tell.borrow_mut())(Event::StageDone(view.into()));
+        }
+    }
+}
+
 impl Host for Foreground<'_> {
     fn stage_begins(&mut self, stage: Stage, modules: Option<usize>) {
         self.stage = stage;
@@ -464,12 +483,6 @@ impl Host for Foreground<'_> {
 
     fn is_interrupted(&self) -> bool {
         self.signals.stops()
-    }
-
-    fn stage_done(&mut self, session: &Session) {
-        if let Ok(view) = session.view() {
-            (self.tell.borrow_mut())(Event::StageDone(view.into()));
-        }
     }
 }
 

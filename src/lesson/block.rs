@@ -2,7 +2,7 @@
 
 use super::problem::{Problem, Source};
 use crate::debugger::Command;
-use crate::debugger::expression::Expression;
+use crate::debugger::expr::Expression;
 use std::ops::Range;
 
 /// A line of a block with its place in the file.

@@ -3,7 +3,7 @@
 use super::block::{Expected, Line, Question, Reader, Task};
 use super::problem::{Problem, Source};
 use crate::debugger::Command;
-use crate::debugger::expression::Expression;
+use crate::debugger::expr::Expression;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};

@@ -4,8 +4,9 @@
 use super::block::{Choice, Expected, Line, Question, Right, Task};
 use super::format::{Lesson, Part, Prose};
 use super::problem::Problem;
-use crate::debugger::expression::{Answer, Expression};
-use crate::debugger::{Outcome, Session, SessionError};
+use crate::debugger::expr::{Answer, Expression};
+use crate::debugger::session::Session;
+use crate::debugger::{Outcome, SessionError};
 use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, RequestError};
 use std::sync::Arc;
@@ -149,7 +150,7 @@ impl<'a> Playing<'a> {
         }
     }
 
-    fn holds(&self, expected: &Expected) -> Result<bool, crate::debugger::expression::ExpressionError> {
+    fn holds(&self, expected: &Expected) -> Result<bool, crate::debugger::expr::ExpressionError> {
         expected.expression.holds(&self.session.here())
     }
 
@@ -233,13 +234,13 @@ pub fn told(answer: &Answer) -> String {
     match answer {
         Answer::Bool(truth) => truth.to_string(),
         Answer::Number(number) => {
-            let text = crate::debugger::report::number(*number);
+            let text = crate::debugger::text::number(*number);
             if text.contains('e') { text } else { text.trim_end_matches('0').trim_end_matches('.').into() }
         }
         Answer::Text(text) => text.clone(),
         Answer::Tensor(value) => {
             let summary = value.summary();
-            let shape = crate::debugger::report::shape(value.tensor().shape());
+            let shape = crate::debugger::text::shape(value.tensor().shape());
             format!("{shape}, mean {:.4}, std {:.4}", summary.mean, summary.std)
         }
     }

@@ -1,7 +1,7 @@
 //! A linear estimate of a picture from its latents, for a preview that costs nothing.
 
 use super::vae::VaeConfig;
-use super::{LoadError, ModelSource};
+use crate::checkpoint::{LoadError, ModelSource};
 
 /// The least-squares map from latents, as the UNet sees them, to RGB from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]

@@ -153,7 +153,7 @@ impl DeviceChoice {
 }
 
 impl DTypeChoice {
-    /// The dtype that models compute in on `device`, whatever the files are: [`ModelSource::dtype`](crate::model::ModelSource::dtype)
+    /// The dtype that models compute in on `device`, whatever the files are: [`ModelSource::dtype`](crate::checkpoint::ModelSource::dtype)
     /// knows them.
     pub fn on(self, device: &Device) -> DType {
         match self {

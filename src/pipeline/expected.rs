@@ -96,7 +96,7 @@ fn said(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ModelSource;
+    use crate::checkpoint::ModelSource;
     use candle_core::Device;
 
     #[test]

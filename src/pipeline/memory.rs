@@ -1,9 +1,15 @@
 //! Whether a run fits the machine, told before anything is allocated.
 
 use super::{Error, Models, Request, Stage};
-use crate::model::inventory::inventory;
-use crate::model::layout::Precision;
-use crate::model::{self, LoadError, ModelSource};
+use crate::checkpoint;
+use crate::checkpoint::LoadError;
+
+use crate::checkpoint::ModelSource;
+
+use crate::checkpoint::inventory::inventory;
+
+use crate::checkpoint::layout::Precision;
+
 use crate::nn::error::abridged;
 use crate::nn::gpu::Trouble;
 use crate::nn::{self, WeightsError, device};
@@ -167,7 +173,7 @@ pub(super) fn explained_loading(
     let half = (dtype == DType::F32)
         .then(|| format!("--dtype f16, which needs {}", bytes(DType::F16.size_in_bytes())));
     let ways: Vec<_> = half.into_iter().chain(["a smaller model".into(), "--device cpu".into()]).collect();
-    LoadError::DeviceMemory(Box::new(model::NoRoom {
+    LoadError::DeviceMemory(Box::new(checkpoint::NoRoom {
         model: source.to_string(),
         dtype: dtype.as_str(),
         needed: bytes(dtype.size_in_bytes()),

@@ -1,16 +1,24 @@
 //! Everything that a run computes with.
 
 use super::{Preset, Request, Stage, lines, memory};
+use crate::checkpoint::LoadError;
+use crate::checkpoint::ModelSource;
+use crate::checkpoint::inventory::kept_bytes;
+
+use crate::checkpoint::kind;
+use crate::checkpoint::layout::Precision;
+
+use crate::checkpoint::unread;
+
+use crate::model::AutoencoderKL;
+use crate::model::ClipTextModel;
+use crate::model::ClipTokenizer;
+use crate::model::LatentRgbFactors;
+use crate::model::UNet2DConditionModel;
 use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
-use crate::model::inventory::kept_bytes;
-use crate::model::layout::Precision;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
-use crate::model::{
-    AutoencoderKL, ClipTextModel, ClipTokenizer, LatentRgbFactors, LoadError, ModelSource,
-    UNet2DConditionModel, kind, unread,
-};
 use crate::nn::error::abridged;
 use crate::nn::ledger::{Ledger, Parameter, Tell};
 use crate::nn::{ConfigFile, Path, Weights};

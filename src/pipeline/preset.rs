@@ -1,6 +1,6 @@
 //! Settings that a checkpoint wants and its files do not say.
 
-use crate::model::ModelSource;
+use crate::checkpoint::ModelSource;
 use crate::nn::{ConfigError, ConfigFile};
 use crate::scheduler::DdimConfig;
 use crate::scheduler::config::{PredictionType, TimestepSpacing};

@@ -2,7 +2,8 @@
 
 use super::line::Line;
 use super::state::State;
-use crate::debugger::complete::{self, Candidate, Names};
+use crate::debugger::language::complete;
+use crate::debugger::language::complete::{Candidate, Names};
 
 /// The candidates for the word before the cursor.
 #[derive(Debug, Default)]

@@ -43,7 +43,7 @@ impl Findings {
 mod tests {
     use super::*;
     use crate::debugger::Asked;
-    use crate::debugger::view::RecordId;
+    use crate::debugger::record::RecordId;
 
     #[test]
     fn an_answer_takes_the_place_of_the_one_before_and_the_oldest_go() {

@@ -38,7 +38,8 @@ pub mod widget;
 #[cfg(test)]
 mod tests;
 
-use crate::debugger::{Order, Session, Worker};
+use crate::debugger::session::Session;
+use crate::debugger::{Order, Worker};
 use crate::lesson::{Progress, Reading, Standing};
 use crate::nn::ledger::Tell;
 use app::{App, Effect, Input};

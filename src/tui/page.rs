@@ -2,7 +2,7 @@
 
 use super::canvas::Canvas;
 use super::text;
-use crate::debugger::view::NamedPicture;
+use crate::debugger::record::NamedPicture;
 use crossterm::event::KeyCode;
 use ratatui::layout::{Rect, Size};
 use ratatui::text::{Line, Span};

@@ -1,6 +1,6 @@
 //! Pictures that the VAE made, kept for as long as there is room.
 
-use crate::debugger::view::{NamedPicture, RecordId};
+use crate::debugger::record::{NamedPicture, RecordId};
 use std::collections::VecDeque;
 
 /// Bytes of pixels that are kept: 64 decoded pictures of 512×512.

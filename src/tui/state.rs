@@ -3,9 +3,10 @@
 use super::findings::Findings;
 use super::previews::Previews;
 use super::text;
-use crate::debugger::complete;
-use crate::debugger::view::pictures::all;
-use crate::debugger::view::{ModelLine, NamedPicture, RecordView};
+use crate::debugger::language::complete;
+use crate::debugger::record::pictures::all;
+use crate::debugger::record::{NamedPicture, RecordView};
+use crate::debugger::view::ModelLine;
 use crate::debugger::worker::COME_BACK;
 use crate::debugger::{Command, Event, Outcome, View};
 use crate::lesson::Reading;
@@ -169,8 +170,7 @@ impl State {
             Event::Done(outcome, view) => {
                 self.view = Some(view);
                 let picture = outcome
-                    .picture
-                    .as_ref()
+                    .picture()
                     .map(|shown| NamedPicture { name: known(&shown.name), picture: shown.picture.clone() });
                 let output = output(&outcome, picture.as_ref());
                 news = News { idle: true, quit: outcome.quit, output, picture, ..news };
@@ -313,7 +313,7 @@ const SENTENCES: usize = 3;
 fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
     let command = Command::parse(&outcome.command).ok().flatten();
     // Coming back is a move that no command is.
-    let moves = outcome.command == COME_BACK || command.as_ref().is_some_and(Command::moves);
+    let moves = outcome.command == COME_BACK || command.as_ref().is_some_and(Command::moves_cursor);
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
     let prose = match command {
         Some(Command::List) => 0,

@@ -77,4 +77,10 @@ fn the_architecture_page_lists_the_rooms_in_this_order() {
     let rooms: Vec<&str> = LEVELS[0].rooms.iter().copied().filter(has_files).collect();
     assert_eq!(drawn, rooms);
     assert_eq!(LEVELS[0].placement("lib.rs"), Placement::Facade);
+    let (_, below) = page.split_once("## The debugger's rooms").unwrap();
+    let (table, _) = below.split_once("\n## ").unwrap();
+    let drawn = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let drawn: Vec<&str> =
+        drawn.map(|(room, _)| room.trim_end_matches('/').trim_end_matches(".rs")).collect();
+    assert_eq!(drawn, LEVELS[1].rooms);
 }

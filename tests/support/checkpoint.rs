@@ -2,7 +2,7 @@
 
 use super::{fixture, formula};
 use candle_core::{Device, Tensor};
-use diffuscope::model::ModelSource;
+use diffuscope::checkpoint::ModelSource;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;

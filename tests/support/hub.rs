@@ -2,7 +2,7 @@
 //! for large ones a redirect to another host. What it answers can be changed by the test. It has one model under two names, of which
 //! the second is kept with Xet. `examples/hub.rs` serves it to Python (tools/hub/).
 
-use diffuscope::model::hub::Digest;
+use diffuscope::checkpoint::hub::Digest;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

@@ -5,10 +5,15 @@
 mod pictures;
 
 use super::args::GenerateArgs;
-use super::{say, say_notes};
-use crate::debugger::Session;
-use crate::debugger::comparison::{Comparison, Plan};
-use crate::debugger::session::Host;
+use super::say;
+use super::say_notes;
+use crate::debugger::host::Host;
+use crate::debugger::language::plan::Plan;
+use crate::debugger::session::Session;
+
+use crate::debugger::session::SessionHost;
+use crate::debugger::timeline::comparison::Comparison;
+
 use crate::nn::{Computing, Error, Path, Probe};
 use crate::picture::png;
 use crate::pipeline::dump;
@@ -187,6 +192,8 @@ impl Probe for Interruptible {
         Err(Error::Interrupted(path.clone()))
     }
 }
+
+impl SessionHost for Interruptible {}
 
 impl Host for Interruptible {
     fn is_interrupted(&self) -> bool {

@@ -1,9 +1,16 @@
 //! What variants are seen as: a contact sheet, an animation, figures.
 
-use crate::debugger::Session;
-use crate::debugger::comparison::{Axis, Comparison, Figures, Plan, figures};
-use crate::debugger::operand::Setting;
-use crate::debugger::timelines::Branch;
+use crate::debugger::language::plan::Axis;
+use crate::debugger::language::plan::Plan;
+use crate::debugger::session::Session;
+
+use crate::debugger::timeline::comparison::Comparison;
+use crate::debugger::timeline::comparison::Figures;
+use crate::debugger::timeline::comparison::metrics;
+use crate::debugger::timeline::tree::Branch;
+
+use crate::debugger::language::setting::Setting;
+
 use crate::nn::Unwatched;
 use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{animation, decoded};
@@ -229,7 +236,7 @@ impl Pictures<'_> {
                 // What the base had done when this one had done so much.
                 let tick = (0..=lineup.ticks()).find(|tick| lineup.done(member, *tick) == done + 1);
                 let beside = tick.and_then(|tick| base.get(lineup.done(base_member, tick).checked_sub(1)?));
-                let difference = beside.map(|base| figures::difference(record, base)).transpose()?.flatten();
+                let difference = beside.map(|base| metrics::difference(record, base)).transpose()?.flatten();
                 let mut step = serde_json::to_value(Figures::of_record(record)?)?;
                 step["stage"] = record.stage.key().into();
                 step["timestep"] = record.coefficients.map(|c| c.timestep).into();

@@ -1,8 +1,8 @@
 //! Versions, processor and memory, terminal, hub and files.
 
 use super::{Fact, Section};
+use crate::checkpoint::hub::Hub;
 use crate::lesson::Progress;
-use crate::model::hub::Hub;
 use crate::pipeline::memory;
 use crate::tui;
 use crate::tui::config::Config;

@@ -2,10 +2,17 @@
 
 use super::fetch::{Bars, asked};
 use super::hub_name;
+use crate::checkpoint::hub::name::SHORT_NAMES;
+use crate::checkpoint::hub::{CachedModel, Hub, State, Verified};
+use crate::checkpoint::source::POCKET;
 use crate::cli::say;
-use crate::model::hub::name::SHORT_NAMES;
-use crate::model::hub::{CachedModel, Hub, HubName, HubSnapshot, Repaired, State, Swept, Verified};
-use crate::model::source::POCKET;
+
+use crate::checkpoint::hub::HubName;
+use crate::checkpoint::hub::HubSnapshot;
+use crate::checkpoint::hub::Repaired;
+
+use crate::checkpoint::hub::Swept;
+
 use crate::pipeline::memory::said;
 use anyhow::{bail, ensure};
 use clap::Args;

@@ -1,8 +1,9 @@
 //! Models from the hub: what would come is shown and asked about, and comes with a bar a file.
 
 use super::hub_name;
+use crate::checkpoint::hub::{Cached, Event, Hub, HubError, HubName, HubSnapshot, Plan};
+use crate::checkpoint::layout::Precision;
 use crate::cli::say;
-use crate::model::hub::{Cached, Event, Hub, HubError, HubName, HubSnapshot, Plan, Precision};
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::pipeline::memory::said;
 use anyhow::bail;

@@ -1,11 +1,23 @@
 //! `diffuscope model info`: what a checkpoint holds.
 
+use crate::checkpoint::LoadError;
+use crate::checkpoint::ModelSource;
+use crate::checkpoint::hub::Cached;
+use crate::checkpoint::hub::Hub;
+use crate::checkpoint::hub::Plan;
+
+use crate::checkpoint::inventory::ComponentWeights;
+use crate::checkpoint::inventory::inventory;
+
+use crate::checkpoint::layout::COMPONENTS;
+use crate::checkpoint::layout::Precision;
+
+use crate::checkpoint::source::POCKET;
+
 use crate::cli::say;
-use crate::model::hub::{Cached, Hub, Plan};
-use crate::model::inventory::{ComponentWeights, inventory};
-use crate::model::layout::{COMPONENTS, Precision};
-use crate::model::source::POCKET;
-use crate::model::{ClipTokenizer, LoadError, ModelSource};
+
+use crate::model::ClipTokenizer;
+
 use crate::pipeline::memory;
 use crate::pipeline::models::Configs;
 use clap::Args;

@@ -8,8 +8,8 @@ pub mod cached;
 pub mod fetch;
 pub mod info;
 
-use crate::model::hub::name::short_names;
-use crate::model::hub::{HubError, HubName};
+use crate::checkpoint::hub::name::short_names;
+use crate::checkpoint::hub::{HubError, HubName};
 use clap::Subcommand;
 use std::process::ExitCode;
 

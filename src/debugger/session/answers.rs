@@ -1,16 +1,18 @@
-//! Looking: questions answered, tensors and pictures saved.
+//! Looking: questions outcome, tensors and pictures saved.
 
-use super::{Answered, Session, SessionError, said};
-use crate::debugger::breakpoint::Breakpoint;
-use crate::debugger::command::{Setting, Topic};
-use crate::debugger::expression::{Answer, Expression, FUNCTIONS};
-use crate::debugger::report::{ShownPicture, TensorRow};
-use crate::debugger::scope::{self, NAMES};
-use crate::debugger::value::FIELDS;
-use crate::debugger::verbs::{COMMENTS, VERBS, Verb};
-use crate::debugger::view;
+use super::breakpoints::Breakpoint;
+use super::scope;
+use super::{Session, SessionError};
+use crate::debugger::expr::names::NAMES;
+use crate::debugger::expr::value::FIELDS;
+use crate::debugger::expr::{Answer, Expression, FUNCTIONS};
+use crate::debugger::language::setting::{Setting, Topic};
+use crate::debugger::language::verbs::{COMMENTS, VERBS, Verb};
+use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
+use crate::debugger::record::TensorRow;
+use crate::debugger::record::{RecordId, RecordView, pictures};
 use crate::nn::error::abridged;
-use crate::picture::png;
+use crate::picture::{Picture, png};
 use crate::pipeline::dump;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -19,21 +21,20 @@ use std::path::Path;
 
 impl Session {
     /// Tells of the breakpoints, the settings, or every tensor so far.
-    pub(super) fn info(&self, topic: Topic) -> Result<Answered, SessionError> {
+    pub(super) fn info(&self, topic: Topic) -> Result<Outcome, SessionError> {
         let here = self.here();
         match topic {
-            Topic::Breakpoints if self.breakpoints.list().is_empty() => Ok(said("no breakpoints".into())),
+            Topic::Breakpoints if self.breakpoints.list().is_empty() => {
+                Ok(Outcome::message("no breakpoints"))
+            }
             Topic::Breakpoints => {
                 let line = |b: &Breakpoint| format!("{b} (stopped {} times)", b.hits);
-                Ok(Answered {
-                    messages: self.breakpoints.list().iter().map(line).collect(),
-                    ..Answered::default()
-                })
+                Ok(Outcome::lines(self.breakpoints.list().iter().map(line).collect()))
             }
             Topic::Frame => self.info_frame(),
             Topic::Timelines => Ok(self.info_timelines()),
-            Topic::Display if self.displayed().is_empty() => Ok(said("nothing is displayed".into())),
-            Topic::Display => Ok(Answered { displays: self.displayed(), ..Answered::default() }),
+            Topic::Display if self.displayed().is_empty() => Ok(Outcome::message("nothing is displayed")),
+            Topic::Display => Ok(Outcome::default().showing(Shown::Displays(self.displayed()))),
             Topic::Request => {
                 let value = serde_json::to_value(here.request()).unwrap_or_default();
                 let line = |(name, setting): &(&str, Setting)| match value.get(*name) {
@@ -46,7 +47,7 @@ impl Session {
                 };
                 let fault = here.request().fault.map_or("off".into(), |fault| fault.to_string());
                 let lines = Setting::ALL.iter().map(line).chain([format!("fault = {fault}")]);
-                Ok(Answered { messages: lines.collect(), value: Some(value.clone()), ..Answered::default() })
+                Ok(Outcome::lines(lines.collect()).showing(Shown::Value(value.clone())))
             }
             Topic::Scheduler => Ok(self.info_scheduler()),
             Topic::Tensors => {
@@ -55,13 +56,13 @@ impl Session {
                     tensors.extend(TensorRow::of_record(record)?);
                 }
                 let none = tensors.is_empty().then(|| "no tensors yet; `next` makes some".to_string());
-                Ok(Answered { messages: none.into_iter().collect(), tensors, ..Answered::default() })
+                Ok(Outcome::lines(none.into_iter().collect()).showing(Shown::Tensors(tensors)))
             }
         }
     }
 
     /// The scheduler of the run: whose place it has, what it is set to, and the timesteps that it visits.
-    fn info_scheduler(&self) -> Answered {
+    fn info_scheduler(&self) -> Outcome {
         let here = self.here();
         let (scheduler, models) = (here.scheduler(), &self.models);
         let config = scheduler.config();
@@ -95,28 +96,22 @@ impl Session {
             "timesteps": timesteps,
             "preset": models.preset.map(|preset| preset.name),
         });
-        Answered { messages, value: Some(value), ..Answered::default() }
+        Outcome::lines(messages).showing(Shown::Value(value))
     }
 
     /// A tensor by its name or key, or the value of an expression.
-    pub(super) fn print(&self, text: &str) -> Result<Answered, SessionError> {
+    pub(super) fn print(&self, text: &str) -> Result<Outcome, SessionError> {
         let here = self.here();
         // A key such as denoise.003/latents is no expression; a name alone is one, but needs no evaluation.
         if let Some((stage, tensor)) = here.tensor(text) {
             let name = text.rsplit('/').next().unwrap_or(text);
             let plain = PlainTensor::of(tensor)?;
-            return Ok(Answered {
-                messages: vec![first_values(&plain)],
-                tensors: vec![TensorRow::new(name, Some(stage), &plain)],
-                ..Answered::default()
-            });
+            let row = TensorRow::new(name, Some(stage), &plain);
+            return Ok(Outcome::message(first_values(&plain)).showing(Shown::Tensors(vec![row])));
         }
         Ok(match Expression::compile(text)?.evaluate(&here)? {
-            Answer::Tensor(value) => Answered {
-                messages: vec![first_values(value.tensor())],
-                tensors: vec![TensorRow::of_value(text, &value)],
-                ..Answered::default()
-            },
+            Answer::Tensor(value) => Outcome::message(first_values(value.tensor()))
+                .showing(Shown::Tensors(vec![TensorRow::of_value(text, &value)])),
             Answer::Bool(truth) => valued(truth.to_string(), truth.into()),
             Answer::Number(number) => valued(number.to_string(), number.into()),
             Answer::Text(text) => valued(text.clone(), text.into()),
@@ -124,31 +119,40 @@ impl Session {
     }
 
     /// A picture, to be shown as large as there is room.
-    pub(super) fn show(&self, name: &str) -> Result<Answered, SessionError> {
+    pub(super) fn show(&self, name: &str) -> Result<Outcome, SessionError> {
         let here = self.here();
         let picture = match here.tensor(name) {
-            Some((_, tensor)) => view::picture(
+            Some((_, tensor)) => pictures::picture(
                 name.rsplit('/').next().unwrap_or(name),
                 &PlainTensor::of(tensor)?,
                 &self.models,
             ),
             // A picture that is made of several tensors, such as `difference`.
-            None => self.view()?.record().and_then(|record| Some(record.picture(name)?.picture.clone())),
+            None => self.drawn_picture(name)?,
         };
         let Some(picture) = picture else {
-            let pictures = here.last().map_or(&[][..], |record| view::pictures::all(record.stage));
+            let pictures = here.last().map_or(&[][..], |record| pictures::all(record.stage));
             let there = if pictures.is_empty() { "none here".into() } else { pictures.join(", ") };
             return Err(SessionError::Refused(format!("`{name}` is no picture; expected one of: {there}")));
         };
         let (width, height) = picture.image.dimensions();
         let message = format!("{name}: {width}×{height} pixels, {}", picture.label);
         let picture =
-            Some(ShownPicture { name: name.into(), label: picture.label.clone(), width, height, picture });
-        Ok(Answered { picture, ..said(message) })
+            ShownPicture { name: name.into(), label: picture.label.clone(), width, height, picture };
+        Ok(Outcome::message(message).showing(Shown::Picture(picture)))
+    }
+
+    /// A picture of the record before the cursor, by its name.
+    fn drawn_picture(&self, name: &str) -> Result<Option<Picture>, SessionError> {
+        let mut before = self.timeline().here().records().iter().rev();
+        let Some(record) = before.next() else { return Ok(None) };
+        let latents = before.next().and_then(|record| record.tensor("latents"));
+        let view = RecordView::of(record, latents, RecordId(0), &self.models)?;
+        Ok(view.picture(name).map(|picture| picture.picture.clone()))
     }
 
     /// Writes a tensor, its picture, or everything so far.
-    pub(super) fn save(&self, what: &str, file: &Path) -> Result<Answered, SessionError> {
+    pub(super) fn save(&self, what: &str, file: &Path) -> Result<Outcome, SessionError> {
         if let Some(why) = self.unsaved {
             return Err(SessionError::Refused(format!("save: {why}")));
         }
@@ -171,7 +175,10 @@ impl Session {
             "safetensors" => dump::write_one(what, found()?, file)?,
             "png" => {
                 let warnings = self.save_picture(what, found()?, file)?.into_iter().collect();
-                return Ok(Answered { warnings, ..said(format!("{what} saved to {}", file.display())) });
+                return Ok(Outcome {
+                    warnings,
+                    ..Outcome::message(format!("{what} saved to {}", file.display()))
+                });
             }
             _ => {
                 return Err(SessionError::Refused(format!(
@@ -180,13 +187,13 @@ impl Session {
                 )));
             }
         }
-        Ok(said(format!("{what} saved to {}", file.display())))
+        Ok(Outcome::message(format!("{what} saved to {}", file.display())))
     }
 
     /// Writes a tensor's picture; a warning where the settings in it may be misread.
     fn save_picture(&self, what: &str, tensor: &Tensor, file: &Path) -> Result<Option<String>, SessionError> {
         let name = what.rsplit('/').next().unwrap_or(what);
-        let picture = view::picture(name, &PlainTensor::of(tensor)?, &self.models);
+        let picture = pictures::picture(name, &PlainTensor::of(tensor)?, &self.models);
         let Some(picture) = picture else {
             return Err(SessionError::Refused(format!(
                 "{what} is no picture: its shape is {:?}; expected one of four dimensions, or a .safetensors file",
@@ -213,7 +220,7 @@ fn first_values(tensor: &PlainTensor) -> String {
 }
 
 /// All words, or one.
-pub(super) fn help(verb: Option<&Verb>) -> Answered {
+pub(super) fn help(verb: Option<&Verb>) -> Outcome {
     let heading = |verb: &Verb| {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
         format!("{}{short} {}", verb.name, verb.usage).trim_end().into()
@@ -239,9 +246,9 @@ pub(super) fn help(verb: Option<&Verb>) -> Answered {
             lines.chain([COMMENTS.to_string()]).collect()
         }
     };
-    Answered { messages, ..Answered::default() }
+    Outcome::lines(messages)
 }
 
-fn valued(message: String, value: serde_json::Value) -> Answered {
-    Answered { value: Some(value), ..said(message) }
+fn valued(message: String, value: serde_json::Value) -> Outcome {
+    Outcome::message(message).showing(Shown::Value(value))
 }

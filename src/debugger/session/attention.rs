@@ -1,11 +1,12 @@
 //! What words and points look at, and what words do: asked, and saved.
 
-use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::attended::{AttentionReport, EffectReport};
-use crate::debugger::attention::{Looking, Subject};
-use crate::debugger::examine::{ExamineError, again, attention};
-use crate::debugger::report::ShownPicture;
-use crate::debugger::word;
+use super::{Session, SessionError, SessionHost};
+use crate::debugger::inspect::{ExamineError, attention};
+use crate::debugger::language::attention::{Looking, Subject};
+use crate::debugger::outcome::attention::{AttentionReport, EffectReport};
+use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
+use crate::debugger::prompt::word;
+use crate::debugger::replay;
 use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{Picture, animation, heat, png};
 use crate::pipeline::attention::{Size, Split};
@@ -33,8 +34,8 @@ impl Session {
         &mut self,
         looking: &Looking,
         file: Option<&Path>,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         let ending = file.map(|file| self.ending(file, &["png", "gif", "safetensors"])).transpose()?;
         if file.is_some() && looking.subject == Subject::All {
             return Err(SessionError::Refused("save attention: no word named".into()));
@@ -47,7 +48,7 @@ impl Session {
             false => vec![self.step_asked(looking.step)?],
         };
         let mapped = self.mapped(looking, &records, host)?;
-        let mut answered = said(mapped.report.line());
+        let mut outcome = Outcome::message(mapped.report.line());
         if let Some(map) = &mapped.map {
             // Over the picture of the last of the steps.
             let last = &records[records.len() - 1];
@@ -64,17 +65,17 @@ impl Session {
                         heat::over(&enlarged(&below), map, mapped.size, &scale).ok_or_else(no_map)?;
                     match file {
                         Some(file) => self.write_png(&picture.image, &mapped.report.line(), file)?,
-                        None => answered.picture = Some(shown(mapped.report.subject.clone(), picture)),
+                        None => outcome.show(Shown::Picture(shown(mapped.report.subject.clone(), picture))),
                     }
                 }
             }
         }
         if let Some(file) = file {
-            answered.messages.push(format!("attention saved to {}", file.display()));
+            outcome.messages.push(format!("attention saved to {}", file.display()));
         }
         let is_listed = mapped.report.is_listed && file.is_none();
-        answered.attention = Some(AttentionReport { is_listed, ..mapped.report });
-        Ok(answered)
+        outcome.show(Shown::Attention(AttentionReport { is_listed, ..mapped.report }));
+        Ok(outcome)
     }
 
     /// What a word does; with a file, saved there.
@@ -83,8 +84,8 @@ impl Session {
         text: &str,
         step: Option<usize>,
         file: Option<&Path>,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         if let Some(file) = file {
             self.ending(file, &["png"])?;
         }
@@ -94,10 +95,10 @@ impl Session {
         self.begins(&before, host);
         let run = attention::effect(&self.models, &before, &positions, true, host).map_err(refused)?;
         let report = EffectReport::of(text, &run);
-        let mut answered = Answered { messages: report.lines(), ..Answered::default() };
+        let mut outcome = Outcome::lines(report.lines());
         if !run.by_padding {
             let why = "the prompt fills all 77 tokens: the last one's embedding stands for the padding's";
-            answered.warnings.push(why.into());
+            outcome.warnings.push(why.into());
         }
         let affected = run.effects.iter().find(|effect| effect.name == "pred_original_sample");
         let affected = affected.ok_or_else(no_map)?;
@@ -125,12 +126,12 @@ impl Session {
         match file {
             Some(file) => {
                 self.write_png(&picture.image, &report.lines().join("\n"), file)?;
-                answered.messages.push(format!("effect saved to {}", file.display()));
+                outcome.messages.push(format!("effect saved to {}", file.display()));
             }
-            None => answered.picture = Some(shown(text.into(), picture)),
+            None => outcome.show(Shown::Picture(shown(text.into(), picture))),
         }
-        answered.effect = Some(report);
-        Ok(answered)
+        outcome.show(Shown::Effect(report));
+        Ok(outcome)
     }
 
     /// A frame for each recorded step, all on one scale.
@@ -138,8 +139,8 @@ impl Session {
         &mut self,
         looking: &Looking,
         file: &Path,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         if looking.step.is_some() {
             return Err(SessionError::Refused(
                 "save attention: a GIF is of every recorded step; expected no `step`, or a .png file".into(),
@@ -159,7 +160,7 @@ impl Session {
             Ok::<RgbImage, SessionError>((*drawn.image).clone())
         })?;
         dump::write_beside(file, &bytes)?;
-        Ok(said(format!("attention of {} steps saved to {}", maps.len(), file.display())))
+        Ok(Outcome::message(format!("attention of {} steps saved to {}", maps.len(), file.display())))
     }
 
     /// The map that is asked for, of these steps.
@@ -167,7 +168,7 @@ impl Session {
         &self,
         looking: &Looking,
         records: &[Arc<StageRecord>],
-        host: &mut dyn Host,
+        host: &mut dyn SessionHost,
     ) -> Result<Mapped, SessionError> {
         let before = records.iter().map(|record| self.before(record)).collect::<Result<Vec<_>, _>>()?;
         let positions = match &looking.subject {
@@ -208,7 +209,7 @@ impl Session {
         })
     }
 
-    fn begins(&self, before: &Snapshot, host: &mut dyn Host) {
+    fn begins(&self, before: &Snapshot, host: &mut dyn SessionHost) {
         if let Some(stage) = before.position() {
             host.stage_begins(stage, None);
         }
@@ -218,7 +219,7 @@ impl Session {
         &self,
         text: &str,
         before: &Snapshot,
-        host: &mut dyn Host,
+        host: &mut dyn SessionHost,
     ) -> Result<Vec<usize>, SessionError> {
         let before = before.encoded(&self.models, host)?;
         let tokens = attention::tokens(&before, &self.models.tokenizer)?;
@@ -226,7 +227,7 @@ impl Session {
     }
 
     fn before(&self, record: &Arc<StageRecord>) -> Result<Snapshot, SessionError> {
-        again::before(&self.timelines, record, &self.models).ok_or_else(|| refused(ExamineError::Gone))
+        replay::before(&self.timelines, record, &self.models).ok_or_else(|| refused(ExamineError::Gone))
     }
 
     /// Every step that is recorded.
@@ -256,7 +257,7 @@ impl Session {
     }
 
     /// The VAE's picture of what a step takes for the picture.
-    fn picture_of(&self, record: &StageRecord, host: &mut dyn Host) -> Result<Picture, SessionError> {
+    fn picture_of(&self, record: &StageRecord, host: &mut dyn SessionHost) -> Result<Picture, SessionError> {
         let sample = record.tensor("pred_original_sample").ok_or_else(no_map)?;
         attention::picture(&self.models, sample, true, host).map_err(refused)
     }

@@ -1,12 +1,26 @@
 //! Comparing: several timelines in lockstep.
 
-use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::command::Setting;
-use crate::debugger::comparison::figures::difference;
-use crate::debugger::comparison::plan::MOST;
-use crate::debugger::comparison::{Axis, Comparison, Figures, Member, Plan, Variant, VariantRow};
+use super::Session;
+use super::SessionError;
+use super::SessionHost;
+use crate::debugger::language::plan::MOST;
+use crate::debugger::language::plan::Plan;
+use crate::debugger::language::setting::Setting;
+use crate::debugger::outcome::Outcome;
+use crate::debugger::outcome::Shown;
+
+use crate::debugger::timeline::comparison::metrics::difference;
+
+use crate::debugger::language::plan::Axis;
 use crate::debugger::timeline::Timeline;
-use crate::debugger::timelines::BranchId;
+use crate::debugger::timeline::comparison::Comparison;
+use crate::debugger::timeline::comparison::Figures;
+use crate::debugger::timeline::comparison::Member;
+
+use crate::debugger::language::plan::Variant;
+use crate::debugger::timeline::comparison::VariantRow;
+
+use crate::debugger::timeline::tree::BranchId;
 use crate::pipeline::{self, Lockstep, Request, Snapshot, Stage, StageRecord, memory};
 use crate::tensor::PlainTensor;
 use std::sync::Arc;
@@ -16,15 +30,15 @@ const MATTERS: f64 = 0.01;
 
 impl Session {
     /// Compares variants of the settings here, from the start or from the cursor.
-    pub(super) fn compare(&mut self, plan: &Plan) -> Result<Answered, SessionError> {
+    pub(super) fn compare(&mut self, plan: &Plan) -> Result<Outcome, SessionError> {
         let resized = self.begin_comparison(plan, None)?;
         let count = self.comparison().map_or(0, |comparison| comparison.members.len());
-        let mut answered = said(format!(
+        let mut outcome = Outcome::message(format!(
             "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
             self.position_name()
         ));
-        answered.messages.extend(resized);
-        Ok(Answered { variants: self.variant_rows()?, ..answered })
+        outcome.messages.extend(resized);
+        Ok(outcome.showing(Shown::Variants(self.variant_rows()?)))
     }
 
     /// Puts a variant of the settings here on a timeline each, from the start or from the cursor, and looks at them
@@ -108,7 +122,7 @@ impl Session {
     }
 
     /// Back to the comparison that was left for one of its timelines.
-    pub(super) fn compare_again(&mut self) -> Result<Answered, SessionError> {
+    pub(super) fn compare_again(&mut self) -> Result<Outcome, SessionError> {
         let Some(comparison) = &mut self.comparison else {
             return Err(SessionError::Refused(
                 "nothing is compared; `compare guidance_scale 1,3,7.5,15` does".into(),
@@ -122,13 +136,13 @@ impl Session {
     }
 
     /// Ends the comparison and deletes its timelines.
-    pub(super) fn compare_off(&mut self) -> Result<Answered, SessionError> {
+    pub(super) fn compare_off(&mut self) -> Result<Outcome, SessionError> {
         if self.comparison.is_none() {
             return Err(SessionError::Refused("nothing is compared".into()));
         }
         self.leave();
         self.end_comparison();
-        Ok(said(format!("comparison ended; on {}", self.timelines.current().name)))
+        Ok(Outcome::message(format!("comparison ended; on {}", self.timelines.current().name)))
     }
 
     fn end_comparison(&mut self) {
@@ -150,7 +164,7 @@ impl Session {
     }
 
     /// Tells the variants by their difference from another one.
-    pub(super) fn compare_base(&mut self, name: &str) -> Result<Answered, SessionError> {
+    pub(super) fn compare_base(&mut self, name: &str) -> Result<Outcome, SessionError> {
         let id = self.timelines.named(name)?.id;
         let Some(comparison) = &mut self.comparison else { return self.compare_again() };
         let Some(place) = comparison.members.iter().position(|member| member.branch == id) else {
@@ -158,7 +172,8 @@ impl Session {
         };
         comparison.base = place;
         self.look_at_base();
-        Ok(Answered { variants: self.variant_rows()?, ..said(format!("differences are from {name}")) })
+        Ok(Outcome::message(format!("differences are from {name}"))
+            .showing(Shown::Variants(self.variant_rows()?)))
     }
 
     /// Forks before every step from here to the last, each with the setting changed, runs all to the end, and tells how
@@ -167,8 +182,8 @@ impl Session {
         &mut self,
         setting: Setting,
         value: &str,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("sweep")?;
         self.leave();
         let from = self.timeline().cursor().max(2);
@@ -202,12 +217,12 @@ impl Session {
         self.timeline_mut().look(from);
         let mut warnings = vec![];
         if self.timeline().cursor() < from {
-            let mut answered = self.go_on(host, |timeline| timeline.cursor() == from)?;
+            let mut outcome = self.go_on(host, |timeline| timeline.cursor() == from)?;
             if self.timeline().cursor() < from {
-                answered.messages.push("the sweep ended before its first fork".into());
-                return Ok(answered);
+                outcome.messages.push("the sweep ended before its first fork".into());
+                return Ok(outcome);
             }
-            warnings = answered.warnings;
+            warnings = outcome.warnings;
         }
         // The run as it is goes on beside the forks: what is before a fork's step is the same for both, and computed once.
         let mut lockstep = Lockstep::new(&self.models, self.latents_size(), None);
@@ -230,11 +245,11 @@ impl Session {
             let mut next = match lockstep.advance(&tips, &self.models, host) {
                 Ok(next) => next.into_iter(),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
-                    let mut answered = self.moved(Some(interrupted.to_string()), warnings)?;
+                    let mut outcome = self.moved(Some(interrupted.to_string()), warnings)?;
                     let dropped =
                         format!("the sweep ended: {} of {count} forks dropped, all unfinished", forks.len());
-                    answered.messages.push(dropped);
-                    return Ok(answered);
+                    outcome.messages.push(dropped);
+                    return Ok(outcome);
                 }
                 Err(other) => return Err(other.into()),
             };
@@ -262,9 +277,9 @@ impl Session {
         self.comparison = Some(comparison);
         self.comparing = true;
         self.look_at_base();
-        let mut answered = self.moved(None, warnings)?;
-        answered.messages.push(self.swept(setting, value)?);
-        Ok(answered)
+        let mut outcome = self.moved(None, warnings)?;
+        outcome.messages.push(self.swept(setting, value)?);
+        Ok(outcome)
     }
 
     /// From which step on the change of a sweep does not matter any more.
@@ -330,7 +345,7 @@ impl Session {
     }
 
     /// One tick of the comparison.
-    pub(super) fn tick_on(&mut self, host: &mut dyn Host) -> Result<Vec<String>, pipeline::Error> {
+    pub(super) fn tick_on(&mut self, host: &mut dyn SessionHost) -> Result<Vec<String>, pipeline::Error> {
         host.stage_begins(self.timeline().position().unwrap_or(Stage::VaeDecode), None);
         let Some(comparison) = &mut self.comparison else { return Err(pipeline::Error::Complete) };
         let warnings = comparison.advance(&mut self.timelines, &self.models, host)?;
@@ -394,7 +409,7 @@ impl Session {
         comparison: &Comparison,
         stopped: Option<String>,
         warnings: Vec<String>,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         let base = self.timeline();
         let done = match base.here().last() {
             Some(record) => format!("{} done", record.stage),
@@ -422,13 +437,7 @@ impl Session {
                 message.push_str(&format!("; lined up by noise level, t ≥ {level}"));
             }
         }
-        Ok(Answered {
-            messages: vec![message],
-            warnings,
-            stopped,
-            variants: self.variant_rows()?,
-            displays: self.displayed(),
-            ..Answered::default()
-        })
+        let outcome = Outcome { warnings, stopped, ..Outcome::message(message) };
+        Ok(outcome.showing(Shown::Variants(self.variant_rows()?)).showing(Shown::Displays(self.displayed())))
     }
 }

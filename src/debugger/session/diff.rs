@@ -1,8 +1,8 @@
 //! What is other in one run than in another.
 
-use super::{Answered, Session, SessionError};
-use crate::debugger::operand::Side;
-use crate::debugger::report::{DiffRow, ShownPicture};
+use super::{Session, SessionError};
+use crate::debugger::language::setting::Side;
+use crate::debugger::outcome::{DiffRow, Outcome, Shown, ShownPicture};
 use crate::debugger::timeline::Timeline;
 use crate::nn::error::without_backtrace;
 use crate::picture::{Picture, residual};
@@ -30,7 +30,7 @@ impl Session {
         a: &Side,
         b: Option<&Side>,
         tolerance: Option<f64>,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         let tolerance = tolerance.unwrap_or(TOLERANCE);
         let any_state = [Some(a), b].into_iter().flatten().any(|side| matches!(side, Side::After(_)));
         let a = self.tensors_of(a, any_state)?;
@@ -84,8 +84,10 @@ impl Session {
         let picture =
             last.and_then(|(key, ours, reference)| self.picture_of_difference(&key, &ours, &reference));
         // What is within the tolerance is counted, not listed.
-        let diffs = others.into_iter().cloned().collect();
-        Ok(Answered { messages, diffs, picture, ..Answered::default() })
+        let mut outcome =
+            Outcome::lines(messages).showing(Shown::Diffs(others.into_iter().cloned().collect()));
+        picture.into_iter().for_each(|picture| outcome.show(Shown::Picture(picture)));
+        Ok(outcome)
     }
 
     fn tensors_of(&self, side: &Side, as_state: bool) -> Result<Tensors, SessionError> {

@@ -1,9 +1,15 @@
 //! What is shown after every stop.
 
-use super::{Answered, Session, SessionError, said};
-use crate::debugger::expression::{Answer, Expression, ExpressionError};
-use crate::debugger::report::{Displayed, shape};
-use crate::debugger::scope::NAMES;
+use super::Session;
+use super::SessionError;
+use crate::debugger::expr::Answer;
+use crate::debugger::expr::Expression;
+use crate::debugger::expr::ExpressionError;
+use crate::debugger::expr::names::NAMES;
+use crate::debugger::outcome::Displayed;
+use crate::debugger::outcome::Outcome;
+use crate::debugger::outcome::Shown;
+use crate::debugger::text::shape;
 use crate::pipeline::snapshot::TENSORS;
 
 /// Expressions by number; numbers are not used twice.
@@ -15,32 +21,30 @@ pub(super) struct Displays {
 
 impl Session {
     /// Displays an expression from now on; without one, all of them now.
-    pub(super) fn display(&mut self, expression: Option<Expression>) -> Answered {
+    pub(super) fn display(&mut self, expression: Option<Expression>) -> Outcome {
         if let Some(expression) = expression {
             self.displays.made += 1;
             self.displays.list.push((self.displays.made, expression));
             let displays = self.displayed();
-            return Answered {
-                displays: displays.into_iter().last().into_iter().collect(),
-                ..Answered::default()
-            };
+            return Outcome::default()
+                .showing(Shown::Displays(displays.into_iter().last().into_iter().collect()));
         }
         if self.displays.list.is_empty() {
-            return said("nothing is displayed; `display EXPR` does".into());
+            return Outcome::message("nothing is displayed; `display EXPR` does");
         }
-        Answered { displays: self.displayed(), ..Answered::default() }
+        Outcome::default().showing(Shown::Displays(self.displayed()))
     }
 
     /// Displays an expression no longer, or none of them.
-    pub(super) fn undisplay(&mut self, id: Option<usize>) -> Result<Answered, SessionError> {
+    pub(super) fn undisplay(&mut self, id: Option<usize>) -> Result<Outcome, SessionError> {
         let before = self.displays.list.len();
         self.displays.list.retain(|(known, _)| id.is_some_and(|id| *known != id));
         match (before - self.displays.list.len(), id) {
             (0, Some(id)) => {
                 Err(SessionError::Refused(format!("there is no display {id}; `info display` lists them")))
             }
-            (_, Some(id)) => Ok(said(format!("display {id} deleted"))),
-            (count, None) => Ok(said(format!("{count} displays deleted"))),
+            (_, Some(id)) => Ok(Outcome::message(format!("display {id} deleted"))),
+            (count, None) => Ok(Outcome::message(format!("{count} displays deleted"))),
         }
     }
 

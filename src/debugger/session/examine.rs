@@ -1,10 +1,11 @@
 //! Looking inside of the stage before the cursor, and at how pixels settled.
 
-use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::examine::{Asked, ExamineError, Examined, FeaturesAsked, ModuleRow};
-use crate::debugger::pattern::Pattern;
-use crate::debugger::report::ShownPicture;
-use crate::debugger::rerun;
+use super::{Session, SessionError, SessionHost};
+use crate::debugger::inspect::{Asked, ExamineError, Examined, ModuleRow};
+use crate::debugger::language::features::FeaturesAsked;
+use crate::debugger::language::pattern::Pattern;
+use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
+use crate::debugger::replay::outputs;
 use crate::picture::timemap::{TOLERANCE, TimeMap};
 use crate::picture::{Picture, png};
 use crate::pipeline::models::runs_in;
@@ -30,26 +31,26 @@ impl Session {
         self.timeline().here().records().last().ok_or_else(none)
     }
 
-    fn look_into(&self, asked: &Asked, host: &mut dyn Host) -> Result<Examined, SessionError> {
-        let record = self.last_record()?;
+    fn look_into(&mut self, asked: &Asked, host: &mut dyn SessionHost) -> Result<Examined, SessionError> {
+        let record = Arc::clone(self.last_record()?);
         host.stage_begins(
             record.stage,
             Some(self.models.modules_in(record.stage, self.timeline().here().request())),
         );
-        Ok(asked.carry_out(self, record, host)?)
+        Ok(asked.carry_out(&self.timelines, &self.models, &record, &mut self.drawn, host)?)
     }
 
     /// The modules that `pattern` matches; without one, those of the stage before the cursor. With what they made there,
     /// where they ran.
     pub(super) fn info_modules(
-        &self,
+        &mut self,
         pattern: Option<&Pattern>,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
-        let here = self.timeline().here();
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
+        let (here, models) = (self.timeline().here().clone(), Arc::clone(&self.models));
         let last = here.records().last();
         let runs = |path: &str| last.is_some_and(|last| runs_in(last.stage, here.request(), path));
-        let anatomy = &self.models.anatomy;
+        let anatomy = &models.anatomy;
         let any_runs = anatomy.iter().any(|module| runs(&module.path));
         let matches = |path: &str| pattern.map_or(!any_runs || runs(path), |pattern| pattern.matches(path));
         let mut listed: Vec<ModuleRow> =
@@ -76,31 +77,27 @@ impl Session {
         }
         if listed.is_empty() {
             let pattern = pattern.map_or("*", Pattern::as_str);
-            return Err(SessionError::Refused(rerun::unknown(&self.models, pattern)));
+            return Err(SessionError::Refused(outputs::unknown(&self.models, pattern)));
         }
-        Ok(Answered { messages, modules: listed, ..Answered::default() })
+        Ok(Outcome::lines(messages).showing(Shown::Modules(listed)))
     }
 
     /// What a module of the stage before the cursor made, as a picture; into a file, or to be shown.
     pub(super) fn features(
-        &self,
+        &mut self,
         asked: &FeaturesAsked,
         file: Option<&Path>,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         self.check_png("features", file)?;
         match self.look_into(&Asked::Features(asked.clone()), host)? {
             Examined::Picture(picture) => self.pictured(&asked.path, picture, file, None),
-            _ => Ok(Answered::default()),
+            _ => Ok(Outcome::default()),
         }
     }
 
     /// From which step on each pixel stays as it is in the last one before the cursor.
-    pub(super) fn time_map(
-        &self,
-        within: Option<f64>,
-        file: Option<&Path>,
-    ) -> Result<Answered, SessionError> {
+    pub(super) fn time_map(&self, within: Option<f64>, file: Option<&Path>) -> Result<Outcome, SessionError> {
         self.check_png("timemap", file)?;
         let tolerance = within.unwrap_or(TOLERANCE);
         let (mut steps, mut predicted) = (vec![], vec![]);
@@ -125,9 +122,9 @@ impl Session {
         let value = json!({ "within": tolerance, "steps": steps, "shares": map.shares, "settled": rows });
         let told = steps.iter().zip(&map.shares).map(|(step, share)| format!("{step} {:.0} %", share * 100.));
         let told = told.collect::<Vec<_>>().join(", ");
-        let mut answered = self.pictured("timemap", map.picture(&steps), file, Some(value))?;
-        answered.messages.push(format!("settled after each step: {told}"));
-        Ok(answered)
+        let mut outcome = self.pictured("timemap", map.picture(&steps), file, Some(value))?;
+        outcome.messages.push(format!("settled after each step: {told}"));
+        Ok(outcome)
     }
 
     /// Refuses a file that is not a picture's before anything is computed.
@@ -151,7 +148,7 @@ impl Session {
         picture: Picture,
         file: Option<&Path>,
         value: Option<serde_json::Value>,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         let (width, height) = picture.image.dimensions();
         let label = picture.label.clone();
         let message = match file {
@@ -164,7 +161,11 @@ impl Session {
             None => format!("{name}: {width}×{height} pixels, {label}"),
         };
         let shown = ShownPicture { name: name.into(), label, width, height, picture };
-        let picture = file.is_none().then_some(shown);
-        Ok(Answered { picture, value, ..said(message) })
+        let mut outcome = Outcome::message(message);
+        if file.is_none() {
+            outcome.show(Shown::Picture(shown));
+        }
+        value.into_iter().for_each(|value| outcome.show(Shown::Value(value)));
+        Ok(outcome)
     }
 }

@@ -1,10 +1,12 @@
 //! Timelines: branching off, and going from one to another.
 
 use super::settings::check_changeable;
-use super::{Answered, Session, SessionError, said};
-use crate::debugger::command::{Place, Setting};
-use crate::debugger::comparison::Comparison;
-use crate::debugger::timelines::Branch;
+use super::{Session, SessionError};
+use crate::debugger::language::place::Place;
+use crate::debugger::language::setting::Setting;
+use crate::debugger::outcome::{Outcome, Shown};
+use crate::debugger::timeline::comparison::Comparison;
+use crate::debugger::timeline::tree::Branch;
 use crate::pipeline::Stage;
 use crate::pipeline::dump::write_beside;
 use serde_json::json;
@@ -12,7 +14,7 @@ use std::path::Path;
 
 impl Session {
     /// A timeline of its own from here, or from before a stage that is behind; looks at it.
-    pub(super) fn fork(&mut self, name: Option<&str>, at: Option<Place>) -> Result<Answered, SessionError> {
+    pub(super) fn fork(&mut self, name: Option<&str>, at: Option<Place>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("fork")?;
         self.leave();
         if let Some(name) = name {
@@ -41,29 +43,29 @@ impl Session {
             if let Some(parent) = self.timelines.get_mut(parent) {
                 parent.timeline.look(kept);
             }
-            return Ok(said(message));
+            return Ok(Outcome::message(message));
         }
-        Ok(said(self.fork_off(name.unwrap_or("fork"))))
+        Ok(Outcome::message(self.fork_off(name.unwrap_or("fork"))))
     }
 
     /// Looks at another timeline, alone.
-    pub(super) fn switch(&mut self, name: &str) -> Result<Answered, SessionError> {
+    pub(super) fn switch(&mut self, name: &str) -> Result<Outcome, SessionError> {
         let id = self.timelines.named(name)?.id;
         self.leave();
         self.comparing = false;
         self.timelines.switch(id);
-        let mut answered = self.moved(None, vec![])?;
-        answered.messages.insert(0, format!("on {name}"));
-        Ok(answered)
+        let mut outcome = self.moved(None, vec![])?;
+        outcome.messages.insert(0, format!("on {name}"));
+        Ok(outcome)
     }
 
-    pub(super) fn rename(&mut self, old: Option<&str>, new: &str) -> Result<Answered, SessionError> {
+    pub(super) fn rename(&mut self, old: Option<&str>, new: &str) -> Result<Outcome, SessionError> {
         let old = old.map_or_else(|| self.timelines.current().name.clone(), String::from);
         self.timelines.rename(&old, new)?;
-        Ok(said(format!("{old} is called {new} now")))
+        Ok(Outcome::message(format!("{old} is called {new} now")))
     }
 
-    pub(super) fn delete_timeline(&mut self, name: &str) -> Result<Answered, SessionError> {
+    pub(super) fn delete_timeline(&mut self, name: &str) -> Result<Outcome, SessionError> {
         let gone = self.timelines.named(name)?.id;
         let was_here = self.timelines.current().id == gone;
         self.timelines.delete(name)?;
@@ -79,15 +81,15 @@ impl Session {
             self.look_tick(tick);
         }
         self.look_at_base();
-        let mut answered = said(format!("timeline {name} deleted"));
+        let mut outcome = Outcome::message(format!("timeline {name} deleted"));
         if was_here {
-            answered.messages.push(format!("on {} now", self.timelines.current().name));
+            outcome.messages.push(format!("on {} now", self.timelines.current().name));
         }
-        Ok(answered)
+        Ok(outcome)
     }
 
     /// The tree of timelines.
-    pub(super) fn info_timelines(&self) -> Answered {
+    pub(super) fn info_timelines(&self) -> Outcome {
         let tree = self.timelines.tree();
         let line = |(depth, branch): &(usize, &Branch)| {
             let mark = if branch.id == self.timelines.current().id { "*" } else { " " };
@@ -109,14 +111,10 @@ impl Session {
                 "edits": self.timelines.edited(branch).iter().map(|edit| &**edit).collect::<Vec<_>>(),
             })
         };
-        Answered {
-            messages,
-            value: Some(json!({
-                "timelines": tree.iter().map(value).collect::<Vec<_>>(),
-                "bytes": self.timelines.bytes(),
-            })),
-            ..Answered::default()
-        }
+        Outcome::lines(messages).showing(Shown::Value(json!({
+            "timelines": tree.iter().map(value).collect::<Vec<_>>(),
+            "bytes": self.timelines.bytes(),
+        })))
     }
 
     /// `, from main before denoise 3: guidance_scale 7.5 → 12`.
@@ -134,7 +132,7 @@ impl Session {
     }
 
     /// Writes the timeline as lines of the command language, which `debug --batch -x FILE` carries out.
-    pub(super) fn save_timeline(&self, file: &Path) -> Result<Answered, SessionError> {
+    pub(super) fn save_timeline(&self, file: &Path) -> Result<Outcome, SessionError> {
         let branch = self.timelines.current();
         if branch.timeline.tip().edits().iter().any(|edit| edit.starts_with("patch ")) {
             return Err(SessionError::Refused(
@@ -151,7 +149,7 @@ impl Session {
         let head = format!("# {}: diffuscope debug --batch -x FILE makes it again", branch.name);
         let text: String = std::iter::once(head).chain(lines).map(|line| line + "\n").collect();
         write_beside(file, text.as_bytes())?;
-        Ok(said(format!("timeline {} saved to {}", branch.name, file.display())))
+        Ok(Outcome::message(format!("timeline {} saved to {}", branch.name, file.display())))
     }
 
     /// Refuses a change while several timelines are looked at.

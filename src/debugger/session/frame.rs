@@ -1,11 +1,14 @@
 //! Where a stage that is stepped through waits: told, with its source and its weights.
 
-use super::{Answered, Session, SessionError, said};
-use crate::debugger::inside::{Inside, Moment};
-use crate::debugger::module;
-use crate::debugger::report::TensorRow;
+use super::{Session, SessionError};
+use crate::checkpoint::layout::Precision;
+
+use crate::debugger::outcome::{Outcome, Shown};
+use crate::debugger::record::TensorRow;
 use crate::debugger::source::Function;
-use crate::model::layout::Precision;
+use crate::debugger::source::module;
+use crate::debugger::stepping::Inside;
+use crate::debugger::stepping::Moment;
 use crate::nn::Weights;
 use crate::nn::ledger::Parameter;
 use crate::pipeline;
@@ -20,50 +23,52 @@ const MOST_WEIGHTS: usize = 24;
 
 impl Session {
     /// Where a stage that is stepped through waits, with what the piece at hand is given.
-    pub(super) fn frame(&self, stopped: Option<String>) -> Result<Answered, SessionError> {
+    pub(super) fn frame(&self, stopped: Option<String>) -> Result<Outcome, SessionError> {
         let Some(inside) = &self.inside else {
-            return Ok(said(format!("not inside a stage; next: {}", self.position_name())));
+            return Ok(Outcome::message(format!("not inside a stage; next: {}", self.position_name())));
         };
-        let mut answered = Answered { stopped, ..said(self.place()) };
+        let mut outcome = Outcome { stopped, ..Outcome::message(self.place()) };
         if !self.timeline().at_tip() {
-            answered.warnings.push("the stage is recorded already: it runs again, and makes the same".into());
+            outcome.warnings.push("the stage is recorded already: it runs again, and makes the same".into());
         }
-        match &inside.module {
+        let tensors = match &inside.module {
             None => {
-                for (name, tensor) in inside.values() {
-                    answered.tensors.push(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
-                }
+                let row = |(name, tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
+                inside.values().into_iter().map(row).collect::<candle_core::Result<_>>()?
             }
-            Some(_) => answered.tensors.extend(given(inside)?),
-        }
-        answered.displays = self.displayed();
-        answered.value = Some(self.frame_value(inside));
-        Ok(answered)
+            Some(_) => given(inside)?,
+        };
+        outcome.show(Shown::Tensors(tensors));
+        outcome.show(Shown::Displays(self.displayed()));
+        outcome.show(Shown::Value(self.frame_value(inside)));
+        Ok(outcome)
     }
 
     /// The same with all that is known of the module at hand: its class and its weights.
-    pub(super) fn info_frame(&self) -> Result<Answered, SessionError> {
-        let mut answered = self.frame(None)?;
-        let Some(inside) = &self.inside else { return Ok(answered) };
+    pub(super) fn info_frame(&self) -> Result<Outcome, SessionError> {
+        let mut outcome = self.frame(None)?;
+        let Some(inside) = &self.inside else { return Ok(outcome) };
         if inside.is_watched {
             let plainly = "modules are watched: what was fused is computed plainly, within 1e-5 of a run that nobody watches";
-            answered.messages.push(plainly.into());
+            outcome.messages.push(plainly.into());
         }
-        let Some(module) = &inside.module else { return Ok(answered) };
+        let Some(module) = &inside.module else { return Ok(outcome) };
         let path = module.as_str();
         let weights: Vec<&Parameter> = self.weights_of(path).collect();
         let count: usize = weights.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
         let class = self.class_of(path).unwrap_or("a layer");
-        answered.messages.push(format!("{path}: {class}, {count} parameters in {} tensors", weights.len()));
+        outcome.messages.push(format!("{path}: {class}, {count} parameters in {} tensors", weights.len()));
+        let mut tensors = outcome.tensors().to_vec();
         for parameter in weights.iter().take(MOST_WEIGHTS) {
-            answered.tensors.push(self.weights_row(path, parameter)?);
+            tensors.push(self.weights_row(path, parameter)?);
         }
+        outcome.show(Shown::Tensors(tensors));
         if let Some(more) = weights.len().checked_sub(MOST_WEIGHTS).filter(|more| *more > 0) {
-            answered
+            outcome
                 .messages
                 .push(format!("{more} more tensors of weights; `step` goes to the parts they are of"));
         }
-        Ok(answered)
+        Ok(outcome)
     }
 
     /// What diffusers, transformers or torch call a module's class.
@@ -122,7 +127,7 @@ impl Session {
     }
 
     /// The frames, the innermost first.
-    pub(super) fn backtrace(&self) -> Answered {
+    pub(super) fn backtrace(&self) -> Outcome {
         let mut messages = vec![format!("#0 {}", self.place())];
         if let Some(inside) = &self.inside {
             let frames = frames(inside);
@@ -131,12 +136,12 @@ impl Session {
                 outer.map(|(number, depth)| format!("#{} {}", number + 1, frames[..depth].join(" › "))),
             );
         }
-        Answered { messages, ..Answered::default() }
+        Outcome::lines(messages)
     }
 
     /// The source of the stage that runs next, with the line at hand marked; without one, its beginning. Inside a line that
     /// of the module at hand.
-    pub(super) fn list(&self) -> Result<Answered, SessionError> {
+    pub(super) fn list(&self) -> Result<Outcome, SessionError> {
         let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
         let at = self.inside.as_ref().and_then(call);
         let function = at.map_or(Function::of(stage), |(function, _)| function);
@@ -148,7 +153,7 @@ impl Session {
             let mark = if Some(row) == here { "▶" } else { " " };
             format!("{mark}{:>4} {line}", first + row)
         });
-        Ok(Answered { messages: messages.collect(), ..Answered::default() })
+        Ok(Outcome::lines(messages.collect()))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Changing what modules make, from here on or in one step.
 
-use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::breakpoint::Stop;
-use crate::debugger::meddle::ModuleEdit;
-use crate::debugger::pattern::Pattern;
-use crate::debugger::report;
-use crate::debugger::rerun;
+use super::{Session, SessionError, SessionHost};
+use crate::debugger::language::intervention::ModuleEdit;
+use crate::debugger::language::pattern::Pattern;
+use crate::debugger::language::place::Stop;
+use crate::debugger::outcome::Outcome;
+use crate::debugger::replay::outputs;
+use crate::debugger::text::shape;
 use crate::nn::Error;
 use crate::pipeline::{self, Meddling, Stage, lines};
 use std::sync::Arc;
@@ -21,14 +22,14 @@ impl Session {
     }
 
     fn check_modules(&self, pattern: &Pattern) -> Result<(), SessionError> {
-        match rerun::has(&self.models, |path| pattern.matches(path)) {
+        match outputs::has(&self.models, |path| pattern.matches(path)) {
             true => Ok(()),
-            false => Err(SessionError::Refused(rerun::unknown(&self.models, pattern.as_str()))),
+            false => Err(SessionError::Refused(outputs::unknown(&self.models, pattern.as_str()))),
         }
     }
 
     /// Changes what modules make from here on, on a timeline of its own.
-    pub(super) fn meddle(&mut self, edit: &ModuleEdit) -> Result<Answered, SessionError> {
+    pub(super) fn meddle(&mut self, edit: &ModuleEdit) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         self.check_modules(edit.modules())?;
         let here = self.timeline().here();
@@ -36,7 +37,7 @@ impl Session {
         let to_come: Vec<Stage> =
             (here.records().len()..).map_while(|index| Stage::at(index, &steps)).collect();
         let runs = |path: &str| to_come.iter().any(|stage| lines::running(*stage, path).is_some());
-        if !rerun::has(&self.models, |path| edit.modules().matches(path) && runs(path)) {
+        if !outputs::has(&self.models, |path| edit.modules().matches(path) && runs(path)) {
             return Err(SessionError::Refused(format!(
                 "{} runs in no stage that is to come; `back` first",
                 edit.modules()
@@ -51,8 +52,8 @@ impl Session {
         &mut self,
         pattern: &Pattern,
         from: &str,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("patch")?;
         self.check_modules(pattern)?;
         if !pattern.is_one() {
@@ -61,7 +62,7 @@ impl Session {
         let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
         let path = pattern.as_str().to_string();
         if lines::running(stage, &path).is_none() {
-            let runs = rerun::stage_of(&path);
+            let runs = outputs::stage_of(&path);
             return Err(SessionError::Refused(format!(
                 "{path} does not run in {stage}, which is next; it runs in {runs}"
             )));
@@ -73,8 +74,8 @@ impl Session {
                 "{from} has not come to {stage}; `switch {from}` and run it until there"
             )));
         };
-        let theirs = rerun::output_of(&self.models, &before, &path, host)?;
-        let shape = report::shape(theirs.dims());
+        let theirs = outputs::output_of(&self.models, &before, &path, host)?;
+        let shape = shape(theirs.dims());
         let text: Arc<str> = format!("patch {path} from {from}").into();
         let (at, told) = (path.clone(), Arc::clone(&text));
         let meddling = Meddling {
@@ -90,19 +91,19 @@ impl Session {
                 ))),
             }),
         };
-        let mut answered = self.go_on_with(meddling, &format!("{}-patched", short(pattern)));
-        answered.messages.insert(1, format!("{stage} runs with what {path} makes on {from}: {shape}"));
-        Ok(answered)
+        let mut outcome = self.go_on_with(meddling, &format!("{}-patched", short(pattern)));
+        outcome.messages.insert(1, format!("{stage} runs with what {path} makes on {from}: {shape}"));
+        Ok(outcome)
     }
 
-    fn go_on_with(&mut self, meddling: Meddling, wish: &str) -> Answered {
+    fn go_on_with(&mut self, meddling: Meddling, wish: &str) -> Outcome {
         self.leave();
-        let mut answered = said(meddling.text.to_string());
+        let mut outcome = Outcome::message(meddling.text.to_string());
         let forked = self.fork_off(wish);
         let next = self.timeline().here().with_meddling(meddling);
         self.timeline_mut().replace_here(next);
-        answered.messages.push(forked);
-        answered
+        outcome.messages.push(forked);
+        outcome
     }
 }
 

@@ -11,6 +11,9 @@
 //! - `attention`: what words and points look at, and what words do.
 //! - `answers`: looking, and saving what was seen.
 
+pub mod breakpoints;
+pub mod scope;
+
 mod answers;
 mod attention;
 mod compare;
@@ -25,30 +28,28 @@ mod moves;
 mod settings;
 mod steps;
 
-use super::attended::{AttentionReport, EffectReport};
-use super::breakpoint::{Breakpoints, Stop};
-use super::command::{Command, CommandError, Previewing};
-use super::comparison::{Comparison, VariantRow};
-use super::edit::EditError;
-use super::examine::ModuleRow;
-use super::examine::features::Kept;
-use super::expression::ExpressionError;
-use super::inside::Inside;
-use super::report::{DiffRow, Displayed, Outcome, ShownPicture, TensorRow};
-use super::rerun::Outputs;
-use super::scope::{Scope, Texts};
+use super::expr::ExpressionError;
+use super::host::Host;
+use super::inspect::features::Kept;
+use super::language::command::{Command, CommandError};
+use super::language::edit::EditError;
+use super::language::place::Stop;
+use super::language::setting::Previewing;
+use super::outcome::Outcome;
+use super::replay::outputs::Outputs;
+use super::stepping::Inside;
 use super::timeline::Timeline;
-use super::timelines::{TimelineError, Timelines};
-use super::view::{self, RecordId, RecordViews, View};
+use super::timeline::comparison::Comparison;
+use super::timeline::tree::{TimelineError, Timelines};
+use breakpoints::Breakpoints;
 pub use marks::Mark;
+use scope::{Scope, Texts};
 
+use crate::nn::Unwatched;
 use crate::nn::error::without_backtrace;
-use crate::nn::{Probe, Unwatched};
 use crate::pipeline::dump::WriteError;
-use crate::pipeline::{self, Models, Request, RequestError, Snapshot, Stage, StageRecord};
-use candle_core::Tensor;
+use crate::pipeline::{self, Models, Request, RequestError, Snapshot, StageRecord};
 use displays::Displays;
-use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Why a command was not carried out.
@@ -92,31 +93,15 @@ impl From<candle_core::Error> for SessionError {
     }
 }
 
-/// Who runs a session: watches what is computed, and is told of every stage that is done.
-pub trait Host: Probe {
-    /// `stage` is about to run, and with it so many modules; `None` where their number is not known, as of several runs that
-    /// go on together.
-    fn stage_begins(&mut self, stage: Stage, modules: Option<usize>) {
-        let _ = (stage, modules);
-    }
-
-    /// A stage ran, and is recorded. Called in the middle of a command that runs several.
+/// A [`Host`] that a session reports to in the middle of a command.
+pub trait SessionHost: Host {
+    /// A stage has run and is recorded.
     fn stage_done(&mut self, session: &Session) {
         let _ = session;
     }
-
-    /// So many pieces of a stage ran that runs on a thread of its own; the line at hand is `line`.
-    fn pieces_ran(&mut self, pieces: usize, line: &'static str) {
-        let _ = (pieces, line);
-    }
-
-    /// Whether what runs shall stop: asked while a stage runs on a thread of its own, which asks no one.
-    fn is_interrupted(&self) -> bool {
-        false
-    }
 }
 
-impl Host for Unwatched {}
+impl SessionHost for Unwatched {}
 
 /// A timeline, its breakpoints, and the models that it runs on.
 #[derive(Debug)]
@@ -142,28 +127,8 @@ pub struct Session {
     outputs: Arc<Outputs>,
     /// The record whose NaN stopped the run last.
     caught: Option<Arc<StageRecord>>,
-    /// What an interface was shown, so that it is made once.
-    views: RefCell<RecordViews>,
-    /// What a module made that was drawn last.
-    drawn: RefCell<Option<Kept>>,
-}
-
-/// What a command did beside moving: becomes the [`Outcome`].
-#[derive(Default)]
-struct Answered {
-    messages: Vec<String>,
-    warnings: Vec<String>,
-    stopped: Option<String>,
-    value: Option<serde_json::Value>,
-    tensors: Vec<TensorRow>,
-    modules: Vec<ModuleRow>,
-    variants: Vec<VariantRow>,
-    diffs: Vec<DiffRow>,
-    attention: Option<AttentionReport>,
-    effect: Option<EffectReport>,
-    picture: Option<ShownPicture>,
-    displays: Vec<Displayed>,
-    quit: bool,
+    /// The module output that was drawn last.
+    drawn: Option<Kept>,
 }
 
 impl Session {
@@ -187,8 +152,7 @@ impl Session {
             texts: Arc::default(),
             outputs: Arc::default(),
             caught: None,
-            views: RefCell::default(),
-            drawn: RefCell::default(),
+            drawn: None,
         })
     }
 
@@ -277,81 +241,25 @@ impl Session {
         &self.breakpoints
     }
 
-    /// All that an interface shows of the moment.
-    ///
-    /// # Errors
-    /// When a tensor cannot be copied from its device.
-    pub fn view(&self) -> candle_core::Result<View> {
-        view::of(self, &mut self.views.borrow_mut())
-    }
-
-    /// A tensor of a record by the number that that has in a [`View`] of this session, or one of its futures; `None`
-    /// when it is not recorded any more.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn recorded_tensor(&self, id: RecordId, name: &str) -> candle_core::Result<Option<Tensor>> {
-        let Some((record, before)) = self.views.borrow().find(id) else { return Ok(None) };
-        if let Some(tensor) = record.tensor(name) {
-            return Ok(Some(tensor.clone()));
-        }
-        let before = before.as_ref().and_then(|before| before.tensor("latents"));
-        let futures = view::pictures::futures(&record, before)?;
-        Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
-    }
-
-    /// What a module made that was drawn last.
-    pub(super) fn drawn(&self) -> &RefCell<Option<Kept>> {
-        &self.drawn
-    }
-
-    /// The record that has that number in a [`View`] of this session; `None` when it is not recorded any more.
-    pub fn recorded(&self, id: RecordId) -> Option<Arc<StageRecord>> {
-        self.views.borrow().find(id).map(|(record, _)| record)
-    }
-
     /// Parses and carries out a line; `None` for an empty one.
     ///
     /// # Errors
     /// [`SessionError`]; the cursor is then where the command got to.
-    pub fn run_line(&mut self, line: &str, host: &mut dyn Host) -> Result<Option<Outcome>, SessionError> {
+    pub fn run_line(
+        &mut self,
+        line: &str,
+        host: &mut dyn SessionHost,
+    ) -> Result<Option<Outcome>, SessionError> {
         let Some(command) = Command::parse(line)? else { return Ok(None) };
         self.left = false;
-        let Answered {
-            mut messages,
-            warnings,
-            stopped,
-            value,
-            tensors,
-            modules,
-            variants,
-            diffs,
-            attention,
-            effect,
-            picture,
-            displays,
-            quit,
-        } = self.carry_out(&command, host)?;
+        let mut outcome = self.carry_out(&command, host)?;
         if self.left {
-            messages.insert(0, "left the stage: what it did so far is dropped".into());
+            outcome.messages.insert(0, "left the stage: what it did so far is dropped".into());
         }
-        Ok(Some(Outcome {
-            command: line.trim().into(),
-            position: self.position_name(),
-            messages,
-            warnings,
-            stopped,
-            value,
-            tensors,
-            modules,
-            variants,
-            diffs,
-            attention,
-            effect,
-            picture,
-            displays,
-            quit,
-        }))
+        outcome.command = line.trim().into();
+        outcome.position = self.position_name();
+        outcome.moved = command.moves_cursor();
+        Ok(Some(outcome))
     }
 
     /// The stage that runs next at the cursor, or `complete`.
@@ -359,7 +267,7 @@ impl Session {
         self.timeline().position().map_or("complete".into(), |stage| stage.to_string())
     }
 
-    fn carry_out(&mut self, command: &Command, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    fn carry_out(&mut self, command: &Command, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         match command {
             Command::Step(count) => {
                 self.refuse_while_comparing("step")?;
@@ -378,20 +286,22 @@ impl Session {
             Command::Break { stop, condition, temporary } => {
                 self.check_stop(stop)?;
                 let made = self.breakpoints.add(stop.clone(), condition.clone(), *temporary);
-                let mut answered = said(made.to_string());
+                let mut outcome = Outcome::message(made.to_string());
                 if self.comparing && matches!(stop, Stop::Module(_)) {
                     let alone = "it stops a timeline that runs alone, not those that are compared";
-                    answered.messages.push(alone.into());
+                    outcome.messages.push(alone.into());
                 }
-                Ok(answered)
+                Ok(outcome)
             }
             Command::CatchIf(condition) => {
                 let made = self.breakpoints.add(Stop::Condition, Some(condition.clone()), false);
-                Ok(said(made.to_string()))
+                Ok(Outcome::message(made.to_string()))
             }
             Command::Patch { module, timeline } => self.patch(module, timeline, host),
             Command::Meddle(edit) => self.meddle(edit),
-            Command::CatchNan => Ok(said(self.breakpoints.add(Stop::NotFinite, None, false).to_string())),
+            Command::CatchNan => {
+                Ok(Outcome::message(self.breakpoints.add(Stop::NotFinite, None, false).to_string()))
+            }
             Command::Display(expression) => Ok(self.display(expression.clone())),
             Command::Undisplay(id) => self.undisplay(*id),
             Command::Show(name) => self.show(name),
@@ -401,7 +311,7 @@ impl Session {
             Command::Edit(edit) => self.edit(edit, host),
             Command::SetPreview(previewing) => {
                 self.previewing = *previewing;
-                Ok(said(format!("preview = {previewing}")))
+                Ok(Outcome::message(format!("preview = {previewing}")))
             }
             Command::Delete(id) => self.delete(*id),
             Command::Modules(pattern) => self.info_modules(pattern.as_ref(), host),
@@ -422,21 +332,19 @@ impl Session {
             Command::Sweep { setting, value } => self.sweep(*setting, value, host),
             Command::Diff { a, b, tolerance } => self.diff(a, b.as_ref(), *tolerance),
             Command::Help(verb) => Ok(answers::help(*verb)),
-            Command::Quit => Ok(Answered { quit: true, ..Answered::default() }),
+            Command::Quit => Ok(Outcome { quit: true, ..Outcome::default() }),
         }
     }
 
-    fn delete(&mut self, id: Option<usize>) -> Result<Answered, SessionError> {
+    fn delete(&mut self, id: Option<usize>) -> Result<Outcome, SessionError> {
         match id {
-            None => Ok(said(format!("{} breakpoints deleted", self.breakpoints.clear()))),
-            Some(id) if self.breakpoints.delete(id) => Ok(said(format!("breakpoint {id} deleted"))),
+            None => Ok(Outcome::message(format!("{} breakpoints deleted", self.breakpoints.clear()))),
+            Some(id) if self.breakpoints.delete(id) => {
+                Ok(Outcome::message(format!("breakpoint {id} deleted")))
+            }
             Some(id) => Err(SessionError::Refused(format!(
                 "there is no breakpoint {id}; `info breakpoints` lists them"
             ))),
         }
     }
-}
-
-fn said(message: String) -> Answered {
-    Answered { messages: vec![message], ..Answered::default() }
 }

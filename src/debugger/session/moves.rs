@@ -1,13 +1,14 @@
 //! Moving: the cursor over what is recorded, the run at its tip.
 
+use super::breakpoints::Hit;
+use super::scope::Scope;
 use super::steps::Walked;
-use super::{Answered, Host, Session, SessionError};
-use crate::debugger::breakpoint::Hit;
-use crate::debugger::command::Place;
-use crate::debugger::comparison::Comparison;
-use crate::debugger::report::TensorRow;
-use crate::debugger::scope::Scope;
+use super::{Session, SessionError, SessionHost};
+use crate::debugger::language::place::Place;
+use crate::debugger::outcome::{Outcome, Shown};
+use crate::debugger::record::TensorRow;
 use crate::debugger::timeline::Timeline;
+use crate::debugger::timeline::comparison::Comparison;
 use crate::pipeline::{self, Snapshot, Stage, StageRecord, advance};
 use std::cmp::Ordering;
 use std::fmt::Write;
@@ -17,9 +18,9 @@ impl Session {
     /// the end.
     pub(super) fn go_on(
         &mut self,
-        host: &mut dyn Host,
+        host: &mut dyn SessionHost,
         mut arrived: impl FnMut(&Timeline) -> bool,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         if self.timeline().position().is_none() {
             return Err(pipeline::Error::Complete.into());
         }
@@ -43,7 +44,7 @@ impl Session {
 
     /// One stage on, a recorded one or at the tip by running it; of a comparison, one tick. A recorded one runs again where
     /// a breakpoint may stop it at a module.
-    fn forward_one(&mut self, host: &mut dyn Host) -> Result<Walked, pipeline::Error> {
+    fn forward_one(&mut self, host: &mut dyn SessionHost) -> Result<Walked, pipeline::Error> {
         if self.comparing {
             return self.tick_on(host).map(Walked::Done);
         }
@@ -77,7 +78,7 @@ impl Session {
     }
 
     /// Why a run is stopped here, when it is. Of a stage that made NaN or infinity the piece is looked for that did.
-    pub(super) fn stop_here(&mut self, host: &mut dyn Host) -> Result<Option<String>, SessionError> {
+    pub(super) fn stop_here(&mut self, host: &mut dyn SessionHost) -> Result<Option<String>, SessionError> {
         let Some(hit) = self.hit() else { return Ok(None) };
         let told = stop_message(&hit);
         if !matches!(hit, Hit::NotFinite(..)) || self.comparing {
@@ -115,7 +116,7 @@ impl Session {
     }
 
     /// Over `count` stages; inside a stage, over `count` lines or modules.
-    pub(super) fn next(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    pub(super) fn next(&mut self, count: usize, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         if self.inside.is_some() {
             return self.next_inside(count, host);
         }
@@ -127,7 +128,7 @@ impl Session {
     }
 
     /// Back over `count` stages, or to the start.
-    pub(super) fn back(&mut self, count: usize) -> Result<Answered, SessionError> {
+    pub(super) fn back(&mut self, count: usize) -> Result<Outcome, SessionError> {
         if self.leave() {
             return self.moved(None, vec![]);
         }
@@ -141,7 +142,7 @@ impl Session {
     }
 
     /// Back to a breakpoint, or to the start.
-    pub(super) fn reverse_continue(&mut self) -> Result<Answered, SessionError> {
+    pub(super) fn reverse_continue(&mut self) -> Result<Outcome, SessionError> {
         self.leave();
         self.check_not_at_start()?;
         let mut hit = None;
@@ -159,7 +160,11 @@ impl Session {
     }
 
     /// On to before `place`, which must lie ahead.
-    pub(super) fn until(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    pub(super) fn until(
+        &mut self,
+        place: Place,
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         self.check_place(place)?;
         self.check_any_step(place)?;
         let behind = match (place, self.timeline().position()) {
@@ -177,7 +182,7 @@ impl Session {
     }
 
     /// To before `place`, either way; `denoise` alone is its first step.
-    pub(super) fn goto(&mut self, place: Place, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    pub(super) fn goto(&mut self, place: Place, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.check_place(place)?;
         let stage = self.stage_at(place)?;
         let target = stage.index(&self.timeline().here().request().steps());
@@ -197,7 +202,7 @@ impl Session {
     }
 
     /// To the start, with the settings as they are here; what was recorded is dropped.
-    pub(super) fn restart(&mut self) -> Result<Answered, SessionError> {
+    pub(super) fn restart(&mut self) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("restart")?;
         self.leave();
         let request = self.timeline().here().request().clone();
@@ -205,12 +210,12 @@ impl Session {
         let dropped = self.timeline().recorded();
         self.timelines.current_mut().timeline = Timeline::new(start);
         self.timelines.current_mut().origin = None;
-        let mut answered = self.moved(None, vec![])?;
+        let mut outcome = self.moved(None, vec![])?;
         if dropped > 0 {
             let stages = if dropped == 1 { "stage" } else { "stages" };
-            answered.messages.push(format!("{dropped} recorded {stages} dropped"));
+            outcome.messages.push(format!("{dropped} recorded {stages} dropped"));
         }
-        Ok(answered)
+        Ok(outcome)
     }
 
     /// Refuses a step that the run does not have.
@@ -262,7 +267,7 @@ impl Session {
         &self,
         stopped: Option<String>,
         warnings: Vec<String>,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         if let Some(comparison) = self.comparison() {
             return self.compared(comparison, stopped, warnings);
         }
@@ -288,7 +293,8 @@ impl Session {
         }
         let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();
         let displays = self.displayed();
-        Ok(Answered { messages: vec![message], warnings, stopped, tensors, displays, ..Answered::default() })
+        let outcome = Outcome { warnings, stopped, ..Outcome::message(message) };
+        Ok(outcome.showing(Shown::Tensors(tensors)).showing(Shown::Displays(displays)))
     }
 }
 

@@ -1,10 +1,15 @@
 //! Changing what comes next.
 
-use super::{Answered, Host, Session, SessionError, said};
-use crate::debugger::command::Setting;
-use crate::debugger::edit::Edit;
-use crate::debugger::report::TensorRow;
-use crate::debugger::timelines::BranchId;
+use super::Session;
+use super::SessionError;
+use super::SessionHost;
+use crate::debugger::language::edit::Edit;
+use crate::debugger::language::setting::Setting;
+use crate::debugger::outcome::Outcome;
+use crate::debugger::outcome::Shown;
+use crate::debugger::record::TensorRow;
+use crate::debugger::timeline::tree::BranchId;
+
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{Fault, Request, Snapshot, Stage};
@@ -13,7 +18,7 @@ use crate::tensor::compare::relative_difference;
 
 impl Session {
     /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
-    pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Answered, SessionError> {
+    pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         let here = self.timeline().here();
         let name = setting.name();
@@ -21,7 +26,7 @@ impl Session {
         let mut request = here.request().clone();
         setting.put(value, &mut request).map_err(SessionError::Refused)?;
         if request == *here.request() {
-            return Ok(said(format!("{name} = {value} already")));
+            return Ok(Outcome::message(format!("{name} = {value} already")));
         }
         let next = here.with_request(request, &self.models)?;
         let is_prompt = matches!(setting, Setting::Prompt | Setting::NegativePrompt);
@@ -31,32 +36,32 @@ impl Session {
         let complete = next.position().is_none();
         // Only now: what is refused changes nothing.
         self.leave();
-        let mut answered = said(format!("{name} = {value}"));
+        let mut outcome = Outcome::message(format!("{name} = {value}"));
         if !self.timeline().at_tip() {
             let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };
             let forked = self.fork_off(&wish);
-            answered.messages.push(forked);
+            outcome.messages.push(forked);
         }
         self.timeline_mut().replace_here(next);
         if complete {
-            answered.messages.push("the run is complete; `restart` runs it again with this".into());
+            outcome.messages.push("the run is complete; `restart` runs it again with this".into());
         } else if again {
-            answered.messages.push("it is encoded before the next stage runs".into());
+            outcome.messages.push("it is encoded before the next stage runs".into());
             let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
-            answered.warnings.extend(lost);
+            outcome.warnings.extend(lost);
         }
         if matches!(setting, Setting::InitImage | Setting::Width | Setting::Height) {
             let kept = setting == Setting::InitImage;
-            answered
+            outcome
                 .messages
                 .extend(self.resized_told(self.timeline().here().request()).map(|resized| {
                     if kept { format!("{resized}; the run keeps its size") } else { resized }
                 }));
         }
         if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
-            answered.messages.extend(self.first_step_told());
+            outcome.messages.extend(self.first_step_told());
         }
-        Ok(answered)
+        Ok(outcome)
     }
 
     /// What becomes of the picture that a run starts from, where it has not the run's size.
@@ -88,30 +93,28 @@ impl Session {
     }
 
     /// Makes a known mistake from here on, or none; behind the tip that is a fork.
-    pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Answered, SessionError> {
+    pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         let here = self.timeline().here();
         let told = fault.map_or("off".into(), |fault| fault.to_string());
         if here.request().fault == fault {
-            return Ok(said(format!("fault = {told} already")));
+            return Ok(Outcome::message(format!("fault = {told} already")));
         }
         if let Some(fault) = fault {
             check_to_come(fault, here)?;
         }
         let next = here.with_request(Request { fault, ..here.request().clone() }, &self.models)?;
         self.leave();
-        let mut answered = said(format!("fault = {told}"));
+        let mut outcome = Outcome::message(format!("fault = {told}"));
         if !self.timeline().at_tip() {
-            answered
-                .messages
-                .push(self.fork_off(&fault.map_or("no-fault".into(), |fault| fault.to_string())));
+            outcome.messages.push(self.fork_off(&fault.map_or("no-fault".into(), |fault| fault.to_string())));
         }
         self.timeline_mut().replace_here(next);
-        Ok(answered)
+        Ok(outcome)
     }
 
     /// Changes a tensor by hand, on a timeline of its own: what the stages made stays where it is.
-    pub(super) fn edit(&mut self, edit: &Edit, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    pub(super) fn edit(&mut self, edit: &Edit, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         self.leave();
         let mut here = self.timeline().here().clone();
@@ -120,7 +123,7 @@ impl Session {
             here = here.encoded(&self.models, host)?;
         }
         let before = here.tensor(edit.name()).map(|(_, tensor)| tensor.clone());
-        let next = edit.apply(&self.here().with_here(here))?;
+        let next = edit.apply(&here, &self.here().with_here(here.clone()))?;
         if next.position().is_none() {
             return Err(SessionError::Refused(
                 "the run is complete: nothing comes after it that the tensor would go into; `back` first"
@@ -130,15 +133,15 @@ impl Session {
         let message = self.fork_off(&format!("{}-edited", edit.name()));
         self.timeline_mut().replace_here(next);
         let after = self.timeline().here().tensor(edit.name()).map(|(stage, tensor)| (stage, tensor.clone()));
-        let mut answered = said(edit.text().to_string());
+        let mut outcome = Outcome::message(edit.text().to_string());
         if let (Some(before), Some((stage, after))) = (before, after) {
             let (before, after) = (PlainTensor::of(&before)?, PlainTensor::of(&after)?);
             let moved = relative_difference(after.data(), before.data());
-            answered.messages = vec![format!("{}: changed by {:.4} of its length", edit.text(), moved)];
-            answered.tensors = vec![TensorRow::new(edit.name(), Some(stage), &after)];
+            outcome.messages = vec![format!("{}: changed by {:.4} of its length", edit.text(), moved)];
+            outcome.show(Shown::Tensors(vec![TensorRow::new(edit.name(), Some(stage), &after)]));
         }
-        answered.messages.push(message);
-        Ok(answered)
+        outcome.messages.push(message);
+        Ok(outcome)
     }
 
     /// Refuses to go on as `next` where a prompt would be encoded over an embedding that was changed by hand at the same place:

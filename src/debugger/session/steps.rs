@@ -1,10 +1,11 @@
 //! Stepping into a stage, line by line and module by module, and stopping in one.
 
 use super::moves::stop_message;
-use super::{Answered, Host, Session, SessionError};
-use crate::debugger::inside::{Catch, Inside, Moment, Reason, Stepped, Until, Watch};
-use crate::debugger::module;
-use crate::debugger::scope::Scope;
+use super::scope::Scope;
+use super::{Session, SessionError, SessionHost};
+use crate::debugger::outcome::Outcome;
+use crate::debugger::source::module;
+use crate::debugger::stepping::{Catch, Inside, Moment, Reason, Stepped, Until, Watch};
 use crate::pipeline::{self, Snapshot, Stage, lines};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) enum Walked {
 impl Session {
     /// Into the stage, to before its first line; inside, into the line or the module at hand, `count` times. Behind the tip
     /// the stage runs again.
-    pub(super) fn step(&mut self, count: usize, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    pub(super) fn step(&mut self, count: usize, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.walk(count, host, |_| Watch::until(Until::Next))
     }
 
@@ -27,8 +28,8 @@ impl Session {
     pub(super) fn next_inside(
         &mut self,
         count: usize,
-        host: &mut dyn Host,
-    ) -> Result<Answered, SessionError> {
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
         self.walk(count, host, |session| {
             let module = session.inside.as_ref().and_then(|inside| inside.module.as_ref());
             session.watching(match module {
@@ -40,7 +41,7 @@ impl Session {
 
     /// Out of the module that the one at hand is part of; of a line's own modules, out of the line; at a line, out of the
     /// stage.
-    pub(super) fn finish(&mut self, host: &mut dyn Host) -> Result<Answered, SessionError> {
+    pub(super) fn finish(&mut self, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         let Some(inside) = &self.inside else {
             return Err(SessionError::Refused("not inside a stage; `step` goes into the next one".into()));
         };
@@ -57,9 +58,9 @@ impl Session {
     fn walk(
         &mut self,
         count: usize,
-        host: &mut dyn Host,
+        host: &mut dyn SessionHost,
         watch: impl Fn(&Self) -> Watch,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         for left in (0..count).rev() {
             let watch = watch(self);
             match self.run_inside(&watch, host) {
@@ -95,17 +96,17 @@ impl Session {
             lines::running(stage, path).is_some() && patterns.iter().any(|(pattern, _)| pattern.matches(path))
         };
         self.breakpoints.look_at_all()
-            || !patterns.is_empty() && crate::debugger::rerun::has(&self.models, is_stopped_at)
+            || !patterns.is_empty() && crate::debugger::replay::outputs::has(&self.models, is_stopped_at)
     }
 
     /// Runs what is left of the stage that is stepped through, or all of the next one, to where a breakpoint stops it.
-    pub(super) fn run_watched(&mut self, host: &mut dyn Host) -> Result<Walked, pipeline::Error> {
+    pub(super) fn run_watched(&mut self, host: &mut dyn SessionHost) -> Result<Walked, pipeline::Error> {
         let watch = self.watching(Until::End);
         self.run_inside(&watch, host)
     }
 
     /// Lets the stage at hand run on, or goes into the next one.
-    fn run_inside(&mut self, watch: &Watch, host: &mut dyn Host) -> Result<Walked, pipeline::Error> {
+    fn run_inside(&mut self, watch: &Watch, host: &mut dyn SessionHost) -> Result<Walked, pipeline::Error> {
         loop {
             let stepped = match &mut self.inside {
                 Some(inside) => inside.go_on(watch.clone(), host),
@@ -127,7 +128,7 @@ impl Session {
         }
     }
 
-    fn go_into(&mut self, watch: Watch, host: &mut dyn Host) -> Result<Stepped, pipeline::Error> {
+    fn go_into(&mut self, watch: Watch, host: &mut dyn SessionHost) -> Result<Stepped, pipeline::Error> {
         let (models, here) = (Arc::clone(&self.models), self.timeline().here().clone());
         if let Some(stage) = here.position() {
             host.stage_begins(stage, Some(self.models.modules_in(stage, here.request())));
@@ -164,7 +165,7 @@ impl Session {
     pub(super) fn find_not_finite(
         &mut self,
         told: String,
-        host: &mut dyn Host,
+        host: &mut dyn SessionHost,
     ) -> Result<String, SessionError> {
         let is_behind = self.timeline_mut().backward();
         if !is_behind {
@@ -187,7 +188,7 @@ impl Session {
     }
 
     /// The stage that was stepped through is done: it is recorded, unless it was recorded before. Its warnings.
-    fn record_step(&mut self, next: Snapshot, host: &mut dyn Host) -> Vec<String> {
+    fn record_step(&mut self, next: Snapshot, host: &mut dyn SessionHost) -> Vec<String> {
         self.inside = None;
         if self.timeline_mut().forward() {
             return vec![];
@@ -209,7 +210,7 @@ impl Session {
         &self,
         stopped: Option<String>,
         warnings: Vec<String>,
-    ) -> Result<Answered, SessionError> {
+    ) -> Result<Outcome, SessionError> {
         match self.inside {
             Some(_) => self.frame(stopped),
             None => self.moved(stopped, warnings),

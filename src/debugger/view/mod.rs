@@ -1,32 +1,31 @@
 //! All that an interface shows of the moment, as plain numbers and pictures.
 //!
-//! - [`pictures`]: of which tensors a stage has pictures, and how they are made.
-//! - [`prompt`]: the tokens of a prompt.
+//! - [`viewer`]: makes it, and remembers what it made.
 //! - [`runs`]: timelines beside each other: the tree of them, and those that are compared.
 
-pub mod pictures;
-pub mod prompt;
+mod names;
 pub mod runs;
+pub mod viewer;
 
-pub use pictures::{decodable, picture, shown};
-pub use prompt::{PromptView, TokenKind, TokenView};
+pub use super::prompt::{TokenKind, TokenView};
+pub use super::record::PromptView;
+pub use super::record::pictures::{decodable, picture, shown};
 pub use runs::{ComparisonView, TimelineView, VariantView};
+pub use viewer::Viewer;
 
-use super::command::Previewing;
-use super::inside::{Inside, Moment};
-use super::pattern::Pattern;
-use super::report::{Displayed, TensorRow};
-use super::session::{Session, frame};
+use super::language::pattern::Pattern;
+use super::language::setting::Previewing;
+use super::outcome::Displayed;
+use super::record::TensorRow;
+use super::record::{RecordView, TensorView};
+use super::session::frame;
 use super::source::Function;
-use super::timelines::Timelines;
+use super::stepping::{Inside, Moment};
 use crate::model::anatomy::Module;
 use crate::nn::device;
-use crate::picture::Picture;
-use crate::pipeline::{Models, Request, Stage, StageRecord};
-use crate::scheduler::ddim::Coefficients;
+use crate::pipeline::{Models, Request, Stage};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,72 +176,6 @@ pub struct StageLine {
     pub breakpoint: Option<usize>,
 }
 
-/// What a stage made.
-#[derive(Debug)]
-pub struct RecordView {
-    /// No other record has this number.
-    pub id: RecordId,
-    /// The stage.
-    pub stage: Stage,
-    /// How long it took.
-    pub took: Duration,
-    /// The scale that a step of `denoise` was guided with.
-    pub guidance_scale: f64,
-    /// What the scheduler took a residual for: `epsilon`, `v_prediction`, `sample`.
-    pub prediction_type: &'static str,
-    /// Whether the scheduler keeps `pred_original_sample` within bounds.
-    pub is_bounded: bool,
-    /// Its tensors that were changed by hand afterwards.
-    pub edited: Vec<&'static str>,
-    /// The numbers of a step of `denoise`.
-    pub coefficients: Option<Coefficients>,
-    /// What a reader should know.
-    pub warnings: Vec<String>,
-    /// Its tensors, with their values.
-    pub tensors: Vec<TensorView>,
-    /// Of a step of `denoise`, `pred_original_sample` as it would be from one residual alone:
-    /// `pred_original_sample.uncond` and `pred_original_sample.text`.
-    pub futures: Vec<TensorView>,
-    /// Of `encode_prompt`, the prompt and the negative prompt.
-    pub prompts: Vec<PromptView>,
-    /// Pictures of them that need no model.
-    pub pictures: Vec<NamedPicture>,
-}
-
-/// The number of a record: a record of a stage that ran again has another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RecordId(pub usize);
-
-impl RecordView {
-    /// The tensor of that name.
-    pub fn tensor(&self, name: &str) -> Option<&TensorView> {
-        self.tensors.iter().chain(&self.futures).find(|tensor| tensor.row.name == name)
-    }
-
-    /// The picture of that name.
-    pub fn picture(&self, name: &str) -> Option<&NamedPicture> {
-        self.pictures.iter().find(|picture| picture.name == name)
-    }
-}
-
-/// A tensor with its row in the table.
-#[derive(Debug, Clone)]
-pub struct TensorView {
-    /// Name, shape and statistics.
-    pub row: TensorRow,
-    /// The values.
-    pub values: PlainTensor,
-}
-
-/// A picture of a tensor.
-#[derive(Debug, Clone)]
-pub struct NamedPicture {
-    /// The tensor's name: one of [`shown`] or [`decodable`].
-    pub name: &'static str,
-    /// The picture.
-    pub picture: Picture,
-}
-
 /// What a title line says of the models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelLine {
@@ -276,143 +209,5 @@ impl From<&Models> for ModelLine {
             remarks: models.remarks.clone(),
             anatomy: Arc::clone(&models.anatomy),
         }
-    }
-}
-
-/// The records of a session as an interface has them, each made once.
-#[derive(Debug, Default)]
-pub(super) struct RecordViews {
-    /// By where a record is, which is held, so that no other comes to be there.
-    known: HashMap<*const StageRecord, Known>,
-    made: usize,
-}
-
-/// A record with what it is shown as.
-#[derive(Debug)]
-struct Known {
-    record: Arc<StageRecord>,
-    before: Option<Arc<StageRecord>>,
-    view: Arc<RecordView>,
-}
-
-impl RecordViews {
-    /// The views of the records of a run.
-    fn of(
-        &mut self,
-        records: &[Arc<StageRecord>],
-        models: &Models,
-    ) -> candle_core::Result<Vec<Arc<RecordView>>> {
-        let before = std::iter::once(None).chain(records.iter().map(Some));
-        let mut views: Vec<Arc<RecordView>> = vec![];
-        for (record, before) in records.iter().zip(before) {
-            let key = Arc::as_ptr(record);
-            if let Some(known) = self.known.get(&key) {
-                views.push(Arc::clone(&known.view));
-                continue;
-            }
-            self.made += 1;
-            let latents = before.and_then(|before| before.tensor("latents"));
-            let mut view = RecordView::of(record, latents, RecordId(self.made), models)?;
-            if record.stage == Stage::VaeDecode {
-                view.pictures.extend(pictures::timemap(&views));
-            }
-            let view = Arc::new(view);
-            let known =
-                Known { record: Arc::clone(record), before: before.cloned(), view: Arc::clone(&view) };
-            self.known.insert(key, known);
-            views.push(view);
-        }
-        Ok(views)
-    }
-
-    /// Forgets what is not in any of these runs.
-    fn keep(&mut self, runs: &Timelines) {
-        let snapshots = runs.list().iter().flat_map(|branch| branch.timeline.snapshots());
-        let alive: HashSet<*const StageRecord> =
-            snapshots.flat_map(|snapshot| snapshot.records()).map(Arc::as_ptr).collect();
-        self.known.retain(|key, _| alive.contains(key));
-    }
-
-    /// The record that has this number, and the one before it.
-    pub(super) fn find(&self, id: RecordId) -> Option<Found> {
-        let known = self.known.values().find(|known| known.view.id == id)?;
-        Some((Arc::clone(&known.record), known.before.clone()))
-    }
-}
-
-/// A record, and the one before it.
-pub(super) type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>);
-
-/// The view of a session.
-///
-/// # Errors
-/// When a tensor cannot be copied from its device.
-pub(super) fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
-    let timeline = session.timeline();
-    let here = timeline.here();
-    let steps = here.request().steps();
-    let ran = timeline.records();
-    let line = |index: usize| {
-        let stage = Stage::at(index, &steps)?;
-        let breakpoint = session.breakpoints().list().iter().find(|b| b.place.is_at(stage)).map(|b| b.id);
-        Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint })
-    };
-    views.keep(session.timelines());
-    Ok(View {
-        request: here.request().clone(),
-        stages: (0..).map_while(line).collect(),
-        schedule: Arc::new(ScheduleView {
-            alphas_cumprod: here.scheduler().alphas_cumprod().into(),
-            timesteps: here.timesteps().into(),
-        }),
-        cursor: timeline.cursor(),
-        position: here.position(),
-        inside: session.inside().map(InsideView::of).transpose()?,
-        module_breakpoints: session.breakpoints().at_modules(),
-        displays: session.displayed(),
-        previewing: session.previewing(),
-        records: views.of(&ran, session.models())?,
-        timelines: runs::timelines(session, views)?,
-        comparison: runs::comparison(session, views)?,
-    })
-}
-
-impl RecordView {
-    /// The view of a record; `before` are the latents that its stage began with.
-    fn of(
-        record: &StageRecord,
-        before: Option<&Tensor>,
-        id: RecordId,
-        models: &Models,
-    ) -> candle_core::Result<Self> {
-        let tensors = record.tensors.iter().map(|(name, tensor)| TensorView::of(name, record.stage, tensor));
-        let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
-        let mut futures = vec![];
-        for (name, tensor) in pictures::futures(record, before)? {
-            futures.push(TensorView::of(name, record.stage, &tensor)?);
-        }
-        let pictures = pictures::of(record.stage, &tensors, &futures, models);
-        Ok(Self {
-            id,
-            stage: record.stage,
-            took: record.took,
-            guidance_scale: record.guidance_scale,
-            prediction_type: record.scheduler.config().prediction_type.name(),
-            is_bounded: record.scheduler.config().is_bounded(),
-            edited: record.edited.clone(),
-            coefficients: record.coefficients,
-            warnings: record.warnings.clone(),
-            prompts: prompt::of(record, &tensors, &models.tokenizer),
-            tensors,
-            futures,
-            pictures,
-        })
-    }
-}
-
-impl TensorView {
-    fn of(name: &str, stage: Stage, tensor: &Tensor) -> candle_core::Result<Self> {
-        let values = PlainTensor::of(tensor)?;
-        Ok(Self { row: TensorRow::new(name, Some(stage), &values), values })
     }
 }

@@ -1,8 +1,9 @@
 //! Timelines beside each other: the tree of them, and those that are compared.
 
-use super::{RecordView, RecordViews};
-use crate::debugger::comparison::{Lineup, Member};
+use super::viewer::RecordViews;
+use crate::debugger::record::RecordView;
 use crate::debugger::session::Session;
+use crate::debugger::timeline::comparison::{Lineup, Member};
 use crate::pipeline::lockstep::Rows;
 use crate::pipeline::{Request, Stage};
 use std::sync::Arc;
@@ -108,7 +109,7 @@ pub(super) fn timelines(
     views: &mut RecordViews,
 ) -> candle_core::Result<Vec<TimelineView>> {
     let timelines = session.timelines();
-    let mut of = |(depth, branch): (usize, &crate::debugger::timelines::Branch)| {
+    let mut of = |(depth, branch): (usize, &crate::debugger::timeline::tree::Branch)| {
         let timeline = &branch.timeline;
         let steps = timeline.tip().request().steps();
         let branched = branch.origin.as_ref().map(|origin| Branched {

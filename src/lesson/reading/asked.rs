@@ -1,7 +1,7 @@
 //! Expressions that are evaluated for a lesson, and where their values go.
 
 use super::{Known, Wish};
-use crate::debugger::expression::{Answer, Expression};
+use crate::debugger::expr::{Answer, Expression};
 use crate::lesson::block::Expected;
 use crate::lesson::format::Prose;
 use crate::lesson::playing::{operands, told};

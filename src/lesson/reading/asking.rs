@@ -2,7 +2,7 @@
 
 use super::asked::Slot;
 use super::{Held, Known, Reading, Wish};
-use crate::debugger::expression::Answer;
+use crate::debugger::expr::Answer;
 use crate::lesson::block::Right;
 use crate::lesson::format::Part;
 use std::sync::Arc;

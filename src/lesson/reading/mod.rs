@@ -21,7 +21,7 @@ use super::block::{Line, Task};
 use super::format::{Lesson, Part};
 use super::progress::Standing;
 use crate::debugger::Command;
-use crate::debugger::expression::Expression;
+use crate::debugger::expr::Expression;
 use asked::Asked;
 use std::sync::Arc;
 
@@ -181,7 +181,7 @@ impl Reading {
             Running::Line { all: false }
         } else {
             // What is no command does nothing.
-            Running::Theirs { looks: command.is_none_or(|command| command.only_looks()) }
+            Running::Theirs { looks: command.is_none_or(|command| command.is_read_only()) }
         });
     }
 

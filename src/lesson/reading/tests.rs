@@ -1,7 +1,7 @@
 //! A reader who does anything, and a debugger that answers.
 
 use super::*;
-use crate::debugger::expression::Answer;
+use crate::debugger::expr::Answer;
 use crate::lesson::problem::Source;
 use proptest::prelude::*;
 

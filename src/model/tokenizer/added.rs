@@ -9,7 +9,7 @@
 //! 4. and tokens that `special_tokens_map.json` or `tokenizer_config.json` names and none of those files has.
 
 use super::MODEL_MAX_LENGTH;
-use crate::model::{LoadError, ModelSource};
+use crate::checkpoint::{LoadError, ModelSource};
 use crate::nn::ConfigFile;
 use crate::nn::error::abridged;
 use serde::Deserialize;

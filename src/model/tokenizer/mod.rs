@@ -11,7 +11,7 @@ mod added;
 mod concepts;
 mod vocabulary;
 
-use super::{LoadError, ModelSource};
+use crate::checkpoint::{LoadError, ModelSource};
 use crate::nn::error::abridged;
 use added::AddedTokens;
 use concepts::Converted;

@@ -1,7 +1,7 @@
 //! `vocab.json` and `merges.txt`, or `tokenizer.json`, which holds both.
 
 use super::added::StoredToken;
-use crate::model::{LoadError, ModelSource};
+use crate::checkpoint::{LoadError, ModelSource};
 use crate::nn::error::abridged;
 use crate::nn::{ConfigFile, text};
 use serde::Deserialize;

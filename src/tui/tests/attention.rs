@@ -2,8 +2,8 @@
 
 use super::recorded::STEPS;
 use super::screen::{NARROW, Screen, WIDE, check};
-use crate::debugger::examine::{AttentionRun, Effect as Affected, EffectRun, PointRun};
-use crate::debugger::view::TokenView;
+use crate::debugger::inspect::{AttentionRun, Effect as Affected, EffectRun, PointRun};
+use crate::debugger::prompt::TokenView;
 use crate::debugger::{Asked, Event, Examination, Examined};
 use crate::picture::Picture;
 use crate::pipeline::ablation::{Agreement, EffectMap};
@@ -110,7 +110,7 @@ fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
 
 /// Everything that the view asks for is answered.
 fn answered(mut screen: Screen) -> Screen {
-    let view = screen.session.view().unwrap();
+    let view = screen.viewer.view(&screen.session).unwrap();
     let asked = |screen: &Screen| screen.effects.iter().filter_map(asks).flatten().collect::<Vec<_>>();
     let (mut waiting, mut known) = (asked(&screen), vec![]);
     while let Some(examination) = waiting.pop() {

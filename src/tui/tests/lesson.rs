@@ -174,10 +174,10 @@ fn an_interrupted_line_is_run_again_from_where_the_lesson_was() {
     // Keys wait for nothing, and nothing runs twice.
     let screen = screen.pressed(KeyCode::Enter);
     assert!(screen.effects.is_empty());
-    let screen = screen.pressed(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+    let mut screen = screen.pressed(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
     assert!(matches!(screen.effects[..], [Effect::Interrupt]));
     let stopped = Outcome { stopped: Some("interrupted before unet".into()), ..Outcome::default() };
-    let view = recorded::view(&screen.session);
+    let view = recorded::view(&screen.session, &mut screen.viewer);
     let screen = screen.told(Event::Done(stopped.into(), view)).served();
     assert_eq!(reading(&screen).line(), 0);
     let screen = screen.pressed(KeyCode::Enter);

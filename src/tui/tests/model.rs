@@ -3,6 +3,7 @@
 
 use super::recorded;
 use super::screen::{NARROW, Screen, WIDE, check};
+use crate::debugger::view::Viewer;
 use crate::debugger::{Asked, Event, Examination, Examined};
 use crate::nn::Unwatched;
 use crate::picture::Picture;
@@ -26,7 +27,7 @@ impl Screen {
     /// Tells what was asked, with numbers that are made up.
     fn found(mut self) -> Self {
         for asked in self.asked() {
-            let told = asked.carry_out(&self.session, &mut Unwatched).map_err(|e| e.to_string());
+            let told = self.viewer.examine(&self.session, &asked, &mut Unwatched).map_err(|e| e.to_string());
             self = self.told(Event::Examined(asked, told.map(|found| Arc::new(made_up(found)))));
         }
         self
@@ -149,7 +150,7 @@ fn the_mouse_chooses_rows_and_bars() {
 #[test]
 fn when_a_run_is_complete_it_is_told_when_pixels_settled() {
     let session = recorded::session(recorded::STEPS + 3);
-    let view = session.view().unwrap();
+    let view = Viewer::default().view(&session).unwrap();
     let picture = view.record().unwrap().picture("timemap").unwrap();
     assert_eq!(picture.picture.image.dimensions(), (16, 16));
     assert!(picture.picture.label.starts_with("settled within 0.5 std: step "));

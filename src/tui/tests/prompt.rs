@@ -2,7 +2,8 @@
 
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::Event;
-use crate::debugger::view::{TokenKind, TokenView};
+use crate::debugger::prompt::{TokenKind, TokenView};
+use crate::debugger::view::Viewer;
 use crossterm::event::KeyCode;
 
 fn prompt(size: (u16, u16), done: usize) -> Screen {
@@ -22,7 +23,7 @@ fn prompts_as_text() {
 #[test]
 fn wide_tokens_and_parts_of_words_line_up() {
     let session = super::recorded::session_of("青い空 strawberries");
-    let view = super::recorded::view(&session);
+    let view = super::recorded::view(&session, &mut Viewer::default());
     let words: Vec<&TokenView> =
         view.records[0].prompts[0].tokens.iter().filter(|token| token.kind == TokenKind::Word).collect();
     assert!(words.len() > 3 && words.iter().any(|token| !token.ends_word));

@@ -1,8 +1,9 @@
 //! Whatever comes in, and whatever the size: nothing panics.
 
 use super::recorded;
-use crate::debugger::expression::Answer;
-use crate::debugger::view::{NamedPicture, RecordId};
+use crate::debugger::expr::Answer;
+use crate::debugger::record::{NamedPicture, RecordId};
+use crate::debugger::view::Viewer;
 use crate::debugger::{Event, Outcome, View};
 use crate::lesson::{Reading, Standing};
 use crate::picture::Picture;
@@ -53,7 +54,11 @@ fn key() -> impl Strategy<Value = Input> {
 static RUNS: LazyLock<Vec<View>> = LazyLock::new(|| {
     let compared = [(&[1., 7.5][..], 0), (&[1., 7.5], 4), (&[1., 2., 3., 4., 5., 6., 7.], 20)];
     let compared = compared.map(|(scales, steps)| recorded::comparison(scales, steps));
-    compared.into_iter().chain([recorded::forked()]).map(|session| *recorded::view(&session)).collect()
+    compared
+        .into_iter()
+        .chain([recorded::forked()])
+        .map(|session| *recorded::view(&session, &mut Viewer::default()))
+        .collect()
 });
 
 fn told() -> impl Strategy<Value = Input> {
@@ -63,7 +68,7 @@ fn told() -> impl Strategy<Value = Input> {
         session.look(a.min(b));
         let mut view = match a % 4 {
             0 => Box::new(RUNS[b % RUNS.len()].clone()),
-            _ => recorded::view(&session),
+            _ => recorded::view(&session, &mut Viewer::default()),
         };
         let record = view.record().map_or(RecordId(a), |record| record.id);
         let answer = |lines: &[&str]| {
@@ -71,7 +76,7 @@ fn told() -> impl Strategy<Value = Input> {
             Box::new(Outcome { command: text.clone(), messages, ..Outcome::default() })
         };
         Input::Worker(match kind {
-            0 => recorded::ready(&session),
+            0 => recorded::ready(&session, &mut Viewer::default()),
             1 => Event::Started(text),
             2 => Event::Progress(Stage::Denoise { step: a }, "denoise.unet"),
             3 => Event::StageDone(view),
@@ -151,7 +156,7 @@ proptest! {
         let mut app = App::new(Size { width, height });
         let mut session = recorded::session(6);
         session.look(cursor);
-        app.handle(Input::Worker(recorded::ready(&session)));
+        app.handle(Input::Worker(recorded::ready(&session, &mut Viewer::default())));
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| drop(view::draw(&app, &mut pictures, frame))).unwrap();

@@ -1,7 +1,9 @@
 //! A real run that does not depend on the machine: what diffusers made of the bundled model, from the fixtures.
 
-use crate::debugger::{Event, Outcome, Session, View};
-use crate::model::ModelSource;
+use crate::checkpoint::ModelSource;
+use crate::debugger::session::Session;
+use crate::debugger::view::Viewer;
+use crate::debugger::{Event, Outcome, View};
 use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
 use candle_core::{DType, Device, Tensor};
@@ -218,19 +220,21 @@ pub fn session_of(prompt: &str) -> Session {
 }
 
 /// What the worker tells of a session that is loaded.
-pub fn ready(session: &Session) -> Event {
-    Event::Ready(session.models().into(), view(session))
+pub fn ready(session: &Session, viewer: &mut Viewer) -> Event {
+    Event::Ready(session.models().into(), view(session, viewer))
 }
 
 /// Where a session stands.
-pub fn view(session: &Session) -> Box<View> {
-    Box::new(session.view().unwrap())
+pub fn view(session: &Session, viewer: &mut Viewer) -> Box<View> {
+    Box::new(viewer.view(session).unwrap())
 }
 
 /// What the worker tells of a command that computes nothing.
-pub fn told(session: &mut Session, line: &str) -> Event {
+pub fn told(session: &mut Session, viewer: &mut Viewer, line: &str) -> Event {
     match session.run_line(line, &mut Unwatched) {
-        Ok(outcome) => Event::Done(Box::<Outcome>::new(outcome.unwrap()), view(session)),
-        Err(e) => Event::Failed { command: line.into(), error: e.to_string(), view: Some(view(session)) },
+        Ok(outcome) => Event::Done(Box::<Outcome>::new(outcome.unwrap()), view(session, viewer)),
+        Err(e) => {
+            Event::Failed { command: line.into(), error: e.to_string(), view: Some(view(session, viewer)) }
+        }
     }
 }

@@ -65,7 +65,7 @@ fn a_base_of_fewer_steps_does_not_hold_the_reader_back() {
         seen.push(screen.app.state.place());
     }
     assert_eq!(seen, (1..=11).collect::<Vec<_>>());
-    assert_eq!(screen.session.view().unwrap().place(), 11);
+    assert_eq!(screen.viewer.view(&screen.session).unwrap().place(), 11);
     let mut screen = screen.pressed(KeyCode::Left).looked().pressed(KeyCode::Left).looked();
     assert!(screen.text().contains("(9 of 11)"), "{}", screen.text());
     check("compare-uneven", screen);
@@ -74,8 +74,9 @@ fn a_base_of_fewer_steps_does_not_hold_the_reader_back() {
     screen.draw();
     let stage = |hit: &&Hit| hit.target == Target::Stage(3);
     let area = screen.app.hits.iter().find(stage).unwrap().area;
-    let screen = screen.mouse(MouseEventKind::Down(MouseButton::Left), (area.right() - 1, area.y)).looked();
-    let comparison = screen.session.view().unwrap().comparison.unwrap();
+    let mut screen =
+        screen.mouse(MouseEventKind::Down(MouseButton::Left), (area.right() - 1, area.y)).looked();
+    let comparison = screen.viewer.view(&screen.session).unwrap().comparison.unwrap();
     assert_eq!((screen.app.state.cursor(), comparison.tick), (3, comparison.tick_of(3)));
 }
 

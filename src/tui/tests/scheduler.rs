@@ -25,7 +25,7 @@ fn the_step_as_text() {
 fn whose_place_ddim_has() {
     for (name, size, done) in [("start", NARROW, 2), ("step", NARROW, 8), ("step", WIDE, 8)] {
         let mut screen = scheduler(size, done);
-        let view = recorded::view(&screen.session);
+        let view = recorded::view(&screen.session, &mut screen.viewer);
         let note = "FOLDER/scheduler/scheduler_config.json: DDIM stands in for DPMSolverMultistepScheduler";
         let line = ModelLine {
             stands_in_for: Some("DPMSolverMultistep".into()),

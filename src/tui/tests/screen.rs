@@ -1,8 +1,10 @@
 //! The application on a terminal that is not there.
 
 use super::recorded;
+use crate::debugger::Event;
 use crate::debugger::session::Mark;
-use crate::debugger::{Event, Session};
+use crate::debugger::session::Session;
+use crate::debugger::view::Viewer;
 use crate::lesson::{Reading, Standing};
 use crate::nn::Unwatched;
 use crate::tui::app::{App, Effect, Input};
@@ -22,6 +24,8 @@ pub const WIDE: (u16, u16) = (120, 40);
 pub struct Screen {
     pub app: App,
     pub session: Session,
+    /// Its viewer, as the worker owns one.
+    pub viewer: Viewer,
     pub terminal: Terminal<TestBackend>,
     /// What was to be done, and was not.
     pub effects: Vec<Effect>,
@@ -37,6 +41,7 @@ impl Screen {
         Self {
             app: App::new(Size { width, height }),
             session: recorded::session(0),
+            viewer: Viewer::default(),
             pictures: Pictures::new(Graphics::HalfBlocks),
             terminal: Terminal::new(TestBackend::new(width, height)).unwrap(),
             effects: vec![],
@@ -50,7 +55,7 @@ impl Screen {
         let mut screen = Self { session: recorded::session(recorded::STEPS + 3), ..Self::new(size) };
         screen.session.look(0);
         screen.app.open_lesson(reading);
-        let ready = recorded::ready(&screen.session);
+        let ready = recorded::ready(&screen.session, &mut screen.viewer);
         screen.told(ready).served()
     }
 
@@ -61,8 +66,9 @@ impl Screen {
 
     /// With a session that is loaded.
     pub fn of(size: (u16, u16), session: Session) -> Self {
-        let ready = recorded::ready(&session);
-        Self { session, ..Self::new(size) }.told(ready)
+        let mut viewer = Viewer::default();
+        let ready = recorded::ready(&session, &mut viewer);
+        Self { session, viewer, ..Self::new(size) }.told(ready)
     }
 
     /// With nothing left to be done.
@@ -74,14 +80,14 @@ impl Screen {
     pub fn ran(mut self, line: &str) -> Self {
         let screen = self.typed(&format!(":{line}")).pressed(KeyCode::Enter);
         self = screen;
-        let told = recorded::told(&mut self.session, line);
+        let told = recorded::told(&mut self.session, &mut self.viewer, line);
         self.told(told)
     }
 
     /// After `line` was carried out; what it computes must not be on the screen, since its last digits depend on the
     /// machine.
     pub fn computed(mut self, line: &str) -> Self {
-        let told = recorded::told(&mut self.session, line);
+        let told = recorded::told(&mut self.session, &mut self.viewer, line);
         self.told(told)
     }
 
@@ -116,7 +122,7 @@ impl Screen {
         });
         for done in looks.collect::<Vec<_>>() {
             self.session.look(done);
-            let view = recorded::view(&self.session);
+            let view = recorded::view(&self.session, &mut self.viewer);
             self = self.told(Event::Looked(view));
         }
         self
@@ -126,7 +132,7 @@ impl Screen {
     pub fn served(mut self) -> Self {
         for effect in std::mem::take(&mut self.effects) {
             let event = match effect {
-                Effect::Order(line) => Some(recorded::told(&mut self.session, &line)),
+                Effect::Order(line) => Some(recorded::told(&mut self.session, &mut self.viewer, &line)),
                 Effect::Evaluate(number, expressions) => {
                     let here = self.session.here();
                     let answers = expressions.iter().map(|e| e.evaluate(&here).map_err(|e| e.to_string()));
@@ -139,11 +145,11 @@ impl Screen {
                 Effect::ComeBack => {
                     let outcome =
                         self.session.come_back(self.mark.as_ref().unwrap(), &mut Unwatched).unwrap();
-                    Some(Event::Done(outcome.into(), recorded::view(&self.session)))
+                    Some(Event::Done(outcome.into(), recorded::view(&self.session, &mut self.viewer)))
                 }
                 Effect::Look(done) => {
                     self.session.look(done);
-                    Some(Event::Looked(recorded::view(&self.session)))
+                    Some(Event::Looked(recorded::view(&self.session, &mut self.viewer)))
                 }
                 Effect::Keep(standing) => {
                     self.kept.push(standing);

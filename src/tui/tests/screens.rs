@@ -2,7 +2,9 @@
 
 use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
-use crate::debugger::view::{ModelLine, NamedPicture};
+use crate::debugger::record::NamedPicture;
+use crate::debugger::view::ModelLine;
+use crate::debugger::view::Viewer;
 use crate::debugger::{Event, Outcome};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
@@ -18,9 +20,9 @@ const CTRL_C: KeyEvent = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL
 const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
 
 /// The command that runs is done.
-fn done(screen: Screen, message: &str) -> Screen {
+fn done(mut screen: Screen, message: &str) -> Screen {
     let outcome = Outcome { messages: vec![message.into()], ..Outcome::default() };
-    let view = recorded::view(&screen.session);
+    let view = recorded::view(&screen.session, &mut screen.viewer);
     screen.told(Event::Done(outcome.into(), view))
 }
 
@@ -79,7 +81,7 @@ fn latents_in_three_renderings() {
 
 #[test]
 fn an_interrupted_step() {
-    let screen = Screen::after(NARROW, 6).pressed(KeyCode::Char('n')).pressed(CTRL_C);
+    let mut screen = Screen::after(NARROW, 6).pressed(KeyCode::Char('n')).pressed(CTRL_C);
     assert!(matches!(screen.effects[..], [Effect::Interrupt]));
     let outcome = Outcome {
         command: "next".into(),
@@ -87,7 +89,7 @@ fn an_interrupted_step() {
         stopped: Some("interrupted before unet.mid_block".into()),
         ..Outcome::default()
     };
-    let view = recorded::view(&screen.session);
+    let view = recorded::view(&screen.session, &mut screen.viewer);
     check("interrupted", screen.told(Event::Done(outcome.into(), view)));
 }
 
@@ -188,7 +190,7 @@ fn a_long_prompt_in_japanese_and_what_residuals_are() {
     let ready = |size| {
         let screen = Screen::new(size);
         let session = recorded::session(5);
-        let mut view = recorded::view(&session);
+        let mut view = recorded::view(&session, &mut Viewer::default());
         view.request.prompt =
             "青い背景の上に置かれた、つやつやと光る赤いりんごの油絵。柔らかな朝の光、静物画、傑作".into();
         view.request.negative_prompt = "ぼやけた\x1b[2J写真".into();

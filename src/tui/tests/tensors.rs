@@ -3,6 +3,7 @@
 use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::Event;
+use crate::debugger::view::Viewer;
 use crate::tui::view::Tab;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 
@@ -47,7 +48,8 @@ fn a_press_on_a_heading_sorts() {
 #[test]
 fn what_is_not_finite_is_marked() {
     let session = recorded::session_with_nan();
-    let screen = Screen::after(NARROW, 3).told(Event::StageDone(recorded::view(&session)));
+    let screen =
+        Screen::after(NARROW, 3).told(Event::StageDone(recorded::view(&session, &mut Viewer::default())));
     let mut screen = screen.pressed(KeyCode::Char('2'));
     let text = screen.text();
     assert!(text.contains("latents"), "{text}");

@@ -3,7 +3,7 @@
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
 use crate::debugger::View;
-use crate::debugger::view::RecordId;
+use crate::debugger::record::RecordId;
 use crate::pipeline::Stage;
 use crate::tensor::compare::{cosine, distance};
 use crate::tui::canvas::Canvas;
@@ -186,7 +186,7 @@ fn measure(view: &View) -> Measured {
         // The noise of get_latent comes first.
         let before = latents.get(steps.len());
         let now = latents_now.values.data();
-        let to = |other: Option<&&crate::debugger::view::TensorView>| {
+        let to = |other: Option<&&crate::debugger::record::TensorView>| {
             other.map_or(f64::NAN, |other| distance(now, other.values.data()))
         };
         let values = [

@@ -1,6 +1,6 @@
 //! The help: every key and every command.
 
-use crate::debugger::verbs::{COMMENTS, VERBS};
+use crate::debugger::language::verbs::{COMMENTS, VERBS};
 use crate::tui::app::App;
 use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
 use crate::tui::page::Page;

@@ -2,7 +2,7 @@
 //! know of it.
 
 use super::rail::duration;
-use crate::debugger::view::RecordView;
+use crate::debugger::record::RecordView;
 use crate::scheduler::ddim::Coefficients;
 use crate::tui::text;
 use crate::tui::theme::Theme;

@@ -2,7 +2,9 @@
 
 use super::panes::{Pane, Panes, Reply};
 use super::{numbers, pictures, rail, table, welcome};
-use crate::debugger::view::{self, NamedPicture, RecordView, View};
+use crate::debugger::record::{NamedPicture, RecordView};
+use crate::debugger::view;
+use crate::debugger::view::View;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;

@@ -4,7 +4,7 @@ use super::{
     attention, charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors,
     timelines,
 };
-use crate::debugger::view::{RecordView, decodable};
+use crate::debugger::record::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
 use crate::lesson::reading::Act;
 use crate::tui::canvas::Canvas;
@@ -188,7 +188,7 @@ pub trait Panes {
     }
 
     /// The tensors whose pictures the VAE shall make while this view is shown, the first first: of
-    /// [`decodable`](crate::debugger::view::decodable).
+    /// [`decodable`](crate::debugger::record::decodable).
     fn decodes(&self) -> &'static [&'static str] {
         &[]
     }

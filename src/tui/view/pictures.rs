@@ -1,6 +1,6 @@
 //! The pictures of a stage, as large as there is room for, each with its tensor's name and how it was made.
 
-use crate::debugger::view::NamedPicture;
+use crate::debugger::record::NamedPicture;
 use crate::picture::Picture;
 use crate::tui::canvas::Canvas;
 use crate::tui::text;

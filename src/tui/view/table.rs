@@ -1,8 +1,8 @@
 //! The tensor table: as many columns as there is room for, the most telling ones for longest.
 
-use crate::debugger::TensorRow;
-use crate::debugger::report::shape;
-use crate::debugger::view::RecordView;
+use crate::debugger::record::RecordView;
+use crate::debugger::record::TensorRow;
+use crate::debugger::text::shape;
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
 use crate::tui::theme::Theme;

@@ -3,7 +3,8 @@
 use super::panes::{Pane, Panes, Reply, previews_of};
 use super::welcome;
 use crate::debugger::Preview;
-use crate::debugger::view::{NamedPicture, RecordView, TimelineView, View};
+use crate::debugger::record::{NamedPicture, RecordView};
+use crate::debugger::view::{TimelineView, View};
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::text;

@@ -1,12 +1,13 @@
 //! What was found out of a step, and what is to be.
 
 use super::{Attention, strip::By};
-use crate::debugger::attended;
-use crate::debugger::attention::Focus;
-use crate::debugger::examine::{AttentionRun, EffectRun};
-use crate::debugger::pattern::Pattern;
-use crate::debugger::view::{RecordId, RecordView, TokenKind, TokenView};
-use crate::debugger::word;
+use crate::debugger::inspect::{AttentionRun, EffectRun};
+use crate::debugger::language::attention::Focus;
+use crate::debugger::language::pattern::Pattern;
+use crate::debugger::outcome::attention as attended;
+use crate::debugger::prompt::word;
+use crate::debugger::prompt::{TokenKind, TokenView};
+use crate::debugger::record::{RecordId, RecordView};
 use crate::debugger::{Asked, Examination, Examined};
 use crate::picture::Picture;
 use crate::pipeline::Stage;

@@ -86,7 +86,7 @@ impl Strip {
     }
 
     fn of_steps(found: &Found<'_>) -> Self {
-        let cell = |(_, step): &(usize, &crate::debugger::view::RecordView)| {
+        let cell = |(_, step): &(usize, &crate::debugger::record::RecordView)| {
             let map = found.mean(step.id).ok();
             let number = match step.stage {
                 Stage::Denoise { step } => step.to_string(),
@@ -102,7 +102,7 @@ impl Strip {
     fn of_parts(
         found: &Found<'_>,
         view: &Attention,
-        run: Result<&crate::debugger::examine::AttentionRun, Waiting>,
+        run: Result<&crate::debugger::inspect::AttentionRun, Waiting>,
         chosen: Option<usize>,
     ) -> Self {
         let run = match run {

@@ -1,6 +1,7 @@
 //! A number over the steps, a line for each variant.
 
-use crate::debugger::view::{ComparisonView, RecordId, RecordView, VariantView};
+use crate::debugger::record::{RecordId, RecordView};
+use crate::debugger::view::{ComparisonView, VariantView};
 use crate::pipeline::Stage;
 use crate::tensor::compare::{cosine, relative_difference};
 use crate::tui::canvas::Canvas;

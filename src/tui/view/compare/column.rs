@@ -1,7 +1,8 @@
 //! A variant's column: what it is, the picture that it is on the way to, its residuals, its numbers.
 
-use crate::debugger::comparison::Figures;
-use crate::debugger::view::{ComparisonView, RecordId, RecordView};
+use crate::debugger::record::{RecordId, RecordView};
+use crate::debugger::timeline::comparison::Figures;
+use crate::debugger::view::ComparisonView;
 use crate::picture::{Picture, residual};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;

@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn numbers_are_put_in_whatever_they_hold() {
         let text = "It is {{ a }}, **{{ b }}**.";
-        let expression = crate::debugger::expression::Expression::compile("1").unwrap();
+        let expression = crate::debugger::expr::Expression::compile("1").unwrap();
         let live = |within| crate::lesson::format::Live { within, expression: expression.clone() };
         let prose = Prose { text: text.into(), live: vec![live(6..13), live(17..24)], start: 0 };
         let said = |values: &[Option<Value>]| {

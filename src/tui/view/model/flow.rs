@@ -4,7 +4,7 @@
 
 use super::Known;
 use super::statistic::{Heat, Statistic};
-use crate::debugger::examine::ModuleRun;
+use crate::debugger::inspect::ModuleRun;
 use crate::model::anatomy::{Module, is_within};
 use crate::picture::scale::sequential;
 use crate::tui::canvas::Canvas;

@@ -11,7 +11,8 @@ mod tree;
 
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
-use crate::debugger::examine::{FeaturesAsked, ModuleRun, ModulesRun};
+use crate::debugger::inspect::{ModuleRun, ModulesRun};
+use crate::debugger::language::features::FeaturesAsked;
 use crate::debugger::view::{InsideView, View};
 use crate::debugger::{Asked, Examination, Examined};
 use crate::model::anatomy::{Module, is_within};

@@ -2,7 +2,7 @@
 
 use super::statistic::{count, time};
 use super::{Known, picture, refusal};
-use crate::debugger::report::{grouped, shape};
+use crate::debugger::text::{grouped, shape};
 use crate::picture::Picture;
 use crate::picture::features::{Drawn, Row};
 use crate::tui::canvas::Canvas;

@@ -1,6 +1,6 @@
 //! What is told of each module as heat.
 
-use crate::debugger::examine::{ModuleRun, ModulesRun};
+use crate::debugger::inspect::{ModuleRun, ModulesRun};
 use crate::picture::{residual, scale};
 use crate::tui::widget::plot::short;
 use ratatui::style::Color;

@@ -2,9 +2,9 @@
 
 use super::Known;
 use super::statistic::{Heat, Statistic, count, time};
-use crate::debugger::examine::ModuleRun;
-use crate::debugger::pattern::Pattern;
-use crate::debugger::report::shape;
+use crate::debugger::inspect::ModuleRun;
+use crate::debugger::language::pattern::Pattern;
+use crate::debugger::text::shape;
 use crate::model::anatomy::{Module, is_within};
 use crate::tui::canvas::Canvas;
 use crate::tui::text;

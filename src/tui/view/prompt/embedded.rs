@@ -1,6 +1,7 @@
 //! Tokens with their embeddings, norms and cosines.
 
-use crate::debugger::view::{PromptView, RecordView, TokenKind, TokenView};
+use crate::debugger::prompt::{TokenKind, TokenView};
+use crate::debugger::record::{PromptView, RecordView};
 use crate::tensor::compare::cosine;
 use crate::tensor::{PlainTensor, Summary};
 

@@ -6,7 +6,8 @@ mod embedded;
 
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
-use crate::debugger::view::{RecordId, TokenKind, TokenView};
+use crate::debugger::prompt::{TokenKind, TokenView};
+use crate::debugger::record::RecordId;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
 use crate::tui::text;

@@ -1,6 +1,6 @@
 //! The numbers of guidance, and what they mean in words.
 
-use crate::debugger::view::RecordView;
+use crate::debugger::record::RecordView;
 use crate::tensor::compare::{along_and_across, cosine};
 use crate::tensor::{PlainTensor, Summary};
 use crate::tui::widget::plot::short;

@@ -7,7 +7,7 @@ mod guidance;
 use super::panes::{Pane, Panes, Reply};
 use super::pictures::{self, Captioned};
 use super::welcome;
-use crate::debugger::view::RecordView;
+use crate::debugger::record::RecordView;
 use crate::tensor::compare::distance;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;

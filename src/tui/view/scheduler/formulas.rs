@@ -3,7 +3,7 @@
 //! Song et al., 2021, formulas 12 and 16. What the paper calls α is diffusers' `alpha_prod` and ᾱ of Ho et al., which is
 //! written here.
 
-use crate::debugger::view::{RecordView, TensorView};
+use crate::debugger::record::{RecordView, TensorView};
 use crate::pipeline::Stage;
 use crate::scheduler::ddim::Coefficients;
 use crate::tui::state::State;

@@ -8,10 +8,11 @@ mod colour;
 pub(super) use colour::coloured;
 
 use super::panes::{Pane, Panes, Reply};
-use crate::debugger::TensorRow;
-use crate::debugger::report::{number, shape};
+use crate::debugger::record::RecordView;
+use crate::debugger::record::TensorRow;
 use crate::debugger::source::{self, Function};
-use crate::debugger::view::{InsideView, RecordView};
+use crate::debugger::text::{number, shape};
+use crate::debugger::view::InsideView;
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::{Activity, State};

@@ -1,8 +1,8 @@
 //! The list of tensors: its columns, and its order.
 
 use super::{Found, Tensors};
-use crate::debugger::report::shape;
-use crate::debugger::view::TensorView;
+use crate::debugger::record::TensorView;
+use crate::debugger::text::shape;
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
 use crate::tui::theme::Theme;

@@ -8,7 +8,7 @@ mod opened;
 
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
-use crate::debugger::view::{RecordId, RecordView, TensorView};
+use crate::debugger::record::{RecordId, RecordView, TensorView};
 use crate::tensor::Histogram;
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;

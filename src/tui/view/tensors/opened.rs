@@ -1,8 +1,8 @@
 //! One tensor opened: the spread of its values, the values, its channels, its change.
 
-use crate::debugger::TensorRow;
-use crate::debugger::report::shape;
-use crate::debugger::view::TensorView;
+use crate::debugger::record::TensorRow;
+use crate::debugger::record::TensorView;
+use crate::debugger::text::shape;
 use crate::tensor::compare::{cosine, distance, relative_difference};
 use crate::tensor::{Histogram, PlainTensor, Summary};
 use crate::tui::canvas::Canvas;

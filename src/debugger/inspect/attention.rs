@@ -1,0 +1,333 @@
+//! What a recorded step attends to, and what a word does in it.
+
+use super::ExamineError;
+use crate::debugger::language::attention::Focus;
+use crate::debugger::prompt::{self, TokenKind, TokenView};
+use crate::debugger::{record, replay};
+use crate::model::ClipTokenizer;
+use crate::nn::{Probe, Unwatched};
+use crate::picture::{Picture, decoded};
+use crate::pipeline;
+use crate::pipeline::ablation::{Agreement, EffectMap, without};
+use crate::pipeline::attention::{CrossAttention, Layer, SelfAttention, Size, Split, TokenMaps};
+use crate::pipeline::{Models, Snapshot, Stage, stages};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
+
+/// What the words of a step are looked at from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionRun {
+    /// The steps that are summed.
+    pub steps: Vec<usize>,
+    /// The latents' height and width.
+    pub size: Size,
+    /// The tokens of the prompt, 77 with the padding, unless [`folded`](Self::folded).
+    pub tokens: Vec<TokenView>,
+    /// How many tokens the last one stands for: more than one where the padding is folded.
+    pub last_counts: usize,
+    /// The layers that were looked into.
+    pub layers: Vec<Layer>,
+    /// Maps of the tokens: as many as [`Split`] says.
+    pub maps: Vec<TokenMaps>,
+}
+
+/// What a point looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointRun {
+    /// The steps that are averaged.
+    pub steps: Vec<usize>,
+    /// The latents' height and width.
+    pub size: Size,
+    /// The layers that were looked into, of every step.
+    pub layers: Vec<Layer>,
+    /// (height, width), 1 in all.
+    pub map: Vec<f32>,
+}
+
+/// What a word does in a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EffectRun {
+    /// The step.
+    pub step: usize,
+    /// The latents' height and width.
+    pub size: Size,
+    /// The positions whose embeddings were replaced.
+    pub positions: Vec<usize>,
+    /// The position that they were replaced by.
+    pub replaced_by: usize,
+    /// Whether that is padding; the prompt may fill all 77.
+    pub by_padding: bool,
+    /// DAAM's map of these tokens in the step as it was.
+    pub attention: Vec<f32>,
+    /// The heads that are summed in it, of all layers.
+    pub heads: usize,
+    /// What became other, the first first: `guided_noise_residual`, `pred_original_sample`, `latents`.
+    pub effects: Vec<Effect>,
+    /// The step's `pred_original_sample` as it was, and without the word.
+    pub pictures: [Picture; 2],
+}
+
+/// How other a tensor is without the word.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effect {
+    /// The tensor.
+    pub name: &'static str,
+    /// The norm of the difference at each pixel.
+    pub map: EffectMap,
+    /// ‖without − with‖ / ‖with‖.
+    pub relative: f64,
+    /// How alike the map is to the attention's.
+    pub agreement: Agreement,
+}
+
+/// The tensors that a word's effect is told of.
+pub const AFFECTED: [&str; 3] = ["guided_noise_residual", "pred_original_sample", "latents"];
+/// Pixels up to which the VAE decodes pictures on a CPU while its reader waits.
+const AFFORDABLE: usize = 256 * 256;
+
+impl AttentionRun {
+    /// The position of the first padding token; of the last token where there is none.
+    pub fn first_padding(&self) -> usize {
+        first_padding(&self.tokens).0
+    }
+
+    /// This run with the padding as one token, in about a fifth of the memory.
+    pub fn folded(&self) -> Self {
+        let first = self.first_padding();
+        if first + 1 >= self.tokens.len() {
+            return self.clone();
+        }
+        Self {
+            tokens: self.tokens[..=first].to_vec(),
+            last_counts: self.tokens.len() - first,
+            maps: self.maps.iter().map(|maps| maps.folded(first)).collect(),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let tokens = self.tokens.len() * size_of::<TokenView>() + 16 * self.tokens.len();
+        tokens + self.maps.iter().map(|maps| 4 * maps.tokens * maps.size.0 * maps.size.1).sum::<usize>()
+    }
+}
+
+impl EffectRun {
+    pub(super) fn bytes(&self) -> usize {
+        let pixels = |picture: &Picture| picture.image.as_raw().len();
+        self.attention.len() * 4 * 4 + self.pictures.iter().map(pixels).sum::<usize>()
+    }
+}
+
+/// The position of the first padding token, and whether there is one; without, the last position.
+fn first_padding(tokens: &[TokenView]) -> (usize, bool) {
+    let first = tokens.iter().position(|token| token.kind == TokenKind::Padding);
+    (first.unwrap_or(tokens.len().saturating_sub(1)), first.is_some())
+}
+
+/// The tokens of the prompt that a snapshot's embeddings are of.
+///
+/// # Errors
+/// The device's.
+pub fn tokens(at: &Snapshot, tokenizer: &ClipTokenizer) -> candle_core::Result<Vec<TokenView>> {
+    let Some((_, ids)) = at.tensor("input_ids") else { return Ok(vec![]) };
+    // Ids are below 2²⁴, which `f32` holds exactly.
+    let ids: Vec<u32> = PlainTensor::of(ids)?.data().iter().map(|id| *id as u32).collect();
+    Ok(prompt::tokens(&ids, tokenizer))
+}
+
+/// The step that follows `before`, and its latents' height and width.
+fn step_of(before: &Snapshot) -> Result<(usize, Size), ExamineError> {
+    let refused = |found: String| ExamineError::Refused(found);
+    let step = match before.position() {
+        Some(Stage::Denoise { step }) => step,
+        Some(other) => {
+            return Err(refused(format!("{other} attends to no prompt; expected a step of denoise")));
+        }
+        None => return Err(pipeline::Error::Complete.into()),
+    };
+    let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;
+    match latents {
+        Some((_, _, height, width)) => Ok((step, (height, width))),
+        None => Err(refused("there are no latents before the step".into())),
+    }
+}
+
+/// The paths of the attentions of that kind, `attn1` or `attn2`.
+pub fn attentions<'a>(models: &'a Models, kind: &'a str) -> impl Iterator<Item = &'a str> {
+    let paths = models.modules.iter().map(|path| path.as_str());
+    let mut known = std::collections::HashSet::new();
+    paths.filter(move |path| {
+        path.starts_with("unet.") && path.rsplit('.').next() == Some(kind) && known.insert(*path)
+    })
+}
+
+/// Whether any layer is looked into.
+fn check(models: &Models, focus: &Focus, kind: &str) -> Result<(), ExamineError> {
+    if attentions(models, kind).any(|path| focus.is_in(path)) {
+        return Ok(());
+    }
+    let known: Vec<&str> = attentions(models, kind).collect();
+    let what = if kind == "attn1" { "self-attention" } else { "cross-attention" };
+    let pattern = focus.layer.as_ref().map_or("", |pattern| pattern.as_str());
+    Err(ExamineError::Refused(match known.is_empty() {
+        true => format!("the UNet has no {what}"),
+        false => format!("no {what} is in `{pattern}`; expected one of {}", known.join(", ")),
+    }))
+}
+
+/// Whether a layer has the head.
+fn check_head(models: &Models, layers: &[Layer], focus: &Focus) -> Result<(), ExamineError> {
+    let Some(head) = focus.head.filter(|_| layers.is_empty()) else { return Ok(()) };
+    let most = models.unet_heads().unwrap_or(0);
+    Err(ExamineError::Refused(format!(
+        "no layer there has a head {head}; the layers of this UNet have at most {most}, counted from 0"
+    )))
+}
+
+/// Runs the steps that follow each of `before` once more, and folds what their words are looked at from.
+///
+/// # Errors
+/// [`ExamineError`].
+pub fn attention(
+    models: &Models,
+    before: &[Snapshot],
+    focus: &Focus,
+    split: Split,
+    host: &mut dyn Probe,
+) -> Result<AttentionRun, ExamineError> {
+    check(models, focus, "attn2")?;
+    let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
+    let (_, size) = step_of(first)?;
+    let is_wanted = |path: &str| focus.is_in(path);
+    let mut watching = CrossAttention::new(size, &is_wanted, focus.head, split);
+    let (mut steps, mut of_prompt) = (vec![], vec![]);
+    for before in before {
+        let before = before.encoded(models, host)?;
+        steps.push(step_of(&before)?.0);
+        of_prompt = tokens(&before, &models.tokenizer)?;
+        replay::run(models, &before, &mut watching, host)?;
+    }
+    let (layers, maps) = watching.done();
+    check_head(models, &layers, focus)?;
+    Ok(AttentionRun { steps, size, tokens: of_prompt, last_counts: 1, layers, maps })
+}
+
+/// Runs the steps that follow each of `before` once more, and folds what the point at column and row `point` looks at.
+///
+/// # Errors
+/// [`ExamineError`]; a point outside of the latents.
+pub fn point(
+    models: &Models,
+    before: &[Snapshot],
+    point: (usize, usize),
+    focus: &Focus,
+    host: &mut dyn Probe,
+) -> Result<PointRun, ExamineError> {
+    check(models, focus, "attn1")?;
+    let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
+    let (_, size) = step_of(first)?;
+    if point.0 >= size.1 || point.1 >= size.0 {
+        return Err(ExamineError::Refused(format!(
+            "{},{} is no point of latents that are {} wide and {} high; expected X 0 to {}, Y 0 to {}",
+            point.0,
+            point.1,
+            size.1,
+            size.0,
+            size.1 - 1,
+            size.0 - 1
+        )));
+    }
+    let is_wanted = |path: &str| focus.is_in(path);
+    let heads = |path: &str| models.heads_at(path);
+    let mut watching = SelfAttention::new(size, point, &is_wanted, &heads, focus.head);
+    let mut steps = vec![];
+    for before in before {
+        steps.push(step_of(before)?.0);
+        replay::run(models, before, &mut watching, host)?;
+    }
+    let (layers, map) = watching.done();
+    check_head(models, &layers, focus)?;
+    Ok(PointRun { steps, size, layers, map })
+}
+
+/// Whether the VAE shall decode while its reader waits for something else.
+pub fn is_affordable(models: &Models, size: Size) -> bool {
+    let scale = models.vae.config().scale_factor();
+    !models.device.is_cpu() || size.0 * size.1 * scale * scale <= AFFORDABLE
+}
+
+/// The picture of `pred_original_sample`: decoded by the VAE where `decodes`, else the instant one.
+///
+/// # Errors
+/// The VAE's, or the host's.
+pub fn picture(
+    models: &Models,
+    sample: &Tensor,
+    decodes: bool,
+    host: &mut dyn Probe,
+) -> Result<Picture, ExamineError> {
+    let made = match decodes {
+        true => decoded::picture(&PlainTensor::of(&stages::vae_decode(models, sample, host)?)?),
+        false => record::picture("pred_original_sample", &PlainTensor::of(sample)?, models),
+    };
+    made.ok_or_else(|| ExamineError::Refused("pred_original_sample is no picture".into()))
+}
+
+/// Runs the step that follows `before` twice, as it was and with the embeddings at `positions` replaced by the padding's.
+///
+/// # Errors
+/// [`ExamineError`].
+pub fn effect(
+    models: &Models,
+    before: &Snapshot,
+    positions: &[usize],
+    decodes: bool,
+    host: &mut dyn Probe,
+) -> Result<EffectRun, ExamineError> {
+    let before = before.encoded(models, host)?;
+    let (step, size) = step_of(&before)?;
+    let of_prompt = tokens(&before, &models.tokenizer)?;
+    let (replaced_by, by_padding) = first_padding(&of_prompt);
+    // Padding is what it is: it stays.
+    let is_padding =
+        |position: &usize| of_prompt.get(*position).is_some_and(|token| token.kind == TokenKind::Padding);
+    let replaced: Vec<usize> = positions.iter().copied().filter(|position| !is_padding(position)).collect();
+    let ablated = without(&before, &replaced, replaced_by, models, &mut Unwatched)?;
+
+    // Both are watched in the same way, so that all that differs is the word.
+    let all = |_: &str| true;
+    let mut watching = CrossAttention::new(size, &all, None, Split::Whole);
+    let was = replay::run(models, &before, &mut watching, host)?;
+    let is = replay::run(models, &ablated, &mut CrossAttention::new(size, &all, None, Split::Whole), host)?;
+    let (layers, maps) = watching.done();
+    let attention = maps.first().map_or_else(|| vec![0.; size.0 * size.1], |maps| maps.of(positions));
+
+    let mut effects = vec![];
+    for name in AFFECTED {
+        let (Some((_, was)), Some((_, is))) = (was.tensor(name), is.tensor(name)) else { continue };
+        let (was, is) = (PlainTensor::of(was)?, PlainTensor::of(is)?);
+        let Some(map) = EffectMap::between(&was, &is) else { continue };
+        let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let agreement = Agreement::of(&attention, &map.values);
+        effects.push(Effect { name, relative: norm(&map.values) / norm(was.data()), map, agreement });
+    }
+    let missing = || ExamineError::Refused("the step made no pred_original_sample".into());
+    let mut pictures = vec![];
+    for run in [&was, &is] {
+        let (_, sample) = run.tensor("pred_original_sample").ok_or_else(missing)?;
+        pictures.push(picture(models, sample, decodes, host)?);
+    }
+    let pictures = pictures.try_into().map_err(|_| missing())?;
+    let heads = layers.iter().map(|layer| layer.heads).sum();
+    Ok(EffectRun {
+        step,
+        size,
+        positions: positions.to_vec(),
+        replaced_by,
+        by_padding,
+        attention,
+        heads,
+        effects,
+        pictures,
+    })
+}

@@ -1,0 +1,78 @@
+//! What a module made, as a picture.
+
+use super::ExamineError;
+use crate::debugger::language::features::FeaturesAsked;
+use crate::debugger::replay::outputs;
+use crate::nn::Probe;
+use crate::picture::Picture;
+use crate::picture::features::Features;
+use crate::pipeline;
+use crate::pipeline::models::runs_in;
+use crate::pipeline::{Models, Snapshot, StageRecord};
+use crate::tensor::PlainTensor;
+use std::sync::Arc;
+
+/// Bytes of what a module made that are kept for when it is drawn in another way.
+const ROOM: usize = 64 << 20;
+
+/// What a module made that was drawn last.
+#[derive(Debug)]
+pub struct Kept {
+    record: Arc<StageRecord>,
+    path: String,
+    made: PlainTensor,
+}
+
+/// Runs the stage that made `record`, which follows `before`, once more as far as the module, and draws what that makes.
+/// What is in `kept` is drawn without.
+///
+/// # Errors
+/// The stage's, or the host's; [`Refused`](ExamineError::Refused) where there is no such module in the stage, or it makes
+/// no picture.
+pub fn examine(
+    models: &Models,
+    record: &Arc<StageRecord>,
+    before: &Snapshot,
+    asked: &FeaturesAsked,
+    kept: &mut Option<Kept>,
+    host: &mut dyn Probe,
+) -> Result<Picture, ExamineError> {
+    let known = kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.record, record) && kept.path == asked.path);
+    let made = match known {
+        Some(known) => known.made.clone(),
+        None => {
+            let made = made_by(models, before, &asked.path, host)?;
+            let fits = size_of_val(made.data()) <= ROOM;
+            let (record, path) = (Arc::clone(record), asked.path.clone());
+            *kept = fits.then(|| Kept { record, path, made: made.clone() });
+            made
+        }
+    };
+    let request = before.request();
+    let scale = models.vae.config().scale_factor();
+    let features = Features::of(&made, asked.row, (request.height / scale, request.width / scale))
+        .map_err(|why| ExamineError::Refused(format!("{} is no picture: {why}", asked.path)))?;
+    let picture = features.picture(asked.drawn);
+    let rows = made.shape().first().copied().unwrap_or(1);
+    let row = if rows == 1 { String::new() } else { format!(" ({})", asked.row.name()) };
+    Ok(Picture { label: format!("{}{row}", picture.label), ..picture })
+}
+
+fn made_by(
+    models: &Models,
+    before: &Snapshot,
+    path: &str,
+    host: &mut dyn Probe,
+) -> Result<PlainTensor, ExamineError> {
+    let stage = before.position().ok_or(pipeline::Error::Complete)?;
+    if !outputs::has(models, |known| known == path) {
+        return Err(ExamineError::Refused(outputs::unknown(models, path)));
+    }
+    if !runs_in(stage, before.request(), path) {
+        let runs = outputs::stage_of(path);
+        return Err(ExamineError::Refused(format!(
+            "{path} runs in {runs}, and {stage} is before the cursor"
+        )));
+    }
+    Ok(PlainTensor::of(&outputs::output_of(models, before, path, host)?)?)
+}

@@ -1,0 +1,143 @@
+//! Looking inside of a stage that is recorded. What is in there is not kept: the stage runs again from the snapshot before
+//! it, with a probe that asks, and what is recorded stays untouched.
+//!
+//! - [`Examination`]: what is asked of the inside of a stage; [`Examined`]: the answer.
+//! - [`again`]: the stage run once more. [`modules`]: every module of it. [`features`]: what one
+//!   made, as a picture. [`attention`]: what its words are looked at from, and what they do.
+
+pub mod attention;
+pub mod features;
+pub mod modules;
+
+pub use attention::{AttentionRun, Effect, EffectRun, PointRun};
+pub use modules::{ModuleRow, ModuleRun, ModulesRun};
+
+use super::language::attention::Focus;
+use super::language::features::FeaturesAsked;
+use super::record::RecordId;
+use super::replay;
+use super::timeline::tree::Timelines;
+use crate::nn;
+use crate::nn::Probe;
+use crate::picture::Picture;
+use crate::pipeline;
+use crate::pipeline::attention::Split;
+use crate::pipeline::{Models, StageRecord};
+use features::Kept;
+use std::sync::Arc;
+
+/// What is asked of the inside of a recorded stage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Examination {
+    /// What the stage left behind.
+    pub record: RecordId,
+    /// What is asked.
+    pub asked: Asked,
+}
+
+/// What can be asked of the inside of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// What each module took, made, and how long that was.
+    Modules,
+    /// What the words are looked at from in a step of `denoise`; the padding is one token.
+    Attention(Focus, Split),
+    /// What a point of the latents, column and row, looks at in a step of `denoise`.
+    Point((usize, usize), Focus),
+    /// What the tokens at these positions do in a step of `denoise`.
+    Effect(Vec<usize>),
+    /// What one of them made, as a picture.
+    Features(FeaturesAsked),
+}
+
+/// What is found inside of a stage: plain numbers and pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Examined {
+    /// Of [`Asked::Modules`].
+    Modules(ModulesRun),
+    /// Of [`Asked::Attention`].
+    Attention(AttentionRun),
+    /// Of [`Asked::Point`].
+    Point(PointRun),
+    /// Of [`Asked::Effect`].
+    Effect(EffectRun),
+    /// Of [`Asked::Features`].
+    Picture(Picture),
+}
+
+/// Why the inside of a stage cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamineError {
+    /// What was recorded is not any more.
+    #[error("that stage is not recorded any more; run it once more")]
+    Gone,
+    /// The stage did not run again.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// What is asked for is not there: what was found, and what would be right.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ExamineError {
+    /// Whether the stage was interrupted: it can be asked once more.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Pipeline(pipeline::Error::Forward(nn::Error::Interrupted(_))))
+    }
+}
+
+impl From<candle_core::Error> for ExamineError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Pipeline(error.into())
+    }
+}
+
+impl Asked {
+    /// Answers the query by running the stage of `record` again, to its end or as far as the answer needs. `host` can
+    /// interrupt it at every module. `kept` holds the module output that was drawn last.
+    ///
+    /// # Errors
+    /// [`ExamineError`]; [`Gone`](ExamineError::Gone) where no timeline has the record any more.
+    pub fn carry_out(
+        &self,
+        timelines: &Timelines,
+        models: &Models,
+        record: &Arc<StageRecord>,
+        kept: &mut Option<Kept>,
+        host: &mut dyn Probe,
+    ) -> Result<Examined, ExamineError> {
+        let before = replay::before(timelines, record, models).ok_or(ExamineError::Gone)?;
+        match self {
+            Self::Modules => modules::examine(models, &before, host).map(Examined::Modules),
+            Self::Attention(focus, split) => {
+                let run = attention::attention(models, &[before], focus, *split, host)?;
+                Ok(Examined::Attention(run.folded()))
+            }
+            Self::Point(point, focus) => {
+                attention::point(models, &[before], *point, focus, host).map(Examined::Point)
+            }
+            Self::Effect(positions) => {
+                let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;
+                let decodes = latents
+                    .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
+                attention::effect(models, &before, positions, decodes, host).map(Examined::Effect)
+            }
+            Self::Features(asked) => {
+                features::examine(models, record, &before, asked, kept, host).map(Examined::Picture)
+            }
+        }
+    }
+}
+
+impl Examined {
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Modules(run) => run.bytes(),
+            Self::Attention(run) => run.bytes(),
+            Self::Point(run) => run.map.len() * 4,
+            Self::Effect(run) => run.bytes(),
+            Self::Picture(picture) => picture.image.as_raw().len(),
+        }
+    }
+}

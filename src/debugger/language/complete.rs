@@ -1,0 +1,468 @@
+//! What a line that is being typed can go on with.
+
+use super::edit::EDITABLE;
+use super::setting::{Setting, Topic};
+use super::verbs::{VERBS, Verb};
+use crate::debugger::expr::FUNCTIONS;
+use crate::debugger::expr::names::NAMES;
+use crate::debugger::expr::value::FIELDS;
+use crate::picture::features::{Drawn, Row};
+use crate::pipeline::{Fault, InitImage, Stage};
+use std::ops::Range;
+
+/// What a word can go on with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Completions {
+    /// Where the word begins, in bytes.
+    pub from: usize,
+    /// What it can be, the likeliest first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What a word can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The word.
+    pub text: String,
+    /// What it means; may be empty.
+    pub help: String,
+}
+
+/// The names that there are at the moment.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Tensors.
+    pub tensors: Vec<String>,
+    /// Pictures.
+    pub pictures: Vec<String>,
+    /// Numbers of breakpoints.
+    pub breakpoints: Vec<usize>,
+    /// Numbers of displays.
+    pub displays: Vec<usize>,
+    /// Timelines.
+    pub timelines: Vec<String>,
+    /// Words of the prompt.
+    pub words: Vec<String>,
+    /// Paths of modules.
+    pub modules: Vec<String>,
+}
+
+/// What the next word of a line can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Completion {
+    /// One of these.
+    Words(Vec<Candidate>),
+    /// The path of a module, or one of these.
+    Module(Vec<Candidate>),
+    /// A part of an expression.
+    Expression,
+}
+
+/// What the word before `cursor` (in bytes) can go on with. A cursor that is not between two characters is at the end.
+pub fn complete(line: &str, cursor: usize, names: &Names) -> Completions {
+    let before = line.get(..cursor).unwrap_or(line);
+    let from = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    // A space may be wide.
+    let from = (from..=before.len()).find(|at| before.is_char_boundary(*at)).unwrap_or(before.len());
+    let mut words = before[..from].split_whitespace();
+    let word = &before[from..];
+    let Some(verb) = words.next() else {
+        let verb = |verb: &Verb| Candidate { text: verb.name.into(), help: verb.summary.into() };
+        return Completions { from, candidates: starting(VERBS.iter().map(verb), word) };
+    };
+    let Ok(verb) = Verb::find(verb) else { return Completions::default() };
+    let words: Vec<&str> = words.collect();
+    match (verb.complete)(&words, names) {
+        Completion::Expression => part_of_expression(before, from, names),
+        Completion::Module(_) if word.contains('.') => Completions { from, candidates: modules(word, names) },
+        Completion::Module(candidates) | Completion::Words(candidates) => {
+            Completions { from, candidates: starting(candidates, word) }
+        }
+    }
+}
+
+/// The modules whose paths begin with `word`, each as far as the next one on the way to it.
+fn modules(word: &str, names: &Names) -> Vec<Candidate> {
+    let mut found: Vec<&str> = vec![];
+    for path in names.modules.iter().filter(|path| path.starts_with(word)) {
+        let dots = path.match_indices('.').map(|(at, _)| at).filter(|at| *at > word.len());
+        let cuts = dots.map(|at| &path[..at]).filter(|cut| names.modules.iter().any(|known| known == cut));
+        let next = cuts.into_iter().next().unwrap_or(path);
+        if next != word && !found.contains(&next) {
+            found.push(next);
+        }
+    }
+    plain(found, "module")
+}
+
+/// The part of `line` that `error` complains of: what it quotes first of those that are there.
+pub fn culprit(line: &str, error: &str) -> Option<Range<usize>> {
+    let quoted = error.split('`').skip(1).step_by(2);
+    let quoted = quoted.map(|text| text.trim_end_matches('…')).filter(|text| !text.is_empty());
+    let found = quoted.filter_map(|text| line.find(text).map(|at| at..at + text.len()));
+    // The narrowest that the error names: a name within an expression rather than the expression.
+    found.min_by_key(|range| range.len())
+}
+
+fn starting(all: impl IntoIterator<Item = Candidate>, word: &str) -> Vec<Candidate> {
+    all.into_iter().filter(|candidate| candidate.text.starts_with(word) && candidate.text != word).collect()
+}
+
+fn plain<T: ToString>(texts: impl IntoIterator<Item = T>, help: &str) -> Vec<Candidate> {
+    texts.into_iter().map(|text| Candidate { text: text.to_string(), help: help.into() }).collect()
+}
+
+fn stages() -> Vec<Candidate> {
+    let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
+    plain(stages.map(Stage::name), "stage")
+}
+
+fn models() -> Vec<Candidate> {
+    plain(["text_encoder.", "unet.", "vae."], "a module")
+}
+
+fn settings() -> Vec<Candidate> {
+    plain(Setting::ALL.map(|(name, _)| name), "setting")
+}
+
+pub(super) fn nothing(_: &[&str], _: &Names) -> Completion {
+    Completion::Words(vec![])
+}
+
+pub(super) fn expression(_: &[&str], _: &Names) -> Completion {
+    Completion::Expression
+}
+
+pub(super) fn stage(words: &[&str], _: &Names) -> Completion {
+    Completion::Words(if words.is_empty() { stages() } else { vec![] })
+}
+
+pub(super) fn stop(words: &[&str], _: &Names) -> Completion {
+    match words {
+        [] => Completion::Module([stages(), models()].concat()),
+        _ if words.contains(&"if") => Completion::Expression,
+        _ => Completion::Words(plain(["if"], "only when this holds")),
+    }
+}
+
+pub(super) fn catch(words: &[&str], _: &Names) -> Completion {
+    match words {
+        [] => {
+            let kinds =
+                [plain(["nan"], "NaN and infinity"), plain(["if"], "any module for which this is true")];
+            Completion::Words(kinds.concat())
+        }
+        _ if words.contains(&"if") => Completion::Expression,
+        _ => Completion::Words(vec![]),
+    }
+}
+
+pub(super) fn delete(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(match words {
+        [] => [plain(&names.breakpoints, "breakpoint"), plain(["timeline"], "")].concat(),
+        ["timeline"] => plain(&names.timelines, "timeline"),
+        _ => vec![],
+    })
+}
+
+pub(super) fn info(words: &[&str], _: &Names) -> Completion {
+    match words {
+        [] => {
+            let mut topics = Topic::ALL.map(|(name, _)| name).to_vec();
+            topics.insert(topics.partition_point(|topic| *topic < "modules"), "modules");
+            Completion::Words(plain(topics, "topic"))
+        }
+        ["modules"] => Completion::Module(models()),
+        _ => Completion::Words(vec![]),
+    }
+}
+
+pub(super) fn undisplay(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(if words.is_empty() { plain(&names.displays, "display") } else { vec![] })
+}
+
+pub(super) fn show(words: &[&str], names: &Names) -> Completion {
+    match words {
+        [] => {
+            let timemap = plain(["timemap"], "from which step on each pixel stays");
+            let is_new = |timemap: &Candidate| !names.pictures.contains(&timemap.text);
+            Completion::Words(
+                [plain(&names.pictures, "picture"), inside(), timemap.into_iter().filter(is_new).collect()]
+                    .concat(),
+            )
+        }
+        ["attention"] => Completion::Words([tokens(names), plain(["at"], "a point: column, row")].concat()),
+        _ => shown(words, names),
+    }
+}
+
+pub(super) fn save(words: &[&str], names: &Names) -> Completion {
+    match words {
+        [] => {
+            let tensors = plain(&names.tensors, "tensor");
+            let all = plain(["all"], "every tensor so far");
+            let timeline = plain(["timeline"], "this run as commands");
+            let timemap = plain(["timemap"], "from which step on each pixel stays");
+            Completion::Words([tensors, all, timeline, inside(), timemap].concat())
+        }
+        ["attention"] => Completion::Words([tokens(names), plain(["at"], "a point: column, row")].concat()),
+        // The file stands after the first word.
+        ["features" | "attention" | "effect", _] | ["timemap"] => Completion::Words(vec![]),
+        ["timemap", _] => shown(&["timemap"], names),
+        ["features" | "attention" | "effect", _, _, rest @ ..] => shown(&[&words[..2], rest].concat(), names),
+        _ => shown(words, names),
+    }
+}
+
+/// What `show` and `save` say of the inside of a stage.
+fn inside() -> Vec<Candidate> {
+    let features = plain(["features"], "the output of a module");
+    [features, plain(["attention"], "where a word attends"), plain(["effect"], "what a word does")].concat()
+}
+
+/// The words of the prompt and the special tokens.
+fn tokens(names: &Names) -> Vec<Candidate> {
+    [plain(&names.words, "word of the prompt"), plain(["<start>", "<end>", "<pad>"], "token")].concat()
+}
+
+/// What follows `features`, `timemap`, `attention` and `effect`.
+fn shown(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(match words {
+        ["features"] => return Completion::Module(models()),
+        ["features", _, ..] => {
+            let ways = plain(Drawn::ALL.map(|(name, _)| name), "how channels are drawn");
+            [ways, plain(Row::ALL.map(|(name, _)| name), "row")].concat()
+        }
+        ["timemap"] => plain(["within"], "standard deviations"),
+        ["effect"] => tokens(names),
+        ["effect", _] => plain(["step"], "where"),
+        ["attention", .., "layer"] => {
+            plain(names.modules.iter().filter(|path| path.starts_with("unet.")), "module")
+        }
+        ["attention", .., "at" | "step" | "head"] => vec![],
+        ["attention", _, ..] => {
+            let known = ["step", "layer", "head", "over-steps"];
+            plain(known.into_iter().filter(|option| !words.contains(option)), "where")
+        }
+        _ => vec![],
+    })
+}
+
+pub(super) fn set(words: &[&str], _: &Names) -> Completion {
+    Completion::Words(match words {
+        // After the `=` of a tensor stands an expression.
+        _ if words.iter().skip(1).any(|word| ["=", "*=", "+="].contains(word)) => {
+            return Completion::Expression;
+        }
+        [] => [
+            settings(),
+            plain(["preview"], "which steps the VAE decodes"),
+            plain(["fault"], "a known mistake, made on purpose"),
+            plain(EDITABLE, "tensor, to be changed by hand"),
+            plain(["t(\""], "the output of a module, to be changed by hand"),
+        ]
+        .concat(),
+        ["fault"] => {
+            let fault = |(name, _, help): &(&str, Fault, &str)| Candidate {
+                text: (*name).into(),
+                help: (*help).into(),
+            };
+            let faults: Vec<Candidate> = Fault::ALL.iter().map(fault).collect();
+            [faults, plain(["nan_in"], "a value of a tensor is not a number"), plain(["off"], "")].concat()
+        }
+        ["init_image"] => {
+            let samples = plain(InitImage::samples().map(|name| format!("sample:{name}")), "a drawing");
+            [samples, plain(["off"], "")].concat()
+        }
+        ["preview"] => plain(["every", "off"], ""),
+        _ => vec![],
+    })
+}
+
+pub(super) fn patch(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(match words {
+        [] => return Completion::Module(models()),
+        [_] => plain(["from"], "a timeline"),
+        [_, "from"] => plain(&names.timelines, "timeline"),
+        _ => vec![],
+    })
+}
+
+pub(super) fn fork(words: &[&str], _: &Names) -> Completion {
+    Completion::Words(match words {
+        [.., "at"] => stages(),
+        _ => plain(["at"], "an earlier stage"),
+    })
+}
+
+pub(super) fn timeline(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(if words.is_empty() { plain(&names.timelines, "timeline") } else { vec![] })
+}
+
+pub(super) fn compare(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(match words {
+        [] => [settings(), plain(["word"], "one word of the prompt"), plain(["base", "off"], "")].concat(),
+        ["base"] => plain(&names.timelines, "timeline"),
+        [.., "by"] => settings(),
+        [_, _, ..] => plain(["by", "here"], ""),
+        _ => vec![],
+    })
+}
+
+pub(super) fn sweep(words: &[&str], _: &Names) -> Completion {
+    Completion::Words(match words {
+        [] => settings(),
+        [_, _] => plain(["here-to-end"], ""),
+        _ => vec![],
+    })
+}
+
+pub(super) fn diff(words: &[&str], names: &Names) -> Completion {
+    Completion::Words(if words.len() < 2 { plain(&names.timelines, "timeline") } else { vec![] })
+}
+
+pub(super) fn help(words: &[&str], _: &Names) -> Completion {
+    Completion::Words(if words.is_empty() {
+        plain(VERBS.iter().map(|verb| verb.name), "command")
+    } else {
+        vec![]
+    })
+}
+
+/// A name in an expression, or behind a dot what a tensor has.
+fn part_of_expression(before: &str, from: usize, names: &Names) -> Completions {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+    let start = before.rfind(|c| !is_part(c)).map_or(0, |at| at + 1).max(from);
+    let start = (start..=before.len()).find(|at| before.is_char_boundary(*at)).unwrap_or(before.len());
+    let word = &before[start..];
+    match word.rsplit_once('.') {
+        Some((name, field)) if names.tensors.iter().any(|tensor| tensor == name) => {
+            let fields = plain(FIELDS.split(", "), "of the tensor");
+            Completions { from: start + name.len() + 1, candidates: starting(fields, field) }
+        }
+        _ => {
+            let mut all = plain(&names.tensors, "tensor");
+            all.extend(plain(NAMES, ""));
+            for (call, gives) in FUNCTIONS {
+                // Up to its first argument; one that can be called in two ways is one.
+                let (name, _) = call.split_once('(').unwrap_or((call, ""));
+                let text = format!("{name}(");
+                if !all.iter().any(|known| known.text == text) {
+                    all.push(Candidate { text, help: gives.into() });
+                }
+            }
+            Completions { from: start, candidates: starting(all, word) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names() -> Names {
+        Names {
+            tensors: vec!["latents".into(), "prompt_embeds".into()],
+            pictures: vec!["latents".into(), "difference".into()],
+            breakpoints: vec![1, 12],
+            displays: vec![3],
+            timelines: vec!["main".into(), "wilder".into()],
+            words: vec!["red".into(), "apple".into()],
+            modules: [
+                "unet.conv_in",
+                "unet.mid_block",
+                "unet.mid_block.attentions.0",
+                "unet.mid_block.resnets.0",
+            ]
+            .map(String::from)
+            .into(),
+        }
+    }
+
+    fn words(line: &str) -> Vec<String> {
+        complete(line, line.len(), &names()).candidates.into_iter().map(|c| c.text).collect()
+    }
+
+    #[test]
+    fn attention_is_of_words_and_layers() {
+        assert_eq!(words("show attention a"), ["apple", "at"]);
+        assert_eq!(words("save effect r"), ["red"]);
+        assert_eq!(words("show attention apple layer unet.c"), ["unet.conv_in"]);
+        assert_eq!(words("save attention apple a.png head 1 s"), ["step"]);
+        assert!(words("show attention apple head ").is_empty() && words("save attention apple ").is_empty());
+    }
+
+    #[test]
+    fn words_go_on() {
+        assert_eq!(words("re"), ["reverse-continue", "restart", "rename"]);
+        assert_eq!(words("  cont"), ["continue"]);
+        assert_eq!(words("goto "), ["encode_prompt", "get_latent", "denoise", "vae_decode"]);
+        assert_eq!(words("b den"), ["denoise"]);
+        // A path goes on name by name.
+        assert_eq!(words("b un"), ["unet."]);
+        assert_eq!(words("break unet."), ["unet.conv_in", "unet.mid_block"]);
+        assert_eq!(
+            words("break unet.mid_block"),
+            ["unet.mid_block.attentions.0", "unet.mid_block.resnets.0"]
+        );
+        assert_eq!(words("patch unet.mid_block from "), ["main", "wilder"]);
+        assert_eq!(words("break denoise 5 "), ["if"]);
+        assert_eq!(words("break denoise if lat"), ["latents"]);
+        assert_eq!(words("print latents.s"), ["shape", "std"]);
+        assert_eq!(words("p norm(prompt_e"), ["prompt_embeds"]);
+        assert_eq!(words("set gui"), ["guidance_scale"]);
+        assert_eq!(words("set init_image sample:a"), ["sample:apple"]);
+        assert_eq!(words("set prompt_embeds = em"), ["embed("]);
+        assert_eq!(words("print lerp(prompt_embeds, o"), ["of("]);
+        assert_eq!(words("set preview "), ["every", "off"]);
+        assert_eq!(words("delete 1"), ["12"]);
+        assert_eq!(words("show d"), ["difference"]);
+        assert_eq!(words("show features unet.m"), ["unet.mid_block"]);
+        assert_eq!(words("show features unet.mid_block p"), ["pca"]);
+        assert_eq!(words("save features unet.mid_block f.png unc"), ["uncond"]);
+        assert_eq!(words("info mod"), ["modules"]);
+        assert_eq!(words("save timemap t.png w"), ["within"]);
+        assert_eq!(words("switch w"), ["wilder"]);
+        assert_eq!(words("delete timeline "), ["main", "wilder"]);
+        assert_eq!(words("compare gui"), ["guidance_scale"]);
+        assert_eq!(words("compare guidance_scale 1,3 "), ["by", "here"]);
+        assert_eq!(words("fork x at d"), ["denoise"]);
+        assert!(words("walk ").is_empty() && words("quit ").is_empty());
+    }
+
+    #[test]
+    fn the_word_at_fault_is_found() {
+        let line = "break denoise if latnts.std > 1";
+        let error = "`latnts.std > 1`: `latnts` is not there; expected one of latents";
+        assert_eq!(&line[culprit(line, error).unwrap()], "latnts");
+        assert_eq!(culprit("walk", "`walk` is no command; expected one of next"), Some(0..4));
+        assert_eq!(culprit("next", "the run is complete"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "\\PC{0,60}", cursor in 0usize..80) {
+            let completions = complete(&line, cursor, &names());
+            prop_assert!(line.is_char_boundary(completions.from));
+        }
+
+        #[test]
+        fn what_is_completed_begins_with_what_was_typed(
+            verb in 0..VERBS.len(), rest in "[a-z_.(]{0,8}( [a-z_.(]{0,8})?",
+        ) {
+            let line = format!("{} {rest}", VERBS[verb].name);
+            let completions = complete(&line, line.len(), &names());
+            for candidate in completions.candidates {
+                prop_assert!(candidate.text.starts_with(&line[completions.from..]));
+            }
+        }
+
+        #[test]
+        fn any_error_points_into_the_line(line in "\\PC{0,40}", error in "\\PC{0,60}") {
+            if let Some(range) = culprit(&line, &error) {
+                prop_assert!(line.get(range).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Of which tensors a stage has pictures, and how they are made.
+
+use super::{NamedPicture, RecordView, TensorView};
+use crate::picture::timemap::{TOLERANCE, TimeMap};
+use crate::picture::{Picture, decoded, latents, residual};
+use crate::pipeline::{Models, Stage, StageRecord};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// The residuals of a step, with what is between them; they are drawn on one scale.
+const RESIDUALS: [&str; 4] = ["uncond_residual", "text_cond_residual", "difference", "guided_noise_residual"];
+
+/// The names of the pictures that a stage is shown by at a glance, in order.
+pub fn shown(stage: Stage) -> &'static [&'static str] {
+    match stage {
+        Stage::EncodePrompt => &[],
+        Stage::GetLatent => &["init_image", "latents"],
+        Stage::Denoise { .. } => {
+            &["latents", "pred_original_sample", "uncond_residual", "text_cond_residual"]
+        }
+        Stage::VaeDecode => &["image", "timemap"],
+    }
+}
+
+/// The names of all pictures of a stage. `timemap` is from which step on each pixel stays; `latents.channels` is the channels in gray, `difference` is
+/// `text_cond_residual` − `uncond_residual`.
+pub fn all(stage: Stage) -> &'static [&'static str] {
+    match stage {
+        Stage::EncodePrompt => &[],
+        Stage::GetLatent => &["init_image", "init_latents", "noise", "latents", "latents.channels"],
+        Stage::Denoise { .. } => &[
+            "latents",
+            "latents.channels",
+            "pred_original_sample",
+            "pred_original_sample.uncond",
+            "pred_original_sample.text",
+            "uncond_residual",
+            "text_cond_residual",
+            "difference",
+            "guided_noise_residual",
+        ],
+        Stage::VaeDecode => &["image", "timemap"],
+    }
+}
+
+/// The pictures that the VAE can make better, once there is time.
+pub fn decodable(stage: Stage) -> &'static [&'static str] {
+    match stage {
+        Stage::GetLatent => &["latents", "init_latents"],
+        Stage::Denoise { .. } => {
+            &["pred_original_sample", "latents", "pred_original_sample.uncond", "pred_original_sample.text"]
+        }
+        Stage::EncodePrompt | Stage::VaeDecode => &[],
+    }
+}
+
+/// What a step would take for the picture if it had one residual alone: "three futures", of which the guided one is
+/// recorded. `before` are the latents before the step. Empty for other stages.
+///
+/// # Errors
+/// The device's.
+pub fn futures(
+    record: &StageRecord,
+    before: Option<&Tensor>,
+) -> candle_core::Result<Vec<(&'static str, Tensor)>> {
+    let (Some(coefficients), Some(before)) = (record.coefficients, before) else { return Ok(vec![]) };
+    let mut futures = vec![];
+    for (name, residual) in [
+        ("pred_original_sample.uncond", "uncond_residual"),
+        ("pred_original_sample.text", "text_cond_residual"),
+    ] {
+        if let Some(residual) = record.tensor(residual) {
+            let step = record.scheduler.step(residual, coefficients.timestep, before, None)?;
+            futures.push((name, step.pred_original_sample));
+        }
+    }
+    Ok(futures)
+}
+
+/// Every picture of a stage that needs no model.
+pub(in crate::debugger) fn of(
+    stage: Stage,
+    tensors: &[TensorView],
+    futures: &[TensorView],
+    models: &Models,
+) -> Vec<NamedPicture> {
+    let difference = difference(tensors);
+    let values = |name: &str| match name {
+        "difference" => difference.as_ref(),
+        "latents.channels" => find(tensors, "latents"),
+        _ => find(tensors, name).or_else(|| find(futures, name)),
+    };
+    let reach = RESIDUALS.iter().filter_map(|name| values(name)).map(residual::reach).fold(0., f32::max);
+    let draw = |name: &&'static str| {
+        let values = values(name)?;
+        let picture = match *name {
+            "latents.channels" => latents::channels(values),
+            name if RESIDUALS.contains(&name) => residual::diverging(values, reach),
+            name => picture(name, values, models),
+        };
+        picture.map(|picture| NamedPicture { name, picture })
+    };
+    all(stage).iter().filter_map(draw).collect()
+}
+
+/// From which step on each pixel stays as the last of `records` predicts it: the steps of `denoise`, the first first.
+pub(in crate::debugger) fn timemap(records: &[Arc<RecordView>]) -> Option<NamedPicture> {
+    let predicted = |record: &'_ Arc<RecordView>| match record.stage {
+        Stage::Denoise { step } => Some((step, record.tensor("pred_original_sample")?.values.clone())),
+        _ => None,
+    };
+    let (steps, predicted): (Vec<usize>, Vec<PlainTensor>) = records.iter().filter_map(predicted).unzip();
+    let map = TimeMap::of(&predicted.iter().collect::<Vec<_>>(), TOLERANCE)?;
+    Some(NamedPicture { name: "timemap", picture: map.picture(&steps) })
+}
+
+/// The instant picture of the tensor `name`; `None` where its shape is no picture's.
+pub fn picture(name: &str, values: &PlainTensor, models: &Models) -> Option<Picture> {
+    match name.split('.').next() {
+        Some("image") => decoded::picture(values),
+        Some("init_image") => decoded::picture(values)
+            .map(|picture| Picture { label: "what the run starts from".into(), ..picture }),
+        Some("latents" | "init_latents" | "noise" | "pred_original_sample") => {
+            latents::estimate(values, models.latent_rgb_factors.as_ref())
+        }
+        _ => residual::diverging(values, residual::reach(values)),
+    }
+}
+
+fn find<'a>(tensors: &'a [TensorView], name: &str) -> Option<&'a PlainTensor> {
+    tensors.iter().find(|tensor| tensor.row.name == name).map(|tensor| &tensor.values)
+}
+
+/// How far the prompt moved the prediction: `text_cond_residual` − `uncond_residual`.
+fn difference(tensors: &[TensorView]) -> Option<PlainTensor> {
+    let (text, uncond) = (find(tensors, "text_cond_residual")?, find(tensors, "uncond_residual")?);
+    let values = text.data().iter().zip(uncond.data()).map(|(text, uncond)| text - uncond).collect();
+    PlainTensor::from_values(text.shape(), values)
+}

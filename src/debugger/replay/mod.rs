@@ -1,0 +1,85 @@
+//! A recorded stage run once more.
+
+pub mod outputs;
+
+use super::timeline::tree::Timelines;
+use crate::nn::{Path, Probe, Result};
+use crate::pipeline;
+use crate::pipeline::{Models, Snapshot, StageRecord, advance};
+use candle_core::Tensor;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// The run before the stage that made `record`, of whichever timeline has it: running its next stage is running that
+/// stage again, with its settings, the generator's state and the mistakes that were made on purpose. `None` when no
+/// timeline has the record any more.
+///
+/// What was changed by hand afterwards is not in it: the stage makes what it made before that.
+pub fn before(timelines: &Timelines, record: &Arc<StageRecord>, models: &Models) -> Option<Snapshot> {
+    timelines.list().iter().find_map(|branch| {
+        let snapshots = branch.timeline.snapshots();
+        let index =
+            |snapshot: &Arc<Snapshot>| snapshot.records().iter().position(|known| Arc::ptr_eq(known, record));
+        let (done, index) =
+            snapshots.iter().enumerate().find_map(|(done, at)| index(at).map(|index| (done, index)))?;
+        let before: &Snapshot = snapshots.get(index)?;
+        if done == index + 1 {
+            return Some(before.clone());
+        }
+        // A prompt that was changed on the way and encoded again: under the settings of then, which are those before the
+        // stage that it was encoded for; of embeddings that were changed by hand, those that they were changed under.
+        let then = if record.edited.is_empty() { done.saturating_sub(1) } else { done };
+        before.with_request(snapshots.get(then)?.request().clone(), models).ok()
+    })
+}
+
+/// Runs the stage that follows `before`, watched by `own`; `host` is asked at every module whether that shall stop.
+///
+/// # Errors
+/// The stage's, or a probe's.
+pub fn run(
+    models: &Models,
+    before: &Snapshot,
+    own: &mut dyn Probe,
+    host: &mut dyn Probe,
+) -> std::result::Result<Snapshot, pipeline::Error> {
+    advance(before, models, &mut Both { own, host, host_wants: Cell::new(false), wanted: vec![] })
+}
+
+/// Two probes: the host's, which interrupts, and the one that asks.
+struct Both<'a> {
+    own: &'a mut dyn Probe,
+    host: &'a mut dyn Probe,
+    /// Whether the host wanted the piece that was asked for last: a host that counts is asked once.
+    host_wants: Cell<bool>,
+    /// Of every piece that was entered, whether the host wanted it.
+    wanted: Vec<bool>,
+}
+
+impl Probe for Both<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        self.host_wants.set(self.host.wants(path));
+        self.host_wants.get() || self.own.wants(path)
+    }
+
+    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        let host = self.host_wants.get();
+        self.wanted.push(host);
+        if host {
+            self.host.enter(path, inputs)?;
+        }
+        if self.own.wants(path) { self.own.enter(path, inputs) } else { Ok(()) }
+    }
+
+    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        if self.own.wants(path) { self.own.answer(path, inputs) } else { Ok(None) }
+    }
+
+    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let output = if self.own.wants(path) { self.own.visit(path, output)? } else { output };
+        match self.wanted.pop() {
+            Some(true) => self.host.visit(path, output),
+            _ => Ok(output),
+        }
+    }
+}

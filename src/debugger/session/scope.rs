@@ -1,0 +1,385 @@
+//! What an expression can ask for: the run here, its other states, other timelines, and the text encoder.
+
+use crate::debugger::expr::names::Resolver;
+use crate::debugger::expr::value::{Function, TensorValue, mistake, number};
+use crate::debugger::language::place::{Place, parse_place};
+use crate::debugger::replay::outputs;
+use crate::debugger::replay::outputs::Outputs;
+use crate::debugger::stepping::{Inside, Moment};
+use crate::debugger::timeline::tree::{Branch, Timelines};
+use crate::nn::{Path, Unwatched};
+use crate::pipeline::stages;
+use crate::pipeline::stages::Run;
+use crate::pipeline::{Models, Request, Snapshot, Stage, lines};
+use crate::tensor::PlainTensor;
+use candle_core::Tensor;
+use cel::ExecutionError;
+use cel::common::types::{CelDouble, CelInt, CelString, CelUInt};
+use cel::common::value::{CowVal, Val};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Texts whose embeddings are kept.
+const MOST_TEXTS: usize = 64;
+
+/// Where an expression is evaluated: a snapshot, and what is around it.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    here: Cow<'a, Snapshot>,
+    timelines: &'a Timelines,
+    models: &'a Arc<Models>,
+    texts: &'a Arc<Texts>,
+    outputs: &'a Arc<Outputs>,
+    at_hand: Option<AtHand>,
+}
+
+/// The piece at which a stage waits, and what modules made so far of which that is known.
+#[derive(Debug, Clone)]
+struct AtHand {
+    stage: Stage,
+    path: String,
+    moment: Moment,
+    /// The run before the stage.
+    before: Arc<Snapshot>,
+    outputs: Vec<(Path, Tensor)>,
+}
+
+/// Embeddings of texts that were asked for: (1, 77, C) each.
+#[derive(Debug, Default)]
+pub struct Texts(Mutex<HashMap<String, PlainTensor>>);
+
+impl Deref for Scope<'_> {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.here
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// The cursor of the timeline that is looked at; inside a stage, with what that made so far.
+    pub(in crate::debugger) fn new(
+        timelines: &'a Timelines,
+        inside: Option<&Inside>,
+        models: &'a Arc<Models>,
+        texts: &'a Arc<Texts>,
+        outputs: &'a Arc<Outputs>,
+    ) -> Self {
+        let here = timelines.current().timeline.here();
+        let here = match inside {
+            Some(inside) => Cow::Owned(here.with_partial(inside.stage, inside.values())),
+            None => Cow::Borrowed(here),
+        };
+        let at_hand = inside.map(|inside| AtHand {
+            stage: inside.stage,
+            path: inside.path().into(),
+            moment: inside.moment,
+            before: Arc::clone(inside.before()),
+            outputs: inside.outputs(),
+        });
+        Self { here, timelines, models, texts, outputs, at_hand }
+    }
+
+    /// The same with another state in the place of the cursor's.
+    pub(in crate::debugger) fn with_here(self, here: Snapshot) -> Self {
+        Self { here: Cow::Owned(here), ..self }
+    }
+
+    /// What modules made in stages that are recorded.
+    fn modules(&self) -> Modules {
+        Modules { models: Arc::clone(self.models), outputs: Arc::clone(self.outputs) }
+    }
+
+    /// `alpha_bar(t)`: ᾱ of a timestep that the model was trained on.
+    fn alpha_bar(&self) -> Function {
+        let scheduler = Arc::clone(self.here.shared_scheduler());
+        Function::new("alpha_bar", move |timestep| {
+            let all = scheduler.alphas_cumprod();
+            let place = number(timestep).filter(|t| t.fract() == 0. && *t >= 0.).map(|t| t as usize);
+            match place.and_then(|place| all.get(place)) {
+                Some(alpha) => Ok(Box::new(CelDouble::from(f64::from(*alpha)))),
+                None => Err(mistake(&format!(
+                    "alpha_bar wants a timestep, a whole number from 0 to {}",
+                    all.len() - 1
+                ))),
+            }
+        })
+    }
+
+    /// `embed(text)`: what the text encoder makes of it, as a prompt.
+    fn embed(&self) -> Function {
+        let (models, texts) = (Arc::clone(self.models), Arc::clone(self.texts));
+        let (scheduler, request) = (Arc::clone(self.here.shared_scheduler()), self.here.request().clone());
+        Function::new("embed", move |text| {
+            let Some(text) = text.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string()) else {
+                return Err(mistake("embed wants a text in quotes: embed(\"a cat\")"));
+            };
+            let mut known = texts.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(embeds) = known.get(&text) {
+                return Ok(Box::new(TensorValue::new(embeds.clone())));
+            }
+            // The stage itself: the same numbers as those of a run with that prompt.
+            let request = Request { prompt: text.clone(), ..request.clone() };
+            let run = Run { models: &models, request: &request, scheduler: &scheduler };
+            let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;
+            if let [Some(cut), _] = &encoded.cut {
+                return Err(mistake(&format!(
+                    "embed: the text is longer than 77 tokens; \"{cut}\" would be cut off"
+                )));
+            }
+            let embeds = PlainTensor::of(&encoded.prompt_embeds).map_err(|e| mistake(&e.to_string()))?;
+            if known.len() >= MOST_TEXTS {
+                known.clear();
+            }
+            known.insert(text, embeds.clone());
+            Ok(Box::new(TensorValue::new(embeds)))
+        })
+    }
+
+    /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
+    fn t(&self) -> Function {
+        let modules = self.modules();
+        let at_hand = self.at_hand.clone();
+        let timeline = &self.timelines.current().timeline;
+        let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
+        Function::new("t", move |path| {
+            let Some(path) = path.downcast_ref::<CelString<'_>>().map(|path| path.inner().to_string()) else {
+                return Err(mistake("t wants the path of a module in quotes: t(\"unet.mid_block\")"));
+            };
+            let mut known = at_hand.iter().flat_map(|at_hand| &at_hand.outputs);
+            if let Some((_, output)) = known.find(|(known, _)| known.as_str() == path) {
+                let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
+                return Ok(Box::new(TensorValue::new(output)));
+            }
+            modules.known(&path)?;
+            // Of a stage that waits what ran in it already; else of the last one in which the module ran.
+            match at_hand.as_ref().filter(|at_hand| lines::running(at_hand.stage, &path).is_some()) {
+                Some(at_hand) => {
+                    let until = Some((at_hand.path.as_str(), at_hand.moment));
+                    modules.behind(&at_hand.before, &path, until)
+                }
+                None => modules.newest(&runs, &path),
+            }
+        })
+    }
+
+    /// `of(timeline, tensor)`: as it is there at its cursor; `of(timeline, stage, tensor)`: as it was after that stage. Of a
+    /// module, what it made.
+    fn of(&self) -> Function {
+        let modules = self.modules();
+        let of = |branch: &Branch| (branch.name.clone(), states("of", branch, &modules));
+        let timelines: Vec<(String, Function)> = self.timelines.list().iter().map(of).collect();
+        Function::new("of", move |name| {
+            let name = name.downcast_ref::<CelString<'_>>().map(|name| name.inner().to_string());
+            match timelines.iter().find(|(known, _)| Some(known) == name.as_ref()) {
+                Some((_, states)) => Ok(Box::new(states.clone())),
+                None => {
+                    let known = timelines.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>();
+                    Err(mistake(&format!("of wants a timeline: {}", known.join(", "))))
+                }
+            }
+        })
+    }
+}
+
+impl Resolver for Scope<'_> {
+    /// What a name means: a function that knows the run, or as [`named`] has it.
+    fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
+        let function = match name {
+            "at" => states("at", self.timelines.current(), &self.modules()),
+            "of" => self.of(),
+            "embed" => self.embed(),
+            "alpha_bar" => self.alpha_bar(),
+            "t" => self.t(),
+            "path" => {
+                let path = self.at_hand.as_ref()?.path.clone();
+                return Some(CowVal::owned(CelString::from(path)).into_owned());
+            }
+            _ => return named(&self.here, name),
+        };
+        Some(Box::new(function))
+    }
+
+    fn tensors(&self) -> Vec<&'static str> {
+        tensors(&self.here)
+    }
+}
+
+/// What modules made in stages that are recorded.
+#[derive(Clone)]
+struct Modules {
+    models: Arc<Models>,
+    outputs: Arc<Outputs>,
+}
+
+impl Modules {
+    /// Refuses a path that no module has.
+    fn known(&self, path: &str) -> Result<(), ExecutionError> {
+        match outputs::has(&self.models, |known| known == path) {
+            true => Ok(()),
+            false => Err(mistake(&outputs::unknown(&self.models, path))),
+        }
+    }
+
+    /// What the module at `path` made in the last stage among `runs` in which it ran.
+    fn newest(&self, runs: &[Arc<Snapshot>], path: &str) -> Result<Box<dyn Val>, ExecutionError> {
+        match outputs::before_it(runs, path) {
+            Some(before) => self.behind(&before, path, None),
+            None => {
+                let stage = outputs::stage_of(path);
+                Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
+            }
+        }
+    }
+
+    /// What the module at `path` made in the stage behind `before`, or in it up to the piece `until`.
+    fn behind(
+        &self,
+        before: &Arc<Snapshot>,
+        path: &str,
+        until: Option<(&str, Moment)>,
+    ) -> Result<Box<dyn Val>, ExecutionError> {
+        let output = self.outputs.of(&self.models, before, path, until).map_err(|e| mistake(&e))?;
+        Ok(Box::new(TensorValue::new(output)))
+    }
+}
+
+/// The states of a timeline: by a step or a stage, the one after it; by the name of a tensor or a module, that at the cursor.
+fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Function {
+    let (snapshots, cursor) = (branch.timeline.snapshots().to_vec(), branch.timeline.cursor());
+    let modules = modules.clone();
+    Function::new(function, move |asked| {
+        let here = &snapshots[cursor];
+        let text = asked.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string());
+        let stage = match (&text, asked.downcast_ref::<CelInt>()) {
+            (_, Some(step)) => match usize::try_from(*step.inner()) {
+                Ok(step) => Stage::Denoise { step },
+                Err(_) => {
+                    return Err(mistake(&format!(
+                        "{function} wants a step, 0 or more; found {}",
+                        step.inner()
+                    )));
+                }
+            },
+            (Some(text), None) => match parse_place(text) {
+                Ok(Place::Stage(stage)) => stage,
+                _ if function == "of" && is_module(text) => {
+                    modules.known(text)?;
+                    return modules.newest(&snapshots[..=cursor], text);
+                }
+                _ if function == "of" => return lookup(here, text),
+                _ => {
+                    let message = format!(
+                        "{function} wants a step, such as 3, or a stage, such as \"get_latent\"; found \"{text}\""
+                    );
+                    return Err(mistake(&message));
+                }
+            },
+            _ => return Err(mistake(&format!("{function} wants a step, such as 3, or a stage in quotes"))),
+        };
+        let steps = here.request().steps();
+        let has = match stage {
+            Stage::Denoise { step } => steps.contains(&step),
+            _ => true,
+        };
+        let place = stage.index(&steps);
+        match snapshots.get(place + 1).filter(|_| has) {
+            Some(state) => {
+                let (before, state) = (Arc::clone(&snapshots[place]), Arc::clone(state));
+                let modules = modules.clone();
+                Ok(Box::new(Function::new(function, move |name| {
+                    match name.downcast_ref::<CelString<'_>>().map(|name| name.inner()) {
+                        Some(path) if is_module(path) => {
+                            modules.known(path)?;
+                            modules.behind(&before, path, None)
+                        }
+                        Some(name) => lookup(&state, name),
+                        None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
+                    }
+                })))
+            }
+            None if has => Err(mistake(&format!("{stage} is not recorded; run it first"))),
+            None => Err(mistake(&format!(
+                "{stage} is not in this run; its steps are {} to {}",
+                steps.start,
+                steps.end.saturating_sub(1)
+            ))),
+        }
+    })
+}
+
+/// Whether a name is that of a module: no tensor of a stage has a dot in its name.
+fn is_module(name: &str) -> bool {
+    name.contains('.')
+}
+
+/// A tensor, or another name, of a state.
+fn lookup(state: &Snapshot, name: &str) -> Result<Box<dyn Val>, ExecutionError> {
+    named(state, name).ok_or_else(|| {
+        let known = tensors(state).join(", ");
+        mistake(&format!("`{name}` is not there; expected one of {known}"))
+    })
+}
+
+/// The names of the tensors of a state, each once.
+pub(in crate::debugger) fn tensors(state: &Snapshot) -> Vec<&'static str> {
+    let mut known: Vec<&'static str> = vec![];
+    for (tensor, _) in state.records().iter().flat_map(|record| &record.tensors) {
+        if !known.contains(tensor) {
+            known.push(tensor);
+        }
+    }
+    known
+}
+
+/// What a name means in a state: tensors by their newest value, settings, the position, the newest step's numbers. A tensor is
+/// copied from its device when it is asked for.
+fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
+    let request = state.request();
+    let int = |n: i64| Some(CowVal::owned(CelInt::from(n)).into_owned());
+    let double = |x: f64| Some(CowVal::owned(CelDouble::from(x)).into_owned());
+    let string = |s: &str| Some(CowVal::owned(CelString::from(s.to_string())).into_owned());
+    let coefficients = || state.records().iter().rev().find_map(|record| record.coefficients);
+    match name {
+        "step" => match state.position() {
+            Some(Stage::Denoise { step }) => int(step as i64),
+            _ => None,
+        },
+        "stage" => string(state.position().map_or("complete", Stage::name)),
+        "prompt" => string(&request.prompt),
+        "negative_prompt" => string(&request.negative_prompt),
+        "height" => int(request.height as i64),
+        "width" => int(request.width as i64),
+        "num_inference_steps" => int(request.num_inference_steps as i64),
+        "guidance_scale" => double(request.guidance_scale),
+        "seed" => match request.seed.as_i64() {
+            Some(seed) => int(seed),
+            // CEL's whole numbers without a sign, which compare with those that have one.
+            None => Some(CowVal::owned(CelUInt::from(request.seed.folded())).into_owned()),
+        },
+        "eta" => double(request.eta),
+        "strength" => double(request.strength),
+        "timesteps" => {
+            let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
+            cel::Value::from(timesteps).try_into().ok()
+        }
+        // Inside a stage the one at hand.
+        "timestep" => match state.tensor("timestep").map(|(_, t)| t.to_scalar::<i64>()) {
+            Some(timestep) => int(timestep.ok()?),
+            None => coefficients().and_then(|c| int(c.timestep as i64)),
+        },
+        "prev_timestep" => coefficients().and_then(|c| int(c.prev_timestep)),
+        "alpha_prod_t" => coefficients().and_then(|c| double(c.alpha_prod_t.into())),
+        "alpha_prod_t_prev" => coefficients().and_then(|c| double(c.alpha_prod_t_prev.into())),
+        "beta_prod_t" => coefficients().and_then(|c| double(c.beta_prod_t.into())),
+        "variance" => coefficients().and_then(|c| double(c.variance.into())),
+        "std_dev_t" => coefficients().and_then(|c| double(c.std_dev_t.into())),
+        _ => {
+            let (_, tensor) = state.tensor(name)?;
+            let plain = PlainTensor::of(tensor).ok()?;
+            Some(Box::new(TensorValue::new(plain)))
+        }
+    }
+}

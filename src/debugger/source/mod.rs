@@ -1,0 +1,362 @@
+//! The code of the stages and of what they call: this program's own, as it was when it was built; what it is called
+//! elsewhere, and the names of what its lines are given and make.
+
+pub mod module;
+
+use crate::pipeline::{Stage, lines};
+
+/// A file of the program whose code can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// The stages.
+    Stages,
+    /// The scheduler.
+    Ddim,
+    /// The text encoder.
+    Clip,
+    /// The UNet as a whole.
+    UNet,
+    /// Its levels.
+    Blocks,
+    /// Its transformers.
+    Transformer,
+    /// Its time embedding.
+    Embeddings,
+    /// Attention.
+    Attention,
+    /// Residual blocks.
+    Resnet,
+    /// The VAE.
+    Vae,
+}
+
+impl File {
+    /// Its path in the program, and its text.
+    fn content(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Stages => ("src/pipeline/stages.rs", include_str!("../../pipeline/stages.rs")),
+            Self::Ddim => ("src/scheduler/ddim.rs", include_str!("../../scheduler/ddim.rs")),
+            Self::Clip => ("src/model/clip.rs", include_str!("../../model/clip.rs")),
+            Self::UNet => ("src/model/unet/mod.rs", include_str!("../../model/unet/mod.rs")),
+            Self::Blocks => ("src/model/unet/blocks.rs", include_str!("../../model/unet/blocks.rs")),
+            Self::Transformer => {
+                ("src/model/unet/transformer.rs", include_str!("../../model/unet/transformer.rs"))
+            }
+            Self::Embeddings => {
+                ("src/model/unet/embeddings.rs", include_str!("../../model/unet/embeddings.rs"))
+            }
+            Self::Attention => ("src/model/attention.rs", include_str!("../../model/attention.rs")),
+            Self::Resnet => ("src/model/resnet.rs", include_str!("../../model/resnet.rs")),
+            Self::Vae => ("src/model/vae.rs", include_str!("../../model/vae.rs")),
+        }
+    }
+}
+
+/// What a call looks like, and the function that it calls.
+const CALLS: [(&str, Function); 10] = [
+    ("scheduler.step(", Function::new(File::Ddim, "step")),
+    ("scheduler.add_noise(", Function::new(File::Ddim, "add_noise")),
+    ("self.coefficients(", Function::new(File::Ddim, "coefficients")),
+    ("self.bounded(", Function::new(File::Ddim, "bounded")),
+    ("threshold_sample(", Function::new(File::Ddim, "threshold_sample")),
+    ("text_encoder.forward(", Function::method(File::Clip, "ClipTextModel", "forward")),
+    ("unet.forward(", Function::method(File::UNet, "UNet2DConditionModel", "forward")),
+    ("vae.encode(", Function::method(File::Vae, "AutoencoderKL", "encode")),
+    ("vae.decode(", Function::method(File::Vae, "AutoencoderKL", "decode")),
+    ("randn(", Function::new(File::Stages, "randn")),
+];
+
+/// A function of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    file: File,
+    /// The type that it is of, where the file has several functions of that name.
+    owner: Option<&'static str>,
+    name: &'static str,
+}
+
+/// Where a function comes from and what is like it elsewhere.
+pub struct Kin {
+    /// diffusers' function, or transformers'.
+    pub theirs: &'static str,
+    /// parediffusers', where it has one.
+    pub pare: Option<&'static str>,
+    /// What was published of it.
+    pub source: &'static str,
+}
+
+impl Function {
+    const fn new(file: File, name: &'static str) -> Self {
+        Self { file, owner: None, name }
+    }
+
+    /// The function `name` of the type `owner`.
+    pub const fn method(file: File, owner: &'static str, name: &'static str) -> Self {
+        Self { file, owner: Some(owner), name }
+    }
+
+    /// The function that a stage is.
+    pub fn of(stage: Stage) -> Self {
+        Self::new(
+            File::Stages,
+            match stage {
+                Stage::EncodePrompt => "encode_prompt",
+                Stage::GetLatent => "get_latent",
+                Stage::Denoise { .. } => "denoise",
+                Stage::VaeDecode => "vae_decode",
+            },
+        )
+    }
+
+    /// The function that is called in `line`, if it can be shown and is not this one.
+    pub fn called(self, line: &str) -> Option<Self> {
+        let code = line.split("//").next().unwrap_or(line);
+        let call = CALLS.iter().find(|(call, _)| code.contains(call) && !code.contains("fn "))?;
+        Some(call.1).filter(|called| *called != self)
+    }
+
+    /// The function's name.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The function's name with the type that it is of: `Transformer2DModel::forward`.
+    pub fn title(self) -> String {
+        self.owner.map_or(self.name.into(), |owner| format!("{owner}::{}", self.name))
+    }
+
+    /// The file that it is in.
+    pub fn path(self) -> &'static str {
+        self.file.content().0
+    }
+
+    /// Whether it is the scheduler's step, whose numbers are known.
+    pub fn is_step(self) -> bool {
+        self.file == File::Ddim && self.name != "add_noise"
+    }
+
+    /// The number of its first line in the file, and its text, with the comment above it.
+    pub fn text(self) -> (usize, Vec<&'static str>) {
+        let lines: Vec<&str> = self.file.content().1.lines().collect();
+        let heads = [format!("pub fn {}(", self.name), format!("fn {}(", self.name)];
+        let owner = self.owner.map(|owner| format!("impl {owner} {{"));
+        let begin = owner.and_then(|owner| lines.iter().position(|line| **line == *owner)).unwrap_or(0);
+        let is_head = |head: &String| {
+            let rest = lines[begin..].iter();
+            Some(begin + rest.into_iter().position(|line| line.trim_start().starts_with(head))?)
+        };
+        let Some(head) = heads.iter().find_map(is_head) else { return (1, vec![]) };
+        let above = |line: &&str| matches!(line.trim_start().get(..2), Some("//" | "#["));
+        let first = head - lines[..head].iter().rev().take_while(|line| above(line)).count();
+        let indent = lines[head].len() - lines[head].trim_start().len();
+        let end = format!("{}}}", " ".repeat(indent));
+        let last = lines[head..].iter().position(|line| **line == end).map_or(head, |rows| head + rows);
+        (first + 1, lines[first..=last].iter().map(|line| line.get(indent..).unwrap_or_default()).collect())
+    }
+
+    /// The row of the text that announces itself through the probe by this path.
+    pub fn row_of(self, path: &str) -> Option<usize> {
+        let constant = format!("lines::{}", path.rsplit('.').next()?.to_uppercase());
+        self.text().1.iter().position(|line| line.contains(&constant))
+    }
+
+    /// Where in the file, from 1, the line is that announces itself by this path.
+    pub fn line_of(self, path: &str) -> Option<usize> {
+        Some(self.text().0 + self.row_of(path)?)
+    }
+
+    /// What is like it elsewhere.
+    pub fn kin(self) -> Kin {
+        let kin = |theirs, pare, source| Kin { theirs, pare, source };
+        if let Some((theirs, source)) = self.owner.and_then(kin_of_module) {
+            return kin(theirs, None, source);
+        }
+        match (self.file, self.name) {
+            (File::Stages, "encode_prompt") => kin(
+                "StableDiffusionPipeline.encode_prompt",
+                Some("PareDiffusionPipeline.encode_prompt"),
+                "CLIP: Radford et al., 2021",
+            ),
+            (File::Stages, "get_latent") => kin(
+                "prepare_latents of StableDiffusionPipeline and …Img2ImgPipeline",
+                Some("PareDiffusionPipeline.get_latent"),
+                "x_T ~ N(0, I): Ho et al., 2020, algorithm 2",
+            ),
+            (File::Stages, "randn") => {
+                kin("randn_tensor", Some("PareDiffusionPipeline.get_latent"), "torch.randn")
+            }
+            (File::Stages, "denoise") => kin(
+                "StableDiffusionPipeline.__call__, the denoising loop",
+                Some("PareDiffusionPipeline.denoise"),
+                "guidance: Ho and Salimans, 2022, equation 6",
+            ),
+            (File::Stages, _) => kin(
+                "AutoencoderKL.decode, VaeImageProcessor.denormalize",
+                Some("PareDiffusionPipeline.vae_decode"),
+                "latents: Rombach et al., 2022",
+            ),
+            (File::Ddim, "add_noise") => {
+                kin("DDIMScheduler.add_noise", None, "the forward process: Song et al., 2021, formula 4")
+            }
+            (File::Ddim, "step") => kin(
+                "DDIMScheduler.step",
+                Some("PareDDIMScheduler.step"),
+                "DDIM: Song et al., 2021, formulas 12 and 16",
+            ),
+            (File::Ddim, "coefficients") => {
+                kin("DDIMScheduler._get_variance", None, "σ: Song et al., 2021, formula 16")
+            }
+            (File::Ddim, _) => kin(
+                "DDIMScheduler._threshold_sample",
+                None,
+                "thresholding: Saharia et al., 2022, section 2.3",
+            ),
+            (File::Clip, _) => {
+                kin("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021")
+            }
+            (File::UNet, _) => kin(
+                "UNet2DConditionModel.forward",
+                Some("PareUNet2DConditionModel.forward"),
+                "U-Net: Ronneberger et al., 2015",
+            ),
+            (File::Vae, "encode") => kin("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
+            _ => {
+                kin("AutoencoderKL.decode", Some("PareAutoencoderKL.decode"), "latents: Rombach et al., 2022")
+            }
+        }
+    }
+}
+
+/// What a part of a model is called elsewhere, by its type here, and what was published of it.
+fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
+    const UNET: &str = "U-Net: Ronneberger et al., 2015";
+    const RESNET: &str = "residual blocks: He et al., 2016";
+    const ATTENTION: &str = "attention: Vaswani et al., 2017, equation 1";
+    const PROMPT: &str = "cross-attention: Rombach et al., 2022, section 3.3";
+    const CLIP: &str = "CLIP: Radford et al., 2021";
+    const VAE: &str = "the autoencoder: Esser et al., 2021";
+    Some(match owner {
+        "DownBlock2D" => ("CrossAttnDownBlock2D.forward, DownBlock2D.forward", UNET),
+        "UNetMidBlock2DCrossAttn" => ("UNetMidBlock2DCrossAttn.forward", UNET),
+        "UpBlock2D" => ("CrossAttnUpBlock2D.forward, UpBlock2D.forward", UNET),
+        "TimestepEmbedding" => ("TimestepEmbedding.forward", "Ho et al., 2020, appendix B"),
+        "Transformer2DModel" => ("Transformer2DModel.forward", PROMPT),
+        "BasicTransformerBlock" => ("BasicTransformerBlock.forward", PROMPT),
+        "Attention" => ("Attention.forward, AttnProcessor2_0.__call__", ATTENTION),
+        "FeedForward" => ("FeedForward.forward", "Vaswani et al., 2017, section 3.3"),
+        "Geglu" => ("GEGLU.forward", "GEGLU: Shazeer, 2020"),
+        "ResnetBlock2D" => ("ResnetBlock2D.forward", RESNET),
+        "Downsample2D" => ("Downsample2D.forward", UNET),
+        "Upsample2D" => ("Upsample2D.forward", UNET),
+        "ClipEncoderLayer" => ("CLIPEncoderLayer.forward (transformers)", CLIP),
+        "ClipAttention" => ("CLIPAttention.forward (transformers)", ATTENTION),
+        "ClipMlp" => ("CLIPMLP.forward (transformers)", CLIP),
+        "Encoder" => ("Encoder.forward", VAE),
+        "Decoder" => ("Decoder.forward", VAE),
+        "DownEncoderBlock2D" => ("DownEncoderBlock2D.forward", VAE),
+        "UpDecoderBlock2D" => ("UpDecoderBlock2D.forward", VAE),
+        "UNetMidBlock2D" => ("UNetMidBlock2D.forward", VAE),
+        "SpatialAttention" => ("Attention.forward", ATTENTION),
+        "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
+        "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
+        _ => return None,
+    })
+}
+
+/// The names of a line's inputs, in the order in which the probe is given them.
+pub fn inputs(path: &str) -> &'static [&'static str] {
+    match path {
+        "encode_prompt.text_encoder" => &["input_ids"],
+        "get_latent.encode" => &["init_image"],
+        "get_latent.add_noise" => &["init_latents", "noise", "timestep"],
+        "denoise.unet" => &["latent_model_input", "prompt_embeds"],
+        "denoise.guidance" => &["uncond_residual", "text_cond_residual"],
+        "denoise.scheduler_step" => &["guided_noise_residual", "timestep", "latents"],
+        "vae_decode.scale" => &["latents"],
+        "vae_decode.decode" => &["z"],
+        "vae_decode.denormalize" => &["decoded"],
+        _ => &[],
+    }
+}
+
+/// The names of what a line makes: of one with two rows the negative prompt's first.
+pub fn outputs(path: &str) -> &'static [&'static str] {
+    match path {
+        "encode_prompt.tokenize" => &["negative_input_ids", "input_ids"],
+        "encode_prompt.text_encoder" => &["negative_prompt_embeds", "prompt_embeds"],
+        "get_latent.encode" => &["init_latents"],
+        "get_latent.randn" => &["noise"],
+        "get_latent.add_noise" => &["latents"],
+        "denoise.unet" => &["uncond_residual", "text_cond_residual"],
+        "denoise.guidance" => &["guided_noise_residual"],
+        "denoise.scheduler_step" => &["latents"],
+        "vae_decode.scale" => &["z"],
+        "vae_decode.decode" => &["decoded"],
+        "vae_decode.denormalize" => &["image"],
+        _ => &[],
+    }
+}
+
+/// The lines of a stage, in the order in which it comes by.
+pub fn lines_of(stage: Stage) -> impl Iterator<Item = &'static str> {
+    lines::ALL.iter().copied().filter(move |line| line.split('.').next() == Some(stage.name()))
+}
+
+/// The names of what a stage makes from the line at `path` on.
+pub fn made_from(path: &str) -> impl Iterator<Item = &'static str> {
+    let stage = path.split('.').next();
+    let lines = lines::ALL.iter().skip_while(move |line| **line != path);
+    lines.filter(move |line| line.split('.').next() == stage).flat_map(|line| outputs(line)).copied()
+}
+
+/// The names that a line of code gives a value to: behind `let`, or before `:`, as fields and arguments are.
+pub fn bound(line: &str) -> Vec<&str> {
+    let line = line.trim_start();
+    let names = match line.strip_prefix("let ") {
+        Some(rest) => rest.split(" = ").next().unwrap_or_default().trim_end_matches(" ="),
+        None => match line.split_once(": ") {
+            Some((name, _)) if line.ends_with(',') => name,
+            _ => "",
+        },
+    };
+    if names.starts_with("//") {
+        return vec![];
+    }
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    names.split(|c| !is_name(c)).filter(|name| !name.is_empty() && *name != "mut").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_stage_is_found() {
+        let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
+        for path in lines::ALL {
+            let stage = stages.iter().map(|stage| Function::of(*stage)).find(|f| path.starts_with(f.name));
+            assert!(stage.unwrap().row_of(path).is_some(), "{path}");
+            assert!(!outputs(path).is_empty(), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_function_that_is_called_is_shown_whole() {
+        for (_, function) in CALLS {
+            let (first, text) = function.text();
+            assert!(first > 1 && text.len() > 3, "{function:?}");
+            assert_eq!(text.last(), Some(&"}"), "{function:?}");
+        }
+        let denoise = Function::of(Stage::Denoise { step: 0 });
+        assert!(denoise.text().1.iter().any(|line| denoise.called(line).is_some_and(Function::is_step)));
+    }
+
+    #[test]
+    fn names_that_a_line_binds() {
+        assert_eq!(bound("    let (a_t, b) = (1, 2);"), ["a_t", "b"]);
+        assert_eq!(bound("let mut prev_sample = x;"), ["prev_sample"]);
+        assert_eq!(bound("    latents: &Tensor,"), ["latents"]);
+        assert!(bound("/// latents: the, noise,").is_empty());
+        assert!(bound("Ok(image)").is_empty());
+    }
+}

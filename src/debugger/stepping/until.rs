@@ -1,0 +1,95 @@
+//! Where a stage that is stepped through shall wait.
+
+use crate::debugger::language::pattern::Pattern;
+use crate::debugger::source::module;
+
+/// Where a stage that runs on shall wait again.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    /// Before which piece at the latest.
+    pub until: Until,
+    /// Before or after the pieces that these name, to be asked whether it shall wait there.
+    pub breaks: Vec<(Pattern, Moment)>,
+    /// After which pieces else.
+    pub catch: Catch,
+    /// Pieces whose outputs are kept, for conditions that ask for them.
+    pub keep: Vec<String>,
+}
+
+/// A line or a module that comes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Until {
+    /// The next line or module, whichever comes.
+    #[default]
+    Next,
+    /// The next that is not a part of this module.
+    OutOf(String),
+    /// The next line.
+    Line,
+    /// None: on to the stage's end.
+    End,
+}
+
+/// When a piece is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before it runs.
+    Before,
+    /// Once it ran: what it made is known.
+    After,
+}
+
+/// What is looked for in what pieces make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Catch {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// NaN and infinity.
+    NotFinite,
+    /// Each output is looked at.
+    All,
+}
+
+/// Why a stage waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It came to where it was told to.
+    Arrived,
+    /// There is a breakpoint, which may have a condition.
+    Breakpoint,
+    /// What a piece made is to be looked at.
+    Caught,
+}
+
+impl Watch {
+    /// On to before the next piece that `until` names, past every breakpoint.
+    pub fn until(until: Until) -> Self {
+        Self { until, ..Self::default() }
+    }
+
+    /// Whether modules are watched, and not lines alone.
+    pub(super) fn is_of_modules(&self) -> bool {
+        let Self { until, breaks, catch, keep } = self;
+        matches!(until, Until::Next | Until::OutOf(_))
+            || *catch != Catch::Nothing
+            || !breaks.is_empty()
+            || !keep.is_empty()
+    }
+
+    /// Whether the piece at `path` is where it shall wait at the latest.
+    pub(super) fn arrives(&self, path: &str, is_line: bool) -> bool {
+        match &self.until {
+            Until::Next => is_line || module::is_stepped_into(path),
+            Until::OutOf(module) => {
+                is_line || module::is_stepped_into(path) && !module::is_within(path, module)
+            }
+            Until::Line => is_line,
+            Until::End => false,
+        }
+    }
+
+    pub(super) fn breaks(&self, path: &str, moment: Moment) -> bool {
+        self.breaks.iter().any(|(pattern, when)| *when == moment && pattern.matches(path))
+    }
+}

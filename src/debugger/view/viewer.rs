@@ -1,0 +1,164 @@
+//! Makes the views of a session. It remembers what it made: a record is copied from its device and drawn once.
+
+use super::{InsideView, ScheduleView, StageLine, View, runs};
+use crate::debugger::inspect::features::Kept;
+use crate::debugger::inspect::{Examination, ExamineError, Examined};
+use crate::debugger::record::{RecordId, RecordView, pictures};
+use crate::debugger::session::Session;
+use crate::debugger::timeline::tree::Timelines;
+use crate::nn::Probe;
+use crate::pipeline::{Models, Stage, StageRecord};
+use candle_core::Tensor;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What an interface was shown of a session, and the numbers that its records have there.
+#[derive(Debug, Default)]
+pub struct Viewer {
+    records: RecordViews,
+    /// The module output that was drawn last.
+    drawn: Option<Kept>,
+}
+
+impl Viewer {
+    /// The session as an interface shows it.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied from its device.
+    pub fn view(&mut self, session: &Session) -> candle_core::Result<View> {
+        of(session, &mut self.records)
+    }
+
+    /// The record with this number; `None` when no timeline has it any more.
+    pub fn record(&self, id: RecordId) -> Option<Arc<StageRecord>> {
+        self.records.find(id).map(|(record, _)| record)
+    }
+
+    /// A tensor of the record with this number, or one of its predictions from one residual alone; `None` when no
+    /// timeline has the record any more.
+    ///
+    /// # Errors
+    /// When a prediction cannot be computed on the device.
+    pub fn tensor(&self, id: RecordId, name: &str) -> candle_core::Result<Option<Tensor>> {
+        let Some((record, before)) = self.records.find(id) else { return Ok(None) };
+        if let Some(tensor) = record.tensor(name) {
+            return Ok(Some(tensor.clone()));
+        }
+        let before = before.as_ref().and_then(|before| before.tensor("latents"));
+        let futures = pictures::futures(&record, before)?;
+        Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
+    }
+
+    /// Answers a query about the inside of a recorded stage by running the stage again, to its end or as far as the answer
+    /// needs. `host` can interrupt it at every module. The session does not change.
+    ///
+    /// # Errors
+    /// [`ExamineError`]; [`Gone`](ExamineError::Gone) where no timeline has the record any more.
+    pub fn examine(
+        &mut self,
+        session: &Session,
+        query: &Examination,
+        host: &mut dyn Probe,
+    ) -> Result<Examined, ExamineError> {
+        let record = self.record(query.record).ok_or(ExamineError::Gone)?;
+        query.asked.carry_out(session.timelines(), session.models(), &record, &mut self.drawn, host)
+    }
+}
+
+/// The records of a session as an interface has them, each made once.
+#[derive(Debug, Default)]
+pub(super) struct RecordViews {
+    /// By where a record is, which is held, so that no other comes to be there.
+    known: HashMap<*const StageRecord, Known>,
+    made: usize,
+}
+
+/// A record with what it is shown as.
+#[derive(Debug)]
+struct Known {
+    record: Arc<StageRecord>,
+    before: Option<Arc<StageRecord>>,
+    view: Arc<RecordView>,
+}
+
+impl RecordViews {
+    /// The views of the records of a run.
+    pub(super) fn of(
+        &mut self,
+        records: &[Arc<StageRecord>],
+        models: &Models,
+    ) -> candle_core::Result<Vec<Arc<RecordView>>> {
+        let before = std::iter::once(None).chain(records.iter().map(Some));
+        let mut views: Vec<Arc<RecordView>> = vec![];
+        for (record, before) in records.iter().zip(before) {
+            let key = Arc::as_ptr(record);
+            if let Some(known) = self.known.get(&key) {
+                views.push(Arc::clone(&known.view));
+                continue;
+            }
+            self.made += 1;
+            let latents = before.and_then(|before| before.tensor("latents"));
+            let mut view = RecordView::of(record, latents, RecordId(self.made), models)?;
+            if record.stage == Stage::VaeDecode {
+                view.pictures.extend(pictures::timemap(&views));
+            }
+            let view = Arc::new(view);
+            let known =
+                Known { record: Arc::clone(record), before: before.cloned(), view: Arc::clone(&view) };
+            self.known.insert(key, known);
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    /// Forgets what is not in any of these runs.
+    fn keep(&mut self, runs: &Timelines) {
+        let snapshots = runs.list().iter().flat_map(|branch| branch.timeline.snapshots());
+        let alive: HashSet<*const StageRecord> =
+            snapshots.flat_map(|snapshot| snapshot.records()).map(Arc::as_ptr).collect();
+        self.known.retain(|key, _| alive.contains(key));
+    }
+
+    /// The record that has this number, and the one before it.
+    fn find(&self, id: RecordId) -> Option<Found> {
+        let known = self.known.values().find(|known| known.view.id == id)?;
+        Some((Arc::clone(&known.record), known.before.clone()))
+    }
+}
+
+/// A record, and the one before it.
+type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>);
+
+/// The view of a session.
+///
+/// # Errors
+/// When a tensor cannot be copied from its device.
+fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
+    let timeline = session.timeline();
+    let here = timeline.here();
+    let steps = here.request().steps();
+    let ran = timeline.records();
+    let line = |index: usize| {
+        let stage = Stage::at(index, &steps)?;
+        let breakpoint = session.breakpoints().list().iter().find(|b| b.place.is_at(stage)).map(|b| b.id);
+        Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint })
+    };
+    views.keep(session.timelines());
+    Ok(View {
+        request: here.request().clone(),
+        stages: (0..).map_while(line).collect(),
+        schedule: Arc::new(ScheduleView {
+            alphas_cumprod: here.scheduler().alphas_cumprod().into(),
+            timesteps: here.timesteps().into(),
+        }),
+        cursor: timeline.cursor(),
+        position: here.position(),
+        inside: session.inside().map(InsideView::of).transpose()?,
+        module_breakpoints: session.breakpoints().at_modules(),
+        displays: session.displayed(),
+        previewing: session.previewing(),
+        records: views.of(&ran, session.models())?,
+        timelines: runs::timelines(session, views)?,
+        comparison: runs::comparison(session, views)?,
+    })
+}
