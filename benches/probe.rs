@@ -18,9 +18,9 @@ const ROUNDS: usize = 21;
 
 /// Notes what it is asked, and wants nothing.
 #[derive(Default)]
-struct Asked(RefCell<Vec<Path>>);
+struct InspectQuery(RefCell<Vec<Path>>);
 
-impl Probe for Asked {
+impl Probe for InspectQuery {
     fn wants(&self, path: &Path) -> bool {
         self.0.borrow_mut().push(path.clone());
         false
@@ -38,7 +38,7 @@ fn main() {
     let mut paths = vec![];
     while let Some(stage) = snapshot.position() {
         if let Stage::Denoise { .. } = stage {
-            let mut asked = Asked::default();
+            let mut asked = InspectQuery::default();
             advance(&snapshot, &models, &mut asked).unwrap();
             paths = asked.0.into_inner();
         }

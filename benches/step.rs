@@ -109,7 +109,7 @@ impl Probe for Layers {
         Ok(())
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> diffuscope::nn::Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> diffuscope::nn::Result<Tensor> {
         if let Some((start, inside)) = self.open.pop() {
             let took = start.elapsed();
             if let Some((_, outer)) = self.open.last_mut() {

@@ -5,12 +5,12 @@ mod support;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use diffuscope::checkpoint::ModelSource;
-use diffuscope::debugger::inspect::ExamineError;
+use diffuscope::debugger::inspect::InspectError;
 use diffuscope::debugger::inspect::attention::{attention, effect, point};
-use diffuscope::debugger::language::attention::Focus;
+use diffuscope::debugger::language::attention::AttentionFilter;
 use diffuscope::debugger::language::pattern::Pattern;
 use diffuscope::debugger::session::Session;
-use diffuscope::debugger::{Asked, Examined};
+use diffuscope::debugger::{InspectQuery, Inspection};
 use diffuscope::nn::{Path, Probe, Recorder, Unwatched};
 use diffuscope::pipeline::attention::{CrossAttention, Layer, Split};
 use diffuscope::pipeline::{Models, Request, Snapshot, StageRecord, advance};
@@ -55,8 +55,8 @@ fn before(prompt: &str, step: usize) -> Snapshot {
 
 const PROMPT: &str = "red apple on a blue background";
 
-fn focus(layer: &str) -> Focus {
-    Focus { layer: Some(Pattern::parse(layer).unwrap()), head: None }
+fn focus(layer: &str) -> AttentionFilter {
+    AttentionFilter { layer: Some(Pattern::parse(layer).unwrap()), head: None }
 }
 
 fn furthest(ours: &[f32], theirs: &[f32]) -> f32 {
@@ -69,7 +69,7 @@ fn the_maps_are_daams() {
     let fixture = Fixture::open("daam");
     assert_eq!(fixture.setting("run/prompt"), PROMPT);
     let all: Vec<Snapshot> = (0..4).map(|step| before(PROMPT, step)).collect();
-    let agree = |steps: &[Snapshot], focus: &Focus, key: &str| {
+    let agree = |steps: &[Snapshot], focus: &AttentionFilter, key: &str| {
         let run = attention(&models(), steps, focus, Split::Whole, &mut Unwatched).unwrap();
         assert_eq!((run.size, run.maps[0].tokens), ((12, 20), 77));
         let theirs = fixture.f32(key);
@@ -81,7 +81,7 @@ fn the_maps_are_daams() {
         }
         run
     };
-    let run = agree(&all, &Focus::default(), "maps.all");
+    let run = agree(&all, &AttentionFilter::default(), "maps.all");
     let layers: Vec<&str> = run.layers.iter().map(|layer| layer.path.as_str()).collect();
     let theirs: Vec<&str> = fixture.setting("layers").split_whitespace().collect();
     let sorted = |mut paths: Vec<&str>| {
@@ -89,8 +89,8 @@ fn the_maps_are_daams() {
         paths.join(" ")
     };
     assert_eq!(sorted(layers), sorted(theirs));
-    agree(&all[..1], &Focus::default(), "maps.step.0");
-    agree(&all[2..3], &Focus::default(), "maps.step.2");
+    agree(&all[..1], &AttentionFilter::default(), "maps.step.0");
+    agree(&all[2..3], &AttentionFilter::default(), "maps.step.2");
     agree(&all, &focus("unet.mid_block"), "mid.all");
 }
 
@@ -121,7 +121,8 @@ fn watching_sees_softmaxes_and_changes_nothing() {
 fn layers_and_heads_make_the_whole() {
     let before = [before(PROMPT, 2)];
     let layer = focus("unet.up_blocks.1.attentions.0");
-    let run = |focus: &Focus, split| attention(&models(), &before, focus, split, &mut Unwatched).unwrap();
+    let run =
+        |focus: &AttentionFilter, split| attention(&models(), &before, focus, split, &mut Unwatched).unwrap();
     let (heads, mean) = (run(&layer, Split::Heads), run(&layer, Split::Layers));
     let whole = run(&layer, Split::Whole);
     let Layer { heads: count, size, .. } = whole.layers[0];
@@ -138,7 +139,7 @@ fn layers_and_heads_make_the_whole() {
     assert!(furthest(&sum, &mean.maps[0].of(&[2])) < 1e-6);
     let mut large = resized(&heads.maps[1].of(&[2]), 1, size, (12, 20)).unwrap();
     large.iter_mut().for_each(|value| *value = value.max(0.));
-    let second = Focus { head: Some(1), ..layer };
+    let second = AttentionFilter { head: Some(1), ..layer };
     assert!(furthest(&run(&second, Split::Whole).maps[0].of(&[2]), &large) < 1e-6);
     // The whole, folded, has the words as they are and the padding in one.
     let folded = whole.folded();
@@ -152,7 +153,7 @@ fn layers_and_heads_make_the_whole() {
 fn a_point_looks_somewhere() {
     let before = [before(PROMPT, 2)];
     for at in [(0, 0), (19, 11), (7, 3)] {
-        let run = point(&models(), &before, at, &Focus::default(), &mut Unwatched).unwrap();
+        let run = point(&models(), &before, at, &AttentionFilter::default(), &mut Unwatched).unwrap();
         assert_eq!((run.size, run.layers.len(), run.map.len()), ((12, 20), 7, 240));
         assert!((run.map.iter().sum::<f32>() - 1.).abs() < 1e-4 && run.map.iter().all(|v| *v >= 0.));
     }
@@ -171,7 +172,9 @@ fn a_point_looks_somewhere() {
         large.iter_mut().for_each(|value| *value /= sum);
         assert!(furthest(&run.map, &large) < 1e-6, "{path}");
     }
-    let said = |at| point(&models(), &before, at, &Focus::default(), &mut Unwatched).unwrap_err().to_string();
+    let said = |at| {
+        point(&models(), &before, at, &AttentionFilter::default(), &mut Unwatched).unwrap_err().to_string()
+    };
     assert!(said((20, 0)).contains("expected X 0 to 19, Y 0 to 11"), "{}", said((20, 0)));
     assert!(said((0, 12)).contains("0,12 is no point"));
 }
@@ -217,11 +220,11 @@ fn a_prompt_without_padding_says_so() {
 
 /// Answers a query about the inside of a record of `session`.
 fn answer(
-    query: &Asked,
+    query: &InspectQuery,
     session: &Session,
     record: &Arc<StageRecord>,
     host: &mut dyn Probe,
-) -> std::result::Result<Examined, ExamineError> {
+) -> std::result::Result<Inspection, InspectError> {
     query.carry_out(session.timelines(), session.models(), record, &mut None, host)
 }
 
@@ -235,9 +238,9 @@ fn a_step_is_examined_as_it_ran() {
     }
     let records = session.timeline().records();
     let of = |index: usize| {
-        let asked = Asked::Attention(Focus::default(), Split::Whole);
+        let asked = InspectQuery::Attention(AttentionFilter::default(), Split::Whole);
         match answer(&asked, &session, &records[index], &mut Unwatched).unwrap() {
-            Examined::Attention(run) => run.tokens[1].text.clone(),
+            Inspection::Attention(run) => run.tokens[1].text.clone(),
             other => panic!("{other:?}"),
         }
     };

@@ -5,12 +5,12 @@ mod program;
 use candle_core::{DType, Device, Tensor};
 use diffuscope::checkpoint::ModelSource;
 use diffuscope::checkpoint::layout::Precision;
-use diffuscope::debugger::inspect::{ExamineError, ModulesRun};
-use diffuscope::debugger::language::features::FeaturesAsked;
+use diffuscope::debugger::inspect::{InspectError, ModulesRun};
+use diffuscope::debugger::language::features::FeatureQuery;
 use diffuscope::debugger::record::RecordId;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
-use diffuscope::debugger::{Asked, Event, Examination, Examined, Order, Worker};
+use diffuscope::debugger::{Event, Examination, InspectQuery, Inspection, Order, Worker};
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
 use diffuscope::picture::Picture;
@@ -54,17 +54,17 @@ fn last(session: &Session) -> Arc<StageRecord> {
 
 /// Answers a query about the inside of a record of `session`.
 fn answer(
-    query: &Asked,
+    query: &InspectQuery,
     session: &Session,
     record: &Arc<StageRecord>,
     host: &mut dyn Probe,
-) -> std::result::Result<Examined, ExamineError> {
+) -> std::result::Result<Inspection, InspectError> {
     query.carry_out(session.timelines(), session.models(), record, &mut None, host)
 }
 
 fn modules(session: &Session, record: &Arc<StageRecord>) -> ModulesRun {
-    match answer(&Asked::Modules, session, record, &mut Unwatched).unwrap() {
-        Examined::Modules(run) => run,
+    match answer(&InspectQuery::Modules, session, record, &mut Unwatched).unwrap() {
+        Inspection::Modules(run) => run,
         other => panic!("{other:?}"),
     }
 }
@@ -165,12 +165,15 @@ fn what_is_not_recorded_any_more_is_said() {
     let record = last(&session);
     let mut viewer = Viewer::default();
     let id = viewer.view(&session).unwrap().record().unwrap().id;
-    let asked = Examination { record: id, asked: Asked::Modules };
+    let asked = Examination { record: id, asked: InspectQuery::Modules };
     assert!(viewer.examine(&session, &asked, &mut Unwatched).is_ok());
     run(&mut session, &["restart"]);
     drop(viewer.view(&session));
-    assert!(matches!(viewer.examine(&session, &asked, &mut Unwatched), Err(ExamineError::Gone)));
-    assert!(matches!(answer(&Asked::Modules, &session, &record, &mut Unwatched), Err(ExamineError::Gone)));
+    assert!(matches!(viewer.examine(&session, &asked, &mut Unwatched), Err(InspectError::Gone)));
+    assert!(matches!(
+        answer(&InspectQuery::Modules, &session, &record, &mut Unwatched),
+        Err(InspectError::Gone)
+    ));
 }
 
 /// Interrupts at a module.
@@ -191,7 +194,7 @@ impl Probe for Stopping {
 fn a_host_stops_it_at_a_module() {
     let session = session(2, &["next 3"]);
     let mut host = Stopping("unet.mid_block", 0);
-    let error = answer(&Asked::Modules, &session, &last(&session), &mut host).unwrap_err();
+    let error = answer(&InspectQuery::Modules, &session, &last(&session), &mut host).unwrap_err();
     assert!(error.is_interrupted(), "{error}");
     assert_eq!(host.1, 1);
     assert_eq!(session.timeline().recorded(), 3);
@@ -226,14 +229,14 @@ fn in_the_background_it_gives_way_and_goes_on() {
     let (worker, events) = worker(2);
     worker.order(Order::Command("next 3".into()));
     let id = wait(&events, record);
-    let asked = Examination { record: id, asked: Asked::Modules };
+    let asked = Examination { record: id, asked: InspectQuery::Modules };
     worker.order(Order::Examine(vec![asked.clone()]));
     // However far it is by then: the command comes first, or what was asked is told before.
     worker.order(Order::Command("print latents.std".into()));
     let (mut told, mut done) = (0, 0);
     while told == 0 || done == 0 {
         match events.recv_timeout(PATIENCE).expect("both are told") {
-            Event::Examined(of, Ok(_)) => {
+            Event::Inspection(of, Ok(_)) => {
                 assert_eq!(of, asked);
                 told += 1;
             }
@@ -241,12 +244,12 @@ fn in_the_background_it_gives_way_and_goes_on() {
                 assert_eq!(outcome.command, "print latents.std");
                 done += 1;
             }
-            Event::Failed { error, .. } | Event::Examined(_, Err(error)) => panic!("{error}"),
+            Event::Failed { error, .. } | Event::Inspection(_, Err(error)) => panic!("{error}"),
             _ => {}
         }
     }
     // What is given up is not told, and what is gone is dropped.
-    let gone = Examination { record: RecordId(usize::MAX), asked: Asked::Modules };
+    let gone = Examination { record: RecordId(usize::MAX), asked: InspectQuery::Modules };
     worker.order(Order::Examine(vec![gone]));
     worker.order(Order::Examine(vec![]));
     worker.order(Order::Command("back".into()));
@@ -259,14 +262,14 @@ fn at_the_start_there_is_nothing_to_look_into() {
     let session = session(2, &[]);
     assert!(Viewer::default().view(&session).unwrap().record().is_none());
     assert_eq!(session.timeline().position(), Some(Stage::EncodePrompt));
-    let error: ExamineError = pipeline::Error::Complete.into();
+    let error: InspectError = pipeline::Error::Complete.into();
     assert!(!error.is_interrupted());
 }
 
 fn features(session: &Session, path: &str, drawn: Drawn, row: Row) -> std::result::Result<Picture, String> {
-    let asked = Asked::Features(FeaturesAsked { path: path.into(), drawn, row });
+    let asked = InspectQuery::Features(FeatureQuery { path: path.into(), drawn, row });
     match answer(&asked, session, &last(session), &mut Unwatched).map_err(|e| e.to_string())? {
-        Examined::Picture(picture) => Ok(picture),
+        Inspection::Picture(picture) => Ok(picture),
         other => panic!("{other:?}"),
     }
 }
@@ -311,13 +314,13 @@ fn feature_maps_are_of_what_the_module_made_then() {
 #[test]
 fn drawing_stops_where_it_is_told_to() {
     let session = session(2, &["next 3"]);
-    let asked = FeaturesAsked { path: "unet.up_blocks.0".into(), drawn: Drawn::Pca, row: Row::Text };
+    let asked = FeatureQuery { path: "unet.up_blocks.0".into(), drawn: Drawn::Pca, row: Row::Text };
     let mut host = Stopping("unet.mid_block", 0);
-    let error = answer(&Asked::Features(asked), &session, &last(&session), &mut host).unwrap_err();
+    let error = answer(&InspectQuery::Features(asked), &session, &last(&session), &mut host).unwrap_err();
     assert!(error.is_interrupted(), "{error}");
     // What comes before is drawn without what comes later.
-    let asked = FeaturesAsked { path: "unet.conv_in".into(), drawn: Drawn::Pca, row: Row::Text };
-    answer(&Asked::Features(asked), &session, &last(&session), &mut host).unwrap();
+    let asked = FeatureQuery { path: "unet.conv_in".into(), drawn: Drawn::Pca, row: Row::Text };
+    answer(&InspectQuery::Features(asked), &session, &last(&session), &mut host).unwrap();
     assert_eq!(host.1, 1);
 }
 

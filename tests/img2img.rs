@@ -9,7 +9,7 @@ use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
 use diffuscope::lesson::playing::Told;
 use diffuscope::lesson::problem::Source;
-use diffuscope::lesson::{Lesson, Playing};
+use diffuscope::lesson::{Lesson, LessonRunner};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request, Stage};
 use image::codecs::jpeg::JpegEncoder;
@@ -340,7 +340,7 @@ fn a_lesson_starts_from_a_picture() {
                 {{ alpha_bar(timesteps[step]) }}\n";
     let lesson = Lesson::read(Source::new("noise.md", text)).unwrap_or_else(|_| panic!("not read"));
     let (mut held, mut wrong) = (0, vec![]);
-    Playing::start(&lesson, Arc::clone(&MODELS)).unwrap().play(&mut |told| match told {
+    LessonRunner::start(&lesson, Arc::clone(&MODELS)).unwrap().play(&mut |told| match told {
         Told::Holds(_) => held += 1,
         Told::Wrong(problem) => wrong.push(problem.report(false)),
         _ => {}

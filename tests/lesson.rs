@@ -8,7 +8,7 @@ use diffuscope::lesson::check::check;
 use diffuscope::lesson::format::Part;
 use diffuscope::lesson::playing::Told;
 use diffuscope::lesson::problem::Source;
-use diffuscope::lesson::{Lesson, Library, Playing};
+use diffuscope::lesson::{Lesson, LessonRunner, Library};
 use diffuscope::pipeline::Models;
 use program::diffuscope;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn problems_after(name: &str, commands: &[&str]) -> usize {
     let library = Library::bundled();
     let lesson = Lesson::read(library.find(name).unwrap().source("en").unwrap().clone()).unwrap();
     let mut problems = 0;
-    let mut playing = Playing::start_with(&lesson, Arc::clone(&MODELS), commands).unwrap();
+    let mut playing = LessonRunner::start_with(&lesson, Arc::clone(&MODELS), commands).unwrap();
     playing.play(&mut |told| problems += usize::from(matches!(told, Told::Wrong(_))));
     problems
 }

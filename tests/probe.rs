@@ -127,7 +127,7 @@ impl Probe for Zero {
     fn wants(&self, path: &Path) -> bool {
         path.as_str() == self.0
     }
-    fn visit(&mut self, _: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, _: &Path, output: Tensor) -> Result<Tensor> {
         Ok(output.zeros_like()?)
     }
 }

@@ -138,7 +138,7 @@ impl Probe for NoRoom {
         path.as_str() == "unet.mid_block"
     }
 
-    fn visit(&mut self, _: &Path, _: Tensor) -> diffuscope::nn::Result<Tensor> {
+    fn exit(&mut self, _: &Path, _: Tensor) -> diffuscope::nn::Result<Tensor> {
         let said = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
         Err(candle_core::Error::Msg(said.into()).bt().into())
     }

@@ -60,7 +60,7 @@ impl Probe for All {
         true
     }
 
-    fn visit(&mut self, _: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, _: &Path, output: Tensor) -> Result<Tensor> {
         Ok(output)
     }
 }

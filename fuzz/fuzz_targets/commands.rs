@@ -2,7 +2,7 @@
 #![no_main]
 
 use diffuscope::debugger::Command;
-use diffuscope::debugger::language::complete::{Names, complete, culprit};
+use diffuscope::debugger::language::complete::{Names, complete, error_span};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {
@@ -11,7 +11,7 @@ fuzz_target!(|line: &str| {
         Ok(None) => {}
         Err(e) => {
             let error = e.to_string();
-            let wrong = culprit(line, &error);
+            let wrong = error_span(line, &error);
             assert!(wrong.is_none_or(|at| line.get(at).is_some()), "not between characters: {error}");
         }
     }

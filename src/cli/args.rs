@@ -7,7 +7,7 @@ use crate::checkpoint::source::POCKET;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
-use crate::nn::ledger::Tell;
+use crate::nn::ledger::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
 use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{InitImage, Models, Request, Seed, expected};
@@ -107,7 +107,7 @@ impl ModelArgs {
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn load(&self, tell: Tell) -> Result<Models, LoadError> {
+    pub fn load(&self, tell: ProgressFn) -> Result<Models, LoadError> {
         let source = ModelSource::parse(&self.model)?;
         let device = self.device.open()?;
         let dtype = source.dtype(self.dtype, &device)?;
@@ -138,7 +138,7 @@ impl GenerateArgs {
     ///
     /// # Errors
     /// [`LoadError`], or the picture's to start from. The request is not checked yet.
-    pub fn load(&self, tell: Tell) -> anyhow::Result<(Models, Request)> {
+    pub fn load(&self, tell: ProgressFn) -> anyhow::Result<(Models, Request)> {
         // Before the models are loaded, which takes longer.
         let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
         let init_image = init_image.context("--init-image")?;
@@ -192,7 +192,7 @@ impl GenerateArgs {
     ///
     /// # Errors
     /// When the models cannot be loaded, or cannot run the request.
-    pub fn session(&self, tell: Tell) -> anyhow::Result<Session> {
+    pub fn session(&self, tell: ProgressFn) -> anyhow::Result<Session> {
         let (models, request) = self.load(tell)?;
         Ok(Session::new(Arc::new(models), request)?)
     }

@@ -4,7 +4,7 @@ use super::args::GenerateArgs;
 use super::{say, say_notes};
 use crate::debugger::Outcome;
 use crate::debugger::session::Session;
-use crate::nn::ledger::Tell;
+use crate::nn::ledger::ProgressFn;
 use crate::nn::{Computing, Unwatched, text};
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
@@ -75,7 +75,7 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Nobody is told of loading where there is no interface.
-fn quietly() -> Tell {
+fn quietly() -> ProgressFn {
     Box::new(|_, _| ())
 }
 

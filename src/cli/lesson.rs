@@ -4,7 +4,7 @@ use super::args::ModelArgs;
 use super::say;
 use crate::lesson::check::check;
 use crate::lesson::library::{Entry, LANGUAGES, Library};
-use crate::lesson::playing::{Playing, Told, session};
+use crate::lesson::playing::{LessonRunner, Told, session};
 use crate::lesson::{Lesson, Problem, Progress, Reading};
 use crate::nn::Computing;
 use crate::pipeline::dump::write_beside;
@@ -208,7 +208,7 @@ fn reports(problems: &[Problem]) -> String {
 fn transcript(lesson: &Lesson, model: &ModelArgs) -> anyhow::Result<ExitCode> {
     let _computing = Computing::here();
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
-    let mut playing = Playing::start(lesson, models)?;
+    let mut playing = LessonRunner::start(lesson, models)?;
     let (mut text, mut problems) =
         (format!("# {}\n\n{}\n", lesson.front.title, lesson.front.summary), vec![]);
     playing.play(&mut |told| match told {
@@ -217,7 +217,7 @@ fn transcript(lesson: &Lesson, model: &ModelArgs) -> anyhow::Result<ExitCode> {
             text.push_str(&format!("\n    > {}\n{}", line.text, indented(&outcome.text())))
         }
         Told::Holds(expected) => text.push_str(&format!("\n    holds: {}\n", expected.expression.text())),
-        Told::Asked(question) => {
+        Told::InspectQuery(question) => {
             text.push_str(&format!("\n{}\n", question.question));
             question.choices.iter().for_each(|choice| text.push_str(&format!("- {}\n", choice.text)));
         }

@@ -3,13 +3,13 @@
 use super::Outcome;
 use super::expr::{Answer, Expression};
 use super::host::Host;
-use super::inspect::{Examination, ExamineError, Examined};
+use super::inspect::{Examination, InspectError, Inspection};
 use super::record::{NamedPicture, RecordId};
 use super::session::{Mark, Session, SessionError, SessionHost};
 use super::view::Viewer;
 use super::view::{ModelLine, View};
 use crate::nn::attention::ATTENTION_PROBS;
-use crate::nn::ledger::Tell;
+use crate::nn::ledger::ProgressFn;
 use crate::nn::{Computing, Error, Path, Probe, Result};
 use crate::picture::decoded;
 use crate::pipeline::{self, Stage, lines, stages};
@@ -103,7 +103,7 @@ pub enum Event {
     /// What expressions come to, or why they have no value, in their order.
     Evaluated(usize, Vec<std::result::Result<Answer, String>>),
     /// What was found inside of a stage, or why nothing was.
-    Examined(Examination, std::result::Result<Arc<Examined>, String>),
+    Inspection(Examination, std::result::Result<Arc<Inspection>, String>),
     /// The VAE's own picture of a tensor, better than the instant one.
     Preview {
         /// The record that the tensor is in.
@@ -151,7 +151,7 @@ impl Worker {
     /// Starts a thread that makes a session with `load`, on that thread, and then serves it. Events go to `tell`,
     /// which is called on that thread and must not wait.
     pub fn spawn(
-        load: impl FnOnce(Tell) -> std::result::Result<Session, String> + Send + 'static,
+        load: impl FnOnce(ProgressFn) -> std::result::Result<Session, String> + Send + 'static,
         tell: impl FnMut(Event) + Send + 'static,
     ) -> Self {
         let (orders, inbox) = channel();
@@ -165,7 +165,7 @@ impl Worker {
             let loading = move |read, total| telling(&of_loading, Event::Loading { read, total });
             let mut tell: Box<dyn FnMut(Event) + Send> = Box::new(move |event| telling(&shared_tell, event));
             match load(Box::new(loading)) {
-                Ok(session) => Serving {
+                Ok(session) => WorkerLoop {
                     session,
                     viewer: Viewer::default(),
                     inbox,
@@ -212,7 +212,7 @@ fn telling(tell: &SharedTell, event: Event) {
     (tell.lock().unwrap_or_else(PoisonError::into_inner))(event);
 }
 
-struct Serving {
+struct WorkerLoop {
     session: Session,
     viewer: Viewer,
     inbox: Receiver<Order>,
@@ -235,7 +235,7 @@ type Carried<'a> = &'a mut dyn FnMut(
 /// What coming back is called.
 pub const COME_BACK: &str = "come back";
 
-impl Serving {
+impl WorkerLoop {
     fn serve(mut self) {
         let model = ModelLine::from(self.session.models());
         match self.viewer.view(&self.session) {
@@ -369,11 +369,11 @@ impl Serving {
             Ok(Ok(examined)) => Ok(Arc::new(examined)),
             Ok(Err(e)) if e.is_interrupted() => return self.examinations.push_front(asked),
             // What is not recorded any more is not missed either.
-            Ok(Err(ExamineError::Gone)) => return,
+            Ok(Err(InspectError::Gone)) => return,
             Ok(Err(e)) => Err(in_a_line(&e.to_string())),
             Err(_) => Err("a fault of diffuscope's own: nothing was found out".into()),
         };
-        (self.tell)(Event::Examined(asked, told));
+        (self.tell)(Event::Inspection(asked, told));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::format::{Lesson, Part};
 use super::library::{Entry, LANGUAGES, Library};
-use super::playing::{Playing, Told};
+use super::playing::{LessonRunner, Told};
 use super::problem::Problem;
 use crate::pipeline::Models;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn check(library: &Library, models: &Arc<Models>, mut tell: impl FnMut(&str)
 }
 
 fn carry_out(lesson: &Lesson, models: &Arc<Models>, checked: &mut Checked) {
-    match Playing::start(lesson, Arc::clone(models)) {
+    match LessonRunner::start(lesson, Arc::clone(models)) {
         Ok(mut playing) => playing.play(&mut |told| match told {
             Told::Holds(_) => checked.holds += 1,
             Told::Wrong(problem) => checked.problems.push(problem),

@@ -18,7 +18,7 @@ pub mod reading;
 
 pub use format::{Lesson, Part};
 pub use library::Library;
-pub use playing::Playing;
+pub use playing::LessonRunner;
 pub use problem::Problem;
-pub use progress::{Progress, Standing};
+pub use progress::{LessonProgress, Progress};
 pub use reading::Reading;

@@ -16,7 +16,7 @@ const STEPS: usize = 20;
 
 /// A lesson that is carried out without a reader.
 #[derive(Debug)]
-pub struct Playing<'a> {
+pub struct LessonRunner<'a> {
     lesson: &'a Lesson,
     session: Session,
     /// Questions whose answers show after the next commands.
@@ -33,7 +33,7 @@ pub enum Told<'a> {
     /// A condition that holds.
     Holds(&'a Expected),
     /// A question.
-    Asked(&'a Question),
+    InspectQuery(&'a Question),
     /// A question's answer.
     Answered(&'a Question, &'a Choice),
     /// A task; its solution follows.
@@ -56,7 +56,7 @@ pub fn session(lesson: &Lesson, models: Arc<Models>) -> Result<Session, SessionE
     Ok(session)
 }
 
-impl<'a> Playing<'a> {
+impl<'a> LessonRunner<'a> {
     /// A lesson before its first part, with the settings that it starts from.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl<'a> Playing<'a> {
                 Part::Commands(lines) => self.run(lines, tell),
                 Part::Expect(expected) => self.expect(expected, tell),
                 Part::Predict(question) => {
-                    tell(Told::Asked(question));
+                    tell(Told::InspectQuery(question));
                     self.open.push(question);
                 }
                 Part::Try(task) => {

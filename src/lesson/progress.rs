@@ -13,7 +13,7 @@ const VERSION: u32 = 1;
 
 /// How far a reader is in a lesson.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct LessonProgress {
     /// Parts that are done.
     pub done: usize,
     /// Parts that there were.
@@ -26,14 +26,14 @@ pub struct Standing {
     pub answers: Vec<Option<usize>>,
 }
 
-impl Standing {
+impl LessonProgress {
     /// Whether the reader is in the middle of it.
     pub fn is_begun(&self) -> bool {
         0 < self.done && self.done < self.of
     }
 }
 
-impl std::fmt::Display for Standing {
+impl std::fmt::Display for LessonProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { done, of, .. } = self;
         match (self.is_begun(), self.finished) {
@@ -52,7 +52,7 @@ pub struct Progress {
 }
 
 /// Every lesson that was begun, by its name.
-pub type Standings = BTreeMap<String, Standing>;
+pub type Standings = BTreeMap<String, LessonProgress>;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -99,7 +99,7 @@ impl Progress {
     ///
     /// # Errors
     /// When nothing can be written there.
-    pub fn keep(&self, lesson: &str, standing: &Standing) -> io::Result<()> {
+    pub fn keep(&self, lesson: &str, standing: &LessonProgress) -> io::Result<()> {
         self.change(|standings| {
             standings.insert(lesson.into(), standing.clone());
         })
@@ -160,8 +160,8 @@ fn read(file: &Path) -> Result<Standings, String> {
 mod tests {
     use super::*;
 
-    fn standing(done: usize) -> Standing {
-        Standing { done, of: 4, finished: done == 4, answers: vec![Some(1), None] }
+    fn standing(done: usize) -> LessonProgress {
+        LessonProgress { done, of: 4, finished: done == 4, answers: vec![Some(1), None] }
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn how_far_is_told_in_words() {
-        let told = |done, of, finished| Standing { done, of, finished, answers: vec![] }.to_string();
+        let told = |done, of, finished| LessonProgress { done, of, finished, answers: vec![] }.to_string();
         assert_eq!(told(0, 4, false), "not begun");
         assert_eq!(told(2, 4, false), "part 3 of 4");
         assert_eq!(told(4, 4, true), "done");

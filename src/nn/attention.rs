@@ -143,7 +143,7 @@ mod tests {
             fn wants(&self, _: &Path) -> bool {
                 true
             }
-            fn visit(&mut self, _: &Path, output: Tensor) -> Watched<Tensor> {
+            fn exit(&mut self, _: &Path, output: Tensor) -> Watched<Tensor> {
                 self.0 = Some(output.clone());
                 Ok(output)
             }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Told of bytes read and bytes in all, at most once a hundredth.
-pub type Tell = Box<dyn Fn(u64, u64) + Send + Sync>;
+pub type ProgressFn = Box<dyn Fn(u64, u64) + Send + Sync>;
 
 /// What is loaded so far.
-pub struct Ledger {
-    tell: Tell,
+pub struct LoadReport {
+    tell: ProgressFn,
     total: AtomicU64,
     read: AtomicU64,
     modules: Mutex<Vec<(Path, usize)>>,
@@ -30,9 +30,9 @@ pub struct Parameter {
     pub shape: Vec<usize>,
 }
 
-impl Ledger {
+impl LoadReport {
     /// With nothing loaded yet.
-    pub fn new(tell: Tell) -> Self {
+    pub fn new(tell: ProgressFn) -> Self {
         Self {
             tell,
             total: AtomicU64::new(0),
@@ -77,7 +77,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Debug for Ledger {
+impl fmt::Debug for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger").field("read", &self.read).field("total", &self.total).finish_non_exhaustive()
     }
@@ -92,7 +92,7 @@ mod tests {
     fn it_is_told_once_a_hundredth() {
         let told = Arc::new(Mutex::new(vec![]));
         let teller = Arc::clone(&told);
-        let ledger = Ledger::new(Box::new(move |read, total| teller.lock().unwrap().push((read, total))));
+        let ledger = LoadReport::new(Box::new(move |read, total| teller.lock().unwrap().push((read, total))));
         ledger.expect(1000);
         (0..1000).for_each(|_| ledger.read(1));
         let told = told.lock().unwrap();

@@ -8,8 +8,8 @@ use candle_core::Tensor;
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a piece: a module by its diffusers path (`unet.down_blocks.0.attentions.1`), or a line of a
-/// stage (`denoise.scheduler_step`). Cheap to clone; made once, when the piece is loaded.
+/// The path of a module or stage line: a module by its diffusers path (`unet.down_blocks.0.attentions.1`), or a line of a
+/// stage (`denoise.scheduler_step`). Cheap to clone; made once, when the module is loaded.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(Arc<str>);
 
@@ -42,38 +42,38 @@ impl fmt::Debug for Path {
     }
 }
 
-/// Watches a computation from outside.
+/// Watches a computation from outside: every module and every line of a stage passes through it.
 ///
-/// A piece that nobody [`wants`](Probe::wants) costs that question alone. `enter` may wait (a breakpoint) or
-/// fail (an interruption); `answer` may know the output already; `visit` may look at it or give another in its place.
+/// A module or stage line that nobody [`wants`](Probe::wants) costs that question alone. `enter` may wait (a breakpoint) or
+/// fail (an interruption), `intercept` may supply the output, and `exit` may look at the output or replace it.
 pub trait Probe {
-    /// Whether [`enter`](Probe::enter), [`answer`](Probe::answer) and [`visit`](Probe::visit) shall be called for the
-    /// piece at `path`.
+    /// Whether [`enter`](Probe::enter), [`intercept`](Probe::intercept) and [`exit`](Probe::exit) are called for the module or
+    /// stage line at `path`.
     fn wants(&self, path: &Path) -> bool;
 
-    /// Called before the piece runs, with its inputs.
+    /// Called before the module or stage line runs, with its inputs.
     ///
     /// # Errors
-    /// Whatever shall end the computation here.
+    /// Any error ends the computation here.
     fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
         let _ = (path, inputs);
         Ok(())
     }
 
-    /// Called then: an output that is known already is taken, and the piece does not run.
+    /// Called after `enter`. Where it returns an output, that is used, and the module or stage line does not run.
     ///
     /// # Errors
-    /// Whatever shall end the computation here.
-    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+    /// Any error ends the computation here.
+    fn intercept(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
         let _ = (path, inputs);
         Ok(None)
     }
 
-    /// Called after the piece ran, with its output; what it returns is used instead.
+    /// Called with the output of the module or stage line. The tensor that it returns is used in its place.
     ///
     /// # Errors
-    /// Whatever shall end the computation here.
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    /// Any error ends the computation here.
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         let _ = path;
         Ok(output)
     }
@@ -89,16 +89,16 @@ impl Probe for Unwatched {
     }
 }
 
-/// Keeps the outputs of the pieces that `wanted` names, in the order in which they were made.
+/// Keeps the outputs of the modules and stage lines for which `wanted` is true, in the order of their completion.
 #[derive(Debug)]
 pub struct Recorder<F> {
     wanted: F,
-    /// What was seen so far.
+    /// The outputs so far, each with its path.
     pub seen: Vec<(Path, Tensor)>,
 }
 
 impl<F: Fn(&Path) -> bool> Recorder<F> {
-    /// Records the pieces for which `wanted` is true.
+    /// Records the modules and stage lines for which `wanted` is true.
     pub fn new(wanted: F) -> Self {
         Self { wanted, seen: vec![] }
     }
@@ -109,31 +109,31 @@ impl<F: Fn(&Path) -> bool> Probe for Recorder<F> {
         (self.wanted)(path)
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         self.seen.push((path.clone(), output.clone()));
         Ok(output)
     }
 }
 
-/// Runs the piece at `path` between [`Probe::enter`] and [`Probe::visit`], or alone where nobody wants it.
+/// Runs the module or stage line at `path` between [`Probe::enter`] and [`Probe::exit`], or alone where nobody wants it.
 ///
 /// # Errors
-/// The piece's own, or the probe's.
+/// Its own error, or the probe's.
 pub fn watch(
     probe: &mut dyn Probe,
     path: &Path,
     inputs: &[&Tensor],
-    piece: impl FnOnce(&mut dyn Probe) -> Result<Tensor>,
+    run: impl FnOnce(&mut dyn Probe) -> Result<Tensor>,
 ) -> Result<Tensor> {
     if !probe.wants(path) {
-        return piece(probe);
+        return run(probe);
     }
     probe.enter(path, inputs)?;
-    let output = match probe.answer(path, inputs)? {
+    let output = match probe.intercept(path, inputs)? {
         Some(known) => known,
-        None => piece(probe)?,
+        None => run(probe)?,
     };
-    probe.visit(path, output)
+    probe.exit(path, output)
 }
 
 #[cfg(test)]
@@ -152,14 +152,14 @@ mod tests {
             self.1.push(format!("enter {path} with {}", inputs.len()));
             Ok(())
         }
-        fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-            self.1.push(format!("visit {path}"));
+        fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+            self.1.push(format!("exit {path}"));
             Ok((output * 2.)?)
         }
     }
 
     #[test]
-    fn only_a_wanted_piece_is_entered_and_visited() {
+    fn only_what_is_wanted_is_entered_and_left() {
         let one = Tensor::new(1f32, &Device::Cpu).unwrap();
         let mut probe = Doubling("unet.conv_in", vec![]);
         let run = |probe: &mut Doubling, path: &str| {
@@ -168,7 +168,7 @@ mod tests {
         };
         assert_eq!(run(&mut probe, "unet.conv_out"), 2.);
         assert_eq!(run(&mut probe, "unet.conv_in"), 4.);
-        assert_eq!(probe.1, ["enter unet.conv_in with 1", "visit unet.conv_in"]);
+        assert_eq!(probe.1, ["enter unet.conv_in with 1", "exit unet.conv_in"]);
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
             fn wants(&self, _: &Path) -> bool {
                 true
             }
-            fn answer(&mut self, path: &Path, _: &[&Tensor]) -> Result<Option<Tensor>> {
+            fn intercept(&mut self, path: &Path, _: &[&Tensor]) -> Result<Option<Tensor>> {
                 Ok((path.as_str() == "denoise.unet").then(|| self.0.clone()))
             }
         }

@@ -183,7 +183,7 @@ impl Probe for CrossAttention<'_> {
         cross_attention_of(path).is_some_and(|path| (self.is_wanted)(path))
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         if let Some(path) = cross_attention_of(path) {
             let probs = prompt_row(&output)?;
             let (heads, pixels, _) = probs.dims3()?;
@@ -258,7 +258,7 @@ impl Probe for SelfAttention<'_> {
         attention.is_some_and(|path| (self.is_wanted)(path))
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         let rows = prompt_row(&output)?;
         let pixels = rows.dim(0)?;
         if let Some(path) = projection_of(path, QUERY) {
@@ -346,8 +346,8 @@ mod tests {
         assert!(probe.wants(&large) && !probe.wants(&path("unet.a.attn1")));
         assert!(!probe.wants(&Path::new("unet.a.attn2")) && !probe.wants(&path("text_encoder.attn2")));
         // Pixel p looks at token p in the first layer, at token 1 alone in the second.
-        probe.visit(&large, probs(2, 4, 4, |_, p, t| f32::from(u8::from(p == t)))).unwrap();
-        probe.visit(&small, probs(1, 1, 4, |_, _, t| f32::from(u8::from(t == 1)))).unwrap();
+        probe.exit(&large, probs(2, 4, 4, |_, p, t| f32::from(u8::from(p == t)))).unwrap();
+        probe.exit(&small, probs(1, 1, 4, |_, _, t| f32::from(u8::from(t == 1)))).unwrap();
         let (layers, maps) = probe.done();
         assert_eq!(layers.iter().map(|layer| layer.size).collect::<Vec<_>>(), [(2, 2), (1, 1)]);
         assert_eq!(maps[0].of(&[0]), [2., 0., 0., 0.]);
@@ -364,14 +364,14 @@ mod tests {
         let mut heads = CrossAttention::new((2, 2), &all, None, Split::Heads);
         let mut one = CrossAttention::new((2, 2), &all, Some(1), Split::Layers);
         for probe in [&mut layers, &mut heads, &mut one] {
-            probe.visit(&path("unet.a.attn2"), probs(2, 4, 2, by_head)).unwrap();
+            probe.exit(&path("unet.a.attn2"), probs(2, 4, 2, by_head)).unwrap();
         }
         assert_eq!(layers.done().1[0].of(&[0]), [0.5; 4]);
         let heads = heads.done().1;
         assert_eq!((heads.len(), heads[1].of(&[0]), heads[1].of(&[1])), (2, vec![0.; 4], vec![1.; 4]));
         assert_eq!(one.done().1[0].of(&[1]), [1.; 4]);
         let mut none = CrossAttention::new((2, 2), &all, Some(2), Split::Whole);
-        none.visit(&path("unet.a.attn2"), probs(2, 4, 2, by_head)).unwrap();
+        none.exit(&path("unet.a.attn2"), probs(2, 4, 2, by_head)).unwrap();
         assert!(none.layers().is_empty());
     }
 
@@ -379,9 +379,9 @@ mod tests {
     fn a_pixel_of_no_level_is_an_error_and_nan_stays() {
         let all = |_: &str| true;
         let mut probe = CrossAttention::new((2, 2), &all, None, Split::Whole);
-        let e = probe.visit(&path("unet.a.attn2"), probs(1, 3, 2, |_, _, _| 0.5)).unwrap_err();
+        let e = probe.exit(&path("unet.a.attn2"), probs(1, 3, 2, |_, _, _| 0.5)).unwrap_err();
         assert!(e.to_string().contains("3 pixels are no level of latents of 2×2"), "{e}");
-        probe.visit(&path("unet.a.attn2"), probs(1, 1, 2, |_, _, _| f32::NAN)).unwrap();
+        probe.exit(&path("unet.a.attn2"), probs(1, 1, 2, |_, _, _| f32::NAN)).unwrap();
         assert!(probe.done().1[0].of(&[0])[3].is_nan());
     }
 
@@ -395,8 +395,8 @@ mod tests {
         let own = |n: usize| (0..8).map(move |c| f32::from(u8::from(n == c)) * 30.);
         let row: Vec<f32> = (0..8).flat_map(|n| own(n).chain(own(n))).collect();
         let both = Tensor::from_vec([row.clone(), row].concat(), (2, 8, 16), &Device::Cpu).unwrap();
-        probe.visit(&to_q, both.clone()).unwrap();
-        probe.visit(&to_k, both).unwrap();
+        probe.exit(&to_q, both.clone()).unwrap();
+        probe.exit(&to_k, both).unwrap();
         let (layers, map) = probe.done();
         assert_eq!((layers.len(), layers[0].size), (1, (2, 4)));
         assert!((map[7] - 1.).abs() < 1e-6 && map[..7].iter().all(|value| *value < 1e-6), "{map:?}");

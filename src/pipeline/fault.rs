@@ -190,7 +190,7 @@ impl Probe for Faulty<'_> {
         if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
     }
 
-    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+    fn intercept(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
         match (self.fault, inputs, self.stage) {
             (Some(Fault::NoScalingFactor | Fault::NoDenormalize), [given, ..], _) if self.is_at(path) => {
                 return Ok(Some((*given).clone()));
@@ -201,10 +201,10 @@ impl Probe for Faulty<'_> {
             }
             _ => {}
         }
-        if self.probe.wants(path) { self.probe.answer(path, inputs) } else { Ok(None) }
+        if self.probe.wants(path) { self.probe.intercept(path, inputs) } else { Ok(None) }
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         let output = match self.fault {
             Some(Fault::SwappedResiduals) if self.is_at(path) => {
                 Tensor::cat(&[output.narrow(0, 1, 1)?, output.narrow(0, 0, 1)?], 0)?
@@ -216,7 +216,7 @@ impl Probe for Faulty<'_> {
             },
             _ => output,
         };
-        if self.probe.wants(path) { self.probe.visit(path, output) } else { Ok(output) }
+        if self.probe.wants(path) { self.probe.exit(path, output) } else { Ok(output) }
     }
 }
 

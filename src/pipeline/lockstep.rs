@@ -58,7 +58,7 @@ pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
 
 /// Whether something is done to what modules make in the stage that runs next.
 fn is_meddled(snapshot: &Snapshot) -> bool {
-    snapshot.meddlings().next().is_some()
+    snapshot.interventions().next().is_some()
 }
 
 impl Lockstep {
@@ -309,15 +309,15 @@ impl Probe for Sharing<'_> {
         if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
     }
 
-    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+    fn intercept(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
         if path == self.line && self.known.is_some() {
             return Ok(self.known.clone());
         }
-        if self.probe.wants(path) { self.probe.answer(path, inputs) } else { Ok(None) }
+        if self.probe.wants(path) { self.probe.intercept(path, inputs) } else { Ok(None) }
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        let output = if self.probe.wants(path) { self.probe.visit(path, output)? } else { output };
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let output = if self.probe.wants(path) { self.probe.exit(path, output)? } else { output };
         if path == self.line {
             self.made = Some(output.clone());
         }

@@ -11,7 +11,7 @@
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
 //! - [`lockstep`]: several runs that go on together, and share what they can.
 //! - [`fault`]: known mistakes, made on purpose.
-//! - [`meddle`]: what a module makes, changed by hand.
+//! - [`intervention`]: what a module makes, changed by hand.
 //! - [`attention`]: what the words of the prompt are looked at from. [`ablation`]: what a word does.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
@@ -22,9 +22,9 @@ pub mod expected;
 pub mod fault;
 pub mod init_image;
 pub mod init_size;
+pub mod intervention;
 pub mod lines;
 pub mod lockstep;
-pub mod meddle;
 pub mod memory;
 pub mod models;
 mod picture_format;
@@ -36,8 +36,8 @@ pub mod stages;
 
 pub use fault::Fault;
 pub use init_image::InitImage;
+pub use intervention::Intervention;
 pub use lockstep::Lockstep;
-pub use meddle::Meddling;
 pub use models::Models;
 pub use preset::Preset;
 pub use request::{Request, RequestError};

@@ -20,7 +20,7 @@ use crate::model::clip::ClipTextConfig;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
-use crate::nn::ledger::{Ledger, Parameter, Tell};
+use crate::nn::ledger::{LoadReport, Parameter, ProgressFn};
 use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
@@ -211,7 +211,7 @@ impl Models {
         source: ModelSource,
         device: Device,
         dtype: DType,
-        tell: Tell,
+        tell: ProgressFn,
     ) -> Result<Self, LoadError> {
         Self::load_so(source, device, dtype, tell, |weights| weights)
     }
@@ -220,7 +220,7 @@ impl Models {
         source: ModelSource,
         device: Device,
         dtype: DType,
-        tell: Tell,
+        tell: ProgressFn,
         kept: impl Fn(Weights) -> Weights,
     ) -> Result<Self, LoadError> {
         Self::load_all(&source, &device, dtype, tell, kept)
@@ -231,10 +231,10 @@ impl Models {
         source: &ModelSource,
         device: &Device,
         dtype: DType,
-        tell: Tell,
+        tell: ProgressFn,
         kept: impl Fn(Weights) -> Weights,
     ) -> Result<Self, LoadError> {
-        let ledger = Arc::new(Ledger::new(tell));
+        let ledger = Arc::new(LoadReport::new(tell));
         let mut configs = Configs::load(source)?;
         check_memory(source, device, dtype)?;
         let weights = |component| -> Result<Weights, LoadError> {

@@ -4,7 +4,7 @@
 //! snapshot, forking is advancing with a changed request, comparing is holding two.
 
 use super::fault::Faulty;
-use super::meddle::{Meddled, Meddling};
+use super::intervention::{Intervening, Intervention};
 use super::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
 use super::{Error, Models, Request, RequestError, memory};
 use crate::nn::Probe;
@@ -157,7 +157,7 @@ pub struct Snapshot {
     /// What was done to its tensors by hand.
     edits: Vec<Arc<str>>,
     /// What is done to what modules make, from here on.
-    meddlings: Vec<Meddling>,
+    interventions: Vec<Intervention>,
 }
 
 impl Snapshot {
@@ -176,7 +176,7 @@ impl Snapshot {
             encoded: None,
             generator,
             edits: vec![],
-            meddlings: vec![],
+            interventions: vec![],
         })
     }
 
@@ -238,17 +238,19 @@ impl Snapshot {
     }
 
     /// This snapshot going on with something done to what modules make.
-    pub fn with_meddling(&self, meddling: Meddling) -> Self {
+    pub fn with_intervention(&self, intervention: Intervention) -> Self {
         let mut next = self.clone();
-        next.edits.push(Arc::clone(&meddling.text));
-        next.meddlings.push(meddling);
+        next.edits.push(Arc::clone(&intervention.text));
+        next.interventions.push(intervention);
         next
     }
 
     /// What is done to what modules make in the stage that runs next.
-    pub fn meddlings(&self) -> impl Iterator<Item = &Meddling> {
+    pub fn interventions(&self) -> impl Iterator<Item = &Intervention> {
         let next = self.position();
-        self.meddlings.iter().filter(move |meddling| next.is_some_and(|stage| meddling.is_in(stage)))
+        self.interventions
+            .iter()
+            .filter(move |intervention| next.is_some_and(|stage| intervention.is_in(stage)))
     }
 
     /// What was done by hand to its tensors and to what modules make, the first first.
@@ -330,8 +332,9 @@ impl Snapshot {
         let request = self.request();
         if !self.records.is_empty() && !self.is_encoded() {
             let run = Run { models, request, scheduler: self.scheduler() };
-            let meddlings = self.meddlings.iter().filter(|meddling| meddling.only.is_none()).collect();
-            let probe = &mut Meddled { meddlings, probe };
+            let interventions =
+                self.interventions.iter().filter(|intervention| intervention.only.is_none()).collect();
+            let probe = &mut Intervening { interventions, probe };
             let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
             let start = Instant::now();
             next.records[0] = record(self, Stage::EncodePrompt, start, encode(run, probe)?);
@@ -377,7 +380,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let request = snapshot.request();
     let run = Run { models, request, scheduler: snapshot.scheduler() };
     let mut next = snapshot.encoded(models, probe)?;
-    let probe = &mut Meddled { meddlings: snapshot.meddlings().collect(), probe };
+    let probe = &mut Intervening { interventions: snapshot.interventions().collect(), probe };
     let probe = &mut Faulty { fault: request.fault, stage, models, probe };
 
     let start = Instant::now();

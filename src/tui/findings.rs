@@ -1,7 +1,7 @@
 //! What was found inside of stages, kept for as long as there is room.
 
 use super::text;
-use crate::debugger::{Examination, Examined};
+use crate::debugger::{Examination, Inspection};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ const ROOM: usize = 64 << 20;
 const MOST: usize = 1024;
 
 /// What was found, or why nothing was.
-pub type Finding = Result<Arc<Examined>, String>;
+pub type Finding = Result<Arc<Inspection>, String>;
 
 /// What was found by what was asked. Where that is more than there is room for, the oldest go.
 #[derive(Debug, Default)]
@@ -42,12 +42,12 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debugger::Asked;
+    use crate::debugger::InspectQuery;
     use crate::debugger::record::RecordId;
 
     #[test]
     fn an_answer_takes_the_place_of_the_one_before_and_the_oldest_go() {
-        let asked = |id| Examination { record: RecordId(id), asked: Asked::Modules };
+        let asked = |id| Examination { record: RecordId(id), asked: InspectQuery::Modules };
         let mut findings = Findings::default();
         findings.put(asked(0), Err("not yet".into()));
         findings.put(asked(0), Err("a\u{1b}[31mb".into()));

@@ -40,8 +40,8 @@ mod tests;
 
 use crate::debugger::session::Session;
 use crate::debugger::{Order, Worker};
-use crate::lesson::{Progress, Reading, Standing};
-use crate::nn::ledger::Tell;
+use crate::lesson::{LessonProgress, Progress, Reading};
+use crate::nn::ledger::ProgressFn;
 use app::{App, Effect, Input};
 use clock::Clock;
 use config::Config;
@@ -109,7 +109,7 @@ pub struct Study {
 pub fn run(
     config: Config,
     study: Option<Study>,
-    load: impl FnOnce(Tell) -> Result<Session, String> + Send + 'static,
+    load: impl FnOnce(ProgressFn) -> Result<Session, String> + Send + 'static,
 ) -> Result<(), Error> {
     let mut screen = Screen::open()?;
     let mut app = App::new(screen.size()?);
@@ -124,7 +124,7 @@ pub fn run(
     let keeping = study.map(|Study { reading, name, progress, warning }| {
         app.open_lesson(reading);
         warning.iter().for_each(|warning| app.warn(warning));
-        move |standing: &Standing| progress.keep(&name, standing)
+        move |standing: &LessonProgress| progress.keep(&name, standing)
     });
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
     screen.draw(&mut app, &mut pictures)?;
@@ -141,7 +141,7 @@ pub fn run(
     app.graphics = pictures.graphics().name();
     terminal::forward_keys(inputs);
 
-    let keep = |standing: &Standing| keeping.as_ref().map_or(Ok(()), |keep| keep(standing));
+    let keep = |standing: &LessonProgress| keeping.as_ref().map_or(Ok(()), |keep| keep(standing));
     let kept = Kept { history, lesson: &keep };
     let result = serve(&mut app, &mut screen, &mut pictures, &worker, &kept, &inbox);
     drop(screen);
@@ -164,7 +164,7 @@ impl Drop for Gone {
 }
 
 fn spawn_worker(
-    load: impl FnOnce(Tell) -> Result<Session, String> + Send + 'static,
+    load: impl FnOnce(ProgressFn) -> Result<Session, String> + Send + 'static,
     inputs: Sender<Input>,
 ) -> Worker {
     let gone = Gone(inputs);
@@ -194,7 +194,7 @@ fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Option<In
 struct Kept<'a> {
     history: History,
     /// Keeps how far the reader is in the lesson.
-    lesson: &'a dyn Fn(&Standing) -> io::Result<()>,
+    lesson: &'a dyn Fn(&LessonProgress) -> io::Result<()>,
 }
 
 fn serve(

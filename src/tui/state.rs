@@ -186,7 +186,7 @@ impl State {
             }
             // That is the lesson's.
             Event::Evaluated(..) => {}
-            Event::Examined(asked, told) => self.findings.put(asked, told),
+            Event::Inspection(asked, told) => self.findings.put(asked, told),
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if compared != self.is_comparing() {
@@ -267,7 +267,7 @@ impl State {
     /// The line with the word that `error` complains of underlined, when it names one and the line is more than that.
     fn pointed_at(&self, command: &str, error: &str) -> Vec<Message> {
         let command = text::clean(command);
-        let Some(range) = complete::culprit(&command, error).filter(|range| range.len() < command.len())
+        let Some(range) = complete::error_span(&command, error).filter(|range| range.len() < command.len())
         else {
             return vec![];
         };

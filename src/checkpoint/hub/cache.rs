@@ -49,7 +49,7 @@ pub enum Cached {
 
 /// A cached model's part of the cache.
 #[derive(Debug, Clone)]
-pub(super) struct Shelf {
+pub(super) struct RepoCache {
     pub folder: PathBuf,
     locks: PathBuf,
     pub store: Store,
@@ -57,7 +57,7 @@ pub(super) struct Shelf {
     links: bool,
 }
 
-impl Shelf {
+impl RepoCache {
     /// Where `cache` has the model `OWNER/NAME`; `links` unless the environment forbids them.
     pub fn of(cache: &Path, repository: &str, links: bool) -> Self {
         let name = format!("models--{}", repository.replace('/', "--"));
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn links_lead_to_blobs_and_move_on() {
         let cache = tempfile::tempdir().unwrap();
-        let shelf = Shelf::of(cache.path(), "a/b", true);
+        let shelf = RepoCache::of(cache.path(), "a/b", true);
         let blobs = cache.path().join("models--a--b/blobs");
         fs::create_dir_all(&blobs).unwrap();
         for (path, content) in
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_lock_is_held_by_one() {
         let cache = tempfile::tempdir().unwrap();
-        let shelf = Shelf::of(cache.path(), "a/b", true);
+        let shelf = RepoCache::of(cache.path(), "a/b", true);
         let digest = file("a", "a").digest;
         let held = shelf.lock(&digest, || panic!("nobody has it")).unwrap();
         let (waits, waited) = std::sync::mpsc::channel();

@@ -41,7 +41,7 @@ pub use tree::BrokenLink;
 pub use verify::{Repaired, State, Verified};
 
 use super::kind::check_class;
-use cache::Shelf;
+use cache::RepoCache;
 use http::{Answer, Broken, Http};
 use std::cell::OnceCell;
 use std::io::Read;
@@ -113,8 +113,8 @@ impl Hub {
         &self.settings
     }
 
-    fn shelf(&self, name: &HubName) -> Shelf {
-        Shelf::of(&self.settings.cache, &name.repository, self.settings.links)
+    fn shelf(&self, name: &HubName) -> RepoCache {
+        RepoCache::of(&self.settings.cache, &name.repository, self.settings.links)
     }
 
     /// How `name` stands in the cache, for a run in `precision`. The network is not asked.

@@ -1,6 +1,6 @@
 //! What is in the cache, how much of the disk it takes, and a model out of it again.
 
-use super::cache::Shelf;
+use super::cache::RepoCache;
 use super::store::{SharedFile, Store};
 use super::tree::{BrokenLink, Tree, names_in};
 use super::{Hub, HubError, HubName, Swept};
@@ -113,7 +113,7 @@ impl Hub {
     }
 }
 
-fn commits(shelf: &Shelf, repository: &str) -> Vec<CachedCommit> {
+fn commits(shelf: &RepoCache, repository: &str) -> Vec<CachedCommit> {
     let mut commits = vec![];
     for (commit, revisions) in shelf.commits() {
         let folder = shelf.snapshot(&commit);
@@ -173,7 +173,7 @@ struct Files {
 }
 
 impl Files {
-    fn of(shelf: &Shelf) -> Self {
+    fn of(shelf: &RepoCache) -> Self {
         let mut files = Self::default();
         for name in names_in(&shelf.blobs()) {
             files.add(shelf, &shelf.blobs().join(name));
@@ -191,7 +191,7 @@ impl Files {
         files
     }
 
-    fn add(&mut self, shelf: &Shelf, path: &Path) {
+    fn add(&mut self, shelf: &RepoCache, path: &Path) {
         if let Ok(Some(shared)) = shelf.store.target(path) {
             self.shared.insert(shared);
         } else if path.is_symlink() {
@@ -215,7 +215,7 @@ impl Files {
         self.content.values().map(|(bytes, _)| bytes).sum()
     }
 
-    fn removable(&self, shelf: &Shelf) -> u64 {
+    fn removable(&self, shelf: &RepoCache) -> u64 {
         if shelf.folder.is_symlink() {
             return 0;
         }

@@ -7,7 +7,7 @@ use super::HubError;
 use super::HubName;
 use super::RemoteFile;
 use super::Swept;
-use super::cache::{Shelf, free_space};
+use super::cache::{RepoCache, free_space};
 use super::digest::Hasher;
 use super::digest::hash_of;
 use super::http;
@@ -48,7 +48,7 @@ pub(super) struct Transfer<'a> {
     pub name: &'a HubName,
     pub commit: &'a str,
     pub file: &'a RemoteFile,
-    pub shelf: &'a Shelf,
+    pub shelf: &'a RepoCache,
 }
 
 /// What came of a repair.

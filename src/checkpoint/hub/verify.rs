@@ -1,6 +1,6 @@
 //! Whether the files of a cached model are still what the hub has, and the repair of those that are not.
 
-use super::cache::Shelf;
+use super::cache::RepoCache;
 use super::digest::hash_of;
 use super::transfer::{Repair, Transfer};
 use super::tree::Tree;
@@ -162,7 +162,7 @@ impl Hub {
     }
 
     /// Where the replacement goes: where the bad content is, if that belongs to the cache, or to the blob that the hub names.
-    fn place_of(shelf: &Shelf, file: &Verified, remote: &RemoteFile) -> PathBuf {
+    fn place_of(shelf: &RepoCache, file: &Verified, remote: &RemoteFile) -> PathBuf {
         let is_own_file = file.place.starts_with(shelf.folder.join("snapshots")) && !file.place.is_symlink();
         if is_own_file { file.place.clone() } else { shelf.blob(&remote.digest) }
     }

@@ -5,7 +5,7 @@ use crate::debugger::language::plan::Plan;
 use crate::debugger::session::Session;
 
 use crate::debugger::timeline::comparison::Comparison;
-use crate::debugger::timeline::comparison::Figures;
+use crate::debugger::timeline::comparison::StepMetrics;
 use crate::debugger::timeline::comparison::metrics;
 use crate::debugger::timeline::tree::Branch;
 
@@ -237,7 +237,7 @@ impl Pictures<'_> {
                 let tick = (0..=lineup.ticks()).find(|tick| lineup.done(member, *tick) == done + 1);
                 let beside = tick.and_then(|tick| base.get(lineup.done(base_member, tick).checked_sub(1)?));
                 let difference = beside.map(|base| metrics::difference(record, base)).transpose()?.flatten();
-                let mut step = serde_json::to_value(Figures::of_record(record)?)?;
+                let mut step = serde_json::to_value(StepMetrics::of_record(record)?)?;
                 step["stage"] = record.stage.key().into();
                 step["timestep"] = record.coefficients.map(|c| c.timestep).into();
                 step["difference"] = difference.into();

@@ -14,18 +14,18 @@ enum Part {
 
 /// Of each dimension a part; all of those that are not named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parts(Vec<Part>);
+pub struct Slice(Vec<Part>);
 
 /// The places that parts of a tensor mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
+pub struct Indices {
     /// In row-major order.
     pub places: Vec<usize>,
     /// Their shape: a dimension of which one place is named is not in it.
     pub shape: Vec<usize>,
 }
 
-impl Parts {
+impl Slice {
     /// Parses what stands between the brackets.
     ///
     /// # Errors
@@ -43,12 +43,12 @@ impl Parts {
     ///
     /// # Errors
     /// What does not fit the shape, in a line.
-    pub fn within(&self, shape: &[usize], name: &str) -> Result<Places, String> {
+    pub fn within(&self, shape: &[usize], name: &str) -> Result<Indices, String> {
         if self.0.len() > shape.len() {
             let (has, named) = (shape.len(), self.0.len());
             return Err(format!("{name} has {has} dimensions, {shape:?}; {named} are named"));
         }
-        let mut found = Places { places: vec![0], shape: vec![] };
+        let mut found = Indices { places: vec![0], shape: vec![] };
         for (dimension, size) in shape.iter().enumerate() {
             let part = self.0.get(dimension).copied().unwrap_or(Part::Range(None, None));
             let range = part.within(*size).ok_or_else(|| {
@@ -114,31 +114,31 @@ mod tests {
 
     #[test]
     fn parts_are_places_in_row_major_order() {
-        let within = |text: &str| Parts::parse(text).unwrap().within(&[1, 2, 2, 3], "latents").unwrap();
-        let whole = Parts::default().within(&[1, 2, 2, 3], "latents").unwrap();
+        let within = |text: &str| Slice::parse(text).unwrap().within(&[1, 2, 2, 3], "latents").unwrap();
+        let whole = Slice::default().within(&[1, 2, 2, 3], "latents").unwrap();
         assert_eq!((whole.places, whole.shape), ((0..12).collect(), vec![1, 2, 2, 3]));
-        assert_eq!(within("0,:,1,2"), Places { places: vec![5, 11], shape: vec![2] });
-        assert_eq!(within("0, 1, 0..2, -2.."), Places { places: vec![7, 8, 10, 11], shape: vec![2, 2] });
+        assert_eq!(within("0,:,1,2"), Indices { places: vec![5, 11], shape: vec![2] });
+        assert_eq!(within("0, 1, 0..2, -2.."), Indices { places: vec![7, 8, 10, 11], shape: vec![2, 2] });
         assert_eq!(within("0, 1, 0:2, -2:"), within("0, 1, ..2, 1..3"));
-        assert_eq!(within("0,-1"), Places { places: (6..12).collect(), shape: vec![2, 3] });
-        assert_eq!(within("0,0,0,1"), Places { places: vec![1], shape: vec![] });
+        assert_eq!(within("0,-1"), Indices { places: (6..12).collect(), shape: vec![2, 3] });
+        assert_eq!(within("0,0,0,1"), Indices { places: vec![1], shape: vec![] });
     }
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let said = |text: &str| Parts::parse(text).unwrap().within(&[1, 4], "latents").unwrap_err();
+        let said = |text: &str| Slice::parse(text).unwrap().within(&[1, 4], "latents").unwrap_err();
         assert!(said("0,4").contains("dimension 1 of latents has 4 places; `4` is not among them"));
         assert!(said("0,3..2").contains("`3..2`"));
         assert!(said("0,0,0").contains("3 are named"));
-        assert!(Parts::parse("0,x").unwrap_err().contains("`x` is no part"));
+        assert!(Slice::parse("0,x").unwrap_err().contains("`x` is no part"));
         assert!(said(&format!("0,{}", i64::MAX)).contains("is not among them"));
     }
 
     proptest! {
         #[test]
         fn no_part_makes_it_panic(part in "[0-9:., -]{0,24}", a in 0usize..5, b in 1usize..5) {
-            let found = Parts::parse(&part).and_then(|parts| parts.within(&[a, b], "x"));
-            if let Ok(Places { places, shape }) = found {
+            let found = Slice::parse(&part).and_then(|parts| parts.within(&[a, b], "x"));
+            if let Ok(Indices { places, shape }) = found {
                 prop_assert_eq!(places.len(), shape.iter().product::<usize>());
                 prop_assert!(places.iter().all(|place| *place < a * b));
             }

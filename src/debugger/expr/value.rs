@@ -1,6 +1,6 @@
 //! A tensor as a CEL value: its statistics by `.name`, and arithmetic element by element.
 
-use super::slice::{Parts, Places};
+use super::slice::{Indices, Slice};
 use crate::tensor::{PlainTensor, Summary, compare};
 use cel::common::traits::{Adder, Divider, Indexer, Multiplier, Negator, Subtractor};
 use cel::common::types::{CelDouble, CelInt, CelString, CelUInt, Type};
@@ -56,8 +56,8 @@ impl TensorValue {
     }
 
     /// A part of it: a tensor, or where every dimension has one place named a number.
-    fn part<'v>(&self, parts: &Parts) -> Result<Box<dyn Val + 'v>, ExecutionError> {
-        let Places { places, shape } =
+    fn part<'v>(&self, parts: &Slice) -> Result<Box<dyn Val + 'v>, ExecutionError> {
+        let Indices { places, shape } =
             parts.within(self.tensor.shape(), "the tensor").map_err(|e| mistake(&e))?;
         let data: Vec<f32> = places.into_iter().map(|place| self.tensor.data()[place]).collect();
         match (&data[..], &shape[..]) {
@@ -179,7 +179,7 @@ impl Indexer for TensorValue {
         Self: 'v,
     {
         if let Some(index) = index.downcast_ref::<CelInt>() {
-            return self.part(&Parts::one(*index.inner())).map(CowVal::Owned);
+            return self.part(&Slice::one(*index.inner())).map(CowVal::Owned);
         }
         let double = |v: f64| Ok(CowVal::owned(CelDouble::from(v)));
         let count = |v: usize| Ok(CowVal::owned(CelInt::from(v as i64)));
@@ -199,7 +199,7 @@ impl Indexer for TensorValue {
                 Ok(CowVal::Owned(Value::from(shape).try_into()?))
             }
             parts if !parts.starts_with(char::is_alphabetic) => {
-                let parts = Parts::parse(parts).map_err(|e| mistake(&e))?;
+                let parts = Slice::parse(parts).map_err(|e| mistake(&e))?;
                 self.part(&parts).map(CowVal::Owned)
             }
             _ => Err(mistake(&format!("a tensor has no `{name}`; expected one of {FIELDS}"))),

@@ -1,7 +1,7 @@
 //! What a recorded step attends to, and what a word does in it.
 
-use super::ExamineError;
-use crate::debugger::language::attention::Focus;
+use super::InspectError;
+use crate::debugger::language::attention::AttentionFilter;
 use crate::debugger::prompt::{self, TokenKind, TokenView};
 use crate::debugger::{record, replay};
 use crate::model::ClipTokenizer;
@@ -136,8 +136,8 @@ pub fn tokens(at: &Snapshot, tokenizer: &ClipTokenizer) -> candle_core::Result<V
 }
 
 /// The step that follows `before`, and its latents' height and width.
-fn step_of(before: &Snapshot) -> Result<(usize, Size), ExamineError> {
-    let refused = |found: String| ExamineError::Refused(found);
+fn step_of(before: &Snapshot) -> Result<(usize, Size), InspectError> {
+    let refused = |found: String| InspectError::Refused(found);
     let step = match before.position() {
         Some(Stage::Denoise { step }) => step,
         Some(other) => {
@@ -162,24 +162,24 @@ pub fn attentions<'a>(models: &'a Models, kind: &'a str) -> impl Iterator<Item =
 }
 
 /// Whether any layer is looked into.
-fn check(models: &Models, focus: &Focus, kind: &str) -> Result<(), ExamineError> {
+fn check(models: &Models, focus: &AttentionFilter, kind: &str) -> Result<(), InspectError> {
     if attentions(models, kind).any(|path| focus.is_in(path)) {
         return Ok(());
     }
     let known: Vec<&str> = attentions(models, kind).collect();
     let what = if kind == "attn1" { "self-attention" } else { "cross-attention" };
     let pattern = focus.layer.as_ref().map_or("", |pattern| pattern.as_str());
-    Err(ExamineError::Refused(match known.is_empty() {
+    Err(InspectError::Refused(match known.is_empty() {
         true => format!("the UNet has no {what}"),
         false => format!("no {what} is in `{pattern}`; expected one of {}", known.join(", ")),
     }))
 }
 
 /// Whether a layer has the head.
-fn check_head(models: &Models, layers: &[Layer], focus: &Focus) -> Result<(), ExamineError> {
+fn check_head(models: &Models, layers: &[Layer], focus: &AttentionFilter) -> Result<(), InspectError> {
     let Some(head) = focus.head.filter(|_| layers.is_empty()) else { return Ok(()) };
     let most = models.unet_heads().unwrap_or(0);
-    Err(ExamineError::Refused(format!(
+    Err(InspectError::Refused(format!(
         "no layer there has a head {head}; the layers of this UNet have at most {most}, counted from 0"
     )))
 }
@@ -187,14 +187,14 @@ fn check_head(models: &Models, layers: &[Layer], focus: &Focus) -> Result<(), Ex
 /// Runs the steps that follow each of `before` once more, and folds what their words are looked at from.
 ///
 /// # Errors
-/// [`ExamineError`].
+/// [`InspectError`].
 pub fn attention(
     models: &Models,
     before: &[Snapshot],
-    focus: &Focus,
+    focus: &AttentionFilter,
     split: Split,
     host: &mut dyn Probe,
-) -> Result<AttentionRun, ExamineError> {
+) -> Result<AttentionRun, InspectError> {
     check(models, focus, "attn2")?;
     let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
     let (_, size) = step_of(first)?;
@@ -215,19 +215,19 @@ pub fn attention(
 /// Runs the steps that follow each of `before` once more, and folds what the point at column and row `point` looks at.
 ///
 /// # Errors
-/// [`ExamineError`]; a point outside of the latents.
+/// [`InspectError`]; a point outside of the latents.
 pub fn point(
     models: &Models,
     before: &[Snapshot],
     point: (usize, usize),
-    focus: &Focus,
+    focus: &AttentionFilter,
     host: &mut dyn Probe,
-) -> Result<PointRun, ExamineError> {
+) -> Result<PointRun, InspectError> {
     check(models, focus, "attn1")?;
     let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
     let (_, size) = step_of(first)?;
     if point.0 >= size.1 || point.1 >= size.0 {
-        return Err(ExamineError::Refused(format!(
+        return Err(InspectError::Refused(format!(
             "{},{} is no point of latents that are {} wide and {} high; expected X 0 to {}, Y 0 to {}",
             point.0,
             point.1,
@@ -265,25 +265,25 @@ pub fn picture(
     sample: &Tensor,
     decodes: bool,
     host: &mut dyn Probe,
-) -> Result<Picture, ExamineError> {
+) -> Result<Picture, InspectError> {
     let made = match decodes {
         true => decoded::picture(&PlainTensor::of(&stages::vae_decode(models, sample, host)?)?),
         false => record::picture("pred_original_sample", &PlainTensor::of(sample)?, models),
     };
-    made.ok_or_else(|| ExamineError::Refused("pred_original_sample is no picture".into()))
+    made.ok_or_else(|| InspectError::Refused("pred_original_sample is no picture".into()))
 }
 
 /// Runs the step that follows `before` twice, as it was and with the embeddings at `positions` replaced by the padding's.
 ///
 /// # Errors
-/// [`ExamineError`].
+/// [`InspectError`].
 pub fn effect(
     models: &Models,
     before: &Snapshot,
     positions: &[usize],
     decodes: bool,
     host: &mut dyn Probe,
-) -> Result<EffectRun, ExamineError> {
+) -> Result<EffectRun, InspectError> {
     let before = before.encoded(models, host)?;
     let (step, size) = step_of(&before)?;
     let of_prompt = tokens(&before, &models.tokenizer)?;
@@ -311,7 +311,7 @@ pub fn effect(
         let agreement = Agreement::of(&attention, &map.values);
         effects.push(Effect { name, relative: norm(&map.values) / norm(was.data()), map, agreement });
     }
-    let missing = || ExamineError::Refused("the step made no pred_original_sample".into());
+    let missing = || InspectError::Refused("the step made no pred_original_sample".into());
     let mut pictures = vec![];
     for run in [&was, &is] {
         let (_, sample) = run.tensor("pred_original_sample").ok_or_else(missing)?;

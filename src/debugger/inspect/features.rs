@@ -1,7 +1,7 @@
 //! What a module made, as a picture.
 
-use super::ExamineError;
-use crate::debugger::language::features::FeaturesAsked;
+use super::InspectError;
+use crate::debugger::language::features::FeatureQuery;
 use crate::debugger::replay::outputs;
 use crate::nn::Probe;
 use crate::picture::Picture;
@@ -27,16 +27,16 @@ pub struct Kept {
 /// What is in `kept` is drawn without.
 ///
 /// # Errors
-/// The stage's, or the host's; [`Refused`](ExamineError::Refused) where there is no such module in the stage, or it makes
+/// The stage's, or the host's; [`Refused`](InspectError::Refused) where there is no such module in the stage, or it makes
 /// no picture.
 pub fn examine(
     models: &Models,
     record: &Arc<StageRecord>,
     before: &Snapshot,
-    asked: &FeaturesAsked,
+    asked: &FeatureQuery,
     kept: &mut Option<Kept>,
     host: &mut dyn Probe,
-) -> Result<Picture, ExamineError> {
+) -> Result<Picture, InspectError> {
     let known = kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.record, record) && kept.path == asked.path);
     let made = match known {
         Some(known) => known.made.clone(),
@@ -51,7 +51,7 @@ pub fn examine(
     let request = before.request();
     let scale = models.vae.config().scale_factor();
     let features = Features::of(&made, asked.row, (request.height / scale, request.width / scale))
-        .map_err(|why| ExamineError::Refused(format!("{} is no picture: {why}", asked.path)))?;
+        .map_err(|why| InspectError::Refused(format!("{} is no picture: {why}", asked.path)))?;
     let picture = features.picture(asked.drawn);
     let rows = made.shape().first().copied().unwrap_or(1);
     let row = if rows == 1 { String::new() } else { format!(" ({})", asked.row.name()) };
@@ -63,14 +63,14 @@ fn made_by(
     before: &Snapshot,
     path: &str,
     host: &mut dyn Probe,
-) -> Result<PlainTensor, ExamineError> {
+) -> Result<PlainTensor, InspectError> {
     let stage = before.position().ok_or(pipeline::Error::Complete)?;
     if !outputs::has(models, |known| known == path) {
-        return Err(ExamineError::Refused(outputs::unknown(models, path)));
+        return Err(InspectError::Refused(outputs::unknown(models, path)));
     }
     if !runs_in(stage, before.request(), path) {
         let runs = outputs::stage_of(path);
-        return Err(ExamineError::Refused(format!(
+        return Err(InspectError::Refused(format!(
             "{path} runs in {runs}, and {stage} is before the cursor"
         )));
     }

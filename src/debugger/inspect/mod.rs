@@ -1,7 +1,7 @@
 //! Looking inside of a stage that is recorded. What is in there is not kept: the stage runs again from the snapshot before
 //! it, with a probe that asks, and what is recorded stays untouched.
 //!
-//! - [`Examination`]: what is asked of the inside of a stage; [`Examined`]: the answer.
+//! - [`Examination`]: what is asked of the inside of a stage; [`Inspection`]: the answer.
 //! - [`again`]: the stage run once more. [`modules`]: every module of it. [`features`]: what one
 //!   made, as a picture. [`attention`]: what its words are looked at from, and what they do.
 
@@ -12,11 +12,11 @@ pub mod modules;
 pub use attention::{AttentionRun, Effect, EffectRun, PointRun};
 pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
-use super::language::attention::Focus;
-use super::language::features::FeaturesAsked;
+use super::language::attention::AttentionFilter;
+use super::language::features::FeatureQuery;
 use super::record::RecordId;
 use super::replay;
-use super::timeline::tree::Timelines;
+use super::timeline::tree::TimelineTree;
 use crate::nn;
 use crate::nn::Probe;
 use crate::picture::Picture;
@@ -32,42 +32,42 @@ pub struct Examination {
     /// What the stage left behind.
     pub record: RecordId,
     /// What is asked.
-    pub asked: Asked,
+    pub asked: InspectQuery,
 }
 
 /// What can be asked of the inside of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub enum InspectQuery {
     /// What each module took, made, and how long that was.
     Modules,
     /// What the words are looked at from in a step of `denoise`; the padding is one token.
-    Attention(Focus, Split),
+    Attention(AttentionFilter, Split),
     /// What a point of the latents, column and row, looks at in a step of `denoise`.
-    Point((usize, usize), Focus),
+    Point((usize, usize), AttentionFilter),
     /// What the tokens at these positions do in a step of `denoise`.
     Effect(Vec<usize>),
     /// What one of them made, as a picture.
-    Features(FeaturesAsked),
+    Features(FeatureQuery),
 }
 
 /// What is found inside of a stage: plain numbers and pictures.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Examined {
-    /// Of [`Asked::Modules`].
+pub enum Inspection {
+    /// Of [`InspectQuery::Modules`].
     Modules(ModulesRun),
-    /// Of [`Asked::Attention`].
+    /// Of [`InspectQuery::Attention`].
     Attention(AttentionRun),
-    /// Of [`Asked::Point`].
+    /// Of [`InspectQuery::Point`].
     Point(PointRun),
-    /// Of [`Asked::Effect`].
+    /// Of [`InspectQuery::Effect`].
     Effect(EffectRun),
-    /// Of [`Asked::Features`].
+    /// Of [`InspectQuery::Features`].
     Picture(Picture),
 }
 
 /// Why the inside of a stage cannot be told.
 #[derive(Debug, thiserror::Error)]
-pub enum ExamineError {
+pub enum InspectError {
     /// What was recorded is not any more.
     #[error("that stage is not recorded any more; run it once more")]
     Gone,
@@ -79,57 +79,57 @@ pub enum ExamineError {
     Refused(String),
 }
 
-impl ExamineError {
+impl InspectError {
     /// Whether the stage was interrupted: it can be asked once more.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Pipeline(pipeline::Error::Forward(nn::Error::Interrupted(_))))
     }
 }
 
-impl From<candle_core::Error> for ExamineError {
+impl From<candle_core::Error> for InspectError {
     fn from(error: candle_core::Error) -> Self {
         Self::Pipeline(error.into())
     }
 }
 
-impl Asked {
+impl InspectQuery {
     /// Answers the query by running the stage of `record` again, to its end or as far as the answer needs. `host` can
     /// interrupt it at every module. `kept` holds the module output that was drawn last.
     ///
     /// # Errors
-    /// [`ExamineError`]; [`Gone`](ExamineError::Gone) where no timeline has the record any more.
+    /// [`InspectError`]; [`Gone`](InspectError::Gone) where no timeline has the record any more.
     pub fn carry_out(
         &self,
-        timelines: &Timelines,
+        timelines: &TimelineTree,
         models: &Models,
         record: &Arc<StageRecord>,
         kept: &mut Option<Kept>,
         host: &mut dyn Probe,
-    ) -> Result<Examined, ExamineError> {
-        let before = replay::before(timelines, record, models).ok_or(ExamineError::Gone)?;
+    ) -> Result<Inspection, InspectError> {
+        let before = replay::before(timelines, record, models).ok_or(InspectError::Gone)?;
         match self {
-            Self::Modules => modules::examine(models, &before, host).map(Examined::Modules),
+            Self::Modules => modules::examine(models, &before, host).map(Inspection::Modules),
             Self::Attention(focus, split) => {
                 let run = attention::attention(models, &[before], focus, *split, host)?;
-                Ok(Examined::Attention(run.folded()))
+                Ok(Inspection::Attention(run.folded()))
             }
             Self::Point(point, focus) => {
-                attention::point(models, &[before], *point, focus, host).map(Examined::Point)
+                attention::point(models, &[before], *point, focus, host).map(Inspection::Point)
             }
             Self::Effect(positions) => {
                 let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;
                 let decodes = latents
                     .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
-                attention::effect(models, &before, positions, decodes, host).map(Examined::Effect)
+                attention::effect(models, &before, positions, decodes, host).map(Inspection::Effect)
             }
             Self::Features(asked) => {
-                features::examine(models, record, &before, asked, kept, host).map(Examined::Picture)
+                features::examine(models, record, &before, asked, kept, host).map(Inspection::Picture)
             }
         }
     }
 }
 
-impl Examined {
+impl Inspection {
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
         match self {

@@ -1,6 +1,6 @@
 //! Every module of a stage: what it took, made, and how long that was.
 
-use super::ExamineError;
+use super::InspectError;
 use crate::debugger::replay;
 use crate::debugger::source::module::is_piece;
 use crate::model::anatomy::Module;
@@ -118,7 +118,7 @@ pub fn examine(
     models: &Models,
     before: &Snapshot,
     host: &mut dyn Probe,
-) -> std::result::Result<ModulesRun, ExamineError> {
+) -> std::result::Result<ModulesRun, InspectError> {
     let stage = before.position().ok_or(pipeline::Error::Complete)?;
     let mut watching = Watching {
         stage,
@@ -170,7 +170,7 @@ impl Probe for Watching<'_> {
         Ok(())
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         output.device().synchronize()?;
         let end = Instant::now();
         let Some(Entered { inputs, begin, own }) = self.entered.pop() else { return Ok(output) };

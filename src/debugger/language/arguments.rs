@@ -3,12 +3,12 @@
 use super::attention;
 use super::command::Command;
 use super::edit::Edit;
-use super::features::FeaturesAsked;
+use super::features::FeatureQuery;
 use super::intervention::ModuleEdit;
 use super::pattern::Pattern;
 use super::place::{parse_place, parse_stop};
 use super::plan::Plan;
-use super::setting::{Previewing, Setting, Side, Topic};
+use super::setting::{PreviewPolicy, Setting, Side, Topic};
 use super::verbs::{Verb, VerbError};
 use crate::debugger::expr::{Expression, ExpressionError};
 use crate::debugger::text::{abridged, unquoted, words};
@@ -215,7 +215,7 @@ fn parse_set(rest: &str) -> Result<Command, String> {
     let value = value.trim_start();
     let value = value.strip_prefix('=').unwrap_or(value).trim();
     if let Some(edit) = ModuleEdit::parse(rest) {
-        return edit.map(Command::Meddle);
+        return edit.map(Command::Intervene);
     }
     if name == "fault" {
         return match value {
@@ -245,13 +245,13 @@ fn parse_set(rest: &str) -> Result<Command, String> {
 }
 
 /// `every`, `every N`, `off`.
-fn parse_previewing(value: &str) -> Result<Previewing, String> {
+fn parse_previewing(value: &str) -> Result<PreviewPolicy, String> {
     let wrong = || format!("preview cannot be `{}`: every N or off", abridged(value));
     match value.split_whitespace().collect::<Vec<_>>()[..] {
-        ["off"] => Ok(Previewing::Off),
-        ["every" | "on"] => Ok(Previewing::Every(1)),
+        ["off"] => Ok(PreviewPolicy::Off),
+        ["every" | "on"] => Ok(PreviewPolicy::Every(1)),
         ["every", n] => match n.parse() {
-            Ok(n @ 1..) => Ok(Previewing::Every(n)),
+            Ok(n @ 1..) => Ok(PreviewPolicy::Every(n)),
             _ => Err(wrong()),
         },
         _ => Err(wrong()),
@@ -340,7 +340,7 @@ fn inside(rest: &str, saved: bool) -> Result<Command, String> {
         return Err(format!("`{}` is not the path of one module, such as unet.mid_block", abridged(path)));
     }
     let (file, rest) = taken(2)?;
-    let mut asked = FeaturesAsked { path: path.into(), drawn: Drawn::default(), row: Row::default() };
+    let mut asked = FeatureQuery { path: path.into(), drawn: Drawn::default(), row: Row::default() };
     for word in rest {
         let drawn = Drawn::ALL.iter().find(|(name, _)| name == word);
         let row = Row::ALL.iter().find(|(name, _)| name == word);

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 
 /// Which layers are looked into, and which of their heads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Focus {
+pub struct AttentionFilter {
     /// Attentions in a module like that; all without.
     pub layer: Option<Pattern>,
     /// One head; all without.
     pub head: Option<usize>,
 }
 
-impl Focus {
+impl AttentionFilter {
     /// Whether the attention at `path` is looked into: it, or a module around it, is like the pattern. `unet.` may be left
     /// out.
     pub fn is_in(&self, path: &str) -> bool {
@@ -41,7 +41,7 @@ pub enum Subject {
 
 /// `attention …`, behind `show` and `save`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Looking {
+pub struct AttentionQuery {
     /// What is looked at.
     pub subject: Subject,
     /// In this step; in the one before the cursor without.
@@ -49,7 +49,7 @@ pub struct Looking {
     /// Whether in all steps that are recorded.
     pub over_steps: bool,
     /// In which layers.
-    pub focus: Focus,
+    pub focus: AttentionFilter,
 }
 
 impl fmt::Display for Subject {
@@ -63,7 +63,7 @@ impl fmt::Display for Subject {
     }
 }
 
-impl Looking {
+impl AttentionQuery {
     /// The step, layers and head, as `show attention` names them.
     pub(super) fn places(&self) -> String {
         let step = self.step.map(|step| format!("step {step}"));
@@ -112,8 +112,12 @@ impl<'a> Iterator for Words<'a> {
 }
 
 fn attention(mut words: Words<'_>, saves: bool) -> Result<Command, String> {
-    let mut looking =
-        Looking { subject: Subject::All, step: None, over_steps: false, focus: Focus::default() };
+    let mut looking = AttentionQuery {
+        subject: Subject::All,
+        step: None,
+        over_steps: false,
+        focus: AttentionFilter::default(),
+    };
     let mut ahead = Words { rest: words.rest };
     match ahead.next() {
         Some("at") => {
@@ -233,7 +237,7 @@ mod tests {
     fn a_layer_is_named_with_what_is_around_it() {
         let is_in = |pattern: &str, path: &str| {
             let layer = Some(Pattern::parse(pattern).unwrap());
-            Focus { layer, head: None }.is_in(path)
+            AttentionFilter { layer, head: None }.is_in(path)
         };
         let path = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2";
         for pattern in

@@ -1,14 +1,14 @@
 //! The command language: gdb's words where gdb has one.
 
 use super::arguments::ArgumentError;
-use super::attention::Looking;
+use super::attention::AttentionQuery;
 use super::edit::Edit;
-use super::features::FeaturesAsked;
+use super::features::FeatureQuery;
 use super::intervention::ModuleEdit;
 use super::pattern::Pattern;
 use super::place::{Place, Stop};
 use super::plan::Plan;
-use super::setting::{Previewing, Setting, Side, Topic};
+use super::setting::{PreviewPolicy, Setting, Side, Topic};
 use super::verbs::{Class, Verb, VerbError};
 use crate::debugger::expr::{Expression, ExpressionError};
 use crate::debugger::text::quoted;
@@ -63,7 +63,7 @@ pub enum Command {
     /// `show attention …`, and with a file `save attention …`: what a word or a point looks at.
     Attention {
         /// What is asked.
-        looking: Looking,
+        looking: AttentionQuery,
         /// Where it is saved.
         file: Option<PathBuf>,
     },
@@ -81,7 +81,7 @@ pub enum Command {
     /// `set TENSOR[PARTS] = EXPR`: a tensor changed by hand.
     Edit(Edit),
     /// `set t("MODULE")[PARTS] = EXPR`: what a module makes, changed from here on.
-    Meddle(ModuleEdit),
+    Intervene(ModuleEdit),
     /// `patch MODULE from TIMELINE`: this step with what that module made there.
     Patch {
         /// The module.
@@ -90,7 +90,7 @@ pub enum Command {
         timeline: String,
     },
     /// `set preview every N|off`.
-    SetPreview(Previewing),
+    SetPreview(PreviewPolicy),
     /// `delete [N]`: one breakpoint, or all.
     Delete(Option<usize>),
     /// `info modules [PATTERN]`.
@@ -98,7 +98,7 @@ pub enum Command {
     /// `show features PATH [HOW] [ROW]` and `save features PATH FILE [HOW] [ROW]`.
     Features {
         /// What is drawn, and how.
-        asked: FeaturesAsked,
+        asked: FeatureQuery,
         /// Where to; shown without.
         file: Option<PathBuf>,
     },
@@ -294,10 +294,10 @@ impl Command {
                 ("set", format!("fault {}", fault.map_or("off".into(), |f| f.to_string())))
             }
             Self::Edit(edit) => ("set", edit.text().into()),
-            Self::Meddle(edit) => ("set", edit.text().into()),
+            Self::Intervene(edit) => ("set", edit.text().into()),
             Self::Patch { module, timeline } => ("patch", format!("{module} from {timeline}")),
-            Self::SetPreview(Previewing::Off) => ("set", "preview off".into()),
-            Self::SetPreview(Previewing::Every(n)) => ("set", format!("preview every {n}")),
+            Self::SetPreview(PreviewPolicy::Off) => ("set", "preview off".into()),
+            Self::SetPreview(PreviewPolicy::Every(n)) => ("set", format!("preview every {n}")),
             Self::Delete(id) => ("delete", optional(*id)),
             Self::Modules(pattern) => (
                 "info",
@@ -539,7 +539,7 @@ mod tests {
             more in "[a-z0-9 \"]{0,8}",
         ) {
             // A quote without its partner pairs with any that follows: such a word has no line of its own.
-            let paired = |line: &String| line.matches('"').count() % 2 == 0;
+            let paired = |line: &String| line.matches('"').count().is_multiple_of(2);
             let lines = [format!("{} {rest}", VERBS[verb].name), format!("{}{more}", LINES[known])];
             for line in lines.into_iter().filter(paired) {
                 if let Ok(Some(command)) = Command::parse(&line) {

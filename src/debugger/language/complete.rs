@@ -96,7 +96,7 @@ fn modules(word: &str, names: &Names) -> Vec<Candidate> {
 }
 
 /// The part of `line` that `error` complains of: what it quotes first of those that are there.
-pub fn culprit(line: &str, error: &str) -> Option<Range<usize>> {
+pub fn error_span(line: &str, error: &str) -> Option<Range<usize>> {
     let quoted = error.split('`').skip(1).step_by(2);
     let quoted = quoted.map(|text| text.trim_end_matches('…')).filter(|text| !text.is_empty());
     let found = quoted.filter_map(|text| line.find(text).map(|at| at..at + text.len()));
@@ -435,9 +435,9 @@ mod tests {
     fn the_word_at_fault_is_found() {
         let line = "break denoise if latnts.std > 1";
         let error = "`latnts.std > 1`: `latnts` is not there; expected one of latents";
-        assert_eq!(&line[culprit(line, error).unwrap()], "latnts");
-        assert_eq!(culprit("walk", "`walk` is no command; expected one of next"), Some(0..4));
-        assert_eq!(culprit("next", "the run is complete"), None);
+        assert_eq!(&line[error_span(line, error).unwrap()], "latnts");
+        assert_eq!(error_span("walk", "`walk` is no command; expected one of next"), Some(0..4));
+        assert_eq!(error_span("next", "the run is complete"), None);
     }
 
     proptest! {
@@ -460,7 +460,7 @@ mod tests {
 
         #[test]
         fn any_error_points_into_the_line(line in "\\PC{0,40}", error in "\\PC{0,60}") {
-            if let Some(range) = culprit(&line, &error) {
+            if let Some(range) = error_span(&line, &error) {
                 prop_assert!(line.get(range).is_some());
             }
         }

@@ -1,7 +1,7 @@
 //! A tensor changed by hand: `latents[0,:,8,8] = 0`, `prompt_embeds *= 1.5`.
 
 use crate::debugger::expr::names::Resolver;
-use crate::debugger::expr::slice::{Parts, Places};
+use crate::debugger::expr::slice::{Indices, Slice};
 use crate::debugger::expr::{Answer, Expression, ExpressionError};
 use crate::debugger::text::abridged;
 use crate::nn::error::without_backtrace;
@@ -18,7 +18,7 @@ pub struct Edit {
     /// The tensor.
     name: String,
     /// What of it is changed.
-    parts: Parts,
+    parts: Slice,
     operation: Operation,
     value: Expression,
     /// The edit as it was typed.
@@ -138,11 +138,11 @@ impl Edit {
             ));
         }
         let parts = match parts {
-            None => Parts::default(),
+            None => Slice::default(),
             Some(None) => {
                 return Err(format!("`{}` has no `]` at its end", abridged(text)));
             }
-            Some(Some(parts)) => Parts::parse(parts)?,
+            Some(Some(parts)) => Slice::parse(parts)?,
         };
         let value = Expression::compile(value).map_err(|e| e.to_string())?;
         Ok(Self { name: name.into(), parts, operation, value, text: text.into() })
@@ -166,7 +166,7 @@ impl Edit {
         let missing = || EditError::Wrong(format!("{} is not there yet; `next` makes it", self.name));
         let (_, tensor) = state.tensor(&self.name).ok_or_else(missing)?;
         let shape = tensor.dims().to_vec();
-        let Places { places, shape: changed } =
+        let Indices { places, shape: changed } =
             self.parts.within(&shape, &self.name).map_err(EditError::Wrong)?;
         let answer = self.value.evaluate(names)?;
         let new = spread(&answer, self.value.text(), places.len(), &changed)?;
@@ -190,7 +190,7 @@ mod tests {
     fn an_edit_is_taken_apart() {
         let edit = parsed("prompt_embeds[0, 2..77, :] *= lerp(a[0,2,:], embed(\"b = c\")[0,2,:], 0.3)");
         assert_eq!((edit.name(), edit.operation), ("prompt_embeds", Operation::Multiply));
-        assert_eq!(edit.parts, Parts::parse("0,2..77,:").unwrap());
+        assert_eq!(edit.parts, Slice::parse("0,2..77,:").unwrap());
         assert_eq!(edit.value.text(), "lerp(a[0,2,:], embed(\"b = c\")[0,2,:], 0.3)");
     }
 

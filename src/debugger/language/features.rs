@@ -4,7 +4,7 @@ use crate::picture::features::{Drawn, Row};
 
 /// Feature maps, and how they are drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FeaturesAsked {
+pub struct FeatureQuery {
     /// The module.
     pub path: String,
     /// How its channels are drawn.

@@ -4,10 +4,10 @@ use super::edit::{EditError, Operation, spread};
 use super::pattern::Pattern;
 use crate::debugger::expr::Expression;
 use crate::debugger::expr::names::Resolver;
-use crate::debugger::expr::slice::{Parts, Places};
+use crate::debugger::expr::slice::{Indices, Slice};
 use crate::debugger::text::abridged;
 use crate::nn::Error;
-use crate::pipeline::Meddling;
+use crate::pipeline::Intervention;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct ModuleEdit {
     modules: Pattern,
     /// What of the output is changed.
-    parts: Parts,
+    parts: Slice,
     operation: Operation,
     value: Expression,
     /// The edit as it was typed.
@@ -46,9 +46,9 @@ impl ModuleEdit {
         let (left, value) = rest.split_once('=').ok_or_else(|| format!("`{shown}` has no `=`; {form}"))?;
         let (left, operation) = Operation::split(left);
         let parts = match left.trim() {
-            "" => Parts::default(),
+            "" => Slice::default(),
             parts => match parts.strip_prefix('[').and_then(|parts| parts.strip_suffix(']')) {
-                Some(parts) => Parts::parse(parts)?,
+                Some(parts) => Slice::parse(parts)?,
                 None => return Err(format!("`{}` is no part; {form}", abridged(parts))),
             },
         };
@@ -70,21 +70,21 @@ impl ModuleEdit {
     ///
     /// # Errors
     /// When the value has none here, or is neither a number nor a tensor.
-    pub fn meddling(&self, names: &dyn Resolver) -> Result<Meddling, EditError> {
+    pub fn intervention(&self, names: &dyn Resolver) -> Result<Intervention, EditError> {
         let answer = self.value.evaluate(names)?;
         // What is neither a number nor a tensor is told now.
         if !matches!(answer, crate::debugger::expr::Answer::Tensor(_)) {
             spread(&answer, self.value.text(), 1, &[])?;
         }
         let (edit, pattern) = (self.clone(), self.modules.clone());
-        Ok(Meddling {
+        Ok(Intervention {
             text: self.text.as_str().into(),
             only: None,
             is_at: Arc::new(move |path| pattern.matches(path.as_str())),
             change: Arc::new(move |path, output| {
                 let shape = output.dims().to_vec();
                 let wrong = |why: String| Error::Input(format!("`set {}` at {path}: {why}", edit.text));
-                let Places { places, shape: changed } =
+                let Indices { places, shape: changed } =
                     edit.parts.within(&shape, "its output").map_err(wrong)?;
                 let new = spread(&answer, edit.value.text(), places.len(), &changed)
                     .map_err(|e| wrong(e.to_string()))?;
@@ -105,7 +105,7 @@ mod tests {
     fn an_edit_of_a_module_is_taken_apart() {
         let edit = ModuleEdit::parse("t(\"unet.*.attn2\")[1, :, 2..5] *= 0.5").unwrap().unwrap();
         assert_eq!((edit.modules().as_str(), edit.operation), ("unet.*.attn2", Operation::Multiply));
-        assert_eq!(edit.parts, Parts::parse("1, :, 2..5").unwrap());
+        assert_eq!(edit.parts, Slice::parse("1, :, 2..5").unwrap());
         assert_eq!(edit.value.text(), "0.5");
         assert!(ModuleEdit::parse("t = 3").is_none() && ModuleEdit::parse("latents = 0").is_none());
     }

@@ -8,20 +8,20 @@ use std::fmt;
 
 /// Of which steps the VAE makes pictures when nothing else is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Previewing {
+pub enum PreviewPolicy {
     /// Of every N-th.
     Every(usize),
     /// Of none.
     Off,
 }
 
-impl Default for Previewing {
+impl Default for PreviewPolicy {
     fn default() -> Self {
         Self::Every(1)
     }
 }
 
-impl Previewing {
+impl PreviewPolicy {
     /// Whether the VAE makes pictures of `stage`.
     pub fn is_of(self, stage: Stage) -> bool {
         match (self, stage) {
@@ -32,7 +32,7 @@ impl Previewing {
     }
 }
 
-impl fmt::Display for Previewing {
+impl fmt::Display for PreviewPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Every(1) => f.write_str("every step"),
@@ -58,7 +58,7 @@ pub enum Topic {
     /// Every tensor so far.
     Tensors,
     /// The tree of timelines.
-    Timelines,
+    TimelineTree,
 }
 
 impl Topic {
@@ -70,7 +70,7 @@ impl Topic {
         ("request", Self::Request),
         ("scheduler", Self::Scheduler),
         ("tensors", Self::Tensors),
-        ("timelines", Self::Timelines),
+        ("timelines", Self::TimelineTree),
     ];
 
     /// Its name.
@@ -191,7 +191,7 @@ impl Setting {
     }
 
     /// Whether it is settled by what `get_latent` draws: then it cannot change afterwards.
-    pub fn is_of_the_noise(self) -> bool {
+    pub fn fixes_initial_latents(self) -> bool {
         matches!(
             self,
             Self::Seed

@@ -2,7 +2,7 @@
 
 pub mod outputs;
 
-use super::timeline::tree::Timelines;
+use super::timeline::tree::TimelineTree;
 use crate::nn::{Path, Probe, Result};
 use crate::pipeline;
 use crate::pipeline::{Models, Snapshot, StageRecord, advance};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// timeline has the record any more.
 ///
 /// What was changed by hand afterwards is not in it: the stage makes what it made before that.
-pub fn before(timelines: &Timelines, record: &Arc<StageRecord>, models: &Models) -> Option<Snapshot> {
+pub fn before(timelines: &TimelineTree, record: &Arc<StageRecord>, models: &Models) -> Option<Snapshot> {
     timelines.list().iter().find_map(|branch| {
         let snapshots = branch.timeline.snapshots();
         let index =
@@ -71,14 +71,14 @@ impl Probe for Both<'_> {
         if self.own.wants(path) { self.own.enter(path, inputs) } else { Ok(()) }
     }
 
-    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
-        if self.own.wants(path) { self.own.answer(path, inputs) } else { Ok(None) }
+    fn intercept(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        if self.own.wants(path) { self.own.intercept(path, inputs) } else { Ok(None) }
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
-        let output = if self.own.wants(path) { self.own.visit(path, output)? } else { output };
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let output = if self.own.wants(path) { self.own.exit(path, output)? } else { output };
         match self.wanted.pop() {
-            Some(true) => self.host.visit(path, output),
+            Some(true) => self.host.exit(path, output),
             _ => Ok(output),
         }
     }

@@ -2,7 +2,7 @@
 //! before it, until that module is done.
 
 use crate::debugger::replay;
-use crate::debugger::stepping::Moment;
+use crate::debugger::stepping::HookPhase;
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::{Error, Path, Probe, Result, Unwatched};
 use crate::pipeline;
@@ -31,7 +31,7 @@ impl Outputs {
         models: &Models,
         before: &Arc<Snapshot>,
         path: &str,
-        until: Option<(&str, Moment)>,
+        until: Option<(&str, HookPhase)>,
     ) -> std::result::Result<PlainTensor, String> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it =
@@ -80,7 +80,7 @@ fn seek(
     models: &Models,
     before: &Snapshot,
     path: &str,
-    until: Option<(&str, Moment)>,
+    until: Option<(&str, HookPhase)>,
     probe: &mut dyn Probe,
 ) -> std::result::Result<Option<Tensor>, pipeline::Error> {
     let mut seeking = Seeking { path, until, found: None, is_there: false };
@@ -96,14 +96,14 @@ fn seek(
 /// Ends a stage once it has what one module made, or came to where another waits.
 struct Seeking<'a> {
     path: &'a str,
-    until: Option<(&'a str, Moment)>,
+    until: Option<(&'a str, HookPhase)>,
     found: Option<Tensor>,
     /// Whether it came to where it shall end.
     is_there: bool,
 }
 
 impl Seeking<'_> {
-    fn ends(&mut self, path: &Path, moment: Moment) -> Result<()> {
+    fn ends(&mut self, path: &Path, moment: HookPhase) -> Result<()> {
         if self.until == Some((path.as_str(), moment)) {
             self.is_there = true;
             return Err(Error::Interrupted(path.clone()));
@@ -119,15 +119,15 @@ impl Probe for Seeking<'_> {
     }
 
     fn enter(&mut self, path: &Path, _: &[&Tensor]) -> Result<()> {
-        self.ends(path, Moment::Before)
+        self.ends(path, HookPhase::Before)
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         if path.as_str() == self.path {
             self.found = Some(output);
             return Err(Error::Interrupted(path.clone()));
         }
-        self.ends(path, Moment::After)?;
+        self.ends(path, HookPhase::After)?;
         Ok(output)
     }
 }

@@ -1,8 +1,8 @@
 //! What words and points look at, and what words do: asked, and saved.
 
 use super::{Session, SessionError, SessionHost};
-use crate::debugger::inspect::{ExamineError, attention};
-use crate::debugger::language::attention::{Looking, Subject};
+use crate::debugger::inspect::{InspectError, attention};
+use crate::debugger::language::attention::{AttentionQuery, Subject};
 use crate::debugger::outcome::attention::{AttentionReport, EffectReport};
 use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
 use crate::debugger::prompt::word;
@@ -32,7 +32,7 @@ impl Session {
     /// What words or a point look at; with a file, saved there.
     pub(super) fn attention(
         &mut self,
-        looking: &Looking,
+        looking: &AttentionQuery,
         file: Option<&Path>,
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
@@ -137,7 +137,7 @@ impl Session {
     /// A frame for each recorded step, all on one scale.
     fn save_attention_steps(
         &mut self,
-        looking: &Looking,
+        looking: &AttentionQuery,
         file: &Path,
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
@@ -166,7 +166,7 @@ impl Session {
     /// The map that is asked for, of these steps.
     fn mapped(
         &self,
-        looking: &Looking,
+        looking: &AttentionQuery,
         records: &[Arc<StageRecord>],
         host: &mut dyn SessionHost,
     ) -> Result<Mapped, SessionError> {
@@ -227,7 +227,7 @@ impl Session {
     }
 
     fn before(&self, record: &Arc<StageRecord>) -> Result<Snapshot, SessionError> {
-        replay::before(&self.timelines, record, &self.models).ok_or_else(|| refused(ExamineError::Gone))
+        replay::before(&self.timelines, record, &self.models).ok_or_else(|| refused(InspectError::Gone))
     }
 
     /// Every step that is recorded.
@@ -301,9 +301,9 @@ fn shown(name: String, picture: Picture) -> ShownPicture {
     ShownPicture { name, label: picture.label.clone(), width, height, picture }
 }
 
-fn refused(error: ExamineError) -> SessionError {
+fn refused(error: InspectError) -> SessionError {
     match error {
-        ExamineError::Pipeline(error) => error.into(),
+        InspectError::Pipeline(error) => error.into(),
         other => SessionError::Refused(other.to_string()),
     }
 }

@@ -4,7 +4,7 @@ use crate::debugger::expr::names::Resolver;
 use crate::debugger::expr::{Expression, ExpressionError};
 use crate::debugger::language::pattern::Pattern;
 use crate::debugger::language::place::Stop;
-use crate::debugger::stepping::Moment;
+use crate::debugger::stepping::HookPhase;
 use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -27,20 +27,20 @@ pub struct Breakpoint {
 
 impl Breakpoint {
     /// When a module is looked at that it names; `None` where it names none.
-    fn moment(&self, path: &str) -> Option<Moment> {
+    fn moment(&self, path: &str) -> Option<HookPhase> {
         match &self.place {
-            Stop::Condition => Some(Moment::After),
+            Stop::Condition => Some(HookPhase::After),
             Stop::Module(pattern) if pattern.matches(path) => Some(self.moment_of_all(pattern)),
             _ => None,
         }
     }
 
     /// A condition on what the module itself makes is known once it ran.
-    fn moment_of_all(&self, pattern: &Pattern) -> Moment {
+    fn moment_of_all(&self, pattern: &Pattern) -> HookPhase {
         let is_own = |condition: &Expression| condition.asks_for_output(|path| pattern.matches(path));
         match self.condition.as_ref().is_some_and(is_own) {
-            true => Moment::After,
-            false => Moment::Before,
+            true => HookPhase::After,
+            false => HookPhase::Before,
         }
     }
 }
@@ -112,7 +112,7 @@ impl Breakpoints {
     }
 
     /// The modules that a stage shall wait at, and when; of which of them a run is to be watched is asked with each.
-    pub fn of_modules(&self) -> Vec<(Pattern, Moment)> {
+    pub fn of_modules(&self) -> Vec<(Pattern, HookPhase)> {
         let of = |breakpoint: &Breakpoint| match &breakpoint.place {
             Stop::Module(pattern) => Some((pattern.clone(), breakpoint.moment_of_all(pattern))),
             _ => None,
@@ -146,7 +146,7 @@ impl Breakpoints {
     }
 
     /// The first breakpoint that stops a stage at the piece at `path`.
-    pub fn hit_inside(&mut self, names: &dyn Resolver, path: &str, moment: Moment) -> Option<Hit> {
+    pub fn hit_inside(&mut self, names: &dyn Resolver, path: &str, moment: HookPhase) -> Option<Hit> {
         self.first_that_holds(names, |breakpoint| breakpoint.moment(path) == Some(moment))
     }
 

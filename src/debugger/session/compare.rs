@@ -14,8 +14,8 @@ use crate::debugger::timeline::comparison::metrics::difference;
 use crate::debugger::language::plan::Axis;
 use crate::debugger::timeline::Timeline;
 use crate::debugger::timeline::comparison::Comparison;
-use crate::debugger::timeline::comparison::Figures;
 use crate::debugger::timeline::comparison::Member;
+use crate::debugger::timeline::comparison::StepMetrics;
 
 use crate::debugger::language::plan::Variant;
 use crate::debugger::timeline::comparison::VariantRow;
@@ -202,7 +202,7 @@ impl Session {
                 all.end + 1 - MOST
             )));
         }
-        if setting.is_of_the_noise() {
+        if setting.fixes_initial_latents() {
             return Err(SessionError::Refused(format!(
                 "{} cannot change once get_latent has run; `compare {} …` compares whole runs",
                 setting.name(),
@@ -387,7 +387,7 @@ impl Session {
         for member in &comparison.members {
             let Some(branch) = self.timelines.get(member.branch) else { continue };
             let last = record(member.branch);
-            let figures = last.as_deref().map(Figures::of_record).transpose()?.unwrap_or_default();
+            let figures = last.as_deref().map(StepMetrics::of_record).transpose()?.unwrap_or_default();
             let difference = match (&last, &base) {
                 (Some(ours), Some(base)) => difference(ours, base)?,
                 _ => None,

@@ -1,8 +1,8 @@
 //! Looking inside of the stage before the cursor, and at how pixels settled.
 
 use super::{Session, SessionError, SessionHost};
-use crate::debugger::inspect::{Asked, ExamineError, Examined, ModuleRow};
-use crate::debugger::language::features::FeaturesAsked;
+use crate::debugger::inspect::{InspectError, InspectQuery, Inspection, ModuleRow};
+use crate::debugger::language::features::FeatureQuery;
 use crate::debugger::language::pattern::Pattern;
 use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
 use crate::debugger::replay::outputs;
@@ -15,10 +15,10 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
-impl From<ExamineError> for SessionError {
-    fn from(error: ExamineError) -> Self {
+impl From<InspectError> for SessionError {
+    fn from(error: InspectError) -> Self {
         match error {
-            ExamineError::Pipeline(error) => Self::Pipeline(error),
+            InspectError::Pipeline(error) => Self::Pipeline(error),
             other => Self::Refused(other.to_string()),
         }
     }
@@ -31,7 +31,11 @@ impl Session {
         self.timeline().here().records().last().ok_or_else(none)
     }
 
-    fn look_into(&mut self, asked: &Asked, host: &mut dyn SessionHost) -> Result<Examined, SessionError> {
+    fn look_into(
+        &mut self,
+        asked: &InspectQuery,
+        host: &mut dyn SessionHost,
+    ) -> Result<Inspection, SessionError> {
         let record = Arc::clone(self.last_record()?);
         host.stage_begins(
             record.stage,
@@ -57,7 +61,7 @@ impl Session {
             anatomy.iter().filter(|module| matches(&module.path)).map(ModuleRow::from).collect();
         let mut messages = vec![];
         if any_runs && (listed.iter().any(|row| runs(&row.path)) || listed.is_empty()) {
-            if let Examined::Modules(run) = self.look_into(&Asked::Modules, host)? {
+            if let Inspection::Modules(run) = self.look_into(&InspectQuery::Modules, host)? {
                 let took = run.modules.last().map_or(0., |whole| whole.took.as_secs_f64() * 1e3);
                 messages.push(format!(
                     "{} ran again with its {} modules watched, and so computed plainly: {took:.1} ms",
@@ -85,13 +89,13 @@ impl Session {
     /// What a module of the stage before the cursor made, as a picture; into a file, or to be shown.
     pub(super) fn features(
         &mut self,
-        asked: &FeaturesAsked,
+        asked: &FeatureQuery,
         file: Option<&Path>,
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
         self.check_png("features", file)?;
-        match self.look_into(&Asked::Features(asked.clone()), host)? {
-            Examined::Picture(picture) => self.pictured(&asked.path, picture, file, None),
+        match self.look_into(&InspectQuery::Features(asked.clone()), host)? {
+            Inspection::Picture(picture) => self.pictured(&asked.path, picture, file, None),
             _ => Ok(Outcome::default()),
         }
     }

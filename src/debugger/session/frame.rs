@@ -7,8 +7,8 @@ use crate::debugger::outcome::{Outcome, Shown};
 use crate::debugger::record::TensorRow;
 use crate::debugger::source::Function;
 use crate::debugger::source::module;
-use crate::debugger::stepping::Inside;
-use crate::debugger::stepping::Moment;
+use crate::debugger::stepping::HookPhase;
+use crate::debugger::stepping::PausedStage;
 use crate::nn::Weights;
 use crate::nn::ledger::Parameter;
 use crate::pipeline;
@@ -104,14 +104,14 @@ impl Session {
         Ok(TensorRow::new(&name, None, &plain))
     }
 
-    fn frame_value(&self, inside: &Inside) -> serde_json::Value {
+    fn frame_value(&self, inside: &PausedStage) -> serde_json::Value {
         let at = call(inside);
         json!({
             "stage": inside.stage.to_string(),
             "line": inside.line,
             "module": inside.module.as_ref().map(|module| module.as_str()),
             "class": inside.module.as_ref().and_then(|module| self.class_of(module.as_str())),
-            "ran": inside.moment == Moment::After,
+            "ran": inside.moment == HookPhase::After,
             "frames": frames(inside),
             "source": at.map(|(function, row)| json!({ "file": function.path(), "line": function.text().0 + row })),
         })
@@ -122,7 +122,7 @@ impl Session {
         let Some(inside) = &self.inside else { return self.position_name() };
         let at =
             call(inside).map(|(function, row)| format!(" ({}:{})", function.path(), function.text().0 + row));
-        let ran = if inside.moment == Moment::After { ", which ran" } else { "" };
+        let ran = if inside.moment == HookPhase::After { ", which ran" } else { "" };
         format!("{}{ran}{}", frames(inside).join(" › "), at.unwrap_or_default())
     }
 
@@ -162,10 +162,10 @@ impl Session {
 ///
 /// # Errors
 /// When a tensor cannot be copied from its device.
-pub(in crate::debugger) fn given(inside: &Inside) -> candle_core::Result<Vec<TensorRow>> {
+pub(in crate::debugger) fn given(inside: &PausedStage) -> candle_core::Result<Vec<TensorRow>> {
     let Some(module) = &inside.module else { return Ok(vec![]) };
     let passed = inside.passed.iter().map(|(path, output)| {
-        let is_own = path == module && inside.moment == Moment::After;
+        let is_own = path == module && inside.moment == HookPhase::After;
         (if is_own { "output" } else { path.as_str() }, output)
     });
     let inputs = inside.inputs.iter().map(|(name, input)| (*name, input));
@@ -176,7 +176,7 @@ pub(in crate::debugger) fn given(inside: &Inside) -> candle_core::Result<Vec<Ten
 }
 
 /// What a stage that waits is in, the outermost first: the stage, the line, and the modules down to the one at hand.
-pub(in crate::debugger) fn frames(inside: &Inside) -> Vec<String> {
+pub(in crate::debugger) fn frames(inside: &PausedStage) -> Vec<String> {
     let line = inside.line.rsplit('.').next().unwrap_or(inside.line);
     let modules = inside.module.as_ref().map_or(vec![], |module| module::crumbs(module.as_str()));
     let outer = [inside.stage.to_string(), line.to_string()];
@@ -184,7 +184,7 @@ pub(in crate::debugger) fn frames(inside: &Inside) -> Vec<String> {
 }
 
 /// Where the piece at hand is called: the function, and the row in it.
-pub(in crate::debugger) fn call(inside: &Inside) -> Option<(Function, usize)> {
+pub(in crate::debugger) fn call(inside: &PausedStage) -> Option<(Function, usize)> {
     let of_stage = || {
         let function = Function::of(inside.stage);
         Some((function, function.row_of(inside.line)?))

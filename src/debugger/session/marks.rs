@@ -4,13 +4,13 @@ use super::breakpoints::Breakpoints;
 use super::{Session, SessionError, SessionHost};
 use crate::debugger::outcome::Outcome;
 use crate::debugger::timeline::comparison::Comparison;
-use crate::debugger::timeline::tree::Timelines;
+use crate::debugger::timeline::tree::TimelineTree;
 
 /// Where a session stood: its timelines and comparison, its breakpoints, the line of a stage that was stepped through.
 /// Cheap: what was recorded is shared.
 #[derive(Debug)]
 pub struct Mark {
-    timelines: Timelines,
+    timelines: TimelineTree,
     comparison: Option<Comparison>,
     comparing: bool,
     breakpoints: Breakpoints,

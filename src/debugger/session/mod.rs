@@ -2,7 +2,7 @@
 //!
 //! - `moves`: moving the cursor, running stages at the tip.
 //! - `steps`: stepping into a stage, and stopping there. `frame`: where that is.
-//! - `meddling`: changing what modules make.
+//! - `interventions`: changing the outputs of modules.
 //! - `settings`: changing what comes next.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
 //! - `displays`: what is shown after every stop.
@@ -22,8 +22,8 @@ mod displays;
 mod examine;
 mod forks;
 pub(super) mod frame;
+mod interventions;
 mod marks;
-mod meddling;
 mod moves;
 mod settings;
 mod steps;
@@ -34,16 +34,16 @@ use super::inspect::features::Kept;
 use super::language::command::{Command, CommandError};
 use super::language::edit::EditError;
 use super::language::place::Stop;
-use super::language::setting::Previewing;
+use super::language::setting::PreviewPolicy;
 use super::outcome::Outcome;
 use super::replay::outputs::Outputs;
-use super::stepping::Inside;
+use super::stepping::PausedStage;
 use super::timeline::Timeline;
 use super::timeline::comparison::Comparison;
-use super::timeline::tree::{TimelineError, Timelines};
+use super::timeline::tree::{TimelineError, TimelineTree};
 use breakpoints::Breakpoints;
 pub use marks::Mark;
-use scope::{Scope, Texts};
+use scope::{EmbeddingCache, Scope};
 
 use crate::nn::Unwatched;
 use crate::nn::error::without_backtrace;
@@ -107,22 +107,22 @@ impl SessionHost for Unwatched {}
 #[derive(Debug)]
 pub struct Session {
     models: Arc<Models>,
-    timelines: Timelines,
+    timelines: TimelineTree,
     /// Timelines that go on together, while there are any.
     comparison: Option<Comparison>,
     /// Whether they are what is looked at.
     comparing: bool,
     /// The stage that is stepped through.
-    inside: Option<Inside>,
+    inside: Option<PausedStage>,
     /// Whether the command at hand left one, which is told.
     left: bool,
     breakpoints: Breakpoints,
     displays: Displays,
-    previewing: Previewing,
+    previewing: PreviewPolicy,
     /// Why nothing is saved, when nothing is.
     unsaved: Option<&'static str>,
     /// Embeddings that expressions asked for.
-    texts: Arc<Texts>,
+    texts: Arc<EmbeddingCache>,
     /// What modules made that expressions asked for.
     outputs: Arc<Outputs>,
     /// The record whose NaN stopped the run last.
@@ -140,14 +140,14 @@ impl Session {
         let timeline = Timeline::new(Snapshot::start(request, &models)?);
         Ok(Self {
             models,
-            timelines: Timelines::new(timeline),
+            timelines: TimelineTree::new(timeline),
             comparison: None,
             comparing: false,
             inside: None,
             left: false,
             breakpoints: Breakpoints::default(),
             displays: Displays::default(),
-            previewing: Previewing::default(),
+            previewing: PreviewPolicy::default(),
             unsaved: None,
             texts: Arc::default(),
             outputs: Arc::default(),
@@ -205,7 +205,7 @@ impl Session {
     }
 
     /// Every timeline.
-    pub fn timelines(&self) -> &Timelines {
+    pub fn timelines(&self) -> &TimelineTree {
         &self.timelines
     }
 
@@ -222,12 +222,12 @@ impl Session {
     }
 
     /// Of which steps the VAE shall make pictures.
-    pub fn previewing(&self) -> Previewing {
+    pub fn previewing(&self) -> PreviewPolicy {
         self.previewing
     }
 
     /// The stage that is stepped through, when there is one.
-    pub fn inside(&self) -> Option<&Inside> {
+    pub fn inside(&self) -> Option<&PausedStage> {
         self.inside.as_ref()
     }
 
@@ -298,7 +298,7 @@ impl Session {
                 Ok(Outcome::message(made.to_string()))
             }
             Command::Patch { module, timeline } => self.patch(module, timeline, host),
-            Command::Meddle(edit) => self.meddle(edit),
+            Command::Intervene(edit) => self.intervene(edit),
             Command::CatchNan => {
                 Ok(Outcome::message(self.breakpoints.add(Stop::NotFinite, None, false).to_string()))
             }

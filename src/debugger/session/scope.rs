@@ -5,8 +5,8 @@ use crate::debugger::expr::value::{Function, TensorValue, mistake, number};
 use crate::debugger::language::place::{Place, parse_place};
 use crate::debugger::replay::outputs;
 use crate::debugger::replay::outputs::Outputs;
-use crate::debugger::stepping::{Inside, Moment};
-use crate::debugger::timeline::tree::{Branch, Timelines};
+use crate::debugger::stepping::{HookPhase, PausedStage};
+use crate::debugger::timeline::tree::{Branch, TimelineTree};
 use crate::nn::{Path, Unwatched};
 use crate::pipeline::stages;
 use crate::pipeline::stages::Run;
@@ -28,19 +28,19 @@ const MOST_TEXTS: usize = 64;
 #[derive(Debug)]
 pub struct Scope<'a> {
     here: Cow<'a, Snapshot>,
-    timelines: &'a Timelines,
+    timelines: &'a TimelineTree,
     models: &'a Arc<Models>,
-    texts: &'a Arc<Texts>,
+    texts: &'a Arc<EmbeddingCache>,
     outputs: &'a Arc<Outputs>,
-    at_hand: Option<AtHand>,
+    at_hand: Option<PausedAt>,
 }
 
 /// The piece at which a stage waits, and what modules made so far of which that is known.
 #[derive(Debug, Clone)]
-struct AtHand {
+struct PausedAt {
     stage: Stage,
     path: String,
-    moment: Moment,
+    moment: HookPhase,
     /// The run before the stage.
     before: Arc<Snapshot>,
     outputs: Vec<(Path, Tensor)>,
@@ -48,7 +48,7 @@ struct AtHand {
 
 /// Embeddings of texts that were asked for: (1, 77, C) each.
 #[derive(Debug, Default)]
-pub struct Texts(Mutex<HashMap<String, PlainTensor>>);
+pub struct EmbeddingCache(Mutex<HashMap<String, PlainTensor>>);
 
 impl Deref for Scope<'_> {
     type Target = Snapshot;
@@ -61,10 +61,10 @@ impl Deref for Scope<'_> {
 impl<'a> Scope<'a> {
     /// The cursor of the timeline that is looked at; inside a stage, with what that made so far.
     pub(in crate::debugger) fn new(
-        timelines: &'a Timelines,
-        inside: Option<&Inside>,
+        timelines: &'a TimelineTree,
+        inside: Option<&PausedStage>,
         models: &'a Arc<Models>,
-        texts: &'a Arc<Texts>,
+        texts: &'a Arc<EmbeddingCache>,
         outputs: &'a Arc<Outputs>,
     ) -> Self {
         let here = timelines.current().timeline.here();
@@ -72,7 +72,7 @@ impl<'a> Scope<'a> {
             Some(inside) => Cow::Owned(here.with_partial(inside.stage, inside.values())),
             None => Cow::Borrowed(here),
         };
-        let at_hand = inside.map(|inside| AtHand {
+        let at_hand = inside.map(|inside| PausedAt {
             stage: inside.stage,
             path: inside.path().into(),
             moment: inside.moment,
@@ -239,7 +239,7 @@ impl Modules {
         &self,
         before: &Arc<Snapshot>,
         path: &str,
-        until: Option<(&str, Moment)>,
+        until: Option<(&str, HookPhase)>,
     ) -> Result<Box<dyn Val>, ExecutionError> {
         let output = self.outputs.of(&self.models, before, path, until).map_err(|e| mistake(&e))?;
         Ok(Box::new(TensorValue::new(output)))

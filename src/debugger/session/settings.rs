@@ -193,7 +193,7 @@ fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
 /// Refuses what cannot change any more once `get_latent` has run.
 pub(super) fn check_changeable(setting: Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
     let name = setting.name();
-    if here.tensor("latents").is_some() && setting.is_of_the_noise() {
+    if here.tensor("latents").is_some() && setting.fixes_initial_latents() {
         return Err(SessionError::Refused(format!(
             "{name} cannot change once get_latent has run: its latents are made; `fork at get_latent` goes back to \
              before it on a timeline of its own, then `set {name} {value}`"

@@ -5,7 +5,7 @@ use super::scope::Scope;
 use super::{Session, SessionError, SessionHost};
 use crate::debugger::outcome::Outcome;
 use crate::debugger::source::module;
-use crate::debugger::stepping::{Catch, Inside, Moment, Reason, Stepped, Until, Watch};
+use crate::debugger::stepping::{Catch, HookPhase, PausedStage, Reason, ResumeUntil, Stepped, Until};
 use crate::pipeline::{self, Snapshot, Stage, lines};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Session {
     /// Into the stage, to before its first line; inside, into the line or the module at hand, `count` times. Behind the tip
     /// the stage runs again.
     pub(super) fn step(&mut self, count: usize, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
-        self.walk(count, host, |_| Watch::until(Until::Next))
+        self.walk(count, host, |_| ResumeUntil::until(Until::Next))
     }
 
     /// Over `count` lines or modules; a breakpoint within one stops.
@@ -59,7 +59,7 @@ impl Session {
         &mut self,
         count: usize,
         host: &mut dyn SessionHost,
-        watch: impl Fn(&Self) -> Watch,
+        watch: impl Fn(&Self) -> ResumeUntil,
     ) -> Result<Outcome, SessionError> {
         for left in (0..count).rev() {
             let watch = watch(self);
@@ -80,8 +80,8 @@ impl Session {
     }
 
     /// On to before `until`, unless a breakpoint comes first.
-    fn watching(&self, until: Until) -> Watch {
-        Watch {
+    fn watching(&self, until: Until) -> ResumeUntil {
+        ResumeUntil {
             until,
             breaks: self.breakpoints.of_modules(),
             catch: if self.breakpoints.look_at_all() { Catch::All } else { Catch::Nothing },
@@ -106,7 +106,11 @@ impl Session {
     }
 
     /// Lets the stage at hand run on, or goes into the next one.
-    fn run_inside(&mut self, watch: &Watch, host: &mut dyn SessionHost) -> Result<Walked, pipeline::Error> {
+    fn run_inside(
+        &mut self,
+        watch: &ResumeUntil,
+        host: &mut dyn SessionHost,
+    ) -> Result<Walked, pipeline::Error> {
         loop {
             let stepped = match &mut self.inside {
                 Some(inside) => inside.go_on(watch.clone(), host),
@@ -128,21 +132,25 @@ impl Session {
         }
     }
 
-    fn go_into(&mut self, watch: Watch, host: &mut dyn SessionHost) -> Result<Stepped, pipeline::Error> {
+    fn go_into(
+        &mut self,
+        watch: ResumeUntil,
+        host: &mut dyn SessionHost,
+    ) -> Result<Stepped, pipeline::Error> {
         let (models, here) = (Arc::clone(&self.models), self.timeline().here().clone());
         if let Some(stage) = here.position() {
             host.stage_begins(stage, Some(self.models.modules_in(stage, here.request())));
         }
-        let (inside, stepped) = Inside::enter(models, here, watch, host)?;
+        let (inside, stepped) = PausedStage::enter(models, here, watch, host)?;
         self.inside = inside;
         Ok(stepped)
     }
 
     /// Why the stage is stopped at the piece at hand, when it is.
-    fn hit_inside(&mut self, watch: &Watch) -> Option<String> {
+    fn hit_inside(&mut self, watch: &ResumeUntil) -> Option<String> {
         let inside = self.inside.as_ref()?;
         let path = inside.path().to_string();
-        if watch.catch == Catch::NotFinite && inside.moment == Moment::After {
+        if watch.catch == Catch::NotFinite && inside.moment == HookPhase::After {
             return Some(format!("{path} made what is not finite, of {}", self.given()));
         }
         let scope = Scope::new(&self.timelines, Some(inside), &self.models, &self.texts, &self.outputs);
@@ -171,7 +179,7 @@ impl Session {
         if !is_behind {
             return Ok(told);
         }
-        let watch = Watch { until: Until::End, catch: Catch::NotFinite, ..Watch::default() };
+        let watch = ResumeUntil { until: Until::End, catch: Catch::NotFinite, ..ResumeUntil::default() };
         match self.run_inside(&watch, host) {
             Ok(Walked::Halted(found)) => Ok(match found {
                 Some(found) => format!("{told}; {found}"),

@@ -76,7 +76,7 @@ pub struct Function {
 }
 
 /// Where a function comes from and what is like it elsewhere.
-pub struct Kin {
+pub struct Reference {
     /// diffusers' function, or transformers'.
     pub theirs: &'static str,
     /// parediffusers', where it has one.
@@ -166,8 +166,8 @@ impl Function {
     }
 
     /// What is like it elsewhere.
-    pub fn kin(self) -> Kin {
-        let kin = |theirs, pare, source| Kin { theirs, pare, source };
+    pub fn kin(self) -> Reference {
+        let kin = |theirs, pare, source| Reference { theirs, pare, source };
         if let Some((theirs, source)) = self.owner.and_then(kin_of_module) {
             return kin(theirs, None, source);
         }

@@ -8,7 +8,7 @@
 mod probe;
 pub mod until;
 
-pub use until::{Catch, Moment, Reason, Until, Watch};
+pub use until::{Catch, HookPhase, Reason, ResumeUntil, Until};
 
 use super::host::Host;
 use super::source;
@@ -29,7 +29,7 @@ const PULSE: Duration = Duration::from_millis(10);
 
 /// A stage that waits before one of its lines or modules, or behind one.
 #[derive(Debug)]
-pub struct Inside {
+pub struct PausedStage {
     /// The stage.
     pub stage: Stage,
     /// The line at hand, which runs next or is running: `denoise.unet`.
@@ -37,7 +37,7 @@ pub struct Inside {
     /// The module at hand, within the line.
     pub module: Option<Path>,
     /// Whether the piece at hand is about to run, or ran.
-    pub moment: Moment,
+    pub moment: HookPhase,
     /// What the piece at hand is given, by name.
     pub inputs: Vec<(&'static str, Tensor)>,
     /// What the module is given that the one at hand is part of, by name, where that was gone through.
@@ -54,7 +54,7 @@ pub struct Inside {
     /// The run before the stage.
     before: Arc<Snapshot>,
     /// Lets the stage run on; dropping it ends it.
-    go: Option<Sender<Watch>>,
+    go: Option<Sender<ResumeUntil>>,
     news: Receiver<News>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -69,7 +69,7 @@ pub enum Stepped {
     Done(Box<Snapshot>),
 }
 
-impl Inside {
+impl PausedStage {
     /// Goes into the stage that follows `snapshot`, on to where `watch` says.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Inside {
     pub fn enter(
         models: Arc<Models>,
         snapshot: Snapshot,
-        watch: Watch,
+        watch: ResumeUntil,
         host: &mut dyn Host,
     ) -> std::result::Result<(Option<Self>, Stepped), pipeline::Error> {
         let stage = snapshot.position().ok_or(pipeline::Error::Complete)?;
@@ -99,7 +99,7 @@ impl Inside {
             stage,
             line: source::lines_of(stage).next().unwrap_or_default(),
             module: None,
-            moment: Moment::Before,
+            moment: HookPhase::Before,
             inputs: vec![],
             outer: vec![],
             passed: None,
@@ -125,7 +125,7 @@ impl Inside {
     /// The stage's, or the host's; the stage is then gone.
     pub fn go_on(
         &mut self,
-        watch: Watch,
+        watch: ResumeUntil,
         host: &mut dyn Host,
     ) -> std::result::Result<Stepped, pipeline::Error> {
         self.is_watched |= watch.is_of_modules();
@@ -147,13 +147,13 @@ impl Inside {
             }
             match self.news.recv_timeout(PULSE) {
                 Ok(News::Enter(piece, reason)) => {
-                    self.stand_at(piece, Moment::Before);
+                    self.stand_at(piece, HookPhase::Before);
                     return Ok(Stepped::Waits(reason));
                 }
                 Ok(News::After(piece, output)) => {
                     self.keep(&piece.path, &output)?;
                     self.passed = Some((piece.path.clone(), output));
-                    self.stand_at(piece, Moment::After);
+                    self.stand_at(piece, HookPhase::After);
                     return Ok(Stepped::Waits(Reason::Caught));
                 }
                 Ok(News::Leave(path, output)) => {
@@ -169,7 +169,7 @@ impl Inside {
         }
     }
 
-    fn stand_at(&mut self, piece: Piece, moment: Moment) {
+    fn stand_at(&mut self, piece: Piece, moment: HookPhase) {
         let Piece { path, inputs, outer } = piece;
         self.moment = moment;
         let of_outer =
@@ -226,7 +226,7 @@ impl Inside {
     pub fn values(&self) -> Vec<(&'static str, Tensor)> {
         let mut values: Vec<(&'static str, Tensor)> = vec![];
         let output = match (&self.passed, self.moment) {
-            (Some((_, output)), Moment::After) => Some(("output", output.clone())),
+            (Some((_, output)), HookPhase::After) => Some(("output", output.clone())),
             _ => None,
         };
         let given = self.inputs.iter().filter(|_| self.module.is_some()).cloned();
@@ -240,7 +240,7 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for PausedStage {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.go = None;

@@ -1,6 +1,6 @@
 //! The stage's side of stepping: a probe that tells where it is, and waits there.
 
-use super::until::{Catch, Moment, Reason, Watch};
+use super::until::{Catch, HookPhase, Reason, ResumeUntil};
 use crate::debugger::source::module;
 use crate::nn::{Error, Path, Probe, Result};
 use crate::pipeline;
@@ -58,8 +58,8 @@ struct Entered {
 /// Waits in a stage, where it is told to.
 pub(super) struct Stepping {
     tell: Sender<News>,
-    wait: Receiver<Watch>,
-    watch: Watch,
+    wait: Receiver<ResumeUntil>,
+    watch: ResumeUntil,
     shared: Arc<Shared>,
     stage: Stage,
     /// The pieces that run and were wanted, the innermost last: they stay wanted, whatever is waited for meanwhile.
@@ -72,10 +72,10 @@ impl Stepping {
     /// Of a thread that runs `stage`: it tells by `tell`, and waits until `wait` says where it shall wait next.
     pub fn new(
         stage: Stage,
-        watch: Watch,
+        watch: ResumeUntil,
         shared: Arc<Shared>,
         tell: Sender<News>,
-        wait: Receiver<Watch>,
+        wait: Receiver<ResumeUntil>,
     ) -> Self {
         Self { tell, wait, watch, shared, stage, entered: vec![], waited: Duration::ZERO }
     }
@@ -136,7 +136,7 @@ impl Probe for Stepping {
         let text = path.as_str();
         let reason = match self.watch.arrives(text, is_line) {
             true => Some(Reason::Arrived),
-            false => self.watch.breaks(text, Moment::Before).then_some(Reason::Breakpoint),
+            false => self.watch.breaks(text, HookPhase::Before).then_some(Reason::Breakpoint),
         };
         let waited = reason.is_some();
         self.entered.push(Entered { path: path.clone(), inputs: inputs.clone(), waited });
@@ -146,7 +146,7 @@ impl Probe for Stepping {
         }
     }
 
-    fn visit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         let place = self.entered.iter().rposition(|entered| entered.path == *path);
         let entered = place.map(|place| self.entered.remove(place));
         let text = path.as_str();
@@ -155,7 +155,7 @@ impl Probe for Stepping {
             Catch::All => true,
             Catch::NotFinite => !PlainTensor::of(&output)?.is_finite(),
         };
-        if is_caught || self.watch.breaks(text, Moment::After) {
+        if is_caught || self.watch.breaks(text, HookPhase::After) {
             let inputs = entered.map_or(vec![], |entered| entered.inputs);
             self.wait(path, News::After(self.piece(path, inputs), output.clone()))?;
         } else if line_of(path, self.stage).is_some()

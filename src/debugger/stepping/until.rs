@@ -5,11 +5,11 @@ use crate::debugger::source::module;
 
 /// Where a stage that runs on shall wait again.
 #[derive(Debug, Clone, Default)]
-pub struct Watch {
+pub struct ResumeUntil {
     /// Before which piece at the latest.
     pub until: Until,
     /// Before or after the pieces that these name, to be asked whether it shall wait there.
-    pub breaks: Vec<(Pattern, Moment)>,
+    pub breaks: Vec<(Pattern, HookPhase)>,
     /// After which pieces else.
     pub catch: Catch,
     /// Pieces whose outputs are kept, for conditions that ask for them.
@@ -32,7 +32,7 @@ pub enum Until {
 
 /// When a piece is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub enum HookPhase {
     /// Before it runs.
     Before,
     /// Once it ran: what it made is known.
@@ -62,7 +62,7 @@ pub enum Reason {
     Caught,
 }
 
-impl Watch {
+impl ResumeUntil {
     /// On to before the next piece that `until` names, past every breakpoint.
     pub fn until(until: Until) -> Self {
         Self { until, ..Self::default() }
@@ -89,7 +89,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn breaks(&self, path: &str, moment: Moment) -> bool {
+    pub(super) fn breaks(&self, path: &str, moment: HookPhase) -> bool {
         self.breaks.iter().any(|(pattern, when)| *when == moment && pattern.matches(path))
     }
 }

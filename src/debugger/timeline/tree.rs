@@ -15,7 +15,7 @@ const LONGEST: usize = 40;
 
 /// All timelines of a session; one of them is looked at.
 #[derive(Debug, Clone)]
-pub struct Timelines {
+pub struct TimelineTree {
     /// Never empty.
     list: Vec<Branch>,
     /// A place in the list.
@@ -87,7 +87,7 @@ pub enum TimelineError {
     Last(String),
 }
 
-impl Timelines {
+impl TimelineTree {
     /// The tree of one timeline.
     pub fn new(first: Timeline) -> Self {
         let branch = Branch { id: BranchId(0), name: MAIN.into(), timeline: first, origin: None };
@@ -384,7 +384,7 @@ mod tests {
     fn coming_back_keeps_what_was_done_since() {
         let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
         let start = Snapshot::start(Request::for_models(&models, "red apple"), &models).unwrap();
-        let mut timelines = Timelines::new(Timeline::new(start.clone()));
+        let mut timelines = TimelineTree::new(Timeline::new(start.clone()));
         let then = timelines.clone();
         assert!(timelines.come_back(&then).is_empty());
 

@@ -14,13 +14,13 @@ pub use runs::{ComparisonView, TimelineView, VariantView};
 pub use viewer::Viewer;
 
 use super::language::pattern::Pattern;
-use super::language::setting::Previewing;
+use super::language::setting::PreviewPolicy;
 use super::outcome::Displayed;
 use super::record::TensorRow;
 use super::record::{RecordView, TensorView};
 use super::session::frame;
 use super::source::Function;
-use super::stepping::{Inside, Moment};
+use super::stepping::{HookPhase, PausedStage};
 use crate::model::anatomy::Module;
 use crate::nn::device;
 use crate::pipeline::{Models, Request, Stage};
@@ -49,7 +49,7 @@ pub struct View {
     /// What is displayed after every stop.
     pub displays: Vec<Displayed>,
     /// Of which steps the VAE shall make pictures.
-    pub previewing: Previewing,
+    pub previewing: PreviewPolicy,
     /// What every recorded stage made, up to the tip: as many as are recorded.
     pub records: Vec<Arc<RecordView>>,
     /// Every timeline, below the one that it branched off.
@@ -80,7 +80,7 @@ pub struct InsideView {
 }
 
 impl InsideView {
-    fn of(inside: &Inside) -> candle_core::Result<Self> {
+    fn of(inside: &PausedStage) -> candle_core::Result<Self> {
         let row = |(name, tensor): (&str, Tensor)| Ok(TensorRow::new(name, None, &PlainTensor::of(&tensor)?));
         // In the code around a module its inputs have other names.
         let values = if inside.module.is_some() { inside.outer.clone() } else { inside.values() };
@@ -89,7 +89,7 @@ impl InsideView {
             stage: inside.stage,
             line: inside.line,
             module: inside.module.as_ref().map(ToString::to_string),
-            ran: inside.moment == Moment::After,
+            ran: inside.moment == HookPhase::After,
             frames: frame::frames(inside),
             call: frame::call(inside),
             given: frame::given(inside)?,

@@ -3,7 +3,7 @@
 use super::viewer::RecordViews;
 use crate::debugger::record::RecordView;
 use crate::debugger::session::Session;
-use crate::debugger::timeline::comparison::{Lineup, Member};
+use crate::debugger::timeline::comparison::{Alignment, Member};
 use crate::pipeline::lockstep::Rows;
 use crate::pipeline::{Request, Stage};
 use std::sync::Arc;
@@ -78,8 +78,8 @@ pub struct VariantView {
 
 impl ComparisonView {
     /// Which stages of the variants stand beside each other.
-    pub fn lineup(&self) -> Lineup<'_> {
-        Lineup::of(self.variants.iter().map(|variant| &variant.member))
+    pub fn lineup(&self) -> Alignment<'_> {
+        Alignment::of(self.variants.iter().map(|variant| &variant.member))
     }
 
     /// How many ticks there are.

@@ -2,10 +2,10 @@
 
 use super::{InsideView, ScheduleView, StageLine, View, runs};
 use crate::debugger::inspect::features::Kept;
-use crate::debugger::inspect::{Examination, ExamineError, Examined};
+use crate::debugger::inspect::{Examination, InspectError, Inspection};
 use crate::debugger::record::{RecordId, RecordView, pictures};
 use crate::debugger::session::Session;
-use crate::debugger::timeline::tree::Timelines;
+use crate::debugger::timeline::tree::TimelineTree;
 use crate::nn::Probe;
 use crate::pipeline::{Models, Stage, StageRecord};
 use candle_core::Tensor;
@@ -53,14 +53,14 @@ impl Viewer {
     /// needs. `host` can interrupt it at every module. The session does not change.
     ///
     /// # Errors
-    /// [`ExamineError`]; [`Gone`](ExamineError::Gone) where no timeline has the record any more.
+    /// [`InspectError`]; [`Gone`](InspectError::Gone) where no timeline has the record any more.
     pub fn examine(
         &mut self,
         session: &Session,
         query: &Examination,
         host: &mut dyn Probe,
-    ) -> Result<Examined, ExamineError> {
-        let record = self.record(query.record).ok_or(ExamineError::Gone)?;
+    ) -> Result<Inspection, InspectError> {
+        let record = self.record(query.record).ok_or(InspectError::Gone)?;
         query.asked.carry_out(session.timelines(), session.models(), &record, &mut self.drawn, host)
     }
 }
@@ -112,7 +112,7 @@ impl RecordViews {
     }
 
     /// Forgets what is not in any of these runs.
-    fn keep(&mut self, runs: &Timelines) {
+    fn keep(&mut self, runs: &TimelineTree) {
         let snapshots = runs.list().iter().flat_map(|branch| branch.timeline.snapshots());
         let alive: HashSet<*const StageRecord> =
             snapshots.flat_map(|snapshot| snapshot.records()).map(Arc::as_ptr).collect();

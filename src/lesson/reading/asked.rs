@@ -40,13 +40,13 @@ pub(super) enum Slot {
 
 /// What is to be evaluated, and what was sent to be.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Asked {
+pub(super) struct InspectQuery {
     next: Vec<(Slot, Expression)>,
     sent: Vec<(usize, Vec<Slot>)>,
     number: usize,
 }
 
-impl Asked {
+impl InspectQuery {
     pub(super) fn prose(&mut self, part: usize, prose: &Prose) {
         let live = prose.live.iter().enumerate();
         self.next.extend(live.map(|(index, live)| (Slot::Live { part, index }, live.expression.clone())));

@@ -19,10 +19,10 @@ pub use known::Known;
 
 use super::block::{Line, Task};
 use super::format::{Lesson, Part};
-use super::progress::Standing;
+use super::progress::LessonProgress;
 use crate::debugger::Command;
 use crate::debugger::expr::Expression;
-use asked::Asked;
+use asked::InspectQuery;
 use std::sync::Arc;
 
 /// What the reader does.
@@ -54,7 +54,7 @@ pub enum Wish {
     /// A view is shown.
     Show(&'static str),
     /// It is kept how far the reader is.
-    Keep(Standing),
+    Keep(LessonProgress),
 }
 
 /// What the worker does, as far as it concerns the lesson.
@@ -92,15 +92,15 @@ pub struct Reading {
     /// The session is not where the lesson left it: the reader looked elsewhere, or changed something.
     elsewhere: bool,
     strayed: bool,
-    asked: Asked,
+    asked: InspectQuery,
     /// So many stops are gone through by themselves, as they were earlier.
     replay: usize,
-    before: Standing,
+    before: LessonProgress,
 }
 
 impl Reading {
     /// A lesson before its first part; or, when the reader was in the middle of it, on the way there.
-    pub fn new(lesson: Arc<Lesson>, before: Option<&Standing>) -> Self {
+    pub fn new(lesson: Arc<Lesson>, before: Option<&LessonProgress>) -> Self {
         let of = lesson.parts.iter().filter(|part| part.is_stop()).count();
         let before = before.cloned().unwrap_or_default();
         // A lesson that has other parts now is another.
@@ -118,9 +118,9 @@ impl Reading {
             interrupted: false,
             elsewhere: false,
             strayed: false,
-            asked: Asked::default(),
+            asked: InspectQuery::default(),
             replay,
-            before: Standing { of, ..before },
+            before: LessonProgress { of, ..before },
             lesson,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Known, Reading, Running};
 use crate::lesson::format::{Lesson, Part};
-use crate::lesson::progress::Standing;
+use crate::lesson::progress::LessonProgress;
 
 impl Reading {
     /// The lesson.
@@ -71,11 +71,11 @@ impl Reading {
         self.lesson.parts[..self.at.min(self.lesson.parts.len())].iter().filter(|part| part.is_stop()).count()
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> LessonProgress {
         let (done, of) = self.progress();
         let questions = self.lesson.parts[..self.at].iter().zip(&self.known);
         let questions = questions.filter(|(part, _)| matches!(part, Part::Predict(_)));
-        Standing {
+        LessonProgress {
             done,
             of,
             finished: self.before.finished || done == of,

@@ -66,7 +66,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(before: Option<&Standing>) -> Self {
+    fn new(before: Option<&LessonProgress>) -> Self {
         let mut reading = Reading::new(lesson(), before);
         let wishes = reading.start();
         Self { reading, wishes }
@@ -224,7 +224,7 @@ fn a_line_that_fails_is_tried_again_from_where_the_lesson_was() {
 
 #[test]
 fn it_goes_on_where_it_was_left() {
-    let before = Standing { done: 3, of: 5, finished: false, answers: vec![Some(1)] };
+    let before = LessonProgress { done: 3, of: 5, finished: false, answers: vec![Some(1)] };
     let mut reader = Reader::new(Some(&before));
     assert!(reader.reading.is_replaying());
     assert!(reader.reading.act(Act::Go).is_empty(), "it is busy");
@@ -233,7 +233,9 @@ fn it_goes_on_where_it_was_left() {
     assert_eq!(reader.reading.progress(), (3, 5));
     assert_eq!(reader.reading.known(2).unwrap().answer, Some(1));
     // Another lesson, or one that is done, begins anew.
-    for before in [Standing { of: 6, ..before.clone() }, Standing { done: 5, finished: true, ..before }] {
+    for before in
+        [LessonProgress { of: 6, ..before.clone() }, LessonProgress { done: 5, finished: true, ..before }]
+    {
         let mut reader = Reader::new(Some(&before));
         assert!(runs(&reader.settle()).is_empty());
         assert_eq!(reader.reading.progress(), (0, 5));
@@ -272,7 +274,7 @@ proptest! {
     fn whatever_happens_a_prediction_comes_before_its_commands(
         happened in prop::collection::vec(happens(), 0..120), done in 0usize..7, answers in prop::collection::vec(prop::option::of(0usize..5), 0..3)
     ) {
-        let before = Standing { done, of: 5, finished: false, answers };
+        let before = LessonProgress { done, of: 5, finished: false, answers };
         let mut reading = Reading::new(lesson(), Some(&before));
         let replays = reading.is_replaying();
         let mut wishes = reading.start();

@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused() {
-        for (text, culprit) in [
+        for (text, error_span) in [
             (r#"{"attention_head_dim": 0}"#, "`attention_head_dim` is 0"),
             (r#"{"attention_head_dim": 7}"#, "`attention_head_dim` is 7"),
             (r#"{"norm_num_groups": 7}"#, "`norm_num_groups` is 7"),
@@ -298,7 +298,7 @@ mod tests {
             (r#"{"down_block_types": ["AttnDownBlock2D"]}"#, "`down_block_types`"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.contains(culprit), "{text}: {error}");
+            assert!(error.contains(error_span), "{text}: {error}");
         }
     }
 }

@@ -19,7 +19,7 @@ pub use error::WeightsError;
 pub use file::WeightsFile;
 pub use shards::Shards;
 
-use super::ledger::{Ledger, Parameter};
+use super::ledger::{LoadReport, Parameter};
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor, WithDType};
 use error::Result;
@@ -55,7 +55,7 @@ pub struct Weights {
     path: Path,
     dtype: DType,
     device: Device,
-    ledger: Option<Arc<Ledger>>,
+    ledger: Option<Arc<LoadReport>>,
     /// How often a pass runs the module here.
     times: usize,
     /// Whether everything comes as `dtype`.
@@ -76,7 +76,7 @@ impl Weights {
     }
 
     /// These, with every module and every byte noted in `ledger`.
-    pub fn noted_in(self, ledger: &Arc<Ledger>) -> Self {
+    pub fn noted_in(self, ledger: &Arc<LoadReport>) -> Self {
         ledger.expect(self.files.data_len());
         Self { ledger: Some(Arc::clone(ledger)), ..self }
     }

@@ -158,12 +158,12 @@ pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
     let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
     let is_same =
         same(&read.prompt, &request.prompt) && same(&read.negative_prompt, &request.negative_prompt);
-    let culprit = lines()
+    let error_span = lines()
         .find(|(_, line)| looks_like_settings(line) || (!is_same && line.starts_with(NEGATIVE)))
         .map(|(name, line)| format!("the line `{}` of the {name}", beginning(line)));
-    let culprit = culprit.or_else(|| (!is_same).then(|| "a prompt".into()))?;
+    let error_span = error_span.or_else(|| (!is_same).then(|| "a prompt".into()))?;
     Some(format!(
-        "{culprit} looks like settings, and tools that read the chunk `parameters` may take it for such; the chunk `{}` has it \
+        "{error_span} looks like settings, and tools that read the chunk `parameters` may take it for such; the chunk `{}` has it \
          exactly",
         super::record::KEYWORD
     ))

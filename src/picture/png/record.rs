@@ -168,7 +168,7 @@ mod tests {
         let request = Request {
             prompt: text.into(),
             negative_prompt: "\0".into(),
-            guidance_scale: 7.123_456_789_012_345_6,
+            guidance_scale: 7.123_456_789_012_346,
             eta: -0.0,
             strength: f64::MIN_POSITIVE,
             seed: "-9223372036854775808".parse().unwrap(),

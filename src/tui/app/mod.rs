@@ -22,7 +22,7 @@ use super::{Error, text};
 use crate::debugger::expr::Expression;
 use crate::debugger::record::NamedPicture;
 use crate::debugger::{Event, Examination, Preview};
-use crate::lesson::{Reading, Standing};
+use crate::lesson::{LessonProgress, Reading};
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ pub enum Effect {
     /// The worker goes back to where it stood then.
     ComeBack,
     /// It is kept how far the reader is in the lesson.
-    Keep(Standing),
+    Keep(LessonProgress),
     /// The worker's command is interrupted.
     Interrupt,
     /// The screen is drawn anew from nothing.

@@ -4,7 +4,7 @@ use super::recorded::STEPS;
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::inspect::{AttentionRun, Effect as Affected, EffectRun, PointRun};
 use crate::debugger::prompt::TokenView;
-use crate::debugger::{Asked, Event, Examination, Examined};
+use crate::debugger::{Event, Examination, InspectQuery, Inspection};
 use crate::picture::Picture;
 use crate::pipeline::ablation::{Agreement, EffectMap};
 use crate::pipeline::attention::{Layer, Split, TokenMaps};
@@ -52,14 +52,14 @@ fn layers() -> Vec<Layer> {
     .into()
 }
 
-fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
+fn answer(asked: &InspectQuery, seed: usize, tokens: &[TokenView]) -> Inspection {
     let run = |layers: Vec<Layer>, maps| {
         let run =
             AttentionRun { steps: vec![11], size: SIZE, tokens: tokens.into(), last_counts: 1, layers, maps };
-        Examined::Attention(run)
+        Inspection::Attention(run)
     };
     match asked {
-        Asked::Attention(_, Split::Whole) => {
+        InspectQuery::Attention(_, Split::Whole) => {
             let whole = AttentionRun {
                 steps: vec![11],
                 size: SIZE,
@@ -68,23 +68,23 @@ fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
                 layers: layers(),
                 maps: vec![maps(SIZE, tokens.len(), seed, 16.)],
             };
-            Examined::Attention(whole.folded())
+            Inspection::Attention(whole.folded())
         }
-        Asked::Attention(_, Split::Layers) => {
+        InspectQuery::Attention(_, Split::Layers) => {
             let each =
                 layers().iter().enumerate().map(|(i, layer)| maps(layer.size, tokens.len(), i, 1.)).collect();
             run(layers(), each)
         }
-        Asked::Attention(focus, Split::Heads) => {
+        InspectQuery::Attention(focus, Split::Heads) => {
             let layer = layers().into_iter().find(|layer| focus.is_in(&layer.path)).unwrap();
             let each = (0..layer.heads).map(|head| maps(layer.size, tokens.len(), head + 2, 1.)).collect();
             run(vec![layer], each)
         }
-        Asked::Point((x, y), _) => {
+        InspectQuery::Point((x, y), _) => {
             let map = hill(SIZE, *x as f32 / 16., *y as f32 / 16.);
-            Examined::Point(PointRun { steps: vec![11], size: SIZE, layers: layers(), map })
+            Inspection::Point(PointRun { steps: vec![11], size: SIZE, layers: layers(), map })
         }
-        Asked::Effect(positions) => {
+        InspectQuery::Effect(positions) => {
             let picture = |shade: u8| Picture {
                 image: Arc::new(RgbImage::from_fn(16, 16, |x, y| Rgb([shade, 12 * x as u8, 12 * y as u8]))),
                 label: "linear estimate".into(),
@@ -92,7 +92,7 @@ fn answer(asked: &Asked, seed: usize, tokens: &[TokenView]) -> Examined {
             let map = EffectMap { size: SIZE, values: hill(SIZE, 0.75, 0.5) };
             let agreement = Agreement { correlation: -0.25, cosine: 0.6, overlap: 0.63 };
             let effect = Affected { name: "pred_original_sample", map, relative: 0.0518, agreement };
-            Examined::Effect(EffectRun {
+            Inspection::Effect(EffectRun {
                 step: 11,
                 size: SIZE,
                 positions: positions.clone(),
@@ -120,7 +120,7 @@ fn answered(mut screen: Screen) -> Screen {
         let seed = view.records.iter().position(|record| record.id == examination.record).unwrap() / 4;
         let found = answer(&examination.asked, seed, &view.records[0].prompts[0].tokens);
         known.push(examination.clone());
-        screen = screen.told(Event::Examined(examination, Ok(Arc::new(found))));
+        screen = screen.told(Event::Inspection(examination, Ok(Arc::new(found))));
         waiting.extend(asked(&screen));
     }
     screen
@@ -166,7 +166,7 @@ fn attention_as_text() {
 }
 
 /// What was asked last.
-fn last_asked(screen: Screen, key: KeyCode) -> (Screen, Vec<Asked>) {
+fn last_asked(screen: Screen, key: KeyCode) -> (Screen, Vec<InspectQuery>) {
     let screen = screen.pressed(key);
     let asked = screen.effects.iter().filter_map(asks).flatten().map(|one| one.asked).collect();
     (screen, asked)
@@ -175,16 +175,16 @@ fn last_asked(screen: Screen, key: KeyCode) -> (Screen, Vec<Asked>) {
 #[test]
 fn what_nobody_looks_at_is_not_computed() {
     let (screen, asked) = last_asked(Screen::after(NARROW, DONE), KeyCode::Char('a'));
-    assert!(asked.iter().all(|asked| matches!(asked, Asked::Attention(_, Split::Whole))), "{asked:?}");
+    assert!(asked.iter().all(|asked| matches!(asked, InspectQuery::Attention(_, Split::Whole))), "{asked:?}");
     assert_eq!(asked.len(), 12, "the step first, then the others of the strip");
     let (screen, asked) = last_asked(answered(screen), KeyCode::Down);
-    assert_eq!(asked, [Asked::Effect(vec![2])]);
+    assert_eq!(asked, [InspectQuery::Effect(vec![2])]);
     let mut screen = answered(screen);
     screen.draw();
     let (screen, asked) = last_asked(screen, KeyCode::PageDown);
-    assert_eq!(asked, [Asked::Effect((8..77).collect())]);
+    assert_eq!(asked, [InspectQuery::Effect((8..77).collect())]);
     let (screen, asked) = last_asked(answered(screen), V);
-    assert!(matches!(asked[..], [Asked::Attention(_, Split::Layers)]), "{asked:?}");
+    assert!(matches!(asked[..], [InspectQuery::Attention(_, Split::Layers)]), "{asked:?}");
     let (_, asked) = last_asked(answered(screen), KeyCode::Char('1'));
     assert!(asked.is_empty());
     // Before there is a step nothing is asked.
@@ -195,7 +195,7 @@ fn what_nobody_looks_at_is_not_computed() {
 fn a_refusal_is_told() {
     let (mut screen, _) = last_asked(Screen::after(NARROW, DONE), KeyCode::Char('a'));
     for examination in screen.effects.iter().filter_map(asks).flatten().collect::<Vec<_>>() {
-        screen = screen.told(Event::Examined(examination, Err("the UNet has no cross-attention".into())));
+        screen = screen.told(Event::Inspection(examination, Err("the UNet has no cross-attention".into())));
     }
     assert!(screen.text().contains("the UNet has no"));
 }

@@ -5,7 +5,7 @@ use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::{Event, Outcome};
 use crate::lesson::format::VIEWS;
 use crate::lesson::problem::Source;
-use crate::lesson::{Lesson, Part, Reading, Standing};
+use crate::lesson::{Lesson, LessonProgress, Part, Reading};
 use crate::tui::app::{Effect, Mode};
 use crate::tui::canvas::Target;
 use crate::tui::view::Tab;
@@ -112,7 +112,7 @@ fn to_its_end_by_keys_alone() {
 
 #[test]
 fn it_goes_on_where_it_was_left() {
-    let before = Standing { done: 3, of: 4, finished: false, answers: vec![Some(2)] };
+    let before = LessonProgress { done: 3, of: 4, finished: false, answers: vec![Some(2)] };
     let mut screen = Screen::reading(WIDE, Reading::new(lesson("en"), Some(&before)));
     assert_eq!(reading(&screen).progress(), (3, 4));
     assert_eq!((screen.app.state.cursor(), screen.app.tab), (9, Tab::Residuals));

@@ -4,7 +4,7 @@
 use super::recorded;
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::view::Viewer;
-use crate::debugger::{Asked, Event, Examination, Examined};
+use crate::debugger::{Event, Examination, InspectQuery, Inspection};
 use crate::nn::Unwatched;
 use crate::picture::Picture;
 use crate::tensor::Summary;
@@ -28,15 +28,15 @@ impl Screen {
     fn found(mut self) -> Self {
         for asked in self.asked() {
             let told = self.viewer.examine(&self.session, &asked, &mut Unwatched).map_err(|e| e.to_string());
-            self = self.told(Event::Examined(asked, told.map(|found| Arc::new(made_up(found)))));
+            self = self.told(Event::Inspection(asked, told.map(|found| Arc::new(made_up(found)))));
         }
         self
     }
 }
 
-fn made_up(found: Examined) -> Examined {
+fn made_up(found: Inspection) -> Inspection {
     match found {
-        Examined::Modules(mut run) => {
+        Inspection::Modules(mut run) => {
             for (at, module) in run.modules.iter_mut().enumerate() {
                 let spread = 0.05 * 1.03f64.powi((at * 37 % 100) as i32);
                 let summary = Summary {
@@ -50,10 +50,10 @@ fn made_up(found: Examined) -> Examined {
                 };
                 (module.summary, module.took) = (summary, Duration::from_micros(20 + (at * 61 % 900) as u64));
             }
-            Examined::Modules(run)
+            Inspection::Modules(run)
         }
-        Examined::Picture(picture) => {
-            Examined::Picture(Picture { label: "principal components of 64 channels".into(), ..picture })
+        Inspection::Picture(picture) => {
+            Inspection::Picture(Picture { label: "principal components of 64 channels".into(), ..picture })
         }
         other => other,
     }
@@ -102,7 +102,7 @@ fn heat_goes_round_and_rows_too() {
     for (row, names) in [("text", 1), ("uncond", 1), ("difference", 1), ("all", 3)] {
         screen = screen.typed("u").found();
         let asked: Vec<Examination> = screen.app.views.of(Tab::Model).examines(&screen.app.state);
-        let drawn = asked.iter().filter(|asked| matches!(asked.asked, Asked::Features(_))).count();
+        let drawn = asked.iter().filter(|asked| matches!(asked.asked, InspectQuery::Features(_))).count();
         assert_eq!(drawn, names, "{row}");
     }
 }

@@ -5,7 +5,7 @@ use crate::debugger::expr::Answer;
 use crate::debugger::record::{NamedPicture, RecordId};
 use crate::debugger::view::Viewer;
 use crate::debugger::{Event, Outcome, View};
-use crate::lesson::{Reading, Standing};
+use crate::lesson::{LessonProgress, Reading};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Effect, Input};
@@ -131,7 +131,7 @@ proptest! {
     fn nothing_panics(inputs in prop::collection::vec(input(), 1..=200), done in prop::option::of(0usize..6)) {
         let mut app = App::new(Size::new(80, 24));
         if let Some(done) = done {
-            let before = Standing { done, of: 4, finished: false, answers: vec![Some(done)] };
+            let before = LessonProgress { done, of: 4, finished: false, answers: vec![Some(done)] };
             app.open_lesson(Reading::new(super::lesson::lesson("ja"), Some(&before)));
         }
         let mut pictures = Pictures::new(Graphics::HalfBlocks);

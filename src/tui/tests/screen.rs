@@ -5,7 +5,7 @@ use crate::debugger::Event;
 use crate::debugger::session::Mark;
 use crate::debugger::session::Session;
 use crate::debugger::view::Viewer;
-use crate::lesson::{Reading, Standing};
+use crate::lesson::{LessonProgress, Reading};
 use crate::nn::Unwatched;
 use crate::tui::app::{App, Effect, Input};
 use crate::tui::pictures::{Graphics, Pictures};
@@ -30,7 +30,7 @@ pub struct Screen {
     /// What was to be done, and was not.
     pub effects: Vec<Effect>,
     /// How far the reader was in a lesson, from the beginning.
-    pub kept: Vec<Standing>,
+    pub kept: Vec<LessonProgress>,
     mark: Option<Mark>,
     pictures: Pictures,
 }

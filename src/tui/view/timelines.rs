@@ -34,12 +34,12 @@ const EXAMPLES: [(&str, &str); 5] = [
 
 /// The tree of timelines.
 #[derive(Debug, Default)]
-pub struct Timelines {
+pub struct TimelineTree {
     /// The one that is chosen; the one that is looked at, until another is.
     chosen: Option<String>,
 }
 
-impl Panes for Timelines {
+impl Panes for TimelineTree {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let count = state.view.as_ref().map_or(0, |view| view.timelines.len());
         let title = match count {
@@ -112,7 +112,7 @@ impl Panes for Timelines {
     }
 }
 
-impl Timelines {
+impl TimelineTree {
     fn place(&self, view: &View) -> usize {
         let named = |name: &String| view.timelines.iter().position(|timeline| timeline.name == *name);
         let current = || view.timelines.iter().position(|timeline| timeline.is_current);

@@ -17,9 +17,9 @@ pub struct Member {
 /// The others keep up with it by noise level: after a tick each has done the steps whose timestep is not below that
 /// variant's.
 #[derive(Debug, Clone, Copy)]
-pub struct Lineup<'a>(&'a [usize]);
+pub struct Alignment<'a>(&'a [usize]);
 
-impl<'a> Lineup<'a> {
+impl<'a> Alignment<'a> {
     /// The ticks of these variants.
     pub fn of(members: impl IntoIterator<Item = &'a Member>) -> Self {
         let most = members.into_iter().map(|member| member.timesteps.as_slice());
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn fewer_steps_keep_up_by_noise_level() {
         let members = members(&[4, 10]);
-        let lineup = Lineup::of(&members);
+        let lineup = Alignment::of(&members);
         assert_eq!(lineup.timesteps()[..3], [901, 801, 701]);
         let done = |index: usize| (0..=13).map(|tick| lineup.done(&members[index], tick)).collect::<Vec<_>>();
         // 751, 501, 251, 1 against 901, 801, 701, …
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn every_variant_does_all_its_steps_in_order(counts in proptest::collection::vec(1usize..60, 1..5)) {
             let members = members(&counts);
-            let lineup = Lineup::of(&members);
+            let lineup = Alignment::of(&members);
             let last = lineup.ticks();
             for member in &members {
                 let done: Vec<usize> = (0..=last).map(|tick| lineup.done(member, tick)).collect();

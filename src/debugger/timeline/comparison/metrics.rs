@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The numbers of what a stage made; those that the stage has not are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Figures {
+pub struct StepMetrics {
     /// The standard deviation of the latents; of `vae_decode`, of the picture.
     pub std: Option<f64>,
     /// ‖`uncond_residual`‖.
@@ -29,12 +29,12 @@ pub struct VariantRow {
     pub stage: String,
     /// The numbers of that stage.
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: StepMetrics,
     /// ‖latents − the base's‖ / ‖the base's‖, of the picture after `vae_decode`.
     pub difference: Option<f64>,
 }
 
-impl Figures {
+impl StepMetrics {
     /// The figures of tensors that `values` finds by their names.
     pub fn of(values: impl Fn(&str) -> Option<PlainTensor>) -> Self {
         let made = values("latents").or_else(|| values("image"));

@@ -8,15 +8,15 @@ pub mod alignment;
 pub mod metrics;
 
 pub use crate::debugger::language::plan::{Axis, Plan, Variant};
-pub use alignment::{Lineup, Member};
-pub use metrics::{Figures, VariantRow};
+pub use alignment::{Alignment, Member};
+pub use metrics::{StepMetrics, VariantRow};
 
-use super::tree::{BranchId, Timelines};
+use super::tree::{BranchId, TimelineTree};
 use crate::nn::Probe;
 use crate::pipeline::lockstep::Rows;
 use crate::pipeline::{Error, Lockstep, Models, Snapshot};
 
-/// Variants in lockstep, a tick of their [`Lineup`] at a time.
+/// Variants in lockstep, a tick of their [`Alignment`] at a time.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// What is varied: `guidance_scale by seed`.
@@ -40,7 +40,7 @@ impl Comparison {
         title: String,
         axes: Vec<&'static str>,
         members: Vec<(BranchId, Vec<String>)>,
-        timelines: &Timelines,
+        timelines: &TimelineTree,
         lockstep: Lockstep,
     ) -> Self {
         let tick = members.first().and_then(|(id, _)| timelines.get(*id)).map_or(0, |b| b.timeline.cursor());
@@ -57,8 +57,8 @@ impl Comparison {
     }
 
     /// Which stages of the variants stand beside each other.
-    pub fn lineup(&self) -> Lineup<'_> {
-        Lineup::of(&self.members)
+    pub fn lineup(&self) -> Alignment<'_> {
+        Alignment::of(&self.members)
     }
 
     /// How many ticks there are: the stages of the variant with the most steps.
@@ -67,7 +67,7 @@ impl Comparison {
     }
 
     /// After how many ticks all is recorded.
-    pub fn recorded(&self, timelines: &Timelines) -> usize {
+    pub fn recorded(&self, timelines: &TimelineTree) -> usize {
         let recorded = self.members.iter().map(|member| {
             // One that is gone is waited for by nobody.
             (member, timelines.get(member.branch).map_or(usize::MAX, |b| b.timeline.recorded()))
@@ -113,7 +113,7 @@ impl Comparison {
     }
 
     /// Moves every cursor to where `tick` ticks are done, as far as all are recorded.
-    pub fn look(&mut self, tick: usize, timelines: &mut Timelines) {
+    pub fn look(&mut self, tick: usize, timelines: &mut TimelineTree) {
         self.tick = tick.min(self.recorded(timelines));
         let lineup = self.lineup();
         for member in &self.members {
@@ -124,7 +124,7 @@ impl Comparison {
     }
 
     /// Looks at the variants anew, of which one was opened and may have other settings now.
-    pub fn resume(&mut self, timelines: &mut Timelines) {
+    pub fn resume(&mut self, timelines: &mut TimelineTree) {
         for member in &mut self.members {
             member.timesteps = timesteps(timelines, member.branch);
         }
@@ -137,7 +137,7 @@ impl Comparison {
     /// [`Error::Complete`] behind the last tick; else a stage's, or the probe's. The cursors are then where they were.
     pub fn advance(
         &mut self,
-        timelines: &mut Timelines,
+        timelines: &mut TimelineTree,
         models: &Models,
         probe: &mut dyn Probe,
     ) -> Result<Vec<String>, Error> {
@@ -154,13 +154,13 @@ impl Comparison {
     fn record(
         &mut self,
         tick: usize,
-        timelines: &mut Timelines,
+        timelines: &mut TimelineTree,
         models: &Models,
         probe: &mut dyn Probe,
     ) -> Result<Vec<String>, Error> {
         let mut warnings = vec![];
         loop {
-            let lineup = Lineup::of(&self.members);
+            let lineup = Alignment::of(&self.members);
             let behind = |member: &&Member| {
                 let recorded = timelines.get(member.branch).map(|branch| branch.timeline.recorded());
                 recorded.is_some_and(|recorded| recorded < lineup.done(member, tick))
@@ -194,7 +194,7 @@ impl Comparison {
         };
         let before = self.lineup();
         let rest = || self.members.iter().filter(|member| member.branch != branch);
-        let most = Lineup::of(rest()).timesteps();
+        let most = Alignment::of(rest()).timesteps();
         let counts = rest().find(|member| member.timesteps == most);
         // What it has done is what it counts.
         self.tick = counts.map_or(0, |member| before.done(member, self.tick));
@@ -206,6 +206,6 @@ impl Comparison {
 }
 
 /// The timesteps that a timeline's newest settings visit.
-fn timesteps(timelines: &Timelines, branch: BranchId) -> Vec<usize> {
+fn timesteps(timelines: &TimelineTree, branch: BranchId) -> Vec<usize> {
     timelines.get(branch).map_or(vec![], |branch| branch.timeline.tip().timesteps().to_vec())
 }

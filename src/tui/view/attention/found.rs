@@ -2,13 +2,13 @@
 
 use super::{Attention, strip::By};
 use crate::debugger::inspect::{AttentionRun, EffectRun};
-use crate::debugger::language::attention::Focus;
+use crate::debugger::language::attention::AttentionFilter;
 use crate::debugger::language::pattern::Pattern;
 use crate::debugger::outcome::attention as attended;
 use crate::debugger::prompt::word;
 use crate::debugger::prompt::{TokenKind, TokenView};
 use crate::debugger::record::{RecordId, RecordView};
-use crate::debugger::{Asked, Examination, Examined};
+use crate::debugger::{Examination, InspectQuery, Inspection};
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::pipeline::attention::{Layer, Size, Split};
@@ -95,7 +95,7 @@ impl<'a> Found<'a> {
         found
     }
 
-    fn ask(&self, record: RecordId, asked: Asked) -> Result<&'a Examined, Waiting> {
+    fn ask(&self, record: RecordId, asked: InspectQuery) -> Result<&'a Inspection, Waiting> {
         let asked = Examination { record, asked };
         match self.state.findings.get(&asked) {
             Some(Ok(examined)) => Ok(&**examined),
@@ -108,21 +108,26 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn attention(&self, record: RecordId, focus: Focus, split: Split) -> Result<&'a AttentionRun, Waiting> {
-        match self.ask(record, Asked::Attention(focus, split))? {
-            Examined::Attention(run) => Ok(run),
+    fn attention(
+        &self,
+        record: RecordId,
+        focus: AttentionFilter,
+        split: Split,
+    ) -> Result<&'a AttentionRun, Waiting> {
+        match self.ask(record, InspectQuery::Attention(focus, split))? {
+            Inspection::Attention(run) => Ok(run),
             _ => Err(Err("something else was found".into())),
         }
     }
 
     /// All layers and heads of a step.
     pub fn whole(&self, record: RecordId) -> Result<&'a AttentionRun, Waiting> {
-        self.attention(record, Focus::default(), Split::Whole)
+        self.attention(record, AttentionFilter::default(), Split::Whole)
     }
 
     /// Each layer of the step.
     pub fn layers(&self) -> Result<&'a AttentionRun, Waiting> {
-        self.attention(self.step.id, Focus::default(), Split::Layers)
+        self.attention(self.step.id, AttentionFilter::default(), Split::Layers)
     }
 
     /// Each head of the layer that is chosen.
@@ -185,27 +190,27 @@ impl<'a> Found<'a> {
     pub fn point_map(&self) -> Mapped<'a> {
         let Some(asked) = self.point_asked() else { return Err(Ok(String::new())) };
         match self.ask(self.step.id, asked)? {
-            Examined::Point(run) => Ok((Cow::Borrowed(&run.map), run.size)),
+            Inspection::Point(run) => Ok((Cow::Borrowed(&run.map), run.size)),
             _ => Err(Err("something else was found".into())),
         }
     }
 
-    fn point_asked(&self) -> Option<Asked> {
-        Some(Asked::Point(self.point?, Focus::default()))
+    fn point_asked(&self) -> Option<InspectQuery> {
+        Some(InspectQuery::Point(self.point?, AttentionFilter::default()))
     }
 
     /// What the word does.
     pub fn effect(&self) -> Result<&'a EffectRun, Waiting> {
         match self.ask(self.step.id, self.effect_asked())? {
-            Examined::Effect(run) => Ok(run),
+            Inspection::Effect(run) => Ok(run),
             _ => Err(Err("something else was found".into())),
         }
     }
 
     /// The padding's row stands for all of them.
-    fn effect_asked(&self) -> Asked {
+    fn effect_asked(&self) -> InspectQuery {
         let all = self.positions.iter().filter_map(|at| Some((*at, self.rows.get(*at)?)));
-        Asked::Effect(all.flat_map(|(at, row)| at..at + row.counts).collect())
+        InspectQuery::Effect(all.flat_map(|(at, row)| at..at + row.counts).collect())
     }
 
     /// What the step takes for the picture.
@@ -218,14 +223,14 @@ impl<'a> Found<'a> {
     pub fn examinations(&self, view: &Attention) -> Vec<Examination> {
         let of = |record, asked| Examination { record, asked };
         let here = |asked| of(self.step.id, asked);
-        let whole = || Asked::Attention(Focus::default(), Split::Whole);
+        let whole = || InspectQuery::Attention(AttentionFilter::default(), Split::Whole);
         let mut wanted = vec![here(whole())];
         wanted.extend(self.point_asked().map(here));
         if view.layer.is_some() || view.by == By::Layers {
-            wanted.push(here(Asked::Attention(Focus::default(), Split::Layers)));
+            wanted.push(here(InspectQuery::Attention(AttentionFilter::default(), Split::Layers)));
         }
         if let Some(layer) = self.layer.filter(|_| view.by == By::Heads || view.head.is_some()) {
-            wanted.push(here(Asked::Attention(of_layer(layer), Split::Heads)));
+            wanted.push(here(InspectQuery::Attention(of_layer(layer), Split::Heads)));
         }
         // Which tokens there are is known by then.
         if self.whole(self.step.id).is_ok() {
@@ -243,9 +248,9 @@ impl<'a> Found<'a> {
 }
 
 /// One layer alone.
-fn of_layer(layer: &Layer) -> Focus {
+fn of_layer(layer: &Layer) -> AttentionFilter {
     // The path of a module is a pattern of itself.
-    Focus { layer: Pattern::parse(&layer.path).ok(), head: None }
+    AttentionFilter { layer: Pattern::parse(&layer.path).ok(), head: None }
 }
 
 /// A layer's path without what all have: `up_blocks.1.attentions.0`.

@@ -1,7 +1,7 @@
 //! A variant's column: what it is, the picture that it is on the way to, its residuals, its numbers.
 
 use crate::debugger::record::{RecordId, RecordView};
-use crate::debugger::timeline::comparison::Figures;
+use crate::debugger::timeline::comparison::StepMetrics;
 use crate::debugger::view::ComparisonView;
 use crate::picture::{Picture, residual};
 use crate::tensor::PlainTensor;
@@ -237,7 +237,7 @@ fn small(
 
 /// The numbers of a record, the one that matters most last.
 fn numbers(record: &RecordView, base: Option<&RecordView>, width: usize) -> Vec<(&'static str, String)> {
-    let figures = Figures::of(|name| tensor(record, name).cloned());
+    let figures = StepMetrics::of(|name| tensor(record, name).cloned());
     let mut numbers = vec![];
     let mut tell = |name, value: Option<f64>| numbers.extend(value.map(|value| (name, short(value))));
     tell("std", figures.std);

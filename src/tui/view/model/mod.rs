@@ -12,9 +12,9 @@ mod tree;
 use super::panes::{Pane, Panes, Reply};
 use super::welcome;
 use crate::debugger::inspect::{ModuleRun, ModulesRun};
-use crate::debugger::language::features::FeaturesAsked;
+use crate::debugger::language::features::FeatureQuery;
 use crate::debugger::view::{InsideView, View};
-use crate::debugger::{Asked, Examination, Examined};
+use crate::debugger::{Examination, InspectQuery, Inspection};
 use crate::model::anatomy::{Module, is_within};
 use crate::picture::features::{Drawn, Row};
 use crate::pipeline::Stage;
@@ -74,9 +74,9 @@ impl<'a> Known<'a> {
     fn of(state: &'a State) -> Self {
         let all: &[Module] = state.model.as_ref().map_or(&[], |model| &model.anatomy);
         let stage = state.record().and_then(|record| Some((record.stage, ran_in(record.stage)?)));
-        let finding = asked(state, Asked::Modules).and_then(|asked| state.findings.get(&asked));
+        let finding = asked(state, InspectQuery::Modules).and_then(|asked| state.findings.get(&asked));
         let run = finding.and_then(|finding| match finding.as_deref() {
-            Ok(Examined::Modules(run)) => Some(run),
+            Ok(Inspection::Modules(run)) => Some(run),
             _ => None,
         });
         Self { all, view: state.view.as_deref(), stage, finding, run }
@@ -121,7 +121,7 @@ fn ran_in(stage: Stage) -> Option<&'static str> {
 }
 
 /// What is asked of the stage before the place that is looked at.
-fn asked(state: &State, asked: Asked) -> Option<Examination> {
+fn asked(state: &State, asked: InspectQuery) -> Option<Examination> {
     let record = state.record().filter(|record| ran_in(record.stage).is_some())?;
     Some(Examination { record: record.id, asked })
 }
@@ -148,9 +148,9 @@ impl Model {
             None if width < ALL_ROWS => vec![Row::Text],
             None => Row::ALL.map(|(_, row)| row).into(),
         };
-        let features = |row| FeaturesAsked { path: path.into(), drawn: self.drawn, row };
+        let features = |row| FeatureQuery { path: path.into(), drawn: self.drawn, row };
         rows.into_iter()
-            .filter_map(|row| Some((row, asked(state, Asked::Features(features(row)))?)))
+            .filter_map(|row| Some((row, asked(state, InspectQuery::Features(features(row)))?)))
             .collect()
     }
 
@@ -333,7 +333,7 @@ impl Panes for Model {
         let known = Known::of(state);
         // What is not shown for want of room costs little: the stage runs once for all rows.
         let features = self.features(state, &known, u16::MAX).into_iter().map(|(_, asked)| asked);
-        asked(state, Asked::Modules).into_iter().chain(features).collect()
+        asked(state, InspectQuery::Modules).into_iter().chain(features).collect()
     }
 
     fn filter(&mut self, text: &str) -> bool {
@@ -353,12 +353,12 @@ impl Panes for Model {
 /// What was found, if it is a picture.
 fn picture(finding: &Finding) -> Option<&crate::picture::Picture> {
     match finding.as_deref() {
-        Ok(Examined::Picture(picture)) => Some(picture),
+        Ok(Inspection::Picture(picture)) => Some(picture),
         _ => None,
     }
 }
 
 /// What was found out, or why nothing was.
-fn refusal(finding: &Result<Arc<Examined>, String>) -> Option<&str> {
+fn refusal(finding: &Result<Arc<Inspection>, String>) -> Option<&str> {
     finding.as_ref().err().map(String::as_str)
 }

@@ -13,7 +13,7 @@ pub type Change = Arc<dyn Fn(&Path, Tensor) -> Result<Tensor> + Send + Sync>;
 
 /// Something done to what modules make, whenever they run from there on.
 #[derive(Clone)]
-pub struct Meddling {
+pub struct Intervention {
     /// What was done, as it was typed: `t("unet.mid_block") *= 0`.
     pub text: Arc<str>,
     /// The one stage in which it is done; `None` for every stage from there on.
@@ -24,13 +24,13 @@ pub struct Meddling {
     pub change: Change,
 }
 
-impl fmt::Debug for Meddling {
+impl fmt::Debug for Intervention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Meddling").field("text", &self.text).field("only", &self.only).finish_non_exhaustive()
     }
 }
 
-impl Meddling {
+impl Intervention {
     /// Whether it is done in `stage`.
     pub fn is_in(&self, stage: Stage) -> bool {
         self.only.is_none_or(|only| only == stage)
@@ -38,30 +38,30 @@ impl Meddling {
 }
 
 /// A probe that meddles with a stage, and shows another what came of it.
-pub(super) struct Meddled<'a> {
+pub(super) struct Intervening<'a> {
     /// All that is done in this stage, the first first.
-    pub meddlings: Vec<&'a Meddling>,
+    pub interventions: Vec<&'a Intervention>,
     pub probe: &'a mut dyn Probe,
 }
 
-impl Probe for Meddled<'_> {
+impl Probe for Intervening<'_> {
     fn wants(&self, path: &Path) -> bool {
-        self.meddlings.iter().any(|meddling| (meddling.is_at)(path)) || self.probe.wants(path)
+        self.interventions.iter().any(|intervention| (intervention.is_at)(path)) || self.probe.wants(path)
     }
 
     fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
         if self.probe.wants(path) { self.probe.enter(path, inputs) } else { Ok(()) }
     }
 
-    fn answer(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
-        if self.probe.wants(path) { self.probe.answer(path, inputs) } else { Ok(None) }
+    fn intercept(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        if self.probe.wants(path) { self.probe.intercept(path, inputs) } else { Ok(None) }
     }
 
-    fn visit(&mut self, path: &Path, mut output: Tensor) -> Result<Tensor> {
-        for meddling in self.meddlings.iter().filter(|meddling| (meddling.is_at)(path)) {
-            output = (meddling.change)(path, output)?;
+    fn exit(&mut self, path: &Path, mut output: Tensor) -> Result<Tensor> {
+        for intervention in self.interventions.iter().filter(|intervention| (intervention.is_at)(path)) {
+            output = (intervention.change)(path, output)?;
         }
-        if self.probe.wants(path) { self.probe.visit(path, output) } else { Ok(output) }
+        if self.probe.wants(path) { self.probe.exit(path, output) } else { Ok(output) }
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_watches_sees_what_became_of_the_output() {
-        let halving = Meddling {
+        let halving = Intervention {
             text: "t(\"b\") *= 0.5".into(),
             only: Some(Stage::Denoise { step: 2 }),
             is_at: Arc::new(|path| path.as_str() == "b"),
@@ -81,7 +81,7 @@ mod tests {
         };
         assert!(halving.is_in(Stage::Denoise { step: 2 }) && !halving.is_in(Stage::Denoise { step: 3 }));
         let mut recorder = Recorder::new(|_: &Path| true);
-        let mut meddled = Meddled { meddlings: vec![&halving], probe: &mut recorder };
+        let mut meddled = Intervening { interventions: vec![&halving], probe: &mut recorder };
         for path in ["a", "b"] {
             watch(&mut meddled, &Path::new(path), &[], |_| Ok(Tensor::new(4f32, &Device::Cpu)?)).unwrap();
         }

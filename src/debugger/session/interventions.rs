@@ -8,7 +8,7 @@ use crate::debugger::outcome::Outcome;
 use crate::debugger::replay::outputs;
 use crate::debugger::text::shape;
 use crate::nn::Error;
-use crate::pipeline::{self, Meddling, Stage, lines};
+use crate::pipeline::{self, Intervention, Stage, lines};
 use std::sync::Arc;
 
 impl Session {
@@ -29,7 +29,7 @@ impl Session {
     }
 
     /// Changes what modules make from here on, on a timeline of its own.
-    pub(super) fn meddle(&mut self, edit: &ModuleEdit) -> Result<Outcome, SessionError> {
+    pub(super) fn intervene(&mut self, edit: &ModuleEdit) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         self.check_modules(edit.modules())?;
         let here = self.timeline().here();
@@ -43,8 +43,8 @@ impl Session {
                 edit.modules()
             )));
         }
-        let meddling = edit.meddling(&self.here())?;
-        Ok(self.go_on_with(meddling, &format!("{}-edited", short(edit.modules()))))
+        let intervention = edit.intervention(&self.here())?;
+        Ok(self.go_on_with(intervention, &format!("{}-edited", short(edit.modules()))))
     }
 
     /// Runs the step that is next with what a module makes in it on another timeline, on a timeline of its own.
@@ -78,7 +78,7 @@ impl Session {
         let shape = shape(theirs.dims());
         let text: Arc<str> = format!("patch {path} from {from}").into();
         let (at, told) = (path.clone(), Arc::clone(&text));
-        let meddling = Meddling {
+        let intervention = Intervention {
             text,
             only: Some(stage),
             is_at: Arc::new(move |path| path.as_str() == at),
@@ -91,16 +91,16 @@ impl Session {
                 ))),
             }),
         };
-        let mut outcome = self.go_on_with(meddling, &format!("{}-patched", short(pattern)));
+        let mut outcome = self.go_on_with(intervention, &format!("{}-patched", short(pattern)));
         outcome.messages.insert(1, format!("{stage} runs with what {path} makes on {from}: {shape}"));
         Ok(outcome)
     }
 
-    fn go_on_with(&mut self, meddling: Meddling, wish: &str) -> Outcome {
+    fn go_on_with(&mut self, intervention: Intervention, wish: &str) -> Outcome {
         self.leave();
-        let mut outcome = Outcome::message(meddling.text.to_string());
+        let mut outcome = Outcome::message(intervention.text.to_string());
         let forked = self.fork_off(wish);
-        let next = self.timeline().here().with_meddling(meddling);
+        let next = self.timeline().here().with_intervention(intervention);
         self.timeline_mut().replace_here(next);
         outcome.messages.push(forked);
         outcome
