@@ -155,7 +155,7 @@ fn behind_the_tip_a_step_runs_again_and_leaves_what_is_recorded() {
     run(&mut session, "break unet.mid_block");
     let said = run(&mut session, "continue");
     assert_eq!(place(&said), "denoise 1 › unet › mid_block");
-    assert!(said.contains("it runs again, and makes the same"), "{said}");
+    assert!(said.contains("already recorded"), "{said}");
     run(&mut session, "back");
     assert_eq!((session.position_name(), session.timeline().recorded()), ("denoise 1".into(), 4));
     run(&mut session, "delete");
@@ -209,7 +209,7 @@ fn a_condition_on_what_a_module_makes_stops_behind_it() {
     run(&mut session, "restart");
     run(&mut session, &format!("break unet.mid_block if t(path).max > {above} && step < 1"));
     let said = run(&mut session, "continue");
-    assert!(said.starts_with("denoise 0 › unet › mid_block, which ran"), "{said}");
+    assert!(said.starts_with("denoise 0 › unet › mid_block, finished"), "{said}");
     assert!(value(&mut session, "t(path).max") > above && value(&mut session, "output.max") > above);
     assert_eq!(run(&mut session, "print path").trim(), "unet.mid_block");
     // Elsewhere it does not hold.
@@ -231,7 +231,7 @@ fn catch_if_looks_at_every_module() {
     run(&mut session, "goto denoise 0");
     run(&mut session, "catch if path.endsWith(\"attn2\") && t(path).shape[1] < 100");
     let said = run(&mut session, "continue");
-    assert!(place(&said).ends_with("attn2, which ran"), "{said}");
+    assert!(place(&said).ends_with("attn2, finished"), "{said}");
     assert!(said.contains("stopped at catchpoint 1 for path.endsWith"), "{said}");
 }
 
@@ -243,7 +243,7 @@ fn nan_is_found_where_it_was_made() {
     run(&mut session, "catch nan");
     let said = run(&mut session, "continue");
     assert!(said.contains("text_cond_residual"), "{said}");
-    assert!(said.starts_with("denoise 1 › unet › mid_block › resnets.1 › norm2, which ran"), "{said}");
+    assert!(said.starts_with("denoise 1 › unet › mid_block › resnets.1 › norm2, finished"), "{said}");
     assert!(
         said.contains("unet.mid_block.resnets.1.norm2 made what is not finite, of finite inputs"),
         "{said}"

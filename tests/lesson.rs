@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         (front("title: [T\nsummary: S\nminutes: 1"), "title"),
         (front("title: T\nsummary: S\nminutes: 1\nauthor: me"), "unknown field `author`"),
         (front("title: T\nsummary: S\nminutes: 1\nsettings: 3"), "settings"),
-        (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  sampler: ddim"), "`sampler` is no setting"),
+        (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  sampler: ddim"), "unknown setting `sampler`"),
         (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  seed: many"), "seed"),
         (front("title: T\nsummary: S\nminutes: 1\nsettings:\n  preview: off"), "preview cannot be"),
         (front("title: T\nsummary: S\nminutes: 1\nbuilds_on: 3"), "builds_on"),

@@ -233,7 +233,7 @@ fn from_the_cursor_variants_share_what_was() {
     let names: Vec<&str> = begun.variants().iter().map(|variant| variant.timeline.as_str()).collect();
     assert_eq!(names, ["guidance_scale=1", "guidance_scale=7.5"]);
     let done = run(&mut session, "continue");
-    assert!(done.messages[0].contains("6 rows of the UNet computed, 8 apart"), "{:?}", done.messages);
+    assert!(done.messages[0].contains("6 UNet evaluations (8 without sharing)"), "{:?}", done.messages);
     assert_eq!(done.variants()[0].difference, Some(0.));
     assert!(done.variants()[1].difference.unwrap() > 0.);
     // the run that it began at is still there, and can be gone on with
@@ -393,7 +393,7 @@ fn a_sweep_forks_before_every_step_that_is_left() {
     assert!(differences[1..].iter().all(|difference| *difference > 0.), "{differences:?}");
     assert!(swept.messages.last().unwrap().contains("guidance_scale 1"), "{:?}", swept.messages);
     // before each step both have the same latents: two rows and not four
-    assert!(swept.messages[0].contains("12 rows of the UNet computed, 18 apart"), "{:?}", swept.messages);
+    assert!(swept.messages[0].contains("12 UNet evaluations (18 without sharing)"), "{:?}", swept.messages);
     for (fork, step) in session.timelines().list()[1..].iter().zip(1..) {
         let mut by_hand = session_at(step);
         run(&mut by_hand, "set guidance_scale 1");
@@ -524,7 +524,7 @@ fn in_a_batch_of_the_program() {
     );
     assert_eq!(outcomes[1]["variants"][1]["values"][0], "7.5");
     assert!(outcomes[1]["variants"][1]["difference"].as_f64().unwrap() > 0.);
-    assert!(said(&outcomes[1], 0).contains("10 rows of the UNet computed, 12 apart"), "{}", outcomes[1]);
+    assert!(said(&outcomes[1], 0).contains("10 UNet evaluations (12 without sharing)"), "{}", outcomes[1]);
     assert_eq!(outcomes[2]["value"]["timelines"].as_array().unwrap().len(), 3);
     assert_eq!(outcomes[3]["messages"][1], "none is beyond it");
 }

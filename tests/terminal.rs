@@ -271,7 +271,7 @@ fn into_the_unet_and_a_breakpoint_in_its_middle() {
     session.press("b");
     session.see("left the stage");
     session.press(":delete\r");
-    session.see("1 breakpoints deleted");
+    session.see("1 breakpoint deleted");
     session.press("n");
     session.see("denoise 0 done");
     // Where a word is looked at from, beside what it does.

@@ -21,11 +21,11 @@ pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// What the picture shall show [default: one that suits the model]
+    /// The prompt [default: one that suits the model]
     #[arg(long, allow_hyphen_values = true)]
     prompt: Option<String>,
 
-    /// What the picture shall not show
+    /// The negative prompt: what to avoid
     #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
     negative_prompt: String,
 

@@ -43,10 +43,10 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Lessons: Markdown that the debugger carries out
     Lesson(lesson::LessonArgs),
-    /// Look into a checkpoint; models from the Hugging Face hub
+    /// Inspect a checkpoint; models from the Hugging Face hub
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::ModelCommand),
-    /// What there is: devices, memory, terminal, the hub's cache, versions
+    /// Report devices, memory, terminal, the hub's cache, versions
     Doctor(doctor::DoctorArgs),
     /// The settings of the interface: theme, keys, pictures
     #[command(subcommand, after_help = config::EXAMPLES)]

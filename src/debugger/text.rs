@@ -86,6 +86,22 @@ pub fn number(v: f64) -> String {
     }
 }
 
+/// A share in per cent, with as many digits as can be read at a glance.
+pub fn percent(share: f64) -> String {
+    match share.abs() * 100. {
+        p if p.is_nan() || p.is_infinite() => "an unknown share".into(),
+        p if p < 0.1 => format!("{p:.1e} %"),
+        p if p < 10. => format!("{p:.1} %"),
+        p => format!("{p:.0} %"),
+    }
+}
+
+/// A count with its noun: `1 breakpoint`, `3 breakpoints`.
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

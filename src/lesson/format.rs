@@ -388,7 +388,7 @@ fn read_front(
                 Ok(()) => commands.push(line),
                 Err(e) => problems.push(source.problem(place, e)),
             },
-            Ok(_) => problems.push(source.problem(place, format!("`{name}` is no setting of a run"))),
+            Ok(_) => problems.push(source.problem(place, format!("`{name}` is not a setting of a run"))),
             Err(e) => problems.push(source.problem(place, e.to_string())),
         }
     }

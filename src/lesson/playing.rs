@@ -237,7 +237,7 @@ pub fn told(answer: &Answer) -> String {
             let text = crate::debugger::text::number(*number);
             if text.contains('e') { text } else { text.trim_end_matches('0').trim_end_matches('.').into() }
         }
-        Answer::Text(text) => text.clone(),
+        Answer::List(text) | Answer::Text(text) => text.clone(),
         Answer::Tensor(value) => {
             let summary = value.summary();
             let shape = crate::debugger::text::shape(value.tensor().shape());

@@ -69,10 +69,15 @@ impl TimeMap {
             sequential(settled.map_or(f32::NAN, share))
         });
         let step = |at: usize| steps.get(at).map_or(String::new(), usize::to_string);
-        let half = self.reached(0.5).map_or(String::new(), |at| format!(", half by {}", step(at)));
+        let half = self.reached(0.5);
+        let half = half.map_or(String::new(), |at| format!("; half of the pixels by step {}", step(at)));
+        // The usual tolerance goes without saying: the caption stands under a small picture.
+        let within = match self.tolerance == TOLERANCE {
+            true => String::new(),
+            false => format!("within {} std: ", self.tolerance),
+        };
         let label = format!(
-            "settled within {} std: step {} dark to {} light{half}",
-            self.tolerance,
+            "{within}dark = settled early (step {}), light = late ({}){half}",
             step(first),
             step(last)
         );
@@ -106,7 +111,10 @@ mod tests {
         assert_eq!(map.shares, [third, third, 2. * third, 1.]);
         assert_eq!((map.reached(0.5), map.reached(1.)), (Some(2), Some(3)));
         let picture = map.picture(&[7, 8, 9, 10]);
-        assert_eq!(picture.label, "settled within 0.5 std: step 7 dark to 10 light, half by 9");
+        assert_eq!(
+            picture.label,
+            "dark = settled early (step 7), light = late (10); half of the pixels by step 9"
+        );
         assert_eq!(picture.image.get_pixel(0, 0), &sequential(0.));
         assert_eq!(picture.image.get_pixel(1, 0), &sequential(1.));
         assert_eq!(TimeMap::of(&steps[..1], 0.5), None);

@@ -116,7 +116,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
         println!("{}", pictures.json(&plan)?);
     } else {
         let apart = rows.apart;
-        eprintln!("{} rows of the UNet computed; {apart} in runs apart", rows.computed);
+        eprintln!("{} UNet evaluations ({apart} without sharing)", rows.computed);
     }
     if io::stdout().is_terminal() && !args.json {
         let shown = image::DynamicImage::ImageRgb8(sheet);

@@ -86,6 +86,8 @@ pub enum Answer {
     Bool(bool),
     /// A number with a fraction.
     Number(f64),
+    /// A list, as it is printed.
+    List(String),
     /// Anything else, as text.
     Text(String),
 }
@@ -190,6 +192,7 @@ impl Expression {
             Value::Int(number) => Ok(Answer::Text(number.to_string())),
             Value::UInt(number) => Ok(Answer::Text(number.to_string())),
             Value::String(text) => Ok(Answer::Text(text.to_string())),
+            list @ Value::List(_) => Ok(Answer::List(listed(&list))),
             other => Ok(Answer::Text(format!("{other:?}"))),
         }
     }
@@ -212,8 +215,24 @@ impl Answer {
             Self::Tensor(_) => "a tensor".into(),
             Self::Bool(truth) => truth.to_string(),
             Self::Number(number) => number.to_string(),
+            Self::List(_) => "a list".into(),
             Self::Text(text) => text.clone(),
         }
+    }
+}
+
+/// A value in a list as it is printed.
+fn listed(value: &Value) -> String {
+    match value {
+        Value::List(values) => {
+            format!("[{}]", values.iter().map(listed).collect::<Vec<_>>().join(", "))
+        }
+        Value::Int(number) => number.to_string(),
+        Value::UInt(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::String(text) => format!("{text:?}"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -236,7 +236,7 @@ fn parse_set(rest: &str) -> Result<Command, String> {
     }
     let Some((_, setting)) = Setting::ALL.iter().find(|(known, _)| *known == name) else {
         let known = Setting::ALL.map(|(name, _)| name).join(", ");
-        return Err(format!("`{}` is no setting: {known}, preview, fault", abridged(name)));
+        return Err(format!("unknown setting `{}`: {known}, preview, fault", abridged(name)));
     };
     if value.is_empty() {
         return Err(format!("{name} has no value (an empty one is \"\")"));
@@ -277,7 +277,7 @@ pub(super) fn sweep(rest: &str) -> Result<Command, ArgumentError> {
             setting.check(&value)?;
             Ok(Command::Sweep { setting, value })
         }
-        _ => Err(format!("`{}` is no setting of a run", abridged(rest)).into()),
+        _ => Err(format!("`{}` is not a setting of a run", abridged(rest)).into()),
     }
 }
 

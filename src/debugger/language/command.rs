@@ -439,7 +439,7 @@ mod tests {
         assert!(
             matches!(Command::parse("set negative_prompt \"\""), Ok(Some(Command::Set { value, .. })) if value.is_empty())
         );
-        assert!(said("set sampler ddim").contains("`sampler` is no setting: prompt, negative_prompt"));
+        assert!(said("set sampler ddim").contains("unknown setting `sampler`: prompt, negative_prompt"));
         assert!(said("set seed").contains("no value"));
     }
 

@@ -67,6 +67,7 @@ pub(in crate::debugger) fn spread(
         |found: &str| EditError::Wrong(format!("`{text}` is {found}; expected a tensor or a number"));
     match answer {
         Answer::Number(number) => Ok(vec![*number as f32; count]),
+        Answer::List(_) => Err(no_value("a list")),
         Answer::Text(found) => match found.parse::<f32>() {
             Ok(number) => Ok(vec![number; count]),
             Err(_) => Err(no_value(found)),

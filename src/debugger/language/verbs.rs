@@ -13,9 +13,11 @@ pub struct Verb {
     pub name: &'static str,
     /// Its short form, where it has one.
     pub short: &'static str,
+    /// What it does, in a few words, for the list of all verbs.
+    pub brief: &'static str,
     /// What may follow.
     pub usage: &'static str,
-    /// What it does, in a line.
+    /// What it does, in full.
     pub summary: &'static str,
     /// A line of it that works.
     pub example: &'static str,
@@ -84,6 +86,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "next",
         short: "n",
+        brief: "run the next stage, or N stages",
         usage: "[N]",
         summary: "run the next stage, or the next N; over recorded ones, only the cursor moves; inside, the line or the module at hand",
         example: "next 5",
@@ -95,6 +98,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "step",
         short: "s",
+        brief: "go into a stage; inside, into a line or module",
         usage: "[N]",
         summary: "go into the next stage, to before its first line; inside, into the line at hand and on to its modules, one by one",
         example: "step",
@@ -106,6 +110,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "finish",
         short: "",
+        brief: "run out of the current module or stage",
         usage: "",
         summary: "run on out of the module that the one at hand is part of; at a line, out of the stage",
         example: "finish",
@@ -117,6 +122,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "back",
         short: "",
+        brief: "go back one stage, or N stages",
         usage: "[N]",
         summary: "go back over one stage, or N: nothing is computed",
         example: "back 2",
@@ -128,6 +134,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "continue",
         short: "c",
+        brief: "run until a breakpoint or the end",
         usage: "",
         summary: "go on until a breakpoint or the end",
         example: "continue",
@@ -139,6 +146,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "reverse-continue",
         short: "rc",
+        brief: "go back until a breakpoint or the start",
         usage: "",
         summary: "go back until a breakpoint or the start",
         example: "reverse-continue",
@@ -150,6 +158,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "until",
         short: "u",
+        brief: "run until STAGE is next",
         usage: "STAGE",
         summary: "go on until STAGE is next; `denoise` alone is the next step",
         example: "until denoise 10",
@@ -161,6 +170,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "goto",
         short: "",
+        brief: "move to before STAGE, either way",
         usage: "STAGE",
         summary: "go to before STAGE, back or on",
         example: "goto vae_decode",
@@ -172,6 +182,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "restart",
         short: "",
+        brief: "go to the start; what is recorded is dropped",
         usage: "",
         summary: "go to the start with the settings as they are; what was recorded is dropped",
         example: "restart",
@@ -183,6 +194,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "break",
         short: "b",
+        brief: "stop before a stage or a module",
         usage: "STAGE|MODULE [if EXPR]",
         summary: "stop before STAGE or MODULE, if EXPR holds; `denoise` alone is every step, `unet.*.attn2` each of several modules; on \
          what a module makes, t(path), after it",
@@ -195,6 +207,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "tbreak",
         short: "tb",
+        brief: "stop there once",
         usage: "STAGE|MODULE [if EXPR]",
         summary: "stop before STAGE or MODULE once",
         example: "tbreak denoise 5",
@@ -206,9 +219,10 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "catch",
         short: "",
+        brief: "stop on NaN, or where a condition is true",
         usage: "nan|if EXPR",
-        summary: "stop after a stage that made NaN or infinity, at the module that made it first; or after any module of which EXPR \
-         holds",
+        summary: "stop after a stage that produced NaN or infinity, at the first module that did; or after any module for which EXPR \
+         is true",
         example: "catch if t(path).max > 1000.0",
         group: Group::Stopping,
         class: Class::Edits,
@@ -218,6 +232,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "delete",
         short: "d",
+        brief: "delete breakpoints, or a timeline",
         usage: "[N]|timeline NAME",
         summary: "delete breakpoint N, or all; or a timeline",
         example: "delete 1",
@@ -229,6 +244,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "info",
         short: "i",
+        brief: "list breakpoints, modules, settings, tensors",
         usage: "breakpoints|display|frame|modules [PATTERN]|request|scheduler|tensors|timelines",
         summary: "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with what \
          each made, took and held (`unet.*.attn2`: those that look like it), the settings, the scheduler with its \
@@ -242,6 +258,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "backtrace",
         short: "bt",
+        brief: "show where the run stands",
         usage: "",
         summary: "tell where the run stands, from the inside out",
         example: "backtrace",
@@ -253,6 +270,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "list",
         short: "l",
+        brief: "show the source code",
         usage: "",
         summary: "list the source of the next stage, or around the line at hand",
         example: "list",
@@ -264,6 +282,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "print",
         short: "p",
+        brief: "show a tensor, or the value of an expression",
         usage: "TENSOR|EXPR",
         summary: "show a tensor's statistics, or the value of an expression",
         example: "print latents.std",
@@ -275,6 +294,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "display",
         short: "",
+        brief: "show a value after every stop",
         usage: "[EXPR]",
         summary: "show a tensor or the value of an expression after every stop; alone, now",
         example: "display latents.std",
@@ -286,6 +306,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "undisplay",
         short: "",
+        brief: "no longer show it",
         usage: "[N]",
         summary: "no longer display N, or anything",
         example: "undisplay 1",
@@ -297,6 +318,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "show",
         short: "",
+        brief: "show a picture, features, attention, an effect",
         usage: "PICTURE|features PATH [HOW] [ROW]|timemap [within X]|attention [WORD|at X,Y] [step K] [layer PATTERN] [head N] \
          [over-steps]|effect WORD [step K]",
         summary: "show a picture as large as there is room; what a module of the stage before the cursor made (HOW: pca, grid, sorted, \
@@ -313,6 +335,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "set",
         short: "",
+        brief: "change a setting, a tensor, a module's output",
         usage: "NAME VALUE|TENSOR[PARTS] = EXPR|t(\"MODULE\")[PARTS] = EXPR",
         summary: "change a setting for what comes next: behind the tip that is a fork; or, on a timeline of its own, latents or \
          embeddings (`latents[0,:,8,8] = 0`, also *= and +=), or what modules make from here on; `init_image FILE|sample:NAME|off` and `strength S` start from a \
@@ -327,6 +350,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "patch",
         short: "",
+        brief: "run a stage with a module's output of TIMELINE",
         usage: "MODULE from TIMELINE",
         summary: "run the next stage, on a timeline of its own, with what MODULE makes in it on TIMELINE",
         example: "patch unet.up_blocks.1 from main",
@@ -338,6 +362,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "save",
         short: "",
+        brief: "save a tensor, a picture, or the timeline",
         usage: "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]|attention WORD|at X,Y FILE […]|effect WORD FILE",
         summary: "save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file; or to F.png what \
          `show` shows of a module, of the steps, of attention or of a word's effect; attention also as numbers to F.safetensors, \
@@ -351,6 +376,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "fork",
         short: "",
+        brief: "start a new timeline here",
         usage: "[NAME] [at STAGE]",
         summary: "go on from here on a timeline of its own, or from before a stage that is behind",
         example: "fork wilder at denoise 5",
@@ -362,6 +388,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "switch",
         short: "sw",
+        brief: "look at another timeline",
         usage: "NAME",
         summary: "look at another timeline",
         example: "switch main",
@@ -373,6 +400,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "rename",
         short: "",
+        brief: "rename a timeline",
         usage: "[OLD] NEW",
         summary: "call this timeline, or another, something else",
         example: "rename wilder",
@@ -384,6 +412,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "compare",
         short: "",
+        brief: "run variants side by side",
         usage: "[NAME VALUES [by NAME VALUES] [here]|base NAME|off]",
         summary: "run variants side by side, from the start or from here; alone, go back to them",
         example: "compare guidance_scale 1,3,7.5,15 by seed 1-3",
@@ -395,6 +424,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "sweep",
         short: "",
+        brief: "find the step from which a setting is idle",
         usage: "NAME VALUE [here-to-end]",
         summary: "fork before every step that is left with that setting, and tell from when on it does not matter",
         example: "sweep guidance_scale 1 here-to-end",
@@ -406,6 +436,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "diff",
         short: "",
+        brief: "compare two timelines, states or dumps",
         usage: "A [B] [within X]",
         summary: "tell how far B (or this timeline) is from A: timelines, @K for the state after denoise K, a dump",
         example: "diff @2 @5",
@@ -417,6 +448,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "help",
         short: "h",
+        brief: "list the verbs, or explain one",
         usage: "[COMMAND]",
         summary: "list the commands, or tell of one",
         example: "help break",
@@ -428,6 +460,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "quit",
         short: "q",
+        brief: "leave",
         usage: "",
         summary: "leave",
         example: "quit",
@@ -510,6 +543,14 @@ impl Verb {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_verb_has_a_group_and_a_brief_line() {
+        for verb in VERBS {
+            assert!(Group::ALL.iter().any(|(group, _)| *group == verb.group), "{}", verb.name);
+            assert!(verb.brief.chars().count() <= 46, "{}", verb.brief);
+        }
+    }
 
     #[test]
     fn no_short_form_means_two_things() {

@@ -277,7 +277,7 @@ impl Outcome {
             }));
         }
         lines.extend(self.diffs().iter().map(|row| match row.relative {
-            Some(relative) => format!("{}: {relative:.2e} of its length", row.tensor),
+            Some(relative) => format!("{}: {relative:.2e} relative L2", row.tensor),
             None => format!("{}: {} against {}", row.tensor, shape(&row.shape), shape(&row.reference_shape)),
         }));
         lines.extend(self.displays().iter().map(ToString::to_string));

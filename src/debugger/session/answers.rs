@@ -7,7 +7,7 @@ use crate::debugger::expr::names::NAMES;
 use crate::debugger::expr::value::FIELDS;
 use crate::debugger::expr::{Answer, Expression, FUNCTIONS};
 use crate::debugger::language::setting::{Setting, Topic};
-use crate::debugger::language::verbs::{COMMENTS, VERBS, Verb};
+use crate::debugger::language::verbs::{COMMENTS, Group, VERBS, Verb};
 use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
 use crate::debugger::record::TensorRow;
 use crate::debugger::record::{RecordId, RecordView, pictures};
@@ -114,7 +114,7 @@ impl Session {
                 .showing(Shown::Tensors(vec![TensorRow::of_value(text, &value)])),
             Answer::Bool(truth) => valued(truth.to_string(), truth.into()),
             Answer::Number(number) => valued(number.to_string(), number.into()),
-            Answer::Text(text) => valued(text.clone(), text.into()),
+            Answer::List(text) | Answer::Text(text) => valued(text.clone(), text.into()),
         })
     }
 
@@ -242,8 +242,23 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
             lines
         }
         None => {
-            let lines = VERBS.iter().flat_map(|verb| [heading(verb), format!("      {}", verb.summary)]);
-            lines.chain([COMMENTS.to_string()]).collect()
+            let mut lines = vec![];
+            for (group, heading) in Group::ALL {
+                let verbs = VERBS.iter().filter(|verb| verb.group == group);
+                for (index, verb) in verbs.enumerate() {
+                    let heading = if index == 0 { heading } else { "" };
+                    let short =
+                        if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
+                    lines.push(format!(
+                        "{heading:<11}{:<22} {}",
+                        format!("{}{short}", verb.name),
+                        verb.brief
+                    ));
+                }
+            }
+            lines.push("`help VERB` explains one.".into());
+            lines.push(COMMENTS.into());
+            lines
         }
     };
     Outcome::lines(messages)

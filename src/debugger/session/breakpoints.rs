@@ -25,7 +25,19 @@ pub struct Breakpoint {
     pub hits: usize,
 }
 
+/// What a breakpoint on a condition or on NaN is called.
+pub const CATCHPOINT: &str = "catchpoint";
+
 impl Breakpoint {
+    /// What it is called: a catchpoint, or a breakpoint.
+    pub fn kind(&self) -> &'static str {
+        match &self.place {
+            Stop::NotFinite | Stop::Condition => CATCHPOINT,
+            Stop::Before(_) | Stop::Module(_) if self.temporary => "temporary breakpoint",
+            Stop::Before(_) | Stop::Module(_) => "breakpoint",
+        }
+    }
+
     /// When a module is looked at that it names; `None` where it names none.
     fn moment(&self, path: &str) -> Option<HookPhase> {
         match &self.place {
@@ -48,16 +60,15 @@ impl Breakpoint {
 impl fmt::Display for Breakpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match &self.place {
-            Stop::NotFinite => return write!(f, "catchpoint {} for NaN and infinity", self.id),
+            Stop::NotFinite => return write!(f, "{} {} for NaN and infinity", self.kind(), self.id),
             Stop::Condition => {
                 let condition = self.condition.as_ref().map_or("", Expression::text);
-                return write!(f, "catchpoint {} for {condition}", self.id);
+                return write!(f, "{} {} for {condition}", self.kind(), self.id);
             }
             Stop::Before(place) => place.to_string(),
             Stop::Module(pattern) => pattern.to_string(),
         };
-        let kind = if self.temporary { "temporary breakpoint" } else { "breakpoint" };
-        write!(f, "{kind} {} at {place}", self.id)?;
+        write!(f, "{} {} at {place}", self.kind(), self.id)?;
         match &self.condition {
             Some(condition) => write!(f, " if {}", condition.text()),
             None => Ok(()),
@@ -94,16 +105,15 @@ impl Breakpoints {
         &self.list[self.list.len() - 1]
     }
 
-    /// Deletes one by its number. False when there is none.
-    pub fn delete(&mut self, id: usize) -> bool {
-        let before = self.list.len();
-        self.list.retain(|breakpoint| breakpoint.id != id);
-        self.list.len() < before
+    /// Deletes one by its number, and returns it. `None` when there is none.
+    pub fn delete(&mut self, id: usize) -> Option<Breakpoint> {
+        let place = self.list.iter().position(|breakpoint| breakpoint.id == id)?;
+        Some(self.list.remove(place))
     }
 
-    /// Deletes all; how many there were.
-    pub fn clear(&mut self) -> usize {
-        std::mem::take(&mut self.list).len()
+    /// Deletes all, and returns them.
+    pub fn clear(&mut self) -> Vec<Breakpoint> {
+        std::mem::take(&mut self.list)
     }
 
     /// All of them, in the order of their numbers.

@@ -421,7 +421,7 @@ impl Session {
         };
         let rows = comparison.rows();
         let mut message = format!(
-            "{} variants of {}: {done}; {next}; {} rows of the UNet computed, {} apart",
+            "{} variants of {}: {done}; {next}; {} UNet evaluations ({} without sharing)",
             comparison.members.len(),
             comparison.title,
             rows.computed,

@@ -9,7 +9,7 @@ use crate::debugger::expr::names::NAMES;
 use crate::debugger::outcome::Displayed;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
-use crate::debugger::text::shape;
+use crate::debugger::text::{counted, shape};
 use crate::pipeline::snapshot::TENSORS;
 
 /// Expressions by number; numbers are not used twice.
@@ -44,7 +44,7 @@ impl Session {
                 Err(SessionError::Refused(format!("there is no display {id}; `info display` lists them")))
             }
             (_, Some(id)) => Ok(Outcome::message(format!("display {id} deleted"))),
-            (count, None) => Ok(Outcome::message(format!("{count} displays deleted"))),
+            (count, None) => Ok(Outcome::message(format!("{} deleted", counted(count, "display")))),
         }
     }
 
@@ -58,7 +58,7 @@ impl Session {
             }
             Ok(Answer::Bool(truth)) => truth.to_string(),
             Ok(Answer::Number(number)) => format!("{number:.6}"),
-            Ok(Answer::Text(text)) => text,
+            Ok(Answer::List(text) | Answer::Text(text)) => text,
             // What is not there yet will be: a reader who displays `step` at the start means later.
             Err(ExpressionError::Missing { name, .. }) if is_to_come(&name) => "not there yet".into(),
             Err(

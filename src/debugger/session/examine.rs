@@ -64,7 +64,7 @@ impl Session {
             if let Inspection::Modules(run) = self.look_into(&InspectQuery::Modules, host)? {
                 let took = run.modules.last().map_or(0., |whole| whole.took.as_secs_f64() * 1e3);
                 messages.push(format!(
-                    "{} ran again with its {} modules watched, and so computed plainly: {took:.1} ms",
+                    "{} re-run with its {} modules watched, without fused kernels: {took:.1} ms",
                     run.stage,
                     run.modules.len()
                 ));

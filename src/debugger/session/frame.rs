@@ -29,7 +29,9 @@ impl Session {
         };
         let mut outcome = Outcome { stopped, ..Outcome::message(self.place()) };
         if !self.timeline().at_tip() {
-            outcome.warnings.push("the stage is recorded already: it runs again, and makes the same".into());
+            outcome
+                .warnings
+                .push("already recorded; the stage is re-run to look inside, with the same result".into());
         }
         let tensors = match &inside.module {
             None => {
@@ -49,7 +51,8 @@ impl Session {
         let mut outcome = self.frame(None)?;
         let Some(inside) = &self.inside else { return Ok(outcome) };
         if inside.is_watched {
-            let plainly = "modules are watched: what was fused is computed plainly, within 1e-5 of a run that nobody watches";
+            let plainly =
+                "modules are watched: they run without fused kernels, within 1e-5 of an unwatched run";
             outcome.messages.push(plainly.into());
         }
         let Some(module) = &inside.module else { return Ok(outcome) };
@@ -122,7 +125,7 @@ impl Session {
         let Some(inside) = &self.inside else { return self.position_name() };
         let at =
             call(inside).map(|(function, row)| format!(" ({}:{})", function.path(), function.text().0 + row));
-        let ran = if inside.moment == HookPhase::After { ", which ran" } else { "" };
+        let ran = if inside.moment == HookPhase::After { ", finished" } else { "" };
         format!("{}{ran}{}", frames(inside).join(" › "), at.unwrap_or_default())
     }
 

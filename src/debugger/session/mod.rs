@@ -38,10 +38,11 @@ use super::language::setting::PreviewPolicy;
 use super::outcome::Outcome;
 use super::replay::outputs::Outputs;
 use super::stepping::PausedStage;
+use super::text::counted;
 use super::timeline::Timeline;
 use super::timeline::comparison::Comparison;
 use super::timeline::tree::{TimelineError, TimelineTree};
-use breakpoints::Breakpoints;
+use breakpoints::{Breakpoints, CATCHPOINT};
 pub use marks::Mark;
 use scope::{EmbeddingCache, Scope};
 
@@ -338,13 +339,18 @@ impl Session {
 
     fn delete(&mut self, id: Option<usize>) -> Result<Outcome, SessionError> {
         match id {
-            None => Ok(Outcome::message(format!("{} breakpoints deleted", self.breakpoints.clear()))),
-            Some(id) if self.breakpoints.delete(id) => {
-                Ok(Outcome::message(format!("breakpoint {id} deleted")))
+            None => {
+                let deleted = self.breakpoints.clear();
+                let caught = deleted.iter().all(|one| one.kind() == CATCHPOINT) && !deleted.is_empty();
+                let noun = if caught { CATCHPOINT } else { "breakpoint" };
+                Ok(Outcome::message(format!("{} deleted", counted(deleted.len(), noun))))
             }
-            Some(id) => Err(SessionError::Refused(format!(
-                "there is no breakpoint {id}; `info breakpoints` lists them"
-            ))),
+            Some(id) => match self.breakpoints.delete(id) {
+                Some(deleted) => Ok(Outcome::message(format!("{} {id} deleted", deleted.kind()))),
+                None => Err(SessionError::Refused(format!(
+                    "there is no breakpoint {id}; `info breakpoints` lists them"
+                ))),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::debugger::language::setting::Setting;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
 use crate::debugger::record::TensorRow;
+use crate::debugger::text::percent;
 use crate::debugger::timeline::tree::BranchId;
 
 use crate::pipeline::init_size::Resized;
@@ -137,7 +138,7 @@ impl Session {
         if let (Some(before), Some((stage, after))) = (before, after) {
             let (before, after) = (PlainTensor::of(&before)?, PlainTensor::of(&after)?);
             let moved = relative_difference(after.data(), before.data());
-            outcome.messages = vec![format!("{}: changed by {:.4} of its length", edit.text(), moved)];
+            outcome.messages = vec![format!("{}: changed by {} (relative L2)", edit.text(), percent(moved))];
             outcome.show(Shown::Tensors(vec![TensorRow::new(edit.name(), Some(stage), &after)]));
         }
         outcome.messages.push(message);

@@ -153,7 +153,7 @@ fn when_a_run_is_complete_it_is_told_when_pixels_settled() {
     let view = Viewer::default().view(&session).unwrap();
     let picture = view.record().unwrap().picture("timemap").unwrap();
     assert_eq!(picture.picture.image.dimensions(), (16, 16));
-    assert!(picture.picture.label.starts_with("settled within 0.5 std: step "));
+    assert!(picture.picture.label.starts_with("dark = settled early (step "));
 }
 
 #[test]

@@ -51,8 +51,8 @@ fn beside(mut line: Line<'static>, prompts: &str, residual: Span<'static>, width
 /// What a residual is, where it is not what a reader of diffusers' names takes it for.
 fn residual(prediction_type: &str) -> &'static str {
     match prediction_type {
-        "v_prediction" => "residuals are v, not noise",
-        "sample" => "residuals are pictures, not noise",
+        "v_prediction" => "v-prediction model",
+        "sample" => "sample-prediction model",
         _ => "",
     }
 }

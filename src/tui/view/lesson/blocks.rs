@@ -187,8 +187,12 @@ impl Writer<'_> {
         }
         if here {
             let letters = question.choices.iter().enumerate().map(|(index, _)| letter(index).to_string());
-            let letters = letters.collect::<Vec<_>>().join(", ");
-            self.wants(&format!("{letters} answers; nothing runs before"));
+            let letters: Vec<String> = letters.collect();
+            let letters = match &letters[..] {
+                [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+                _ => letters.concat(),
+            };
+            self.wants(&format!("press {letters} to go on"));
         }
     }
 

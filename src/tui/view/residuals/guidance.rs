@@ -1,6 +1,7 @@
 //! The numbers of guidance, and what they mean in words.
 
 use crate::debugger::record::RecordView;
+use crate::debugger::text::percent;
 use crate::tensor::compare::{along_and_across, cosine};
 use crate::tensor::{PlainTensor, Summary};
 use crate::tui::widget::plot::short;
@@ -104,16 +105,6 @@ impl Guidance {
             _ if scale < 0. => format!("{moved}; {scale} × that was applied, away from the prompt: {led}."),
             _ => format!("{moved}; {scale} × that was applied: {led}."),
         }
-    }
-}
-
-/// A share in per cent, with as many digits as can be read at a glance.
-fn percent(share: f64) -> String {
-    match share.abs() * 100. {
-        p if p.is_nan() || p.is_infinite() => "an unknown share".into(),
-        p if p < 0.1 => format!("{p:.1e} %"),
-        p if p < 10. => format!("{p:.1} %"),
-        p => format!("{p:.0} %"),
     }
 }
 
