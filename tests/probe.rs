@@ -5,6 +5,7 @@ use diffuscope::checkpoint::ModelSource;
 use diffuscope::checkpoint::layout::Precision;
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
+use diffuscope::pipeline::stages::{Run, text_to_image};
 use diffuscope::pipeline::{self, InitImage, Models, Request, Snapshot, advance, lines};
 use diffuscope::tensor::compare::relative_difference;
 use std::collections::BTreeSet;
@@ -39,6 +40,22 @@ fn run_from(
 
 fn image(snapshot: &Snapshot) -> Vec<f32> {
     snapshot.tensor("image").unwrap().1.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn text_to_image_makes_the_picture_that_advance_makes() {
+    let models = models();
+    for (eta, init_image) in [(0., None), (0.7, None), (0.3, Some(InitImage::open("sample:house").unwrap()))]
+    {
+        let request = Request { num_inference_steps: 3, eta, init_image, ..request(&models) };
+        let start = Snapshot::start(request.clone(), &models).unwrap();
+        let run = Run { models: &models, request: &request, scheduler: start.scheduler() };
+        let whole: Vec<f32> =
+            text_to_image(run, &mut Unwatched).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let stages = image(&run_from(start.clone(), &models, &mut Unwatched).unwrap());
+        assert!(whole.iter().zip(&stages).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert_eq!(whole.len(), stages.len());
+    }
 }
 
 #[test]

@@ -20,6 +20,22 @@ pub struct Run<'a> {
     pub scheduler: &'a DdimScheduler,
 }
 
+/// The whole run: the prompts → a picture, values 0 to 1: (1, 3, H, W). `advance` runs the same stages one at a time and makes the
+/// same picture, to the bit.
+///
+/// # Errors
+/// A stage's, or the probe's.
+pub fn text_to_image(run: Run<'_>, probe: &mut dyn Probe) -> Result<Tensor, Error> {
+    let prompt = encode_prompt(run, probe)?;
+    let FirstLatents { mut latents, mut generator, .. } = get_latent(run, probe)?;
+    let embeds = (&prompt.negative_prompt_embeds, &prompt.prompt_embeds);
+    for step in run.request.steps() {
+        let denoised = denoise(run, step, &latents, embeds, &mut generator, probe)?;
+        latents = denoised.step.prev_sample;
+    }
+    vae_decode(run.models, &latents, probe)
+}
+
 /// What `encode_prompt` makes.
 pub struct EncodedPrompt {
     /// Ids of the prompt: (1, 77).
@@ -161,7 +177,7 @@ pub fn denoise(
     })?;
     let (uncond_residual, text_cond_residual) = (residual.narrow(0, 0, 1)?, residual.narrow(0, 1, 1)?);
 
-    // Classifier-free guidance (Ho and Salimans, 2022, equation 6).
+    // Classifier-free guidance (Ho and Salimans, 2022, equation 6); the paper's weight is w = guidance_scale − 1.
     let guided_noise_residual =
         watch(probe, &lines::GUIDANCE, &[&uncond_residual, &text_cond_residual], |_| {
             let push = (&text_cond_residual - &uncond_residual)?;
