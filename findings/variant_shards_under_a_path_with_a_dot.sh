@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
+"$folder/venv/bin/pip" install --quiet \
     diffusers==0.42.1 torch==2.15.0 safetensors==0.8.0 "huggingface_hub==2.4.0" "transformers==5.24.0"
 cd "$folder"
 "$folder/venv/bin/python" - <<'PYTHON'
