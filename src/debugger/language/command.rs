@@ -396,19 +396,30 @@ mod tests {
         }
     }
 
-    /// Lines of a block of the README are commands as they stand there: nothing but words of the language is in them.
+    /// Each indented line of the README and of the pages with commands is a shell line or a command of the debugger.
     #[test]
     fn what_the_readme_shows_can_be_typed() {
         let readme = include_str!("../../../README.md");
-        let indented = readme.lines().filter_map(|line| line.strip_prefix("    "));
-        let (shell, commands): (Vec<&str>, Vec<&str>) =
-            indented.partition(|line| line.starts_with("cargo ") || line.starts_with("diffuscope"));
+        let pages = [
+            include_str!("../../../docs/attention.md"),
+            include_str!("../../../docs/commands.md"),
+            include_str!("../../../docs/gpu.md"),
+            include_str!("../../../docs/img2img.md"),
+            include_str!("../../../docs/models.md"),
+            include_str!("../../../docs/modules.md"),
+            include_str!("../../../docs/png.md"),
+            include_str!("../../../docs/timelines.md"),
+        ];
+        let is_shell = |line: &&str| line.starts_with("cargo ") || line.starts_with("diffuscope");
+        let indented = |page: &'static str| page.lines().filter_map(|line| line.strip_prefix("    "));
+        let (shell, commands): (Vec<&str>, Vec<&str>) = indented(readme).partition(is_shell);
         assert!(shell.len() > 10 && commands.len() > 20, "{commands:?}");
-        for line in commands {
+        let more = pages.into_iter().flat_map(indented).filter(|line| !is_shell(line));
+        for line in commands.into_iter().chain(more) {
             let parsed = Command::parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
             assert!(
                 parsed.is_none() || !line.contains('#'),
-                "a comment behind a command is part of it: {line}"
+                "a comment after a command is part of it: {line}"
             );
         }
     }
