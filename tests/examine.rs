@@ -236,7 +236,7 @@ fn in_the_background_it_gives_way_and_goes_on() {
     let (mut told, mut done) = (0, 0);
     while told == 0 || done == 0 {
         match events.recv_timeout(PATIENCE).expect("both are told") {
-            Event::Inspection(of, Ok(_)) => {
+            Event::Inspected(of, Ok(_)) => {
                 assert_eq!(of, asked);
                 told += 1;
             }
@@ -244,7 +244,7 @@ fn in_the_background_it_gives_way_and_goes_on() {
                 assert_eq!(outcome.command, "print latents.std");
                 done += 1;
             }
-            Event::Failed { error, .. } | Event::Inspection(_, Err(error)) => panic!("{error}"),
+            Event::Failed { error, .. } | Event::Inspected(_, Err(error)) => panic!("{error}"),
             _ => {}
         }
     }

@@ -134,7 +134,7 @@ fn moves_run_the_rest_of_the_stage_first() {
     // Behind the tip the stage runs again, and what is recorded stays.
     run(&mut session, "goto denoise 1");
     let warned = session.run_line("step", &mut Unwatched).unwrap().unwrap().warnings;
-    assert!(warned[0].contains("recorded already"), "{warned:?}");
+    assert!(warned[0].contains("already recorded"), "{warned:?}");
     run(&mut session, "finish");
     assert_eq!((session.position_name().as_str(), session.timeline().recorded()), ("vae_decode", 5));
     let error = session.run_line("finish", &mut Unwatched).unwrap_err().to_string();

@@ -217,7 +217,7 @@ fn transcript(lesson: &Lesson, model: &ModelArgs) -> anyhow::Result<ExitCode> {
             text.push_str(&format!("\n    > {}\n{}", line.text, indented(&outcome.text())))
         }
         Told::Holds(expected) => text.push_str(&format!("\n    holds: {}\n", expected.expression.text())),
-        Told::InspectQuery(question) => {
+        Told::Asked(question) => {
             text.push_str(&format!("\n{}\n", question.question));
             question.choices.iter().for_each(|choice| text.push_str(&format!("- {}\n", choice.text)));
         }

@@ -103,7 +103,7 @@ pub enum Event {
     /// What expressions come to, or why they have no value, in their order.
     Evaluated(usize, Vec<std::result::Result<Answer, String>>),
     /// What was found inside of a stage, or why nothing was.
-    Inspection(Examination, std::result::Result<Arc<Inspection>, String>),
+    Inspected(Examination, std::result::Result<Arc<Inspection>, String>),
     /// The VAE's own picture of a tensor, better than the instant one.
     Preview {
         /// The record that the tensor is in.
@@ -373,7 +373,7 @@ impl WorkerLoop {
             Ok(Err(e)) => Err(in_a_line(&e.to_string())),
             Err(_) => Err("a fault of diffuscope's own: nothing was found out".into()),
         };
-        (self.tell)(Event::Inspection(asked, told));
+        (self.tell)(Event::Inspected(asked, told));
     }
 }
 

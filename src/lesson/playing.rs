@@ -33,7 +33,7 @@ pub enum Told<'a> {
     /// A condition that holds.
     Holds(&'a Expected),
     /// A question.
-    InspectQuery(&'a Question),
+    Asked(&'a Question),
     /// A question's answer.
     Answered(&'a Question, &'a Choice),
     /// A task; its solution follows.
@@ -92,7 +92,7 @@ impl<'a> LessonRunner<'a> {
                 Part::Commands(lines) => self.run(lines, tell),
                 Part::Expect(expected) => self.expect(expected, tell),
                 Part::Predict(question) => {
-                    tell(Told::InspectQuery(question));
+                    tell(Told::Asked(question));
                     self.open.push(question);
                 }
                 Part::Try(task) => {

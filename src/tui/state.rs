@@ -186,7 +186,7 @@ impl State {
             }
             // That is the lesson's.
             Event::Evaluated(..) => {}
-            Event::Inspection(asked, told) => self.findings.put(asked, told),
+            Event::Inspected(asked, told) => self.findings.put(asked, told),
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if compared != self.is_comparing() {

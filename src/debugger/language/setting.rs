@@ -58,7 +58,7 @@ pub enum Topic {
     /// Every tensor so far.
     Tensors,
     /// The tree of timelines.
-    TimelineTree,
+    Timelines,
 }
 
 impl Topic {
@@ -70,7 +70,7 @@ impl Topic {
         ("request", Self::Request),
         ("scheduler", Self::Scheduler),
         ("tensors", Self::Tensors),
-        ("timelines", Self::TimelineTree),
+        ("timelines", Self::Timelines),
     ];
 
     /// Its name.

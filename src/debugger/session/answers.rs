@@ -32,7 +32,7 @@ impl Session {
                 Ok(Outcome::lines(self.breakpoints.list().iter().map(line).collect()))
             }
             Topic::Frame => self.info_frame(),
-            Topic::TimelineTree => Ok(self.info_timelines()),
+            Topic::Timelines => Ok(self.info_timelines()),
             Topic::Display if self.displayed().is_empty() => Ok(Outcome::message("nothing is displayed")),
             Topic::Display => Ok(Outcome::default().showing(Shown::Displays(self.displayed()))),
             Topic::Request => {

@@ -40,13 +40,13 @@ pub(super) enum Slot {
 
 /// What is to be evaluated, and what was sent to be.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InspectQuery {
+pub(super) struct Asked {
     next: Vec<(Slot, Expression)>,
     sent: Vec<(usize, Vec<Slot>)>,
     number: usize,
 }
 
-impl InspectQuery {
+impl Asked {
     pub(super) fn prose(&mut self, part: usize, prose: &Prose) {
         let live = prose.live.iter().enumerate();
         self.next.extend(live.map(|(index, live)| (Slot::Live { part, index }, live.expression.clone())));

@@ -22,7 +22,7 @@ use super::format::{Lesson, Part};
 use super::progress::LessonProgress;
 use crate::debugger::Command;
 use crate::debugger::expr::Expression;
-use asked::InspectQuery;
+use asked::Asked;
 use std::sync::Arc;
 
 /// What the reader does.
@@ -92,7 +92,7 @@ pub struct Reading {
     /// The session is not where the lesson left it: the reader looked elsewhere, or changed something.
     elsewhere: bool,
     strayed: bool,
-    asked: InspectQuery,
+    asked: Asked,
     /// So many stops are gone through by themselves, as they were earlier.
     replay: usize,
     before: LessonProgress,
@@ -118,7 +118,7 @@ impl Reading {
             interrupted: false,
             elsewhere: false,
             strayed: false,
-            asked: InspectQuery::default(),
+            asked: Asked::default(),
             replay,
             before: LessonProgress { of, ..before },
             lesson,

@@ -12,7 +12,7 @@ use png::{BitDepth, ColorType, Encoder, EncodingError};
 use record::RunRecord;
 
 /// Text chunks of a PNG: keyword and text.
-pub type EmbeddingCache = Vec<(&'static str, String)>;
+pub type TextChunks = Vec<(&'static str, String)>;
 
 /// The bytes of a PNG file with these text chunks.
 ///
@@ -39,7 +39,7 @@ pub fn encode(image: &RgbImage, texts: &[(&'static str, String)]) -> Result<Vec<
 
 /// The text chunks of a picture of `run` on the model of that name. `picture` says what it shows, where that is not the run's image.
 /// With them a warning, where the chunk `parameters` cannot say what the run's prompts are.
-pub fn texts(run: &Snapshot, model: &str, picture: Option<&str>) -> (EmbeddingCache, Option<String>) {
+pub fn texts(run: &Snapshot, model: &str, picture: Option<&str>) -> (TextChunks, Option<String>) {
     let record = RunRecord::new(run.request(), run.edits(), model, picture);
     let parameters = parameters::written(&record);
     let warning = parameters::misread(&record, &parameters);

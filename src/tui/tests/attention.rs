@@ -120,7 +120,7 @@ fn answered(mut screen: Screen) -> Screen {
         let seed = view.records.iter().position(|record| record.id == examination.record).unwrap() / 4;
         let found = answer(&examination.asked, seed, &view.records[0].prompts[0].tokens);
         known.push(examination.clone());
-        screen = screen.told(Event::Inspection(examination, Ok(Arc::new(found))));
+        screen = screen.told(Event::Inspected(examination, Ok(Arc::new(found))));
         waiting.extend(asked(&screen));
     }
     screen
@@ -195,7 +195,7 @@ fn what_nobody_looks_at_is_not_computed() {
 fn a_refusal_is_told() {
     let (mut screen, _) = last_asked(Screen::after(NARROW, DONE), KeyCode::Char('a'));
     for examination in screen.effects.iter().filter_map(asks).flatten().collect::<Vec<_>>() {
-        screen = screen.told(Event::Inspection(examination, Err("the UNet has no cross-attention".into())));
+        screen = screen.told(Event::Inspected(examination, Err("the UNet has no cross-attention".into())));
     }
     assert!(screen.text().contains("the UNet has no"));
 }

@@ -28,7 +28,7 @@ impl Screen {
     fn found(mut self) -> Self {
         for asked in self.asked() {
             let told = self.viewer.examine(&self.session, &asked, &mut Unwatched).map_err(|e| e.to_string());
-            self = self.told(Event::Inspection(asked, told.map(|found| Arc::new(made_up(found)))));
+            self = self.told(Event::Inspected(asked, told.map(|found| Arc::new(made_up(found)))));
         }
         self
     }

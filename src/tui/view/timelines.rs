@@ -34,12 +34,12 @@ const EXAMPLES: [(&str, &str); 5] = [
 
 /// The tree of timelines.
 #[derive(Debug, Default)]
-pub struct TimelineTree {
+pub struct Timelines {
     /// The one that is chosen; the one that is looked at, until another is.
     chosen: Option<String>,
 }
 
-impl Panes for TimelineTree {
+impl Panes for Timelines {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let count = state.view.as_ref().map_or(0, |view| view.timelines.len());
         let title = match count {
@@ -112,7 +112,7 @@ impl Panes for TimelineTree {
     }
 }
 
-impl TimelineTree {
+impl Timelines {
     fn place(&self, view: &View) -> usize {
         let named = |name: &String| view.timelines.iter().position(|timeline| timeline.name == *name);
         let current = || view.timelines.iter().position(|timeline| timeline.is_current);
