@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {
     match Command::parse(line) {
-        Ok(Some(command)) => drop((command.only_looks(), command.moves())),
+        Ok(Some(command)) => drop((command.is_read_only(), command.moves_cursor(), command.to_string())),
         Ok(None) => {}
         Err(e) => {
             let error = e.to_string();

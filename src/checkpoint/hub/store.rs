@@ -121,7 +121,8 @@ impl Store {
             Err(e) => Err(e),
         };
         match found {
-            Ok(text) if text == MARKER_TEXT => Ok(()),
+            // As Python reads it: a line feed may have a carriage return before it.
+            Ok(text) if text.replace("\r\n", "\n") == MARKER_TEXT => Ok(()),
             Ok(text) => Err(format!(
                 "the marker {MARKER} says {:?}; expected {MARKER_TEXT:?}",
                 text.chars().take(16).collect::<String>()
@@ -221,7 +222,13 @@ impl SharedFile {
                 references = self.unlisted_links();
             }
             if references.is_empty() {
-                return self.remove(bytes);
+                // Nor does a manifest name a snapshot that links here without a blob between.
+                let with = self.linked_snapshots()?;
+                return if with.is_empty() {
+                    self.remove(bytes)
+                } else {
+                    Ok(Swept::Shared { bytes, with: with.into_iter().collect() })
+                };
             }
             self.rewrite(&references)?;
             let with: BTreeSet<_> = references.iter().filter_map(|blob| repository(blob)).collect();
@@ -238,6 +245,33 @@ impl SharedFile {
         let leads_here =
             |blob: &PathBuf| store.target(blob).is_ok_and(|target| target.as_ref() == Some(self));
         blobs.map(|entry| entry.path()).filter(leads_here).collect()
+    }
+
+    /// The repositories with a snapshot that leads to it, by whatever links. Why that cannot be told, otherwise.
+    fn linked_snapshots(&self) -> Result<BTreeSet<String>, String> {
+        let Ok(here) = fs::canonicalize(&self.path) else { return Ok(BTreeSet::new()) };
+        let mut found = BTreeSet::new();
+        let mut folders: Vec<PathBuf> = vec![];
+        for entry in read(&self.cache)? {
+            let snapshots = entry.join("snapshots");
+            if fs::symlink_metadata(&snapshots).is_ok() {
+                folders.push(snapshots);
+            }
+        }
+        while let Some(folder) = folders.pop() {
+            for path in read(&folder)? {
+                let kind = fs::symlink_metadata(&path).map_err(|e| unreadable(&path, &e))?.file_type();
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_symlink() && fs::canonicalize(&path).is_ok_and(|target| target == here) {
+                    let relative = path.strip_prefix(&self.cache).unwrap_or(&path);
+                    let folder =
+                        relative.components().next().map(|first| first.as_os_str().to_string_lossy());
+                    found.extend(folder.map(|folder| spoken(&folder)));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// That it was kept, and why.
@@ -279,7 +313,22 @@ impl SharedFile {
 /// The repository that a blob belongs to, as a person calls it.
 fn repository(blob: &Path) -> Option<String> {
     let folder = blob.parent()?.parent()?.file_name()?.to_str()?;
-    Some(folder.strip_prefix("models--").map_or(folder.into(), |name| name.replacen("--", "/", 1)))
+    Some(spoken(folder))
+}
+
+/// A repository's folder as a person calls the repository: `OWNER/NAME`, or the folder's name where it is no model's.
+fn spoken(folder: &str) -> String {
+    folder.strip_prefix("models--").map_or(folder.into(), |name| name.replacen("--", "/", 1))
+}
+
+/// What is in a folder.
+fn read(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|e| unreadable(folder, &e))?;
+    entries.map(|entry| Ok(entry.map_err(|e| unreadable(folder, &e))?.path())).collect()
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be read ({error})", path.display())
 }
 
 fn two_parts(path: &Path) -> Option<(&str, &str)> {
