@@ -286,11 +286,26 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
             known.extend(NAMES);
             format!("`{name}` is not there; expected one of {}", known.join(", "))
         }
+        ExecutionError::UnsupportedBinaryOperator(_, Value::UInt(large), Value::Int(other))
+        | ExecutionError::UnsupportedBinaryOperator(_, Value::Int(other), Value::UInt(large)) => {
+            let other = if *other < 0 {
+                format!("{other} has a sign; expected a number without")
+            } else {
+                format!("{other} is not; expected `{other}u`")
+            };
+            format!("{large} is beyond {} and so a number without a sign, and {other}", i64::MAX)
+        }
         ExecutionError::UnsupportedBinaryOperator(..) => {
             "these do not go together: numbers must both be whole (2) or both decimal (2.0), and a number cannot be \
              divided by a tensor"
                 .into()
         }
+        ExecutionError::Overflow(..) => format!(
+            "the result is beyond the whole numbers: {} to {}, and with `u`, without a sign, up to {}",
+            i64::MIN,
+            i64::MAX,
+            u64::MAX
+        ),
         ExecutionError::FunctionError { message, .. } => one_line(message),
         other => one_line(&other.to_string()),
     }
