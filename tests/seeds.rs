@@ -192,6 +192,8 @@ fn arithmetic_with_a_large_seed_says_how_it_is_written() {
     assert!(values[1].to_string().contains("15680208700286123457"), "{}", values[1]);
     assert!(values[2].to_string().contains("[15680208700286123456, 1]"), "{}", values[2]);
     assert!(!values[3].to_string().contains("UInt"), "{}", values[3]);
+    assert!(told("print seed * -1").contains("expected a number that is not negative"));
+    assert!(told("print 5u + 1").contains("5 has no sign, and 1 has one; expected `1u`"));
     let said = told("print seed + 18446744073709551615u");
     assert!(said.contains("beyond the whole numbers") && !said.contains("UInt"), "{said}");
 }

@@ -288,12 +288,15 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         }
         ExecutionError::UnsupportedBinaryOperator(_, Value::UInt(large), Value::Int(other))
         | ExecutionError::UnsupportedBinaryOperator(_, Value::Int(other), Value::UInt(large)) => {
-            let other = if *other < 0 {
-                format!("{other} has a sign; expected a number without")
-            } else {
-                format!("{other} is not; expected `{other}u`")
+            let why = match i64::try_from(*large) {
+                Ok(_) => String::new(),
+                Err(_) => format!(" as it is beyond {}", i64::MAX),
             };
-            format!("{large} is beyond {} and so a number without a sign, and {other}", i64::MAX)
+            let expected = match other {
+                0.. => format!("`{other}u`, which has none either"),
+                _ => "a number that is not negative".into(),
+            };
+            format!("{large} has no sign{why}, and {other} has one; expected {expected}")
         }
         ExecutionError::UnsupportedBinaryOperator(..) => {
             "these do not go together: numbers must both be whole (2) or both decimal (2.0), and a number cannot be \
