@@ -306,3 +306,15 @@ fn only_half_precision_weights_are_enough() {
     let ran = diffuscope(&["--steps", "1", "--model", model.path().to_str().unwrap()], "");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
+
+#[cfg(unix)]
+#[test]
+fn the_expectation_fits_the_fault() {
+    refused_model(
+        |folder| {
+            fs::remove_file(folder.join("model_index.json")).unwrap();
+            std::os::unix::fs::symlink("model_index.json", folder.join("model_index.json")).unwrap();
+        },
+        &["model_index.json", "expected a readable file"],
+    );
+}

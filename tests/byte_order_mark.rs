@@ -4,7 +4,7 @@
 mod program;
 mod support;
 
-use diffuscope::checkpoint::layout::Precision;
+use diffuscope::checkpoint::layout::{COMPONENTS, Precision};
 use diffuscope::lesson::library::Library;
 use diffuscope::model::{ClipTokenizer, LatentRgbFactors};
 use diffuscope::pipeline::dump::read_text;
@@ -35,30 +35,32 @@ const TOKENIZER: Reader = |checkpoint| match ClipTokenizer::load(&checkpoint.sou
     Ok(tokenizer) => Ok(tokenizer.notes),
     Err(e) => Err(e.to_string()),
 };
-const WEIGHTS: Reader = |checkpoint| match checkpoint.source().weights("unet", Precision::Full) {
-    Ok(_) => Ok(vec![]),
-    Err(e) => Err(e.to_string()),
+const WEIGHTS: Reader = |checkpoint| {
+    let source = checkpoint.source();
+    let opened = COMPONENTS.iter().map(|component| source.weights(component.name, Precision::Full));
+    let opened = opened.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    Ok(source.weight_notes(Precision::Full, &opened))
 };
 const FACTORS: Reader = |checkpoint| match LatentRgbFactors::load(&checkpoint.source(), 4) {
     Ok(factors) => Ok(factors.map(|_| String::new()).into_iter().collect()),
     Err(e) => Err(e.to_string()),
 };
 
-/// The text files of a checkpoint, who reads each, and whether diffusers' refusal of a mark is told.
-const FILES: [(&str, Reader, bool); 13] = [
-    ("model_index.json", CONFIGS, true),
-    ("scheduler/scheduler_config.json", CONFIGS, true),
-    ("text_encoder/config.json", CONFIGS, true),
-    ("unet/config.json", CONFIGS, true),
-    ("vae/config.json", CONFIGS, true),
-    ("tokenizer/vocab.json", TOKENIZER, true),
-    ("tokenizer/merges.txt", TOKENIZER, true),
-    ("tokenizer/tokenizer_config.json", TOKENIZER, true),
-    ("tokenizer/special_tokens_map.json", TOKENIZER, true),
-    ("tokenizer/added_tokens.json", TOKENIZER, true),
-    ("tokenizer/tokenizer.json", TOKENIZER, true),
-    ("unet/diffusion_pytorch_model.safetensors.index.json", WEIGHTS, false),
-    ("latent_rgb_factors.json", FACTORS, false),
+/// The text files of a checkpoint, what reads each, and the library whose refusal of a mark is told.
+const FILES: [(&str, Reader, Option<&str>); 13] = [
+    ("model_index.json", CONFIGS, Some("diffusers")),
+    ("scheduler/scheduler_config.json", CONFIGS, Some("diffusers")),
+    ("text_encoder/config.json", CONFIGS, Some("transformers")),
+    ("unet/config.json", CONFIGS, Some("diffusers")),
+    ("vae/config.json", CONFIGS, Some("diffusers")),
+    ("tokenizer/vocab.json", TOKENIZER, Some("transformers")),
+    ("tokenizer/merges.txt", TOKENIZER, Some("transformers")),
+    ("tokenizer/tokenizer_config.json", TOKENIZER, Some("transformers")),
+    ("tokenizer/special_tokens_map.json", TOKENIZER, Some("transformers")),
+    ("tokenizer/added_tokens.json", TOKENIZER, Some("transformers")),
+    ("tokenizer/tokenizer.json", TOKENIZER, Some("transformers")),
+    ("unet/diffusion_pytorch_model.safetensors.index.json", WEIGHTS, Some("diffusers")),
+    ("latent_rgb_factors.json", FACTORS, None),
 ];
 
 /// A checkpoint with all of them but tokenizer.json, which would hide the vocabulary's files.
@@ -89,7 +91,7 @@ fn as_tokenizer_json(checkpoint: &Checkpoint) {
 #[test]
 fn files_of_a_checkpoint() {
     let checkpoint = whole();
-    for (file, read, is_told) in FILES {
+    for (file, read, library) in FILES {
         if file.ends_with("tokenizer.json") {
             as_tokenizer_json(&checkpoint);
         }
@@ -99,12 +101,12 @@ fn files_of_a_checkpoint() {
         mark(&checkpoint.file(file), UTF8);
         let with = read(&checkpoint).unwrap_or_else(|e| panic!("{file}: {e}"));
         let told: Vec<&String> = with.iter().filter(|said| said.contains("byte order mark")).collect();
-        match is_told {
-            true => assert!(
-                matches!(told[..], [said] if said.contains(&format!("{file}: begins with a byte order mark, which diffusers refuses"))),
+        match library {
+            Some(library) => assert!(
+                matches!(told[..], [said] if said.contains(&format!("{file}: begins with a byte order mark, which {library} refuses"))),
                 "{file}: {with:?}"
             ),
-            false => assert_eq!(with, without, "{file}"),
+            None => assert_eq!(with, without, "{file}"),
         }
 
         checkpoint.write(file, &plain);

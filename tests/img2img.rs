@@ -314,7 +314,10 @@ fn what_cannot_be_started_from_is_an_error_of_one_line() {
         (write("text.png", b"not a picture"), "text.png: no picture of a known kind; expected a picture"),
         (write("wide.png", &wide), "wide.png"),
         (folder.path().display().to_string(), "a folder; expected a picture"),
-        (folder.path().join("none.png").display().to_string(), "none.png: No such file"),
+        (
+            folder.path().join("none.png").display().to_string(),
+            "none.png: No such file or directory (os error 2); expected a readable file",
+        ),
         ("sample:dragon".into(), "there is no sample `dragon`; expected one of apple, cat, house, pizza"),
     ];
     for (file, expected) in cases {
@@ -391,6 +394,100 @@ fn without_a_size_the_pictures_own_is_taken() {
     let ran = diffuscope(&["run", "--init-image", &tiny], "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("7×40 pixels; expected at least 8×8"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--width") && ran.stderr.contains("--height"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_given_side_takes_the_place_of_one_that_is_too_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = picture(&folder, "tiny.png", 7, 40);
+    let (size, _) = size_of_run(&["--init-image", &tiny, "--width", "64"]);
+    assert_eq!(size, [64, 40]);
+    let ran = diffuscope(&["run", "--init-image", &tiny, "--height", "64"], "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("7×40 pixels; expected at least 8×8"), "{}", ran.stderr);
+    let flat = picture(&folder, "flat.png", 40, 1);
+    assert_eq!(size_of_run(&["--init-image", &flat, "--height", "64"]).0, [40, 64]);
+}
+
+#[test]
+fn a_refused_size_is_told_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = picture(&folder, "wide.png", 192, 128);
+    for command in ["run", "debug"] {
+        let mut flags = vec![command, "--init-image", &wide, "--width", "63"];
+        if command == "debug" {
+            flags.extend(["--batch", "-x", "-"]);
+        }
+        let ran = diffuscope(&flags, "next\n");
+        assert!(ran.stderr.contains("width is 63; expected a multiple of 8"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("is resized"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn compared_sizes_are_not_told_as_the_pictures_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = picture(&folder, "wide.png", 192, 128);
+    let compare = |axis: &[&str]| {
+        let flags = ["--init-image", &wide, "--steps", "1", "--strength", "1", "--json"];
+        let ran = diffuscope(&[&["compare"], axis, &flags].concat(), "");
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr
+    };
+    let told = compare(&["width", "64,96", "by", "height", "32,64"]);
+    assert!(!told.contains("192×128 pixels"), "{told}");
+    assert!(told.contains("64×32"), "{told}");
+    assert!(compare(&["seed", "1,2"]).contains("192×128 pixels, the size of wide.png"));
+}
+
+/// The picture's own size is too large, and a session has no flags.
+#[test]
+fn a_session_names_its_own_commands_for_a_size_that_fits() {
+    let said = {
+        let mut session = session(None);
+        refused(&mut session, "set height 8000000")
+    };
+    assert!(!said.contains("--"), "{said}");
+    assert!(said.contains("`set height"), "{said}");
+}
+
+/// One fault has one wording, whatever the format.
+#[test]
+fn a_truncated_picture_is_told_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/lessons/samples/cat.png")).unwrap();
+    for name in ["cut.png", "cut.jpg", "cut.gif", "cut.webp"] {
+        let file = folder.path().join(name);
+        picture.to_rgb8().save(&file).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        for length in [bytes.len() / 2, bytes.len() * 3 / 4] {
+            std::fs::write(&file, &bytes[..length]).unwrap();
+            let ran = diffuscope(&["run", "--init-image", file.to_str().unwrap()], "");
+            let expected = format!("{name}: broken: it ends before the picture does");
+            assert!(ran.stderr.contains(&expected), "{length}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn diff_says_why_two_sides_do_not_fit() {
+    let mut session = session(None);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.st.safetensors").display().to_string();
+    run(&mut session, "set num_inference_steps 2");
+    run(&mut session, "continue");
+    let dump = std::collections::HashMap::from([(
+        "denoise.000/latents".to_string(),
+        candle_core::Tensor::zeros((1, 4, 2, 2), DType::F32, &Device::Cpu).unwrap(),
+    )]);
+    candle_core::safetensors::save(&dump, &file).unwrap();
+    let said = refused(&mut session, &format!("diff @1 {file}"));
+    assert!(said.contains("@1 is a single state"), "{said}");
+    assert!(!said.contains("expected runs of this program, or dumps"), "{said}");
+    let png = picture(&folder, "j.png", 16, 16);
+    let said = refused(&mut session, &format!("diff {png} main"));
+    assert!(said.contains("j.png: not a safetensors file"), "{said}");
 }
 
 #[test]

@@ -300,8 +300,9 @@ fn what_does_not_fit_is_told() {
           added tokens on from the vocabulary, without gaps"
         ]
     );
-    let beyond = ClipTokenizer::load(&concepts("five").source(), 49416).unwrap_err().to_string();
-    assert!(beyond.ends_with("the added token `FooStyle_1` gets id 49416; expected less than 49416, `vocab_size` of text_encoder/config.json"), "{beyond}");
+    let said = notes("five", 49416);
+    let [beyond] = &said[..] else { panic!("{said:?}") };
+    assert!(beyond.contains("the added token `FooStyle_1` gets id 49416, and `vocab_size` of text_encoder/config.json is 49416"), "{beyond}");
 }
 
 /// The whole way: a checkpoint with a concept of two vectors, in the negative prompt too.
@@ -350,4 +351,63 @@ fn a_run_inserts_the_vectors_in_both_prompts() {
     assert!(
         matches!(&warnings[..], [said] if said.starts_with("the negative_prompt: `<cat-toy>` counts with the first of its 2"))
     );
+}
+
+/// A folder whose added_tokens.json has these tokens.
+fn with_added(tokens: Value) -> Checkpoint {
+    let folder = concepts("added_tokens");
+    folder.write("tokenizer/added_tokens.json", tokens.to_string());
+    folder
+}
+
+#[test]
+fn a_token_without_an_embedding_is_refused_where_a_prompt_has_it() {
+    let folder = with_added(json!({"<x>": 49408, "<y>": 49409}));
+    let tokenizer = ClipTokenizer::load(&folder.source(), 49408).unwrap();
+    let [note] = &tokenizer.notes[..] else { panic!("{:?}", tokenizer.notes) };
+    assert!(note.contains("tokenizer/added_tokens.json: the added token `<x>` gets id 49408"), "{note}");
+    assert!(note.contains("and 1 more"), "{note}");
+    assert!(tokenizer.encode("a cat").is_ok());
+    let error = tokenizer.encode("a <y>, a cat").unwrap_err().to_string();
+    assert!(error.contains("tokenizer/added_tokens.json: the added token `<y>`"), "{error}");
+    assert!(error.contains("id 49409; expected less than 49408"), "{error}");
+    // After the tokens that a model reads it does no harm.
+    assert!(tokenizer.encode(&format!("{}<y>", "cat ".repeat(80))).is_ok());
+
+    // Each token with its own file.
+    let folder = with_added(json!({"<x>": 49408}));
+    let map = json!({"bos_token": "<|startoftext|>", "mask_token": "<mask>"});
+    folder.write("tokenizer/special_tokens_map.json", map.to_string());
+    let tokenizer = ClipTokenizer::load(&folder.source(), 49409).unwrap();
+    let error = tokenizer.encode("a <mask>").unwrap_err().to_string();
+    assert!(error.contains("tokenizer/special_tokens_map.json: the added token `<mask>`"), "{error}");
+
+    // Without its end no prompt can be encoded.
+    let folder = with_added(json!({"<end>": 49408}));
+    folder.write("tokenizer/special_tokens_map.json", json!({"eos_token": "<end>"}).to_string());
+    let error = ClipTokenizer::load(&folder.source(), 49408).unwrap_err().to_string();
+    assert!(error.contains("tokenizer/added_tokens.json: the added token `<end>` gets id 49408"), "{error}");
+}
+
+#[test]
+fn an_added_token_that_the_vocabulary_has_is_told_as_such() {
+    let folder = with_added(json!({"cat</w>": 49408}));
+    let tokenizer = ClipTokenizer::load(&folder.source(), 49409).unwrap();
+    let id = folder.json("tokenizer/vocab.json")["cat</w>"].as_u64().unwrap();
+    let [note] = &tokenizer.notes[..] else { panic!("{:?}", tokenizer.notes) };
+    assert!(note.contains("tokenizer/added_tokens.json: `cat</w>` has id 49408 there"), "{note}");
+    assert!(note.contains(&format!("the vocabulary has that name with id {id}")), "{note}");
+    assert!(note.contains("never used") && !note.contains("without gaps"), "{note}");
+}
+
+#[test]
+fn names_that_contain_a_concept_are_told_in_one_line() {
+    let folder = with_added(json!({
+        "zqfoo": 49408, "zqfoo_1": 49409, "zqfoo_a": 49410, "zqfoo_b": 49411, "zqfoo_c": 49412
+    }));
+    let tokenizer = ClipTokenizer::load(&folder.source(), 49413).unwrap();
+    let warnings = tokenizer.encode("zqfoo zqfoo_1 zqfoo_a, zqfoo_b and zqfoo_c zqfoo_c").unwrap().warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("`zqfoo_1`, `zqfoo_a,`, `zqfoo_b`, `zqfoo_c` contain `zqfoo`"), "{warning}");
+    assert!(warning.ends_with("here they are kept"), "{warning}");
 }

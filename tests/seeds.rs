@@ -172,3 +172,38 @@ fn what_is_no_seed_is_refused_with_the_range() {
         assert!(told.stderr.contains(RANGE), "{range}: {}", told.stderr);
     }
 }
+
+#[test]
+fn arithmetic_with_a_large_seed_says_how_it_is_written() {
+    let told = |line: &str| {
+        let ran = diffuscope(
+            &[&["debug", "--batch", "-x", "-"], &SMALL[..]].concat(),
+            &format!("set seed {LARGE}\n{line}\n"),
+        );
+        format!("{}{}", ran.stdout, ran.stderr)
+    };
+    let said = told("print seed + 1");
+    assert!(said.contains("beyond 9223372036854775807") && said.contains("`1u`"), "{said}");
+    assert!(!said.contains("both be whole"), "{said}");
+    let values = batch(
+        &SMALL,
+        &format!("set seed {LARGE}\nprint seed + 1u\nprint [seed, 1]\nprint [[seed], [\"a\"]]\n"),
+    );
+    assert!(values[1].to_string().contains("15680208700286123457"), "{}", values[1]);
+    assert!(values[2].to_string().contains("[15680208700286123456, 1]"), "{}", values[2]);
+    assert!(!values[3].to_string().contains("UInt"), "{}", values[3]);
+    assert!(told("print seed * -1").contains("expected a number that is not negative"));
+    assert!(told("print 5u + 1").contains("5 has no sign, and 1 has one; expected `1u`"));
+    let said = told("print seed + 18446744073709551615u");
+    assert!(said.contains("beyond the whole numbers") && !said.contains("UInt"), "{said}");
+}
+
+#[test]
+fn a_range_that_goes_down_is_refused_with_one_expectation() {
+    let ran = diffuscope(&["compare", "seed", "5-1"], "");
+    assert!(ran.stderr.contains("1-5"), "{}", ran.stderr);
+    assert!(ran.stderr.matches("expected").count() <= 1, "{}", ran.stderr);
+    let ran = diffuscope(&["debug", "--batch", "-x", "-"], "compare seed 5-1\n");
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("1-5") && said.matches("expected").count() <= 1, "{said}");
+}

@@ -11,7 +11,7 @@ use crate::nn::{ConfigError, ConfigFile, links};
 use candle_core::{DType, Device};
 use safetensors::Dtype;
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The name of the bundled model.
 pub const POCKET: &str = "pocket";
@@ -104,7 +104,7 @@ impl ModelSource {
     }
 
     /// Its folder; `None` for the bundled model, which has none.
-    fn folder(&self) -> Option<&std::path::Path> {
+    fn folder(&self) -> Option<&Path> {
         match self {
             Self::Bundled => None,
             Self::Folder(folder) | Self::Hub(HubSnapshot { folder, .. }) => Some(folder),
@@ -129,26 +129,29 @@ impl ModelSource {
             return Ok(bundled::file(file).map(Cow::Borrowed));
         };
         let path = folder.join(file);
-        let wrong = |found: String| LoadError::File {
+        let wrong = |found: String, expected: &str| LoadError::File {
             path: path.display().to_string(),
             found,
-            expected: format!("a file of at most {} MiB", MAX_TEXT_FILE >> 20),
+            expected: expected.into(),
         };
+        let unreadable = |found: String| wrong(found, "a readable file");
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 // A link to nothing is not a file that is absent.
-                return if path.is_symlink() { Err(wrong(links::found(&path, &e))) } else { Ok(None) };
+                return if path.is_symlink() { Err(unreadable(links::found(&path, &e))) } else { Ok(None) };
             }
-            Err(e) => return Err(wrong(e.to_string())),
+            Err(e) => return Err(unreadable(e.to_string())),
         };
         if !metadata.is_file() {
-            return Err(wrong(if metadata.is_dir() { "a folder" } else { "not a regular file" }.into()));
+            let found = if metadata.is_dir() { "a folder" } else { "not a regular file" };
+            return Err(wrong(found.into(), "a file"));
         }
         if metadata.len() > MAX_TEXT_FILE {
-            return Err(wrong(format!("{} MiB", metadata.len() >> 20)));
+            let expected = format!("a file of at most {} MiB", MAX_TEXT_FILE >> 20);
+            return Err(wrong(format!("{} MiB", metadata.len() >> 20), &expected));
         }
-        std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| wrong(e.to_string()))
+        std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| unreadable(e.to_string()))
     }
 
     /// A file that must be there.
@@ -236,15 +239,17 @@ impl ModelSource {
         precision: Precision,
         opened: impl IntoIterator<Item = &'a Shards>,
     ) -> Vec<String> {
+        let opened: Vec<&Shards> = opened.into_iter().collect();
         let mut notes = vec![];
-        for (component, opened) in COMPONENTS.iter().zip(opened) {
+        for (component, opened) in COMPONENTS.iter().zip(&opened) {
             let names = self.names_in(component.name);
             notes.extend(component.notes(precision, &names));
             notes.extend(component.note_left_shards(precision, &names, &opened.file_names()));
         }
         notes.extend(self.names_in("").iter().filter(|name| is_lora(name)).map(|name| lora_note(name)));
+        let marked = opened.into_iter().filter_map(Shards::marked).map(mark_skipped);
         let named = |note: String| format!("{self}/{note}");
-        notes.into_iter().map(named).collect()
+        notes.into_iter().map(named).chain(marked).collect()
     }
 
     /// The files in a component's folder that hold weights and are not read, each with what it is. `opened` are those that are.
@@ -266,6 +271,14 @@ impl ModelSource {
     }
 }
 
+/// That a file's byte order mark is skipped, which the library that reads the file otherwise does not do.
+pub fn mark_skipped(file: &str) -> String {
+    let folder = Path::new(file).parent().and_then(Path::file_name).unwrap_or_default();
+    let library =
+        if folder == "tokenizer" || folder == "text_encoder" { "transformers" } else { "diffusers" };
+    format!("{file}: begins with a byte order mark, which {library} refuses; it is skipped")
+}
+
 /// What a model computes in on a GPU that has so many numbers of each dtype: what was trained in the range of bf16 is not sure
 /// to fit that of f16.
 fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
@@ -277,7 +290,7 @@ fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
 }
 
 /// Whether a file is named like the original layout's, which holds all weights in one.
-fn is_single_file(file: &std::path::Path) -> bool {
+fn is_single_file(file: &Path) -> bool {
     let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"].contains(&&*ending.to_lowercase())
 }

@@ -139,24 +139,32 @@ impl GenerateArgs {
     /// # Errors
     /// [`LoadError`], or the picture's to start from. The request is not checked yet.
     pub fn load(&self, tell: ProgressFn) -> anyhow::Result<(Models, Request)> {
+        let (mut models, request) = self.load_untold(tell)?;
+        self.tell_of_size(&mut models, &request)?;
+        Ok((models, request))
+    }
+
+    /// As [`load`](Self::load), without a note on the run's size.
+    fn load_untold(&self, tell: ProgressFn) -> anyhow::Result<(Models, Request)> {
         // Before the models are loaded, which takes longer.
         let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
         let init_image = init_image.context("--init-image")?;
-        let mut models = self.model.load(tell)?;
+        let models = self.model.load(tell)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let multiple = models.vae.config().scale_factor();
-        let own_size = init_image.as_ref().map(|image| init_size::own(image, multiple)).transpose();
-        // Who gives a width and a height has them, whatever the picture's.
-        let own_size = if self.width.is_some() && self.height.is_some() { None } else { own_size? };
-        let (height, width) = own_size.unwrap_or((usual.height, usual.width));
+        let given = (self.height, self.width);
+        let (height, width) = match &init_image {
+            Some(image) => init_size::filled_in(image, given, multiple)?,
+            None => (self.height.unwrap_or(usual.height), self.width.unwrap_or(usual.width)),
+        };
         let request = Request {
             prompt: self.prompt.clone().unwrap_or(usual.prompt),
             negative_prompt: self.negative_prompt.clone(),
-            height: self.height.unwrap_or(height),
-            width: self.width.unwrap_or(width),
+            height,
+            width,
             num_inference_steps: self.steps.unwrap_or(steps),
             guidance_scale: self.guidance_scale.unwrap_or(usual.guidance_scale),
             seed: self.seed,
@@ -165,7 +173,6 @@ impl GenerateArgs {
             strength: self.strength,
             fault: None,
         };
-        self.tell_of_size(&mut models, &request)?;
         Ok((models, request))
     }
 
@@ -173,6 +180,10 @@ impl GenerateArgs {
     /// becomes of the picture's shape.
     fn tell_of_size(&self, models: &mut Models, request: &Request) -> anyhow::Result<()> {
         let Some(image) = &request.init_image else { return Ok(()) };
+        // What is refused has no size, and takes no time.
+        if request.check(models).is_err() {
+            return Ok(());
+        }
         let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
         if self.width.is_some() || self.height.is_some() {
             let resized = Resized::of(image, size, multiple);
@@ -181,10 +192,7 @@ impl GenerateArgs {
             return Ok(());
         }
         models.remarks.push(init_size::own_told(image, size, multiple));
-        // What is refused takes no time.
-        if request.check(models).is_ok() {
-            models.notes.extend(expected::warning(models, request)?);
-        }
+        models.notes.extend(expected::warning(models, request)?);
         Ok(())
     }
 
@@ -194,6 +202,15 @@ impl GenerateArgs {
     /// When the models cannot be loaded, or cannot run the request.
     pub fn session(&self, tell: ProgressFn) -> anyhow::Result<Session> {
         let (models, request) = self.load(tell)?;
+        Ok(Session::new(Arc::new(models), request)?)
+    }
+
+    /// As [`session`](Self::session), for variants whose sizes differ: nothing is said of a size that none of them has.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn session_of_sizes(&self, tell: ProgressFn) -> anyhow::Result<Session> {
+        let (models, request) = self.load_untold(tell)?;
         Ok(Session::new(Arc::new(models), request)?)
     }
 }

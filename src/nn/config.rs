@@ -23,7 +23,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// The file is JSON, but not an object.
-    #[error("{file}: expected a JSON object with configuration keys, found {found}")]
+    #[error("{file}: expected a JSON object with {}, found {found}", contents(file))]
     NotAnObject {
         /// Path of the file.
         file: String,
@@ -55,6 +55,14 @@ pub enum ConfigError {
 }
 
 type Result<T> = std::result::Result<T, ConfigError>;
+
+/// What the object in a file holds, by the file's name.
+fn contents(file: &str) -> &'static str {
+    match file.rsplit(['/', '\\']).next() {
+        Some("vocab.json" | "added_tokens.json") => "tokens and their ids",
+        _ => "configuration keys",
+    }
+}
 
 /// The largest count that a configuration may ask for: far over any real one, and far from overflowing.
 pub const MAX_COUNT: usize = 1 << 20;

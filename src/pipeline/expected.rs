@@ -21,19 +21,25 @@ pub fn warning(models: &Models, request: &Request) -> Result<Option<String>, Err
     if request.height <= TIMES * height && request.width <= TIMES * width {
         return Ok(None);
     }
-    let a_step = timed_step(models, height, width)?;
     let steps = request.steps().len();
+    if steps == 0 {
+        return Ok(None);
+    }
+    let a_step = timed_step(models, height, width)?;
     let arithmetic = |height, width| multiplications(models.unet.config(), latents(models, height, width));
     let times = arithmetic(request.height, request.width) / arithmetic(height, width);
     let all = a_step.mul_f64(times * steps as f64);
+    let (counted, they) = match steps {
+        1 => ("1 step takes".to_string(), "it takes"),
+        _ => (format!("{steps} steps take"), "they take"),
+    };
     Ok(Some(format!(
-        "{}×{} is more than twice the model's own {width}×{height}: {steps} step{s} take about {}, {times:.0} times what they take at \
+        "{}×{} is more than twice the model's own {width}×{height}: {counted} about {}, {times:.0} times what {they} at \
          {width}×{height} (measured: {} a step); --width and --height choose another size",
         request.width,
         request.height,
         said(all),
         said(a_step),
-        s = if steps == 1 { "" } else { "s" },
     )))
 }
 
@@ -121,6 +127,21 @@ mod tests {
             told.starts_with("128×264 is more than twice the model's own 128×128: 3 steps take about "),
             "{told}"
         );
+        let of = |num_inference_steps, strength| {
+            let init_image = crate::pipeline::InitImage::open("sample:apple").ok();
+            let request = Request {
+                height: 264,
+                width: 128,
+                num_inference_steps,
+                init_image,
+                strength,
+                ..Request::default()
+            };
+            warning(&models, &request).unwrap()
+        };
+        assert_eq!(of(3, 0.), None);
+        let told = of(3, 0.4).unwrap();
+        assert!(told.contains(": 1 step takes about ") && told.contains("times what it takes"), "{told}");
     }
 
     #[test]

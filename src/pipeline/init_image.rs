@@ -45,6 +45,14 @@ pub enum InitImageError {
         /// What is wrong with it.
         found: String,
     },
+    /// A file that the system does not let be read.
+    #[error("{file}: {found}; expected a readable file, or `sample:` and one of {}", InitImage::samples().join(", "))]
+    Unreadable {
+        /// As it was named.
+        file: String,
+        /// What the system says.
+        found: String,
+    },
     /// A file or a picture that is too large.
     #[error("{file}: {found}; expected at most {} MB and {MOST_PIXELS}×{MOST_PIXELS} pixels", MOST_BYTES >> 20)]
     Huge {
@@ -64,7 +72,9 @@ pub enum InitImageError {
         expected: String,
     },
     /// A picture without room for a single latent.
-    #[error("{file}: {width}×{height} pixels; expected at least {least}×{least}")]
+    #[error(
+        "{file}: {width}×{height} pixels; expected at least {least}×{least}, or a size for the run: --width and --height"
+    )]
     Small {
         /// As it was named.
         file: String,
@@ -200,7 +210,7 @@ pub fn file_name(name: &str) -> &str {
 
 fn read(name: &str) -> Result<Vec<u8>, InitImageError> {
     let wrong = |found: String| InitImageError::File { file: name.into(), found };
-    let system = |e: std::io::Error| wrong(e.to_string());
+    let system = |e: std::io::Error| InitImageError::Unreadable { file: name.into(), found: e.to_string() };
     let path = Path::new(name);
     // A pipe may never end, and opening one may wait for ever.
     if !path.metadata().map_err(system)?.is_file() {
@@ -228,11 +238,17 @@ fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage, InitImageError> {
         let found = if bytes.is_empty() { "an empty file" } else { "no picture of a known kind" };
         return Err(wrong(found.into()));
     }
-    if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(bytes) {
-        return Err(wrong("broken: it ends before the picture does".into()));
+    let is_whole = match reader.format() {
+        Some(ImageFormat::Jpeg) => is_whole_jpeg(bytes),
+        Some(ImageFormat::WebP) => is_whole_webp(bytes),
+        _ => true,
+    };
+    if !is_whole {
+        return Err(wrong(CUT_SHORT.into()));
     }
     let broken = |e: ImageError| match e {
         ImageError::Limits(_) => huge("a picture that takes more memory".into()),
+        other if is_cut_short(&other) => wrong(CUT_SHORT.into()),
         other => wrong(format!("broken: {}", one_line(&other.to_string()))),
     };
     let mut limits = Limits::no_limits();
@@ -263,6 +279,33 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
     const END: [u8; 2] = [0xff, 0xd9];
     let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
     last(END) > last(SCAN)
+}
+
+/// Whether there are as many bytes as the file's head says: a decoder of WebP calls what is missing corrupt.
+fn is_whole_webp(bytes: &[u8]) -> bool {
+    // `RIFF` and the length of all that follows.
+    const HEAD: usize = 8;
+    let length = bytes.get(4..HEAD).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes);
+    length.is_some_and(|length| bytes.len() - HEAD >= length as usize)
+}
+
+/// What is said of a file that ends too early.
+const CUT_SHORT: &str = "broken: it ends before the picture does";
+
+/// Whether a decoder ran out of bytes: as an error of reading, or in words of its own.
+fn is_cut_short(error: &ImageError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let read = error.downcast_ref::<std::io::Error>();
+        if read.is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        cause = error.source();
+    }
+    let text = error.to_string().to_ascii_lowercase();
+    ["unexpected end of", "unexpected eof", "failed to fill whole buffer"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 /// A picture on a white ground.

@@ -3,18 +3,26 @@
 use super::InitImage;
 use super::init_image::InitImageError;
 
-/// The size of a run that is given none: the picture's own, each side brought down to a multiple of `multiple`, as diffusers'
-/// `VaeImageProcessor.get_default_height_width` has it. Height and width in pixels.
+/// The size of a run that starts from a picture: the height and width that are given, and for each that is not the picture's own,
+/// brought down to a multiple of `multiple`, as diffusers' `VaeImageProcessor.get_default_height_width` has it. Height and width in
+/// pixels.
 ///
 /// # Errors
-/// Where a side is smaller than that.
-pub fn own(image: &InitImage, multiple: usize) -> Result<(usize, usize), InitImageError> {
+/// Where a side that is not given is smaller than `multiple` in the picture.
+pub fn filled_in(
+    image: &InitImage,
+    given: (Option<usize>, Option<usize>),
+    multiple: usize,
+) -> Result<(usize, usize), InitImageError> {
     let (height, width) = image.size();
-    if height < multiple || width < multiple {
-        let file = image.file_name().into();
-        return Err(InitImageError::Small { file, width, height, least: multiple });
-    }
-    Ok((height - height % multiple, width - width % multiple))
+    let side = |given: Option<usize>, own: usize| match given {
+        None if own < multiple => {
+            Err(InitImageError::Small { file: image.file_name().into(), width, height, least: multiple })
+        }
+        None => Ok(own - own % multiple),
+        Some(given) => Ok(given),
+    };
+    Ok((side(given.0, height)?, side(given.1, width)?))
 }
 
 /// That a run has its picture's size, in a line.

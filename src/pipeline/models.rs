@@ -7,6 +7,7 @@ use crate::checkpoint::inventory::kept_bytes;
 
 use crate::checkpoint::kind;
 use crate::checkpoint::layout::Precision;
+use crate::checkpoint::source::mark_skipped;
 
 use crate::checkpoint::unread;
 
@@ -128,9 +129,7 @@ impl Configs {
             configs.notes.push(format!("{source}: {preset}; what is asked for otherwise comes before it"));
         }
         for file in [&index, scheduler, text_encoder, unet, vae].into_iter().filter_map(ConfigFile::marked) {
-            configs.notes.push(format!(
-                "{file}: begins with a byte order mark, which diffusers refuses; it is skipped"
-            ));
+            configs.notes.push(mark_skipped(&file));
         }
         for file in [text_encoder, unet, vae] {
             configs.note_unknown(file.file(), &file.unknown_keys());

@@ -104,9 +104,26 @@ pub enum RequestError {
         needed: String,
         /// What there is.
         available: String,
-        /// The largest size of that shape that would fit, said with its flags; empty where none does.
+        /// The largest height and width of that shape that would fit, where any does.
+        largest: Option<(usize, usize)>,
+        /// What asks for that size, after `such as`; empty where none fits.
         fits: String,
     },
+}
+
+impl RequestError {
+    /// With commands of a session in the place of the program's flags.
+    pub fn in_session(self) -> Self {
+        match self {
+            Self::Memory { width, height, needed, available, largest, fits } => {
+                let commands =
+                    |(height, width)| format!(", such as `set width {width}` and `set height {height}`");
+                let fits = largest.map_or(fits, commands);
+                Self::Memory { width, height, needed, available, largest, fits }
+            }
+            other => other,
+        }
+    }
 }
 
 /// diffusers' defaults, without a prompt and without a size.
@@ -198,13 +215,14 @@ impl Request {
         let needed = memory::needed_by_run(models, self.height, self.width);
         match memory::available() {
             Some(available) if models.device.is_cpu() && needed > u128::from(available) => {
-                let fits = memory::largest(models, (self.height, self.width), multiple, available.into());
+                let largest = memory::largest(models, (self.height, self.width), multiple, available.into());
                 Err(RequestError::Memory {
                     width: self.width,
                     height: self.height,
                     needed: memory::said(needed),
                     available: memory::said(available.into()),
-                    fits: fits.map_or(String::new(), |size| format!(", such as {}", memory::flags(size))),
+                    largest,
+                    fits: largest.map_or(String::new(), |size| format!(", such as {}", memory::flags(size))),
                 })
             }
             _ => Ok(scheduler),

@@ -9,6 +9,7 @@ use super::say;
 use super::say_notes;
 use crate::debugger::host::Host;
 use crate::debugger::language::plan::Plan;
+use crate::debugger::language::setting::Setting;
 use crate::debugger::session::Session;
 
 use crate::debugger::session::SessionHost;
@@ -86,7 +87,12 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     }
     let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
     args.generate.fetch_model()?;
-    let mut session = args.generate.session(Box::new(|_, _| ()))?;
+    let varies = |setting| plan.axes.iter().any(|axis| axis.setting == setting);
+    let tell = Box::new(|_, _| ());
+    let mut session = match varies(Setting::Width) || varies(Setting::Height) {
+        true => args.generate.session_of_sizes(tell)?,
+        false => args.generate.session(tell)?,
+    };
     say_notes(session.models());
     let resized = session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
     resized.iter().for_each(|resized| say("note", resized));

@@ -286,11 +286,29 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
             known.extend(NAMES);
             format!("`{name}` is not there; expected one of {}", known.join(", "))
         }
+        ExecutionError::UnsupportedBinaryOperator(_, Value::UInt(large), Value::Int(other))
+        | ExecutionError::UnsupportedBinaryOperator(_, Value::Int(other), Value::UInt(large)) => {
+            let why = match i64::try_from(*large) {
+                Ok(_) => String::new(),
+                Err(_) => format!(" as it is beyond {}", i64::MAX),
+            };
+            let expected = match other {
+                0.. => format!("`{other}u`, which has none either"),
+                _ => "a number that is not negative".into(),
+            };
+            format!("{large} has no sign{why}, and {other} has one; expected {expected}")
+        }
         ExecutionError::UnsupportedBinaryOperator(..) => {
             "these do not go together: numbers must both be whole (2) or both decimal (2.0), and a number cannot be \
              divided by a tensor"
                 .into()
         }
+        ExecutionError::Overflow(..) => format!(
+            "the result is beyond the whole numbers: {} to {}, and with `u`, without a sign, up to {}",
+            i64::MIN,
+            i64::MAX,
+            u64::MAX
+        ),
         ExecutionError::FunctionError { message, .. } => one_line(message),
         other => one_line(&other.to_string()),
     }

@@ -182,7 +182,7 @@ pub enum CommandError {
     #[error(transparent)]
     Verb(#[from] VerbError),
     /// A verb with the wrong words behind it.
-    #[error("{verb}: {found}; expected {}", expected(verb, usage, example))]
+    #[error("{verb}: {found}{}", expected(verb, found, usage, example))]
     Arguments {
         /// The verb.
         verb: &'static str,
@@ -198,13 +198,17 @@ pub enum CommandError {
     Expression(#[from] ExpressionError),
 }
 
-/// `next [N]`, such as `next 5`; where there is nothing to choose, just that.
-fn expected(verb: &str, usage: &str, example: &str) -> String {
+/// `; expected next [N]`, such as `next 5`; where there is nothing to choose, just that; and nothing where `found` says already
+/// what would be right.
+fn expected(verb: &str, found: &str, usage: &str, example: &str) -> String {
+    if found.starts_with("expected ") || found.contains("; expected ") || found.contains(": expected ") {
+        return String::new();
+    }
     let usage = format!("{verb} {usage}");
     if usage.trim_end() == example {
-        format!("`{example}`")
+        format!("; expected `{example}`")
     } else {
-        format!("`{}`, such as `{example}`", usage.trim_end())
+        format!("; expected `{}`, such as `{example}`", usage.trim_end())
     }
 }
 

@@ -32,7 +32,11 @@ impl Session {
         tolerance: Option<f64>,
     ) -> Result<Outcome, SessionError> {
         let tolerance = tolerance.unwrap_or(TOLERANCE);
-        let any_state = [Some(a), b].into_iter().flatten().any(|side| matches!(side, Side::After(_)));
+        let state = [Some(a), b].into_iter().flatten().find_map(|side| match side {
+            Side::After(step) => Some(format!("@{step}")),
+            Side::Named(_) => None,
+        });
+        let any_state = state.is_some();
         let a = self.tensors_of(a, any_state)?;
         let b = match b {
             Some(b) => self.tensors_of(b, any_state)?,
@@ -47,6 +51,18 @@ impl Session {
                 last = Some((key.clone(), values, expected));
             }
             rows.push(row);
+        }
+        if let (true, Some(state)) = (rows.is_empty(), state) {
+            let first =
+                |side: &Tensors| side.tensors.first().map_or("none".into(), |(key, _)| format!("`{key}`"));
+            return Err(SessionError::Refused(format!(
+                "{} has {} and {} has {}: {state} is a single state, whose tensors have no stage in their names; expected \
+                 another state or a timeline beside it, and a timeline beside a dump",
+                a.name,
+                first(&a),
+                b.name,
+                first(&b)
+            )));
         }
         if rows.is_empty() {
             return Err(SessionError::Refused(format!(
@@ -169,10 +185,18 @@ fn read(file: &Path) -> Result<Vec<(String, Tensor)>, String> {
     }
     let tensors = candle_core::safetensors::load(file, &Device::Cpu);
     let mut tensors: Vec<(String, Tensor)> =
-        tensors.map_err(|e| without_backtrace(e).to_string())?.into_iter().collect();
+        tensors.map_err(|e| not_read(&without_backtrace(e)))?.into_iter().collect();
     // A file has its tensors in an order of its own.
     tensors.sort_by(|(a, _), (b, _)| dump::place(a).cmp(&dump::place(b)));
     Ok(tensors)
+}
+
+/// Why candle does not read a file.
+fn not_read(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::SafeTensor(fault) => format!("not a safetensors file ({fault})"),
+        other => other.to_string(),
+    }
 }
 
 fn is_picture(values: &PlainTensor) -> bool {

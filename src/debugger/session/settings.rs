@@ -13,7 +13,7 @@ use crate::debugger::timeline::tree::BranchId;
 
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{Fault, Request, Snapshot, Stage};
+use crate::pipeline::{Fault, Request, RequestError, Snapshot, Stage};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 
@@ -29,7 +29,7 @@ impl Session {
         if request == *here.request() {
             return Ok(Outcome::message(format!("{name} = {value} already")));
         }
-        let next = here.with_request(request, &self.models)?;
+        let next = here.with_request(request, &self.models).map_err(RequestError::in_session)?;
         let is_prompt = matches!(setting, Setting::Prompt | Setting::NegativePrompt);
         let again = is_prompt && !here.records().is_empty() && !next.is_encoded();
         self.check_undoes_no_edit(&next)?;

@@ -14,7 +14,7 @@ use crate::nn::ConfigFile;
 use crate::nn::error::abridged;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tokenizers::AddedToken;
 
 /// What a token has to look like, for messages.
@@ -97,8 +97,8 @@ pub struct AddedTokens {
     pub tokens: Vec<AddedToken>,
     /// The ids in the files.
     pub stored: BTreeMap<u32, AddedToken>,
-    /// The file that they are from.
-    pub file: String,
+    /// The file that each token is from, by the token's content; the special tokens' defaults are from none.
+    files: HashMap<String, String>,
     /// The files that begin with a byte order mark.
     pub marked: Vec<String>,
 }
@@ -134,24 +134,34 @@ impl AddedTokens {
         let named = Named::read(config.as_ref(), map.as_ref())?;
         let mut marked: Vec<String> = config.iter().chain(&map).filter_map(ConfigFile::marked).collect();
 
-        let (stored, file) = match (decoder, &config) {
-            (Some(decoder), Some(config)) => (by_id(decoder, config)?, config.file().to_string()),
+        let mut files = HashMap::new();
+        for file in config.iter().chain(&map) {
+            let values = file.all::<Value>("a value")?;
+            let in_file =
+                named.all().filter(|token| values.values().any(|value| mentions(value, &token.content)));
+            files.extend(in_file.map(|token| (token.content.clone(), file.file().to_string())));
+        }
+        let stored = match (decoder, &config) {
+            (Some(decoder), Some(config)) => {
+                let stored = by_id(decoder, config)?;
+                files.extend(stored.values().map(|token| (token.content.clone(), config.file().to_string())));
+                stored
+            }
             _ => {
                 let mut stored = BTreeMap::new();
-                let mut file = String::new();
                 if let Some(added) = source.optional_config("tokenizer/added_tokens.json")? {
                     for (content, id) in added.all::<u32>("a token's id")? {
                         let is_special = named.explicit().any(|token| token.content == content);
+                        files.insert(content.clone(), added.file().to_string());
                         stored.insert(id, AddedToken::from(content, is_special));
                     }
-                    file = added.file().into();
                     marked.extend(added.marked());
                 }
-                if !from_json.is_empty() {
-                    file = source.name_of("tokenizer/tokenizer.json");
+                for StoredToken { id, token } in from_json {
+                    files.insert(token.content.clone(), source.name_of("tokenizer/tokenizer.json"));
+                    stored.insert(id, token.into_added());
                 }
-                stored.extend(from_json.into_iter().map(|stored| (stored.id, stored.token.into_added())));
-                (stored, file)
+                stored
             }
         };
         let mut tokens: Vec<AddedToken> = stored.values().cloned().collect();
@@ -171,7 +181,12 @@ impl AddedTokens {
         let [bos, eos, unk, pad] = [0, 1, 2, 4].map(|place: usize| {
             named.tokens[place].as_ref().map(|(token, _)| token.content.clone()).unwrap_or_default()
         });
-        Ok(Self { bos, eos, unk, pad, tokens, stored, file, marked })
+        Ok(Self { bos, eos, unk, pad, tokens, stored, files, marked })
+    }
+
+    /// The file that has the token `content`; the folder of the tokenizer for a default that none has.
+    pub fn file_of(&self, content: &str) -> &str {
+        self.files.get(content).map_or("tokenizer", String::as_str)
     }
 }
 
@@ -256,6 +271,16 @@ impl Named {
 enum Extra {
     List(Vec<TokenEntry>),
     Named(BTreeMap<String, TokenEntry>),
+}
+
+/// Whether a value is this text, or holds it at any depth.
+fn mentions(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(string) => string == text,
+        Value::Array(values) => values.iter().any(|value| mentions(value, text)),
+        Value::Object(object) => object.values().any(|value| mentions(value, text)),
+        _ => false,
+    }
 }
 
 /// `added_tokens_decoder`.

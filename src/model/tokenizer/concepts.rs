@@ -6,6 +6,7 @@
 
 use super::ClipTokenizer;
 use crate::nn::error::abridged;
+use std::collections::BTreeSet;
 
 /// A prompt with the vectors of its concepts.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,15 +89,21 @@ impl ClipTokenizer {
         if theirs != converted.text && self.ids(&theirs)? != self.ids(&converted.text)? {
             for concept in &concepts {
                 let strays = prompt.match_indices(concept.as_str()).map(|(start, _)| start);
-                for stray in strays.filter(|&start| !places.contains(&(concept, start))) {
-                    let word = abridged(word_at(prompt, stray));
-                    converted.warnings.push(format!(
-                        "`{word}` contains `{concept}`, a concept of {} vectors: diffusers inserts its vectors there too, \
-                         and gets other tokens; here `{word}` is kept",
-                        self.further_vectors(concept).len() + 1,
-                        concept = abridged(concept),
-                    ));
-                }
+                let strays = strays.filter(|&start| !places.contains(&(concept, start)));
+                let words: BTreeSet<&str> = strays.map(|stray| word_at(prompt, stray)).collect();
+                let (contain, kept) = match words.len() {
+                    0 => continue,
+                    1 => ("contains", "is kept"),
+                    _ => ("contain", "are kept"),
+                };
+                let (words, they) =
+                    (listed(&words), if words.len() == 1 { listed(&words) } else { "they".into() });
+                converted.warnings.push(format!(
+                    "{words} {contain} `{concept}`, a concept of {} vectors: diffusers inserts its vectors there too, and gets \
+                     other tokens; here {they} {kept}",
+                    self.further_vectors(concept).len() + 1,
+                    concept = abridged(concept),
+                ));
             }
         }
         Ok(converted)
@@ -126,6 +133,17 @@ impl ClipTokenizer {
     fn ids(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
         Ok(self.tokenizer.encode_fast(text, false)?.get_ids().to_vec())
     }
+}
+
+/// Words in quotes; of many, the first ones and how many more there are.
+fn listed(words: &BTreeSet<&str>) -> String {
+    const MOST: usize = 10;
+    let shown: Vec<String> = words.iter().take(MOST).map(|word| format!("`{}`", abridged(word))).collect();
+    let more = match words.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
 }
 
 /// What stands between spaces around a byte.

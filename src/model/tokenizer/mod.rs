@@ -11,10 +11,12 @@ mod added;
 mod concepts;
 mod vocabulary;
 
+use crate::checkpoint::source::mark_skipped;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::nn::error::abridged;
 use added::AddedTokens;
 use concepts::Converted;
+use std::collections::BTreeMap;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, Replace, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -36,8 +38,21 @@ pub struct ClipTokenizer {
     bos_token_id: u32,
     eos_token_id: u32,
     pad_token_id: u32,
+    /// How many ids the text encoder has embeddings for.
+    vocab_size: usize,
+    /// The added tokens that have no embedding, by id.
+    beyond: BTreeMap<u32, Beyond>,
     /// What a reader should know of the files.
     pub notes: Vec<String>,
+}
+
+/// An added token without an embedding.
+#[derive(Debug)]
+struct Beyond {
+    /// Its name.
+    token: String,
+    /// The file that has it.
+    file: String,
 }
 
 /// A prompt as the text encoder takes it.
@@ -88,13 +103,24 @@ impl ClipTokenizer {
             .build()
             .map_err(|e| broken(e.to_string()))?;
         let tokenizer = assemble(bpe, &added.tokens).map_err(|e| broken(e.to_string()))?;
-        for token in &added.tokens {
-            // Those that the vocabulary lacks have got the ids that follow it.
-            if let Some(id) = tokenizer.token_to_id(&token.content).filter(|&id| id as usize >= vocab_size) {
-                let token = abridged(&token.content);
-                return Err(broken(format!(
-                    "the added token `{token}` gets id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json"
-                )));
+        // Those that the vocabulary lacks have got the ids that follow it.
+        let without_embedding = |token: &AddedToken| {
+            let id = tokenizer.token_to_id(&token.content).filter(|&id| id as usize >= vocab_size)?;
+            let file = added.file_of(&token.content).to_string();
+            Some((id, Beyond { token: token.content.clone(), file }))
+        };
+        let beyond: BTreeMap<u32, Beyond> = added.tokens.iter().filter_map(without_embedding).collect();
+        // Every prompt has these.
+        for token in [&added.bos, &added.eos, &added.pad] {
+            let id = tokenizer.token_to_id(token).unwrap_or_default();
+            if let Some(Beyond { file, .. }) = beyond.get(&id) {
+                return Err(LoadError::Tokenizer {
+                    file: file.clone(),
+                    reason: format!(
+                        "the added token `{}` gets id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json",
+                        abridged(token)
+                    ),
+                });
             }
         }
         // An empty name is no token, and has no id.
@@ -105,8 +131,10 @@ impl ClipTokenizer {
             bos_token_id: id_of(&added.bos)?,
             eos_token_id: id_of(&added.eos)?,
             pad_token_id: id_of(&added.pad)?,
-            notes: notes(&tokenizer, &vocabulary, &added, vocab_size, source),
+            notes: notes(&tokenizer, &vocabulary, &added, &beyond, vocab_size, source),
             tokenizer,
+            vocab_size,
+            beyond,
         })
     }
 
@@ -114,7 +142,7 @@ impl ClipTokenizer {
     /// [`MODEL_MAX_LENGTH`].
     ///
     /// # Errors
-    /// When the vocabulary lacks a byte of the prompt.
+    /// When the vocabulary lacks a byte of the prompt, or a token has no embedding.
     pub fn encode(&self, prompt: &str) -> Result<Encoded, crate::nn::Error> {
         let broken =
             |e: tokenizers::Error| crate::nn::Error::Input(format!("the prompt cannot be tokenized: {e}"));
@@ -122,6 +150,16 @@ impl ClipTokenizer {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(broken)?;
         let ids = encoding.get_ids();
         let kept = ids.len().min(MODEL_MAX_LENGTH - 2);
+        if let Some((id, Beyond { token, file })) =
+            ids[..kept].iter().find_map(|id| self.beyond.get_key_value(id))
+        {
+            return Err(crate::nn::Error::Input(format!(
+                "{file}: the added token `{}` of the prompt has id {id}; expected less than {}, `vocab_size` of \
+                 text_encoder/config.json: a prompt without it, or embeddings for it",
+                abridged(token),
+                self.vocab_size
+            )));
+        }
         let mut input_ids = vec![self.bos_token_id];
         input_ids.extend(&ids[..kept]);
         input_ids.push(self.eos_token_id);
@@ -167,13 +205,17 @@ fn notes(
     tokenizer: &Tokenizer,
     vocabulary: &Vocabulary,
     added: &AddedTokens,
+    beyond: &BTreeMap<u32, Beyond>,
     vocab_size: usize,
     source: &ModelSource,
 ) -> Vec<String> {
     let mut notes: Vec<String> =
-        vocabulary.marked.iter().chain(&added.marked).map(|file| marked(file)).collect();
-    let without: Vec<u32> =
-        (0..vocab_size as u32).filter(|&id| tokenizer.id_to_token(id).is_none()).collect();
+        vocabulary.marked.iter().chain(&added.marked).map(|file| mark_skipped(file)).collect();
+    let in_vocabulary = |token: &AddedToken| vocabulary.ids.contains_key(&token.content);
+    let is_explained = |id: u32| added.stored.get(&id).is_some_and(in_vocabulary);
+    let without =
+        (0..vocab_size as u32).filter(|&id| tokenizer.id_to_token(id).is_none() && !is_explained(id));
+    let without: Vec<u32> = without.collect();
     if let Some(first) = without.first() {
         notes.push(format!(
             "{}: `vocab_size` is {vocab_size}, and {} of the ids {} no token in tokenizer/, from {first} on; expected a token \
@@ -185,24 +227,37 @@ fn notes(
     }
     let moved = added.stored.iter().filter_map(|(&said, token)| {
         let id = tokenizer.token_to_id(&token.content)?;
-        (id != said).then_some((&token.content, said, id))
+        (id != said).then_some((token, said, id))
     });
-    let moved: Vec<_> = moved.collect();
-    if let [(token, said, id), others @ ..] = &moved[..] {
-        let others = match others.len() {
-            0 => String::new(),
-            count => format!(", and {count} more are moved"),
-        };
+    let (known, moved): (Vec<_>, Vec<_>) = moved.partition(|(token, ..)| in_vocabulary(token));
+    let more = |others: usize, what: &str| match others {
+        0 => String::new(),
+        count => format!(", and {count} more{what}"),
+    };
+    if let [(token, said, id), others @ ..] = &known[..] {
         notes.push(format!(
-            "{}: `{}` has id {said} there and gets {id}{others}: transformers 5 numbers added tokens on from the vocabulary, without gaps",
-            added.file,
-            abridged(token)
+            "{}: `{}` has id {said} there, but the vocabulary has that name with id {id}: the added token's own vector is never \
+             used{}",
+            added.file_of(&token.content),
+            abridged(&token.content),
+            more(others.len(), " likewise"),
+        ));
+    }
+    if let [(token, said, id), others @ ..] = &moved[..] {
+        notes.push(format!(
+            "{}: `{}` has id {said} there and gets {id}{}: transformers 5 numbers added tokens on from the vocabulary, without gaps",
+            added.file_of(&token.content),
+            abridged(&token.content),
+            more(others.len(), " are moved"),
+        ));
+    }
+    if let Some((id, Beyond { token, file })) = beyond.first_key_value() {
+        notes.push(format!(
+            "{file}: the added token `{}` gets id {id}{}, and `vocab_size` of text_encoder/config.json is {vocab_size}: a prompt with \
+             such a token is refused",
+            abridged(token),
+            more(beyond.len() - 1, " follow"),
         ));
     }
     notes
-}
-
-/// What to say of a file that diffusers refuses.
-fn marked(file: &str) -> String {
-    format!("{file}: begins with a byte order mark, which diffusers refuses; it is skipped")
 }

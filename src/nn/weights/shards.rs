@@ -18,11 +18,13 @@ pub struct Shards {
     files: Vec<WeightsFile>,
     /// Which of them each tensor is in; `None` where there is one, which has all.
     places: Option<BTreeMap<String, usize>>,
+    /// Whether the index begins with a byte order mark.
+    has_mark: bool,
 }
 
 impl From<WeightsFile> for Shards {
     fn from(file: WeightsFile) -> Self {
-        Self { name: file.name().into(), files: vec![file], places: None }
+        Self { name: file.name().into(), files: vec![file], places: None, has_mark: false }
     }
 }
 
@@ -124,12 +126,17 @@ impl Shards {
                 }
             }
         }
-        Ok(Self { name, files, places: Some(places) })
+        Ok(Self { name, files, places: Some(places), has_mark: text::has_mark(json) })
     }
 
     /// The file's name, or the index's, for messages.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The index's name, where the index begins with a byte order mark.
+    pub fn marked(&self) -> Option<&str> {
+        self.has_mark.then_some(&self.name)
     }
 
     /// The files.

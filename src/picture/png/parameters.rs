@@ -145,8 +145,7 @@ fn string(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(end + 2))
 }
 
-/// A warning, where a reader of the text would take a line of a prompt for something else. White space does not count: no model
-/// sees how much of it there is.
+/// A warning, where a reader of the text would not get the prompts back exactly: it takes a line of one for settings, or trims it.
 pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
     let request = record.settings();
     let prompts = [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)];
@@ -155,18 +154,27 @@ pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
     // Tools differ in which lines they take for settings: any that looks like them is told.
     let looks_like_settings = |line: &str| pairs(line).len() >= LEAST_PAIRS;
     let read = read(text);
-    let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
-    let is_same =
-        same(&read.prompt, &request.prompt) && same(&read.negative_prompt, &request.negative_prompt);
-    let error_span = lines()
-        .find(|(_, line)| looks_like_settings(line) || (!is_same && line.starts_with(NEGATIVE)))
-        .map(|(name, line)| format!("the line `{}` of the {name}", beginning(line)));
-    let error_span = error_span.or_else(|| (!is_same).then(|| "a prompt".into()))?;
-    Some(format!(
-        "{error_span} looks like settings, and tools that read the chunk `parameters` may take it for such; the chunk `{}` has it \
-         exactly",
-        super::record::KEYWORD
-    ))
+    let read = [&read.prompt, &read.negative_prompt];
+    let has_same_words =
+        prompts.iter().zip(read).all(|((_, a), b)| a.split_whitespace().eq(b.split_whitespace()));
+    let line = lines()
+        .find(|(_, line)| looks_like_settings(line) || (!has_same_words && line.starts_with(NEGATIVE)))
+        .map(|(name, line)| format!("the line `{}` of the {name}", beginning(line)))
+        .or_else(|| (!has_same_words).then(|| "a prompt".into()));
+    let exact = format!("the chunk `{}` has it exactly", super::record::KEYWORD);
+    if let Some(line) = line {
+        return Some(format!(
+            "{line} looks like settings, and tools that read the chunk `parameters` may take it for such; {exact}"
+        ));
+    }
+    let trimmed = prompts.iter().zip(read).filter(|((_, a), b)| a != b).map(|((name, _), _)| *name);
+    let trimmed: Vec<&str> = trimmed.collect();
+    (!trimmed.is_empty()).then(|| {
+        format!(
+            "the chunk `parameters` loses white space at line ends of the {}: tools that read it trim every line; {exact}",
+            trimmed.join(" and the ")
+        )
+    })
 }
 
 /// A line, or the beginning of a long one.
@@ -272,8 +280,7 @@ mod tests {
             let wanted: Vec<(String, String)> =
                 settings(&record).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
             prop_assert_eq!(&read.settings, &wanted, "{}", text);
-            let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
-            let is_same = same(&read.prompt, &request.prompt) && same(&read.negative_prompt, &request.negative_prompt);
+            let is_same = read.prompt == request.prompt && read.negative_prompt == request.negative_prompt;
             prop_assert!(is_same || misread(&record, &text).is_some(), "{:?}: {}", read, text);
         }
 
@@ -285,12 +292,30 @@ mod tests {
 
     #[test]
     fn plain_prompts_are_not_warned_of() {
-        for prompt in ["", "a cat", "a cat: red, Seed: 7", "two\nlines, (a:1.2), <x>", " spaces \n\n "] {
+        for prompt in ["", "a cat", "a cat: red, Seed: 7", "two\nlines, (a:1.2), <x>", "in  side\n\nend"] {
             for negative in ["", "Negative prompt: twice", "blur: 1"] {
                 let request = Request { negative_prompt: negative.into(), ..request(prompt) };
                 let record = RunRecord::new(&request, &[], "pocket", None);
                 assert_eq!(misread(&record, &written(&record)), None, "{prompt}, {negative}");
             }
         }
+    }
+
+    #[test]
+    fn lost_white_space_is_warned_of() {
+        let told = |prompt: &str, negative: &str| {
+            let request = Request { negative_prompt: negative.into(), ..request(prompt) };
+            let record = RunRecord::new(&request, &[], "pocket", None);
+            misread(&record, &written(&record))
+        };
+        for prompt in [" lead", "trail ", "a  \n b", "a\r\nb", "\na"] {
+            let warning = told(prompt, "blurry").unwrap_or_else(|| panic!("{prompt:?} is not warned of"));
+            assert!(warning.contains("loses white space at line ends of the prompt:"), "{warning}");
+            assert!(!warning.contains('\n'), "{warning}");
+        }
+        let warning = told("a", "   ").unwrap();
+        assert!(warning.contains("line ends of the negative_prompt:"), "{warning}");
+        let warning = told(" a", "Negative prompt: twice ").unwrap();
+        assert!(warning.contains("line ends of the prompt and the negative_prompt:"), "{warning}");
     }
 }
