@@ -818,7 +818,7 @@ fn the_cache_is_listed_verified_and_emptied() {
     spoilt[8000] ^= 1;
     fs::write(setup.blob(UNET), spoilt).unwrap();
     let ran = setup.run(&["model", "verify", NAME]);
-    refused(&ran, &["you/mini: 1 file not what the hub announced", "--repair"]);
+    refused(&ran, &["you/mini: 1 file is wrong or gone", "--repair"]);
     assert!(ran.stdout.contains(&format!("wrong    {UNET}: its hash is ")), "{}", ran.stdout);
     let ran = setup.run(&["model", "verify", NAME, "--repair"]);
     worked(&ran);

@@ -65,6 +65,16 @@ impl RepoCache {
         Self { folder: cache.join(&name), locks, store: Store::of(cache), links: links && cfg!(unix) }
     }
 
+    /// Whether its folders can be read, where they are.
+    ///
+    /// # Errors
+    /// Names the folder that cannot.
+    pub fn check_readable(&self) -> Result<(), HubError> {
+        let inner = ["blobs", "refs", "snapshots"].map(|name| self.folder.join(name));
+        let outer = self.folder.parent().into_iter().chain([&*self.folder]);
+        outer.chain(inner.iter().map(|folder| &**folder)).try_for_each(check_readable)
+    }
+
     pub fn blobs(&self) -> PathBuf {
         self.folder.join("blobs")
     }
@@ -229,6 +239,16 @@ impl RepoCache {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a folder can be read, where it is.
+pub(super) fn check_readable(folder: &Path) -> Result<(), HubError> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(HubError::File { path: folder.into(), error })
+        }
+        _ => Ok(()),
     }
 }
 

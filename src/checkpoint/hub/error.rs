@@ -27,6 +27,12 @@ pub enum HubError {
     /// Not in the cache, where only the cache is looked into.
     #[error("{name}: {found} {cache}; `diffuscope model pull {name}` fetches it", cache = cache.display())]
     NotCached { name: String, found: &'static str, cache: PathBuf },
+    /// A revision that names no commit in the cache, where another commit of the model is whole.
+    #[error(
+        "{name}: `{revision}` names no commit in {cache}, but {name}@{commit} is there: say that, or `diffuscope model pull {name}@{revision}`",
+        cache = cache.display()
+    )]
+    NoCommit { name: String, revision: String, commit: String, cache: PathBuf },
     /// A file whose content is not where its link leads.
     #[error("{name}: {link}; {unset}`diffuscope model verify {name} --repair` fetches it again")]
     Broken { name: String, link: BrokenLink, unset: &'static str },

@@ -127,6 +127,7 @@ impl Hub {
     /// # Errors
     /// When not all of it is there.
     pub fn require_cached(&self, name: &HubName) -> Result<HubSnapshot, HubError> {
+        self.check_readable(name)?;
         let found = match self.cached(name, Precision::Half) {
             Cached::Whole(snapshot) => return Ok(snapshot),
             Cached::Part(broken) => match broken.into_iter().next() {
@@ -134,7 +135,18 @@ impl Hub {
                     let unset = if self.settings.offline { "unset HF_HUB_OFFLINE: " } else { "" };
                     return Err(HubError::Broken { name: name.to_string(), link, unset });
                 }
-                None => "only a part of it is in",
+                None => {
+                    if let Some(commit) = self.other_commit(name) {
+                        let (name, revision) = (name.repository.clone(), name.revision().into());
+                        return Err(HubError::NoCommit {
+                            name,
+                            revision,
+                            commit,
+                            cache: self.settings.cache.clone(),
+                        });
+                    }
+                    "only a part of it is in"
+                }
             },
             Cached::Nothing => "it is not in",
         };
@@ -144,6 +156,27 @@ impl Hub {
         } else {
             HubError::NotCached { name, found, cache }
         })
+    }
+
+    /// Whether the folders of the cache and of `name` in it can be read, where they are.
+    ///
+    /// # Errors
+    /// Names the folder that cannot.
+    pub fn check_readable(&self, name: &HubName) -> Result<(), HubError> {
+        self.shelf(name).check_readable()
+    }
+
+    /// A commit that is whole in the cache, where the revision of `name` names none there.
+    fn other_commit(&self, name: &HubName) -> Option<String> {
+        let shelf = self.shelf(name);
+        if shelf.any(name).is_some() {
+            return None;
+        }
+        let is_whole = |commit: &String| {
+            let of = HubName { repository: name.repository.clone(), revision: Some(commit.clone()) };
+            matches!(shelf.find(&of, Precision::Half), Cached::Whole(_))
+        };
+        shelf.commits().into_iter().map(|(commit, _)| commit).find(is_whole)
     }
 
     /// Looks at the hub what a run of `name` in `precision` wants, and what of it is missing.

@@ -1,6 +1,6 @@
 //! What is in the cache, how much of the disk it takes, and a model out of it again.
 
-use super::cache::RepoCache;
+use super::cache::{RepoCache, check_readable};
 use super::store::{SharedFile, Store};
 use super::tree::{BrokenLink, Tree, names_in};
 use super::{Hub, HubError, HubName, Swept};
@@ -11,14 +11,18 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 /// The cache's models in the diffusers layout.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Scan {
     /// The models, by name.
     pub models: Vec<CachedModel>,
-    /// Bytes of all their files together, each counted once.
+    /// Bytes of all their files and of the unused shared ones together, each counted once.
     pub bytes: u64,
     /// Bytes in the shared store that no repository uses, of whatever kind.
     pub unreferenced: u64,
+    /// Those of them that Python does not remove, and why: the marker or their manifest is wrong.
+    pub unremovable: Vec<(PathBuf, String)>,
+    /// The folders that cannot be read, each with the system's error.
+    pub unreadable: Vec<HubError>,
 }
 
 /// A model in the cache, with all of its commits.
@@ -61,9 +65,17 @@ pub struct Removed {
 }
 
 impl Hub {
-    /// Looks through the cache.
-    pub fn scan(&self) -> Scan {
+    /// Looks through the cache. A model whose folder cannot be read is left out and named.
+    ///
+    /// # Errors
+    /// When the cache's own folder cannot be read.
+    pub fn scan(&self) -> Result<Scan, HubError> {
         let cache = &self.settings().cache;
+        check_readable(cache)?;
+        let store = Store::of(cache);
+        let mut unreadable = vec![];
+        // Where a folder cannot be read, no shared file is called unused.
+        let links = store.links().ok();
         let (mut models, mut all) = (vec![], BTreeMap::new());
         for name in names_in(cache) {
             let Some((owner, name)) = name.strip_prefix("models--").and_then(|name| name.split_once("--"))
@@ -72,19 +84,30 @@ impl Hub {
             };
             let repository = format!("{owner}/{name}");
             let shelf = self.shelf(&HubName { repository: repository.clone(), revision: None });
+            if let Err(error) = shelf.check_readable() {
+                unreadable.push(error);
+                continue;
+            }
             let commits = commits(&shelf, &repository);
             if !commits.is_empty() {
                 let files = Files::of(&shelf);
-                let removable = files.removable(&shelf);
+                let removable = files.removable(&shelf, links.as_ref());
                 models.push(CachedModel { repository, bytes: files.bytes(), removable, commits });
                 all.extend(files.content);
             }
         }
         models.sort_by(|a, b| a.repository.cmp(&b.repository));
-        let unused = Store::of(cache).files().into_iter();
-        let unused = unused.filter(|file| file.references().is_ok_and(|references| references.is_empty()));
-        let unreferenced = unused.map(|file| file.bytes()).sum();
-        Scan { models, bytes: all.into_values().map(|(bytes, _)| bytes).sum(), unreferenced }
+        let (mut unreferenced, mut unremovable) = (0, vec![]);
+        for file in
+            links.iter().flat_map(|links| store.files().into_iter().filter(|f| !links.contains_key(f)))
+        {
+            unreferenced += file.bytes();
+            if let Err(why) = file.references() {
+                unremovable.push((file.path, why));
+            }
+        }
+        let bytes = all.into_values().map(|(bytes, _)| bytes).sum::<u64>() + unreferenced;
+        Ok(Scan { models, bytes, unreferenced, unremovable, unreadable })
     }
 
     /// Takes a model out of the cache, all of its revisions. A file of the shared store goes with its last reference.
@@ -93,6 +116,7 @@ impl Hub {
     /// When its folder cannot be removed.
     pub fn remove(&self, name: &HubName) -> Result<Removed, HubError> {
         let shelf = self.shelf(name);
+        shelf.check_readable()?;
         // A link to a folder goes alone.
         if shelf.folder.is_symlink() {
             let outside = vec![end_of(&shelf.folder)];
@@ -215,14 +239,15 @@ impl Files {
         self.content.values().map(|(bytes, _)| bytes).sum()
     }
 
-    fn removable(&self, shelf: &RepoCache) -> u64 {
+    fn removable(&self, shelf: &RepoCache, links: Option<&BTreeMap<SharedFile, BTreeSet<PathBuf>>>) -> u64 {
         if shelf.folder.is_symlink() {
             return 0;
         }
-        let blobs = normal(&shelf.blobs());
+        let own = normal(&shelf.folder);
         let is_own = |file: &&SharedFile| {
-            let references = file.references().unwrap_or_default();
-            !references.is_empty() && references.iter().all(|blob| blob.parent() == Some(&blobs))
+            let users = links.and_then(|links| links.get(*file));
+            file.references().is_ok()
+                && users.is_some_and(|users| users.iter().all(|link| link.starts_with(&own)))
         };
         self.own + self.shared.iter().filter(is_own).map(SharedFile::bytes).sum::<u64>()
     }

@@ -13,8 +13,8 @@
 
 use super::lock::{hold, open_to_all};
 use super::name::is_hex;
-use crate::nn::links::normal;
-use std::collections::BTreeSet;
+use crate::nn::links::{end_of, normal};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -121,8 +121,8 @@ impl Store {
             Err(e) => Err(e),
         };
         match found {
-            // As Python reads it: a line feed may have a carriage return before it.
-            Ok(text) if text.replace("\r\n", "\n") == MARKER_TEXT => Ok(()),
+            // Python reads it as text, with any line end.
+            Ok(text) if text.replace("\r\n", "\n").replace('\r', "\n") == MARKER_TEXT => Ok(()),
             Ok(text) => Err(format!(
                 "the marker {MARKER} says {:?}; expected {MARKER_TEXT:?}",
                 text.chars().take(16).collect::<String>()
@@ -132,11 +132,8 @@ impl Store {
         }
     }
 
-    /// Every file of the store; none where the marker is not right.
+    /// Every file of the store, whatever its marker says.
     pub fn files(&self) -> Vec<SharedFile> {
-        if self.check().is_err() {
-            return vec![];
-        }
         let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
         let folders =
             entries(&self.folder()).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -147,6 +144,56 @@ impl Store {
             .filter(|path| self.is_entry(path))
             .map(|path| SharedFile { path, cache: self.cache.clone() })
             .collect()
+    }
+}
+
+impl Store {
+    /// The links of all repositories into the store, from their `blobs/` or straight from a snapshot.
+    ///
+    /// # Errors
+    /// When a folder that may hold such links cannot be read.
+    pub fn links(&self) -> Result<BTreeMap<SharedFile, BTreeSet<PathBuf>>, String> {
+        let mut links = BTreeMap::<_, BTreeSet<_>>::new();
+        let canonical = self.folder().canonicalize().ok();
+        for repository in entries_of(&self.cache)? {
+            let name = repository.file_name().unwrap_or_default().to_string_lossy();
+            if !KINDS.iter().any(|kind| name.starts_with(kind)) || repository.is_file() {
+                continue;
+            }
+            let mut folders = vec![repository.join("blobs"), repository.join("snapshots")];
+            while let Some(folder) = folders.pop() {
+                for path in entries_of(&folder)? {
+                    if path.is_symlink() {
+                        if let Some(file) = self.end_in_store(&path, canonical.as_deref()) {
+                            links.entry(file).or_default().insert(path);
+                        }
+                    } else if path.is_dir() {
+                        folders.push(path);
+                    }
+                }
+            }
+        }
+        Ok(links)
+    }
+
+    /// The file of the store that a link leads to, over however many links; of a broken one, by what it says.
+    fn end_in_store(&self, link: &Path, canonical: Option<&Path>) -> Option<SharedFile> {
+        let path = match (link.canonicalize(), canonical) {
+            (Ok(end), Some(canonical)) => self.folder().join(end.strip_prefix(canonical).ok()?),
+            _ => end_of(link),
+        };
+        self.is_entry(&path).then(|| SharedFile { path, cache: self.cache.clone() })
+    }
+}
+
+/// The paths in a folder; none where there is no such folder.
+fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let read = fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        read => read.map_err(|e| format!("{} cannot be read ({e})", folder.display())),
     }
 }
 
@@ -219,7 +266,7 @@ impl SharedFile {
         let swept = self.references().and_then(|mut references| {
             if references.is_empty() {
                 // Python trusts the manifest here. A link that it does not name, as of a copied folder, would lose its file.
-                references = self.unlisted_links();
+                references = self.store().links()?.remove(self).unwrap_or_default();
             }
             if references.is_empty() {
                 // Nor does a manifest name a snapshot that links here without a blob between.
@@ -231,20 +278,16 @@ impl SharedFile {
                 };
             }
             self.rewrite(&references)?;
-            let with: BTreeSet<_> = references.iter().filter_map(|blob| repository(blob)).collect();
+            let with: BTreeSet<_> = references.iter().filter_map(|link| self.repository(link)).collect();
             Ok(Swept::Shared { bytes, with: with.into_iter().collect() })
         });
         swept.unwrap_or_else(|why| self.left(why))
     }
 
-    /// The blobs of all repositories that link to it.
-    fn unlisted_links(&self) -> BTreeSet<PathBuf> {
-        let store = self.store();
-        let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
-        let blobs = entries(self.cache.clone()).flat_map(|folder| entries(folder.path().join("blobs")));
-        let leads_here =
-            |blob: &PathBuf| store.target(blob).is_ok_and(|target| target.as_ref() == Some(self));
-        blobs.map(|entry| entry.path()).filter(leads_here).collect()
+    /// The repository that a link belongs to: `OWNER/NAME`, or the folder's name where it is no model's.
+    fn repository(&self, link: &Path) -> Option<String> {
+        let folder = link.strip_prefix(&self.cache).ok()?.components().next()?.as_os_str().to_str()?;
+        Some(folder.strip_prefix("models--").map_or(folder.into(), |name| name.replacen("--", "/", 1)))
     }
 
     /// The repositories with a snapshot that leads to it, by whatever links. Why that cannot be told, otherwise.
@@ -308,27 +351,6 @@ impl SharedFile {
             format!("its manifest (.refs) cannot be written ({e})")
         })
     }
-}
-
-/// The repository that a blob belongs to, as a person calls it.
-fn repository(blob: &Path) -> Option<String> {
-    let folder = blob.parent()?.parent()?.file_name()?.to_str()?;
-    Some(spoken(folder))
-}
-
-/// A repository's folder as a person calls the repository: `OWNER/NAME`, or the folder's name where it is no model's.
-fn spoken(folder: &str) -> String {
-    folder.strip_prefix("models--").map_or(folder.into(), |name| name.replacen("--", "/", 1))
-}
-
-/// What is in a folder.
-fn read(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = fs::read_dir(folder).map_err(|e| unreadable(folder, &e))?;
-    entries.map(|entry| Ok(entry.map_err(|e| unreadable(folder, &e))?.path())).collect()
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> String {
-    format!("{} cannot be read ({error})", path.display())
 }
 
 fn two_parts(path: &Path) -> Option<(&str, &str)> {

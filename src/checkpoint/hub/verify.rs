@@ -57,6 +57,7 @@ impl Hub {
     /// # Errors
     /// When there is none.
     pub fn any_cached(&self, name: &HubName) -> Result<HubSnapshot, HubError> {
+        self.check_readable(name)?;
         match self.shelf(name).any(name) {
             Some(snapshot) => Ok(snapshot),
             None => self.require_cached(name),

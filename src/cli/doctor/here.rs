@@ -97,8 +97,15 @@ pub fn terminal() -> Section {
 /// The hub's settings, and what there is in the cache.
 pub fn hub() -> Section {
     let hub = Hub::of_environment();
-    let (settings, scan) = (hub.settings(), hub.scan());
-    let (bytes, count) = (scan.bytes, scan.models.len());
+    let settings = hub.settings();
+    let (bytes, count, unreadable) = match hub.scan() {
+        Ok(scan) => {
+            let unreadable: Vec<_> = scan.unreadable.iter().map(ToString::to_string).collect();
+            (scan.bytes, scan.models.len(), unreadable.join("; "))
+        }
+        Err(e) => (0, 0, e.to_string()),
+    };
+    let unreadable = if unreadable.is_empty() { unreadable } else { format!("; {unreadable}") };
     let token = settings.token.as_ref().map(|token| token.from.clone());
     let certificates = settings.certificates.as_deref().map(Path::display);
     let known = [
@@ -122,7 +129,7 @@ pub fn hub() -> Section {
             Fact::text("cache", settings.cache.display().to_string()),
             Fact::new(
                 "models",
-                format!("{count}, {}", memory::said(bytes.into())),
+                format!("{count}, {}{unreadable}", memory::said(bytes.into())),
                 json!({ "count": count, "bytes": bytes }),
             ),
             Fact::text("endpoint", without_password(&settings.endpoint)),

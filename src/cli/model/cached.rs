@@ -1,15 +1,16 @@
 //! What is in the cache: `diffuscope model list`, `verify` and `remove`.
 
-use super::fetch::{Bars, asked};
+use super::fetch::{Bars, asked, fetch};
 use super::hub_name;
 use crate::checkpoint::hub::name::SHORT_NAMES;
 use crate::checkpoint::hub::{CachedModel, Hub, State, Verified};
 use crate::checkpoint::source::POCKET;
 use crate::cli::say;
 
-use crate::checkpoint::hub::HubName;
 use crate::checkpoint::hub::HubSnapshot;
 use crate::checkpoint::hub::Repaired;
+use crate::checkpoint::hub::{HubName, RemoteFile};
+use crate::checkpoint::layout::Precision;
 
 use crate::checkpoint::hub::Swept;
 
@@ -17,6 +18,7 @@ use crate::pipeline::memory::said;
 use anyhow::{bail, ensure};
 use clap::Args;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -60,10 +62,11 @@ pub struct RemoveArgs {
 /// Runs `diffuscope model list`.
 ///
 /// # Errors
-/// When stdout cannot be written.
+/// When the cache cannot be read or stdout cannot be written.
 pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let hub = Hub::of_environment();
-    let (scan, cache) = (hub.scan(), &hub.settings().cache);
+    let (scan, cache) = (hub.scan()?, &hub.settings().cache);
+    scan.unreadable.iter().for_each(|error| say("warning", &error.to_string()));
     let models = &scan.models;
     let mut out = io::stdout().lock();
     if args.json {
@@ -77,6 +80,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             "models": models,
             "bytes": scan.bytes,
             "unreferenced": scan.unreferenced,
+            "unreadable": scan.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "short_names": short,
         });
         writeln!(out, "{listed}")?;
@@ -109,15 +113,20 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    if models.iter().map(|model| model.bytes).sum::<u64>() != scan.bytes {
-        writeln!(out, "  {:>9}  together, as they share files", said(scan.bytes.into()))?;
+    let used = scan.bytes.saturating_sub(scan.unreferenced);
+    if models.iter().map(|model| model.bytes).sum::<u64>() != used {
+        writeln!(out, "  {:>9}  together, as they share files", said(used.into()))?;
     }
     if scan.unreferenced > 0 {
         let bytes = said(scan.unreferenced.into());
-        writeln!(
-            out,
-            "  {bytes:>9}  in the shared store, used by no repository: `hf cache prune` removes it"
-        )?;
+        let next = match scan.unremovable.is_empty() {
+            true => ": `hf cache prune` removes it",
+            false => "; `hf cache prune` leaves these files, which can be deleted by hand:",
+        };
+        writeln!(out, "  {bytes:>9}  in the shared store, used by no repository{next}")?;
+        for (path, why) in &scan.unremovable {
+            writeln!(out, "             {}: {why}", path.display())?;
+        }
     }
     writeln!(out, "By a short name on the hub:")?;
     for short in SHORT_NAMES {
@@ -152,6 +161,17 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let (hub, name) = (Hub::of_environment(), hub_name(&args.name)?);
     let snapshot = hub.any_cached(&name)?;
     let files = hub.verify(&snapshot)?;
+    let reasons: Vec<_> = files
+        .iter()
+        .filter_map(|file| match &file.state {
+            State::Unknown(why) => Some(why),
+            _ => None,
+        })
+        .collect();
+    // A reason that all files have, as that the hub cannot be reached, is said once.
+    let shared_reason =
+        reasons.first().copied().filter(|first| reasons.len() > 1 && reasons.iter().all(|why| why == first));
+    let why = shared_reason.map(|why| format!(" ({why})")).unwrap_or_default();
     let mut out = io::stdout().lock();
     for Verified { path, state, .. } in &files {
         match state {
@@ -160,6 +180,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             State::Gone(target) => {
                 writeln!(out, "gone     {path}: a link to {}, where there is no file", target.display())?;
             }
+            State::Unknown(why) if shared_reason == Some(why) => writeln!(out, "unknown  {path}")?,
             State::Unknown(why) => writeln!(out, "unknown  {path}: {why}")?,
         }
     }
@@ -168,21 +189,39 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let unknown = files.iter().filter(|file| matches!(file.state, State::Unknown(_))).count();
     ensure!(
         bad == 0 || args.repair,
-        "{name}: {} not what the hub announced; `diffuscope model verify {name} --repair` fetches it again",
-        count(bad)
+        "{name}: {} wrong or gone; `diffuscope model verify {name} --repair` fetches {} again",
+        if bad == 1 { "1 file is".into() } else { format!("{bad} files are") },
+        if bad == 1 { "it" } else { "them" }
     );
     if bad > 0 {
         repair(&hub, &snapshot, &files)?;
     }
+    if args.repair && !hub.settings().offline && !hub.is_whole(&snapshot) {
+        complete(&hub, &snapshot)?;
+    }
     ensure!(
         unknown == 0,
-        "{name}: {} could not be compared with a hash, so not all of it is known to be right; where there is a network run `diffuscope model verify {name}`",
+        "{name}: {} could not be compared with a hash{why}, so not all of it is known to be right; where there is a network run `diffuscope model verify {name}`",
         count(unknown)
     );
     if !hub.is_whole(&snapshot) {
         hub.require_cached(&name)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fetches the files that are missing from the snapshot, at its commit.
+fn complete(hub: &Hub, snapshot: &HubSnapshot) -> anyhow::Result<()> {
+    let name =
+        HubName { repository: snapshot.name.repository.clone(), revision: Some(snapshot.commit.clone()) };
+    // Of weights in two precisions, those of which more is there.
+    let (full, half) = (hub.plan(&name, Precision::Full)?, hub.plan(&name, Precision::Half)?);
+    let plan = if half.missing < full.missing { half } else { full };
+    let is_missing = |file: &&RemoteFile| !snapshot.folder.join(&file.path).exists();
+    let missing: Vec<_> = plan.files.iter().filter(is_missing).map(|file| file.path.clone()).collect();
+    fetch(hub, &plan, true)?;
+    let mut out = io::stdout().lock();
+    Ok(missing.iter().try_for_each(|path| writeln!(out, "repaired {path}"))?)
 }
 
 /// Fetches again what is wrong or gone, and says what that did to others.
@@ -238,7 +277,8 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
         "{name}: all revisions of a model are removed together; say `diffuscope model remove {}`",
         name.repository
     );
-    let models = hub.scan().models;
+    hub.check_readable(&name)?;
+    let models = hub.scan()?.models;
     let Some(model) = models.iter().find(|model| model.repository == name.repository) else {
         bail!(
             "{name}: it is not in {}; `diffuscope model list` tells what is",
@@ -258,22 +298,25 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let removed = hub.remove(&name)?;
+    let mut shared = BTreeMap::<String, (usize, u64)>::new();
     for kept in &removed.kept {
         match kept {
             Swept::Removed { .. } => {}
-            Swept::Shared { bytes, with } => say(
-                "note",
-                &format!(
-                    "{} stay in the shared store: {} has them too",
-                    said((*bytes).into()),
-                    with.join(", ")
-                ),
-            ),
+            Swept::Shared { bytes, with } => {
+                let (files, sum) = shared.entry(with.join(", ")).or_insert((0, 0));
+                *files += 1;
+                *sum += bytes;
+            }
             Swept::Left { path, bytes, why } => {
                 let (path, bytes) = (path.display(), said((*bytes).into()));
                 say("warning", &format!("{path} ({bytes}) was left in the shared store: {why}"));
             }
         }
+    }
+    for (with, (files, bytes)) in shared {
+        let verb = if files == 1 { "stays" } else { "stay" };
+        let (files, bytes) = (count(files), said(bytes.into()));
+        say("note", &format!("{files} ({bytes}) {verb} in the shared store, used by {with} too"));
     }
     for place in &removed.outside {
         say("warning", &format!("{} was left: only the link to it was removed", place.display()));

@@ -55,12 +55,16 @@ pub fn run(args: &PullArgs) -> anyhow::Result<ExitCode> {
 /// [`HubError`], or when nobody can be asked.
 pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result<()> {
     let hub = Hub::of_environment();
+    hub.check_readable(name)?;
+    let offline = hub.settings().offline;
     match hub.cached(name, precision) {
         Cached::Whole(_) => return Ok(()),
-        Cached::Part(broken) => broken.iter().for_each(|link| say("warning", &format!("{name}: {link}"))),
-        Cached::Nothing => {}
+        // Offline the error says it.
+        Cached::Part(broken) if !offline => {
+            broken.iter().for_each(|link| say("warning", &format!("{name}: {link}")));
+        }
+        _ => {}
     }
-    let offline = hub.settings().offline;
     match if offline { hub.require_cached(name).map(|_| None) } else { hub.plan(name, precision).map(Some) } {
         Ok(None) => Ok(()),
         Ok(Some(plan)) => fetch(&hub, &plan, yes).map(drop),
@@ -79,7 +83,7 @@ pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result
     }
 }
 
-fn fetch(hub: &Hub, plan: &Plan, yes: bool) -> anyhow::Result<HubSnapshot> {
+pub(super) fn fetch(hub: &Hub, plan: &Plan, yes: bool) -> anyhow::Result<HubSnapshot> {
     hub.check_room(plan)?;
     if plan.missing > 0 {
         show(hub, plan)?;
