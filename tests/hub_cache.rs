@@ -245,36 +245,6 @@ fn either_of_two_repositories_can_be_removed() {
     }
 }
 
-/// Python makes no such link; a tool that shortens links does.
-#[test]
-fn a_snapshot_that_links_straight_to_the_store_keeps_its_file() {
-    let setup = setup(&[NAME, TWIN], Layout::Shared);
-    let store = shared(&setup.cache(), &FILES[UNET]);
-    let twin = shelf(&setup.cache(), TWIN);
-    let snapshot = fs::read_dir(twin.join("snapshots")).unwrap().next().unwrap().unwrap().path().join(UNET);
-    fs::remove_file(&snapshot).unwrap();
-    symlink(&store, &snapshot).unwrap();
-    for blob in fs::read_dir(twin.join("blobs")).unwrap().map(|entry| entry.unwrap().path()) {
-        if fs::canonicalize(&blob).unwrap() == fs::canonicalize(&store).unwrap() {
-            fs::remove_file(blob).unwrap();
-        }
-    }
-    let ran = setup.offline(&["model", "remove", NAME, "--yes"]);
-    worked(&ran);
-    assert!(store.exists(), "the file of another model is gone: {}", ran.stdout);
-    assert!(ran.stderr.contains(&format!("{TWIN} has them too")), "{}", ran.stderr);
-}
-
-/// Python folds line ends when it reads the marker.
-#[test]
-fn a_marker_with_a_carriage_return_is_right() {
-    let setup = setup(&[NAME], Layout::Shared);
-    let store = shared(&setup.cache(), &FILES[UNET]);
-    fs::write(setup.cache().join(MARKER), "1\r\n").unwrap();
-    worked(&setup.offline(&["model", "remove", NAME, "--yes"]));
-    assert!(!store.exists());
-}
-
 /// What is said of a store whose metadata cannot be trusted.
 #[test]
 fn without_a_marker_or_a_manifest_the_shared_file_stays() {

@@ -269,13 +269,7 @@ impl SharedFile {
                 references = self.store().links()?.remove(self).unwrap_or_default();
             }
             if references.is_empty() {
-                // Nor does a manifest name a snapshot that links here without a blob between.
-                let with = self.linked_snapshots()?;
-                return if with.is_empty() {
-                    self.remove(bytes)
-                } else {
-                    Ok(Swept::Shared { bytes, with: with.into_iter().collect() })
-                };
+                return self.remove(bytes);
             }
             self.rewrite(&references)?;
             let with: BTreeSet<_> = references.iter().filter_map(|link| self.repository(link)).collect();
@@ -288,33 +282,6 @@ impl SharedFile {
     fn repository(&self, link: &Path) -> Option<String> {
         let folder = link.strip_prefix(&self.cache).ok()?.components().next()?.as_os_str().to_str()?;
         Some(folder.strip_prefix("models--").map_or(folder.into(), |name| name.replacen("--", "/", 1)))
-    }
-
-    /// The repositories with a snapshot that leads to it, by whatever links. Why that cannot be told, otherwise.
-    fn linked_snapshots(&self) -> Result<BTreeSet<String>, String> {
-        let Ok(here) = fs::canonicalize(&self.path) else { return Ok(BTreeSet::new()) };
-        let mut found = BTreeSet::new();
-        let mut folders: Vec<PathBuf> = vec![];
-        for entry in read(&self.cache)? {
-            let snapshots = entry.join("snapshots");
-            if fs::symlink_metadata(&snapshots).is_ok() {
-                folders.push(snapshots);
-            }
-        }
-        while let Some(folder) = folders.pop() {
-            for path in read(&folder)? {
-                let kind = fs::symlink_metadata(&path).map_err(|e| unreadable(&path, &e))?.file_type();
-                if kind.is_dir() {
-                    folders.push(path);
-                } else if kind.is_symlink() && fs::canonicalize(&path).is_ok_and(|target| target == here) {
-                    let relative = path.strip_prefix(&self.cache).unwrap_or(&path);
-                    let folder =
-                        relative.components().next().map(|first| first.as_os_str().to_string_lossy());
-                    found.extend(folder.map(|folder| spoken(&folder)));
-                }
-            }
-        }
-        Ok(found)
     }
 
     /// That it was kept, and why.
