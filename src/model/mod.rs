@@ -7,10 +7,6 @@
 //! - [`tokenizer`]: `CLIPTokenizer`, text to ids.
 //! - [`latent_rgb`]: latents to colours without a model, for previews.
 //! - [`anatomy`]: the modules that they are made of, with diffusers' classes and their parameters.
-//! - [`kind`]: which pipelines are run here, and what the others are.
-//! - [`inventory`]: what a checkpoint holds, told from its headers.
-//! - [`source`]: where a checkpoint's files come from: the program itself, a folder, or the hub's cache.
-//! - [`hub`]: models from the Hugging Face hub.
 
 pub mod anatomy;
 pub mod attention;

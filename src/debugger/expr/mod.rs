@@ -1,4 +1,7 @@
 //! Conditions and values, in CEL (the Common Expression Language).
+//!
+//! - [`names`]: the names there are, and the trait that gives them values.
+//! - [`value`]: a tensor in an expression. [`mod@slice`]: a part of one. `syntax`: what is wrong with an expression.
 
 pub mod names;
 pub mod slice;

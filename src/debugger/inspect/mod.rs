@@ -1,9 +1,9 @@
-//! Looking inside of a stage that is recorded. What is in there is not kept: the stage runs again from the snapshot before
-//! it, with a probe that asks, and what is recorded stays untouched.
+//! Queries about the inside of a recorded stage. The inside is not recorded: the stage runs again from the snapshot before it,
+//! watched by a probe, and what is recorded does not change.
 //!
-//! - [`Examination`]: what is asked of the inside of a stage; [`Inspection`]: the answer.
-//! - [`again`]: the stage run once more. [`modules`]: every module of it. [`features`]: what one
-//!   made, as a picture. [`attention`]: what its words are looked at from, and what they do.
+//! - [`Examination`]: a query about one record. [`Inspection`]: its answer.
+//! - [`modules`]: every module of a stage. [`features`]: the output of one as a picture. [`attention`]: where the words of the
+//!   prompt attend, and what they do.
 
 pub mod attention;
 pub mod features;

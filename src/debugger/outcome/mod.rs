@@ -1,4 +1,4 @@
-//! What a command shows, as text and as JSON.
+//! What a command shows, as text and as JSON. `attention`: the reports on attention and on the effect of a word.
 
 pub mod attention;
 

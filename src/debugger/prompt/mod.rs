@@ -1,4 +1,4 @@
-//! The tokens of a prompt.
+//! A prompt as tokens. [`word`]: a word of it, as the positions of its tokens.
 
 pub mod word;
 

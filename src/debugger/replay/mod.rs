@@ -1,4 +1,4 @@
-//! A recorded stage run once more.
+//! A recorded stage run again. [`outputs`]: the output of a module in it.
 
 pub mod outputs;
 

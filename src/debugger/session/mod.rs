@@ -1,15 +1,11 @@
-//! A command carried out.
+//! One command carried out.
 //!
-//! - `moves`: moving the cursor, running stages at the tip.
-//! - `steps`: stepping into a stage, and stopping there. `frame`: where that is.
-//! - `interventions`: changing the outputs of modules.
-//! - `settings`: changing what comes next.
-//! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: what is other in one than in another.
-//! - `displays`: what is shown after every stop.
-//! - `examine`: looking inside of the stage before the cursor.
-//! - `marks`: a place to come back to.
-//! - `attention`: what words and points look at, and what words do.
-//! - `answers`: looking, and saving what was seen.
+//! - `moves`: moving the cursor, running stages. `steps`: stepping inside a stage. `frame`: where it is paused.
+//! - [`breakpoints`]: where a run stops. [`scope`]: the names in an expression, resolved on the run.
+//! - `interventions`: changing the outputs of modules. `settings`: changing settings and tensors.
+//! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: how two of them differ.
+//! - `displays`: values shown after every stop. `examine`: queries about the last stage. `attention`: words and points.
+//! - `marks`: a place to come back to. `answers`: `info`, `print`, `show`, `save`, `help`.
 
 pub mod breakpoints;
 pub mod scope;

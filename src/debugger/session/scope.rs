@@ -185,7 +185,7 @@ impl<'a> Scope<'a> {
 }
 
 impl Resolver for Scope<'_> {
-    /// What a name means: a function that knows the run, or as [`named`] has it.
+    /// What a name means: a function that depends on the run, or a value of the state at the cursor.
     fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
         let function = match name {
             "at" => states("at", self.timelines.current(), &self.modules()),

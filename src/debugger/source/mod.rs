@@ -1,5 +1,5 @@
-//! The code of the stages and of what they call: this program's own, as it was when it was built; what it is called
-//! elsewhere, and the names of what its lines are given and make.
+//! The source code of the stages and of the functions that they call, as it was when the program was built, with its counterparts in
+//! diffusers and in the article. [`module`]: the same for a module, by its path.
 
 pub mod module;
 

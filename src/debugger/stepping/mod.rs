@@ -1,9 +1,9 @@
-//! A stage that is stepped through: line by line, and within a line module by module.
+//! A stage that runs step by step: line by line, and within a line module by module.
 //!
-//! The stage runs on a thread of its own, which waits where it is told to. The session stays in control meanwhile: it
-//! answers questions, and goes on when it is told to.
+//! The stage runs on a thread of its own, which waits at the next stop. The session stays in control meanwhile: it answers
+//! commands, and tells the thread when to go on.
 //!
-//! - [`watch`]: where it shall wait. `stepping`: the probe that does.
+//! - [`until`]: where the stage stops next. `probe`: the probe that waits there.
 
 mod probe;
 pub mod until;

@@ -1,4 +1,6 @@
-//! What is recorded, and where on it its reader looks.
+//! What is recorded of a run, and the cursor on it.
+//!
+//! - [`tree`]: all timelines, each with the one that it branched off. [`comparison`]: several that advance together.
 
 pub mod comparison;
 pub mod tree;

@@ -1,7 +1,7 @@
-//! All that an interface shows of the moment, as plain numbers and pictures.
+//! Everything that an interface shows of the moment, as plain numbers and pictures.
 //!
-//! - [`viewer`]: makes it, and remembers what it made.
-//! - [`runs`]: timelines beside each other: the tree of them, and those that are compared.
+//! - [`viewer`]: makes it, and remembers what it made. `names`: completions from what is on the screen.
+//! - [`runs`]: the tree of timelines, and those that are compared.
 
 mod names;
 pub mod runs;

@@ -1,8 +1,7 @@
-//! Several timelines that go on together, one for each variant.
+//! Several timelines that advance together, one for each variant.
 //!
-//! - [`plan`]: what is varied, as it is typed.
-//! - [`lineup`]: which stages of them stand beside each other.
-//! - [`figures`]: what a step of a variant is told by.
+//! - [`alignment`]: which stages of the variants are shown side by side.
+//! - [`metrics`]: the numbers that describe a step of a variant.
 
 pub mod alignment;
 pub mod metrics;
