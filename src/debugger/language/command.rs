@@ -549,16 +549,15 @@ mod tests {
         #[test]
         fn what_parses_is_written_and_parsed_again(
             verb in 0..VERBS.len(),
-            rest in "[a-z0-9_ .=\"()<>&|@,:-]{0,40}",
+            // Quotes that do not pair have no line of their own; quotes that do are in `LINES`.
+            rest in "[a-z0-9_ .=()<>&|@,:-]{0,40}",
             known in 0..LINES.len(),
-            more in "[a-z0-9 \"]{0,8}",
+            more in "[a-z0-9 ]{0,8}",
         ) {
-            // A quote without its partner pairs with any that follows: such a word has no line of its own.
-            let paired = |line: &String| line.matches('"').count().is_multiple_of(2);
-            let lines = [format!("{} {rest}", VERBS[verb].name), format!("{}{more}", LINES[known])];
-            for line in lines.into_iter().filter(paired) {
+            for line in [format!("{} {rest}", VERBS[verb].name), format!("{}{more}", LINES[known])] {
                 if let Ok(Some(command)) = Command::parse(&line) {
-                    prop_assert_eq!(Command::parse(&command.to_string()).unwrap(), Some(command), "{}", line);
+                    let again = Command::parse(&command.to_string());
+                    prop_assert_eq!(again.ok().flatten(), Some(command), "{}", line);
                 }
             }
         }
