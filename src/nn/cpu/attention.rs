@@ -243,4 +243,28 @@ mod tests {
         let (q, k) = (randn(0, &[1, 2, 4]), randn(0, &[1, 2, 6]));
         assert!(attention(&q, &k, &k, 1).is_err() && attention(&q, &q, &q, 3).is_err());
     }
+    #[test]
+    fn no_queries_give_an_empty_answer() {
+        let k = randn(0, &[1, 3, 4]);
+        assert_eq!(attention(&randn(0, &[1, 0, 4]), &k, &k, 2).unwrap().dims(), [1, 0, 4]);
+    }
+
+    #[test]
+    fn no_pictures_give_an_empty_answer() {
+        let x = randn(0, &[0, 300, 4]);
+        assert_eq!(attention(&x, &x, &x, 2).unwrap().dims(), [0, 300, 4]);
+    }
+
+    #[test]
+    fn no_channels_give_an_empty_answer() {
+        let x = randn(0, &[1, 3, 0]);
+        assert_eq!(attention(&x, &x, &x, 2).unwrap().dims(), [1, 3, 0]);
+    }
+
+    #[test]
+    fn no_heads_and_no_keys_are_refused() {
+        let (x, none) = (randn(0, &[1, 3, 4]), randn(0, &[1, 0, 4]));
+        assert!(attention(&x, &none, &none, 2).is_err());
+        assert!(attention(&x, &x, &x, 0).is_err());
+    }
 }

@@ -286,4 +286,71 @@ mod tests {
         let (x, weight) = (randn(0, &[1, 3, 4, 4]), randn(1, &[1, 2, 3, 3]));
         assert!(conv2d(&x, &weight, None, (1, 1), &Kept::default()).is_err());
     }
+    fn dims(x: &[usize; 4], weight: &[usize; 4], steps: (usize, usize)) -> Vec<usize> {
+        let out = conv2d(&randn(0, x), &randn(1, weight), None, steps, &Kept::default());
+        out.unwrap().dims().to_vec()
+    }
+
+    #[test]
+    fn no_pictures_give_an_empty_answer() {
+        assert_eq!(dims(&[0, 16, 8, 8], &[3, 16, 3, 3], (1, 1)), [0, 3, 8, 8]);
+        assert_eq!(dims(&[0, 16, 8, 8], &[3, 16, 1, 1], (1, 0)), [0, 3, 8, 8]);
+    }
+
+    #[test]
+    fn no_outputs_give_an_empty_answer() {
+        // By Winograd's algorithm, by columns and pixel by pixel.
+        assert_eq!(dims(&[1, 16, 32, 32], &[0, 16, 3, 3], (1, 1)), [1, 0, 32, 32]);
+        assert_eq!(dims(&[1, 2, 8, 8], &[0, 2, 3, 3], (2, 1)), [1, 0, 4, 4]);
+        assert_eq!(dims(&[1, 2, 8, 8], &[0, 2, 1, 1], (1, 0)), [1, 0, 8, 8]);
+    }
+
+    #[test]
+    fn no_pixels_give_an_empty_answer() {
+        assert_eq!(dims(&[1, 2, 0, 5], &[3, 2, 1, 1], (1, 0)), [1, 3, 0, 5]);
+        assert_eq!(dims(&[1, 16, 5, 0], &[3, 16, 1, 1], (1, 0)), [1, 3, 5, 0]);
+    }
+
+    #[test]
+    fn without_channels_or_pixels_the_bias_is_left() {
+        let bias = randn(2, &[3]);
+        for (x, weight, steps) in [
+            ([1, 0, 4, 4], [3, 0, 3, 3], (1, 1)),
+            ([1, 0, 4, 4], [3, 0, 1, 1], (1, 0)),
+            ([1, 2, 0, 4], [3, 2, 3, 3], (1, 2)),
+        ] {
+            let out =
+                conv2d(&randn(0, &x), &randn(1, &weight), Some(&bias), steps, &Kept::default()).unwrap();
+            let expected = bias.reshape((1, 3, 1, 1)).unwrap().broadcast_as(out.shape()).unwrap();
+            near(&out, &expected, 0.);
+        }
+    }
+
+    #[test]
+    fn padding_wider_than_the_picture() {
+        check(&[1, 2, 1, 1], &[3, 2, 25, 25], (1, 20), 1e-5);
+    }
+
+    #[test]
+    fn a_stride_of_zero_is_refused() {
+        let (x, weight) = (randn(0, &[1, 2, 4, 4]), randn(1, &[3, 2, 3, 3]));
+        assert!(conv2d(&x, &weight, None, (0, 1), &Kept::default()).is_err());
+    }
+
+    #[test]
+    fn kernels_that_are_empty_or_no_square_are_refused() {
+        let x = randn(0, &[1, 2, 4, 4]);
+        for kernel in [[3, 2, 0, 0], [3, 2, 3, 1], [3, 2, 1, 3]] {
+            assert!(conv2d(&x, &randn(1, &kernel), None, (1, 1), &Kept::default()).is_err(), "{kernel:?}");
+        }
+    }
+
+    #[test]
+    fn a_bias_of_another_length_is_refused() {
+        let (x, weight) = (randn(0, &[1, 2, 4, 4]), randn(1, &[3, 2, 3, 3]));
+        for outputs in [0, 2, 4] {
+            let bias = randn(2, &[outputs]);
+            assert!(conv2d(&x, &weight, Some(&bias), (1, 1), &Kept::default()).is_err(), "{outputs}");
+        }
+    }
 }

@@ -103,3 +103,58 @@ pub fn product_alone(
     // SAFETY: `out` is borrowed for us alone.
     unsafe { product(sizes, lhs, rhs, (&Shared::new(out), out_at), onto) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    /// Six numbers: more than any of these matrices may reach.
+    const LEN: usize = 6;
+
+    fn strided(offset: usize, row_stride: usize, column_stride: usize) -> At {
+        At { offset, rows_apart: row_stride, columns_apart: column_stride }
+    }
+
+    #[test]
+    fn a_matrix_fits_up_to_its_last_element() {
+        assert!(strided(0, 3, 1).fits(2, 3, LEN) && strided(0, 1, 3).fits(3, 2, LEN));
+        assert!(!strided(1, 3, 1).fits(2, 3, LEN) && !strided(0, 4, 1).fits(2, 3, LEN));
+    }
+
+    #[test]
+    fn strides_and_sizes_that_overflow_do_not_fit() {
+        assert!(!strided(1, usize::MAX, 1).fits(2, 1, LEN));
+        assert!(!strided(0, 1, usize::MAX / 2 + 1).fits(1, 3, LEN));
+        assert!(!strided(usize::MAX, 1, 1).fits(1, 2, LEN));
+        assert!(!strided(0, usize::MAX - 1, 2).fits(2, 2, LEN));
+        assert!(!strided(0, 1 << 32, 1).fits((1 << 32) + 1, 1, LEN));
+    }
+
+    #[test]
+    fn a_stride_beyond_isize_does_not_fit_even_where_it_is_not_taken() {
+        assert!(!strided(0, usize::MAX, 1).fits(1, 3, LEN));
+    }
+
+    #[test]
+    fn an_empty_matrix_begins_inside() {
+        assert!(strided(LEN, 1, 1).fits(3, 0, LEN) && strided(0, 1, 1).fits(0, 3, 0));
+        assert!(!strided(LEN + 1, 1, 1).fits(3, 0, LEN) && !strided(LEN + 1, 1, 1).fits(0, 3, LEN));
+    }
+
+    #[test]
+    #[should_panic(expected = "the left factor")]
+    fn the_offset_is_checked_where_there_is_nothing_to_sum() {
+        let mut out = [0.; 4];
+        let at = At::rows(0, 2);
+        product_alone((2, 0, 2), (&[], At::rows(1, 0)), (&[], at), (&mut out, at), Onto::Nothing);
+    }
+
+    #[test]
+    fn a_sum_of_nothing_is_zero() {
+        let at = At::rows(0, 2);
+        for (onto, expected) in [(Onto::Nothing, 0.), (Onto::What, 7.)] {
+            let mut out = [7.; 4];
+            product_alone((2, 0, 2), (&[], At::rows(0, 0)), (&[], at), (&mut out, at), onto);
+            assert_eq!(out, [expected; 4]);
+        }
+    }
+}

@@ -131,4 +131,29 @@ mod tests {
     fn widths_that_differ_are_refused() {
         assert!(linear(&randn(0, &[2, 3]), &randn(0, &[2, 4]), None, &Kept::default()).is_err());
     }
+    #[test]
+    fn no_rows_or_no_outputs_give_an_empty_answer() {
+        for (x, weight, expected) in [([0, 4], [3, 4], [0, 3]), ([2, 4], [0, 4], [2, 0])] {
+            let out = linear(&randn(0, &x), &randn(1, &weight), None, &Kept::default()).unwrap();
+            assert_eq!(out.dims(), expected);
+        }
+    }
+
+    #[test]
+    fn without_inputs_the_bias_is_left() {
+        let (x, weight, bias) = (randn(0, &[2, 0]), randn(1, &[3, 0]), randn(2, &[3]));
+        let out = linear(&x, &weight, Some(&bias), &Kept::default()).unwrap();
+        near(&out, &bias.broadcast_as((2, 3)).unwrap(), 0.);
+        let out = linear(&x, &weight, None, &Kept::default()).unwrap();
+        assert_eq!(out.to_vec2::<f32>().unwrap(), [[0.; 3]; 2]);
+    }
+
+    #[test]
+    fn a_bias_of_another_length_is_refused() {
+        let (x, weight) = (randn(0, &[2, 4]), randn(1, &[3, 4]));
+        for outputs in [0, 2, 4] {
+            let bias = randn(2, &[outputs]);
+            assert!(linear(&x, &weight, Some(&bias), &Kept::default()).is_err(), "{outputs}");
+        }
+    }
 }

@@ -160,4 +160,32 @@ mod tests {
         assert!(group_norm(&x, (&three, &three), 1, 1e-5, false).is_err());
         assert!(layer_norm(&x, (&three, &three), 1e-5).is_err());
     }
+    #[test]
+    fn a_group_norm_of_no_pictures_is_empty() {
+        let weight = randn(1, &[4]);
+        let x = randn(0, &[0, 4, 2, 2]);
+        assert_eq!(group_norm(&x, (&weight, &weight), 2, 1e-5, true).unwrap().dims(), [0, 4, 2, 2]);
+    }
+
+    #[test]
+    fn a_group_norm_of_no_pixels_or_channels_is_empty() {
+        for shape in [[1, 4, 0, 2], [2, 0, 3, 3]] {
+            let (x, weight) = (randn(0, &shape), randn(1, &[shape[1]]));
+            assert_eq!(group_norm(&x, (&weight, &weight), 2, 1e-5, true).unwrap().dims(), shape);
+        }
+    }
+
+    #[test]
+    fn a_group_norm_of_no_groups_is_refused() {
+        let (x, weight) = (randn(0, &[1, 4, 2, 2]), randn(1, &[4]));
+        assert!(group_norm(&x, (&weight, &weight), 0, 1e-5, false).is_err());
+    }
+
+    #[test]
+    fn a_layer_norm_of_nothing_is_empty() {
+        for shape in [[0, 4], [3, 0]] {
+            let (x, weight) = (randn(0, &shape), randn(1, &[shape[1]]));
+            assert_eq!(layer_norm(&x, (&weight, &weight), 1e-5).unwrap().dims(), shape);
+        }
+    }
 }

@@ -103,4 +103,10 @@ mod tests {
         let gated = (&halves[0] * halves[1].contiguous().unwrap().gelu_erf().unwrap()).unwrap();
         near(&geglu(&x).unwrap(), &gated, 5e-6);
     }
+    #[test]
+    fn nothing_gives_an_empty_answer() {
+        assert_eq!(map(&randn(0, &[0, 3]), functions::silu).unwrap().dims(), [0, 3]);
+        assert_eq!(geglu(&randn(0, &[0, 6])).unwrap().dims(), [0, 3]);
+        assert_eq!(geglu(&randn(0, &[2, 0])).unwrap().dims(), [2, 0]);
+    }
 }
