@@ -121,7 +121,7 @@ mod tests {
     const LEN: usize = 6;
 
     fn strided(offset: usize, row_stride: usize, column_stride: usize) -> Strided {
-        Strided { offset, row_stride: row_stride, column_stride: column_stride }
+        Strided { offset, row_stride, column_stride }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - `par`: parallel tasks.
 //! - [`gemm`]: matrix products.
 //! - [`functions`]: vectorized exp and erf.
-//! - [`pointwise`]: activations.
+//! - [`pointwise`]: element-wise activations.
 //! - [`norm`]: group norm and layer norm.
 //! - [`linear`]: linear layers.
 //! - [`conv`]: convolutions as matrix products; [`winograd`]: 3×3 convolutions with fewer multiplications.
