@@ -9,12 +9,12 @@ use diffuscope::nn::activation::{self, Activation};
 use diffuscope::nn::attention::scaled_dot_product_attention;
 use diffuscope::nn::layers::{self, Conv2d, Leaf};
 use diffuscope::nn::weights::WeightsFile;
-use diffuscope::nn::{Computing, Path, Unwatched, Weights, WeightsError};
+use diffuscope::nn::{ComputePool, Path, Unwatched, Weights, WeightsError};
 use diffuscope::tensor::Generator;
 use std::time::Duration;
 
 fn main() {
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let criterion =
         Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500)).without_plots();
     let mut criterion = criterion.measurement_time(Duration::from_secs(2)).configure_from_args();

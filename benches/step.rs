@@ -7,7 +7,7 @@
 use candle_core::{DType, Device, Tensor};
 use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::device::{DTypeChoice, DeviceChoice};
-use diffuscope::nn::{Computing, Path, Probe, Unwatched};
+use diffuscope::nn::{ComputePool, Path, Probe, Unwatched};
 use diffuscope::pipeline::Models;
 use diffuscope::tensor::Generator;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ fn main() -> Anyhow<()> {
     let device = flag("--device").map_or(Ok(DeviceChoice::Cpu), |device| device.parse())?.open()?;
     let dtype: DTypeChoice = flag("--dtype").map_or(Ok(DTypeChoice::Auto), |dtype| dtype.parse())?;
 
-    let computing = Computing::here();
+    let pool = ComputePool::enter();
     let source = ModelSource::parse(flag("--model").map_or("pocket", String::as_str))?;
     let dtype = source.dtype(dtype, &device)?;
     let start = Instant::now();
@@ -75,7 +75,7 @@ fn main() -> Anyhow<()> {
             "dtype": models.dtype.as_str(),
             "device": diffuscope::nn::device::name(&device),
             "size": size,
-            "threads": computing.threads(),
+            "threads": pool.threads(),
             "is_widened": is_widened,
             "load_s": load_s,
             "loaded_rss_mb": loaded_rss_mb,

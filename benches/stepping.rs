@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 use diffuscope::checkpoint::ModelSource;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::worker::{Event, Order, Worker};
-use diffuscope::nn::{Computing, Unwatched};
+use diffuscope::nn::{ComputePool, Unwatched};
 use diffuscope::pipeline::{Models, Request, Snapshot, Stage, advance};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -42,7 +42,7 @@ fn main() -> Anyhow<()> {
 
 /// Seconds that each step takes.
 fn alone(models: &Models, request: Request) -> Anyhow<Vec<f64>> {
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let mut snapshot = Snapshot::start(request, models)?;
     let mut samples = vec![];
     while let Some(stage) = snapshot.position() {

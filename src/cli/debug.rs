@@ -5,7 +5,7 @@ use super::{say, say_notes};
 use crate::debugger::Outcome;
 use crate::debugger::session::Session;
 use crate::nn::ledger::ProgressFn;
-use crate::nn::{Computing, Unwatched, text};
+use crate::nn::{ComputePool, Unwatched, text};
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
 use anyhow::Context;
@@ -82,7 +82,7 @@ fn quietly() -> ProgressFn {
 /// Every stage with what it made, as text.
 fn walk(mut session: Session) -> anyhow::Result<()> {
     say_notes(session.models());
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let mut out = io::stdout().lock();
     while session.timeline().position().is_some() {
         let Some(outcome) = session.run_line("next", &mut Unwatched)? else { break };
@@ -107,7 +107,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     args.generate.fetch_model()?;
     let mut session = args.generate.session(quietly())?;
     say_notes(session.models());
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let mut out = io::stdout().lock();
     for number in 1.. {
         let line = next_line(&mut reader, number == 1).with_context(|| format!("{name}: line {number}"))?;

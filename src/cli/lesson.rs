@@ -6,7 +6,7 @@ use crate::lesson::check::check;
 use crate::lesson::library::{Entry, LANGUAGES, Library};
 use crate::lesson::playing::{LessonRunner, Told, session};
 use crate::lesson::{Lesson, Problem, Progress, Reading};
-use crate::nn::Computing;
+use crate::nn::ComputePool;
 use crate::pipeline::dump::write_beside;
 use crate::tui::config::Config;
 use crate::tui::pictures::Choice;
@@ -206,7 +206,7 @@ fn reports(problems: &[Problem]) -> String {
 }
 
 fn transcript(lesson: &Lesson, model: &ModelArgs) -> anyhow::Result<ExitCode> {
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
     let mut playing = LessonRunner::start(lesson, models)?;
     let (mut text, mut problems) =
@@ -256,7 +256,7 @@ fn check_all(path: Option<PathBuf>, model: &ModelArgs) -> anyhow::Result<ExitCod
         path.unwrap_or_default().display()
     );
     model.fetch()?;
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
     let checked = check(&library, &models, |name| eprintln!("{name}"));
     println!(

@@ -2,7 +2,7 @@
 
 use super::args::GenerateArgs;
 use super::{say, say_notes};
-use crate::nn::{Computing, Unwatched};
+use crate::nn::{ComputePool, Unwatched};
 use crate::picture::{decoded, png};
 use crate::pipeline::{Snapshot, advance, dump};
 use crate::tensor::PlainTensor;
@@ -48,7 +48,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         dump::check_writable(file)?;
     }
     args.generate.fetch_model()?;
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let (models, request) = args.generate.load(Box::new(|_, _| ()))?;
     say_notes(&models);
     let model = models.source.name();

@@ -10,7 +10,7 @@ use super::view::Viewer;
 use super::view::{ModelLine, View};
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::ledger::ProgressFn;
-use crate::nn::{Computing, Error, Path, Probe, Result};
+use crate::nn::{ComputePool, Error, Path, Probe, Result};
 use crate::picture::decoded;
 use crate::pipeline::{self, Stage, lines, stages};
 use crate::tensor::PlainTensor;
@@ -158,7 +158,7 @@ impl Worker {
         let signals = Arc::new(Signals::default());
         let shared = Arc::clone(&signals);
         let thread = std::thread::spawn(move || {
-            let _computing = Computing::here();
+            let _pool = ComputePool::enter();
             // While the models are loaded it is called from inside of that.
             let shared_tell: SharedTell = Arc::new(Mutex::new(Box::new(tell)));
             let of_loading = Arc::clone(&shared_tell);

@@ -38,7 +38,7 @@ impl Module for Activation {
 /// # Errors
 /// The device's.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
-    if cpu::takes(x) {
+    if cpu::supports(x) {
         return pointwise::map(x, functions::silu);
     }
     x.silu()
@@ -49,7 +49,7 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The device's.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    if cpu::takes(x) {
+    if cpu::supports(x) {
         return pointwise::map(x, functions::gelu);
     }
     x.gelu_erf()
@@ -60,7 +60,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The device's.
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
-    if cpu::takes(x) {
+    if cpu::supports(x) {
         return pointwise::map(x, functions::quick_gelu);
     }
     x * candle_nn::ops::sigmoid(&(x * 1.702)?)?
@@ -71,7 +71,7 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the last dimension has no two halves, or the device fails.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
-    if cpu::takes(x) {
+    if cpu::supports(x) {
         return pointwise::geglu(x);
     }
     let halves = x.chunk(2, D::Minus1)?;

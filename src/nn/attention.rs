@@ -100,7 +100,7 @@ pub fn scaled_dot_product_attention(
     mask: Option<&Tensor>,
     heads: usize,
 ) -> Result<Tensor> {
-    if mask.is_none() && cpu::takes(query) {
+    if mask.is_none() && cpu::supports(query) {
         return cpu::attention::attention(query, key, value, heads);
     }
     plain(query, key, value, mask, heads)

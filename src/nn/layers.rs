@@ -2,7 +2,7 @@
 
 use super::activation::Activation;
 use super::cpu;
-use super::cpu::weight::Kept;
+use super::cpu::weight::PackedCache;
 use super::error::Result;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
@@ -43,21 +43,21 @@ impl<M: Module> Leaf<M> {
 #[derive(Debug, Clone)]
 pub struct Linear {
     linear: candle_nn::Linear,
-    /// What the CPU makes of the weight.
-    kept: Arc<Kept>,
+    /// The weight as the CPU kernels read it.
+    packed: Arc<PackedCache>,
 }
 
 impl Linear {
     /// From a weight (`outputs`, `inputs`) and a bias (`outputs`).
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { linear: candle_nn::Linear::new(weight, bias), kept: Arc::default() }
+        Self { linear: candle_nn::Linear::new(weight, bias), packed: Arc::default() }
     }
 }
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        if cpu::takes(x) {
-            return cpu::linear::linear(x, self.linear.weight(), self.linear.bias(), &self.kept);
+        if cpu::supports(x) {
+            return cpu::linear::linear(x, self.linear.weight(), self.linear.bias(), &self.packed);
         }
         self.linear.forward(x)
     }
@@ -67,22 +67,22 @@ impl Module for Linear {
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     conv: candle_nn::Conv2d,
-    /// What the CPU makes of the weight.
-    kept: Arc<Kept>,
+    /// The weight as the CPU kernels read it.
+    packed: Arc<PackedCache>,
 }
 
 impl Conv2d {
     fn new(weight: Tensor, bias: Tensor, config: Conv2dConfig) -> Self {
-        Self { conv: candle_nn::Conv2d::new(weight, Some(bias), config), kept: Arc::default() }
+        Self { conv: candle_nn::Conv2d::new(weight, Some(bias), config), packed: Arc::default() }
     }
 }
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let Conv2dConfig { stride, padding, .. } = *self.conv.config();
-        if cpu::takes(x) {
+        if cpu::supports(x) {
             let (weight, bias) = (self.conv.weight(), self.conv.bias());
-            return cpu::conv::conv2d(x, weight, bias, (stride, padding), &self.kept);
+            return cpu::conv::conv2d(x, weight, bias, (stride, padding), &self.packed);
         }
         self.conv.forward(x)
     }
@@ -100,7 +100,7 @@ pub struct GroupNorm {
 
 impl Module for GroupNorm {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        if cpu::takes(x) {
+        if cpu::supports(x) {
             return cpu::norm::group_norm(x, (&self.weight, &self.bias), self.groups, self.eps, false);
         }
         self.plain.forward(x)
@@ -119,7 +119,7 @@ impl Leaf<GroupNorm> {
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
         let is_watched = probe.wants(&self.path) || probe.wants(&activation.path);
-        if is_watched || activation.layer != Activation::Silu || !cpu::takes(x) {
+        if is_watched || activation.layer != Activation::Silu || !cpu::supports(x) {
             return activation.forward(&self.forward(x, probe)?, probe);
         }
         let GroupNorm { weight, bias, groups, eps, .. } = &self.layer;
@@ -137,7 +137,7 @@ pub struct LayerNorm {
 impl Module for LayerNorm {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         match self.plain.bias() {
-            Some(bias) if cpu::takes(x) => cpu::norm::layer_norm(x, (self.plain.weight(), bias), self.eps),
+            Some(bias) if cpu::supports(x) => cpu::norm::layer_norm(x, (self.plain.weight(), bias), self.eps),
             _ => self.plain.forward(x),
         }
     }

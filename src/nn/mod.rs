@@ -27,7 +27,7 @@ pub mod text;
 pub mod weights;
 
 pub use config::{ConfigError, ConfigFile};
-pub use cpu::Computing;
+pub use cpu::ComputePool;
 pub use error::{Error, Result};
 pub use layers::Leaf;
 pub use probe::{Path, Probe, Recorder, Unwatched, watch};

@@ -15,7 +15,7 @@ use crate::debugger::session::Session;
 use crate::debugger::session::SessionHost;
 use crate::debugger::timeline::comparison::Comparison;
 
-use crate::nn::{Computing, Error, Path, Probe};
+use crate::nn::{ComputePool, Error, Path, Probe};
 use crate::picture::png;
 use crate::pipeline::dump;
 use anyhow::{Context, anyhow, ensure};
@@ -97,7 +97,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let resized = session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
     resized.iter().for_each(|resized| say("note", resized));
 
-    let _computing = Computing::here();
+    let _pool = ComputePool::enter();
     let mut host = Interruptible::new()?;
     let stopped = advance(&mut session, &mut host)?;
     let comparison = session.comparison().context("nothing is compared")?;

@@ -1,18 +1,18 @@
-//! exp and erf as polynomials that a compiler can compute eight at a time, and the way to have it do so.
+//! exp and erf as polynomials that the compiler can vectorize, and [`wide`], which makes it do so.
 
-/// Runs `work` compiled for the vector instructions that this processor has.
+/// Runs `work`, compiled for the vector instructions of this processor.
 #[inline(always)]
 pub fn wide<T>(work: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(work)
 }
 
-/// e^x within 2 units in the last place, for x from -87.3 to 88; beyond them as at them.
+/// e^x within 2 units in the last place. x is clamped to -87.3..=88.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // x = n ln 2 + r; e^r by its series, which for |r| < 0.35 needs no more terms than these.
+    // x = n ln 2 + r, with e^r by its series: these terms suffice for |r| < 0.35.
     let x = if x < -87.3 { -87.3 } else { x };
     let x = if x > 88. { 88. } else { x };
-    // Adding and taking away 1.5·2²³ rounds to a whole number.
+    // Adding and subtracting 1.5·2²³ rounds to an integer.
     const ROUND: f32 = 12_582_912.;
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
@@ -24,14 +24,14 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
     p = p * (r * r) + r + 1.;
-    // 2^n, put together from its bits.
+    // 2^n, built from its bits.
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
-/// erf(x) within 4e-7 (W. J. Cody's kind of quotient, as Eigen has it).
+/// erf(x) within 4e-7, by a rational approximation in the manner of W. J. Cody, with Eigen's coefficients.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
-    // From here on it is 1 to the last bit.
+    // From here on erf rounds to 1.
     const ONE: f32 = 3.92;
     let s = x * x;
     let mut p = -2.726_142_3e-10;
@@ -69,11 +69,11 @@ pub fn quick_gelu(x: f32) -> f32 {
     x / (1. + exp(-1.702 * x))
 }
 
-/// The sum of `numbers`: in `f32` by 16 lanes over runs of 256, then in `f64`.
+/// The sum of `of` over `values`: in `f32` by 16 lanes over runs of 256, then in `f64`.
 #[inline(always)]
-pub fn sum(numbers: &[f32], of: impl Fn(f32) -> f32) -> f64 {
+pub fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
     let mut total = 0f64;
-    for run in numbers.chunks(256) {
+    for run in values.chunks(256) {
         let mut lanes = [0f32; 16];
         let (whole, rest) = run.as_chunks::<16>();
         for sixteen in whole {
@@ -89,7 +89,7 @@ pub fn sum(numbers: &[f32], of: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
-/// The sum of 16 lanes, by halves.
+/// The sum of 16 lanes, added pairwise.
 #[inline(always)]
 pub fn sum_of(mut lanes: [f32; 16]) -> f32 {
     let mut n = 16;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_is_that_of_f64() {
+    fn exp_matches_f64() {
         for i in -8730..=8800 {
             let x = i as f32 / 100.;
             let (ours, exact) = (f64::from(exp(x)), f64::from(x).exp());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn erf_is_that_of_its_integral() {
+    fn erf_matches_its_integral() {
         // Simpson's rule from 0, in steps of 1/400.
         let density = |t: f64| (-t * t).exp() * 2. / std::f64::consts::PI.sqrt();
         let (mut integral, h) = (0f64, 1. / 400.);
@@ -137,13 +137,13 @@ mod tests {
     #[test]
     fn sums_of_any_length() {
         for n in [0usize, 1, 15, 16, 17, 255, 256, 257, 1000] {
-            let numbers: Vec<f32> = (1..=n).map(|i| i as f32).collect();
-            assert_eq!(sum(&numbers, |x| x), (n * (n + 1) / 2) as f64);
+            let values: Vec<f32> = (1..=n).map(|i| i as f32).collect();
+            assert_eq!(sum(&values, |x| x), (n * (n + 1) / 2) as f64);
         }
     }
 
     #[test]
-    fn not_a_number_stays_one() {
+    fn nan_stays_nan() {
         for f in [silu, gelu, quick_gelu] {
             assert!(f(f32::NAN).is_nan());
             assert_eq!(f(0.), 0.);

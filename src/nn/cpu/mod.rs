@@ -1,15 +1,15 @@
-//! The layers on the CPU: on all cores, in tiles that stay near the processor, with as few passes over memory as it takes.
+//! CPU layers: parallel, tiled to stay in cache, with few passes over memory.
 //!
-//! Everything is computed in `f32`; tensors and weights of 16 bits are widened where they are used. What a task computes
-//! is cut by shape alone: results are the same bits for any number of threads.
+//! All arithmetic is in `f32`; 16-bit tensors and weights are widened when they are used. Only shapes decide how work is split,
+//! so results have the same bits for any number of threads. An empty tensor gives an empty result or an error.
 //!
-//! - `par`: tasks for all cores.
-//! - [`gemm`]: products of matrices.
-//! - [`functions`]: exp and erf, eight at a time.
-//! - [`pointwise`]: activations, number by number.
+//! - `par`: parallel tasks.
+//! - [`gemm`]: matrix products.
+//! - [`functions`]: vectorized exp and erf.
+//! - [`pointwise`]: element-wise activations.
 //! - [`norm`]: group norm and layer norm.
 //! - [`linear`]: linear layers.
-//! - [`conv`]: convolutions as products; [`winograd`]: those of 3×3 with fewer multiplications.
+//! - [`conv`]: convolutions as matrix products; [`winograd`]: 3×3 convolutions with fewer multiplications.
 //! - [`attention`]: softmax(q·kᵀ)·v in tiles.
 
 pub mod attention;
@@ -23,35 +23,35 @@ pub mod pointwise;
 pub mod weight;
 pub mod winograd;
 
-pub use par::Computing;
+pub use par::ComputePool;
 
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
 
-/// Whether tensors are computed here: on the CPU, of 32 or 16 bits.
-pub fn takes(x: &Tensor) -> bool {
+/// Whether these layers take `x`: on the CPU, in `f32`, `f16` or `bf16`.
+pub fn supports(x: &Tensor) -> bool {
     x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16)
 }
 
-/// Lends `work` the numbers of a tensor on the CPU, row after row, as `f32`.
+/// Lends `work` the elements of a tensor on the CPU, row-major, as `f32`.
 ///
 /// # Errors
-/// When it is on another device, or `work` fails.
-pub fn with_numbers<T>(x: &Tensor, work: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+/// If the tensor is on another device, or `work` fails.
+pub fn with_f32<T>(x: &Tensor, work: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
     let x = x.to_dtype(DType::F32)?.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(numbers)) = &*storage else {
-        candle_core::bail!("computed on the CPU, and the tensor is on {:?}", x.device().location())
+    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
+        candle_core::bail!("a CPU layer takes a tensor on the CPU, not on {:?}", x.device().location())
     };
     let start = layout.start_offset();
-    work(&numbers[start..start + layout.shape().elem_count()])
+    work(&values[start..start + layout.shape().elem_count()])
 }
 
-/// A tensor of `numbers` in the dtype of `like`.
+/// A tensor of `values` in the dtype of `like`.
 ///
 /// # Errors
-/// When there are more or fewer than `shape` says.
-pub fn tensor(numbers: Vec<f32>, shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(numbers, shape.into(), &Device::Cpu)?.to_dtype(like.dtype())
+/// If the number of values does not match `shape`.
+pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(values, shape.into(), &Device::Cpu)?.to_dtype(like.dtype())
 }
 
 #[cfg(test)]
@@ -60,18 +60,18 @@ mod tests {
     use crate::tensor::compare::relative_difference;
     use candle_core::{Device, Tensor};
 
-    /// Numbers of mean 0 and variance 1.
+    /// Normally distributed values with mean 0 and variance 1.
     pub fn randn(seed: u64, shape: &[usize]) -> Tensor {
-        let numbers = Generator::manual_seed(seed).randn(shape.iter().product());
-        Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
+        let values = Generator::manual_seed(seed).randn(shape.iter().product());
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    /// Asserts that two tensors have the same shape and are no further apart than `bound`.
+    /// Asserts that two tensors have the same shape and that their relative difference is at most `bound`.
     #[track_caller]
     pub fn near(ours: &Tensor, theirs: &Tensor, bound: f64) {
         assert_eq!(ours.dims(), theirs.dims());
         let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let difference = relative_difference(&values(ours), &values(theirs));
-        assert!(difference <= bound, "{difference:e} apart");
+        assert!(difference <= bound, "they differ by {difference:e}");
     }
 }

@@ -1,4 +1,4 @@
-//! Work for all cores: tasks that are cut by shape alone, so that results do not hang on how many threads there are.
+//! Parallel tasks. Only shapes decide how work is split, so results do not depend on the number of threads.
 
 #![allow(unsafe_code)]
 
@@ -7,27 +7,28 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// The thread that made this, one of those that compute, for as long as it is kept.
+/// A thread pool that includes the current thread, for as long as the value lives.
 ///
-/// To a thread that is none of them every layer's work is handed over, and it sleeps until that is done: two changes of thread a
-/// layer, which for a small model takes as long as the arithmetic.
+/// A thread outside the pool hands the work of every layer to it and sleeps until it is done. Those two context switches a layer
+/// take as long as the arithmetic of a small model.
 #[derive(Debug)]
-pub struct Computing(Option<rayon::ThreadPool>);
+pub struct ComputePool(Option<rayon::ThreadPool>);
 
-impl Computing {
-    /// Of this thread, with others beside it: as many as there are cores, or as `RAYON_NUM_THREADS` says.
-    pub fn here() -> Self {
-        // Where no thread can be started, those that compute for everyone do it.
+impl ComputePool {
+    /// Starts a pool with the current thread as a member. It has as many threads as there are cores, or as `RAYON_NUM_THREADS`
+    /// says.
+    pub fn enter() -> Self {
+        // If no thread can be started, rayon's global pool does the work.
         Self(rayon::ThreadPoolBuilder::new().use_current_thread().build().ok())
     }
 
-    /// How many threads compute.
+    /// The number of threads that compute.
     pub fn threads(&self) -> usize {
         self.0.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
     }
 }
 
-/// Runs `task` for each number below `count`, on all cores where that is more than one.
+/// Runs `task` for each index below `count`, on all cores if there is more than one.
 pub fn for_each(count: usize, task: impl Fn(usize) + Send + Sync) {
     if count < 2 {
         (0..count).for_each(task);
@@ -36,16 +37,28 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
-/// The `i`th of `count` parts of `0..len`, each a multiple of `step` long but the last.
+/// Runs `task(i, chunk)` for each chunk of `len` elements of `out`, on all cores if there is more than one chunk. The last
+/// chunk may be shorter.
+pub fn for_each_chunk(out: &mut [f32], len: usize, task: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    let len = len.max(1);
+    if out.len() <= len {
+        out.chunks_mut(len).enumerate().for_each(|(i, chunk)| task(i, chunk));
+    } else {
+        out.par_chunks_mut(len).enumerate().with_max_len(1).for_each(|(i, chunk)| task(i, chunk));
+    }
+}
+
+/// The `i`th of `count` parts of `0..len`. The length of each part but the last is a multiple of `step`.
 pub fn part(i: usize, count: usize, len: usize, step: usize) -> Range<usize> {
     let each = len.div_ceil(count).next_multiple_of(step);
     (i * each).min(len)..((i + 1) * each).min(len)
 }
 
-/// How many parts `work` (in multiply-adds, or what takes as long) is cut into: none so small that handing it out costs
-/// more than it saves, and an even number for two cores.
+/// The number of parts to split `work` into, at most `most`. `work` counts multiply-adds or operations of similar cost.
+///
+/// No part is so small that starting a task costs more than it saves. The number is even, for two cores.
 pub fn parts(work: usize, most: usize) -> usize {
-    /// About 10 µs of a product of matrices.
+    /// About 10 µs of a matrix product.
     const SMALLEST: usize = 1 << 19;
     match (work / SMALLEST).min(8) {
         0 | 1 => 1,
@@ -53,46 +66,45 @@ pub fn parts(work: usize, most: usize) -> usize {
     }
 }
 
-/// Numbers that several tasks write at once, each elsewhere.
-pub struct Shared<'a> {
+/// A mutable slice that several tasks write at once, each in a range of its own.
+pub struct DisjointMut<'a> {
     start: *mut f32,
     len: usize,
     of: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a `&mut [f32]`, which may be sent; that parts in use at once do not overlap is what `part` asks of its
-// callers.
-unsafe impl Send for Shared<'_> {}
+// SAFETY: it stands for a `&mut [f32]`, which is `Send`. Callers of `slice_mut` guarantee that ranges in use do not overlap.
+unsafe impl Send for DisjointMut<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl Sync for DisjointMut<'_> {}
 
-impl<'a> Shared<'a> {
-    /// All of `numbers`, to be written in parts.
-    pub fn new(numbers: &'a mut [f32]) -> Self {
-        Self { start: numbers.as_mut_ptr(), len: numbers.len(), of: PhantomData }
+impl<'a> DisjointMut<'a> {
+    /// Borrows `slice` for as long as tasks write to it.
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), of: PhantomData }
     }
 
-    /// How many there are.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Where they begin.
+    /// A pointer to the first element.
     pub fn as_mut_ptr(&self) -> *mut f32 {
         self.start
     }
 
-    /// The part at `range`.
+    /// The elements in `range`.
     ///
     /// # Safety
-    /// No other part that is in use may have numbers in common with this one.
+    /// No other range in use may overlap this one.
     ///
     /// # Panics
-    /// When the range does not lie inside.
+    /// If the range is not inside the slice.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+    pub unsafe fn slice_mut(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        // SAFETY: inside of one allocation, as checked; nobody else has it, as the caller says.
+        // SAFETY: the range is inside one allocation, as checked; the caller guarantees that no other range overlaps it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
@@ -101,16 +113,16 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(vec![]) };
 }
 
-/// Lends `work` so many numbers of any value, which the thread keeps for the next.
+/// Lends `work` a buffer of `len` elements with arbitrary values. The thread keeps the buffer for the next call.
 pub fn scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut kept = SCRATCH.with(|kept| kept.borrow_mut().pop()).unwrap_or_default();
-    if kept.len() < len {
-        // Nothing of the old is wanted: it is not copied over.
-        kept = vec![0.; len];
+    let mut buffer = SCRATCH.with(|free| free.borrow_mut().pop()).unwrap_or_default();
+    if buffer.len() < len {
+        // A new buffer instead of `resize`, which would copy the old values.
+        buffer = vec![0.; len];
     }
-    let made = work(&mut kept[..len]);
-    SCRATCH.with(|all| all.borrow_mut().push(kept));
-    made
+    let result = work(&mut buffer[..len]);
+    SCRATCH.with(|free| free.borrow_mut().push(buffer));
+    result
 }
 
 #[cfg(test)]
@@ -120,14 +132,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_are_all_of_it(len in 0usize..5000, count in 1usize..20, step in 1usize..40) {
+        fn parts_cover_the_range(len in 0usize..5000, count in 1usize..20, step in 1usize..40) {
             let parts: Vec<usize> = (0..count).flat_map(|i| part(i, count, len, step)).collect();
             prop_assert_eq!(parts, (0..len).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn scratch_within_scratch_is_another() {
+    fn chunks_cover_the_slice() {
+        for (len, chunk) in [(0, 0), (0, 3), (2, 0), (3, 3), (10, 3)] {
+            let mut out = vec![0.; len];
+            for_each_chunk(&mut out, chunk, |i, run| run.iter_mut().for_each(|x| *x += 1. + i as f32));
+            let expected: Vec<f32> = (0..len).map(|i| 1. + (i / chunk.max(1)) as f32).collect();
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn nested_scratch_buffers_are_distinct() {
         scratch(4, |a| {
             a.fill(1.);
             scratch(4, |b| b.fill(2.));
@@ -137,10 +159,10 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "3..9 of 8")]
-    fn a_part_lies_inside() {
-        let mut numbers = [0.; 8];
-        let shared = Shared::new(&mut numbers);
-        // SAFETY: it is the only one, and panics.
-        unsafe { shared.part(3..9) };
+    fn a_range_outside_the_slice_panics() {
+        let mut values = [0.; 8];
+        let out = DisjointMut::new(&mut values);
+        // SAFETY: it is the only range, and the call panics.
+        unsafe { out.slice_mut(3..9) };
     }
 }

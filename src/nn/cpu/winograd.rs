@@ -1,30 +1,31 @@
 //! 3×3 convolutions with a quarter of the multiplications (Winograd, 1980; Lavin and Gray, 2015: F(4×4, 3×3)).
 //!
-//! Four by four outputs come from six by six pixels. Both the pixels and the kernel are turned into 36 numbers, which are
-//! multiplied one by one and summed over channels: 36 products of matrices in the place of one nine times as deep. What comes
-//! out is turned back into 16 outputs. The matrices are those of the paper's section 4.3, for the points 0, ±1, ±2, ∞.
+//! A tile of 4×4 outputs depends on 6×6 pixels. The input transform and the filter transform give 36 values each, which are
+//! multiplied element by element and summed over channels: 36 matrix products instead of one that is nine times as deep. The
+//! output transform gives the 16 outputs. The matrices are those of the paper's section 4.3, for the points 0, ±1, ±2, ∞. This file
+//! is over 400 lines because the three transforms share their layouts.
 
 #![allow(unsafe_code)]
 
 use super::conv::Sizes;
 use super::functions::wide;
-use super::gemm::{At, Onto, product_alone};
-use super::par::{self, Shared};
-use super::weight::{Kept, SMALL, Weight};
+use super::gemm::{Output, Strided, product_alone};
+use super::par::{self, DisjointMut};
+use super::weight::{PackedCache, SMALL, Weight};
 use std::ops::Range;
 
-/// What the pixels of a band take at most, turned into numbers: it shall stay near the processors.
+/// The largest transformed input of a band, in elements: it should stay in cache.
 const BAND: usize = 4 << 20;
-/// What the kernels of a task take at most, turned into numbers.
+/// The largest transformed filters of a task, in elements.
 const KERNELS: usize = 1 << 20;
-/// Numbers of a tile.
+/// Values in a transformed tile.
 const TILE: usize = 36;
-/// Kernels that are turned at once.
+/// Filters that are transformed at once.
 const LANES: usize = 16;
-/// Below so many tiles a vector instruction takes outputs and not tiles.
+/// With fewer tiles, vector instructions run over outputs instead of tiles.
 const FEW: usize = 16;
 
-/// Whether a convolution gains by this: enough channels, and enough tiles for what its kernels cost.
+/// Whether this is faster: the channels are enough, and the tiles outweigh the cost of the filter transform.
 pub(super) fn suits(sizes: Sizes) -> bool {
     let Sizes { batch, channels, height, width, side, stride, padding, .. } = sizes;
     (side, stride, padding) == (3, 1, 1)
@@ -37,20 +38,20 @@ pub(super) fn conv3x3(
     x: &[f32],
     weight: Weight<'_>,
     bias: &[f32],
-    out: &Shared<'_>,
+    out: &DisjointMut<'_>,
     sizes: Sizes,
-    kept: &Kept,
+    cache: &PackedCache,
 ) {
     let Sizes { batch, channels, outputs, height, width, .. } = sizes;
     let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
-    let kept = (channels * outputs * 9 <= SMALL).then(|| {
-        kept.turned.get_or_init(|| {
+    let cached = (channels * outputs * 9 <= SMALL).then(|| {
+        cache.packed.get_or_init(|| {
             let mut kernels = vec![0f32; TILE * outputs * channels];
-            weight.with(0..outputs * channels * 9, |weight| turn_kernels(weight, channels, &mut kernels));
+            weight.with(0..outputs * channels * 9, |weight| filter_transform(weight, channels, &mut kernels));
             kernels
         })
     });
-    // Rows of tiles, one picture's after the other's.
+    // The rows of tiles of all images.
     let all = batch * rows;
     let at_once = (BAND / (TILE * channels * across)).clamp(1, all.max(1));
     for top in (0..all).step_by(at_once) {
@@ -60,7 +61,7 @@ pub(super) fn conv3x3(
         let parts = parts.max(outputs.div_ceil(128)).max((outputs * channels * TILE).div_ceil(KERNELS));
         let parts = parts.min(outputs.div_ceil(LANES)).next_multiple_of(if parts > 1 { 2 } else { 1 });
         par::scratch(TILE * channels * tiles, |pixels| {
-            turn_pixels(x, pixels, band.clone(), sizes);
+            input_transform(x, pixels, band.clone(), sizes);
             let pixels: &[f32] = pixels;
             par::for_each(parts, |i| {
                 let of = par::part(i, parts, outputs, LANES);
@@ -68,27 +69,31 @@ pub(super) fn conv3x3(
                     let by_tiles = tiles < FEW;
                     let multiply = |kernels: &[f32], first: usize, outputs: usize, products: &mut [f32]| {
                         for tap in 0..TILE {
-                            let kernels = (kernels, At::rows(tap * channels * outputs + first, outputs).t());
-                            let pixels = (pixels, At::rows(tap * channels * tiles, tiles));
+                            let kernels =
+                                (kernels, Strided::rows(tap * channels * outputs + first, outputs).t());
+                            let pixels = (pixels, Strided::rows(tap * channels * tiles, tiles));
                             let start = tap * of.len() * tiles;
-                            let made =
-                                if by_tiles { At::rows(start, of.len()).t() } else { At::rows(start, tiles) };
+                            let made = if by_tiles {
+                                Strided::rows(start, of.len()).t()
+                            } else {
+                                Strided::rows(start, tiles)
+                            };
                             let sizes = (of.len(), channels, tiles);
-                            product_alone(sizes, kernels, pixels, (&mut *products, made), Onto::Nothing);
+                            product_alone(sizes, kernels, pixels, (&mut *products, made), Output::Overwrite);
                         }
                     };
-                    match kept {
+                    match cached {
                         Some(kernels) => multiply(kernels, of.start, outputs, products),
                         None => par::scratch(TILE * of.len() * channels, |kernels| {
                             let range = of.start * channels * 9..of.end * channels * 9;
-                            weight.with(range, |weight| turn_kernels(weight, channels, kernels));
+                            weight.with(range, |weight| filter_transform(weight, channels, kernels));
                             multiply(kernels, 0, of.len(), products);
                         }),
                     }
                     if by_tiles {
-                        turn_back_by_tiles(products, bias, out, of.clone(), band.clone(), sizes);
+                        output_transform_by_tile(products, bias, out, of.clone(), band.clone(), sizes);
                     } else {
-                        turn_back(products, bias, out, of.clone(), band.clone(), sizes);
+                        output_transform(products, bias, out, of.clone(), band.clone(), sizes);
                     }
                 });
             });
@@ -96,8 +101,8 @@ pub(super) fn conv3x3(
     }
 }
 
-/// Kernels (O, C, 3, 3) → G g Gᵀ of each: (36, C, O).
-fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
+/// The filter transform: (O, C, 3, 3) → G g Gᵀ of each filter: (36, C, O).
+fn filter_transform(weight: &[f32], channels: usize, kernels: &mut [f32]) {
     let outputs = weight.len() / (9 * channels);
     for first in (0..outputs).step_by(LANES) {
         let lanes = LANES.min(outputs - first);
@@ -106,7 +111,7 @@ fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
             #[inline(always)]
             || {
                 for channel in 0..channels {
-                    // Each of the nine taps, and then of the 36 numbers, for as many outputs as there are lanes.
+                    // Each of the nine taps, then each of the 36 values, for one output a lane.
                     let mut taps = [[0f32; LANES]; 9];
                     for lane in 0..lanes {
                         let nine = &weight[(lane * channels + channel) * 9..][..9];
@@ -114,17 +119,17 @@ fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
                             tap[lane] = value;
                         }
                     }
-                    // From top to bottom: three columns of six; then each row of them across.
+                    // G g: three columns of six. Then each row times Gᵀ.
                     let down: [_; 3] = std::array::from_fn(
                         #[inline(always)]
-                        |column| spread(taps[column], taps[3 + column], taps[6 + column]),
+                        |column| apply_g(taps[column], taps[3 + column], taps[6 + column]),
                     );
                     let rows = down[0].iter().zip(&down[1]).zip(&down[2]);
                     for (row, ((&a, &b), &c)) in rows.enumerate() {
-                        let across = spread(a, b, c);
-                        for (column, numbers) in across.iter().enumerate() {
+                        let across = apply_g(a, b, c);
+                        for (column, values) in across.iter().enumerate() {
                             let start = ((row * 6 + column) * channels + channel) * outputs + first;
-                            kernels[start..start + lanes].copy_from_slice(&numbers[..lanes]);
+                            kernels[start..start + lanes].copy_from_slice(&values[..lanes]);
                         }
                     }
                 }
@@ -133,9 +138,9 @@ fn turn_kernels(weight: &[f32], channels: usize, kernels: &mut [f32]) {
     }
 }
 
-/// G (a, b, c), lane by lane.
+/// G (a, b, c) in each lane.
 #[inline(always)]
-fn spread(a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [[f32; LANES]; 6] {
+fn apply_g(a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [[f32; LANES]; 6] {
     const SIXTH: f32 = 1. / 6.;
     let mut out = [[0f32; LANES]; 6];
     for i in 0..LANES {
@@ -151,10 +156,10 @@ fn spread(a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [[f32; LANES]; 6
     out
 }
 
-/// `of` six lines of one length, number by number, to six others. Six arguments, for then a compiler knows that they do
-/// not overlap.
+/// Writes `of` six lines to six other lines of the same length, element by element. Separate arguments tell the compiler that
+/// the lines do not overlap.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "six lines in, six lines out, and how they are named")]
+#[allow(clippy::too_many_arguments, reason = "one argument for each output line")]
 fn write_six(
     from: [&[f32]; 6],
     a: &mut [f32],
@@ -176,7 +181,7 @@ fn write_six(
 
 /// Bᵀ d.
 #[inline(always)]
-fn turned(d: [f32; 6]) -> [f32; 6] {
+fn apply_bt(d: [f32; 6]) -> [f32; 6] {
     let (even, odd) = (d[4] - 4. * d[2], d[3] - 4. * d[1]);
     let (near, far) = (d[4] - d[2], 2. * (d[3] - d[1]));
     [
@@ -191,7 +196,7 @@ fn turned(d: [f32; 6]) -> [f32; 6] {
 
 /// Aᵀ m.
 #[inline(always)]
-fn turned_back(m: [f32; 6]) -> [f32; 4] {
+fn apply_at(m: [f32; 6]) -> [f32; 4] {
     let (sum, difference) = (m[1] + m[2], m[1] - m[2]);
     let (far_sum, far_difference) = (m[3] + m[4], m[3] - m[4]);
     [
@@ -202,15 +207,15 @@ fn turned_back(m: [f32; 6]) -> [f32; 4] {
     ]
 }
 
-/// A band of rows of tiles: the pixels (B, C, H, W) → Bᵀ d B of each tile: (36, C, tiles).
-fn turn_pixels(x: &[f32], pixels: &mut [f32], band: Range<usize>, sizes: Sizes) {
+/// The input transform of a band of rows of tiles: (B, C, H, W) → Bᵀ d B of each tile: (36, C, tiles).
+fn input_transform(x: &[f32], pixels: &mut [f32], band: Range<usize>, sizes: Sizes) {
     let Sizes { channels, height, width, .. } = sizes;
     let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
     let tiles = band.len() * across;
-    let shared = Shared::new(pixels);
+    let pixels = DisjointMut::new(pixels);
     let at_once = ((1 << 12) / tiles.max(1)).clamp(1, channels);
     par::for_each(channels.div_ceil(at_once), |task| {
-        // Pixel (r, p) of every tile in line r · 6 + p; as they are, and turned from top to bottom.
+        // `plain` holds pixel (r, p) of all tiles in line 6 r + p; `down` holds Bᵀ d.
         par::scratch(2 * TILE * tiles, |lines| {
             let (plain, down) = lines.split_at_mut(TILE * tiles);
             for channel in task * at_once..((task + 1) * at_once).min(channels) {
@@ -244,19 +249,19 @@ fn turn_pixels(x: &[f32], pixels: &mut [f32], band: Range<usize>, sizes: Sizes) 
                 let [a, b, c, d, e, f] = six_mut(down, 6 * tiles);
                 wide(
                     #[inline(always)]
-                    || write_six(from, a, b, c, d, e, f, turned),
+                    || write_six(from, a, b, c, d, e, f, apply_bt),
                 );
                 for (r, parts) in down.chunks_exact(6 * tiles).enumerate() {
                     let to = |column: usize| {
                         let start = ((r * 6 + column) * channels + channel) * tiles;
-                        // SAFETY: this channel is in this task alone, and each column has a place of its own.
-                        unsafe { shared.part(start..start + tiles) }
+                        // SAFETY: no other task has this channel, and columns do not overlap.
+                        unsafe { pixels.slice_mut(start..start + tiles) }
                     };
                     let t = (to(0), to(1), to(2), to(3), to(4), to(5));
                     let from: [&[f32]; 6] = std::array::from_fn(|p| &parts[p * tiles..(p + 1) * tiles]);
                     wide(
                         #[inline(always)]
-                        || write_six(from, t.0, t.1, t.2, t.3, t.4, t.5, turned),
+                        || write_six(from, t.0, t.1, t.2, t.3, t.4, t.5, apply_bt),
                     );
                 }
             }
@@ -264,10 +269,10 @@ fn turn_pixels(x: &[f32], pixels: &mut [f32], band: Range<usize>, sizes: Sizes) 
     });
 }
 
-/// The numbers in six parts of `len` each.
+/// Six parts of `len` elements each.
 #[inline(always)]
-fn six_mut(numbers: &mut [f32], len: usize) -> [&mut [f32]; 6] {
-    let (a, rest) = numbers.split_at_mut(len);
+fn six_mut(values: &mut [f32], len: usize) -> [&mut [f32]; 6] {
+    let (a, rest) = values.split_at_mut(len);
     let (b, rest) = rest.split_at_mut(len);
     let (c, rest) = rest.split_at_mut(len);
     let (d, rest) = rest.split_at_mut(len);
@@ -275,7 +280,7 @@ fn six_mut(numbers: &mut [f32], len: usize) -> [&mut [f32]; 6] {
     [a, b, c, d, e, &mut rest[..len]]
 }
 
-/// A row of a picture, 0 before and after it: pixel 4 i + p - 1 to place i of part p.
+/// Splits a row of an image into six parts: pixel 4 i + p - 1 goes to index i of part p. Outside the row pixels are 0.
 #[inline(always)]
 fn part_by_four(
     row: &[f32],
@@ -296,7 +301,7 @@ fn part_by_four(
         }
     }
     if whole < across {
-        // The last of four is not there, or all of the row.
+        // The row ends within a group of four, or is missing.
         for (p, part) in [&mut *p1, &mut *p2, &mut *p3, &mut *p4].into_iter().enumerate() {
             part[whole..].fill(0.);
             part[whole] = rest.get(p).copied().unwrap_or(0.);
@@ -308,11 +313,12 @@ fn part_by_four(
     p5[across - 1] = 0.;
 }
 
-/// A band of rows of tiles of the outputs `of`: (36, `of`, tiles) → Aᵀ m A of each, plus `bias`, in `out` (B, O, H, W).
-fn turn_back(
+/// The output transform of a band of rows of tiles, for the outputs `of`: (36, `of`, tiles) → Aᵀ m A of each tile, plus `bias`, in
+/// `out` (B, O, H, W).
+fn output_transform(
     products: &[f32],
     bias: &[f32],
-    out: &Shared<'_>,
+    out: &DisjointMut<'_>,
     of: Range<usize>,
     band: Range<usize>,
     sizes: Sizes,
@@ -321,7 +327,7 @@ fn turn_back(
     let (rows, across) = (height.div_ceil(4), width.div_ceil(4));
     let tiles = band.len() * across;
     par::scratch((4 * 6 + 4) * tiles, |lines| {
-        // Turned back from top to bottom; and one line of each tile's four.
+        // `down` holds Aᵀ m; `fours` holds one line of each tile's outputs.
         let (down, fours) = lines.split_at_mut(4 * 6 * tiles);
         for (i, o) in of.clone().enumerate() {
             for (column, to) in down.chunks_exact_mut(4 * tiles).enumerate() {
@@ -346,8 +352,8 @@ fn turn_back(
                     let top = row % rows * 4 + y;
                     if top < height {
                         let start = ((row / rows * outputs + o) * height + top) * width;
-                        // SAFETY: this output's line is in this task's outputs and in this band.
-                        unsafe { out.part(start..start + width) }.copy_from_slice(&fours[..width]);
+                        // SAFETY: no other task has this output, and tasks of other bands do not run now.
+                        unsafe { out.slice_mut(start..start + width) }.copy_from_slice(&fours[..width]);
                     }
                 }
             }
@@ -355,11 +361,11 @@ fn turn_back(
     });
 }
 
-/// As [`turn_back`] of (36, tiles, `of`): each of a few tiles for all outputs at once.
-fn turn_back_by_tiles(
+/// [`output_transform`] of (36, tiles, `of`), for few tiles: one tile at a time, vectorized over outputs.
+fn output_transform_by_tile(
     products: &[f32],
     bias: &[f32],
-    out: &Shared<'_>,
+    out: &DisjointMut<'_>,
     of: Range<usize>,
     band: Range<usize>,
     sizes: Sizes,
@@ -382,7 +388,7 @@ fn turn_back_by_tiles(
                 );
             }
             let (row, left) = (band.start + tile / across, tile % across * 4);
-            let seen = 4.min(width - left);
+            let inside = 4.min(width - left);
             for y in (0..4).take_while(|y| row % rows * 4 + y < height) {
                 let from: [&[f32]; 6] = std::array::from_fn(|column| &down[(column * 4 + y) * n..][..n]);
                 let fours = &mut fours.as_chunks_mut::<4>().0[..n];
@@ -392,16 +398,16 @@ fn turn_back_by_tiles(
                 );
                 for (o, four) in of.clone().zip(fours) {
                     let line = (row / rows * outputs + o) * height + row % rows * 4 + y;
-                    // SAFETY: this output's tile is in this task's outputs and in this band.
-                    let to = unsafe { out.part(line * width + left..line * width + left + seen) };
-                    to.iter_mut().zip(four).for_each(|(to, number)| *to = *number + bias[o]);
+                    // SAFETY: no other task has this output, and tasks of other bands do not run now.
+                    let to = unsafe { out.slice_mut(line * width + left..line * width + left + inside) };
+                    to.iter_mut().zip(four).for_each(|(to, value)| *to = *value + bias[o]);
                 }
             }
         }
     });
 }
 
-/// [`turned_back`] of six lines of one length, number by number, to four others, as [`write_six`].
+/// Writes [`apply_at`] of six lines to four other lines of the same length, as [`write_six`] does.
 #[inline(always)]
 fn write_four(from: [&[f32]; 6], a: &mut [f32], b: &mut [f32], c: &mut [f32], d: &mut [f32]) {
     let n = a.len();
@@ -409,18 +415,18 @@ fn write_four(from: [&[f32]; 6], a: &mut [f32], b: &mut [f32], c: &mut [f32], d:
     let [u, v, w, x, y, z] = from;
     let (u, v, w, x, y, z) = (&u[..n], &v[..n], &w[..n], &x[..n], &y[..n], &z[..n]);
     for i in 0..n {
-        [a[i], b[i], c[i], d[i]] = turned_back([u[i], v[i], w[i], x[i], y[i], z[i]]);
+        [a[i], b[i], c[i], d[i]] = apply_at([u[i], v[i], w[i], x[i], y[i], z[i]]);
     }
 }
 
-/// [`turned_back`] of six lines plus `bias`, number by number, four numbers each.
+/// Writes [`apply_at`] of six lines plus `bias`: four values for each element.
 #[inline(always)]
 fn write_fours(from: [&[f32]; 6], fours: &mut [[f32; 4]], bias: f32) {
     let n = fours.len();
     let [u, v, w, x, y, z] = from;
     let (u, v, w, x, y, z) = (&u[..n], &v[..n], &w[..n], &x[..n], &y[..n], &z[..n]);
     for i in 0..n {
-        let [a, b, c, d] = turned_back([u[i], v[i], w[i], x[i], y[i], z[i]]);
+        let [a, b, c, d] = apply_at([u[i], v[i], w[i], x[i], y[i], z[i]]);
         fours[i] = [a + bias, b + bias, c + bias, d + bias];
     }
 }
