@@ -2,7 +2,7 @@
 //! a folder as `you/mini`, and as `you/twin` with Xet hashes, on loopback. It prints its address, and for each line on its stdin how
 //! often a file's content was fetched so far. It ends with its stdin. `tools/hub/check.py` is for whom it is made.
 
-#[path = "../tests/support/hub.rs"]
+#[path = "../tests/program/hub_server.rs"]
 #[allow(dead_code, reason = "what the tests use to make it misbehave")]
 mod hub;
 
@@ -18,7 +18,13 @@ fn main() -> io::Result<()> {
     println!("{}", hub.endpoint());
     for line in io::stdin().lock().lines() {
         line?;
-        println!("{}", hub.seen().iter().filter(|request| request.gets_content()).count());
+        println!(
+            "{}",
+            hub.seen()
+                .iter()
+                .filter(|request| request.method == "GET" && request.path.contains("/content/"))
+                .count()
+        );
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! The order is that of diffusers 0.42.1 (`ModelMixin.from_pretrained`) for the UNet and the VAE, and that of transformers 5.24
 //! (`PreTrainedModel.from_pretrained`) for the text encoder. `tools/parity/which_file.py` asks both, and
-//! `tests/files.rs` holds this table to their answers. `docs/files.md` explains it.
+//! `tests/program/files.rs` holds this table to their answers. `docs/files.md` explains it.
 
 use candle_core::DType;
 use std::collections::BTreeMap;

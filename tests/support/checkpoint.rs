@@ -30,18 +30,10 @@ pub fn checkpoint(name: &str) -> Checkpoint {
     checkpoint
 }
 
-/// The small files of the public checkpoint `name` of `tests/fixtures/published/`, with a vocabulary and without weights.
-pub fn published(name: &str) -> Checkpoint {
+/// The folder `name` of `tests/fixtures/` as the folder `into` of a checkpoint, with CLIP's vocabulary and without weights.
+pub fn from_fixture(name: &str, into: &str) -> Checkpoint {
     let checkpoint = Checkpoint { folder: tempfile::tempdir().unwrap() };
-    copy_folder(&fixture::path("published").join(name), checkpoint.path());
-    copy_vocabulary(checkpoint.path());
-    checkpoint
-}
-
-/// A folder with nothing but a tokenizer, that of `tests/fixtures/tokenizers/NAME`.
-pub fn tokenizer(name: &str) -> Checkpoint {
-    let checkpoint = Checkpoint { folder: tempfile::tempdir().unwrap() };
-    copy_folder(&fixture::path("tokenizers").join(name), &checkpoint.file("tokenizer"));
+    copy_folder(&fixture::path(name), &checkpoint.file(into));
     copy_vocabulary(checkpoint.path());
     checkpoint
 }

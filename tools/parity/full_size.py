@@ -24,7 +24,7 @@ BEGIN, END = "<!-- full_size.py begins -->", "<!-- full_size.py ends -->"
 
 NAMES = {"sd15": "SD 1.5", "sd2": "SD 2"}
 PROMPT, NEGATIVE_PROMPT, SEED = "painting depicting the sea, sunrise, ship", "people, text", 42
-# What tests/parity_run.rs asks of a whole run.
+# What tests/library/parity/run.rs asks of a whole run.
 BOUND = 1e-3
 
 

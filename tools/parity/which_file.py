@@ -4,7 +4,7 @@
     python tools/parity/which_file.py [--write]
 
 Each file is given a number of its own, so that the loaded model tells which one was read. Prints one line a folder and the
-table of docs/files.md; with --write, also tests/fixtures/which_file.json, to which tests/files.rs holds this program.
+table of docs/files.md; with --write, also tests/fixtures/which_file.json, to which tests/program/files.rs holds this program.
 Needs the packages of tools/fixtures/requirements.txt and some 20 seconds.
 """
 import argparse

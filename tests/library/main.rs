@@ -1,0 +1,31 @@
+//! Tests through the library: models, runs, the debugger, lessons.
+//!
+//! - [`parity`]: every number against diffusers' and transformers' own.
+//! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
+//! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
+//!   [`img2img`]: the debugger, a subject a file.
+//! - [`lesson`]: lessons are true.
+//! - [`models`], [`fixture`], [`differences`]: what these tests share.
+//!
+//! `cargo test --release --test library forks::` runs one file.
+
+mod attention;
+mod bad_checkpoints;
+mod differences;
+mod examine;
+mod fixture;
+mod forks;
+mod img2img;
+mod inside;
+mod interventions;
+mod lesson;
+mod lockstep;
+mod models;
+mod parity;
+mod probe;
+mod session;
+mod stepping;
+#[path = "../support/mod.rs"]
+mod support;
+mod weights;
+mod worker;

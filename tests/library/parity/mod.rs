@@ -1,0 +1,8 @@
+//! Every number against diffusers' and transformers' own, from `tests/fixtures/`.
+
+mod inside;
+mod models;
+mod random;
+mod run;
+mod scheduler;
+mod tokens;

@@ -1,0 +1,27 @@
+//! Tests through the program, run as a user runs it: its output, exit codes, files and screen.
+//!
+//! - [`walk`], [`compare`], [`seeds`], [`settings`], [`doctor`]: what the subcommands do.
+//! - [`files`], [`public_checkpoints`], [`byte_order_mark`], [`hub`], [`hub_cache`]: checkpoints on disk and from the hub.
+//! - [`bad_input`], [`nothing_gets_through`]: mistakes, and what an error says.
+//! - [`terminal`]: the interface in a pseudo-terminal.
+//! - [`hub_server`], [`hub_layouts`]: a hub on loopback that misbehaves on request, and the cache in each of Python's layouts.
+//!
+//! Each run is a process with its own environment and folder. `cargo test --release --test program hub::` runs one file.
+
+mod bad_input;
+mod byte_order_mark;
+mod compare;
+mod doctor;
+mod files;
+mod hub;
+mod hub_cache;
+mod hub_layouts;
+mod hub_server;
+mod nothing_gets_through;
+mod public_checkpoints;
+mod seeds;
+mod settings;
+#[path = "../support/mod.rs"]
+mod support;
+mod terminal;
+mod walk;
