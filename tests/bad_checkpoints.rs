@@ -421,9 +421,12 @@ fn values_that_cannot_work() {
 #[test]
 fn parts_that_do_not_belong_together() {
     let checkpoint = with("unet/config.json", "cross_attention_dim", json!(1024));
-    refused(&checkpoint, &["the UNet attends to embeddings of 1024, the text encoder makes 32", "expected "]);
+    refused(
+        &checkpoint,
+        &["the UNet attends to embeddings of width 1024, the text encoder's have width 32", "expected "],
+    );
     let checkpoint = with("unet/config.json", "in_channels", json!(9));
-    refused(&checkpoint, &["the UNet takes 9 and gives 4 channels, the VAE has 4", "expected "]);
+    refused(&checkpoint, &["the UNet takes 9 channels and gives 4, the VAE has 4", "expected "]);
     let checkpoint = with("text_encoder/config.json", "vocab_size", json!(49407));
     refused(
         &checkpoint,

@@ -536,7 +536,7 @@ fn weights_of_8_bits_that_are_not_finite_are_refused() {
         let [narrow, _] = rounded(&checkpoint, kind, |all| all[..bytes.len()].copy_from_slice(bytes));
         checkpoint.write(UNET, narrow);
         let said =
-            format!("tensor `conv_in.weight` has {} of 1152 numbers that are NaN or infinite", bytes.len());
+            format!("tensor `conv_in.weight` has {} of 1152 values that are NaN or infinite", bytes.len());
         refused(&checkpoint, "1", &[UNET, &said]);
     }
 }
@@ -565,8 +565,8 @@ fn trained_betas_are_used_and_draw_no_warning() {
     );
     for (value, said) in [
         (json!([]), "expected 1 to 1048576 betas"),
-        (json!([0.1, -0.1]), "expected betas from 0, and less than 1"),
-        (json!([0.1, 1]), "expected betas from 0, and less than 1"),
+        (json!([0.1, -0.1]), "expected betas of at least 0 and less than 1"),
+        (json!([0.1, 1]), "expected betas of at least 0 and less than 1"),
         (json!("none"), "expected a list of betas"),
     ] {
         checkpoint.set(FILE, "trained_betas", value);
@@ -588,8 +588,9 @@ fn a_picture_of_a_format_that_is_not_read_is_named() {
     let ran = diffuscope(&["run", "--init-image", &files[0], "-o", &files[1]], "");
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.stderr
-            .contains("a.bmp: a BMP picture, which is not read; expected a picture, PNG, JPEG, WebP or GIF"),
+        ran.stderr.contains(
+            "a.bmp: a BMP picture, which is not supported; expected an image, PNG, JPEG, WebP or GIF"
+        ),
         "{}",
         ran.stderr
     );

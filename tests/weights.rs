@@ -189,7 +189,7 @@ fn an_index_that_is_none() {
         ("{}", "missing field `weight_map`"),
         (r#"{"weight_map": []}"#, "expected a tensor's key and a file's name"),
         (r#"{"weight_map": {"a": 1}}"#, "expected a string"),
-        (r#"{"weight_map": {"a": "b.safetensors", "a": "c.safetensors"}}"#, "tensor `a` stands there twice"),
+        (r#"{"weight_map": {"a": "b.safetensors", "a": "c.safetensors"}}"#, "tensor `a` is listed twice"),
         (r#"{"weight_map": {}}"#, "its weight_map is empty"),
     ] {
         let checkpoint = with_index(|_| ());
@@ -210,7 +210,7 @@ fn an_index_that_leads_out_of_its_folder() {
         "config.json",
     ] {
         let checkpoint = with_index(|index| index["weight_map"]["conv_in.bias"] = outside.into());
-        let said = format!("tensor `conv_in.bias` is said to be in {outside:?}");
+        let said = format!("tensor `conv_in.bias` is listed in {outside:?}");
         refused(&checkpoint, DType::F32, &[INDEX, &said, "in the same folder"]);
     }
 }
@@ -227,10 +227,10 @@ fn an_index_and_files_that_disagree() {
         let (_, file) = map.iter_mut().find(|(_, file)| !file.as_str().unwrap().contains("00002")).unwrap();
         *file = SECOND.into();
     });
-    refused(&checkpoint, DType::F32, &[INDEX, "is said to be in", SECOND, "which has it not"]);
+    refused(&checkpoint, DType::F32, &[INDEX, "is listed in", SECOND, "which lacks it"]);
     // A tensor that no file has.
     let checkpoint = with_index(|index| index["weight_map"]["nobody"] = SECOND.into());
-    refused(&checkpoint, DType::F32, &[INDEX, "tensor `nobody` is said to be in", "which has it not"]);
+    refused(&checkpoint, DType::F32, &[INDEX, "tensor `nobody` is listed in", "which lacks it"]);
     // A tensor in two files.
     let checkpoint = with_index(|_| ());
     let load = |file: &str| candle_core::safetensors::load(checkpoint.file(file), &Device::Cpu).unwrap();
@@ -301,7 +301,7 @@ fn weights_that_f16_cannot_hold() {
     refused(
         &checkpoint,
         DType::F16,
-        &[UNET, "2 of 32 numbers beyond the range of f16", "--dtype bf16 or f32"],
+        &[UNET, "2 of 32 values outside the range of f16", "--dtype bf16 or f32"],
     );
     for dtype in [DType::F32, DType::BF16] {
         Models::load(checkpoint.source(), Device::Cpu, dtype).unwrap();

@@ -76,7 +76,7 @@ pub enum LoadError {
 /// Weights that a GPU has no memory left for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({said}); expected {advice}"
+    "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({message}); expected {advice}"
 )]
 pub struct NoRoom {
     /// The checkpoint.
@@ -87,8 +87,8 @@ pub struct NoRoom {
     pub needed: String,
     /// The device.
     pub device: String,
-    /// What its driver said.
-    pub said: String,
+    /// The driver's message.
+    pub message: String,
     /// What would fit.
     pub advice: String,
 }

@@ -2,7 +2,7 @@
 
 use super::layout::{COMPONENTS, Component, Precision};
 use super::{LoadError, ModelSource};
-use crate::nn::weights::kept_as;
+use crate::nn::weights::storage_dtype;
 use candle_core::{DType, Device};
 use safetensors::tensor::TensorInfo;
 use serde::Serialize;
@@ -66,7 +66,7 @@ pub fn kept_bytes(source: &ModelSource, dtype: DType, device: &Device) -> Result
     let mut bytes = 0;
     for component in &COMPONENTS {
         for (_, info) in source.weights(component.name, Precision::of(dtype))?.tensors() {
-            let kept = kept_as(info.dtype, info.shape.len(), dtype, device);
+            let kept = storage_dtype(info.dtype, info.shape.len(), dtype, device);
             bytes += u128::from(count(info)) * kept.size_in_bytes() as u128;
         }
     }

@@ -7,7 +7,7 @@ use crate::checkpoint::source::POCKET;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
-use crate::nn::ledger::ProgressFn;
+use crate::nn::load_report::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
 use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{InitImage, Models, Request, Seed, expected};
@@ -112,7 +112,7 @@ impl ModelArgs {
         let device = self.device.open()?;
         let dtype = source.dtype(self.dtype, &device)?;
         let why_not_a_gpu = self.device.why_not_a_gpu(&device);
-        let mut models = Models::load_telling(source, device, dtype, tell)?;
+        let mut models = Models::load_with_progress(source, device, dtype, tell)?;
         models.notes.extend(why_not_a_gpu);
         Ok(models)
     }
@@ -187,11 +187,11 @@ impl GenerateArgs {
         let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
         if self.width.is_some() || self.height.is_some() {
             let resized = Resized::of(image, size, multiple);
-            let told = (resized == Resized::Squeezed).then(|| resized.told(image, size)).flatten();
+            let told = (resized == Resized::Squeezed).then(|| resized.remark(image, size)).flatten();
             models.remarks.extend(told);
             return Ok(());
         }
-        models.remarks.push(init_size::own_told(image, size, multiple));
+        models.remarks.push(init_size::own_size_remark(image, size, multiple));
         models.notes.extend(expected::warning(models, request)?);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::args::GenerateArgs;
 use super::{say, say_notes};
 use crate::debugger::Outcome;
 use crate::debugger::session::Session;
-use crate::nn::ledger::ProgressFn;
+use crate::nn::load_report::ProgressFn;
 use crate::nn::{ComputePool, Unwatched, text};
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};

@@ -41,7 +41,7 @@ mod tests;
 use crate::debugger::session::Session;
 use crate::debugger::{Order, Worker};
 use crate::lesson::{LessonProgress, Progress, Reading};
-use crate::nn::ledger::ProgressFn;
+use crate::nn::load_report::ProgressFn;
 use app::{App, Effect, Input};
 use clock::Clock;
 use config::Config;

@@ -106,7 +106,7 @@ fn table() -> Vec<Broken> {
         broken("a tensor less",         WEIGHTS, How::Header(renamed),                    &["is missing; expected one of shape"]),
         broken("another shape",         WEIGHTS, How::Header(reshaped),                   &["has shape [1, ", "asks for"]),
         broken("whole numbers",         WEIGHTS, How::Header(as_integers),                &["stored as I32; expected F16"]),
-        broken("a pointer of git LFS",  WEIGHTS, How::Holds(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), &["a pointer of git LFS"]),
+        broken("a pointer of git LFS",  WEIGHTS, How::Holds(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), &["a git LFS pointer"]),
         broken("HTML",                  WEIGHTS, How::Holds(b"<!DOCTYPE html><p>no</p>"), &["a web page"]),
         broken("a zip file",            WEIGHTS, How::Holds(b"PK\x03\x04\0\0\x08\x08\0\0"), &["a zip file"]),
         broken("keys of torch.compile", WEIGHTS, How::Header(compiled),                   &["is missing; the file has `_orig_mod.", "torch.compile"]),

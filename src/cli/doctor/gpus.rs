@@ -1,6 +1,6 @@
 //! NVIDIA's GPUs as the driver's own `nvidia-smi` lists them: a build without CUDA can ask it too.
 
-use crate::pipeline::memory::said;
+use crate::pipeline::memory::human;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::Read;
@@ -105,7 +105,7 @@ impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cuda:{} {}", self.index, self.name)?;
         if let Some((total, free)) = self.memory {
-            write!(f, ", {} of which {} are free", said(total.into()), said(free.into()))?;
+            write!(f, ", {} of which {} are free", human(total.into()), human(free.into()))?;
         }
         write!(f, ", compute capability {}", self.compute_capability)
     }

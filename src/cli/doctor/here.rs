@@ -42,7 +42,7 @@ pub fn machine() -> Section {
             Fact::new("instructions", told, json!(features)),
             Fact::new(
                 "memory free",
-                free.map_or("not told".into(), |bytes| memory::said(bytes.into())),
+                free.map_or("not told".into(), |bytes| memory::human(bytes.into())),
                 json!(free),
             ),
         ],
@@ -129,7 +129,7 @@ pub fn hub() -> Section {
             Fact::text("cache", settings.cache.display().to_string()),
             Fact::new(
                 "models",
-                format!("{count}, {}{unreadable}", memory::said(bytes.into())),
+                format!("{count}, {}{unreadable}", memory::human(bytes.into())),
                 json!({ "count": count, "bytes": bytes }),
             ),
             Fact::text("endpoint", without_password(&settings.endpoint)),

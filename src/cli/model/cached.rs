@@ -14,7 +14,7 @@ use crate::checkpoint::layout::Precision;
 
 use crate::checkpoint::hub::Swept;
 
-use crate::pipeline::memory::said;
+use crate::pipeline::memory::human;
 use anyhow::{bail, ensure};
 use clap::Args;
 use serde_json::json;
@@ -97,9 +97,9 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         let shared = if model.removable == model.bytes {
             String::new()
         } else {
-            format!(", of which `model remove` frees {}", said(model.removable.into()))
+            format!(", of which `model remove` frees {}", human(model.removable.into()))
         };
-        writeln!(out, "  {:>9}  {}{shared}", said(model.bytes.into()), model.repository)?;
+        writeln!(out, "  {:>9}  {}{shared}", human(model.bytes.into()), model.repository)?;
         for commit in &model.commits {
             let names = if commit.revisions.is_empty() {
                 String::new()
@@ -115,10 +115,10 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     }
     let used = scan.bytes.saturating_sub(scan.unreferenced);
     if models.iter().map(|model| model.bytes).sum::<u64>() != used {
-        writeln!(out, "  {:>9}  together, as they share files", said(used.into()))?;
+        writeln!(out, "  {:>9}  together, as they share files", human(used.into()))?;
     }
     if scan.unreferenced > 0 {
-        let bytes = said(scan.unreferenced.into());
+        let bytes = human(scan.unreferenced.into());
         let next = match scan.unremovable.is_empty() {
             true => ": `hf cache prune` removes it",
             false => "; `hf cache prune` leaves these files, which can be deleted by hand:",
@@ -235,7 +235,7 @@ fn repair(hub: &Hub, snapshot: &HubSnapshot, files: &[Verified]) -> anyhow::Resu
                 None => {}
                 Some(Swept::Removed { bytes: 0 }) => {}
                 Some(Swept::Removed { bytes }) => {
-                    let freed = said(bytes.into());
+                    let freed = human(bytes.into());
                     lines.push(format!(
                         "         {freed} of the shared store freed, used by no other repository"
                     ));
@@ -285,7 +285,7 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
             hub.settings().cache.display()
         );
     };
-    let (size, free) = (said(model.bytes.into()), said(model.removable.into()));
+    let (size, free) = (human(model.bytes.into()), human(model.removable.into()));
     let shared =
         if model.removable == model.bytes { String::new() } else { format!(" (which frees {free})") };
     if !args.yes {
@@ -308,19 +308,19 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
                 *sum += bytes;
             }
             Swept::Left { path, bytes, why } => {
-                let (path, bytes) = (path.display(), said((*bytes).into()));
+                let (path, bytes) = (path.display(), human((*bytes).into()));
                 say("warning", &format!("{path} ({bytes}) was left in the shared store: {why}"));
             }
         }
     }
     for (with, (files, bytes)) in shared {
         let verb = if files == 1 { "stays" } else { "stay" };
-        let (files, bytes) = (count(files), said(bytes.into()));
+        let (files, bytes) = (count(files), human(bytes.into()));
         say("note", &format!("{files} ({bytes}) {verb} in the shared store, used by {with} too"));
     }
     for place in &removed.outside {
         say("warning", &format!("{} was left: only the link to it was removed", place.display()));
     }
-    writeln!(io::stdout(), "{name}: removed, {} freed", said(removed.freed.into()))?;
+    writeln!(io::stdout(), "{name}: removed, {} freed", human(removed.freed.into()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use crate::checkpoint::hub::{Cached, Event, Hub, HubError, HubName, HubSnapshot,
 use crate::checkpoint::layout::Precision;
 use crate::cli::say;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
-use crate::pipeline::memory::said;
+use crate::pipeline::memory::human;
 use anyhow::bail;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -102,15 +102,15 @@ fn show(hub: &Hub, plan: &Plan) -> io::Result<()> {
     let mut err = io::stderr().lock();
     writeln!(err, "{} at {} of {}", plan.name, plan.commit, hub.settings().endpoint)?;
     for file in &plan.files {
-        writeln!(err, "  {:>9}  {}", said(file.size.into()), file.path)?;
+        writeln!(err, "  {:>9}  {}", human(file.size.into()), file.path)?;
     }
     let there: u64 = plan.files.iter().map(|file| file.size).sum::<u64>().saturating_sub(plan.missing);
-    let there = if there > 0 { format!(", {} is there already", said(there.into())) } else { String::new() };
-    writeln!(err, "  {:>9}  to fetch{there}", said(plan.missing.into()))
+    let there = if there > 0 { format!(", {} is there already", human(there.into())) } else { String::new() };
+    writeln!(err, "  {:>9}  to fetch{there}", human(plan.missing.into()))
 }
 
 fn agree(hub: &Hub, plan: &Plan) -> anyhow::Result<()> {
-    let (name, size) = (&plan.name, said(plan.missing.into()));
+    let (name, size) = (&plan.name, human(plan.missing.into()));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         bail!(
             "{name}: {size} to fetch, which is asked about, and there is no terminal to ask on; say `diffuscope model pull {name} --yes`"
@@ -159,7 +159,8 @@ impl Bars {
                 if self.bar.is_some() {
                     self.end();
                     // Where the bar was, the line stays.
-                    let _ = writeln!(io::stderr(), "  {:>9}  {} has come", said(file.size.into()), file.path);
+                    let _ =
+                        writeln!(io::stderr(), "  {:>9}  {} has come", human(file.size.into()), file.path);
                 }
             }
         }

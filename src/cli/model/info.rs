@@ -96,9 +96,9 @@ fn tell_plan(plan: &Plan, json: bool) -> io::Result<()> {
     }
     writeln!(out, "{} at {}, not all of it in the cache", plan.name, plan.commit)?;
     for file in &plan.files {
-        writeln!(out, "  {:>9}  {}", memory::said(file.size.into()), file.path)?;
+        writeln!(out, "  {:>9}  {}", memory::human(file.size.into()), file.path)?;
     }
-    writeln!(out, "`diffuscope model pull {}` fetches {}", plan.name, memory::said(plan.missing.into()))
+    writeln!(out, "`diffuscope model pull {}` fetches {}", plan.name, memory::human(plan.missing.into()))
 }
 
 fn write_text(
@@ -119,7 +119,7 @@ fn write_text(
         "component", "file", "tensors", "parameters", "size"
     )?;
     for w in weights {
-        let (parameters, size) = (thousands(w.parameters), memory::said(w.bytes.into()));
+        let (parameters, size) = (thousands(w.parameters), memory::human(w.bytes.into()));
         let dtypes = w.dtypes.join(", ");
         writeln!(
             out,
@@ -130,7 +130,7 @@ fn write_text(
         )?;
     }
     let (parameters, bytes) = weights.iter().fold((0, 0), |(p, b), w| (p + w.parameters, b + w.bytes));
-    let (parameters, size) = (thousands(parameters), memory::said(bytes.into()));
+    let (parameters, size) = (thousands(parameters), memory::human(bytes.into()));
     writeln!(out, "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}", "together", "", "")?;
     for w in weights.iter().filter(|w| !w.unread.is_empty()) {
         writeln!(out, "  {}: not read: {}", w.name, w.unread.join(", "))?;
