@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use diffuscope::debugger::Outcome;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
-use diffuscope::lesson::playing::Told;
+use diffuscope::lesson::playing::LessonEvent;
 use diffuscope::lesson::problem::Source;
 use diffuscope::lesson::{Lesson, LessonRunner};
 use diffuscope::nn::Unwatched;
@@ -344,8 +344,8 @@ fn a_lesson_starts_from_a_picture() {
     let lesson = Lesson::read(Source::new("noise.md", text)).unwrap_or_else(|_| panic!("not read"));
     let (mut held, mut wrong) = (0, vec![]);
     LessonRunner::start(&lesson, Arc::clone(&MODELS)).unwrap().play(&mut |told| match told {
-        Told::Holds(_) => held += 1,
-        Told::Wrong(problem) => wrong.push(problem.report(false)),
+        LessonEvent::Holds(_) => held += 1,
+        LessonEvent::Problem(problem) => wrong.push(problem.report(false)),
         _ => {}
     });
     assert_eq!((held, wrong), (3, vec![]));

@@ -255,7 +255,7 @@ fn other_kinds_are_refused_by_name_before_any_weight_is_read() {
         ("StableUnCLIPPipeline", "unCLIP"),
         ("StableDiffusionControlNetPipeline", "a ControlNet"),
         ("FlaxStableDiffusionPipeline", "weights for JAX"),
-        ("SomethingNewPipeline", "which is not known here"),
+        ("SomethingNewPipeline", "which is unknown"),
     ] {
         let folder = published("sd2");
         folder.set("model_index.json", "_class_name", json!(class));

@@ -4,7 +4,7 @@ mod support;
 
 use candle_core::{DType, Device, Tensor};
 use diffuscope::checkpoint::LoadError;
-use diffuscope::checkpoint::inventory::{inventory, kept_bytes};
+use diffuscope::checkpoint::inventory::{inventory, loaded_bytes};
 use diffuscope::checkpoint::layout::Precision;
 use diffuscope::nn::device::DTypeChoice;
 use diffuscope::nn::weights::{WeightsError, WeightsFile};
@@ -117,7 +117,7 @@ fn what_is_kept_in_16_bits() {
 
     // Asked before loading is whether so much fits.
     let kept =
-        |checkpoint: &Checkpoint, dtype| kept_bytes(&checkpoint.source(), dtype, &Device::Cpu).unwrap();
+        |checkpoint: &Checkpoint, dtype| loaded_bytes(&checkpoint.source(), dtype, &Device::Cpu).unwrap();
     let all = inventory(&checkpoint.source(), Precision::Full).unwrap();
     let numbers: u128 = all.iter().map(|component| u128::from(component.parameters)).sum();
     let narrow = kept(&checkpoint, DType::F32);

@@ -300,7 +300,7 @@ fn size_of(path: &str, latents: Size, pixels: usize) -> Result<Size> {
     })
 }
 
-/// The height and width of the UNet's level with so many pixels: the latents' size, halved and rounded up at each level. `None`
+/// The height and width of the UNet's level with `pixels` pixels: the latents' size, halved and rounded up at each level. `None`
 /// if no level matches.
 pub fn level_of(latents: Size, pixels: usize) -> Option<Size> {
     let levels = std::iter::successors(Some(latents), |&(h, w)| {

@@ -70,7 +70,7 @@ fn timed_step(models: &Models, height: usize, width: usize) -> Result<Duration, 
     step(height / scale, width / scale)
 }
 
-/// Multiplications of a UNet pass over so many latent pixels, without those independent of the size. Convolutions and
+/// Multiplications of a UNet pass over `latents` latent pixels, without those independent of the size. Convolutions and
 /// projections grow with the pixels, self-attention with their square.
 fn multiplications(config: &UNetConfig, latents: f64) -> f64 {
     let levels = config.blocks.iter().enumerate().map(|(level, block)| {

@@ -42,7 +42,7 @@ struct Row {
 
 /// The UNet's batch size. The rule is fixed, so that results do not depend on the speed of the machine: batches of small rows use
 /// all cores of a CPU, batches of large ones only take memory, and a GPU takes larger batches. `benches/comparison.rs` measures
-/// it; `docs/benchmarks.md` has the numbers behind the rule for CPUs.
+/// it; `docs/benchmarks.md` has the measurements for the rule for CPUs.
 pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
     let pixels = height * width;
     match (device.is_cpu(), pixels) {

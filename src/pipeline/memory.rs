@@ -3,13 +3,9 @@
 use super::{Error, Models, Request, Stage};
 use crate::checkpoint;
 use crate::checkpoint::LoadError;
-
 use crate::checkpoint::ModelSource;
-
 use crate::checkpoint::inventory::inventory;
-
 use crate::checkpoint::layout::Precision;
-
 use crate::nn::error::abridged;
 use crate::nn::gpu::GpuFailure;
 use crate::nn::{self, WeightsError, device};

@@ -3,14 +3,11 @@
 use super::{Preset, Request, Stage, lines, memory};
 use crate::checkpoint::LoadError;
 use crate::checkpoint::ModelSource;
-use crate::checkpoint::inventory::kept_bytes;
-
+use crate::checkpoint::inventory::loaded_bytes;
 use crate::checkpoint::kind;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::source::mark_skipped;
-
 use crate::checkpoint::unread;
-
 use crate::model::AutoencoderKL;
 use crate::model::ClipTextModel;
 use crate::model::ClipTokenizer;
@@ -317,7 +314,7 @@ pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
 
 /// Checks from the headers that the weights fit the main memory.
 fn check_memory(source: &ModelSource, device: &Device, dtype: DType) -> Result<(), LoadError> {
-    let needed = kept_bytes(source, dtype, device)?;
+    let needed = loaded_bytes(source, dtype, device)?;
     match memory::available() {
         Some(available) if device.is_cpu() && needed > u128::from(available) => Err(LoadError::Memory {
             model: source.to_string(),

@@ -124,7 +124,7 @@ pub fn run(
     let keeping = study.map(|Study { reading, name, progress, warning }| {
         app.open_lesson(reading);
         warning.iter().for_each(|warning| app.warn(warning));
-        move |standing: &LessonProgress| progress.keep(&name, standing)
+        move |standing: &LessonProgress| progress.store(&name, standing)
     });
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
     screen.draw(&mut app, &mut pictures)?;

@@ -1,36 +1,37 @@
-//! What is evaluated for the place where a reader is, and what follows from the values.
+//! Requests evaluations for the reader's position, and handles their results.
 
 use super::asked::Slot;
-use super::{Held, Known, Reading, Wish};
+use super::{ConditionResult, Known, LessonEffect, Reading};
 use crate::debugger::expr::Answer;
 use crate::lesson::block::Right;
 use crate::lesson::format::Part;
 use std::sync::Arc;
 
 impl Reading {
-    /// Expressions were evaluated.
-    pub fn evaluated(&mut self, number: usize, answers: Vec<Result<Answer, String>>) -> Vec<Wish> {
+    /// Handles the results of an evaluation.
+    pub fn evaluated(&mut self, number: usize, answers: Vec<Result<Answer, String>>) -> Vec<LessonEffect> {
         let mut wishes = vec![];
         let mut of_task = None;
         for (slot, answer) in self.asked.take(number).into_iter().zip(answers) {
-            if let Slot::Held { part, .. } = slot {
+            if let Slot::Condition { part, .. } = slot {
                 of_task = Some(part);
             }
             slot.put(answer, &mut self.known);
         }
-        let is_done = |known: &Known| known.held.iter().all(|held| held.as_ref().is_some_and(Held::holds));
-        // What the lesson carries out meanwhile, it carries out to its end.
+        let is_done =
+            |known: &Known| known.held.iter().all(|held| held.as_ref().is_some_and(ConditionResult::holds));
+        // Lines that the lesson is running are finished first.
         if of_task == Some(self.at) && self.is_trying() && !self.is_busy() && is_done(&self.known[self.at]) {
             (self.elsewhere, self.strayed) = (false, false);
-            wishes.push(Wish::Mark);
+            wishes.push(LessonEffect::Mark);
             self.pass(&[], &mut wishes);
         }
         wishes
     }
 
-    /// The numbers at hand are those of where the reader is now. They stay when the stop has led elsewhere itself: a
-    /// block of which lines ran, a task, which sends its reader about.
-    pub(super) fn follow(&mut self, wishes: &mut Vec<Wish>) {
+    /// Evaluates the numbers of the current section again at the session's position. They stay after lines of the current block
+    /// have run, and during a task, as these move the session themselves.
+    pub(super) fn follow(&mut self, wishes: &mut Vec<LessonEffect>) {
         if self.is_trying() || self.line > 0 {
             return;
         }
@@ -42,7 +43,7 @@ impl Reading {
         wishes.extend(self.asked.send());
     }
 
-    pub(super) fn ask_task(&mut self, wishes: &mut Vec<Wish>) {
+    pub(super) fn ask_task(&mut self, wishes: &mut Vec<LessonEffect>) {
         if let Some(Part::Try(task)) = self.lesson.parts.get(self.at) {
             let conditions = task.expected.iter().enumerate();
             conditions.for_each(|(index, expected)| self.asked.condition(self.at, index, expected));
@@ -50,7 +51,7 @@ impl Reading {
         wishes.extend(self.asked.send());
     }
 
-    pub(super) fn ask_question(&mut self, part: usize, wishes: &mut Vec<Wish>) {
+    pub(super) fn ask_question(&mut self, part: usize, wishes: &mut Vec<LessonEffect>) {
         let lesson = Arc::clone(&self.lesson);
         let Some(Part::Predict(question)) = lesson.parts.get(part) else { return };
         let mut right = vec![];

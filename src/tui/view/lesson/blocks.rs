@@ -2,7 +2,7 @@
 
 use super::{flow, prose};
 use crate::lesson::block::{Choice, Expected, Line as Command, Question, Task};
-use crate::lesson::reading::{Held, Known, Reading};
+use crate::lesson::reading::{ConditionResult, Known, Reading};
 use crate::lesson::{Part, reading::Act};
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -137,7 +137,7 @@ impl Writer<'_> {
         }
     }
 
-    fn conditions(&mut self, expected: &[Expected], held: &[Option<Held>]) {
+    fn conditions(&mut self, expected: &[Expected], held: &[Option<ConditionResult>]) {
         self.gap();
         for (expected, held) in expected.iter().zip(held) {
             self.condition(expected, held.as_ref(), ("✗ ", true));
@@ -148,7 +148,7 @@ impl Writer<'_> {
     fn condition(
         &mut self,
         expected: &Expected,
-        held: Option<&Held>,
+        held: Option<&ConditionResult>,
         (mark, is_fault): (&'static str, bool),
     ) {
         let theme = self.theme;
