@@ -6,7 +6,7 @@
 //! - [`nn`]: layers, weights files and the probe.
 //! - [`checkpoint`]: checkpoints in folders and on the Hugging Face hub.
 //! - [`model`]: CLIP's text encoder and tokenizer, the UNet, the VAE.
-//! - [`scheduler`]: DDIM.
+//! - [`scheduler`]: the DDIM scheduler.
 //! - [`pipeline`]: the four stages, and the state machine over them.
 //! - [`picture`]: tensors as images.
 //! - [`debugger`]: timelines, breakpoints, expressions, commands, and the thread that computes.

@@ -340,7 +340,10 @@ fn a_special_token_that_the_vocabulary_lacks() {
     );
     let nameless = json!({"0": {"lstrip": true}});
     let checkpoint = with("tokenizer/tokenizer_config.json", "added_tokens_decoder", nameless);
-    refused(&checkpoint, &["tokenizer_config.json: `added_tokens_decoder` has at 0", "`content`"]);
+    refused(
+        &checkpoint,
+        &["tokenizer_config.json: `added_tokens_decoder` has an invalid entry at 0", "`content`"],
+    );
 }
 
 #[test]

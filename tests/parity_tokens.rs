@@ -297,7 +297,7 @@ fn what_does_not_fit_is_told() {
         notes("moved", 49411),
         [
             "tokenizer/added_tokens.json: `[PAD]` has id 49409 there and gets 49408, and 2 more are moved: transformers 5 numbers \
-          added tokens on from the vocabulary, without gaps"
+          added tokens from the end of the vocabulary, without gaps"
         ]
     );
     let said = notes("five", 49416);

@@ -277,8 +277,8 @@ fn on_the_cpu_auto_is_f32_whatever_is_stored() {
 fn weights_that_are_not_finite() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         for (key, numbers, said) in [
-            ("conv_in.bias", [0f32, f32::NAN, 1.].repeat(11)[..32].to_vec(), "11 of 32 numbers"),
-            ("conv_in.weight", [vec![1.; 1151], vec![f32::NEG_INFINITY]].concat(), "1 of 1152 numbers"),
+            ("conv_in.bias", [0f32, f32::NAN, 1.].repeat(11)[..32].to_vec(), "11 of 32 values"),
+            ("conv_in.weight", [vec![1.; 1151], vec![f32::NEG_INFINITY]].concat(), "1 of 1152 values"),
         ] {
             let checkpoint = checkpoint("sd2");
             let mut tensors = checkpoint.weights("unet");
@@ -358,7 +358,7 @@ fn the_text_half_of_a_whole_clip_model() {
     refused(
         &broken,
         DType::F32,
-        &["text_encoder/config.json: `text_config` is missing", "the text half of a CLIPModel"],
+        &["text_encoder/config.json: `text_config` is missing", "the text model's configuration"],
     );
     broken.write(
         "text_encoder/config.json",

@@ -121,11 +121,11 @@ mod tests {
             ("LatentConsistencyModelPipeline", "a latent consistency model"),
             ("StableDiffusionPipelineSafe", "which is unknown"),
         ] {
-            let said = check_class(class).unwrap_err().to_string();
-            assert!(said.starts_with(&format!("`_class_name` is \"{class}\", {what}")), "{said}");
+            let error = check_class(class).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`_class_name` is \"{class}\", {what}")), "{error}");
             assert!(
-                said.contains("; expected \"StableDiffusionPipeline\"") && !said.contains('\n'),
-                "{said}"
+                error.contains("; expected \"StableDiffusionPipeline\"") && !error.contains('\n'),
+                "{error}"
             );
         }
     }

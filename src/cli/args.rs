@@ -10,7 +10,7 @@ use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::load_report::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{InitImage, Models, Request, Seed, expected};
+use crate::pipeline::{InitImage, Models, Request, Seed, time_estimate};
 use anyhow::Context;
 use clap::Args;
 use std::sync::Arc;
@@ -190,7 +190,7 @@ impl GenerateArgs {
             return Ok(());
         }
         models.remarks.push(init_size::own_size_remark(image, size, multiple));
-        models.notes.extend(expected::warning(models, request)?);
+        models.notes.extend(time_estimate::warning(models, request)?);
         Ok(())
     }
 

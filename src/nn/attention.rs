@@ -1,7 +1,7 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1), head by head.
 
 use super::cpu;
-use super::error::Result as Watched;
+use super::error::Result as ProbedResult;
 use super::probe::{Path, Probe, watch};
 use candle_core::{D, DType, Result, Tensor};
 
@@ -40,7 +40,7 @@ impl DotProductAttention {
         value: &Tensor,
         mask: Option<&Tensor>,
         probe: &mut dyn Probe,
-    ) -> Watched<Tensor> {
+    ) -> ProbedResult<Tensor> {
         if !probe.wants(&self.attention_probs) {
             return Ok(scaled_dot_product_attention(query, key, value, mask, self.heads)?);
         }
@@ -143,7 +143,7 @@ mod tests {
             fn wants(&self, _: &Path) -> bool {
                 true
             }
-            fn exit(&mut self, _: &Path, output: Tensor) -> Watched<Tensor> {
+            fn exit(&mut self, _: &Path, output: Tensor) -> ProbedResult<Tensor> {
                 self.0 = Some(output.clone());
                 Ok(output)
             }

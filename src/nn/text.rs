@@ -50,11 +50,11 @@ mod tests {
         assert_eq!(utf8(b"\xef\xbb\xbfnext\n"), Ok("next\n"));
         assert_eq!(utf8("りんご".as_bytes()), Ok("りんご"));
         assert_eq!(utf8(b""), Ok(""));
-        let said = |bytes| utf8(bytes).unwrap_err();
-        assert_eq!(said(b"\xff\xfen\0"), "its byte order mark says UTF-16; expected UTF-8");
-        assert_eq!(said(b"\xfe\xff\0n"), "its byte order mark says UTF-16; expected UTF-8");
-        assert_eq!(said(b"\xff\xfe\0\0n\0\0\0"), "its byte order mark says UTF-32; expected UTF-8");
-        assert!(said(b"caf\xe9").starts_with("expected text in UTF-8: "));
+        let error = |bytes| utf8(bytes).unwrap_err();
+        assert_eq!(error(b"\xff\xfen\0"), "its byte order mark says UTF-16; expected UTF-8");
+        assert_eq!(error(b"\xfe\xff\0n"), "its byte order mark says UTF-16; expected UTF-8");
+        assert_eq!(error(b"\xff\xfe\0\0n\0\0\0"), "its byte order mark says UTF-32; expected UTF-8");
+        assert!(error(b"caf\xe9").starts_with("expected text in UTF-8: "));
         assert_eq!(trimmed("\u{feff}abc\n"), "abc");
     }
 }

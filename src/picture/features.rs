@@ -46,7 +46,7 @@ impl Drawn {
         ("norm", Self::Norm),
     ];
 
-    /// Its name.
+    /// The name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, drawn)| *drawn == self).map_or("", |(name, _)| name)
     }
@@ -57,7 +57,7 @@ impl Row {
     pub const ALL: [(&'static str, Self); 3] =
         [("text", Self::Text), ("uncond", Self::Uncond), ("difference", Self::Difference)];
 
-    /// Its name.
+    /// The name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, row)| *row == self).map_or("", |(name, _)| name)
     }

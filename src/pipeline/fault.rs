@@ -25,12 +25,12 @@ pub enum Fault {
     /// The UNet gets the step's number instead of the timestep.
     WrongTimestep,
     /// One value of a tensor is NaN.
-    NanIn(Watched),
+    NanIn(NanTensor),
 }
 
 /// A tensor into which a fault can insert NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Watched {
+pub enum NanTensor {
     /// `prompt_embeds`.
     PromptEmbeds,
     /// `negative_prompt_embeds`.
@@ -47,7 +47,7 @@ pub enum Watched {
     Image,
 }
 
-impl Watched {
+impl NanTensor {
     /// Every tensor with its name.
     const ALL: [(&'static str, Self); 7] = [
         ("prompt_embeds", Self::PromptEmbeds),
@@ -97,19 +97,19 @@ impl Fault {
     /// Whether the fault occurs in `stage`.
     pub fn is_made_in(self, stage: Stage) -> bool {
         match self {
-            Self::NoScalingFactor | Self::NoDenormalize | Self::NanIn(Watched::Image) => {
+            Self::NoScalingFactor | Self::NoDenormalize | Self::NanIn(NanTensor::Image) => {
                 stage == Stage::VaeDecode
             }
             Self::TransposedLatents => stage == Stage::GetLatent,
-            Self::NanIn(Watched::PromptEmbeds | Watched::NegativePromptEmbeds) => {
+            Self::NanIn(NanTensor::PromptEmbeds | NanTensor::NegativePromptEmbeds) => {
                 stage == Stage::EncodePrompt
             }
-            Self::NanIn(Watched::Latents) => matches!(stage, Stage::GetLatent | Stage::Denoise { .. }),
+            Self::NanIn(NanTensor::Latents) => matches!(stage, Stage::GetLatent | Stage::Denoise { .. }),
             Self::EpsilonForV
             | Self::SwappedResiduals
             | Self::WrongTimestep
             | Self::NanIn(
-                Watched::UncondResidual | Watched::TextCondResidual | Watched::GuidedNoiseResidual,
+                NanTensor::UncondResidual | NanTensor::TextCondResidual | NanTensor::GuidedNoiseResidual,
             ) => matches!(stage, Stage::Denoise { .. }),
         }
     }
@@ -122,9 +122,9 @@ impl Fault {
         if let Some((_, fault, _)) = Self::ALL.iter().find(|(name, ..)| *name == text) {
             return Ok(*fault);
         }
-        let known = || Watched::ALL.map(|(name, _)| name).join(", ");
+        let known = || NanTensor::ALL.map(|(name, _)| name).join(", ");
         match text.strip_prefix("nan_in").map(str::trim) {
-            Some(tensor) => match Watched::ALL.iter().find(|(name, _)| *name == tensor) {
+            Some(tensor) => match NanTensor::ALL.iter().find(|(name, _)| *name == tensor) {
                 Some((_, watched)) => Ok(Self::NanIn(*watched)),
                 None => Err(format!("nan_in takes a tensor: {}", known())),
             },
@@ -139,7 +139,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::NanIn(tensor) = self {
-            let name = Watched::ALL.iter().find(|(_, known)| known == tensor).map_or("", |(name, _)| name);
+            let name = NanTensor::ALL.iter().find(|(_, known)| known == tensor).map_or("", |(name, _)| name);
             return write!(f, "nan_in {name}");
         }
         f.write_str(Self::ALL.iter().find(|(_, known, _)| known == self).map_or("", |(name, ..)| name))
@@ -245,16 +245,16 @@ mod tests {
         for (name, fault, _) in Fault::ALL {
             assert_eq!((Fault::parse(name), fault.to_string().as_str()), (Ok(fault), name));
         }
-        for (name, tensor) in Watched::ALL {
+        for (name, tensor) in NanTensor::ALL {
             let text = format!("nan_in {name}");
             assert_eq!(
                 (Fault::parse(&text), Fault::NanIn(tensor).to_string()),
                 (Ok(Fault::NanIn(tensor)), text.clone())
             );
         }
-        let text = serde_json::to_string(&Fault::NanIn(Watched::Latents)).unwrap();
+        let text = serde_json::to_string(&Fault::NanIn(NanTensor::Latents)).unwrap();
         assert_eq!(text, "\"nan_in latents\"");
-        assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), Fault::NanIn(Watched::Latents));
+        assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), Fault::NanIn(NanTensor::Latents));
         assert!(Fault::parse("nan_in x").unwrap_err().contains("prompt_embeds"));
         assert!(Fault::parse("").unwrap_err().contains("no_scaling_factor"));
     }

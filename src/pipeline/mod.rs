@@ -3,7 +3,7 @@
 //! Functions that take a `Probe` also return its errors; their `# Errors` sections do not repeat this.
 //!
 //! - [`request`]: the settings of a run, and their errors. [`seed`]: the seeds that torch takes.
-//! - [`init_image`]: the start image of a run. [`init_size`]: the size of such a run. [`expected`]: an estimate of its time.
+//! - [`init_image`]: the start image of a run. [`init_size`]: the size of such a run. [`time_estimate`]: an estimate of its time.
 //! - [`models`]: a loaded checkpoint.
 //! - [`preset`]: recommended settings that a checkpoint's files do not contain.
 //! - [`memory`]: whether a run fits the memory, checked before anything is allocated.
@@ -19,7 +19,6 @@
 pub mod ablation;
 pub mod attention;
 pub mod dump;
-pub mod expected;
 pub mod fault;
 pub mod init_image;
 pub mod init_size;
@@ -33,6 +32,7 @@ pub mod request;
 pub mod seed;
 pub mod snapshot;
 pub mod stages;
+pub mod time_estimate;
 
 pub use fault::Fault;
 pub use init_image::InitImage;

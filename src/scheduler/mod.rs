@@ -1,6 +1,6 @@
 //! The forward process, which adds noise, and the DDIM sampler, which removes it; independent of any model.
 //!
-//! - [`config`]: `scheduler/scheduler_config.json`.
+//! - [`config`]: reads `scheduler/scheduler_config.json`.
 //! - [`tables`]: betas and alphas of the 1000 training timesteps, and the timesteps of a run.
 //! - [`ddim`]: `DDIMScheduler`: one step, with every intermediate value.
 

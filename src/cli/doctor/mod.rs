@@ -1,7 +1,7 @@
 //! `diffuscope doctor`: a report on devices, terminal and environment, for bug reports.
 
+mod environment;
 mod gpus;
-mod here;
 
 use crate::nn::device;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
@@ -57,14 +57,14 @@ impl Fact {
 /// When stdout cannot be written.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     // The terminal is queried before anything is written to it.
-    let terminal = here::terminal();
+    let terminal = environment::terminal();
     let sections = [
-        here::versions(),
+        environment::versions(),
         devices(&Seen::by_driver()),
-        here::machine(),
+        environment::machine(),
         terminal,
-        here::hub(),
-        here::files(),
+        environment::hub(),
+        environment::files(),
     ];
     let mut out = io::stdout().lock();
     if args.json {

@@ -11,7 +11,7 @@ pub struct Known {
     /// For conditions and tasks: the result of each condition.
     pub held: Vec<Option<ConditionResult>>,
     /// For commands and solutions: the messages of each command that has run.
-    pub said: Vec<Vec<String>>,
+    pub messages: Vec<Vec<String>>,
     /// For a question: the chosen answer.
     pub answer: Option<usize>,
     /// For a question whose answer may be revealed: whether each choice is right, once known.

@@ -4,16 +4,16 @@
 //! a lesson ends at a stop, which waits for the reader: commands to run, a question to answer, a task to do.
 //!
 //! - `place`: the reader's position. `known`: the state of a part.
-//! - `asking`: requests evaluations; `asked`: their expressions and the destinations of the values.
+//! - `evaluate`: requests evaluations; `evaluations`: their expressions and the destinations of the values.
 
-mod asked;
-mod asking;
+mod evaluate;
+mod evaluations;
 mod known;
 mod place;
 #[cfg(test)]
 mod tests;
 
-pub use asked::{ConditionResult, Value};
+pub use evaluations::{ConditionResult, Value};
 pub use known::Known;
 
 use super::block::{Line, Task};
@@ -21,7 +21,7 @@ use super::format::{Lesson, Part};
 use super::progress::LessonProgress;
 use crate::debugger::Command;
 use crate::debugger::expr::Expression;
-use asked::Evaluations;
+use evaluations::Evaluations;
 use std::sync::Arc;
 
 /// An action of the reader.
@@ -91,7 +91,7 @@ pub struct Reading {
     /// The session is not at the lesson's position: the reader moved it or changed the run.
     elsewhere: bool,
     strayed: bool,
-    asked: Evaluations,
+    evaluations: Evaluations,
     /// The number of stops to replay with the stored answers.
     replay: usize,
     before: LessonProgress,
@@ -117,7 +117,7 @@ impl Reading {
             interrupted: false,
             elsewhere: false,
             strayed: false,
-            asked: Evaluations::default(),
+            evaluations: Evaluations::default(),
             replay,
             before: LessonProgress { of, ..before },
             lesson,
@@ -219,7 +219,7 @@ impl Reading {
             }
             (Some(Running::Line { all }), Some(messages)) => {
                 (self.elsewhere, self.strayed) = (false, false);
-                self.known[self.at].said.push(messages);
+                self.known[self.at].messages.push(messages);
                 self.line += 1;
                 wishes.push(LessonEffect::Mark);
                 if self.line < self.commands().len() {
@@ -234,7 +234,7 @@ impl Reading {
                 }
             }
             (Some(Running::Solution(line)), Some(messages)) => {
-                self.known[self.at].said.push(messages);
+                self.known[self.at].messages.push(messages);
                 let lines = self.task().map_or(0, |task| task.solution.len());
                 if line + 1 < lines {
                     self.run_solution(line + 1, &mut wishes);
@@ -294,7 +294,7 @@ impl Reading {
         };
         if line == 0 {
             // Drops the messages of an earlier attempt.
-            self.known[self.at].said.clear();
+            self.known[self.at].messages.clear();
         }
         wishes.push(LessonEffect::Run(text));
         self.running = Some(Running::Solution(line));
@@ -333,9 +333,9 @@ impl Reading {
                     expected
                         .iter()
                         .enumerate()
-                        .for_each(|(index, e)| self.asked.condition(self.at, index, e));
+                        .for_each(|(index, e)| self.evaluations.condition(self.at, index, e));
                 }
-                Part::Prose(prose) => self.asked.prose(self.at, prose),
+                Part::Prose(prose) => self.evaluations.prose(self.at, prose),
                 _ => {}
             }
             self.at += 1;
@@ -349,7 +349,7 @@ impl Reading {
                 }
             }
         }
-        wishes.extend(self.asked.send());
+        wishes.extend(self.evaluations.send());
     }
 
     fn replay_on(&mut self, wishes: &mut Vec<LessonEffect>) {

@@ -142,7 +142,7 @@ fn a_lesson_from_its_beginning_to_its_end() {
     assert_eq!(runs(&reader.act(Act::Go).settle()), ["print latents"]);
     let (place, _, known) =
         reader.reading.shown().find(|(_, part, _)| matches!(part, Part::Commands(_))).unwrap();
-    assert_eq!((known.said.len(), known.answers.as_slice()), (2, &[2][..]), "{place}");
+    assert_eq!((known.messages.len(), known.answers.as_slice()), (2, &[2][..]), "{place}");
     assert_eq!(reader.reading.known(2).unwrap().right_choices(), Some(vec![0]));
     assert!(reader.reading.shown().any(|(_, part, known)| {
         matches!(part, Part::Expect(_)) && known.held[0].as_ref().is_some_and(ConditionResult::holds)

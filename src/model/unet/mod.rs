@@ -4,7 +4,7 @@
 //! double them again. Skip connections lead from each down block to the up block of the same level. The prompt enters through
 //! cross-attention (Rombach et al., 2022, section 3.3).
 //!
-//! - [`config`]: `unet/config.json`.
+//! - [`config`]: reads `unet/config.json`.
 //! - [`embeddings`]: the time embedding.
 //! - [`transformer`]: self-attention, cross-attention, feed-forward.
 //! - [`blocks`]: the levels.

@@ -1,7 +1,7 @@
 //! `AutoencoderKL` (diffusers): images → latents of an eighth of their height and width, and back (Rombach et al., 2022,
 //! section 3.1).
 //!
-//! - [`config`]: `vae/config.json`.
+//! - [`config`]: reads `vae/config.json`.
 
 pub mod config;
 

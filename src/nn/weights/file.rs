@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_header_must_fit_its_file() {
-        let said = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
-        assert!(said(b"abc").contains("3 bytes, fewer than the 8"));
+        let error = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
+        assert!(error(b"abc").contains("3 bytes, fewer than the 8"));
         for (start, what) in [
             (&b"version https://git-lfs.github.com/spec/v1"[..], "it is a git LFS pointer"),
             (b"<!DOCTYPE html>", "it is a web page"),
@@ -184,19 +184,19 @@ mod tests {
             (b"PK\x03\x04\0\0\x08\x08", "it is a zip file"),
             (b"GGUF\x03\0\0\0", "it is a GGUF file"),
         ] {
-            assert!(said(start).contains(what), "{}", said(start));
+            assert!(error(start).contains(what), "{}", error(start));
         }
-        assert!(said(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
+        assert!(error(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
         let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
-        assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));
+        assert!(error(&file_of(two, 12)).contains("offset"), "{}", error(&file_of(two, 12)));
         let huge =
             r#"{"a":{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}}"#;
-        assert!(said(&file_of(huge, 8)).contains("describes"), "{}", said(&file_of(huge, 8)));
+        assert!(error(&file_of(huge, 8)).contains("describes"), "{}", error(&file_of(huge, 8)));
         let more =
             r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
-        assert!(said(&file_of(more, 8)).contains("overflow"), "{}", said(&file_of(more, 8)));
+        assert!(error(&file_of(more, 8)).contains("overflow"), "{}", error(&file_of(more, 8)));
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(said(&file_of(one, 7)).contains("describes"));
+        assert!(error(&file_of(one, 7)).contains("describes"));
         assert!(check(&file_of(one, 8)).is_ok());
     }
 

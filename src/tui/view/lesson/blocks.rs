@@ -120,7 +120,7 @@ impl Writer<'_> {
                 true => self.pressed(lines, Press::Act(Act::Go)),
                 false => self.lines(lines),
             }
-            self.said(known.said.get(index));
+            self.said(known.messages.get(index));
         }
         if here && !self.reading.is_busy() {
             self.wants(match lines.len() - done {
@@ -259,7 +259,7 @@ impl Writer<'_> {
                 self.lines(vec![Line::from(spans)]);
             }
         }
-        for (line, said) in task.solution.iter().zip(&known.said) {
+        for (line, said) in task.solution.iter().zip(&known.messages) {
             let command = Span::styled(text::clean(&line.text), self.theme.code.function);
             self.lines(flow::hanging(&[Span::styled("✓ ", self.theme.done)], &[command], self.columns));
             self.said(Some(said));

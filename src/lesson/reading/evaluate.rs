@@ -1,6 +1,6 @@
 //! Requests evaluations for the reader's position, and handles their results.
 
-use super::asked::Slot;
+use super::evaluations::Slot;
 use super::{ConditionResult, Known, LessonEffect, Reading};
 use crate::debugger::expr::Answer;
 use crate::lesson::block::Right;
@@ -12,7 +12,7 @@ impl Reading {
     pub fn evaluated(&mut self, number: usize, answers: Vec<Result<Answer, String>>) -> Vec<LessonEffect> {
         let mut wishes = vec![];
         let mut of_task = None;
-        for (slot, answer) in self.asked.take(number).into_iter().zip(answers) {
+        for (slot, answer) in self.evaluations.take(number).into_iter().zip(answers) {
             if let Slot::Condition { part, .. } = slot {
                 of_task = Some(part);
             }
@@ -37,18 +37,18 @@ impl Reading {
         }
         for place in self.section..self.at {
             if let Some(Part::Prose(prose)) = self.lesson.parts.get(place) {
-                self.asked.prose(place, prose);
+                self.evaluations.prose(place, prose);
             }
         }
-        wishes.extend(self.asked.send());
+        wishes.extend(self.evaluations.send());
     }
 
     pub(super) fn ask_task(&mut self, wishes: &mut Vec<LessonEffect>) {
         if let Some(Part::Try(task)) = self.lesson.parts.get(self.at) {
             let conditions = task.expected.iter().enumerate();
-            conditions.for_each(|(index, expected)| self.asked.condition(self.at, index, expected));
+            conditions.for_each(|(index, expected)| self.evaluations.condition(self.at, index, expected));
         }
-        wishes.extend(self.asked.send());
+        wishes.extend(self.evaluations.send());
     }
 
     pub(super) fn ask_question(&mut self, part: usize, wishes: &mut Vec<LessonEffect>) {
@@ -59,12 +59,12 @@ impl Reading {
             right.push(match &choice.right {
                 Right::Always(truth) => Some(*truth),
                 Right::When(expected) => {
-                    self.asked.choice(part, index, expected);
+                    self.evaluations.choice(part, index, expected);
                     None
                 }
             });
         }
         self.known[part].right = Some(right);
-        wishes.extend(self.asked.send());
+        wishes.extend(self.evaluations.send());
     }
 }
