@@ -9,7 +9,7 @@ use super::session::{Mark, Session, SessionError, SessionHost};
 use super::view::Viewer;
 use super::view::{ModelLine, View};
 use crate::nn::attention::ATTENTION_PROBS;
-use crate::nn::ledger::ProgressFn;
+use crate::nn::load_report::ProgressFn;
 use crate::nn::{ComputePool, Error, Path, Probe, Result};
 use crate::picture::decoded;
 use crate::pipeline::{self, Stage, lines, stages};

@@ -1,16 +1,16 @@
-//! What stands in a fenced block: commands, expectations, a question, a task.
+//! The contents of fenced blocks: commands, expectations, a question, a task.
 
 use super::problem::{Problem, Source};
 use crate::debugger::Command;
 use crate::debugger::expr::Expression;
 use std::ops::Range;
 
-/// A line of a block with its place in the file.
+/// A line of a block with its position in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The text, without space at its ends.
+    /// The trimmed text.
     pub text: String,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
@@ -19,20 +19,20 @@ pub struct Line {
 pub struct Expected {
     /// The condition.
     pub expression: Expression,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
 /// A question with choices.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// What is asked.
+    /// The question.
     pub question: String,
-    /// What can be answered.
+    /// The choices.
     pub choices: Vec<Choice>,
-    /// Why the right one is.
+    /// The explanation of the right answer.
     pub why: String,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
@@ -48,37 +48,37 @@ pub struct Choice {
 /// Whether an answer is right.
 #[derive(Debug, Clone)]
 pub enum Right {
-    /// As its author says.
+    /// As the author says.
     Always(bool),
-    /// When a condition holds after the commands that follow the question.
+    /// If a condition holds after the commands that follow the question.
     When(Expected),
 }
 
 /// An open task.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What is to be done.
+    /// The task.
     pub task: String,
-    /// What holds when it is.
+    /// The conditions that hold when it is done.
     pub expected: Vec<Expected>,
-    /// Help, little by little.
+    /// Hints, shown one at a time.
     pub hints: Vec<String>,
-    /// Commands that do it, for the check.
+    /// Commands that solve it, for the check.
     pub solution: Vec<Line>,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
-/// Reads the lines of a block; what is wrong goes into `problems`.
+/// Parses the lines of blocks, and adds errors to `problems`.
 pub struct Reader<'a> {
     /// The file.
     pub source: &'a Source,
-    /// What was wrong so far.
+    /// The errors found.
     pub problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
-    /// Lines of the command language; comments and empty ones are left out.
+    /// Lines of the command language; comments and empty lines are left out.
     pub fn commands(&mut self, lines: Vec<Line>) -> Vec<Line> {
         let mut commands = vec![];
         for line in lines {
@@ -97,7 +97,7 @@ impl Reader<'_> {
         commands
     }
 
-    /// A condition a line; comments and empty ones are left out.
+    /// One condition per line; comments and empty lines are left out.
     pub fn expectations(&mut self, lines: Vec<Line>) -> Vec<Expected> {
         let lines = lines.into_iter().filter(|line| !line.text.is_empty() && !line.text.starts_with("//"));
         lines.filter_map(|line| self.condition(&line.text, line.at)).collect()
@@ -113,7 +113,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The question, then `- [ ] choice`, `- [x] the right one` or `- choice | CONDITION`, then why.
+    /// The question, then `- [ ] choice`, `- [x] right choice` or `- choice | CONDITION`, then the explanation.
     pub fn question(&mut self, lines: Vec<Line>, at: Range<usize>) -> Question {
         let (mut question, mut why, mut choices) = (vec![], vec![], vec![]);
         for line in lines.into_iter().filter(|line| !line.text.is_empty()) {
@@ -133,7 +133,7 @@ impl Reader<'_> {
             );
         }
         if why.is_empty() {
-            self.problem(at.clone(), "a predict block that does not say why, behind its choices");
+            self.problem(at.clone(), "a predict block without an explanation after its choices");
         }
         let can_be_right = |choice: &Choice| !matches!(choice.right, Right::Always(false));
         if !choices.is_empty() && !choices.iter().any(can_be_right) {
@@ -154,7 +154,7 @@ impl Reader<'_> {
                 Some(Choice { text: text.trim().into(), right: Right::When(expected) })
             }
             None => {
-                self.problem(at.clone(), "a choice that does not say when it is right; expected `- [ ] …`, `- [x] …` or `- … | CONDITION`");
+                self.problem(at.clone(), "a choice that is neither right nor wrong; expected `- [ ] …`, `- [x] …` or `- … | CONDITION`");
                 None
             }
         }
@@ -176,8 +176,8 @@ impl Reader<'_> {
         }
         for (missing, what) in [
             (task.is_empty(), "the task itself"),
-            (expected.is_empty(), "`expect: CONDITION`, which says when it is done"),
-            (solution.is_empty(), "`solution: COMMAND`, which the check carries out"),
+            (expected.is_empty(), "`expect: CONDITION`, which is true when it is done"),
+            (solution.is_empty(), "`solution: COMMAND`, which the check runs"),
         ] {
             if missing {
                 self.problem(at.clone(), format!("a try block without {what}"));
@@ -186,7 +186,7 @@ impl Reader<'_> {
         Task { task: task.join("\n"), expected, hints, solution, at }
     }
 
-    /// Notes what is wrong.
+    /// Adds an error.
     pub fn problem(&mut self, at: Range<usize>, what: impl Into<String>) {
         self.problems.push(self.source.problem(at, what));
     }

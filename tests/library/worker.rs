@@ -280,8 +280,8 @@ fn loading_is_told_to_its_end() {
 /// A worker that tells of loading.
 fn worker_of_file(steps: usize) -> (Worker, Receiver<Event>) {
     let (tell, events) = channel();
-    let load = move |telling: diffuscope::nn::ledger::ProgressFn| {
-        let models = Models::load_telling(ModelSource::Bundled, Device::Cpu, DType::F32, telling)
+    let load = move |telling: diffuscope::nn::load_report::ProgressFn| {
+        let models = Models::load_with_progress(ModelSource::Bundled, Device::Cpu, DType::F32, telling)
             .map_err(|e| e.to_string())?;
         let request = Request { num_inference_steps: steps, ..Request::for_models(&models, "red apple") };
         Session::new(Arc::new(models), request).map_err(|e| e.to_string())

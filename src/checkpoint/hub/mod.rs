@@ -207,11 +207,11 @@ impl Hub {
     /// # Errors
     /// When it has not.
     pub fn check_room(&self, plan: &Plan) -> Result<(), HubError> {
-        use crate::tensor::bytes::said;
+        use crate::tensor::bytes::human;
         let folder = &self.settings.cache;
         match cache::free_space(folder) {
             Some(free) if free < plan.missing => {
-                let (needed, free) = (said(plan.missing.into()), said(free.into()));
+                let (needed, free) = (human(plan.missing.into()), human(free.into()));
                 Err(HubError::Disk { folder: folder.clone(), needed, free })
             }
             _ => Ok(()),

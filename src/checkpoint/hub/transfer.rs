@@ -14,7 +14,7 @@ use super::http;
 use super::http::Answer;
 use super::http::Broken;
 use super::store::SharedFile;
-use crate::tensor::bytes::said;
+use crate::tensor::bytes::human;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -237,8 +237,8 @@ impl<'a> Partial<'a> {
         self.file.write_all(bytes).map_err(|error| match (error.kind(), free_space(&self.path)) {
             (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, free) => HubError::Disk {
                 folder: self.path.parent().unwrap_or(&self.path).into(),
-                needed: said((self.of.size - self.len).into()),
-                free: said(free.unwrap_or(0).into()),
+                needed: human((self.of.size - self.len).into()),
+                free: human(free.unwrap_or(0).into()),
             },
             _ => HubError::File { path: self.path.clone(), error },
         })?;

@@ -336,8 +336,8 @@ impl Session {
                 Err(SessionError::Refused(format!(
                     "{count} runs, all recorded, need about {} of memory and {} are free; expected fewer of them, fewer \
                      steps, or a smaller width and height",
-                    memory::said(needed),
-                    memory::said(available.into())
+                    memory::human(needed),
+                    memory::human(available.into())
                 )))
             }
             _ => Ok(()),

@@ -10,7 +10,7 @@ use crate::debugger::source::module;
 use crate::debugger::stepping::HookPhase;
 use crate::debugger::stepping::PausedStage;
 use crate::nn::Weights;
-use crate::nn::ledger::Parameter;
+use crate::nn::load_report::Parameter;
 use crate::pipeline;
 use crate::tensor::PlainTensor;
 use candle_core::{DType, Device};

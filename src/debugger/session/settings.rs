@@ -69,7 +69,7 @@ impl Session {
     pub(super) fn resized_told(&self, request: &Request) -> Option<String> {
         let image = request.init_image.as_ref()?;
         let size = (request.height, request.width);
-        Resized::of(image, size, self.models.vae.config().scale_factor()).told(image, size)
+        Resized::of(image, size, self.models.vae.config().scale_factor()).remark(image, size)
     }
 
     /// With which step a run begins that starts from a picture.

@@ -47,7 +47,7 @@ impl File {
             }
             Self::Attention => ("src/model/attention.rs", include_str!("../../model/attention.rs")),
             Self::Resnet => ("src/model/resnet.rs", include_str!("../../model/resnet.rs")),
-            Self::Vae => ("src/model/vae.rs", include_str!("../../model/vae.rs")),
+            Self::Vae => ("src/model/vae/mod.rs", include_str!("../../model/vae/mod.rs")),
         }
     }
 }
