@@ -1,6 +1,7 @@
 //! The flags that every subcommand takes that generates.
 
 use super::model::fetch;
+use super::settings::SettingArgs;
 use crate::checkpoint::hub::HubError;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::source::POCKET;
@@ -9,9 +10,7 @@ use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::ledger::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
-use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{InitImage, Models, Request, Seed, expected};
-use anyhow::Context;
+use crate::pipeline::{Models, Request, expected};
 use clap::Args;
 use std::sync::Arc;
 
@@ -21,46 +20,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The prompt [default: one that suits the model]
-    #[arg(long, allow_hyphen_values = true)]
-    prompt: Option<String>,
-
-    /// The negative prompt: what to avoid
-    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
-    negative_prompt: String,
-
-    /// Steps of denoise [default: 20; of SD-Turbo 1]
-    #[arg(long, visible_alias = "num-inference-steps", value_name = "N")]
-    steps: Option<usize>,
-
-    /// How far to go from the unconditional residual to the text-conditioned one, and beyond [default: 7.5; of SD-Turbo 1]
-    #[arg(long, value_name = "SCALE", allow_hyphen_values = true)]
-    guidance_scale: Option<f64>,
-
-    /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED): -2^63 to 2^64-1. -1 is torch's -1, not a random
-    /// seed
-    #[arg(long, default_value_t = Seed::default(), allow_hyphen_values = true)]
-    seed: Seed,
-
-    /// Width in pixels [default: what the model was trained on, or the width of the picture to start from, in multiples of 8]
-    #[arg(long, value_name = "PX")]
-    width: Option<usize>,
-
-    /// Height in pixels [default: what the model was trained on, or the height of the picture to start from, in multiples of 8]
-    #[arg(long, value_name = "PX")]
-    height: Option<usize>,
-
-    /// Fresh noise in each step: 0 none (DDIM), 1 as much as DDPM
-    #[arg(long, default_value_t = 0., allow_hyphen_values = true)]
-    eta: f64,
-
-    /// A picture to start from, in the place of noise alone: a file, or sample:apple, cat, house, pizza
-    #[arg(long, value_name = "FILE")]
-    init_image: Option<String>,
-
-    /// How much of the run a picture to start from leaves to be done: 0 none of it, 1 all
-    #[arg(long, default_value_t = STRENGTH, allow_hyphen_values = true)]
-    strength: f64,
+    #[command(flatten)]
+    settings: SettingArgs,
 }
 
 /// Which model, and where it is computed.
@@ -147,32 +108,20 @@ impl GenerateArgs {
     /// As [`load`](Self::load), without a note on the run's size.
     fn load_untold(&self, tell: ProgressFn) -> anyhow::Result<(Models, Request)> {
         // Before the models are loaded, which takes longer.
-        let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
-        let init_image = init_image.context("--init-image")?;
+        let values = self.settings.values()?;
         let models = self.model.load(tell)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let multiple = models.vae.config().scale_factor();
-        let given = (self.height, self.width);
-        let (height, width) = match &init_image {
-            Some(image) => init_size::filled_in(image, given, multiple)?,
-            None => (self.height.unwrap_or(usual.height), self.width.unwrap_or(usual.width)),
-        };
-        let request = Request {
-            prompt: self.prompt.clone().unwrap_or(usual.prompt),
-            negative_prompt: self.negative_prompt.clone(),
-            height,
-            width,
-            num_inference_steps: self.steps.unwrap_or(steps),
-            guidance_scale: self.guidance_scale.unwrap_or(usual.guidance_scale),
-            seed: self.seed,
-            eta: self.eta,
-            init_image,
-            strength: self.strength,
-            fault: None,
-        };
+        let mut request = Request { num_inference_steps: steps, ..usual };
+        if let Some(image) = &values.init_image {
+            let given = |name: &str, pixels: usize| self.settings.has(name).then_some(pixels);
+            let given = (given("height", values.height), given("width", values.width));
+            (request.height, request.width) = init_size::filled_in(image, given, multiple)?;
+        }
+        self.settings.apply(&values, &mut request);
         Ok((models, request))
     }
 
@@ -185,7 +134,7 @@ impl GenerateArgs {
             return Ok(());
         }
         let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
-        if self.width.is_some() || self.height.is_some() {
+        if self.settings.has("width") || self.settings.has("height") {
             let resized = Resized::of(image, size, multiple);
             let told = (resized == Resized::Squeezed).then(|| resized.told(image, size)).flatten();
             models.remarks.extend(told);

@@ -1,6 +1,6 @@
 //! The subcommands, one file each; `main.rs` only dispatches.
 //!
-//! - [`args`]: the flags that every subcommand takes that generates.
+//! - [`args`]: the flags that every subcommand takes that generates. [`settings`]: those of the settings.
 //! - [`debug`]: the interface, the walk as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
 //! - [`lesson`]: lessons, listed, carried out and checked.
@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod lesson;
 pub mod model;
 pub mod run;
+pub mod settings;
 
 use crate::pipeline::Models;
 use clap::{Parser, Subcommand};

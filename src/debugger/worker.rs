@@ -4,6 +4,7 @@ use super::Outcome;
 use super::expr::{Answer, Expression};
 use super::host::Host;
 use super::inspect::{Examination, InspectError, Inspection};
+use super::language::command::CommandLine;
 use super::record::{NamedPicture, RecordId};
 use super::session::{Mark, Session, SessionError, SessionHost};
 use super::view::Viewer;
@@ -27,8 +28,8 @@ use std::time::{Duration, Instant};
 /// What the worker is asked for.
 #[derive(Debug)]
 pub enum Order {
-    /// A line of the command language.
-    Command(String),
+    /// A command.
+    Command(CommandLine),
     /// Pictures that the VAE shall make when nothing else is to be done, the first first; those that were asked for
     /// before and are not here are given up.
     Previews(Vec<Preview>),
@@ -226,11 +227,9 @@ struct WorkerLoop {
     mark: Option<Mark>,
 }
 
-/// What a command of more than the language does.
-type Carried<'a> = &'a mut dyn FnMut(
-    &mut Session,
-    &mut dyn SessionHost,
-) -> std::result::Result<Option<Outcome>, SessionError>;
+/// A command, or what an order does that no command is.
+type Carried<'a> =
+    &'a mut dyn FnMut(&mut Session, &mut dyn SessionHost) -> std::result::Result<Outcome, SessionError>;
 
 /// What coming back is called.
 pub const COME_BACK: &str = "come back";
@@ -245,18 +244,14 @@ impl WorkerLoop {
         while let Some(order) = self.next_order() {
             match order {
                 Order::Quit => return,
-                Order::Command(line) => {
-                    let command = line.clone();
-                    self.carry_out(line, &mut |session, host| session.run_line(&command, host));
+                Order::Command(CommandLine { command, text }) => {
+                    self.carry_out(text, &mut |session, host| session.run(&command, host));
                 }
                 Order::Mark => self.mark = Some(self.session.mark()),
                 Order::ComeBack => {
                     // Without a mark there is nowhere else to be.
                     let mark = self.mark.take().unwrap_or_else(|| self.session.mark());
-                    self.carry_out(COME_BACK.into(), &mut |session, host| {
-                        let outcome = session.come_back(&mark, host)?;
-                        Ok(Some(Outcome { command: COME_BACK.into(), ..outcome }))
-                    });
+                    self.carry_out(COME_BACK.into(), &mut |session, host| session.come_back(&mark, host));
                     self.mark = Some(mark);
                 }
                 Order::Evaluate(number, expressions) => {
@@ -334,8 +329,8 @@ impl WorkerLoop {
         };
         let view = self.viewer.view(&self.session).map(Box::new);
         let event = match (result, view) {
-            (Ok(Some(outcome)), Ok(view)) => Event::Done(outcome.into(), view),
-            (Ok(None), Ok(view)) => Event::Done(Outcome::default().into(), view),
+            // Who gave the command knows it as it was typed.
+            (Ok(outcome), Ok(view)) => Event::Done(Outcome { command: line, ..outcome }.into(), view),
             (Err(e), view) => Event::Failed { command: line, error: one_line(&e), view: view.ok() },
             (Ok(_), Err(e)) => Event::Failed { command: line, error: one_line(&e.into()), view: None },
         };

@@ -1,7 +1,7 @@
 //! A lesson on a session, part by part: what it says with the numbers that are true here, and whether what it expects
 //! holds.
 
-use super::block::{Choice, Expected, Line, Question, Right, Task};
+use super::block::{Choice, Expected, Question, Right, Task, Typed};
 use super::format::{Lesson, Part, Prose};
 use super::problem::Problem;
 use crate::debugger::expr::{Answer, Expression};
@@ -29,7 +29,7 @@ pub enum Told<'a> {
     /// Prose, as Markdown, with its numbers.
     Prose(String),
     /// A command, and what it said.
-    Ran(&'a Line, Box<Outcome>),
+    Ran(&'a Typed, Box<Outcome>),
     /// A condition that holds.
     Holds(&'a Expected),
     /// A question.
@@ -50,8 +50,8 @@ pub fn session(lesson: &Lesson, models: Arc<Models>) -> Result<Session, SessionE
     let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
     let mut session = Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
     session.refuse_save("a lesson writes no files; `diffuscope` alone does");
-    for line in &lesson.settings {
-        session.run_line(line, &mut Unwatched)?;
+    for command in &lesson.settings {
+        session.run(command, &mut Unwatched)?;
     }
     Ok(session)
 }
@@ -126,10 +126,10 @@ impl<'a> LessonRunner<'a> {
         tell(Told::Prose(text));
     }
 
-    fn run(&mut self, lines: &'a [Line], tell: &mut dyn FnMut(Told<'a>)) {
+    fn run(&mut self, lines: &'a [Typed], tell: &mut dyn FnMut(Told<'a>)) {
         for line in lines {
-            match self.session.run_line(&line.text, &mut Unwatched) {
-                Ok(outcome) => tell(Told::Ran(line, outcome.unwrap_or_default().into())),
+            match self.session.run(&line.command, &mut Unwatched) {
+                Ok(outcome) => tell(Told::Ran(line, outcome.into())),
                 Err(e) => tell(Told::Wrong(self.lesson.source.problem(line.at.clone(), e.to_string()))),
             }
         }

@@ -1,6 +1,7 @@
 //! The four stages, and the state machine over them.
 //!
-//! - [`request`]: the settings of a run, and what is wrong with them. [`seed`]: the seeds that torch takes.
+//! - [`request`]: what a run is asked to do, and what is wrong with it. [`settings`]: the table of its settings. [`seed`]: the seeds
+//!   that torch takes.
 //! - [`init_image`]: a picture that a run starts from; `picture_format`: those that are not read, by name. [`init_size`]: the
 //!   size of such a run. [`expected`]: about how long it takes.
 //! - [`models`]: everything that a run computes with, loaded.
@@ -31,6 +32,7 @@ mod picture_format;
 pub mod preset;
 pub mod request;
 pub mod seed;
+pub mod settings;
 pub mod snapshot;
 pub mod stages;
 
@@ -42,6 +44,7 @@ pub use models::Models;
 pub use preset::Preset;
 pub use request::{Request, RequestError};
 pub use seed::Seed;
+pub use settings::Setting;
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};
 
 /// Why a run cannot start or go on.

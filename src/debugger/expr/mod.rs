@@ -13,7 +13,7 @@ use cel::common::types::CelDouble;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
-use names::{NAMES, Resolver};
+use names::{OF_A_STEP, Resolver};
 use std::sync::{Arc, LazyLock};
 use value::{FIELDS, Function, TensorValue};
 
@@ -277,7 +277,7 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         ExecutionError::UndeclaredReference(name) if name.as_str() == "step" => {
             "step is only there while a step of denoise is next".into()
         }
-        ExecutionError::UndeclaredReference(name) if is_of_a_step(name) => {
+        ExecutionError::UndeclaredReference(name) if OF_A_STEP.contains(&name.as_str()) => {
             format!("{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none")
         }
         ExecutionError::UndeclaredReference(name) if is_called(name, text) => {
@@ -286,7 +286,7 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         }
         ExecutionError::UndeclaredReference(name) => {
             let mut known = resolver.tensors();
-            known.extend(NAMES);
+            known.extend(names::plain());
             format!("`{name}` is not there; expected one of {}", known.join(", "))
         }
         ExecutionError::UnsupportedBinaryOperator(_, Value::UInt(large), Value::Int(other))
@@ -320,12 +320,6 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
 /// Whether a name is called in an expression, as a function is.
 fn is_called(name: &str, text: &str) -> bool {
     text.contains(&format!("{name}("))
-}
-
-/// Whether a name is a number of the newest step.
-fn is_of_a_step(name: &str) -> bool {
-    let first = NAMES.iter().position(|known| *known == "timestep").unwrap_or(NAMES.len());
-    NAMES[first..].contains(&name)
 }
 
 /// Makes of an expression what CEL can evaluate: calls of functions that know the run become indices, and of a number and a
@@ -401,7 +395,7 @@ fn is_number(expression: &Expr) -> bool {
     const OF_TENSORS: [&str; 4] = ["norm", "max_abs", "cos", "psnr"];
     match expression {
         Expr::Literal(_) => true,
-        Expr::Ident(name) => NAMES.contains(&name.as_str()),
+        Expr::Ident(name) => names::is_plain(name),
         Expr::Select(select) => FIELDS.split(", ").any(|field| field == select.field),
         Expr::Call(call) if OF_TENSORS.contains(&call.func_name.as_str()) => true,
         Expr::Call(call) if call.func_name == operators::INDEX => {

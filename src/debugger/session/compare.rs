@@ -5,7 +5,6 @@ use super::SessionError;
 use super::SessionHost;
 use crate::debugger::language::plan::MOST;
 use crate::debugger::language::plan::Plan;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
 
@@ -21,7 +20,7 @@ use crate::debugger::language::plan::Variant;
 use crate::debugger::timeline::comparison::VariantRow;
 
 use crate::debugger::timeline::tree::BranchId;
-use crate::pipeline::{self, Lockstep, Request, Snapshot, Stage, StageRecord, memory};
+use crate::pipeline::{self, Lockstep, Request, Setting, Snapshot, Stage, StageRecord, memory};
 use crate::tensor::PlainTensor;
 use std::sync::Arc;
 
@@ -63,7 +62,7 @@ impl Session {
                 ));
             }
             for axis in &plan.axes {
-                self.check_setting_here(axis.setting, &axis.values[0])?;
+                self.check_setting_here(&axis.setting, &axis.values[0])?;
             }
         }
         let done = if plan.here { self.timeline().cursor() } else { 0 };
@@ -90,7 +89,7 @@ impl Session {
             let name = self.timelines.free_name(&name);
             members.push((self.timelines.add(name, timeline, Some(parent)), values));
         }
-        let axes = plan.axes.iter().map(|axis| axis.name()).collect();
+        let axes = plan.axes.iter().map(|axis| axis.name().to_string()).collect();
         let lockstep = Lockstep::new(&self.models, self.latents_size(), rows_at_once);
         let comparison = Comparison::new(plan.to_string(), axes, members, &self.timelines, lockstep);
         self.comparison = Some(comparison);
@@ -101,8 +100,7 @@ impl Session {
 
     /// What becomes of the variants' pictures, a line for each picture and size.
     fn resized(&self, plan: &Plan, variants: &[Variant]) -> Vec<String> {
-        let varies =
-            |axis: &Axis| matches!(axis.setting, Setting::InitImage | Setting::Width | Setting::Height);
+        let varies = |axis: &Axis| ["init_image", "width", "height"].contains(&axis.setting.name());
         if !plan.axes.iter().any(varies) {
             return vec![];
         }
@@ -180,7 +178,7 @@ impl Session {
     /// far each end is from that of the run as it is.
     pub(super) fn sweep(
         &mut self,
-        setting: Setting,
+        setting: &Setting,
         value: &str,
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
@@ -210,7 +208,7 @@ impl Session {
             )));
         }
         let mut request = self.timeline().here().request().clone();
-        setting.put(value, &mut request).map_err(SessionError::Refused)?;
+        setting.set(value, &mut request).map_err(SessionError::Refused)?;
         request.check(&self.models)?;
         self.check_memory((from..steps + 2).chain([from]).map(|done| (&request, done)))?;
         // Up to the first step there is nothing to fork.
@@ -271,7 +269,7 @@ impl Session {
         }
         let title = format!("{} {value} from one step on", setting.name());
         let mut comparison =
-            Comparison::new(title, vec!["changed before"], members, &self.timelines, lockstep);
+            Comparison::new(title, vec!["changed before".into()], members, &self.timelines, lockstep);
         comparison.sweep = Some(parent);
         comparison.look(steps + 3, &mut self.timelines);
         self.comparison = Some(comparison);
@@ -283,7 +281,7 @@ impl Session {
     }
 
     /// From which step on the change of a sweep does not matter any more.
-    fn swept(&self, setting: Setting, value: &str) -> Result<String, SessionError> {
+    fn swept(&self, setting: &Setting, value: &str) -> Result<String, SessionError> {
         let rows = self.variant_rows()?;
         let name = setting.name();
         let forks = &rows[1..];

@@ -3,10 +3,10 @@
 use super::settings::check_changeable;
 use super::{Session, SessionError};
 use crate::debugger::language::place::Place;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::outcome::{Outcome, Shown};
 use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::tree::Branch;
+use crate::pipeline::Setting;
 use crate::pipeline::Stage;
 use crate::pipeline::dump::write_beside;
 use serde_json::json;
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Refuses a setting that cannot change at the cursor any more.
-    pub(super) fn check_setting_here(&self, setting: Setting, value: &str) -> Result<(), SessionError> {
+    pub(super) fn check_setting_here(&self, setting: &Setting, value: &str) -> Result<(), SessionError> {
         check_changeable(setting, self.timeline().here(), value)
     }
 }

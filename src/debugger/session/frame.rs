@@ -3,7 +3,7 @@
 use super::{Session, SessionError};
 use crate::checkpoint::layout::Precision;
 
-use crate::debugger::outcome::{Outcome, Shown};
+use crate::debugger::outcome::{Form, Outcome, Shown};
 use crate::debugger::record::TensorRow;
 use crate::debugger::source::Function;
 use crate::debugger::source::module;
@@ -156,7 +156,7 @@ impl Session {
             let mark = if Some(row) == here { "▶" } else { " " };
             format!("{mark}{:>4} {line}", first + row)
         });
-        Ok(Outcome::lines(messages.collect()))
+        Ok(Outcome { form: Form::Code, ..Outcome::lines(messages.collect()) })
     }
 }
 

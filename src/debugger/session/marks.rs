@@ -56,6 +56,7 @@ impl Session {
             outcome.messages.push(format!("what you did is kept: {}", kept.join(", ")));
         }
         outcome.position = self.position_name();
+        outcome.moved = true;
         Ok(outcome)
     }
 }

@@ -8,9 +8,10 @@ use crate::debugger::replay::outputs::Outputs;
 use crate::debugger::stepping::{HookPhase, PausedStage};
 use crate::debugger::timeline::tree::{Branch, TimelineTree};
 use crate::nn::{Path, Unwatched};
+use crate::pipeline::settings::Value;
 use crate::pipeline::stages;
 use crate::pipeline::stages::Run;
-use crate::pipeline::{Models, Request, Snapshot, Stage, lines};
+use crate::pipeline::{Models, Request, Setting, Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use cel::ExecutionError;
@@ -337,7 +338,6 @@ pub(in crate::debugger) fn tensors(state: &Snapshot) -> Vec<&'static str> {
 /// What a name means in a state: tensors by their newest value, settings, the position, the newest step's numbers. A tensor is
 /// copied from its device when it is asked for.
 fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
-    let request = state.request();
     let int = |n: i64| Some(CowVal::owned(CelInt::from(n)).into_owned());
     let double = |x: f64| Some(CowVal::owned(CelDouble::from(x)).into_owned());
     let string = |s: &str| Some(CowVal::owned(CelString::from(s.to_string())).into_owned());
@@ -348,19 +348,6 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
             _ => None,
         },
         "stage" => string(state.position().map_or("complete", Stage::name)),
-        "prompt" => string(&request.prompt),
-        "negative_prompt" => string(&request.negative_prompt),
-        "height" => int(request.height as i64),
-        "width" => int(request.width as i64),
-        "num_inference_steps" => int(request.num_inference_steps as i64),
-        "guidance_scale" => double(request.guidance_scale),
-        "seed" => match request.seed.as_i64() {
-            Some(seed) => int(seed),
-            // CEL's whole numbers without a sign, which compare with those that have one.
-            None => Some(CowVal::owned(CelUInt::from(request.seed.folded())).into_owned()),
-        },
-        "eta" => double(request.eta),
-        "strength" => double(request.strength),
         "timesteps" => {
             let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
             cel::Value::from(timesteps).try_into().ok()
@@ -376,10 +363,23 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
         "beta_prod_t" => coefficients().and_then(|c| double(c.beta_prod_t.into())),
         "variance" => coefficients().and_then(|c| double(c.variance.into())),
         "std_dev_t" => coefficients().and_then(|c| double(c.std_dev_t.into())),
-        _ => {
-            let (_, tensor) = state.tensor(name)?;
-            let plain = PlainTensor::of(tensor).ok()?;
-            Some(Box::new(TensorValue::new(plain)))
-        }
+        _ => match Setting::find(name).filter(Setting::is_in_expressions) {
+            Some(setting) => match setting.get(state.request()) {
+                Value::Text(text) => string(&text),
+                Value::Count(count) => int(count as i64),
+                Value::Number(number) => double(number),
+                Value::Seed(seed) => match seed.as_i64() {
+                    Some(seed) => int(seed),
+                    // CEL's whole numbers without a sign, which compare with those that have one.
+                    None => Some(CowVal::owned(CelUInt::from(seed.folded())).into_owned()),
+                },
+                Value::Picture(_) | Value::Fault(_) => None,
+            },
+            None => {
+                let (_, tensor) = state.tensor(name)?;
+                let plain = PlainTensor::of(tensor).ok()?;
+                Some(Box::new(TensorValue::new(plain)))
+            }
+        },
     }
 }

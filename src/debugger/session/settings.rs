@@ -4,7 +4,6 @@ use super::Session;
 use super::SessionError;
 use super::SessionHost;
 use crate::debugger::language::edit::Edit;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
 use crate::debugger::record::TensorRow;
@@ -13,24 +12,26 @@ use crate::debugger::timeline::tree::BranchId;
 
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{Fault, Request, RequestError, Snapshot, Stage};
+use crate::pipeline::{Fault, Request, RequestError, Setting, Snapshot, Stage};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 
 impl Session {
-    /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
-    pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Outcome, SessionError> {
+    /// Changes a setting at the cursor. At an earlier stage that is a fork: what is recorded stays on its own timeline.
+    pub(super) fn set(&mut self, setting: &Setting, value: &str) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         let here = self.timeline().here();
         let name = setting.name();
         check_changeable(setting, here, value)?;
-        let mut request = here.request().clone();
-        setting.put(value, &mut request).map_err(SessionError::Refused)?;
+        let old = here.request().clone();
+        let mut request = old.clone();
+        setting.set(value, &mut request).map_err(SessionError::Refused)?;
         if request == *here.request() {
             return Ok(Outcome::message(format!("{name} = {value} already")));
         }
         let next = here.with_request(request, &self.models).map_err(RequestError::in_session)?;
-        let is_prompt = matches!(setting, Setting::Prompt | Setting::NegativePrompt);
+        let new = next.request().clone();
+        let is_prompt = (&new.prompt, &new.negative_prompt) != (&old.prompt, &old.negative_prompt);
         let again = is_prompt && !here.records().is_empty() && !next.is_encoded();
         self.check_undoes_no_edit(&next)?;
         let lost = if again { here.edits_of_embeddings() } else { vec![] };
@@ -51,15 +52,15 @@ impl Session {
             let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
             outcome.warnings.extend(lost);
         }
-        if matches!(setting, Setting::InitImage | Setting::Width | Setting::Height) {
-            let kept = setting == Setting::InitImage;
-            outcome
-                .messages
-                .extend(self.resized_told(self.timeline().here().request()).map(|resized| {
-                    if kept { format!("{resized}; the run keeps its size") } else { resized }
-                }));
+        let is_another_picture = new.init_image != old.init_image;
+        if is_another_picture || (new.width, new.height) != (old.width, old.height) {
+            outcome.messages.extend(self.resized_told(&new).map(|resized| match is_another_picture {
+                true => format!("{resized}; the run keeps its size"),
+                false => resized,
+            }));
         }
-        if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
+        let steps = |request: &Request| (request.strength, request.num_inference_steps);
+        if is_another_picture || steps(&new) != steps(&old) {
             outcome.messages.extend(self.first_step_told());
         }
         Ok(outcome)
@@ -93,7 +94,7 @@ impl Session {
         })
     }
 
-    /// Makes a known mistake from here on, or none; behind the tip that is a fork.
+    /// Makes a known mistake from here on, or none; at an earlier stage that is a fork.
     pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         let here = self.timeline().here();
@@ -192,7 +193,7 @@ fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
 }
 
 /// Refuses what cannot change any more once `get_latent` has run.
-pub(super) fn check_changeable(setting: Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
+pub(super) fn check_changeable(setting: &Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
     let name = setting.name();
     if here.tensor("latents").is_some() && setting.fixes_initial_latents() {
         return Err(SessionError::Refused(format!(

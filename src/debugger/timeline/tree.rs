@@ -1,8 +1,12 @@
 //! The tree of timelines: each but the first branched off another, and shares what was recorded before.
 
 use super::{Change, Timeline};
+use crate::debugger::language::arguments::{Nothing, Set};
+use crate::debugger::language::command::Command;
+use crate::debugger::language::place::Place;
 use crate::debugger::timeline;
-use crate::pipeline::{Request, Snapshot, Stage};
+use crate::pipeline::settings::Value;
+use crate::pipeline::{Request, Setting, Snapshot, Stage};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -323,36 +327,31 @@ impl Branch {
     ///
     /// # Errors
     /// The setting that no line can hold.
-    pub fn commands(&self) -> Result<Vec<String>, &'static str> {
+    pub fn commands(&self) -> Result<Vec<String>, Setting> {
         let start = self.timeline.snapshots().first().map(|snapshot| snapshot.request());
         let Some(start) = start else { return Ok(vec![]) };
-        let settings = serde_json::to_value(start).unwrap_or_default();
         let mut lines = vec![];
-        for (name, _) in crate::debugger::language::setting::Setting::ALL {
-            // What is off is not among them.
-            let off = || serde_json::Value::from("off");
-            let value = settings.get(name).cloned().unwrap_or_else(off);
-            lines.push(set(name, &value)?);
+        for setting in Setting::of(start) {
+            // A run begins without a fault.
+            match setting.get(start) {
+                Value::Fault(None) => {}
+                value => lines.push(set(setting, &value)?),
+            }
         }
-        lines.extend(start.fault.map(|fault| format!("set fault {fault}")));
         for (done, changes, edits) in self.timeline.changes() {
             // What was changed when all had run changed nothing that ran.
             let steps = self.timeline.snapshots()[done].request().steps();
             let Some(stage) = Stage::at(done, &steps) else { break };
-            lines.push(format!("goto {stage}"));
-            let fault = self.timeline.snapshots()[done].request().fault;
+            lines.push(goto(stage));
             for Change { setting, to, .. } in changes {
-                lines.push(match setting {
-                    "init_image" if to.is_null() => "set init_image off".into(),
-                    "fault" => fault.map_or("set fault off".into(), |fault| format!("set fault {fault}")),
-                    _ => set(setting, &to)?,
-                });
+                lines.push(set(setting, &to)?);
             }
+            // An edit is kept as it was typed after `set`.
             lines.extend(edits.iter().map(|edit| format!("set {edit}")));
         }
         match self.timeline.tip().position() {
-            None => lines.push("continue".into()),
-            Some(stage) => lines.push(format!("goto {stage}")),
+            None => lines.push(Command::Continue(Nothing).to_string()),
+            Some(stage) => lines.push(goto(stage)),
         }
         Ok(lines)
     }
@@ -364,13 +363,24 @@ impl Branch {
     }
 }
 
-/// `set NAME VALUE`, in quotes where it is a text.
-fn set(name: &'static str, value: &serde_json::Value) -> Result<String, &'static str> {
-    match value {
-        serde_json::Value::String(text) if text.chars().any(char::is_control) => Err(name),
-        serde_json::Value::String(text) => Ok(format!("set {name} \"{text}\"")),
-        other => Ok(format!("set {name} {other}")),
-    }
+/// The command that moves to before a stage.
+fn goto(stage: Stage) -> String {
+    Command::Goto(Place::Stage(stage)).to_string()
+}
+
+/// The command that gives a setting a value, or the setting where no line can hold that.
+fn set(setting: Setting, value: &Value) -> Result<String, Setting> {
+    let command = match value {
+        Value::Fault(fault) => Set::Fault(*fault),
+        value => {
+            let value = value.to_string();
+            if value.chars().any(char::is_control) {
+                return Err(setting);
+            }
+            Set::Setting { setting, value }
+        }
+    };
+    Ok(Command::Set(command).to_string())
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ mod tests;
 pub use asked::{Held, Value};
 pub use known::Known;
 
-use super::block::{Line, Task};
+use super::block::{Task, Typed};
 use super::format::{Lesson, Part};
 use super::progress::LessonProgress;
-use crate::debugger::Command;
 use crate::debugger::expr::Expression;
+use crate::debugger::{Command, CommandLine};
 use asked::Asked;
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ pub enum Act {
 /// What is to be done for the lesson.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
-    /// A line of the command language is carried out.
-    Run(String),
+    /// A command is carried out.
+    Run(CommandLine),
     /// The session goes back to where it was noted last.
     ComeBack,
     /// It is noted where the session stands.
@@ -165,23 +165,19 @@ impl Reading {
         wishes
     }
 
-    /// The worker is given a line: one that the lesson wished for, or one of the reader's own. When that is the line
-    /// that the lesson waits for, it counts as its.
-    pub fn given(&mut self, line: &str) {
+    /// The worker is given a command: one that the lesson wished for, or one of the reader's own. A reader's command that the
+    /// lesson waits for counts as the lesson's.
+    pub fn given(&mut self, command: &Command) {
         if std::mem::take(&mut self.wished) {
             return;
         }
-        let command = Command::parse(line).ok().flatten();
         let awaited = match self.stop() {
             Some(Part::Commands(lines)) if !self.elsewhere && self.started => lines.get(self.line),
             _ => None,
         };
-        let awaited = awaited.and_then(|line| Command::parse(&line.text).ok().flatten());
-        self.running = Some(if command.is_some() && command == awaited {
-            Running::Line { all: false }
-        } else {
-            // What is no command does nothing.
-            Running::Theirs { looks: command.is_none_or(|command| command.is_read_only()) }
+        self.running = Some(match awaited.is_some_and(|line| line.command == *command) {
+            true => Running::Line { all: false },
+            false => Running::Theirs { looks: command.is_read_only() },
         });
     }
 
@@ -260,7 +256,7 @@ impl Reading {
         wishes
     }
 
-    fn commands(&self) -> &[Line] {
+    fn commands(&self) -> &[Typed] {
         match self.stop() {
             Some(Part::Commands(lines)) => lines,
             _ => &[],
@@ -282,22 +278,21 @@ impl Reading {
 
     fn run_line(&mut self, all: bool, wishes: &mut Vec<Wish>) {
         if let Some(line) = self.commands().get(self.line) {
-            wishes.push(Wish::Run(line.text.clone()));
+            wishes.push(Wish::Run(line.line()));
             self.running = Some(Running::Line { all });
             self.wished = true;
         }
     }
 
     fn run_solution(&mut self, line: usize, wishes: &mut Vec<Wish>) {
-        let Some(text) = self.task().and_then(|task| task.solution.get(line)).map(|line| line.text.clone())
-        else {
+        let Some(typed) = self.task().and_then(|task| task.solution.get(line)).map(Typed::line) else {
             return;
         };
         if line == 0 {
             // What an earlier attempt said is not said twice.
             self.known[self.at].said.clear();
         }
-        wishes.push(Wish::Run(text));
+        wishes.push(Wish::Run(typed));
         self.running = Some(Running::Solution(line));
         // Until it is done whole, the lesson is where it was before it.
         self.elsewhere = true;

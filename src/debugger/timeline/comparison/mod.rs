@@ -21,7 +21,7 @@ pub struct Comparison {
     /// What is varied: `guidance_scale by seed`.
     pub title: String,
     /// What each axis is called.
-    pub axes: Vec<&'static str>,
+    pub axes: Vec<String>,
     /// The variants.
     pub members: Vec<Member>,
     /// The place of the variant that the others are told by the difference from.
@@ -37,7 +37,7 @@ impl Comparison {
     /// A comparison of timelines, which stands where the first of them does.
     pub fn new(
         title: String,
-        axes: Vec<&'static str>,
+        axes: Vec<String>,
         members: Vec<(BranchId, Vec<String>)>,
         timelines: &TimelineTree,
         lockstep: Lockstep,
