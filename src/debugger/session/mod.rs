@@ -3,7 +3,7 @@
 //! - `moves`: moving the cursor, running stages. `steps`: stepping inside a stage. `frame`: where it is paused.
 //! - [`breakpoints`]: where a run stops. [`scope`]: the names in an expression, resolved on the run.
 //! - `interventions`: changing the outputs of modules. `settings`: changing settings and tensors.
-//! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: how two of them differ.
+//! - `forks`: timelines. `compare`: several of them in lockstep. `sweep`: from which step on a setting no longer matters. `diff`: how two of them differ.
 //! - `displays`: values shown after every stop. `examine`: queries about the last stage. `attention`: words and points.
 //! - `marks`: a place to come back to. `answers`: `info`, `print`, `show`, `save`, `help`.
 
@@ -23,6 +23,7 @@ mod marks;
 mod moves;
 mod settings;
 mod steps;
+mod sweep;
 
 use super::expr::{Expression, ExpressionError};
 use super::host::Host;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pipeline::{Fault, InitImage, Seed};
 use proptest::prelude::*;
 
 /// A setting of every run, and a family: the runs with a prompt have the members `eta` and `strength`.

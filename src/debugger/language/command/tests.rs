@@ -2,7 +2,7 @@ use super::*;
 use crate::debugger::language::arguments::{BreakAt, Set};
 use crate::debugger::language::place::{Place, Stop, parse_place};
 use crate::debugger::language::verbs::VERBS;
-use crate::pipeline::Stage;
+use crate::pipeline::{Setting, Stage};
 use proptest::prelude::*;
 
 fn said(line: &str) -> String {
@@ -189,6 +189,17 @@ proptest! {
                 let again = Command::parse(&command.to_string());
                 prop_assert_eq!(again.ok().flatten(), Some(command), "{}", line);
             }
+        }
+    }
+
+    #[test]
+    fn a_setting_is_written_and_parsed_again(which in 0usize..100, value in "[ -~]{0,12}", quoted in any::<bool>()) {
+        let all: Vec<Setting> = Setting::all().filter(|setting| setting.name() != "fault").collect();
+        let setting = &all[which % all.len()];
+        let line = if quoted { format!("set {setting} \"{value}\"") } else { format!("set {setting} {value}") };
+        if let Ok(Some(command)) = Command::parse(&line) {
+            let again = Command::parse(&command.to_string());
+            prop_assert_eq!(again.ok().flatten(), Some(command), "{}", line);
         }
     }
 
