@@ -52,7 +52,7 @@ pub struct DebugArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// In a line that names the culprit; a failing command of a batch is told with its number.
+/// In a line that names the culprit; a failing command of a batch is reported with its line number.
 pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
     if let Some(file) = &args.commands {
         return batch(&args, file);
@@ -74,7 +74,7 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nobody is told of loading where there is no interface.
+/// Loading is not reported where there is no interface.
 fn quietly() -> ProgressFn {
     Box::new(|_, _| ())
 }

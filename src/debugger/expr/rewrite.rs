@@ -132,8 +132,8 @@ pub(super) fn as_cel(text: &str) -> String {
                 continue;
             }
             None if c == '[' => {
-                let behind = made.trim_end().chars().next_back();
-                let indexes = behind.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ')' | ']'));
+                let before = made.trim_end().chars().next_back();
+                let indexes = before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ')' | ']'));
                 let inner = rest.as_str().split(']').next().unwrap_or_default();
                 let is_part = |c: char| c.is_ascii_digit() || matches!(c, ',' | ':' | '.' | '-' | ' ');
                 let several = inner.contains([',', ':']) || inner.contains("..");

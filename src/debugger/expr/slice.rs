@@ -1,4 +1,4 @@
-//! A part of a tensor: `0,:,8,2..5`, as it stands in brackets behind its name.
+//! A part of a tensor: `0,:,8,2..5`, as it stands in brackets after its name.
 
 use std::fmt;
 use std::ops::Range;

@@ -328,7 +328,7 @@ pub(super) fn help(words: &[&str], _: &Names) -> Completion {
     })
 }
 
-/// A name in an expression, or behind a dot what a tensor has.
+/// A name in an expression, or after a dot a field of a tensor.
 fn part_of_expression(before: &str, from: usize, names: &Names) -> Completions {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let start = before.rfind(|c| !is_part(c)).map_or(0, |at| at + 1).max(from);

@@ -38,7 +38,7 @@ impl Breakpoint {
         }
     }
 
-    /// When a module is looked at that it names; `None` where it names none.
+    /// Before or after a module that it names; `None` where it names none.
     fn moment(&self, path: &str) -> Option<HookPhase> {
         match &self.place {
             Stop::Condition => Some(HookPhase::After),
@@ -163,7 +163,7 @@ impl Breakpoints {
     /// The catchpoint for NaN and infinity, when a record has some.
     fn caught<'a>(&mut self, made: impl IntoIterator<Item = Made<'a>>) -> Option<Hit> {
         let catching = self.list.iter_mut().find(|breakpoint| breakpoint.place == Stop::NotFinite)?;
-        // A tensor that cannot be copied from its device shows itself when it is looked at.
+        // A tensor that cannot be copied from its device is reported when it is shown.
         let broken = |tensor: &Tensor| PlainTensor::of(tensor).is_ok_and(|plain| !plain.is_finite());
         let mut found = vec![];
         for (timeline, record) in made {

@@ -146,7 +146,7 @@ impl Session {
                 self.timelines.switch(parent);
             }
         }
-        // The run that a sweep was of stays, and so does a variant that was opened and is looked at.
+        // The run that a sweep was of stays, and so does a variant that was opened.
         let kept = [Some(self.timelines.current().id), comparison.sweep];
         for member in comparison.members.iter().filter(|member| !kept.contains(&Some(member.branch))) {
             let gone = self.timelines.get(member.branch).map(|branch| branch.name.clone());
@@ -213,7 +213,7 @@ impl Session {
         }
     }
 
-    /// The comparison that is looked at.
+    /// The comparison that commands are about.
     pub fn comparison(&self) -> Option<&Comparison> {
         self.comparison.as_ref().filter(|_| self.comparing)
     }

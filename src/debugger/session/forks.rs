@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::Path;
 
 impl Session {
-    /// A timeline of its own from here, or from before a stage that is behind; looks at it.
+    /// A new timeline from here, or from before an earlier stage; it becomes the current one.
     pub(super) fn fork(&mut self, name: Option<&str>, at: Option<Place>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("fork")?;
         self.leave();

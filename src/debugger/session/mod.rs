@@ -113,7 +113,7 @@ pub struct Session {
     timelines: TimelineTree,
     /// Timelines that go on together, while there are any.
     comparison: Option<Comparison>,
-    /// Whether they are what is looked at.
+    /// Whether the comparison is what commands are about.
     comparing: bool,
     /// The stage that is stepped through.
     inside: Option<PausedStage>,
@@ -122,11 +122,11 @@ pub struct Session {
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: PreviewPolicy,
-    /// Why nothing is saved, when nothing is.
+    /// Why `save` is refused, when it is.
     unsaved: Option<&'static str>,
-    /// Embeddings that expressions asked for.
+    /// Embeddings that expressions used.
     texts: Arc<EmbeddingCache>,
-    /// What modules made that expressions asked for.
+    /// Outputs of modules that expressions used.
     outputs: Arc<Outputs>,
     /// The record whose NaN stopped the run last.
     caught: Option<Arc<StageRecord>>,
@@ -193,7 +193,7 @@ impl Session {
         &self.models
     }
 
-    /// The timeline that is looked at.
+    /// The current timeline.
     pub fn timeline(&self) -> &Timeline {
         &self.timelines.current().timeline
     }
@@ -234,7 +234,7 @@ impl Session {
         self.inside.as_ref()
     }
 
-    /// What is known here: inside a stage, with what it made so far.
+    /// The names in an expression: those at the cursor, and inside a stage what it made so far.
     pub fn here(&self) -> Scope<'_> {
         Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts, &self.outputs)
     }

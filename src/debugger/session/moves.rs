@@ -167,12 +167,12 @@ impl Session {
     ) -> Result<Outcome, SessionError> {
         self.check_place(place)?;
         self.check_any_step(place)?;
-        let behind = match (place, self.timeline().position()) {
+        let is_reached = match (place, self.timeline().position()) {
             (_, None) => true,
             (Place::Stage(stage), Some(next)) => stage <= next,
             (Place::AnyStep, Some(next)) => next == Stage::VaeDecode,
         };
-        if behind {
+        if is_reached {
             let here = self.position_name();
             return Err(SessionError::Refused(format!(
                 "{place} does not lie ahead: {here} is where the run stands; `goto {place}` goes back"
@@ -288,8 +288,8 @@ impl Session {
         };
         if !self.timeline().at_tip() {
             // Writing to a string does not fail.
-            let behind = self.timeline().recorded() - self.timeline().cursor();
-            let _ = write!(message, "; {behind} recorded ahead");
+            let ahead = self.timeline().recorded() - self.timeline().cursor();
+            let _ = write!(message, "; {ahead} recorded ahead");
         }
         let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();
         let displays = self.displayed();

@@ -1,4 +1,4 @@
-//! What an expression can ask for: the run here, its other states, other timelines, and the text encoder.
+//! The names of expressions, resolved: the run here, its other states, other timelines, and the text encoder.
 
 use crate::debugger::expr::names::Resolver;
 use crate::debugger::expr::value::{Function, TensorValue, mistake, number};
@@ -33,10 +33,10 @@ pub struct Scope<'a> {
     models: &'a Arc<Models>,
     texts: &'a Arc<EmbeddingCache>,
     outputs: &'a Arc<Outputs>,
-    at_hand: Option<PausedAt>,
+    paused: Option<PausedAt>,
 }
 
-/// The piece at which a stage waits, and what modules made so far of which that is known.
+/// The module or line at which a stage is paused, and the outputs of modules that are known so far.
 #[derive(Debug, Clone)]
 struct PausedAt {
     stage: Stage,
@@ -60,7 +60,7 @@ impl Deref for Scope<'_> {
 }
 
 impl<'a> Scope<'a> {
-    /// The cursor of the timeline that is looked at; inside a stage, with what that made so far.
+    /// The cursor of the current timeline; inside a stage, with what that made so far.
     pub(in crate::debugger) fn new(
         timelines: &'a TimelineTree,
         inside: Option<&PausedStage>,
@@ -73,17 +73,17 @@ impl<'a> Scope<'a> {
             Some(inside) => Cow::Owned(here.with_partial(inside.stage, inside.values())),
             None => Cow::Borrowed(here),
         };
-        let at_hand = inside.map(|inside| PausedAt {
+        let paused = inside.map(|inside| PausedAt {
             stage: inside.stage,
             path: inside.path().into(),
             moment: inside.moment,
             before: Arc::clone(inside.before()),
             outputs: inside.outputs(),
         });
-        Self { here, timelines, models, texts, outputs, at_hand }
+        Self { here, timelines, models, texts, outputs, paused }
     }
 
-    /// The same with another state in the place of the cursor's.
+    /// The same with another state instead of the cursor's.
     pub(in crate::debugger) fn with_here(self, here: Snapshot) -> Self {
         Self { here: Cow::Owned(here), ..self }
     }
@@ -142,24 +142,24 @@ impl<'a> Scope<'a> {
     /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
     fn t(&self) -> Function {
         let modules = self.modules();
-        let at_hand = self.at_hand.clone();
+        let paused = self.paused.clone();
         let timeline = &self.timelines.current().timeline;
         let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
         Function::new("t", move |path| {
             let Some(path) = path.downcast_ref::<CelString<'_>>().map(|path| path.inner().to_string()) else {
                 return Err(mistake("t wants the path of a module in quotes: t(\"unet.mid_block\")"));
             };
-            let mut known = at_hand.iter().flat_map(|at_hand| &at_hand.outputs);
+            let mut known = paused.iter().flat_map(|paused| &paused.outputs);
             if let Some((_, output)) = known.find(|(known, _)| known.as_str() == path) {
                 let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
                 return Ok(Box::new(TensorValue::new(output)));
             }
             modules.known(&path)?;
             // Of a stage that waits what ran in it already; else of the last one in which the module ran.
-            match at_hand.as_ref().filter(|at_hand| lines::running(at_hand.stage, &path).is_some()) {
-                Some(at_hand) => {
-                    let until = Some((at_hand.path.as_str(), at_hand.moment));
-                    modules.behind(&at_hand.before, &path, until)
+            match paused.as_ref().filter(|paused| lines::running(paused.stage, &path).is_some()) {
+                Some(paused) => {
+                    let until = Some((paused.path.as_str(), paused.moment));
+                    modules.output_after(&paused.before, &path, until)
                 }
                 None => modules.newest(&runs, &path),
             }
@@ -195,7 +195,7 @@ impl Resolver for Scope<'_> {
             "alpha_bar" => self.alpha_bar(),
             "t" => self.t(),
             "path" => {
-                let path = self.at_hand.as_ref()?.path.clone();
+                let path = self.paused.as_ref()?.path.clone();
                 return Some(CowVal::owned(CelString::from(path)).into_owned());
             }
             _ => return named(&self.here, name),
@@ -227,7 +227,7 @@ impl Modules {
     /// What the module at `path` made in the last stage among `runs` in which it ran.
     fn newest(&self, runs: &[Arc<Snapshot>], path: &str) -> Result<Box<dyn Val>, ExecutionError> {
         match outputs::before_it(runs, path) {
-            Some(before) => self.behind(&before, path, None),
+            Some(before) => self.output_after(&before, path, None),
             None => {
                 let stage = outputs::stage_of(path);
                 Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
@@ -235,8 +235,8 @@ impl Modules {
         }
     }
 
-    /// What the module at `path` made in the stage behind `before`, or in it up to the piece `until`.
-    fn behind(
+    /// The output of the module at `path` in the stage after `before`, or in it up to the module or line `until`.
+    fn output_after(
         &self,
         before: &Arc<Snapshot>,
         path: &str,
@@ -294,7 +294,7 @@ fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Functio
                     match name.downcast_ref::<CelString<'_>>().map(|name| name.inner()) {
                         Some(path) if is_module(path) => {
                             modules.known(path)?;
-                            modules.behind(&before, path, None)
+                            modules.output_after(&before, path, None)
                         }
                         Some(name) => lookup(&state, name),
                         None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
@@ -352,7 +352,7 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
             let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
             cel::Value::from(timesteps).try_into().ok()
         }
-        // Inside a stage the one at hand.
+        // Inside a stage its own.
         "timestep" => match state.tensor("timestep").map(|(_, t)| t.to_scalar::<i64>()) {
             Some(timestep) => int(timestep.ok()?),
             None => coefficients().and_then(|c| int(c.timestep as i64)),

@@ -313,7 +313,7 @@ pub fn made_from(path: &str) -> impl Iterator<Item = &'static str> {
     lines.filter(move |line| line.split('.').next() == stage).flat_map(|line| outputs(line)).copied()
 }
 
-/// The names that a line of code gives a value to: behind `let`, or before `:`, as fields and arguments are.
+/// The names that a line of code gives a value to: after `let`, or before `:`, as fields and arguments are.
 pub fn bound(line: &str) -> Vec<&str> {
     let line = line.trim_start();
     let names = match line.strip_prefix("let ") {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The snapshots of one run, one after each stage, and the cursor on them.
 ///
-/// Behind the tip nothing is computed: the cursor walks. Only at the tip does anything run.
+/// Stages run at the tip only; before it the cursor moves over what is recorded.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     /// The first is the run before its first stage; there is always one. Timelines that had the same beginning share it.
@@ -75,7 +75,7 @@ impl Timeline {
         self.cursor = self.recorded();
     }
 
-    /// Puts `here` in the place of the snapshot at the cursor, and drops what follows.
+    /// Replaces the snapshot at the cursor, and drops what follows.
     pub fn replace_here(&mut self, here: Snapshot) {
         self.snapshots.truncate(self.cursor);
         self.snapshots.push(Arc::new(here));

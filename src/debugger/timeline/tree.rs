@@ -17,7 +17,7 @@ const MINE: &str = "my-";
 /// The longest name, in characters.
 const LONGEST: usize = 40;
 
-/// All timelines of a session; one of them is looked at.
+/// All timelines of a session; one of them is the current one.
 #[derive(Debug, Clone)]
 pub struct TimelineTree {
     /// Never empty.
@@ -103,12 +103,12 @@ impl TimelineTree {
         &self.list
     }
 
-    /// The one that is looked at.
+    /// The current timeline.
     pub fn current(&self) -> &Branch {
         &self.list[self.current]
     }
 
-    /// The one that is looked at, to be moved on.
+    /// The current timeline, to be changed.
     pub fn current_mut(&mut self) -> &mut Branch {
         &mut self.list[self.current]
     }
@@ -118,7 +118,7 @@ impl TimelineTree {
         self.list.iter().find(|branch| branch.id == id)
     }
 
-    /// A timeline by its number, to be moved on.
+    /// A timeline by its number, to be changed.
     pub fn get_mut(&mut self, id: BranchId) -> Option<&mut Branch> {
         self.list.iter_mut().find(|branch| branch.id == id)
     }
@@ -154,12 +154,12 @@ impl TimelineTree {
         id
     }
 
-    /// Looks at another timeline.
+    /// Makes another timeline the current one.
     pub fn switch(&mut self, id: BranchId) {
         self.current = self.list.iter().position(|branch| branch.id == id).unwrap_or(self.current);
     }
 
-    /// Calls a timeline something else.
+    /// Renames a timeline.
     ///
     /// # Errors
     /// [`TimelineError`].
@@ -226,7 +226,7 @@ impl TimelineTree {
         }
     }
 
-    /// A name that no timeline has: `wish`, or with a number behind it.
+    /// A name that no timeline has: `wish`, or with a number after it.
     pub fn free_name(&self, wish: &str) -> String {
         let wish: String =
             wish.chars().filter(|c| !c.is_whitespace() && !c.is_control() && *c != '"').collect();

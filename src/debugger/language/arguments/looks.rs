@@ -68,7 +68,7 @@ impl Arguments for Info {
                 }
                 _ => found(format!("`{}` is not one pattern", abridged(rest))),
             },
-            None => found(format!("`{rest}` is not a topic")),
+            None => found(format!("nothing is known of `{rest}`")),
         }
     }
 
