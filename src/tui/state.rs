@@ -179,6 +179,8 @@ impl State {
             Event::Failed { command, error, view } => {
                 self.view = view.or(self.view.take());
                 self.refuse(&command, &error);
+                // What was to follow was meant for the case that this worked.
+                self.waiting.clear();
                 news.idle = true;
             }
             // That is the lesson's.
@@ -261,12 +263,10 @@ impl State {
         self.clock.map(|[since, now]| now.duration_since(since))
     }
 
-    /// A command was not carried out, or a line is none.
-    pub fn refuse(&mut self, command: &str, error: &str) {
-        self.messages = self.pointed_at(command, error);
+    /// A command was not carried out, or a line is no command: the messages say why.
+    pub fn refuse(&mut self, line: &str, error: &str) {
+        self.messages = self.pointed_at(line, error);
         self.messages.push(Message::new(Kind::Error, error));
-        // What was to follow was meant for the case that this worked.
-        self.waiting.clear();
     }
 
     /// The line with the word that `error` complains of underlined, when it names one and the line is more than that.
