@@ -152,7 +152,7 @@ impl Session {
         Ok(Outcome::message(format!("timeline {} saved to {}", branch.name, file.display())))
     }
 
-    /// Refuses a change while several timelines are looked at.
+    /// Refuses a change while several timelines are compared.
     pub(super) fn refuse_while_comparing(&self, verb: &str) -> Result<(), SessionError> {
         match self.comparing {
             true => Err(SessionError::Refused(format!(

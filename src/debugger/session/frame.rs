@@ -1,4 +1,4 @@
-//! Where a stage that is stepped through waits: told, with its source and its weights.
+//! Where a stage is paused, with its source and its weights.
 
 use super::{Session, SessionError};
 use crate::checkpoint::layout::Precision;

@@ -29,7 +29,7 @@ impl Session {
         }
     }
 
-    /// Back to where the session stood; what was done since is kept on timelines of its own. A stage that was stepped
+    /// Back to where the session stood; what was done since is kept on other timelines. A stage that was stepped
     /// through then is stepped through again, up to its line.
     ///
     /// # Errors

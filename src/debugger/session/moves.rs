@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 
 impl Session {
-    /// Goes on stage by stage, over recorded ones and at the tip by running them, until `arrived`, a breakpoint, or
+    /// Advances stage by stage, over recorded ones and at the tip by running them, until `arrived`, a breakpoint, or
     /// the end.
     pub(super) fn go_on(
         &mut self,
@@ -77,7 +77,7 @@ impl Session {
         }
     }
 
-    /// Why a run is stopped here, when it is. Of a stage that made NaN or infinity the piece is looked for that did.
+    /// Why a run stops here, when it does. In a stage that made NaN or infinity, the module or line that did is searched.
     pub(super) fn stop_here(&mut self, host: &mut dyn SessionHost) -> Result<Option<String>, SessionError> {
         let Some(hit) = self.hit() else { return Ok(None) };
         let told = stop_message(&hit);

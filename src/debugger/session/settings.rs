@@ -66,19 +66,19 @@ impl Session {
         Ok(outcome)
     }
 
-    /// What becomes of the picture that a run starts from, where it has not the run's size.
+    /// What happens to the picture that a run starts from, where it does not have the run's size.
     pub(super) fn resized_told(&self, request: &Request) -> Option<String> {
         let image = request.init_image.as_ref()?;
         let size = (request.height, request.width);
         Resized::of(image, size, self.models.vae.config().scale_factor()).told(image, size)
     }
 
-    /// With which step a run begins that starts from a picture.
+    /// The step with which a run begins that starts from a picture.
     fn first_step_told(&self) -> Option<String> {
         let request = self.timeline().here().request();
         let steps = request.steps();
         if request.init_image.is_none() {
-            // Of a run without one nothing need be told, but that strength does nothing.
+            // Without one, the only news is that strength does nothing.
             let idle = request.strength != STRENGTH;
             return idle
                 .then(|| "strength counts with an init_image; `set init_image FILE|sample:NAME`".into());
@@ -115,7 +115,7 @@ impl Session {
         Ok(outcome)
     }
 
-    /// Changes a tensor by hand, on a timeline of its own: what the stages made stays where it is.
+    /// Changes a tensor by hand, on a new timeline: what the stages made stays where it is.
     pub(super) fn edit(&mut self, edit: &Edit, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         self.leave();
@@ -147,7 +147,7 @@ impl Session {
     }
 
     /// Refuses to go on as `next` where a prompt would be encoded over an embedding that was changed by hand at the same place:
-    /// which of them came first could not be told afterwards.
+    /// their order would not be known afterwards.
     pub(super) fn check_undoes_no_edit(&self, next: &Snapshot) -> Result<(), SessionError> {
         let lost = if next.is_encoded() { vec![] } else { next.edits_of_embeddings() };
         match self.timeline().edited_here().iter().find(|edit| lost.contains(edit)) {
@@ -159,7 +159,7 @@ impl Session {
         }
     }
 
-    /// Goes on on a timeline of its own from here; says so.
+    /// Starts a new timeline here; the message about it.
     pub(super) fn fork_off(&mut self, wish: &str) -> String {
         let name = self.timelines.free_name(wish);
         let parent = self.timelines.current();

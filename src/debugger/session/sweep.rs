@@ -63,7 +63,7 @@ impl Session {
             }
             warnings = outcome.warnings;
         }
-        // The run as it is goes on beside the forks: what is before a fork's step is the same for both, and computed once.
+        // The run itself advances beside the forks: what is before a fork's step is the same for both, and computed once.
         let mut lockstep = Lockstep::new(&self.models, self.latents_size(), None);
         let mut forks: Vec<Timeline> = vec![];
         for done in from..steps + 3 {

@@ -78,7 +78,7 @@ pub enum TimelineError {
     /// The name is another timeline's.
     #[error("there is a timeline `{0}` already; expected a name of its own")]
     Taken(String),
-    /// The name cannot be told from other words.
+    /// The name has another meaning, or is no word.
     #[error("a timeline cannot be called `{name}`: {why}")]
     Name {
         /// The name.
@@ -172,8 +172,8 @@ impl TimelineTree {
         Ok(())
     }
 
-    /// Deletes a timeline; what branched off it then branched off its own parent. When it was looked at, that is, or
-    /// the oldest.
+    /// Deletes a timeline; what branched off it then branched off its own parent. Its parent, or the oldest, becomes the current
+    /// one when it was.
     ///
     /// # Errors
     /// When there is no such timeline, or no other.

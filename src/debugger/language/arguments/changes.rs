@@ -52,8 +52,8 @@ fn setting(rest: &str) -> Result<(Setting, String), String> {
 /// A setting and its value as they are typed: texts in quotes, and what would be read otherwise.
 fn written(setting: &Setting, value: &str) -> String {
     let is_plain = !value.is_empty() && value.trim() == value && !value.starts_with(['"', '=']);
-    let is_word = setting.is_file() && !value.contains(char::is_whitespace);
-    match is_plain && (is_word || !setting.is_text()) {
+    let is_off = setting.is_file() && value == "off";
+    match is_plain && (is_off || !setting.is_text()) {
         true => format!("{setting} {value}"),
         false => format!("{setting} \"{value}\""),
     }

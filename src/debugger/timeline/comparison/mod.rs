@@ -24,7 +24,7 @@ pub struct Comparison {
     pub axes: Vec<String>,
     /// The variants.
     pub members: Vec<Member>,
-    /// The place of the variant that the others are told by the difference from.
+    /// The place of the variant that differences are from.
     pub base: usize,
     /// How many ticks are done where its reader looks.
     tick: usize,
@@ -94,7 +94,7 @@ impl Comparison {
         self.members.iter().any(|member| member.timesteps != self.members[0].timesteps)
     }
 
-    /// The timeline of the variant that the others are told by the difference from.
+    /// The timeline of the variant that differences are from.
     pub fn base_branch(&self) -> Option<BranchId> {
         self.members.get(self.base).map(|member| member.branch)
     }
