@@ -39,7 +39,7 @@ pub enum Order {
 pub struct Preview {
     /// The record that the tensor is in.
     pub record: RecordId,
-    /// The tensor: one of [`decodable`](super::record::decodable).
+    /// The tensor: one of [`decodable`](crate::debugger::record::decodable).
     pub name: &'static str,
 }
 
