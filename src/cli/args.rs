@@ -1,6 +1,7 @@
 //! The flags of subcommands that generate images.
 
 use super::model::fetch;
+use super::settings::SettingArgs;
 use crate::checkpoint::hub::HubError;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::source::POCKET;
@@ -9,9 +10,7 @@ use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::load_report::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
-use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{InitImage, Models, Request, Seed, time_estimate};
-use anyhow::Context;
+use crate::pipeline::{Models, Request, time_estimate};
 use clap::Args;
 use std::sync::Arc;
 
@@ -21,45 +20,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The prompt [default: depends on the model]
-    #[arg(long, allow_hyphen_values = true)]
-    prompt: Option<String>,
-
-    /// The negative prompt: what to avoid
-    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
-    negative_prompt: String,
-
-    /// Number of denoising steps [default: 20; SD-Turbo: 1]
-    #[arg(long, visible_alias = "num-inference-steps", value_name = "N")]
-    steps: Option<usize>,
-
-    /// Weight of the text-conditioned residual; 1 is no guidance [default: 7.5; SD-Turbo: 1]
-    #[arg(long, value_name = "SCALE", allow_hyphen_values = true)]
-    guidance_scale: Option<f64>,
-
-    /// Seed of the noise, as in torch.Generator("cpu").manual_seed(SEED): -2^63 to 2^64-1. -1 is an ordinary seed, as in torch
-    #[arg(long, default_value_t = Seed::default(), allow_hyphen_values = true)]
-    seed: Seed,
-
-    /// Width in pixels, a multiple of 8 [default: the model's training size, or the width of the start image]
-    #[arg(long, value_name = "PX")]
-    width: Option<usize>,
-
-    /// Height in pixels, a multiple of 8 [default: the model's training size, or the height of the start image]
-    #[arg(long, value_name = "PX")]
-    height: Option<usize>,
-
-    /// New noise in each step: 0 none (DDIM), 1 as much as DDPM
-    #[arg(long, default_value_t = 0., allow_hyphen_values = true)]
-    eta: f64,
-
-    /// Start image, for image to image: a file, or sample:apple, cat, house, pizza
-    #[arg(long, value_name = "FILE")]
-    init_image: Option<String>,
-
-    /// With a start image, the fraction of the steps that run: 0 none, 1 all
-    #[arg(long, default_value_t = STRENGTH, allow_hyphen_values = true)]
-    strength: f64,
+    #[command(flatten)]
+    settings: SettingArgs,
 }
 
 /// The model, its device and its dtype.
@@ -145,32 +107,20 @@ impl GenerateArgs {
     /// As [`load`](Self::load), without a remark on the run's size.
     fn load_without_remarks(&self, on_progress: ProgressFn) -> anyhow::Result<(Models, Request)> {
         // Before the models, which take longer to load.
-        let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
-        let init_image = init_image.context("--init-image")?;
+        let values = self.settings.values()?;
         let models = self.model.load(on_progress)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let multiple = models.vae.config().scale_factor();
-        let given = (self.height, self.width);
-        let (height, width) = match &init_image {
-            Some(image) => init_size::filled_in(image, given, multiple)?,
-            None => (self.height.unwrap_or(usual.height), self.width.unwrap_or(usual.width)),
-        };
-        let request = Request {
-            prompt: self.prompt.clone().unwrap_or(usual.prompt),
-            negative_prompt: self.negative_prompt.clone(),
-            height,
-            width,
-            num_inference_steps: self.steps.unwrap_or(steps),
-            guidance_scale: self.guidance_scale.unwrap_or(usual.guidance_scale),
-            seed: self.seed,
-            eta: self.eta,
-            init_image,
-            strength: self.strength,
-            fault: None,
-        };
+        let mut request = Request { num_inference_steps: steps, ..usual };
+        if let Some(image) = &values.init_image {
+            let given = |name: &str, pixels: usize| self.settings.has(name).then_some(pixels);
+            let given = (given("height", values.height), given("width", values.width));
+            (request.height, request.width) = init_size::filled_in(image, given, multiple)?;
+        }
+        self.settings.apply(&values, &mut request);
         Ok((models, request))
     }
 
@@ -183,7 +133,7 @@ impl GenerateArgs {
             return Ok(());
         }
         let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
-        if self.width.is_some() || self.height.is_some() {
+        if self.settings.has("width") || self.settings.has("height") {
             let resized = Resized::of(image, size, multiple);
             let remark = (resized == Resized::Squeezed).then(|| resized.remark(image, size)).flatten();
             models.remarks.extend(remark);

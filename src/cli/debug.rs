@@ -2,8 +2,8 @@
 
 use super::args::GenerateArgs;
 use super::{say, say_notes};
-use crate::debugger::Outcome;
-use crate::debugger::session::Session;
+use crate::debugger::language::arguments::Count;
+use crate::debugger::{Command, CommandLine, Outcome, Session, SessionError};
 use crate::nn::load_report::ProgressFn;
 use crate::nn::{ComputePool, Unwatched, text};
 use crate::tui::pictures::Choice;
@@ -85,7 +85,7 @@ fn walk(mut session: Session) -> anyhow::Result<()> {
     let _pool = ComputePool::enter();
     let mut out = io::stdout().lock();
     while session.timeline().position().is_some() {
-        let Some(outcome) = session.run_line("next", &mut Unwatched)? else { break };
+        let outcome = session.run(&Command::Next(Count(1)), &mut Unwatched)?;
         write_text(&mut out, &outcome)?;
     }
     Ok(())
@@ -112,9 +112,17 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     for number in 1.. {
         let line = next_line(&mut reader, number == 1).with_context(|| format!("{name}: line {number}"))?;
         let Some(line) = line else { break };
-        match session.run_line(&line, &mut Unwatched) {
-            Ok(None) => {}
-            Ok(Some(outcome)) => {
+        let typed = match CommandLine::parse(&line) {
+            Ok(None) => continue,
+            Ok(Some(typed)) => Ok(typed),
+            Err(e) => Err(SessionError::from(e)),
+        };
+        let ran = typed.and_then(|CommandLine { command, text }| {
+            let outcome = session.run(&command, &mut Unwatched)?;
+            Ok(Outcome { command: text, ..outcome })
+        });
+        match ran {
+            Ok(outcome) => {
                 if args.json {
                     writeln!(out, "{}", serde_json::to_string(&outcome)?)?;
                     outcome.warnings.iter().for_each(|warning| say("warning", warning));

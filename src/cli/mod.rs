@@ -1,6 +1,6 @@
 //! The subcommands, one file each; `main.rs` only dispatches.
 //!
-//! - [`args`]: the flags of subcommands that generate images.
+//! - [`args`]: the flags of subcommands that generate images. [`settings`]: those of the run's settings.
 //! - [`debug`]: the interface, every stage as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: variants side by side.
 //! - [`lesson`]: lists, runs, checks and creates lessons.
@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod lesson;
 pub mod model;
 pub mod run;
+pub mod settings;
 
 use crate::pipeline::Models;
 use clap::{Parser, Subcommand};

@@ -1,8 +1,9 @@
 //! The contents of fenced blocks: commands, expectations, a question, a task.
 
 use super::problem::{Problem, Source};
-use crate::debugger::Command;
 use crate::debugger::expr::Expression;
+use crate::debugger::language::arguments::{Nothing, Set};
+use crate::debugger::{Command, CommandLine};
 use std::ops::Range;
 
 /// A line of a block with its position in the file.
@@ -12,6 +13,24 @@ pub struct Line {
     pub text: String,
     /// Its position, in bytes.
     pub at: Range<usize>,
+}
+
+/// A command of a block with its place in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Typed {
+    /// The command.
+    pub command: Command,
+    /// The text, without space at its ends.
+    pub text: String,
+    /// Where it is, in bytes.
+    pub at: Range<usize>,
+}
+
+impl Typed {
+    /// The command as the debugger takes it.
+    pub fn line(&self) -> CommandLine {
+        CommandLine { command: self.command.clone(), text: self.text.clone() }
+    }
 }
 
 /// A condition that must hold.
@@ -64,7 +83,7 @@ pub struct Task {
     /// Hints, shown one at a time.
     pub hints: Vec<String>,
     /// Commands that solve it, for the check.
-    pub solution: Vec<Line>,
+    pub solution: Vec<Typed>,
     /// Its position, in bytes.
     pub at: Range<usize>,
 }
@@ -78,21 +97,24 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Lines of the command language; comments and empty lines are left out.
-    pub fn commands(&mut self, lines: Vec<Line>) -> Vec<Line> {
+    /// Lines of the command language; comments and empty ones are left out.
+    pub fn commands(&mut self, lines: Vec<Line>) -> Vec<Typed> {
         let mut commands = vec![];
-        for line in lines {
-            match Command::parse(&line.text) {
-                Ok(Some(Command::Save { .. })) => self.problem(line.at, "`save` is refused in a lesson"),
-                Ok(Some(Command::Quit)) => self.problem(line.at, "`quit` is refused in a lesson"),
-                Ok(Some(Command::Set { setting, value })) => match setting.check(&value) {
-                    Ok(()) => commands.push(line),
-                    Err(e) => self.problem(line.at, e),
+        for Line { text, at } in lines {
+            let refused = match Command::parse(&text) {
+                Ok(None) => continue,
+                Ok(Some(Command::Save(_))) => "`save` is refused in a lesson".into(),
+                Ok(Some(Command::Quit(Nothing))) => "`quit` is refused in a lesson".into(),
+                Ok(Some(command)) => match checked(&command) {
+                    Ok(()) => {
+                        commands.push(Typed { command, text, at });
+                        continue;
+                    }
+                    Err(e) => e,
                 },
-                Ok(Some(_)) => commands.push(line),
-                Ok(None) => {}
-                Err(e) => self.problem(line.at, e.to_string()),
-            }
+                Err(e) => e.to_string(),
+            };
+            self.problem(at, refused);
         }
         commands
     }
@@ -189,5 +211,13 @@ impl Reader<'_> {
     /// Adds an error.
     pub fn problem(&mut self, at: Range<usize>, what: impl Into<String>) {
         self.problems.push(self.source.problem(at, what));
+    }
+}
+
+/// Whether a setting can have the value that a command gives it.
+fn checked(command: &Command) -> Result<(), String> {
+    match command {
+        Command::Set(Set::Setting { setting, value }) => setting.check(value),
+        _ => Ok(()),
     }
 }

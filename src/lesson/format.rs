@@ -1,9 +1,10 @@
 //! Parses a lesson's file: front matter, prose, and tagged fenced blocks.
 
-use super::block::{Expected, Line, Question, Reader, Task};
+use super::block::{Expected, Line, Question, Reader, Task, Typed};
 use super::problem::{Problem, Source};
 use crate::debugger::Command;
 use crate::debugger::expr::Expression;
+use crate::debugger::language::arguments::Set;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
@@ -103,7 +104,7 @@ pub struct Lesson {
     /// The front matter.
     pub front: Front,
     /// The commands for the initial settings.
-    pub settings: Vec<String>,
+    pub settings: Vec<Command>,
     /// The parts, in order.
     pub parts: Vec<Part>,
     /// The file.
@@ -118,7 +119,7 @@ pub enum Part {
     /// Selects a view of the interface.
     View(Pointer),
     /// Commands to run.
-    Commands(Vec<Line>),
+    Commands(Vec<Typed>),
     /// Conditions that must hold here.
     Expect(Vec<Expected>),
     /// A question.
@@ -364,7 +365,7 @@ fn read_front(
     source: &Source,
     at: Range<usize>,
     problems: &mut Vec<Problem>,
-) -> Option<(Front, Vec<String>)> {
+) -> Option<(Front, Vec<Command>)> {
     let text = source.text().get(at.clone()).unwrap_or_default();
     let front: Front = match serde_yaml_ng::from_str(text) {
         Ok(front) => front,
@@ -384,8 +385,8 @@ fn read_front(
         let place = text.find(name.as_str()).unwrap_or(0);
         let place = at.start + place..at.start + place + name.len();
         match Command::parse(&line) {
-            Ok(Some(Command::Set { setting, value })) => match setting.check(&value) {
-                Ok(()) => commands.push(line),
+            Ok(Some(Command::Set(Set::Setting { setting, value }))) => match setting.check(&value) {
+                Ok(()) => commands.push(Command::Set(Set::Setting { setting, value })),
                 Err(e) => problems.push(source.problem(place, e)),
             },
             Ok(_) => problems.push(source.problem(place, format!("`{name}` is not a setting of a run"))),

@@ -1,6 +1,6 @@
 //! Runs a lesson on a session without a reader: evaluates its numbers and checks its expectations.
 
-use super::block::{Choice, Expected, Line, Question, Right, Task};
+use super::block::{Choice, Expected, Question, Right, Task, Typed};
 use super::format::{Lesson, Part, Prose};
 use super::problem::Problem;
 use crate::debugger::expr::{Answer, Expression};
@@ -28,7 +28,7 @@ pub enum LessonEvent<'a> {
     /// Prose in Markdown, with its numbers.
     Prose(String),
     /// A command and its outcome.
-    Ran(&'a Line, Box<Outcome>),
+    Ran(&'a Typed, Box<Outcome>),
     /// A condition that holds.
     Holds(&'a Expected),
     /// A question.
@@ -49,8 +49,8 @@ pub fn session(lesson: &Lesson, models: Arc<Models>) -> Result<Session, SessionE
     let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
     let mut session = Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
     session.refuse_save("a lesson does not write files; start `diffuscope` without a lesson");
-    for line in &lesson.settings {
-        session.run_line(line, &mut Unwatched)?;
+    for command in &lesson.settings {
+        session.run(command, &mut Unwatched)?;
     }
     Ok(session)
 }
@@ -124,10 +124,10 @@ impl<'a> LessonRunner<'a> {
         report(LessonEvent::Prose(text));
     }
 
-    fn run(&mut self, lines: &'a [Line], report: &mut dyn FnMut(LessonEvent<'a>)) {
+    fn run(&mut self, lines: &'a [Typed], report: &mut dyn FnMut(LessonEvent<'a>)) {
         for line in lines {
-            match self.session.run_line(&line.text, &mut Unwatched) {
-                Ok(outcome) => report(LessonEvent::Ran(line, outcome.unwrap_or_default().into())),
+            match self.session.run(&line.command, &mut Unwatched) {
+                Ok(outcome) => report(LessonEvent::Ran(line, outcome.into())),
                 Err(e) => {
                     report(LessonEvent::Problem(self.lesson.source.problem(line.at.clone(), e.to_string())))
                 }

@@ -1,7 +1,7 @@
 //! Every tensor of a run as a safetensors file, to compare with other pipelines; and writing and reading files safely.
 
 use super::snapshot::TENSORS;
-use super::{Request, Snapshot, Stage};
+use super::{Request, Setting, Snapshot, Stage};
 use crate::nn::error::without_backtrace;
 use crate::nn::text;
 use candle_core::{DType, Tensor};
@@ -110,37 +110,14 @@ fn bytes(tensor: &Tensor) -> candle_core::Result<(Dtype, Vec<u8>)> {
 
 /// The settings, the scheduler, the model and the program's version.
 fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
-    let Request {
-        prompt,
-        negative_prompt,
-        height,
-        width,
-        num_inference_steps,
-        guidance_scale,
-        seed,
-        eta,
-        init_image,
-        strength,
-        fault,
-    } = request;
-    let fault = fault.map(|fault| ("fault", fault.to_string()));
-    let init_image = init_image.iter().flat_map(|image| {
-        [("init_image", image.file_name().to_string()), ("strength", strength.to_string())]
-    });
-    let settings = [
-        ("prompt", prompt.clone()),
-        ("negative_prompt", negative_prompt.clone()),
-        ("height", height.to_string()),
-        ("width", width.to_string()),
-        ("num_inference_steps", num_inference_steps.to_string()),
-        ("guidance_scale", guidance_scale.to_string()),
-        ("seed", seed.to_string()),
-        ("eta", eta.to_string()),
+    let settings = Setting::of(request).into_iter().filter(|setting| setting.applies(request));
+    let settings = settings.map(|setting| (setting.to_string(), setting.get(request).without_folder()));
+    let run_on = [
         ("scheduler", "DDIMScheduler".into()),
         ("model", model.into()),
         ("diffuscope", env!("CARGO_PKG_VERSION").into()),
     ];
-    settings.into_iter().chain(init_image).chain(fault).map(|(key, value)| (key.to_string(), value)).collect()
+    settings.chain(run_on.map(|(key, value)| (key.to_string(), value))).collect()
 }
 
 /// Writes a file beside `path` and renames it, so that readers see the old file or the whole new one. A link stays and its target

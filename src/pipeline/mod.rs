@@ -2,7 +2,8 @@
 //!
 //! Functions that take a `Probe` also return its errors; their `# Errors` sections do not repeat this.
 //!
-//! - [`request`]: the settings of a run, and their errors. [`seed`]: the seeds that torch takes.
+//! - [`request`]: the settings of a run, and their errors. [`settings`]: the table of the settings. [`seed`]: the seeds that torch
+//!   takes.
 //! - [`init_image`]: the start image of a run. [`init_size`]: the size of such a run. [`time_estimate`]: an estimate of its time.
 //! - [`models`]: a loaded checkpoint.
 //! - [`preset`]: recommended settings that a checkpoint's files do not contain.
@@ -30,6 +31,7 @@ pub mod models;
 pub mod preset;
 pub mod request;
 pub mod seed;
+pub mod settings;
 pub mod snapshot;
 pub mod stages;
 pub mod time_estimate;
@@ -42,6 +44,7 @@ pub use models::Models;
 pub use preset::Preset;
 pub use request::{Request, RequestError};
 pub use seed::Seed;
+pub use settings::Setting;
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};
 
 /// Why a run cannot start or go on.

@@ -5,7 +5,7 @@ use diffuscope::checkpoint::ModelSource;
 use diffuscope::debugger::expr::{Answer, Expression};
 use diffuscope::debugger::record::{NamedPicture, RecordId};
 use diffuscope::debugger::session::Session;
-use diffuscope::debugger::{Event, Order, Preview, View, Worker};
+use diffuscope::debugger::{CommandLine, Event, Order, Preview, View, Worker};
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Path, Probe};
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, Stage, advance, lines};
@@ -32,7 +32,8 @@ fn worker(steps: usize) -> (Worker, Receiver<Event>) {
 }
 
 fn command(worker: &Worker, line: &str) {
-    assert!(worker.order(Order::Command(line.into())), "the worker has ended");
+    let line = CommandLine::parse(line).unwrap().unwrap();
+    assert!(worker.order(Order::Command(line)), "the worker has ended");
 }
 
 /// Waits for an event that `wanted` makes something of.

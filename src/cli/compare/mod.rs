@@ -7,9 +7,10 @@ mod pictures;
 use super::args::GenerateArgs;
 use super::say;
 use super::say_notes;
+use crate::debugger::Command;
 use crate::debugger::host::Host;
+use crate::debugger::language::arguments::Count;
 use crate::debugger::language::plan::Plan;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::session::Session;
 use crate::debugger::session::SessionHost;
 use crate::debugger::timeline::comparison::Comparison;
@@ -85,9 +86,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     }
     let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
     args.generate.fetch_model()?;
-    let varies = |setting| plan.axes.iter().any(|axis| axis.setting == setting);
+    let varies = |name: &str| plan.axes.iter().any(|axis| axis.setting.name() == name);
     let tell = Box::new(|_, _| ());
-    let mut session = match varies(Setting::Width) || varies(Setting::Height) {
+    let mut session = match varies("width") || varies("height") {
         true => args.generate.session_of_sizes(tell)?,
         false => args.generate.session(tell)?,
     };
@@ -137,8 +138,8 @@ fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Op
     let bar = progress_bar(ticks as u64);
     while session.timeline().position().is_some() {
         bar.set_message(session.position_name());
-        let outcome = session.run_line("next", host)?;
-        for warning in outcome.iter().flat_map(|outcome| &outcome.warnings) {
+        let outcome = session.run(&Command::Next(Count(1)), host)?;
+        for warning in &outcome.warnings {
             bar.suspend(|| say("warning", warning));
         }
         if host.is_stopped() {

@@ -2,7 +2,6 @@
 
 use crate::debugger::language::plan::Axis;
 use crate::debugger::language::plan::Plan;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::session::Session;
 use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::comparison::StepMetrics;
@@ -12,7 +11,7 @@ use crate::nn::Unwatched;
 use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{animation, decoded};
 use crate::pipeline::init_image::file_name;
-use crate::pipeline::{self, InitImage, Stage, StageRecord, stages};
+use crate::pipeline::{self, Setting, Stage, StageRecord, stages};
 use crate::tensor::PlainTensor;
 use anyhow::Context;
 use candle_core::Tensor;
@@ -157,22 +156,17 @@ impl Pictures<'_> {
         if !varied("negative_prompt") && !request.negative_prompt.is_empty() {
             title.push(format!("not: {}", request.negative_prompt));
         }
-        let settings = [
-            ("num_inference_steps", request.num_inference_steps.to_string()),
-            ("guidance_scale", request.guidance_scale.to_string()),
-            ("seed", request.seed.to_string()),
-            ("eta", request.eta.to_string()),
-            ("init_image", request.init_image.as_ref().map_or("", InitImage::file_name).to_string()),
-            ("strength", request.strength.to_string()),
-        ];
-        let counts = |name: &str, value: &str| match name {
-            "eta" => value != "0",
-            "init_image" => !value.is_empty(),
-            "strength" => request.init_image.is_some() || varied("init_image"),
-            _ => true,
+        // The prompts stand above, and the size is the pictures'.
+        let stands_elsewhere =
+            |name: &str| ["prompt", "negative_prompt", "width", "height"].contains(&name) || varied(name);
+        let counts = |setting: &Setting| {
+            let by_its_picture = setting.name() == "strength" && varied("init_image");
+            by_its_picture || setting.is_in_short_texts(&request)
         };
-        let common = settings.into_iter().filter(|(name, value)| !varied(name) && counts(name, value));
-        title.push(common.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join("  "));
+        let common = Setting::of(&request).into_iter();
+        let common = common.filter(|setting| !stands_elsewhere(setting.name()) && counts(setting));
+        let told = common.map(|setting| format!("{setting} {}", setting.get(&request).without_folder()));
+        title.push(told.collect::<Vec<_>>().join("  "));
         if let Some(tick) = stopped {
             title.push(format!("interrupted: {}", self.step_name(tick)));
         }
@@ -278,7 +272,7 @@ fn legend(plan: &Plan) -> Vec<String> {
     let lines = texts.flat_map(|axis| {
         let named = |(index, value): (usize, &String)| {
             // Sheets are shared: only the file's name of a path is shown.
-            let value = if axis.setting == Setting::InitImage { file_name(value) } else { value };
+            let value = if axis.setting.is_file() { file_name(value) } else { value };
             let value = if value.is_empty() { "(empty)" } else { value };
             format!("{} {}  {value}", axis.name(), index + 1)
         };

@@ -16,11 +16,11 @@ mod tests;
 pub use evaluations::{ConditionResult, Value};
 pub use known::Known;
 
-use super::block::{Line, Task};
+use super::block::{Task, Typed};
 use super::format::{Lesson, Part};
 use super::progress::LessonProgress;
-use crate::debugger::Command;
 use crate::debugger::expr::Expression;
+use crate::debugger::{Command, CommandLine};
 use evaluations::Evaluations;
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ pub enum Act {
 /// An effect that the lesson requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LessonEffect {
-    /// Run a line of the command language.
-    Run(String),
+    /// Run a command.
+    Run(CommandLine),
     /// Return the session to the last mark.
     ComeBack,
     /// Mark the session's position.
@@ -164,23 +164,19 @@ impl Reading {
         wishes
     }
 
-    /// Handles that the worker gets a line from the lesson or from the reader. A line of the reader's that is the lesson's next
-    /// line counts as the lesson's.
-    pub fn given(&mut self, line: &str) {
+    /// Handles that the worker gets a command from the lesson or from the reader. A command of the reader's that is the lesson's
+    /// next one counts as the lesson's.
+    pub fn given(&mut self, command: &Command) {
         if std::mem::take(&mut self.wished) {
             return;
         }
-        let command = Command::parse(line).ok().flatten();
         let expected = match self.stop() {
             Some(Part::Commands(lines)) if !self.elsewhere && self.started => lines.get(self.line),
             _ => None,
         };
-        let expected = expected.and_then(|line| Command::parse(&line.text).ok().flatten());
-        self.running = Some(if command.is_some() && command == expected {
-            Running::Line { all: false }
-        } else {
-            // An invalid command has no effect.
-            Running::User { is_read_only: command.is_none_or(|command| command.is_read_only()) }
+        self.running = Some(match expected.is_some_and(|line| line.command == *command) {
+            true => Running::Line { all: false },
+            false => Running::User { is_read_only: command.is_read_only() },
         });
     }
 
@@ -259,7 +255,7 @@ impl Reading {
         wishes
     }
 
-    fn commands(&self) -> &[Line] {
+    fn commands(&self) -> &[Typed] {
         match self.stop() {
             Some(Part::Commands(lines)) => lines,
             _ => &[],
@@ -281,22 +277,21 @@ impl Reading {
 
     fn run_line(&mut self, all: bool, wishes: &mut Vec<LessonEffect>) {
         if let Some(line) = self.commands().get(self.line) {
-            wishes.push(LessonEffect::Run(line.text.clone()));
+            wishes.push(LessonEffect::Run(line.line()));
             self.running = Some(Running::Line { all });
             self.wished = true;
         }
     }
 
     fn run_solution(&mut self, line: usize, wishes: &mut Vec<LessonEffect>) {
-        let Some(text) = self.task().and_then(|task| task.solution.get(line)).map(|line| line.text.clone())
-        else {
+        let Some(typed) = self.task().and_then(|task| task.solution.get(line)).map(Typed::line) else {
             return;
         };
         if line == 0 {
             // Drops the messages of an earlier attempt.
             self.known[self.at].messages.clear();
         }
-        wishes.push(LessonEffect::Run(text));
+        wishes.push(LessonEffect::Run(typed));
         self.running = Some(Running::Solution(line));
         // The lesson's position stays before the solution until all of it has run.
         self.elsewhere = true;

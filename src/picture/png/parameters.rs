@@ -5,10 +5,14 @@
 //! comma, or is a JSON string. So a value with a comma, a colon or a quote is written as a JSON string.
 
 use super::record::RunRecord;
+use crate::pipeline::Setting;
 
 /// The chunk's keyword.
 pub const KEYWORD: &str = "parameters";
 
+/// Keys in their order.
+const ORDER: [&str; 9] =
+    ["Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Eta", "Denoising strength", "Init image"];
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer pairs belongs to the prompt.
 const LEAST_PAIRS: usize = 3;
@@ -30,24 +34,25 @@ pub fn written(record: &RunRecord) -> String {
 /// The line of settings, as pairs.
 fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
     let request = record.settings();
-    let seed = request.seed.to_string();
-    let seed = if seed == "-1" { MINUS_ONE.into() } else { seed };
     let mut pairs = vec![
-        ("Steps", request.num_inference_steps.to_string()),
         ("Sampler", "DDIM".into()),
-        ("CFG scale", request.guidance_scale.to_string()),
-        ("Seed", seed),
         ("Size", format!("{}x{}", request.width, request.height)),
         ("Model", record.model.clone()),
     ];
-    if request.eta != 0. {
-        pairs.push(("Eta", request.eta.to_string()));
+    for setting in Setting::of(request) {
+        let value = match setting.name() {
+            // The record keeps the picture apart.
+            "init_image" => record.init_image().map(String::from),
+            "strength" => record.init_image().map(|_| setting.get(request).to_string()),
+            _ => setting.is_in_short_texts(request).then(|| setting.get(request).to_string()),
+        };
+        let key = setting.entry().parameter;
+        if let Some(value) = value.filter(|_| !key.is_empty()) {
+            pairs.push((key, if (key, &*value) == ("Seed", "-1") { MINUS_ONE.into() } else { value }));
+        }
     }
-    if let Some(name) = record.init_image() {
-        pairs.push(("Denoising strength", request.strength.to_string()));
-        pairs.push(("Init image", name.into()));
-    }
-    pairs.extend(request.fault.map(|fault| ("Fault", fault.to_string())));
+    // The order is the web interface's; a setting that it does not know comes after those.
+    pairs.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
     if !record.edits.is_empty() {
         pairs.push(("Edits", record.edits.join("; ")));
     }

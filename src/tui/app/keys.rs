@@ -1,7 +1,7 @@
 //! What becomes of a key.
 
 use super::{App, Effect, Mode};
-use crate::debugger::Command;
+use crate::debugger::{Command, CommandLine};
 use crate::lesson::reading::Act;
 use crate::tui::completion::Completion;
 use crate::tui::history;
@@ -192,18 +192,30 @@ impl App {
             self.draw_panics = true;
             return vec![];
         }
-        let mut effects = vec![];
-        if self.history.last() != Some(&line) {
-            self.history.push(line.clone());
-            let old = self.history.len().saturating_sub(history::MOST);
-            self.history.drain(..old);
-            effects.push(Effect::Remember(line.clone()));
+        let parsed = CommandLine::parse(&line);
+        // A wrong line is kept as it was typed, so that it can be corrected.
+        let mut effects = self.remember(match &parsed {
+            Ok(Some(known)) => known.command.to_string(),
+            _ => line.clone(),
+        });
+        match parsed {
+            Ok(Some(CommandLine { command: Command::Quit(_), .. })) => return vec![Effect::End(Ok(()))],
+            Ok(Some(line)) => effects.extend(self.give_command(line)),
+            Ok(None) => {}
+            Err(e) => self.state.refuse(&line, &e.to_string()),
         }
-        if matches!(Command::parse(&line), Ok(Some(Command::Quit))) {
-            return vec![Effect::End(Ok(()))];
-        }
-        effects.extend(self.give(line));
         effects
+    }
+
+    /// Keeps a line in the history, unless it is the last one there.
+    fn remember(&mut self, line: String) -> Vec<Effect> {
+        if self.history.last() == Some(&line) {
+            return vec![];
+        }
+        self.history.push(line.clone());
+        let old = self.history.len().saturating_sub(history::MOST);
+        self.history.drain(..old);
+        vec![Effect::Remember(line)]
     }
 
     /// Ctrl-C: stops what runs; else closes what is open; else the second in a row leaves.

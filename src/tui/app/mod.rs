@@ -21,7 +21,7 @@ use super::view::{LESSON, Pane, Panes, Tab, Views};
 use super::{Error, text};
 use crate::debugger::expr::Expression;
 use crate::debugger::record::NamedPicture;
-use crate::debugger::{Event, Examination, Preview};
+use crate::debugger::{CommandLine, Event, Examination, Preview};
 use crate::lesson::{LessonProgress, Reading};
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
@@ -59,8 +59,8 @@ pub enum Input {
 /// What is to be done.
 #[derive(Debug)]
 pub enum Effect {
-    /// The worker is given a line of the command language.
-    Order(String),
+    /// The worker is given a command.
+    Order(CommandLine),
     /// The worker looks at a place: where so many stages are done, of a comparison so many ticks.
     Look(usize),
     /// The worker panics, for tests.
@@ -408,8 +408,20 @@ impl App {
         self.state.messages.push(Message::new(Kind::Warning, text));
     }
 
-    /// A command, to be carried out when those before it are.
+    /// A line of a key or a view, parsed and given on; a wrong one is reported.
     fn give(&mut self, line: String) -> Vec<Effect> {
+        match CommandLine::parse(&line) {
+            Ok(Some(line)) => self.give_command(line),
+            Ok(None) => vec![],
+            Err(e) => {
+                self.state.refuse(&line, &e.to_string());
+                vec![]
+            }
+        }
+    }
+
+    /// A command, to be carried out when those before it are.
+    fn give_command(&mut self, line: CommandLine) -> Vec<Effect> {
         if self.state.activity == Activity::Idle {
             return self.order(line);
         }
@@ -419,11 +431,11 @@ impl App {
         vec![]
     }
 
-    fn order(&mut self, line: String) -> Vec<Effect> {
+    fn order(&mut self, line: CommandLine) -> Vec<Effect> {
         if let Some(lesson) = &mut self.state.lesson {
-            lesson.given(&line);
+            lesson.given(&line.command);
         }
-        self.begin(&line);
+        self.begin(&line.text);
         vec![Effect::Order(line)]
     }
 

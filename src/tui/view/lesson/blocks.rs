@@ -1,7 +1,7 @@
 //! A lesson's parts as lines: prose, and what each block wants, did and found.
 
 use super::{flow, prose};
-use crate::lesson::block::{Choice, Expected, Line as Command, Question, Task};
+use crate::lesson::block::{Choice, Expected, Question, Task, Typed as Command};
 use crate::lesson::reading::{ConditionResult, Known, Reading};
 use crate::lesson::{Part, reading::Act};
 use crate::tui::text;

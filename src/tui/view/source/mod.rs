@@ -316,10 +316,13 @@ impl Source {
     }
 
     fn elsewhere(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let kin = self.function(state).kin();
+        let reference = self.function(state).reference();
         let none = "has no function for it";
-        let entries =
-            [("diffusers", kin.theirs), ("parediffusers", kin.pare.unwrap_or(none)), ("source", kin.source)];
+        let entries = [
+            ("diffusers", reference.diffusers),
+            ("parediffusers", reference.parediffusers.unwrap_or(none)),
+            ("source", reference.paper),
+        ];
         let mut lines = vec![];
         for (name, told) in entries {
             for (index, part) in
