@@ -25,6 +25,7 @@ pub mod findings;
 pub mod history;
 pub mod keymap;
 pub mod line;
+mod list;
 pub mod page;
 pub mod pictures;
 pub mod previews;

@@ -7,9 +7,10 @@ use crate::tui::completion::Completion;
 use crate::tui::history;
 use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
+use crate::tui::list::Step;
 use crate::tui::page::Turned;
 use crate::tui::state::{Activity, Kind};
-use crate::tui::view::{self, Panes, Reply, Tab};
+use crate::tui::view::{self, Reply, View, ViewId};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 
@@ -89,7 +90,13 @@ impl App {
         let pane = self.focused();
         let room = self.room(pane);
         let (view, state) = self.of_pane_mut(pane);
-        match view.key(pane, key, room, state) {
+        let mut reply = Step::of(key.code).map_or(Reply::Unknown, |step| view.step(pane, step, room, state));
+        let declared =
+            key.code == KeyCode::Esc || view.bindings().iter().any(|keys| keys.take(pane, key.code));
+        if reply == Reply::Unknown && declared {
+            reply = view.key(pane, key, room, state);
+        }
+        match reply {
             Reply::Unknown if key.code == KeyCode::Esc => {
                 self.zoomed = false;
                 vec![]
@@ -156,13 +163,13 @@ impl App {
         vec![]
     }
 
-    pub(super) fn show(&mut self, tab: Tab) {
+    pub(super) fn show(&mut self, tab: ViewId) {
         self.tab = tab;
         self.zoomed = false;
     }
 
     /// Shows the view that the reader asks for: a lesson that covers it gives way.
-    pub(super) fn turn_to(&mut self, tab: Tab) {
+    pub(super) fn turn_to(&mut self, tab: ViewId) {
         self.on_lesson &= !self.lesson_covers();
         self.show(tab);
     }

@@ -6,7 +6,7 @@ use crate::debugger::worker::COME_BACK;
 use crate::lesson::Reading;
 use crate::lesson::reading::{Act, LessonEffect};
 use crate::tui::state::{Activity, Kind};
-use crate::tui::view::{self, Tab};
+use crate::tui::view::{self, ViewId};
 use ratatui::layout::Rect;
 
 impl App {
@@ -73,7 +73,7 @@ impl App {
                 LessonEffect::Evaluate(number, expressions) => {
                     effects.push(Effect::Evaluate(number, expressions))
                 }
-                LessonEffect::Show(name) => self.tab = Tab::named(name).unwrap_or(self.tab),
+                LessonEffect::Show(name) => self.tab = ViewId::named(name).unwrap_or(self.tab),
                 LessonEffect::Keep(standing) => effects.push(Effect::Keep(standing)),
             }
         }

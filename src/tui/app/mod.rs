@@ -17,7 +17,7 @@ use super::line::Line;
 use super::page::Page;
 use super::state::{Activity, Kind, Message, Output, State};
 use super::theme::Theme;
-use super::view::{LESSON, Pane, Panes, Tab, Views};
+use super::view::{LESSON, Pane, VIEWS, View, ViewId, Views};
 use super::{Error, text};
 use crate::debugger::expr::Expression;
 use crate::debugger::record::NamedPicture;
@@ -111,11 +111,11 @@ pub struct App {
     /// What keys do.
     pub keymap: Keymap,
     /// The view that is shown.
-    pub tab: Tab,
+    pub tab: ViewId,
     /// What each view remembers.
     pub views: Views,
     /// The pane that keys go to in each view; empty for the first.
-    focus: [&'static str; Tab::ALL.len()],
+    focus: [&'static str; VIEWS.len()],
     /// Whether keys go to the lesson.
     on_lesson: bool,
     /// Whether the pane that keys go to is shown alone.
@@ -176,9 +176,9 @@ impl App {
             theme: Theme::default(),
             depth: Depth::default(),
             keymap: Keymap::default(),
-            tab: Tab::default(),
+            tab: ViewId::default(),
             views: Views::default(),
-            focus: [""; Tab::ALL.len()],
+            focus: [""; VIEWS.len()],
             on_lesson: false,
             zoomed: false,
             graphics: "half blocks",
@@ -259,12 +259,12 @@ impl App {
     }
 
     /// What draws a pane.
-    pub fn of_pane(&self, pane: &str) -> &dyn Panes {
+    pub fn of_pane(&self, pane: &str) -> &dyn View {
         if pane == LESSON { &self.views.lesson } else { self.views.of(self.tab) }
     }
 
     /// What a pane's keys go to.
-    fn of_pane_mut(&mut self, pane: &str) -> (&mut dyn Panes, &State) {
+    fn of_pane_mut(&mut self, pane: &str) -> (&mut dyn View, &State) {
         let views = &mut self.views;
         (if pane == LESSON { &mut views.lesson } else { views.of_mut(self.tab) }, &self.state)
     }
@@ -316,8 +316,8 @@ impl App {
         let compared = self.state.is_comparing();
         let news = self.state.learn(event);
         match (compared, self.state.is_comparing()) {
-            (false, true) => self.show(Tab::Compare),
-            (true, false) if self.tab == Tab::Compare => self.show(Tab::Overview),
+            (false, true) => self.show(ViewId::Compare),
+            (true, false) if self.tab == ViewId::Compare => self.show(ViewId::Overview),
             _ => {}
         }
         if let Some(error) = news.load_failed {

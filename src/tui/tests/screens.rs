@@ -11,7 +11,7 @@ use crate::pipeline::Stage;
 use crate::tui::Error;
 use crate::tui::app::{Effect, Mode};
 use crate::tui::canvas::Target;
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use image::RgbImage;
 use std::sync::Arc;
@@ -355,7 +355,7 @@ fn the_mouse_selects_goes_and_zooms() {
         let place = (hit.area.right() - 1, hit.area.y);
         (screen.mouse(PRESS, place), place)
     };
-    assert_eq!(press(Target::Tab(Tab::Tensors)).0.app.tab, Tab::Tensors);
+    assert_eq!(press(Target::Tab(ViewId::Tensors)).0.app.tab, ViewId::Tensors);
     assert_eq!(press(Target::Stage(3)).0.looked().app.state.cursor(), 3);
     assert_eq!(press(Target::Place(1)).0.looked().app.state.cursor(), 1);
     assert_eq!(press(Target::Gutter(4)).0.orders(), ["break denoise 2"]);

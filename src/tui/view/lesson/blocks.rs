@@ -6,7 +6,7 @@ use crate::lesson::reading::{ConditionResult, Known, Reading};
 use crate::lesson::{Part, reading::Act};
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use ratatui::text::{Line, Span};
 
 /// A line, and what pressing on it does.
@@ -24,7 +24,7 @@ pub enum Press {
     /// What a key does.
     Act(Act),
     /// Shows a view.
-    Show(Tab),
+    Show(ViewId),
 }
 
 /// A lesson as far as it is shown.
@@ -93,11 +93,11 @@ impl Writer<'_> {
     }
 
     fn view(&mut self, name: &str) {
-        let Some(tab) = Tab::named(name) else { return };
+        let Some(tab) = ViewId::named(name) else { return };
         self.gap();
         let spans = [
             Span::styled("→ ", self.theme.key),
-            Span::styled(tab.key().to_string(), self.theme.key),
+            Span::styled(tab.entry().key.to_string(), self.theme.key),
             Span::styled(format!(" {name}"), self.theme.faint),
         ];
         self.pressed(vec![Line::from_iter(spans)], Press::Show(tab));

@@ -7,7 +7,7 @@ mod colour;
 
 pub(super) use colour::coloured;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{Pane, Reply, View};
 use crate::debugger::record::RecordView;
 use crate::debugger::record::TensorRow;
 use crate::debugger::source::{self, Function};
@@ -15,6 +15,8 @@ use crate::debugger::text::{number, shape};
 use crate::debugger::view::InsideView;
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{ListView, Scroll, Step};
 use crate::tui::state::{Activity, State};
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -44,12 +46,12 @@ const WIDE_VALUES: u16 = 52;
 pub struct Source {
     /// The functions gone into from the stage's own, the last last, each with the row of the call.
     inside: Vec<(Function, usize)>,
-    /// The row that is selected, and of which function.
-    selected: Option<(Function, usize)>,
+    /// The selected row, and the function that it belongs to.
+    selected: Option<(Function, ListView)>,
     /// Columns that the code is moved to the left.
     left: usize,
-    /// How far the values are scrolled.
-    top: usize,
+    /// The scroll position of the values.
+    scroll: Scroll,
 }
 
 /// The stage whose code is shown: the one that runs, else the one that runs next, else the last.
@@ -83,7 +85,7 @@ fn inside(state: &State) -> Option<&InsideView> {
     state.view.as_ref().filter(|view| view.cursor == state.cursor())?.inside.as_ref()
 }
 
-impl Panes for Source {
+impl View for Source {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let function = self.function(state);
         let below = (area.height / 3).clamp(5, 11);
@@ -117,8 +119,7 @@ impl Panes for Source {
             CODE => self.draw_code(canvas, area),
             VALUES => {
                 let lines = self.values(canvas.state, canvas.theme, area.width);
-                let most = lines.len().saturating_sub(area.height.into());
-                canvas.scrolled(&lines, self.top.min(most), area);
+                canvas.scrolled(&lines, self.scroll.top(lines.len(), area.height.into()), area);
             }
             _ => {
                 let lines = self.elsewhere(canvas.state, canvas.theme, area.width);
@@ -127,28 +128,53 @@ impl Panes for Source {
         }
     }
 
-    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
-        let page = i32::from(room.height.saturating_sub(1)).max(1);
-        let rows = match key.code {
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::PageUp => -page,
-            KeyCode::PageDown => page,
-            KeyCode::Enter if pane == CODE => return self.go_inside(state),
-            KeyCode::Esc => return self.come_back(),
-            KeyCode::Char('h') if pane == CODE => {
-                self.left = self.left.saturating_sub(SIDEWAYS);
-                return Reply::Taken;
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[CODE],
+                hint: "into",
+                summary: "show the function that the line calls; Esc returns",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
+                panes: &[CODE],
+                hint: "",
+                summary: "scroll the code sideways",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
+        match pane {
+            CODE => {
+                let function = self.function(state);
+                let list = self.list(state).step(step, function.text().1.len(), room.height.into());
+                self.selected = Some((function, list));
             }
-            KeyCode::Char('l') if pane == CODE => {
+            VALUES => {
+                let lines = self.values(state, &Theme::default(), room.width).len();
+                self.scroll = self.scroll.step(step, lines, room.height.into());
+            }
+            _ => return Reply::Unknown,
+        }
+        Reply::Taken
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+        match key.code {
+            KeyCode::Enter => return self.go_inside(state),
+            KeyCode::Esc => return self.come_back(),
+            KeyCode::Char('h') => self.left = self.left.saturating_sub(SIDEWAYS),
+            KeyCode::Char('l') => {
                 let (_, text) = self.function(state).text();
                 let widest = text.iter().map(|line| text::width(line)).max().unwrap_or(0);
                 self.left = (self.left + SIDEWAYS).min(widest);
-                return Reply::Taken;
             }
             _ => return Reply::Unknown,
-        };
-        self.scroll(pane, rows, room, state)
+        }
+        Reply::Taken
     }
 
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
@@ -157,15 +183,10 @@ impl Panes for Source {
         }
         let function = self.function(state);
         let rows = function.text().1.len();
-        let row = self.first_row(state, room.height.into()) + usize::from(at.y);
-        if row < rows {
-            self.selected = Some((function, row));
+        if let Some(row) = self.list(state).row_at(at.y.into(), rows, room.height.into()) {
+            self.selected = Some((function, ListView::at(row)));
         }
         Reply::Taken
-    }
-
-    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
-        self.scroll(pane, rows.into(), room, state)
     }
 
     fn selected(&self, pane: &str, state: &State) -> Option<String> {
@@ -180,41 +201,19 @@ impl Source {
         self.inside.last().map_or_else(|| outermost(state), |(function, _)| *function)
     }
 
+    fn list(&self, state: &State) -> ListView {
+        ListView::at(self.row(state))
+    }
+
     /// The row that keys are about: the selected one, else the one that runs, else the first of the code.
     fn row(&self, state: &State) -> usize {
         let function = self.function(state);
         let (_, text) = function.text();
-        let last = text.len().saturating_sub(1);
         let running = if self.inside.is_empty() { running(state) } else { None };
         match self.selected {
-            Some((of, row)) if of == function => row.min(last),
+            Some((of, list)) if of == function => list.selected(text.len()),
             _ => running.unwrap_or_else(|| text.iter().position(|line| !line.starts_with("//")).unwrap_or(0)),
         }
-    }
-
-    /// The first row that is shown where there are `height`: what keys are about stands in the middle.
-    fn first_row(&self, state: &State, height: usize) -> usize {
-        let rows = self.function(state).text().1.len();
-        self.row(state).saturating_sub(height / 2).min(rows.saturating_sub(height))
-    }
-
-    fn scroll(&mut self, pane: &str, by: i32, room: Size, state: &State) -> Reply {
-        let by = by as isize;
-        match pane {
-            CODE => {
-                let function = self.function(state);
-                let last = function.text().1.len().saturating_sub(1);
-                let row = self.row(state).saturating_add_signed(by).min(last);
-                self.selected = Some((function, row));
-            }
-            VALUES => {
-                let rows = self.values(state, &Theme::default(), room.width).len();
-                let most = rows.saturating_sub(room.height.into());
-                self.top = self.top.min(most).saturating_add_signed(by).min(most);
-            }
-            _ => return Reply::Unknown,
-        }
-        Reply::Taken
     }
 
     /// Shows the function that is called in the selected row.
@@ -224,7 +223,7 @@ impl Source {
         let (_, text) = function.text();
         if let Some(called) = text.get(row).and_then(|line| function.called(line)) {
             self.inside.push((called, row));
-            (self.selected, self.left, self.top) = (None, 0, 0);
+            (self.selected, self.left, self.scroll) = (None, 0, Scroll::default());
         }
         Reply::Taken
     }
@@ -233,8 +232,8 @@ impl Source {
     fn come_back(&mut self) -> Reply {
         let Some((_, row)) = self.inside.pop() else { return Reply::Unknown };
         // The stage's own function may be another by now: then nothing of it is selected.
-        self.selected = self.inside.last().map(|(function, _)| (*function, row));
-        (self.left, self.top) = (0, 0);
+        self.selected = self.inside.last().map(|(function, _)| (*function, ListView::at(row)));
+        (self.left, self.scroll) = (0, Scroll::default());
         Reply::Taken
     }
 
@@ -268,7 +267,8 @@ impl Source {
             line
         };
         let lines: Vec<Line<'static>> = code.into_iter().enumerate().map(line).collect();
-        canvas.scrolled(&lines, self.first_row(state, area.height.into()), area);
+        let window = self.list(state).window(lines.len(), area.height.into());
+        canvas.scrolled(&lines, window.start, area);
     }
 
     /// What the names of the function stand for.
