@@ -4,14 +4,12 @@
 //! - `colour`: the colours of the code. The code itself is [`crate::debugger::source`].
 
 mod colour;
+mod values;
 
 pub(super) use colour::coloured;
 
 use super::pane::{Pane, Reply, View};
-use crate::debugger::record::RecordView;
-use crate::debugger::record::TensorRow;
 use crate::debugger::source::{self, Function};
-use crate::debugger::text::{number, shape};
 use crate::debugger::view::InsideView;
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
@@ -32,14 +30,6 @@ const ELSEWHERE: &str = "elsewhere";
 const GUTTER: usize = 7;
 /// Columns that the code moves sideways at once.
 const SIDEWAYS: usize = 8;
-/// Columns of the longest name whose value is shown.
-const NAME: usize = 24;
-/// The same where there is little room.
-const NARROW_NAME: usize = 21;
-/// Columns of a mean and a standard deviation: names give way to them.
-const SHORT: usize = 16;
-/// Columns from which on there is room for a tensor's shape.
-const WIDE_VALUES: u16 = 52;
 
 /// The code of the stage.
 #[derive(Debug, Default)]
@@ -271,50 +261,6 @@ impl Source {
         canvas.scrolled(&lines, window.start, area);
     }
 
-    /// What the names of the function stand for.
-    fn values(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let function = self.function(state);
-        let (_, text) = function.text();
-        let mut names: Vec<&str> = vec![];
-        for name in text.iter().flat_map(|line| source::bound(line)) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        // Where there is little room the shape gives way: the numbers are what changes.
-        let narrow = width < WIDE_VALUES;
-        let line = |name: &str, told: String| {
-            let columns =
-                if narrow { NARROW_NAME.min(usize::from(width).saturating_sub(SHORT + 1)) } else { NAME };
-            let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
-            Line::from(vec![
-                Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
-                Span::raw(told),
-            ])
-        };
-        let row = |name: &str, tensor: &TensorRow| {
-            let s = &tensor.summary;
-            let short = format!("{} ± {}", number(s.mean), number(s.std));
-            line(name, if narrow { short } else { told(tensor) })
-        };
-        let mut lines = vec![];
-        // What the module at hand is given, and what was made last.
-        if let Some(inside) = inside(state).filter(|_| self.inside.is_empty()) {
-            lines.extend(inside.given.iter().map(|tensor| row(&tensor.name, tensor)));
-        }
-        for name in names {
-            if let Some(tensor) = known(state, function, name) {
-                lines.push(row(name, tensor));
-            } else if let Some(value) = coefficient(state, function, name) {
-                lines.push(line(name, value));
-            }
-        }
-        if lines.is_empty() {
-            lines.push(Line::styled("none of its names is known yet", theme.faint));
-        }
-        lines
-    }
-
     fn elsewhere(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
         let reference = self.function(state).reference();
         let none = "has no function for it";
@@ -350,58 +296,10 @@ fn beside(state: &State, function: Function, line: &str, called: Option<Function
     if let Some(called) = called {
         return Some(format!("→ {}", called.path()));
     }
-    let mut values = source::bound(line).into_iter().filter_map(|name| known(state, function, name));
-    let first = values.next()?;
+    let mut bound = source::bound(line).into_iter().filter_map(|name| values::known(state, function, name));
+    let first = bound.next()?;
     // Of two only the table below has room to tell.
-    values.next().is_none().then(|| told(first))
-}
-
-/// The newest tensor of that name where the reader looks.
-fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorRow> {
-    if let Some(row) = inside(state).and_then(|inside| inside.values.iter().find(|row| row.name == name)) {
-        return Some(row);
-    }
-    // What the stage is still to make is not what the stage before made.
-    let is_to_come = |inside: &InsideView| {
-        name == "prev_sample" || name != "latents" && source::made_from(inside.line).any(|made| made == name)
-    };
-    if inside(state).is_some_and(is_to_come) {
-        return None;
-    }
-    let name = match name {
-        "prev_sample" => "latents",
-        "model_output" => "guided_noise_residual",
-        // What the step started from is the record's before.
-        "sample" if function.is_step() => return before(state)?.tensor("latents").map(|tensor| &tensor.row),
-        name => name,
-    };
-    let records = state.view.as_ref()?.records.get(..state.cursor())?;
-    records.iter().rev().find_map(|record| record.tensor(name)).map(|tensor| &tensor.row)
-}
-
-/// What the stage before the last one made.
-fn before(state: &State) -> Option<&RecordView> {
-    let records = &state.view.as_ref()?.records;
-    records.get(state.cursor().checked_sub(2)?).map(|record| &**record)
-}
-
-fn told(row: &TensorRow) -> String {
-    format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
-}
-
-/// A number of the scheduler's last step.
-fn coefficient(state: &State, function: Function, name: &str) -> Option<String> {
-    let of = state.record().filter(|_| function.is_step())?.coefficients?;
-    Some(match name {
-        "timestep" => of.timestep.to_string(),
-        "prev_timestep" => of.prev_timestep.to_string(),
-        "alpha_prod_t" => number(of.alpha_prod_t.into()),
-        "alpha_prod_t_prev" => number(of.alpha_prod_t_prev.into()),
-        "beta_prod_t" => number(of.beta_prod_t.into()),
-        "variance" => number(of.variance.into()),
-        "std_dev_t" => number(of.std_dev_t.into()),
-        _ => return None,
-    })
+    bound.next().is_none().then(|| values::told(first))
 }
 
 /// The spans of a line from column `left` on.
