@@ -271,7 +271,7 @@ fn other_kinds_are_refused_by_name_before_any_weight_is_read() {
     {
         let folder = published("sd2");
         folder.set("unet/config.json", "in_channels", json!(channels));
-        refused(&folder, &[&format!("the UNet takes {channels} and gives 4 channels"), what]);
+        refused(&folder, &[&format!("the UNet takes {channels} channels and gives 4"), what]);
     }
     let folder = published("sd2");
     folder.set("model_index.json", "text_encoder", json!(["transformers", "CLIPTextModelWithProjection"]));
