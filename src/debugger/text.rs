@@ -1,5 +1,7 @@
 //! Text in and out: words and quotes of a typed line; shapes, numbers and tables as the debugger prints them.
 
+use tr::tr;
+
 /// The words of a line; a word with spaces stands in quotes.
 pub fn words(mut left: &str) -> Vec<&str> {
     let mut words = vec![];
@@ -89,7 +91,7 @@ pub fn number(v: f64) -> String {
 /// A share in per cent, with as many digits as can be read at a glance.
 pub fn percent(share: f64) -> String {
     match share.abs() * 100. {
-        p if p.is_nan() || p.is_infinite() => "an unknown share".into(),
+        p if p.is_nan() || p.is_infinite() => tr!("an unknown share"),
         p if p < 0.1 => format!("{p:.1e} %"),
         p if p < 10. => format!("{p:.1} %"),
         p => format!("{p:.0} %"),

@@ -89,7 +89,10 @@ impl std::fmt::Display for DTypeChoice {
 
 /// A device that was asked for and is not available.
 #[derive(Debug, thiserror::Error)]
-#[error("--device {choice}: {reason}; expected a device of this machine: `--device cpu` always works")]
+#[error("{}", tr!(
+    "--device {choice}: {reason}; expected a device of this machine: `--device cpu` always works",
+    choice, reason
+))]
 pub struct DeviceError {
     choice: DeviceChoice,
     reason: String,

@@ -167,8 +167,8 @@ pub(super) fn explained_loading(
         .ok()
         .map(|all| all.iter().map(|component| component.parameters).sum());
     let bytes = |size: usize| parameters.map_or("memory".into(), |n| human(u128::from(n) * size as u128));
-    let half = (dtype == DType::F32)
-        .then(|| format!("--dtype f16, which needs {}", bytes(DType::F16.size_in_bytes())));
+    let half =
+        (dtype == DType::F32).then(|| tr!("--dtype f16, which needs {}", bytes(DType::F16.size_in_bytes())));
     let ways: Vec<_> = half.into_iter().chain([tr!("a smaller model"), "--device cpu".into()]).collect();
     LoadError::DeviceMemory(Box::new(checkpoint::NoRoom {
         model: source.to_string(),

@@ -9,9 +9,9 @@
 //!
 //! To add a setting, add a field to [`Request`] and an entry to [`SETTINGS`].
 //!
-//! A setting is a handle, [`Setting`], found by its name; nothing outside of this file lists them. So some runs can have more of
-//! them than others: an entry with the name `scheduler.*` is a family. It stands for `scheduler.use_karras_sigmas` and for whatever else
-//! its `members` finds in a request; `get` and `set` are told which member is meant. A line such as `set
+//! A setting is a handle, [`Setting`], found by its name; nothing outside this file lists them. So some runs can have more settings
+//! than others: an entry with the name `scheduler.*` is a family. It stands for `scheduler.use_karras_sigmas` and for all other
+//! members that `members` finds in a request; `get` and `set` receive the member's name. A line such as `set
 //! scheduler.use_karras_sigmas …` parses without a run, and [`Setting::set`] refuses a member that the run does not have. A
 //! family has no flag. An expression sees the name before the dot; a scope gives it a map of the members.
 

@@ -5,6 +5,7 @@
 use super::config::{DdimConfig, PredictionType};
 use super::tables::{self, SpacingError};
 use candle_core::{Result, Tensor};
+use tr::tr;
 
 /// The scheduler of one run: ᾱ of every timestep, and the timesteps that the run visits.
 #[derive(Debug, Clone)]
@@ -58,18 +59,22 @@ pub enum ScheduleError {
     Spacing(#[from] SpacingError),
     /// A step would divide by 0.
     #[error(
-        "timestep {timestep} is pure noise (rescale_betas_zero_snr), at which prediction_type epsilon divides by 0; \
-         expected v_prediction or sample, or leading spacing, which does not visit it"
-    )]
+        "{}", tr!(
+            "timestep {timestep} is pure noise (rescale_betas_zero_snr), at which prediction_type epsilon divides by 0; \
+         expected v_prediction or sample, or leading spacing, which does not visit it",
+            timestep = .timestep
+        ))]
     PureNoise {
         /// The timestep.
         timestep: usize,
     },
     /// A step from pure noise would have a direction of exactly 0, which `f32` rounds to either side.
     #[error(
-        "eta is {eta}: timestep {timestep} is pure noise (rescale_betas_zero_snr), at which new noise would be all of the \
-         step; expected less than 1, or leading spacing, which does not visit it"
-    )]
+        "{}", tr!(
+            "eta is {eta}: timestep {timestep} is pure noise (rescale_betas_zero_snr), at which new noise would be all of the \
+         step; expected less than 1, or leading spacing, which does not visit it",
+            eta = .eta, timestep = .timestep
+        ))]
     NoDirection {
         /// The eta asked for.
         eta: f64,
@@ -78,8 +83,10 @@ pub enum ScheduleError {
     },
     /// A step would take the root of a negative number.
     #[error(
-        "eta is {eta}: at timestep {timestep} the new noise would exceed the noise level; expected 0 to 1"
-    )]
+        "{}", tr!(
+            "eta is {eta}: at timestep {timestep} the new noise would exceed the noise level; expected 0 to 1",
+            eta = .eta, timestep = .timestep
+        ))]
     Eta {
         /// The eta asked for.
         eta: f64,

@@ -2,6 +2,7 @@
 
 use super::config::{BetaSchedule, DdimConfig, TimestepSpacing};
 use std::f64::consts::PI;
+use tr::tr;
 
 /// ᾱ of every training timestep: the cumulative product of 1 − beta.
 ///
@@ -72,8 +73,10 @@ fn rescale_zero_terminal_snr(betas: &[f32]) -> Vec<f32> {
 pub enum SpacingError {
     /// No steps, or more than there are training timesteps.
     #[error(
-        "num_inference_steps is {found}; expected 1 to {most}, the timesteps that the model was trained on"
-    )]
+        "{}", tr!(
+            "num_inference_steps is {found}; expected 1 to {most}, the timesteps that the model was trained on",
+            found = .found, most = .most
+        ))]
     Count {
         /// The number asked for.
         found: usize,
@@ -82,9 +85,11 @@ pub enum SpacingError {
     },
     /// A timestep has no beta.
     #[error(
-        "{spacing} spacing with {steps} steps visits timestep {timestep}, and the last that has a beta is {last}; expected fewer \
-         steps, or a beta for every timestep in `trained_betas`"
-    )]
+        "{}", tr!(
+            "{spacing} spacing with {steps} steps visits timestep {timestep}, and the last that has a beta is {last}; expected fewer \
+         steps, or a beta for every timestep in `trained_betas`",
+            spacing = .spacing, steps = .steps, timestep = .timestep, last = .last
+        ))]
     OutOfRange {
         /// The spacing.
         spacing: &'static str,
@@ -96,7 +101,10 @@ pub enum SpacingError {
         last: usize,
     },
     /// Rounding gives a different number of timesteps.
-    #[error("{spacing} spacing with {steps} steps rounds to {found} timesteps; take one step more or fewer")]
+    #[error("{}", tr!(
+        "{spacing} spacing with {steps} steps rounds to {found} timesteps; take one step more or fewer",
+        spacing = .spacing, steps = .steps, found = .found
+    ))]
     Rounding {
         /// The spacing.
         spacing: &'static str,

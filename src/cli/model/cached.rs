@@ -361,6 +361,6 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
     for place in &removed.outside {
         say("warning", &tr!("{} was left: only the link to it was removed", place.display()));
     }
-    writeln!(io::stdout(), "{name}: removed, {} freed", human(removed.freed.into()))?;
+    writeln!(io::stdout(), "{}", tr!("{name}: removed, {} freed", human(removed.freed.into()), name))?;
     Ok(ExitCode::SUCCESS)
 }

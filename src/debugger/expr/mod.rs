@@ -17,6 +17,7 @@ use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 use names::{OF_A_STEP, Resolver};
 use rewrite::{as_cel, depth, rewrite};
 use std::sync::{Arc, LazyLock};
+use tr::tr;
 use value::{Function, TensorValue};
 
 /// An expression, compiled.
@@ -47,7 +48,7 @@ impl PartialEq for Expression {
 #[derive(Debug, thiserror::Error)]
 pub enum ExpressionError {
     /// It is not CEL.
-    #[error("`{text}` is no expression: {reason}")]
+    #[error("{}", tr!("`{text}` is no expression: {reason}", text = .text, reason = .reason))]
     Syntax {
         /// The expression.
         text: String,
@@ -73,7 +74,10 @@ pub enum ExpressionError {
         reason: String,
     },
     /// A condition that is neither true nor false.
-    #[error("`{text}` is {found}; expected a condition, such as `{text} > 1.0`")]
+    #[error("{}", tr!(
+        "`{text}` is {found}; expected a condition, such as `{text} > 1.0`",
+        text = .text, found = .found
+    ))]
     NotACondition {
         /// The expression.
         text: String,
@@ -132,10 +136,14 @@ impl Expression {
         let wrong =
             |reason: String| ExpressionError::Syntax { text: text.chars().take(80).collect(), reason };
         if text.len() > MAX_LENGTH {
-            return Err(wrong(format!("it has {} characters; expected at most {MAX_LENGTH}", text.len())));
+            return Err(wrong(tr!(
+                "it has {} characters; expected at most {MAX_LENGTH}",
+                text.len(),
+                MAX_LENGTH
+            )));
         }
         if depth(text) > MAX_DEPTH {
-            return Err(wrong(format!("it is nested deeper than {MAX_DEPTH}")));
+            return Err(wrong(tr!("it is nested deeper than {MAX_DEPTH}", MAX_DEPTH)));
         }
         match ENVIRONMENT.compile(&as_cel(text)) {
             Ok(program) => {
@@ -188,7 +196,7 @@ impl Expression {
             return Ok(Answer::Tensor(tensor.clone()));
         }
         if let Some(function) = value.downcast_ref::<Function>() {
-            let reason = format!("`{}` wants more arguments", function.name());
+            let reason = tr!("`{}` wants more arguments", function.name());
             return Err(ExpressionError::Evaluation { text: self.text.clone(), reason });
         }
         match Value::try_from(value.as_ref()).map_err(failed)? {
@@ -273,42 +281,46 @@ impl VariableResolver for Names<'_> {
 fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> String {
     match error {
         ExecutionError::UndeclaredReference(name) if name.as_str() == "step" => {
-            "step is only there while a step of denoise is next".into()
+            tr!("step is only there while a step of denoise is next")
         }
         ExecutionError::UndeclaredReference(name) if OF_A_STEP.contains(&name.as_str()) => {
-            format!("{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none")
+            tr!(
+                "{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none",
+                name
+            )
         }
         ExecutionError::UndeclaredReference(name) if is_called(name, text) => {
             let known: Vec<&str> = FUNCTIONS.iter().map(|(call, _)| *call).collect();
-            format!("there is no function `{name}`; expected one of {}", known.join(", "))
+            tr!("there is no function `{name}`; expected one of {}", known.join(", "), name)
         }
         ExecutionError::UndeclaredReference(name) => {
             let mut known = resolver.tensors();
             known.extend(names::plain());
-            format!("`{name}` is not there; expected one of {}", known.join(", "))
+            tr!("`{name}` is not there; expected one of {}", known.join(", "), name)
         }
         ExecutionError::UnsupportedBinaryOperator(_, Value::UInt(large), Value::Int(other))
         | ExecutionError::UnsupportedBinaryOperator(_, Value::Int(other), Value::UInt(large)) => {
             let why = match i64::try_from(*large) {
                 Ok(_) => String::new(),
-                Err(_) => format!(" as it is beyond {}", i64::MAX),
+                Err(_) => tr!(" as it is beyond {}", i64::MAX),
             };
             let expected = match other {
-                0.. => format!("`{other}u`, which has none either"),
-                _ => "a number that is not negative".into(),
+                0.. => tr!("`{other}u`, which has none either", other),
+                _ => tr!("a number that is not negative"),
             };
-            format!("{large} has no sign{why}, and {other} has one; expected {expected}")
+            tr!(
+                "{large} has no sign{why}, and {other} has one; expected {expected}",
+                large, why, other, expected
+            )
         }
         ExecutionError::UnsupportedBinaryOperator(..) => {
             "these do not go together: numbers must both be whole (2) or both decimal (2.0), and a number cannot be \
              divided by a tensor"
                 .into()
         }
-        ExecutionError::Overflow(..) => format!(
+        ExecutionError::Overflow(..) => tr!(
             "the result is beyond the whole numbers: {} to {}, and with `u`, without a sign, up to {}",
-            i64::MIN,
-            i64::MAX,
-            u64::MAX
+            i64::MIN, i64::MAX, u64::MAX
         ),
         ExecutionError::FunctionError { message, .. } => one_line(message),
         other => one_line(&other.to_string()),

@@ -4,6 +4,7 @@ use super::value::FIELDS;
 use super::{AskedModule, FUNCTIONS, names};
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
+use tr::tr;
 
 /// Functions that know the run, with how many arguments they take.
 const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 5] =
@@ -21,7 +22,7 @@ pub(super) fn rewrite(expression: &mut IdedExpr, modules: &mut Vec<AskedModule>)
                 if !count.contains(&call.args.len()) {
                     let usage = FUNCTIONS.iter().filter(|(usage, _)| usage.starts_with(&format!("{name}(")));
                     let usage: Vec<&str> = usage.map(|(usage, _)| *usage).collect();
-                    return Err(format!("{name} is called as {}", usage.join(" or ")));
+                    return Err(tr!("{name} is called as {}", usage.join(" or "), name));
                 }
                 if *name == "t" {
                     modules.extend(asked(&call.args[0].expr));

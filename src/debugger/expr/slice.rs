@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use tr::tr;
 
 /// A part of a dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +47,25 @@ impl Slice {
     pub fn within(&self, shape: &[usize], name: &str) -> Result<Indices, String> {
         if self.0.len() > shape.len() {
             let (has, named) = (shape.len(), self.0.len());
-            return Err(format!("{name} has {has} dimensions, {shape:?}; {named} are named"));
+            return Err(tr!(
+                "{name} has {has} dimensions, {shape}; {named} are named",
+                name,
+                has,
+                shape = format_args!("{:?}", shape),
+                named
+            ));
         }
         let mut found = Indices { places: vec![0], shape: vec![] };
         for (dimension, size) in shape.iter().enumerate() {
             let part = self.0.get(dimension).copied().unwrap_or(Part::Range(None, None));
             let range = part.within(*size).ok_or_else(|| {
-                format!("dimension {dimension} of {name} has {size} places; `{part}` is not among them")
+                tr!(
+                    "dimension {dimension} of {name} has {size} places; `{part}` is not among them",
+                    dimension,
+                    name,
+                    size,
+                    part
+                )
             })?;
             if matches!(part, Part::Range(..)) {
                 found.shape.push(range.len());
@@ -102,7 +115,7 @@ fn parse_part(text: &str) -> Result<Part, String> {
     let text = text.trim();
     let wrong = || {
         let found = crate::debugger::text::abridged(text);
-        format!("`{found}` is no part of a dimension: expected a number, a..b or :")
+        tr!("`{found}` is no part of a dimension: expected a number, a..b or :", found)
     };
     let end = |text: &str| match text.trim() {
         "" => Ok(None),

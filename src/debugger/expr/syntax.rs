@@ -1,5 +1,7 @@
 //! The errors of the expression parser, in words that need no knowledge of its grammar.
 
+use tr::tr;
+
 /// The first complaint of a parser's message, in a line: what is wrong, where, and what would be right.
 ///
 /// The parser writes `ERROR: <input>:LINE:COLUMN: Syntax error: WHAT` and what it read below, for each complaint. One that
@@ -12,8 +14,8 @@ pub fn told(message: &str) -> String {
     let at_end = "<EOF>";
     if let Some(missing) = found("missing ") {
         return match what.ends_with("'<EOF>'") {
-            true => format!("a `{missing}` is missing at its end"),
-            false => format!("a `{missing}` is missing at character {column}"),
+            true => tr!("a `{missing}` is missing at its end", missing),
+            false => tr!("a `{missing}` is missing at character {column}", missing, column),
         };
     }
     let unread = what.strip_prefix("token recognition error at: '").and_then(|rest| rest.strip_suffix('\''));
@@ -26,23 +28,27 @@ pub fn told(message: &str) -> String {
             Some('@') => "; `@12` is for `diff`",
             _ => "",
         };
-        return format!("`{unread}` at character {column} means nothing here{hint}");
+        return tr!("`{unread}` at character {column} means nothing here{hint}", unread, column, hint);
     }
     let unexpected = ["extraneous input ", "mismatched input ", "no viable alternative at input "]
         .into_iter()
         .find_map(found);
     match unexpected {
         Some(unexpected) if unexpected == at_end => {
-            "it ends too early; expected a name, a number or `(` after it".into()
+            tr!("it ends too early; expected a name, a number or `(` after it")
         }
         Some(unexpected) if what.ends_with("expecting <EOF>") => {
-            format!(
-                "`{unexpected}` at character {column} does not go on with it; expected an operator before it, such as + or =="
+            tr!(
+                "`{unexpected}` at character {column} does not go on with it; expected an operator before it, such as + or ==",
+                unexpected,
+                column
             )
         }
         Some(unexpected) => {
-            format!(
-                "`{unexpected}` at character {column} does not belong there; expected a name, a number or `(`"
+            tr!(
+                "`{unexpected}` at character {column} does not belong there; expected a name, a number or `(`",
+                unexpected,
+                column
             )
         }
         None => what.into(),

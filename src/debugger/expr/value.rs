@@ -8,6 +8,7 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{ExecutionError, Value};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
+use tr::tr;
 
 static TENSOR: Type = Type::new_unspecified_type("tensor");
 
@@ -48,7 +49,10 @@ impl TensorValue {
             return self.map(|v| f(v, number as f32));
         }
         let Some(other) = rhs.downcast_ref::<Self>() else {
-            return Err(mistake(&format!("a tensor {what} something that is neither a tensor nor a number")));
+            return Err(mistake(&tr!(
+                "a tensor {what} something that is neither a tensor nor a number",
+                what
+            )));
         };
         self.same_shape(other)?;
         let data = self.tensor.data().iter().zip(other.tensor.data()).map(|(&a, &b)| f(a, b)).collect();
@@ -71,7 +75,15 @@ impl TensorValue {
 
     fn same_shape(&self, other: &Self) -> Result<(), ExecutionError> {
         let (a, b) = (self.tensor.shape(), other.tensor.shape());
-        if a == b { Ok(()) } else { Err(mistake(&format!("shapes {a:?} and {b:?}; expected the same"))) }
+        if a == b {
+            Ok(())
+        } else {
+            Err(mistake(&tr!(
+                "shapes {a} and {b}; expected the same",
+                a = format_args!("{:?}", a),
+                b = format_args!("{:?}", b)
+            )))
+        }
     }
 }
 
@@ -202,7 +214,7 @@ impl Indexer for TensorValue {
                 let parts = Slice::parse(parts).map_err(|e| mistake(&e))?;
                 self.part(&parts).map(CowVal::Owned)
             }
-            _ => Err(mistake(&format!("a tensor has no `{name}`; expected one of {FIELDS}"))),
+            _ => Err(mistake(&tr!("a tensor has no `{name}`; expected one of {FIELDS}", name, FIELDS))),
         }
     }
 
@@ -315,7 +327,7 @@ pub fn psnr(a: &TensorValue, b: &TensorValue) -> Result<CelDouble, ExecutionErro
 pub fn clamp(t: &TensorValue, low: &CelDouble, high: &CelDouble) -> Result<TensorValue, ExecutionError> {
     let (low, high) = (*low.inner() as f32, *high.inner() as f32);
     if low > high || low.is_nan() || high.is_nan() {
-        return Err(mistake(&format!("clamp: {low} to {high} is no range")));
+        return Err(mistake(&tr!("clamp: {low} to {high} is no range", low, high)));
     }
     t.map(|v| v.clamp(low, high))
 }

@@ -13,8 +13,9 @@ use crate::pipeline::attention::{CrossAttention, Layer, SelfAttention, Size, Spl
 use crate::pipeline::{Models, Snapshot, Stage, stages};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use tr::tr;
 
-/// What the words of a step are looked at from.
+/// Where the picture attends to each word, in a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionRun {
     /// The steps that are summed.
@@ -61,7 +62,7 @@ pub struct EffectRun {
     pub attention: Vec<f32>,
     /// The heads that are summed in it, of all layers.
     pub heads: usize,
-    /// What became other, the first first: `guided_noise_residual`, `pred_original_sample`, `latents`.
+    /// The tensors that changed, in order: `guided_noise_residual`, `pred_original_sample`, `latents`.
     pub effects: Vec<Effect>,
     /// The step's `pred_original_sample` as it was, and without the word.
     pub pictures: [Picture; 2],
@@ -80,7 +81,7 @@ pub struct Effect {
     pub agreement: Agreement,
 }
 
-/// The tensors that a word's effect is told of.
+/// The tensors in which a word's effect is measured.
 pub const AFFECTED: [&str; 3] = ["guided_noise_residual", "pred_original_sample", "latents"];
 /// Pixels up to which the VAE decodes pictures on a CPU while its reader waits.
 const AFFORDABLE: usize = 256 * 256;
@@ -141,14 +142,14 @@ fn step_of(before: &Snapshot) -> Result<(usize, Size), InspectError> {
     let step = match before.position() {
         Some(Stage::Denoise { step }) => step,
         Some(other) => {
-            return Err(refused(format!("{other} attends to no prompt; expected a step of denoise")));
+            return Err(refused(tr!("{other} attends to no prompt; expected a step of denoise", other)));
         }
         None => return Err(pipeline::Error::Complete.into()),
     };
     let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;
     match latents {
         Some((_, _, height, width)) => Ok((step, (height, width))),
-        None => Err(refused("there are no latents before the step".into())),
+        None => Err(refused(tr!("there are no latents before the step"))),
     }
 }
 
@@ -170,8 +171,8 @@ fn check(models: &Models, focus: &AttentionFilter, kind: &str) -> Result<(), Ins
     let what = if kind == "attn1" { "self-attention" } else { "cross-attention" };
     let pattern = focus.layer.as_ref().map_or("", |pattern| pattern.as_str());
     Err(InspectError::Refused(match known.is_empty() {
-        true => format!("the UNet has no {what}"),
-        false => format!("no {what} is in `{pattern}`; expected one of {}", known.join(", ")),
+        true => tr!("the UNet has no {what}", what),
+        false => tr!("no {what} is in `{pattern}`; expected one of {}", known.join(", "), what, pattern),
     }))
 }
 
@@ -179,12 +180,14 @@ fn check(models: &Models, focus: &AttentionFilter, kind: &str) -> Result<(), Ins
 fn check_head(models: &Models, layers: &[Layer], focus: &AttentionFilter) -> Result<(), InspectError> {
     let Some(head) = focus.head.filter(|_| layers.is_empty()) else { return Ok(()) };
     let most = models.unet_heads().unwrap_or(0);
-    Err(InspectError::Refused(format!(
-        "no layer there has a head {head}; the layers of this UNet have at most {most}, counted from 0"
+    Err(InspectError::Refused(tr!(
+        "no layer there has a head {head}; the layers of this UNet have at most {most}, counted from 0",
+        head,
+        most
     )))
 }
 
-/// Runs the steps that follow each of `before` once more, and folds what their words are looked at from.
+/// Re-runs the step after each of `before`, and sums where the picture attends to its words.
 ///
 /// # Errors
 /// [`InspectError`].
@@ -212,7 +215,7 @@ pub fn attention(
     Ok(AttentionRun { steps, size, tokens: of_prompt, last_counts: 1, layers, maps })
 }
 
-/// Runs the steps that follow each of `before` once more, and folds what the point at column and row `point` looks at.
+/// Re-runs the step after each of `before`, and sums where the point at column and row `point` attends to.
 ///
 /// # Errors
 /// [`InspectError`]; a point outside of the latents.
@@ -227,7 +230,7 @@ pub fn point(
     let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
     let (_, size) = step_of(first)?;
     if point.0 >= size.1 || point.1 >= size.0 {
-        return Err(InspectError::Refused(format!(
+        return Err(InspectError::Refused(tr!(
             "{},{} is no point of latents that are {} wide and {} high; expected X 0 to {}, Y 0 to {}",
             point.0,
             point.1,
@@ -270,7 +273,7 @@ pub fn picture(
         true => decoded::picture(&PlainTensor::of(&stages::vae_decode(models, sample, host)?)?),
         false => record::picture("pred_original_sample", &PlainTensor::of(sample)?, models),
     };
-    made.ok_or_else(|| InspectError::Refused("pred_original_sample is no picture".into()))
+    made.ok_or_else(|| InspectError::Refused(tr!("pred_original_sample is no picture")))
 }
 
 /// Runs the step that follows `before` twice, as it was and with the embeddings at `positions` replaced by the padding's.
@@ -311,7 +314,7 @@ pub fn effect(
         let agreement = Agreement::of(&attention, &map.values);
         effects.push(Effect { name, relative: norm(&map.values) / norm(was.data()), map, agreement });
     }
-    let missing = || InspectError::Refused("the step made no pred_original_sample".into());
+    let missing = || InspectError::Refused(tr!("the step made no pred_original_sample"));
     let mut pictures = vec![];
     for run in [&was, &is] {
         let (_, sample) = run.tensor("pred_original_sample").ok_or_else(missing)?;

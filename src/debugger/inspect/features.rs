@@ -11,6 +11,7 @@ use crate::pipeline::models::runs_in;
 use crate::pipeline::{Models, Snapshot, StageRecord};
 use crate::tensor::PlainTensor;
 use std::sync::Arc;
+use tr::tr;
 
 /// Bytes of what a module made that are kept for when it is drawn in another way.
 const ROOM: usize = 64 << 20;
@@ -23,7 +24,7 @@ pub struct Kept {
     made: PlainTensor,
 }
 
-/// Runs the stage that made `record`, which follows `before`, once more as far as the module, and draws what that makes.
+/// Re-runs the stage of `record`, which follows `before`, up to the module, and draws the module's output.
 /// What is in `kept` is drawn without.
 ///
 /// # Errors
@@ -51,7 +52,7 @@ pub fn examine(
     let request = before.request();
     let scale = models.vae.config().scale_factor();
     let features = Features::of(&made, asked.row, (request.height / scale, request.width / scale))
-        .map_err(|why| InspectError::Refused(format!("{} is no picture: {why}", asked.path)))?;
+        .map_err(|why| InspectError::Refused(tr!("{} is no picture: {why}", asked.path, why)))?;
     let picture = features.picture(asked.drawn);
     let rows = made.shape().first().copied().unwrap_or(1);
     let row = if rows == 1 { String::new() } else { format!(" ({})", asked.row.name()) };
@@ -70,8 +71,11 @@ fn made_by(
     }
     if !runs_in(stage, before.request(), path) {
         let runs = outputs::stage_of(path);
-        return Err(InspectError::Refused(format!(
-            "{path} runs in {runs}, and {stage} is before the cursor"
+        return Err(InspectError::Refused(tr!(
+            "{path} runs in {runs}, and {stage} is before the cursor",
+            path,
+            runs,
+            stage
         )));
     }
     Ok(PlainTensor::of(&outputs::output_of(models, before, path, host)?)?)

@@ -25,32 +25,33 @@ use crate::pipeline::attention::Split;
 use crate::pipeline::{Models, StageRecord};
 use features::Kept;
 use std::sync::Arc;
+use tr::tr;
 
-/// What is asked of the inside of a recorded stage.
+/// A query about the modules of a recorded stage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Examination {
-    /// What the stage left behind.
+    /// The record of the stage.
     pub record: RecordId,
-    /// What is asked.
+    /// The query.
     pub asked: InspectQuery,
 }
 
-/// What can be asked of the inside of a stage.
+/// A query about the modules of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum InspectQuery {
-    /// What each module took, made, and how long that was.
+    /// The inputs, output and time of each module.
     Modules,
-    /// What the words are looked at from in a step of `denoise`; the padding is one token.
+    /// Where the picture attends to each word in a step of `denoise`; the padding counts as one token.
     Attention(AttentionFilter, Split),
-    /// What a point of the latents, column and row, looks at in a step of `denoise`.
+    /// Where a point of the latents, column and row, attends to in a step of `denoise`.
     Point((usize, usize), AttentionFilter),
-    /// What the tokens at these positions do in a step of `denoise`.
+    /// The effect of the tokens at these positions in a step of `denoise`.
     Effect(Vec<usize>),
-    /// What one of them made, as a picture.
+    /// The output of a module, as a picture.
     Features(FeatureQuery),
 }
 
-/// What is found inside of a stage: plain numbers and pictures.
+/// The answer to a query: plain numbers and pictures.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inspection {
     /// Of [`InspectQuery::Modules`].
@@ -65,22 +66,22 @@ pub enum Inspection {
     Picture(Picture),
 }
 
-/// Why the inside of a stage cannot be told.
+/// An error of a query.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// What was recorded is not any more.
-    #[error("that stage is not recorded any more; run it once more")]
+    /// The record is gone.
+    #[error("{}", tr!("that stage is no longer recorded; run it again"))]
     Gone,
     /// The stage did not run again.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
-    /// What is asked for is not there: what was found, and what would be right.
+    /// The query has no answer: what was found, and what would be right.
     #[error("{0}")]
     Refused(String),
 }
 
 impl InspectError {
-    /// Whether the stage was interrupted: it can be asked once more.
+    /// Whether the stage was interrupted: the query can be repeated.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Pipeline(pipeline::Error::Forward(nn::Error::Interrupted(_))))
     }

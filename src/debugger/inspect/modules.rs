@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct ModulesRun {
     /// The stage.
     pub stage: Stage,
-    /// The modules, in the order in which they were done: each behind those below it.
+    /// The modules, in the order in which they finished: each after the modules that it contains.
     pub modules: Vec<ModuleRun>,
 }
 
@@ -39,7 +39,7 @@ pub struct ModuleRun {
     pub took: Duration,
     /// The statistics of its output, over all rows.
     pub summary: Summary,
-    /// How often it ran; time is of all, what else is told of the last.
+    /// How often it ran; the time is of all calls, the rest of the last.
     pub calls: usize,
 }
 
@@ -110,7 +110,7 @@ impl ModulesRun {
     }
 }
 
-/// Runs the stage that follows `before` once more, with every module watched.
+/// Re-runs the stage after `before` with every module watched.
 ///
 /// # Errors
 /// The stage's, or the host's.

@@ -5,6 +5,7 @@ use super::pattern::Pattern;
 use crate::debugger::text::{abridged, quoted, unquoted};
 use std::fmt;
 use std::path::PathBuf;
+use tr::tr;
 
 /// Which layers, and which of their heads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -152,13 +153,13 @@ fn attention(mut words: Words<'_>, saves: bool) -> Result<(AttentionQuery, Optio
         }
     }
     if asked.over_steps && asked.step.is_some() {
-        return Err("one step, or over-steps, not both".into());
+        return Err(tr!("one step, or over-steps, not both"));
     }
     Ok((asked, file))
 }
 
 fn effect(mut words: Words<'_>, saves: bool) -> Result<(EffectQuery, Option<PathBuf>), String> {
-    let word = words.next().ok_or_else(|| format!("no word named: {EFFECT}"))?.to_string();
+    let word = words.next().ok_or_else(|| tr!("no word named: {EFFECT}", EFFECT))?.to_string();
     let file = saves.then(|| file(&mut words, EFFECT)).transpose()?;
     let step = match words.next() {
         None => None,
@@ -172,23 +173,23 @@ fn effect(mut words: Words<'_>, saves: bool) -> Result<(EffectQuery, Option<Path
 }
 
 fn unexpected(word: &str, usage: &str) -> String {
-    format!("`{}` is not expected: {usage}; a word with spaces stands in quotes", abridged(word))
+    tr!("`{}` is not expected: {usage}; a word with spaces stands in quotes", abridged(word), usage)
 }
 
 fn file(words: &mut Words<'_>, usage: &str) -> Result<PathBuf, String> {
-    let missing = || format!("a file is needed after the word: save {usage}");
+    let missing = || tr!("a file is needed after the word: save {usage}", usage);
     words.next().map(|file| unquoted(file).into()).ok_or_else(missing)
 }
 
 fn number(word: Option<&str>, name: &str) -> Result<usize, String> {
     let found = word.unwrap_or_default();
-    found.parse().map_err(|_| format!("`{}` is no {name}: a number, 0 or more", abridged(found)))
+    found.parse().map_err(|_| tr!("`{}` is no {name}: a number, 0 or more", abridged(found), name))
 }
 
 /// `X,Y`.
 fn point(text: &str) -> Result<Subject, String> {
     let wrong =
-        || format!("`{}` is no point: X,Y, column and row of the latents, such as at 8,6", abridged(text));
+        || tr!("`{}` is no point: X,Y, column and row of the latents, such as at 8,6", abridged(text));
     let (x, y) = text.split_once(',').ok_or_else(wrong)?;
     match (x.parse(), y.parse()) {
         (Ok(x), Ok(y)) => Ok(Subject::Point(x, y)),

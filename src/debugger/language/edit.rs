@@ -8,6 +8,7 @@ use crate::nn::error::without_backtrace;
 use crate::pipeline::Snapshot;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use tr::tr;
 
 /// The tensors that later stages take as inputs.
 pub const EDITABLE: [&str; 3] = ["latents", "prompt_embeds", "negative_prompt_embeds"];
@@ -63,8 +64,9 @@ pub(in crate::debugger) fn spread(
     count: usize,
     changed: &[usize],
 ) -> Result<Vec<f32>, EditError> {
-    let no_value =
-        |found: &str| EditError::Wrong(format!("`{text}` is {found}; expected a tensor or a number"));
+    let no_value = |found: &str| {
+        EditError::Wrong(tr!("`{text}` is {found}; expected a tensor or a number", text, found))
+    };
     match answer {
         Answer::Number(number) => Ok(vec![*number as f32; count]),
         Answer::List(_) => Err(no_value("a list")),
@@ -76,10 +78,13 @@ pub(in crate::debugger) fn spread(
         Answer::Tensor(value) if changed.ends_with(value.tensor().shape()) && count > 0 => {
             Ok(value.tensor().data().iter().copied().cycle().take(count).collect())
         }
-        Answer::Tensor(value) => Err(EditError::Wrong(format!(
-            "`{text}` has the shape {:?}, {} values; {count} are changed, of the shape {changed:?}",
-            value.tensor().shape(),
+        Answer::Tensor(value) => Err(EditError::Wrong(tr!(
+            "`{text}` has the shape {}, {} values; {count} are changed, of the shape {changed}",
+            format_args!("{:?}", value.tensor().shape()),
             value.tensor().data().len(),
+            text,
+            count,
+            changed = format_args!("{:?}", changed)
         ))),
         Answer::Bool(truth) => Err(no_value(&truth.to_string())),
     }
@@ -95,7 +100,7 @@ pub enum EditError {
     #[error("{0}")]
     Wrong(String),
     /// The device's.
-    #[error("a tensor could not be copied from or to its device: {0}")]
+    #[error("{}", tr!("a tensor could not be copied from or to its device: {0}", .0))]
     Device(candle_core::Error),
 }
 
@@ -132,7 +137,7 @@ impl Edit {
         text: &str,
     ) -> Result<Self, String> {
         if !EDITABLE.contains(&name) {
-            return Err(format!(
+            return Err(tr!(
                 "`{}` is neither a setting nor a tensor that goes into what comes next: {}",
                 abridged(name),
                 EDITABLE.join(", ")
@@ -141,7 +146,7 @@ impl Edit {
         let parts = match parts {
             None => Slice::default(),
             Some(None) => {
-                return Err(format!("`{}` has no `]` at its end", abridged(text)));
+                return Err(tr!("`{}` has no `]` at its end", abridged(text)));
             }
             Some(Some(parts)) => Slice::parse(parts)?,
         };
@@ -164,7 +169,7 @@ impl Edit {
     /// # Errors
     /// [`EditError`] says what was found and what would be right.
     pub fn apply(&self, state: &Snapshot, names: &dyn Resolver) -> Result<Snapshot, EditError> {
-        let missing = || EditError::Wrong(format!("{} is not there yet; `next` makes it", self.name));
+        let missing = || EditError::Wrong(tr!("{} is not there yet; `next` makes it", self.name));
         let (_, tensor) = state.tensor(&self.name).ok_or_else(missing)?;
         let shape = tensor.dims().to_vec();
         let Indices { places, shape: changed } =

@@ -5,6 +5,7 @@ use super::pattern::Pattern;
 use crate::debugger::text::{abridged, words};
 use crate::picture::features::{Drawn, Row};
 use std::path::PathBuf;
+use tr::tr;
 
 /// Feature maps, and how they are drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,7 +25,7 @@ pub(super) fn parse(rest: &str, saves: bool) -> Result<(Look, Option<PathBuf>), 
         match (saves, words.get(from)) {
             (false, _) => Ok((None, words.get(from..).unwrap_or_default())),
             (true, Some(file)) => Ok((Some((*file).into()), &words[from + 1..])),
-            (true, None) => Err("a file is needed, which ends with .png".into()),
+            (true, None) => Err(tr!("a file is needed, which ends with .png")),
         }
     };
     if words.first() == Some(&"timemap") {
@@ -33,7 +34,7 @@ pub(super) fn parse(rest: &str, saves: bool) -> Result<(Look, Option<PathBuf>), 
     }
     let path = *words.get(1).ok_or("no module named, such as unet.mid_block")?;
     if !Pattern::parse(path).is_ok_and(|pattern| pattern.is_one()) {
-        return Err(format!("`{}` is not the path of one module, such as unet.mid_block", abridged(path)));
+        return Err(tr!("`{}` is not the path of one module, such as unet.mid_block", abridged(path)));
     }
     let (file, rest) = taken(2)?;
     let mut asked = FeatureQuery { path: path.into(), drawn: Drawn::default(), row: Row::default() };
@@ -47,7 +48,7 @@ pub(super) fn parse(rest: &str, saves: bool) -> Result<(Look, Option<PathBuf>), 
                 let rows = Row::ALL.iter().map(|(name, _)| *name);
                 let known =
                     Drawn::ALL.iter().map(|(name, _)| *name).chain(rows).collect::<Vec<_>>().join(", ");
-                return Err(format!("`{}` is no way to draw features, which are {known}", abridged(word)));
+                return Err(tr!("`{}` is no way to draw features, which are {known}", abridged(word), known));
             }
         }
     }
@@ -60,9 +61,9 @@ fn time_map(rest: &[&str]) -> Result<Look, String> {
         [] => Ok(Look::TimeMap { within: None }),
         ["within", x] => {
             let within: Option<f64> = x.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.);
-            let within = within.ok_or_else(|| format!("`{}` is no tolerance of 0 or more", abridged(x)))?;
+            let within = within.ok_or_else(|| tr!("`{}` is no tolerance of 0 or more", abridged(x)))?;
             Ok(Look::TimeMap { within: Some(within) })
         }
-        _ => Err(format!("`{}` is not expected after timemap", abridged(&rest.join(" ")))),
+        _ => Err(tr!("`{}` is not expected after timemap", abridged(&rest.join(" ")))),
     }
 }

@@ -11,6 +11,7 @@ use crate::pipeline::Intervention;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
+use tr::tr;
 
 /// A change of modules' outputs.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,19 +38,21 @@ impl ModuleEdit {
     fn of(rest: &str, text: &str) -> Result<Self, String> {
         let form = "expected t(\"MODULE\") with =, *= or += and an expression";
         let shown = abridged(text);
-        let (module, rest) = rest.split_once(')').ok_or_else(|| format!("`{shown}` has no `)`; {form}"))?;
+        let (module, rest) =
+            rest.split_once(')').ok_or_else(|| tr!("`{shown}` has no `)`; {form}", shown, form))?;
         let quoted = |quote: char| module.trim().strip_prefix(quote)?.strip_suffix(quote);
         let module = quoted('"')
             .or_else(|| quoted('\''))
-            .ok_or_else(|| format!("`{}` is no module in quotes; {form}", abridged(module)))?;
+            .ok_or_else(|| tr!("`{}` is no module in quotes; {form}", abridged(module), form))?;
         let modules = Pattern::parse(module).map_err(|e| e.to_string())?;
-        let (left, value) = rest.split_once('=').ok_or_else(|| format!("`{shown}` has no `=`; {form}"))?;
+        let (left, value) =
+            rest.split_once('=').ok_or_else(|| tr!("`{shown}` has no `=`; {form}", shown, form))?;
         let (left, operation) = Operation::split(left);
         let parts = match left.trim() {
             "" => Slice::default(),
             parts => match parts.strip_prefix('[').and_then(|parts| parts.strip_suffix(']')) {
                 Some(parts) => Slice::parse(parts)?,
-                None => return Err(format!("`{}` is no part; {form}", abridged(parts))),
+                None => return Err(tr!("`{}` is no part; {form}", abridged(parts), form)),
             },
         };
         let value = Expression::compile(value.trim()).map_err(|e| e.to_string())?;
@@ -83,7 +86,8 @@ impl ModuleEdit {
             is_at: Arc::new(move |path| pattern.matches(path.as_str())),
             change: Arc::new(move |path, output| {
                 let shape = output.dims().to_vec();
-                let wrong = |why: String| Error::Input(format!("`set {}` at {path}: {why}", edit.text));
+                let wrong =
+                    |why: String| Error::Input(tr!("`set {}` at {path}: {why}", edit.text, path, why));
                 let Indices { places, shape: changed } =
                     edit.parts.within(&shape, "its output").map_err(wrong)?;
                 let new = spread(&answer, edit.value.text(), places.len(), &changed)

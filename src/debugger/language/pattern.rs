@@ -3,6 +3,7 @@
 use crate::debugger::text::abridged;
 use std::fmt;
 use std::sync::Arc;
+use tr::tr;
 
 /// A pattern of modules' paths. A `*` stands for one or more characters, dots too: `unet.*.attn2` is every
 /// second attention of the UNet, however deep. Without a `*` it is one path. Cheap to clone.
@@ -12,9 +13,11 @@ pub struct Pattern(Arc<str>);
 /// Why a text is no pattern.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "`{found}` is no path of a module; expected names with dots between them, `*` for any, such as `unet.mid_block` or \
-     `unet.*.attn2`"
-)]
+    "{}", tr!(
+        "`{found}` is no path of a module; expected names with dots between them, `*` for any, such as `unet.mid_block` or \
+     `unet.*.attn2`",
+        found = .found
+    ))]
 pub struct PatternError {
     found: String,
 }

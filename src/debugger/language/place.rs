@@ -4,6 +4,7 @@ use super::pattern::Pattern;
 use crate::debugger::text::abridged;
 use crate::pipeline::Stage;
 use std::fmt;
+use tr::tr;
 
 /// A place to stop before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +74,13 @@ pub fn parse_place(text: &str) -> Result<Place, String> {
         "get_latent" => return Ok(Place::Stage(Stage::GetLatent)),
         "denoise" => return Ok(Place::AnyStep),
         "vae_decode" => return Ok(Place::Stage(Stage::VaeDecode)),
-        "" => return Err(format!("no stage named: {expected}")),
+        "" => return Err(tr!("no stage named: {expected}", expected)),
         _ => {}
     }
     let step = text.strip_prefix("denoise").map(|rest| rest.trim_start_matches('.').trim());
     match step.map(str::parse) {
         Some(Ok(step)) => Ok(Place::Stage(Stage::Denoise { step })),
-        _ => Err(format!("`{}` is no stage: {expected}", abridged(text))),
+        _ => Err(tr!("`{}` is no stage: {expected}", abridged(text), expected)),
     }
 }
 
@@ -91,7 +92,7 @@ pub fn parse_stop(text: &str) -> Result<Stop, String> {
         Err(_) if text.contains(['.', '*']) || MODELS.contains(&text) => {
             Pattern::parse(text).map(Stop::Module).map_err(|e| e.to_string())
         }
-        Err(e) => Err(format!("{e}, or a module such as unet.mid_block")),
+        Err(e) => Err(tr!("{e}, or a module such as unet.mid_block", e)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::debugger::text::abridged;
 use crate::pipeline::{Request, Setting};
+use tr::tr;
 
 /// The most variants that are compared at once.
 pub const MOST: usize = 64;
@@ -93,16 +94,16 @@ impl Plan {
 
     fn of(axes: Vec<Axis>, here: bool) -> Result<Self, String> {
         if axes.len() > 2 {
-            return Err(format!("{} axes; at most two are compared", axes.len()));
+            return Err(tr!("{} axes; at most two are compared", axes.len()));
         }
         if let [first, second] = &axes[..]
             && first.setting == second.setting
         {
-            return Err(format!("both axes are {}", first.name()));
+            return Err(tr!("both axes are {}", first.name()));
         }
         let count: usize = axes.iter().map(|axis| axis.values.len()).product();
         if count > MOST {
-            return Err(format!("{count} variants; at most {MOST} are compared at once"));
+            return Err(tr!("{count} variants; at most {MOST} are compared at once", count, MOST));
         }
         Ok(Self { axes, here })
     }
@@ -199,7 +200,7 @@ impl Axis {
             values
         };
         if values.is_empty() {
-            return Err(format!("{} has no values", setting.name()));
+            return Err(tr!("{} has no values", setting.name()));
         }
         for value in &values {
             setting.check(value)?;
@@ -209,7 +210,7 @@ impl Axis {
 
     /// `apple: pear`, `orange`.
     fn of_word(mut values: Vec<String>) -> Result<Self, String> {
-        let wrong = || "expected the word, a colon, and what takes its place".to_string();
+        let wrong = || tr!("expected the word, a colon, and what takes its place");
         let first = values.first().ok_or_else(wrong)?;
         let (word, rest) = first.split_once(':').ok_or_else(wrong)?;
         let (word, rest) = (word.trim().to_string(), rest.trim().to_string());
@@ -231,7 +232,7 @@ impl Axis {
         let Some(word) = &self.word else { return self.setting.set(value, request) };
         let (swapped, found) = swapped(&request.prompt, word, value);
         if !found {
-            return Err(format!("the prompt has no word `{word}`: {}", request.prompt));
+            return Err(tr!("the prompt has no word `{word}`: {}", request.prompt, word));
         }
         request.prompt = swapped;
         Ok(())
@@ -264,16 +265,16 @@ impl Kind {
 }
 
 fn nothing_named() -> String {
-    format!("nothing named to compare: {}", known())
+    tr!("nothing named to compare: {}", known())
 }
 
 fn unknown(name: &str) -> String {
-    format!("`{}` cannot be compared: {}", abridged(name), known())
+    tr!("`{}` cannot be compared: {}", abridged(name), known())
 }
 
 fn known() -> String {
     let settings = Setting::all().filter(Setting::is_compared).map(|setting| setting.to_string());
-    format!("expected one of {}, {WORD}", settings.collect::<Vec<_>>().join(", "))
+    tr!("expected one of {}, {WORD}", settings.collect::<Vec<_>>().join(", "), WORD)
 }
 
 /// `7`, or `1-8` of a setting that is a whole number.
@@ -286,9 +287,11 @@ fn range(setting: &Setting, item: &str) -> Result<Vec<String>, String> {
     let ends =
         dash.and_then(|at| Some((item[..at].parse::<i128>().ok()?, item[at + 1..].parse::<i128>().ok()?)));
     match ends {
-        Some((first, last)) if first > last => Err(format!("`{item}` goes down; expected `{last}-{first}`")),
+        Some((first, last)) if first > last => {
+            Err(tr!("`{item}` goes down; expected `{last}-{first}`", item, last, first))
+        }
         Some((first, last)) if last.saturating_sub(first) >= MOST as i128 => {
-            Err(format!("`{item}` has too many values; at most {MOST} are compared at once"))
+            Err(tr!("`{item}` has too many values; at most {MOST} are compared at once", item, MOST))
         }
         Some((first, last)) => Ok((first..=last).map(|value| value.to_string()).collect()),
         // The setting says what it expects.

@@ -3,6 +3,7 @@
 use crate::debugger::text::abridged;
 use crate::pipeline::Stage;
 use std::fmt;
+use tr::tr;
 
 /// The steps whose latents the VAE decodes while nothing else is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl PreviewPolicy {
             ["every", n] => n.parse().ok().filter(|n| *n > 0),
             _ => None,
         };
-        n.map(Self::Every).ok_or_else(|| format!("preview cannot be `{}`: every N or off", abridged(text)))
+        n.map(Self::Every).ok_or_else(|| tr!("preview cannot be `{}`: every N or off", abridged(text)))
     }
 
     /// Whether the VAE decodes the pictures of `stage`.
@@ -47,8 +48,8 @@ impl PreviewPolicy {
 impl fmt::Display for PreviewPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Every(1) => f.write_str("every step"),
-            Self::Every(n) => write!(f, "every {n} steps"),
+            Self::Every(1) => f.write_str(&tr!("every step")),
+            Self::Every(n) => f.write_str(&tr!("every {n} steps", n)),
             Self::Off => f.write_str("off"),
         }
     }

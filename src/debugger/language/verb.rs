@@ -4,6 +4,7 @@ use super::arguments::ArgumentError;
 use super::complete::{Completion, Names};
 use super::verbs::{Command, VERBS};
 use crate::debugger::text::abridged;
+use tr::tr;
 
 /// A verb of the language.
 #[derive(Debug)]
@@ -80,13 +81,16 @@ pub enum Class {
 #[derive(Debug, thiserror::Error)]
 pub enum VerbError {
     /// No verb of that name.
-    #[error("`{found}` is no command; {}", meant(found))]
+    #[error("{}", tr!("`{found}` is no command; {}", meant(found), found = .found))]
     Unknown {
         /// The word.
         found: String,
     },
     /// The beginning of more than one verb.
-    #[error("`{found}` could be {candidates}; expected more of the word")]
+    #[error("{}", tr!(
+        "`{found}` could be {candidates}; expected more of the word",
+        found = .found, candidates = .candidates
+    ))]
     Ambiguous {
         /// The word.
         found: String,
@@ -117,8 +121,8 @@ fn meant(word: &str) -> String {
         alike.filter(|(how, _)| *how >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
     };
     match known.or_else(near) {
-        Some(name) => format!("did you mean `{name}`? `help` lists them all"),
-        None => format!("expected one of {COMMON}"),
+        Some(name) => tr!("did you mean `{name}`? `help` lists them all", name),
+        None => tr!("expected one of {COMMON}", COMMON),
     }
 }
 

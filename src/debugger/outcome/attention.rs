@@ -1,4 +1,4 @@
-//! What commands tell of attention, as text and as JSON.
+//! Attention and the effects of words, as text and as JSON.
 
 use super::{aligned, number};
 use crate::debugger::inspect::{AttentionRun, EffectRun, PointRun};
@@ -6,6 +6,7 @@ use crate::debugger::prompt::{TokenKind, TokenView};
 use crate::pipeline::ablation::Agreement;
 use crate::pipeline::attention::{Layer, Size};
 use serde::Serialize;
+use tr::tr;
 
 /// What words or a point look at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -155,9 +156,9 @@ fn layer_rows(layers: &[Layer]) -> Vec<LayerRow> {
 /// `step 3`, `steps 0 to 19`.
 fn of_steps(steps: &[usize]) -> String {
     match steps {
-        [] => "no step".into(),
+        [] => tr!("no step"),
         [step] => format!("denoise {step}"),
-        [first, .., last] => format!("{} steps, denoise {first} to {last}", steps.len()),
+        [first, .., last] => tr!("{} steps, denoise {first} to {last}", steps.len(), first, last),
     }
 }
 
@@ -209,20 +210,32 @@ impl AttentionReport {
     /// What there is to say, in a line.
     pub fn line(&self) -> String {
         let heads: usize = self.layers.iter().map(|layer| layer.heads).sum();
-        let layers = format!("{} layers, {heads} heads", self.layers.len());
+        let layers = tr!("{} layers, {heads} heads", self.layers.len(), heads);
         let of = of_steps(&self.steps);
         let peak = self.peak.map_or(String::new(), |peak| {
             let [x, y] = peak.centre;
-            format!(
-                "; most at {},{}, centre {x:.1},{y:.1} of {}×{}",
-                peak.x, peak.y, self.size[1], self.size[0]
+            tr!(
+                "; most at {},{}, centre {x},{y} of {}×{}",
+                peak.x,
+                peak.y,
+                self.size[1],
+                self.size[0],
+                x = format_args!("{:.1}", x),
+                y = format_args!("{:.1}", y)
             )
         });
         let share: f64 = self.positions.iter().filter_map(|p| Some(self.tokens.get(*p)?.share)).sum();
         match self.positions.is_empty() {
             true => format!("{} in {of} ({layers}){peak}", self.subject),
             false => {
-                format!("{} in {of} ({layers}): {:.2} % of the attention{peak}", self.subject, 100. * share)
+                tr!(
+                    "{} in {of} ({layers}): {} % of the attention{peak}",
+                    self.subject,
+                    format_args!("{:.2}", 100. * share),
+                    of,
+                    layers,
+                    peak
+                )
             }
         }
     }
@@ -279,9 +292,12 @@ impl EffectReport {
     /// What there is to say, a line each.
     pub fn lines(&self) -> Vec<String> {
         let positions = ranges(&self.positions);
-        let mut lines = vec![format!(
+        let mut lines = vec![tr!(
             "{} in denoise {}: without it, the embedding of token {positions} replaced by that of {}",
-            self.word, self.step, self.replaced_by
+            self.word,
+            self.step,
+            self.replaced_by,
+            positions
         )];
         if let Some(effect) = self.effects.iter().find(|effect| effect.tensor == "pred_original_sample") {
             lines.push(verdict(&effect.agreement, effect.relative));
@@ -318,14 +334,19 @@ const NOTHING: f64 = 1e-6;
 /// In words, how alike two maps are: where the picture attends to a word, and what the word changes.
 pub fn verdict(agreement: &Agreement, relative: f64) -> String {
     let alike = match agreement.correlation {
-        _ if relative < NOTHING => return "the word does nothing here".into(),
-        c if c.is_nan() => return "one of the maps is flat: nothing to compare".into(),
+        _ if relative < NOTHING => return tr!("the word does nothing here"),
+        c if c.is_nan() => return tr!("one of the maps is flat: nothing to compare"),
         c if c >= 0.7 => "the map tells where the word acts",
         c if c >= 0.3 => "the map tells in part where the word acts",
         c if c > -0.3 => "the map does not tell where the word acts",
         _ => "the word acts where it is not looked at from",
     };
-    format!("{alike} (correlation {:+.2}, overlap {:.0} %)", agreement.correlation, 100. * agreement.overlap)
+    tr!(
+        "{alike} (correlation {}, overlap {} %)",
+        format_args!("{:+.2}", agreement.correlation),
+        format_args!("{:.0}", 100. * agreement.overlap),
+        alike
+    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::timeline::comparison::VariantRow;
 use crate::picture::Picture;
 use attention::{AttentionReport, EffectReport};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use tr::tr;
 
 /// What a command did, and what it shows.
 #[derive(Debug, Clone, Default)]
@@ -282,12 +283,18 @@ impl Outcome {
             lines.extend(self.tensors().iter().map(|row| {
                 let s = &row.summary;
                 let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(number);
-                let bad = if s.nan + s.inf == 0 {
-                    String::new()
-                } else {
-                    format!(", {} not finite", s.nan + s.inf)
-                };
-                format!("{} {}: mean {mean}, std {std}, {min} to {max}{bad}", row.name, shape(&row.shape))
+                let bad =
+                    if s.nan + s.inf == 0 { String::new() } else { tr!(", {} not finite", s.nan + s.inf) };
+                tr!(
+                    "{} {}: mean {mean}, std {std}, {min} to {max}{bad}",
+                    row.name,
+                    shape(&row.shape),
+                    mean,
+                    std,
+                    min,
+                    max,
+                    bad
+                )
             }));
         }
         lines.extend(self.diffs().iter().map(|row| match row.relative {

@@ -2,12 +2,16 @@
 
 use super::{TokenKind, TokenView};
 use crate::debugger::text::abridged;
+use tr::tr;
 
 /// Why a text names no token.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum WordError {
     /// The prompt has no such word.
-    #[error("`{found}` is not in the prompt; expected {expected}")]
+    #[error("{}", tr!(
+        "`{found}` is not in the prompt; expected {expected}",
+        found = .found, expected = .expected
+    ))]
     Missing {
         /// What was asked for.
         found: String,
@@ -15,7 +19,10 @@ pub enum WordError {
         expected: String,
     },
     /// The word is there, but not as often.
-    #[error("`{found}`: the prompt has it {times} times; expected #1 to #{times}")]
+    #[error("{}", tr!(
+        "`{found}`: the prompt has it {times} times; expected #1 to #{times}",
+        found = .found, times = .times
+    ))]
     Fewer {
         /// What was asked for.
         found: String,
@@ -23,7 +30,10 @@ pub enum WordError {
         times: usize,
     },
     /// There is no token at that position.
-    #[error("there is no token {found}; expected 0 to {last}")]
+    #[error("{}", tr!(
+        "there is no token {found}; expected 0 to {last}",
+        found = .found, last = .last
+    ))]
     Position {
         /// What was asked for.
         found: usize,

@@ -7,6 +7,7 @@ use crate::pipeline::{Models, Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
+use tr::tr;
 
 /// The residuals of a step, with what is between them; they are drawn on one scale.
 const RESIDUALS: [&str; 4] = ["uncond_residual", "text_cond_residual", "difference", "guided_noise_residual"];
@@ -104,7 +105,7 @@ pub(in crate::debugger) fn of(
     all(stage).iter().filter_map(draw).collect()
 }
 
-/// From which step on each pixel stays as the last of `records` predicts it: the steps of `denoise`, the first first.
+/// From which step on each pixel stays as the last of `records` predicts it: the steps of `denoise`, in order.
 pub(in crate::debugger) fn timemap(records: &[Arc<RecordView>]) -> Option<NamedPicture> {
     let predicted = |record: &'_ Arc<RecordView>| match record.stage {
         Stage::Denoise { step } => Some((step, record.tensor("pred_original_sample")?.values.clone())),
@@ -120,7 +121,7 @@ pub fn picture(name: &str, values: &PlainTensor, models: &Models) -> Option<Pict
     match name.split('.').next() {
         Some("image") => decoded::picture(values),
         Some("init_image") => decoded::picture(values)
-            .map(|picture| Picture { label: "what the run starts from".into(), ..picture }),
+            .map(|picture| Picture { label: tr!("what the run starts from"), ..picture }),
         Some("latents" | "init_latents" | "noise" | "pred_original_sample") => {
             latents::estimate(values, models.latent_rgb_factors.as_ref())
         }

@@ -38,7 +38,7 @@ impl TensorRow {
         Self { summary: *value.summary(), ..Self::new(name, None, value.tensor()) }
     }
 
-    /// The rows of everything that a stage left behind.
+    /// The rows of all tensors of a record.
     ///
     /// # Errors
     /// When a tensor cannot be copied from its device.

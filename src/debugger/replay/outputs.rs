@@ -10,6 +10,7 @@ use crate::pipeline::{Models, Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::{Arc, Mutex, PoisonError};
+use tr::tr;
 
 /// Outputs of modules that are remembered.
 const MOST: usize = 16;
@@ -41,10 +42,12 @@ impl Outputs {
         }
         let output = seek(models, before, path, until, &mut Unwatched).map_err(|e| e.to_string())?;
         let Some(output) = output else {
-            let stage = before.position().map_or("this stage".into(), |stage| stage.to_string());
+            let stage = before.position().map_or(tr!("this stage"), |stage| stage.to_string());
             return Err(match until {
-                Some(_) => format!("{path} has not run yet in {stage}, which waits; go on until it has"),
-                None => format!("{path} did not run in {stage}"),
+                Some(_) => {
+                    tr!("{path} has not run yet in {stage}, which waits; go on until it has", path, stage)
+                }
+                None => tr!("{path} did not run in {stage}", path, stage),
             });
         };
         let output = PlainTensor::of(&output).map_err(|e| e.to_string())?;
@@ -70,7 +73,7 @@ pub fn output_of(
     let output = seek(models, before, path, None, probe)?;
     output.ok_or_else(|| {
         let stage = before.position().map_or("complete".into(), |stage| stage.to_string());
-        Error::Input(format!("{path} did not run in {stage}")).into()
+        Error::Input(tr!("{path} did not run in {stage}", path, stage)).into()
     })
 }
 
@@ -132,8 +135,7 @@ impl Probe for Seeking<'_> {
     }
 }
 
-/// The newest run among `runs`, the first first, that has a stage behind it in which the module at `path` runs: the run before
-/// that stage.
+/// The newest of `runs`, which are in order, whose next stage runs the module at `path`.
 pub fn before_it(runs: &[Arc<Snapshot>], path: &str) -> Option<Arc<Snapshot>> {
     let ran = runs.get(..runs.len().saturating_sub(1))?;
     let runs_there =
@@ -157,14 +159,14 @@ fn pieces(models: &Models) -> impl Iterator<Item = String> {
     })
 }
 
-/// What is said of a path that names no module.
+/// The message about a path that names no module.
 pub fn unknown(models: &Models, path: &str) -> String {
     let alike = pieces(models).map(|known| (strsim::jaro_winkler(path, &known), known));
     let nearest = alike.filter(|(how, _)| *how >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
-    let meant = nearest.map_or("`info modules` lists them".to_string(), |(_, near)| {
-        format!("did you mean `{near}`? `info modules` lists them")
+    let meant = nearest.map_or(tr!("`info modules` lists them"), |(_, near)| {
+        tr!("did you mean `{near}`? `info modules` lists them", near)
     });
-    format!("no module is called `{}`; {meant}", crate::debugger::text::abridged(path))
+    tr!("no module is called `{}`; {meant}", crate::debugger::text::abridged(path), meant)
 }
 
 /// In which stage the module at `path` runs, in a word.

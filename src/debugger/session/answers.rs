@@ -19,9 +19,10 @@ use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use serde_json::json;
 use std::path::Path;
+use tr::tr;
 
 impl Session {
-    /// Tells of the breakpoints, the settings, or every tensor so far.
+    /// Reports the breakpoints, the settings, or every tensor so far.
     pub(super) fn info(&self, topic: Topic) -> Result<Outcome, SessionError> {
         let here = self.here();
         match topic {
@@ -29,7 +30,7 @@ impl Session {
                 Ok(Outcome::message("no breakpoints"))
             }
             Topic::Breakpoints => {
-                let line = |b: &Breakpoint| format!("{b} (stopped {} times)", b.hits);
+                let line = |b: &Breakpoint| tr!("{b} (stopped {} times)", b.hits, b);
                 Ok(Outcome::lines(self.breakpoints.list().iter().map(line).collect()))
             }
             Topic::Frame => self.info_frame(),
@@ -49,7 +50,7 @@ impl Session {
                 for record in here.records() {
                     tensors.extend(TensorRow::of_record(record)?);
                 }
-                let none = tensors.is_empty().then(|| "no tensors yet; `next` makes some".to_string());
+                let none = tensors.is_empty().then(|| tr!("no tensors yet; `next` makes some"));
                 Ok(Outcome::lines(none.into_iter().collect()).showing(Shown::Tensors(tensors)))
             }
         }
@@ -63,22 +64,27 @@ impl Session {
         let steps = here.request().steps();
         let timesteps = &scheduler.timesteps()[steps.clone()];
         let whose = match &models.stands_in_for {
-            Some(class) => format!("DDIM, which stands in for the checkpoint's {}", abridged(class)),
-            None => "DDIM, the checkpoint's own".into(),
+            Some(class) => tr!("DDIM, which stands in for the checkpoint's {}", abridged(class)),
+            None => tr!("DDIM, the checkpoint's own"),
         };
         let shown: Vec<_> = timesteps.iter().map(usize::to_string).collect();
         let spacing = config.timestep_spacing.name();
         let ends = scheduler.final_alpha_cumprod();
         let mut messages = vec![
             whose,
-            format!(
+            tr!(
                 "{} timesteps of {}, {spacing}: {}",
                 shown.len(),
                 config.num_train_timesteps,
-                shown.join(" ")
+                shown.join(" "),
+                spacing
             ),
-            format!("prediction_type = {}", config.prediction_type.name()),
-            format!("set_alpha_to_one = {}: the last step ends at alpha_bar {ends}", config.set_alpha_to_one),
+            tr!("prediction_type = {}", config.prediction_type.name()),
+            tr!(
+                "set_alpha_to_one = {}: the last step ends at alpha_bar {ends}",
+                config.set_alpha_to_one,
+                ends
+            ),
         ];
         messages.extend(models.preset.map(|preset| preset.to_string()));
         let value = json!({
@@ -126,8 +132,12 @@ impl Session {
         };
         let Some(picture) = picture else {
             let pictures = here.last().map_or(&[][..], |record| pictures::all(record.stage));
-            let there = if pictures.is_empty() { "none here".into() } else { pictures.join(", ") };
-            return Err(SessionError::Refused(format!("`{name}` is no picture; expected one of: {there}")));
+            let there = if pictures.is_empty() { tr!("none here") } else { pictures.join(", ") };
+            return Err(SessionError::Refused(tr!(
+                "`{name}` is no picture; expected one of: {there}",
+                name,
+                there
+            )));
         };
         let (width, height) = picture.image.dimensions();
         let message = format!("{name}: {width}×{height} pixels, {}", picture.label);
@@ -157,9 +167,10 @@ impl Session {
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let found = || match here.tensor(what) {
             Some((_, tensor)) => Ok(tensor),
-            None => Err(SessionError::Refused(format!(
+            None => Err(SessionError::Refused(tr!(
                 "`{what}` is not there; expected `all` or one of {}",
-                scope::tensors(&here).join(", ")
+                scope::tensors(&here).join(", "),
+                what
             ))),
         };
         match extension {
@@ -171,17 +182,17 @@ impl Session {
                 let warnings = self.save_picture(what, found()?, file)?.into_iter().collect();
                 return Ok(Outcome {
                     warnings,
-                    ..Outcome::message(format!("{what} saved to {}", file.display()))
+                    ..Outcome::message(tr!("{what} saved to {}", file.display(), what))
                 });
             }
             _ => {
-                return Err(SessionError::Refused(format!(
+                return Err(SessionError::Refused(tr!(
                     "{}: nothing is known of its ending; expected .safetensors for numbers or .png for a picture",
                     file.display()
                 )));
             }
         }
-        Ok(Outcome::message(format!("{what} saved to {}", file.display())))
+        Ok(Outcome::message(tr!("{what} saved to {}", file.display(), what)))
     }
 
     /// Writes a tensor's picture; a warning where the settings in it may be misread.
@@ -189,9 +200,10 @@ impl Session {
         let name = what.rsplit('/').next().unwrap_or(what);
         let picture = pictures::picture(name, &PlainTensor::of(tensor)?, &self.models);
         let Some(picture) = picture else {
-            return Err(SessionError::Refused(format!(
-                "{what} is no picture: its shape is {:?}; expected one of four dimensions, or a .safetensors file",
-                tensor.dims()
+            return Err(SessionError::Refused(tr!(
+                "{what} is not a picture: its shape is {}; expected one of four dimensions, or a .safetensors file",
+                format_args!("{:?}", tensor.dims()),
+                what
             )));
         };
         let (texts, warning) = match name {
@@ -224,13 +236,13 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
             let mut lines = vec![
                 heading(verb),
                 format!("      {}", verb.summary),
-                format!("      such as `{}`", verb.example),
+                tr!("      such as `{}`", verb.example),
             ];
             if verb.usage.contains("EXPR") {
-                lines.push("  in an expression (CEL):".into());
+                lines.push(tr!("  in an expression (CEL):"));
                 lines.extend(FUNCTIONS.map(|(call, gives)| format!("    {call:32} {gives}")));
                 lines.push(format!("    TENSOR.{}", FIELDS.replace(", ", ", .")));
-                lines.push("    TENSOR[0,2..5,:]                 a part of it".into());
+                lines.push(tr!("    TENSOR[0,2..5,:]                 a part of it"));
                 lines.push(format!("    {}", names::plain().join(", ")));
             }
             lines
@@ -250,7 +262,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
                     ));
                 }
             }
-            lines.push("`help VERB` explains one.".into());
+            lines.push(tr!("`help VERB` explains one."));
             lines.push(COMMENTS.into());
             lines
         }

@@ -16,6 +16,7 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use std::path::Path;
 use std::sync::Arc;
+use tr::tr;
 
 /// The shorter side that a saved picture has at least, in pixels.
 const LEAST: u32 = 256;
@@ -38,7 +39,7 @@ impl Session {
     ) -> Result<Outcome, SessionError> {
         let ending = file.map(|file| self.ending(file, &["png", "gif", "safetensors"])).transpose()?;
         if file.is_some() && looking.subject == Subject::All {
-            return Err(SessionError::Refused("save attention: no word named".into()));
+            return Err(SessionError::Refused(tr!("save attention: no word named")));
         }
         if let (Some(file), Some("gif")) = (file, ending) {
             return self.save_attention_steps(looking, file, host);
@@ -71,7 +72,7 @@ impl Session {
             }
         }
         if let Some(file) = file {
-            outcome.messages.push(format!("attention saved to {}", file.display()));
+            outcome.messages.push(tr!("attention saved to {}", file.display()));
         }
         let is_listed = mapped.report.is_listed && file.is_none();
         outcome.show(Shown::Attention(AttentionReport { is_listed, ..mapped.report }));
@@ -121,12 +122,12 @@ impl Session {
             }],
             ..Sheet::default()
         };
-        let label = format!("with {text}, where the picture attends to it, what it changes, without it");
+        let label = tr!("with {text}, where the picture attends to it, what it changes, without it", text);
         let picture = Picture { image: Arc::new(sheet.draw()), label };
         match file {
             Some(file) => {
                 self.write_png(&picture.image, &report.lines().join("\n"), file)?;
-                outcome.messages.push(format!("effect saved to {}", file.display()));
+                outcome.messages.push(tr!("effect saved to {}", file.display()));
             }
             None => outcome.show(Shown::Picture(shown(text.into(), picture))),
         }
@@ -142,9 +143,9 @@ impl Session {
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
         if looking.step.is_some() {
-            return Err(SessionError::Refused(
-                "save attention: a GIF is of every recorded step; expected no `step`, or a .png file".into(),
-            ));
+            return Err(SessionError::Refused(tr!(
+                "save attention: a GIF is of every recorded step; expected no `step`, or a .png file"
+            )));
         }
         let records = self.recorded_steps()?;
         let (mut maps, mut below, mut size) = (vec![], vec![], (0, 0));
@@ -160,7 +161,7 @@ impl Session {
             Ok::<RgbImage, SessionError>((*drawn.image).clone())
         })?;
         dump::write_beside(file, &bytes)?;
-        Ok(Outcome::message(format!("attention of {} steps saved to {}", maps.len(), file.display())))
+        Ok(Outcome::message(tr!("attention of {} steps saved to {}", maps.len(), file.display())))
     }
 
     /// The map that is asked for, of these steps.
@@ -177,8 +178,9 @@ impl Session {
                 let all = before.iter().map(|before| self.positions(text, before, host));
                 let all = all.collect::<Result<Vec<_>, _>>()?;
                 if all.windows(2).any(|pair| pair[0] != pair[1]) {
-                    return Err(SessionError::Refused(format!(
-                        "`{text}` is not the same tokens in every step: the prompt was changed on the way; expected one step"
+                    return Err(SessionError::Refused(tr!(
+                        "`{text}` is not the same tokens in every step: the prompt was changed on the way; expected one step",
+                        text
                     )));
                 }
                 all.into_iter().next().unwrap_or_default()
@@ -192,7 +194,7 @@ impl Session {
         Ok(match &looking.subject {
             Subject::Point(x, y) => {
                 let run = attention::point(&self.models, &before, (*x, *y), focus, host).map_err(refused)?;
-                let report = AttentionReport::of_point(&format!("the point {x},{y}"), &run);
+                let report = AttentionReport::of_point(&tr!("the point {x},{y}", x, y), &run);
                 Mapped { report, map: Some(run.map), size: run.size }
             }
             subject => {
@@ -249,10 +251,9 @@ impl Session {
         found.ok_or_else(|| {
             let [first, last] = [records.first(), records.last()]
                 .map(|record| record.map_or(String::new(), |record| record.stage.to_string()));
-            SessionError::Refused(format!(
+            SessionError::Refused(tr!(
                 "denoise {step} is not recorded; expected one of {first} to {last}, or run it first: `goto denoise {}`",
-                step.saturating_add(1)
-            ))
+                step.saturating_add(1), step, first, last))
         })
     }
 
@@ -269,7 +270,7 @@ impl Session {
         }
         let found = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         known.iter().copied().find(|ending| *ending == found).ok_or_else(|| {
-            SessionError::Refused(format!(
+            SessionError::Refused(tr!(
                 "{}: nothing is known of its ending; expected .{}",
                 file.display(),
                 known.join(", .")
@@ -309,7 +310,7 @@ fn refused(error: InspectError) -> SessionError {
 }
 
 fn no_map() -> SessionError {
-    SessionError::Refused("the step made no map".into())
+    SessionError::Refused(tr!("the step made no map"))
 }
 
 fn none_recorded() -> SessionError {

@@ -9,6 +9,7 @@ use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::fmt;
+use tr::tr;
 
 /// A place to stop before, perhaps on a condition; or what to stop after.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Breakpoint {
 impl fmt::Display for Breakpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match &self.place {
-            Stop::NotFinite => return write!(f, "{} {} for NaN and infinity", self.kind(), self.id),
+            Stop::NotFinite => return f.write_str(&tr!("{} {} for NaN and infinity", self.kind(), self.id)),
             Stop::Condition => {
                 let condition = self.condition.as_ref().map_or("", Expression::text);
                 return write!(f, "{} {} for {condition}", self.kind(), self.id);

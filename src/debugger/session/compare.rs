@@ -6,6 +6,7 @@ use super::SessionHost;
 use crate::debugger::language::plan::Plan;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
+use tr::tr;
 
 use crate::debugger::timeline::comparison::metrics::difference;
 
@@ -26,9 +27,11 @@ impl Session {
     pub(super) fn compare(&mut self, plan: &Plan) -> Result<Outcome, SessionError> {
         let resized = self.begin_comparison(plan, None)?;
         let count = self.comparison().map_or(0, |comparison| comparison.members.len());
-        let mut outcome = Outcome::message(format!(
+        let mut outcome = Outcome::message(tr!(
             "comparing {count} variants of {plan}; next: {}; moving moves all of them, `switch NAME` opens one",
-            self.position_name()
+            self.position_name(),
+            count,
+            plan
         ));
         outcome.messages.extend(resized);
         Ok(outcome.showing(Shown::Variants(self.variant_rows()?)))
@@ -116,9 +119,9 @@ impl Session {
     /// Back to the comparison that was left for one of its timelines.
     pub(super) fn compare_again(&mut self) -> Result<Outcome, SessionError> {
         let Some(comparison) = &mut self.comparison else {
-            return Err(SessionError::Refused(
-                "nothing is compared; `compare guidance_scale 1,3,7.5,15` does".into(),
-            ));
+            return Err(SessionError::Refused(tr!(
+                "nothing is compared; `compare guidance_scale 1,3,7.5,15` does"
+            )));
         };
         self.inside = None;
         comparison.resume(&mut self.timelines);
@@ -130,11 +133,11 @@ impl Session {
     /// Ends the comparison and deletes its timelines.
     pub(super) fn compare_off(&mut self) -> Result<Outcome, SessionError> {
         if self.comparison.is_none() {
-            return Err(SessionError::Refused("nothing is compared".into()));
+            return Err(SessionError::Refused(tr!("nothing is compared")));
         }
         self.leave();
         self.end_comparison();
-        Ok(Outcome::message(format!("comparison ended; on {}", self.timelines.current().name)))
+        Ok(Outcome::message(tr!("comparison ended; on {}", self.timelines.current().name)))
     }
 
     pub(super) fn end_comparison(&mut self) {
@@ -160,11 +163,14 @@ impl Session {
         let id = self.timelines.named(name)?.id;
         let Some(comparison) = &mut self.comparison else { return self.compare_again() };
         let Some(place) = comparison.members.iter().position(|member| member.branch == id) else {
-            return Err(SessionError::Refused(format!("{name} is none of the timelines that are compared")));
+            return Err(SessionError::Refused(tr!(
+                "{name} is none of the timelines that are compared",
+                name
+            )));
         };
         comparison.base = place;
         self.look_at_base();
-        Ok(Outcome::message(format!("differences are from {name}"))
+        Ok(Outcome::message(tr!("differences are from {name}", name))
             .showing(Shown::Variants(self.variant_rows()?)))
     }
 
@@ -178,11 +184,12 @@ impl Session {
         let (count, needed) = (needed.len(), needed.iter().sum::<u128>());
         match memory::available() {
             Some(available) if self.models.device.is_cpu() && needed > u128::from(available) => {
-                Err(SessionError::Refused(format!(
+                Err(SessionError::Refused(tr!(
                     "{count} runs, all recorded, need about {} of memory and {} are free; expected fewer of them, fewer \
                      steps, or a smaller width and height",
                     memory::human(needed),
-                    memory::human(available.into())
+                    memory::human(available.into()),
+                    count
                 )))
             }
             _ => Ok(()),
@@ -258,19 +265,21 @@ impl Session {
         let base = self.timeline();
         let done = match base.here().last() {
             Some(record) => format!("{} done", record.stage),
-            None => "at the start".into(),
+            None => tr!("at the start"),
         };
         let next = match base.position() {
             Some(stage) => format!("next: {stage}"),
-            None => "all runs are complete".into(),
+            None => tr!("all runs are complete"),
         };
         let rows = comparison.rows();
-        let mut message = format!(
+        let mut message = tr!(
             "{} variants of {}: {done}; {next}; {} UNet evaluations ({} without sharing)",
             comparison.members.len(),
             comparison.title,
             rows.computed,
-            rows.apart
+            rows.apart,
+            done,
+            next
         );
         if comparison.is_uneven() {
             let last = |member: &Member| {
@@ -279,7 +288,7 @@ impl Session {
             };
             let level = comparison.members.iter().filter_map(last).min();
             if let (Some(level), Some(Stage::Denoise { .. })) = (level, base.position()) {
-                message.push_str(&format!("; lined up by noise level, t ≥ {level}"));
+                message.push_str(&tr!("; lined up by noise level, t ≥ {level}", level));
             }
         }
         let outcome = Outcome { warnings, stopped, ..Outcome::message(message) };

@@ -11,6 +11,7 @@ use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 use candle_core::{Device, Tensor};
 use std::path::Path;
+use tr::tr;
 
 /// Relative differences up to this are rounding, where no other tolerance is given.
 const TOLERANCE: f64 = 1e-4;
@@ -55,36 +56,40 @@ impl Session {
         if let (true, Some(state)) = (rows.is_empty(), state) {
             let first =
                 |side: &Tensors| side.tensors.first().map_or("none".into(), |(key, _)| format!("`{key}`"));
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "{} has {} and {} has {}: {state} is a single state, whose tensors have no stage in their names; expected \
                  another state or a timeline beside it, and a timeline beside a dump",
                 a.name,
                 first(&a),
                 b.name,
-                first(&b)
+                first(&b),
+                state
             )));
         }
         if rows.is_empty() {
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "{} and {} have no tensor of the same name; expected runs of this program, or dumps with its keys, such \
                  as denoise.003/latents",
-                a.name, b.name
+                a.name,
+                b.name
             )));
         }
         let beyond =
             |row: &&DiffRow| row.relative.is_none_or(|relative| relative.is_nan() || relative > tolerance);
         let equal = rows.iter().filter(|row| row.relative == Some(0.)).count();
         let others: Vec<&DiffRow> = rows.iter().filter(beyond).collect();
-        let mut messages = vec![format!(
-            "{} against {}: {} tensors on both sides, {equal} equal, {} beyond {tolerance:e} relative",
+        let mut messages = vec![tr!(
+            "{} against {}: {} tensors on both sides, {equal} equal, {} beyond {tolerance} relative",
             b.name,
             a.name,
             rows.len(),
-            others.len()
+            others.len(),
+            equal,
+            tolerance = format_args!("{:e}", tolerance)
         )];
         messages.push(match others.first() {
-            Some(first) => format!("the first beyond it: {}", first.tensor),
-            None => "none is beyond it".into(),
+            Some(first) => tr!("the first beyond it: {}", first.tensor),
+            None => tr!("none is beyond it"),
         });
         let only = |of: &Tensors, other: &Tensors| {
             let missing =
@@ -94,7 +99,7 @@ impl Session {
         for (of, other) in [(&a, &b), (&b, &a)] {
             let count = only(of, other);
             if count > 0 {
-                messages.push(format!("{count} tensors are in {} only", of.name));
+                messages.push(tr!("{count} tensors are in {} only", of.name, count));
             }
         }
         let picture =
@@ -114,9 +119,9 @@ impl Session {
                 let done = Stage::Denoise { step: *step }.index(&steps) + 1;
                 let snapshot = timeline.snapshots().get(done).filter(|_| steps.contains(step));
                 let snapshot = snapshot.ok_or_else(|| {
-                    SessionError::Refused(format!(
+                    SessionError::Refused(tr!(
                         "@{step} is not recorded: it is the state after denoise {step}; `goto denoise {}` runs it",
-                        step.saturating_add(1)
+                        step.saturating_add(1), step
                     ))
                 })?;
                 let mut tensors: Vec<(String, Tensor)> = vec![];
@@ -132,14 +137,17 @@ impl Session {
                 Ok(branch) => Ok(of_timeline(branch.name.clone(), &branch.timeline, as_state)),
                 Err(_) if Path::new(name).exists() || name.ends_with(".safetensors") => {
                     let tensors = read(Path::new(name)).map_err(|reason| {
-                        SessionError::Refused(format!(
-                            "{name}: {reason}; expected a .safetensors file, such as `run --dump` writes"
+                        SessionError::Refused(tr!(
+                            "{name}: {reason}; expected a .safetensors file, such as `run --dump` writes",
+                            name,
+                            reason
                         ))
                     })?;
                     Ok(Tensors { name: name.clone(), tensors })
                 }
-                Err(unknown) => Err(SessionError::Refused(format!(
-                    "{unknown}, @K for the state after denoise K, or a .safetensors file"
+                Err(unknown) => Err(SessionError::Refused(tr!(
+                    "{unknown}, @K for the state after denoise K, or a .safetensors file",
+                    unknown
                 ))),
             },
         }
@@ -158,7 +166,7 @@ impl Session {
         let (width, height) = picture.image.dimensions();
         let label = format!("of {key}, {}", picture.label);
         let picture = Picture { label: label.clone(), ..picture };
-        Some(ShownPicture { name: format!("difference of {key}"), label, width, height, picture })
+        Some(ShownPicture { name: tr!("difference of {key}", key), label, width, height, picture })
     }
 }
 
@@ -194,7 +202,7 @@ fn read(file: &Path) -> Result<Vec<(String, Tensor)>, String> {
 /// Why candle does not read a file.
 fn not_read(error: &candle_core::Error) -> String {
     match error {
-        candle_core::Error::SafeTensor(fault) => format!("not a safetensors file ({fault})"),
+        candle_core::Error::SafeTensor(fault) => tr!("not a safetensors file ({fault})", fault),
         other => other.to_string(),
     }
 }

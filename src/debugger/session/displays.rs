@@ -11,6 +11,7 @@ use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
 use crate::debugger::text::{counted, shape};
 use crate::pipeline::snapshot::TENSORS;
+use tr::tr;
 
 /// Expressions by number; numbers are not used twice.
 #[derive(Debug, Default)]
@@ -41,9 +42,9 @@ impl Session {
         self.displays.list.retain(|(known, _)| id.is_some_and(|id| *known != id));
         match (before - self.displays.list.len(), id) {
             (0, Some(id)) => {
-                Err(SessionError::Refused(format!("there is no display {id}; `info display` lists them")))
+                Err(SessionError::Refused(tr!("there is no display {id}; `info display` lists them", id)))
             }
-            (_, Some(id)) => Ok(Outcome::message(format!("display {id} deleted"))),
+            (_, Some(id)) => Ok(Outcome::message(tr!("display {id} deleted", id))),
             (count, None) => Ok(Outcome::message(format!("{} deleted", counted(count, "display")))),
         }
     }
@@ -54,13 +55,18 @@ impl Session {
         let value = |expression: &Expression| match expression.evaluate(&here) {
             Ok(Answer::Tensor(tensor)) => {
                 let s = tensor.summary();
-                format!("{}, mean {:.4}, std {:.4}", shape(tensor.tensor().shape()), s.mean, s.std)
+                tr!(
+                    "{}, mean {}, std {}",
+                    shape(tensor.tensor().shape()),
+                    format_args!("{:.4}", s.mean),
+                    format_args!("{:.4}", s.std)
+                )
             }
             Ok(Answer::Bool(truth)) => truth.to_string(),
             Ok(Answer::Number(number)) => format!("{number:.6}"),
             Ok(Answer::List(text) | Answer::Text(text)) => text,
             // What is not there yet will be: a reader who displays `step` at the start means later.
-            Err(ExpressionError::Missing { name, .. }) if is_to_come(&name) => "not there yet".into(),
+            Err(ExpressionError::Missing { name, .. }) if is_to_come(&name) => tr!("not there yet"),
             Err(
                 ExpressionError::Missing { reason, .. }
                 | ExpressionError::Evaluation { reason, .. }

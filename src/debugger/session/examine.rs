@@ -14,6 +14,7 @@ use crate::tensor::PlainTensor;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
+use tr::tr;
 
 impl From<InspectError> for SessionError {
     fn from(error: InspectError) -> Self {
@@ -27,7 +28,7 @@ impl From<InspectError> for SessionError {
 impl Session {
     /// The stage before the cursor, or why there is nothing to look into.
     fn last_record(&self) -> Result<&Arc<StageRecord>, SessionError> {
-        let none = || SessionError::Refused("no stage has run yet; `next` runs one".into());
+        let none = || SessionError::Refused(tr!("no stage has run yet; `next` runs one"));
         self.timeline().here().records().last().ok_or_else(none)
     }
 
@@ -63,10 +64,11 @@ impl Session {
         if any_runs && (listed.iter().any(|row| runs(&row.path)) || listed.is_empty()) {
             if let Inspection::Modules(run) = self.look_into(&InspectQuery::Modules, host)? {
                 let took = run.modules.last().map_or(0., |whole| whole.took.as_secs_f64() * 1e3);
-                messages.push(format!(
-                    "{} re-run with its {} modules watched, without fused kernels: {took:.1} ms",
+                messages.push(tr!(
+                    "{} re-run with its {} modules watched, without fused kernels: {took} ms",
                     run.stage,
-                    run.modules.len()
+                    run.modules.len(),
+                    took = format_args!("{:.1}", took)
                 ));
                 for module in run.modules.iter().filter(|module| matches(&module.path)) {
                     match listed.iter_mut().find(|row| row.path == module.path) {
@@ -76,8 +78,8 @@ impl Session {
                 }
             }
         } else if !listed.is_empty() {
-            let stage = last.map_or("no stage".into(), |last| last.stage.to_string());
-            messages.push(format!("none of them ran: {stage} is before the cursor"));
+            let stage = last.map_or(tr!("no stage"), |last| last.stage.to_string());
+            messages.push(tr!("none of them ran: {stage} is before the cursor", stage));
         }
         if listed.is_empty() {
             let pattern = pattern.map_or("*", Pattern::as_str);
@@ -115,9 +117,9 @@ impl Session {
         }
         let map = TimeMap::of(&predicted.iter().collect::<Vec<_>>(), tolerance);
         let Some(map) = map else {
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "a time map needs two steps of denoise before the cursor; {} there",
-                if steps.len() == 1 { "one is".into() } else { format!("{} are", steps.len()) }
+                if steps.len() == 1 { tr!("one is") } else { format!("{} are", steps.len()) }
             )));
         };
         let numbered = |settled: &Option<usize>| settled.map(|at| steps[at]);
@@ -127,7 +129,7 @@ impl Session {
         let told = steps.iter().zip(&map.shares).map(|(step, share)| format!("{step} {:.0} %", share * 100.));
         let told = told.collect::<Vec<_>>().join(", ");
         let mut outcome = self.pictured("timemap", map.picture(&steps), file, Some(value))?;
-        outcome.messages.push(format!("settled after each step: {told}"));
+        outcome.messages.push(tr!("settled after each step: {told}", told));
         Ok(outcome)
     }
 
@@ -139,9 +141,10 @@ impl Session {
         }
         match file.extension().and_then(|e| e.to_str()) {
             Some("png") => Ok(()),
-            _ => Err(SessionError::Refused(format!(
+            _ => Err(SessionError::Refused(tr!(
                 "save {what}: {} is no name of a picture; expected one that ends with .png",
-                file.display()
+                file.display(),
+                what
             ))),
         }
     }
@@ -160,7 +163,14 @@ impl Session {
                 let bytes = png::encode(&picture.image, &[])
                     .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
                 dump::write_beside(file, &bytes)?;
-                format!("{name} saved to {}: {width}×{height} pixels, {label}", file.display())
+                tr!(
+                    "{name} saved to {}: {width}×{height} pixels, {label}",
+                    file.display(),
+                    name,
+                    width,
+                    height,
+                    label
+                )
             }
             None => format!("{name}: {width}×{height} pixels, {label}"),
         };

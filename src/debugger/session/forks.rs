@@ -11,6 +11,7 @@ use crate::pipeline::Stage;
 use crate::pipeline::dump::write_beside;
 use serde_json::json;
 use std::path::Path;
+use tr::tr;
 
 impl Session {
     /// A new timeline from here, or from before an earlier stage; it becomes the current one.
@@ -25,14 +26,15 @@ impl Session {
             let stage = self.stage_at(place)?;
             let done = stage.index(&self.timeline().here().request().steps());
             if done > self.timeline().recorded() {
-                return Err(SessionError::Refused(format!(
+                return Err(SessionError::Refused(tr!(
                     "{stage} is not reached yet: the run is before {}; `goto {stage}` runs up to it",
                     self.timelines
                         .current()
                         .timeline
                         .tip()
                         .position()
-                        .map_or("its end".into(), |s| s.to_string())
+                        .map_or(tr!("its end"), |s| s.to_string()),
+                    stage
                 )));
             }
             // The timeline that is left keeps its cursor.
@@ -62,7 +64,7 @@ impl Session {
     pub(super) fn rename(&mut self, old: Option<&str>, new: &str) -> Result<Outcome, SessionError> {
         let old = old.map_or_else(|| self.timelines.current().name.clone(), String::from);
         self.timelines.rename(&old, new)?;
-        Ok(Outcome::message(format!("{old} is called {new} now")))
+        Ok(Outcome::message(tr!("{old} is called {new} now", old, new)))
     }
 
     pub(super) fn delete_timeline(&mut self, name: &str) -> Result<Outcome, SessionError> {
@@ -81,9 +83,9 @@ impl Session {
             self.look_tick(tick);
         }
         self.look_at_base();
-        let mut outcome = Outcome::message(format!("timeline {name} deleted"));
+        let mut outcome = Outcome::message(tr!("timeline {name} deleted", name));
         if was_here {
-            outcome.messages.push(format!("on {} now", self.timelines.current().name));
+            outcome.messages.push(tr!("on {} now", self.timelines.current().name));
         }
         Ok(outcome)
     }
@@ -98,7 +100,10 @@ impl Session {
             format!("{mark} {}{}: {}{from}", "  ".repeat(*depth), branch.name, branch.place())
         };
         let mut messages: Vec<String> = tree.iter().map(line).collect();
-        messages.push(format!("{:.1} MB of tensors, shared ones once", self.timelines.bytes() as f64 / 1e6));
+        messages.push(tr!(
+            "{} MB of tensors, shared ones once",
+            format_args!("{:.1}", self.timelines.bytes() as f64 / 1e6)
+        ));
         let value = |(_, branch): &(usize, &Branch)| {
             let parent = branch.origin.as_ref().and_then(|origin| self.timelines.get(origin.parent));
             json!({
@@ -122,13 +127,13 @@ impl Session {
         let parent = branch.origin.as_ref().and_then(|origin| self.timelines.get(origin.parent));
         let parent = parent.map_or("a timeline that is gone", |parent| &parent.name);
         let steps = branch.timeline.here().request().steps();
-        let place = Stage::at(done, &steps).map_or("its end".into(), |stage| stage.to_string());
+        let place = Stage::at(done, &steps).map_or(tr!("its end"), |stage| stage.to_string());
         let changes = self.timelines.changed(branch);
         let edits = self.timelines.edited(branch);
         let changes = changes.iter().map(ToString::to_string).chain(edits.iter().map(ToString::to_string));
         let changes = changes.collect::<Vec<_>>().join(", ");
-        let changes = if changes.is_empty() { "nothing changed".into() } else { changes };
-        format!(", from {parent} before {place}: {changes}")
+        let changes = if changes.is_empty() { tr!("nothing changed") } else { changes };
+        tr!(", from {parent} before {place}: {changes}", parent, place, changes)
     }
 
     /// Writes the timeline as lines of the command language, which `debug --batch -x FILE` carries out.
@@ -141,22 +146,24 @@ impl Session {
             ));
         }
         let lines = branch.commands().map_err(|setting| {
-            SessionError::Refused(format!(
+            SessionError::Refused(tr!(
                 "the {setting} has a line break or another control character, which no command line can hold; \
-                 `set {setting}` to one without first"
+                 `set {setting}` to one without first",
+                setting
             ))
         })?;
         let head = format!("# {}: diffuscope debug --batch -x FILE makes it again", branch.name);
         let text: String = std::iter::once(head).chain(lines).map(|line| line + "\n").collect();
         write_beside(file, text.as_bytes())?;
-        Ok(Outcome::message(format!("timeline {} saved to {}", branch.name, file.display())))
+        Ok(Outcome::message(tr!("timeline {} saved to {}", branch.name, file.display())))
     }
 
     /// Refuses a change while several timelines are compared.
     pub(super) fn refuse_while_comparing(&self, verb: &str) -> Result<(), SessionError> {
         match self.comparing {
-            true => Err(SessionError::Refused(format!(
-                "{verb}: several timelines are compared; `switch NAME` opens one of them, then `{verb}` is its own"
+            true => Err(SessionError::Refused(tr!(
+                "{verb}: several timelines are compared; `switch NAME` opens one of them, then `{verb}` is its own",
+                verb
             ))),
             false => Ok(()),
         }

@@ -2,6 +2,7 @@
 
 use super::{Session, SessionError};
 use crate::checkpoint::layout::Precision;
+use tr::tr;
 
 use crate::debugger::outcome::{Form, Outcome, Shown};
 use crate::debugger::record::TensorRow;
@@ -25,13 +26,13 @@ impl Session {
     /// Where a stage that is stepped through waits, with the inputs of the current module or line.
     pub(super) fn frame(&self, stopped: Option<String>) -> Result<Outcome, SessionError> {
         let Some(inside) = &self.inside else {
-            return Ok(Outcome::message(format!("not inside a stage; next: {}", self.position_name())));
+            return Ok(Outcome::message(tr!("not inside a stage; next: {}", self.position_name())));
         };
         let mut outcome = Outcome { stopped, ..Outcome::message(self.place()) };
         if !self.timeline().at_tip() {
             outcome
                 .warnings
-                .push("already recorded; the stage is re-run to look inside, with the same result".into());
+                .push(tr!("already recorded; the stage is re-run to look inside, with the same result"));
         }
         let tensors = match &inside.module {
             None => {
@@ -60,7 +61,13 @@ impl Session {
         let weights: Vec<&Parameter> = self.weights_of(path).collect();
         let count: usize = weights.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
         let class = self.class_of(path).unwrap_or("a layer");
-        outcome.messages.push(format!("{path}: {class}, {count} parameters in {} tensors", weights.len()));
+        outcome.messages.push(tr!(
+            "{path}: {class}, {count} parameters in {} tensors",
+            weights.len(),
+            path,
+            class,
+            count
+        ));
         let mut tensors = outcome.tensors().to_vec();
         for parameter in weights.iter().take(MOST_WEIGHTS) {
             tensors.push(self.weights_row(path, parameter)?);
@@ -69,7 +76,7 @@ impl Session {
         if let Some(more) = weights.len().checked_sub(MOST_WEIGHTS).filter(|more| *more > 0) {
             outcome
                 .messages
-                .push(format!("{more} more tensors of weights; `step` goes to the parts they are of"));
+                .push(tr!("{more} more tensors of weights; `step` goes to the parts they are of", more));
         }
         Ok(outcome)
     }

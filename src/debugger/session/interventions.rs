@@ -10,6 +10,7 @@ use crate::debugger::text::shape;
 use crate::nn::Error;
 use crate::pipeline::{self, Intervention, Stage, lines};
 use std::sync::Arc;
+use tr::tr;
 
 impl Session {
     /// Refuses a stage that the run does not have, and a module that the models do not.
@@ -38,7 +39,7 @@ impl Session {
             (here.records().len()..).map_while(|index| Stage::at(index, &steps)).collect();
         let runs = |path: &str| to_come.iter().any(|stage| lines::running(*stage, path).is_some());
         if !outputs::has(&self.models, |path| edit.modules().matches(path) && runs(path)) {
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "{} runs in no stage that is to come; `back` first",
                 edit.modules()
             )));
@@ -57,21 +58,29 @@ impl Session {
         self.refuse_while_comparing("patch")?;
         self.check_modules(pattern)?;
         if !pattern.is_one() {
-            return Err(SessionError::Refused(format!("patch wants one module; `{pattern}` may be several")));
+            return Err(SessionError::Refused(tr!(
+                "patch wants one module; `{pattern}` may be several",
+                pattern
+            )));
         }
         let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
         let path = pattern.as_str().to_string();
         if lines::running(stage, &path).is_none() {
             let runs = outputs::stage_of(&path);
-            return Err(SessionError::Refused(format!(
-                "{path} does not run in {stage}, which is next; it runs in {runs}"
+            return Err(SessionError::Refused(tr!(
+                "{path} does not run in {stage}, which is next; it runs in {runs}",
+                path,
+                stage,
+                runs
             )));
         }
         let other = self.timelines.named(from)?;
         let is_there = |run: &&Arc<crate::pipeline::Snapshot>| run.position() == Some(stage);
         let Some(before) = other.timeline.snapshots().iter().find(is_there).cloned() else {
-            return Err(SessionError::Refused(format!(
-                "{from} has not come to {stage}; `switch {from}` and run it until there"
+            return Err(SessionError::Refused(tr!(
+                "{from} has not come to {stage}; `switch {from}` and run it until there",
+                from,
+                stage
             )));
         };
         let theirs = outputs::output_of(&self.models, &before, &path, host)?;
@@ -84,15 +93,19 @@ impl Session {
             is_at: Arc::new(move |path| path.as_str() == at),
             change: Arc::new(move |_, output| match output.dims() == theirs.dims() {
                 true => Ok(theirs.clone()),
-                false => Err(Error::Input(format!(
-                    "`{told}`: there it makes {:?}, here {:?}",
-                    theirs.dims(),
-                    output.dims()
+                false => Err(Error::Input(tr!(
+                    "`{told}`: there it makes {}, here {}",
+                    format_args!("{:?}", theirs.dims()),
+                    format_args!("{:?}", output.dims()),
+                    told
                 ))),
             }),
         };
         let mut outcome = self.go_on_with(intervention, &format!("{}-patched", short(pattern)));
-        outcome.messages.insert(1, format!("{stage} runs with what {path} makes on {from}: {shape}"));
+        outcome.messages.insert(
+            1,
+            tr!("{stage} runs with what {path} makes on {from}: {shape}", stage, path, from, shape),
+        );
         Ok(outcome)
     }
 

@@ -5,6 +5,7 @@ use super::{Session, SessionError, SessionHost};
 use crate::debugger::outcome::Outcome;
 use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::tree::TimelineTree;
+use tr::tr;
 
 /// Where a session stood: its timelines and comparison, its breakpoints, the line of a stage that was stepped through.
 /// Cheap: what was recorded is shared.
@@ -51,9 +52,9 @@ impl Session {
                 }
             }
         }
-        outcome.messages.insert(0, format!("back on {}", self.timelines.current().name));
+        outcome.messages.insert(0, tr!("back on {}", self.timelines.current().name));
         if !kept.is_empty() {
-            outcome.messages.push(format!("what you did is kept: {}", kept.join(", ")));
+            outcome.messages.push(tr!("what you did is kept: {}", kept.join(", ")));
         }
         outcome.position = self.position_name();
         outcome.moved = true;

@@ -46,6 +46,7 @@ use super::timeline::tree::{TimelineError, TimelineTree};
 use breakpoints::{Breakpoints, CATCHPOINT};
 pub use marks::Mark;
 use scope::{EmbeddingCache, Scope};
+use tr::tr;
 
 use crate::nn::Unwatched;
 use crate::nn::error::without_backtrace;
@@ -80,10 +81,10 @@ pub enum SessionError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// An animation was not made.
-    #[error("the animation: {0}")]
+    #[error("{}", tr!("the animation: {0}", .0))]
     Animation(#[from] image::ImageError),
     /// A tensor could not be copied from its device.
-    #[error("a tensor could not be copied from its device: {0}")]
+    #[error("{}", tr!("a tensor could not be copied from its device: {0}", .0))]
     Device(candle_core::Error),
     /// The command makes no sense here: what was found, and what would be right.
     #[error("{0}")]
@@ -252,7 +253,7 @@ impl Session {
         self.left = false;
         let mut outcome = self.carry_out(command, host)?;
         if self.left {
-            outcome.messages.insert(0, "left the stage: what it did so far is dropped".into());
+            outcome.messages.insert(0, tr!("left the stage: what it did so far is dropped"));
         }
         outcome.command = command.to_string();
         outcome.position = self.position_name();
@@ -377,8 +378,9 @@ impl Session {
             }
             Some(id) => match self.breakpoints.delete(id) {
                 Some(deleted) => Ok(Outcome::message(format!("{} {id} deleted", deleted.kind()))),
-                None => Err(SessionError::Refused(format!(
-                    "there is no breakpoint {id}; `info breakpoints` lists them"
+                None => Err(SessionError::Refused(tr!(
+                    "there is no breakpoint {id}; `info breakpoints` lists them",
+                    id
                 ))),
             },
         }

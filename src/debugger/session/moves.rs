@@ -12,6 +12,7 @@ use crate::debugger::timeline::comparison::Comparison;
 use crate::pipeline::{self, Snapshot, Stage, StageRecord, advance};
 use std::cmp::Ordering;
 use std::fmt::Write;
+use tr::tr;
 
 impl Session {
     /// Advances stage by stage, over recorded ones and at the tip by running them, until `arrived`, a breakpoint, or
@@ -154,7 +155,7 @@ impl Session {
 
     fn check_not_at_start(&self) -> Result<(), SessionError> {
         match self.timeline().cursor() {
-            0 => Err(SessionError::Refused("nothing is before encode_prompt; `next` goes on".into())),
+            0 => Err(SessionError::Refused(tr!("nothing is before encode_prompt; `next` goes on"))),
             _ => Ok(()),
         }
     }
@@ -174,8 +175,10 @@ impl Session {
         };
         if is_reached {
             let here = self.position_name();
-            return Err(SessionError::Refused(format!(
-                "{place} does not lie ahead: {here} is where the run stands; `goto {place}` goes back"
+            return Err(SessionError::Refused(tr!(
+                "{place} does not lie ahead: {here} is where the run stands; `goto {place}` goes back",
+                place,
+                here
             )));
         }
         self.go_on(host, |timeline| timeline.position().is_some_and(|next| place.is_at(next)))
@@ -213,7 +216,7 @@ impl Session {
         let mut outcome = self.moved(None, vec![])?;
         if dropped > 0 {
             let stages = if dropped == 1 { "stage" } else { "stages" };
-            outcome.messages.push(format!("{dropped} recorded {stages} dropped"));
+            outcome.messages.push(tr!("{dropped} recorded {stages} dropped", dropped, stages));
         }
         Ok(outcome)
     }
@@ -231,13 +234,22 @@ impl Session {
         }
         let (first, last) = (steps.start, steps.end - 1);
         Err(SessionError::Refused(if step < n {
-            format!(
+            tr!(
                 "denoise {step} is not in this run: it starts from a picture at strength {}, with denoise {first}; \
                  expected denoise {first} to {last}; a higher strength starts earlier",
-                request.strength
+                request.strength,
+                step,
+                first,
+                last
             )
         } else {
-            format!("denoise {step} is not in this run of {n} steps; expected denoise {first} to {last}")
+            tr!(
+                "denoise {step} is not in this run of {n} steps; expected denoise {first} to {last}",
+                step,
+                n,
+                first,
+                last
+            )
         }))
     }
 
@@ -245,9 +257,10 @@ impl Session {
     fn check_any_step(&self, place: Place) -> Result<(), SessionError> {
         let request = self.timeline().here().request();
         if place == Place::AnyStep && request.steps().is_empty() {
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "this run has no step of denoise: of {} steps strength {} leaves none; a higher strength does",
-                request.num_inference_steps, request.strength
+                request.num_inference_steps,
+                request.strength
             )));
         }
         Ok(())
@@ -274,7 +287,7 @@ impl Session {
         let here = self.timeline().here();
         let next = match here.position() {
             Some(stage) => format!("next: {stage}"),
-            None => "the run is complete".into(),
+            None => tr!("the run is complete"),
         };
         let mut message = match here.last() {
             Some(record) => {
@@ -284,12 +297,12 @@ impl Session {
                 let took = if ms < 1. { format!("{:.0} µs", ms * 1e3) } else { format!("{ms:.0} ms") };
                 format!("{} done ({timestep}{took}); {next}", record.stage)
             }
-            None => format!("at the start; {next}"),
+            None => tr!("at the start; {next}", next),
         };
         if !self.timeline().at_tip() {
             // Writing to a string does not fail.
             let ahead = self.timeline().recorded() - self.timeline().cursor();
-            let _ = write!(message, "; {ahead} recorded ahead");
+            let _ = message.write_str(&tr!("; {ahead} recorded ahead", ahead));
         }
         let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();
         let displays = self.displayed();
@@ -301,25 +314,25 @@ impl Session {
 /// `latents is`, `latents and image are`.
 fn listed(names: &[&str]) -> String {
     match names {
-        [] => "nothing is".into(),
+        [] => tr!("nothing is"),
         [one] => format!("{one} is"),
-        [first @ .., last] => format!("{} and {last} are", first.join(", ")),
+        [first @ .., last] => tr!("{} and {last} are", first.join(", "), last),
     }
 }
 
 pub(super) fn stop_message(hit: &Hit) -> String {
     match hit {
-        Hit::Reached(breakpoint) => format!("stopped at {breakpoint}"),
+        Hit::Reached(breakpoint) => tr!("stopped at {breakpoint}", breakpoint),
         Hit::NotFinite(catchpoint, found) => {
             let told = |(timeline, tensors): &(Option<String>, Vec<&'static str>)| {
                 let of = timeline.as_ref().map_or(String::new(), |name| format!(" on {name}"));
-                format!("{} not finite{of}", listed(tensors))
+                tr!("{} not finite{of}", listed(tensors), of)
             };
             let found = found.iter().map(told).collect::<Vec<_>>().join("; ");
-            format!("stopped at {catchpoint}: {found}")
+            tr!("stopped at {catchpoint}: {found}", catchpoint, found)
         }
         Hit::Undecided(breakpoint, why) => {
-            format!("stopped at {breakpoint}: its condition cannot be told: {why}")
+            tr!("stopped at {breakpoint}: its condition cannot be evaluated: {why}", breakpoint, why)
         }
     }
 }

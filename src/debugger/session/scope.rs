@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use tr::tr;
 
 /// Texts whose embeddings are kept.
 const MOST_TEXTS: usize = 64;
@@ -101,7 +102,7 @@ impl<'a> Scope<'a> {
             let place = number(timestep).filter(|t| t.fract() == 0. && *t >= 0.).map(|t| t as usize);
             match place.and_then(|place| all.get(place)) {
                 Some(alpha) => Ok(Box::new(CelDouble::from(f64::from(*alpha)))),
-                None => Err(mistake(&format!(
+                None => Err(mistake(&tr!(
                     "alpha_bar wants a timestep, a whole number from 0 to {}",
                     all.len() - 1
                 ))),
@@ -126,8 +127,9 @@ impl<'a> Scope<'a> {
             let run = Run { models: &models, request: &request, scheduler: &scheduler };
             let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;
             if let [Some(cut), _] = &encoded.cut {
-                return Err(mistake(&format!(
-                    "embed: the text is longer than 77 tokens; \"{cut}\" would be cut off"
+                return Err(mistake(&tr!(
+                    "embed: the text is longer than 77 tokens; \"{cut}\" would be cut off",
+                    cut
                 )));
             }
             let embeds = PlainTensor::of(&encoded.prompt_embeds).map_err(|e| mistake(&e.to_string()))?;
@@ -178,7 +180,7 @@ impl<'a> Scope<'a> {
                 Some((_, states)) => Ok(Box::new(states.clone())),
                 None => {
                     let known = timelines.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>();
-                    Err(mistake(&format!("of wants a timeline: {}", known.join(", "))))
+                    Err(mistake(&tr!("of wants a timeline: {}", known.join(", "))))
                 }
             }
         })
@@ -230,7 +232,11 @@ impl Modules {
             Some(before) => self.output_after(&before, path, None),
             None => {
                 let stage = outputs::stage_of(path);
-                Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
+                Err(mistake(&tr!(
+                    "{path} runs in {stage}, which is not recorded yet; run it first",
+                    path,
+                    stage
+                )))
             }
         }
     }
@@ -258,9 +264,10 @@ fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Functio
             (_, Some(step)) => match usize::try_from(*step.inner()) {
                 Ok(step) => Stage::Denoise { step },
                 Err(_) => {
-                    return Err(mistake(&format!(
+                    return Err(mistake(&tr!(
                         "{function} wants a step, 0 or more; found {}",
-                        step.inner()
+                        step.inner(),
+                        function
                     )));
                 }
             },
@@ -272,13 +279,20 @@ fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Functio
                 }
                 _ if function == "of" => return lookup(here, text),
                 _ => {
-                    let message = format!(
-                        "{function} wants a step, such as 3, or a stage, such as \"get_latent\"; found \"{text}\""
+                    let message = tr!(
+                        "{function} wants a step, such as 3, or a stage, such as \"get_latent\"; found \"{text}\"",
+                        function,
+                        text
                     );
                     return Err(mistake(&message));
                 }
             },
-            _ => return Err(mistake(&format!("{function} wants a step, such as 3, or a stage in quotes"))),
+            _ => {
+                return Err(mistake(&tr!(
+                    "{function} wants a step, such as 3, or a stage in quotes",
+                    function
+                )));
+            }
         };
         let steps = here.request().steps();
         let has = match stage {
@@ -297,15 +311,18 @@ fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Functio
                             modules.output_after(&before, path, None)
                         }
                         Some(name) => lookup(&state, name),
-                        None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
+                        None => {
+                            Err(mistake(&tr!("{function} wants the name of a tensor in quotes", function)))
+                        }
                     }
                 })))
             }
-            None if has => Err(mistake(&format!("{stage} is not recorded; run it first"))),
-            None => Err(mistake(&format!(
+            None if has => Err(mistake(&tr!("{stage} is not recorded; run it first", stage))),
+            None => Err(mistake(&tr!(
                 "{stage} is not in this run; its steps are {} to {}",
                 steps.start,
-                steps.end.saturating_sub(1)
+                steps.end.saturating_sub(1),
+                stage
             ))),
         }
     })
@@ -320,7 +337,7 @@ fn is_module(name: &str) -> bool {
 fn lookup(state: &Snapshot, name: &str) -> Result<Box<dyn Val>, ExecutionError> {
     named(state, name).ok_or_else(|| {
         let known = tensors(state).join(", ");
-        mistake(&format!("`{name}` is not there; expected one of {known}"))
+        mistake(&tr!("`{name}` is not there; expected one of {known}", name, known))
     })
 }
 

@@ -9,6 +9,7 @@ use crate::debugger::outcome::Shown;
 use crate::debugger::record::TensorRow;
 use crate::debugger::text::percent;
 use crate::debugger::timeline::tree::BranchId;
+use tr::tr;
 
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
@@ -46,16 +47,16 @@ impl Session {
         }
         self.timeline_mut().replace_here(next);
         if complete {
-            outcome.messages.push("the run is complete; `restart` runs it again with this".into());
+            outcome.messages.push(tr!("the run is complete; `restart` runs it again with this"));
         } else if again {
-            outcome.messages.push("it is encoded before the next stage runs".into());
-            let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
+            outcome.messages.push(tr!("it is encoded before the next stage runs"));
+            let lost = lost.iter().map(|edit| tr!("`set {edit}` is undone when it is encoded", edit));
             outcome.warnings.extend(lost);
         }
         let is_another_picture = new.init_image != old.init_image;
         if is_another_picture || (new.width, new.height) != (old.width, old.height) {
             outcome.messages.extend(self.resized_told(&new).map(|resized| match is_another_picture {
-                true => format!("{resized}; the run keeps its size"),
+                true => tr!("{resized}; the run keeps its size", resized),
                 false => resized,
             }));
         }
@@ -81,11 +82,11 @@ impl Session {
             // Without one, the only news is that strength does nothing.
             let idle = request.strength != STRENGTH;
             return idle
-                .then(|| "strength counts with an init_image; `set init_image FILE|sample:NAME`".into());
+                .then(|| tr!("strength counts with an init_image; `set init_image FILE|sample:NAME`"));
         }
         Some(match steps.is_empty() {
-            true => "no step is left: the picture is encoded, and decoded as it is".into(),
-            false => format!(
+            true => tr!("no step is left: the picture is encoded, and decoded as it is"),
+            false => tr!(
                 "the run starts at denoise {} of {}: get_latent noises the picture to t = {}",
                 steps.start,
                 request.num_inference_steps,
@@ -100,7 +101,7 @@ impl Session {
         let here = self.timeline().here();
         let told = fault.map_or("off".into(), |fault| fault.to_string());
         if here.request().fault == fault {
-            return Ok(Outcome::message(format!("fault = {told} already")));
+            return Ok(Outcome::message(tr!("fault = {told} already", told)));
         }
         if let Some(fault) = fault {
             check_to_come(fault, here)?;
@@ -139,7 +140,7 @@ impl Session {
         if let (Some(before), Some((stage, after))) = (before, after) {
             let (before, after) = (PlainTensor::of(&before)?, PlainTensor::of(&after)?);
             let moved = relative_difference(after.data(), before.data());
-            outcome.messages = vec![format!("{}: changed by {} (relative L2)", edit.text(), percent(moved))];
+            outcome.messages = vec![tr!("{}: changed by {} (relative L2)", edit.text(), percent(moved))];
             outcome.show(Shown::Tensors(vec![TensorRow::new(edit.name(), Some(stage), &after)]));
         }
         outcome.messages.push(message);
@@ -151,9 +152,10 @@ impl Session {
     pub(super) fn check_undoes_no_edit(&self, next: &Snapshot) -> Result<(), SessionError> {
         let lost = if next.is_encoded() { vec![] } else { next.edits_of_embeddings() };
         match self.timeline().edited_here().iter().find(|edit| lost.contains(edit)) {
-            Some(edit) => Err(SessionError::Refused(format!(
+            Some(edit) => Err(SessionError::Refused(tr!(
                 "`set {edit}` was done here: another prompt, encoded now, would undo it; `next` first, or change the prompt \
-                 on the timeline that this one branched off"
+                 on the timeline that this one branched off",
+                edit
             ))),
             None => Ok(()),
         }
@@ -167,7 +169,12 @@ impl Session {
         let timeline = parent.timeline.branch();
         let id: BranchId = self.timelines.add(name.clone(), timeline, Some(parent_id));
         self.timelines.switch(id);
-        format!("timeline {name} branched off {parent_name} {place}; `switch {parent_name}` goes back")
+        tr!(
+            "timeline {name} branched off {parent_name} {place}; `switch {parent_name}` goes back",
+            name,
+            parent_name,
+            place
+        )
     }
 }
 
@@ -183,12 +190,14 @@ fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
     Err(SessionError::Refused(match stages(0).find(|stage| fault.is_made_in(*stage)) {
         Some(stage) => {
             let name = stage.name();
-            format!(
+            tr!(
                 "{fault} is a mistake of {name}, which has run; `fork at {name}` goes back to before it on a timeline of \
-                 its own, then `set fault {fault}`"
+                 its own, then `set fault {fault}`",
+                fault,
+                name
             )
         }
-        None => format!("{fault} is a mistake of denoise, and this run has no step of it"),
+        None => tr!("{fault} is a mistake of denoise, and this run has no step of it", fault),
     }))
 }
 
@@ -196,9 +205,11 @@ fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
 pub(super) fn check_changeable(setting: &Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
     let name = setting.name();
     if here.tensor("latents").is_some() && setting.fixes_initial_latents() {
-        return Err(SessionError::Refused(format!(
+        return Err(SessionError::Refused(tr!(
             "{name} cannot change once get_latent has run: its latents are made; `fork at get_latent` goes back to \
-             before it on a timeline of its own, then `set {name} {value}`"
+             before it on a timeline of its own, then `set {name} {value}`",
+            name,
+            value
         )));
     }
     Ok(())

@@ -8,6 +8,7 @@ use crate::debugger::source::module;
 use crate::debugger::stepping::{Catch, HookPhase, PausedStage, Reason, ResumeUntil, Stepped, Until};
 use crate::pipeline::{self, Snapshot, Stage, lines};
 use std::sync::Arc;
+use tr::tr;
 
 /// What became of a stage that was let run on.
 pub(super) enum Walked {
@@ -43,7 +44,7 @@ impl Session {
     /// stage.
     pub(super) fn finish(&mut self, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         let Some(inside) = &self.inside else {
-            return Err(SessionError::Refused("not inside a stage; `step` goes into the next one".into()));
+            return Err(SessionError::Refused(tr!("not inside a stage; `step` goes into the next one")));
         };
         let until = match inside.module.as_ref().map(|module| module::parent(module.as_str())) {
             Some(Some(parent)) if parent.contains('.') => Until::OutOf(parent.into()),
@@ -151,7 +152,7 @@ impl Session {
         let inside = self.inside.as_ref()?;
         let path = inside.path().to_string();
         if watch.catch == Catch::NotFinite && inside.moment == HookPhase::After {
-            return Some(format!("{path} made what is not finite, of {}", self.given()));
+            return Some(tr!("{path} made what is not finite, of {}", self.given(), path));
         }
         let scope = Scope::new(&self.timelines, Some(inside), &self.models, &self.texts, &self.outputs);
         let hit = self.breakpoints.hit_inside(&scope, &path, inside.moment);

@@ -10,6 +10,7 @@ use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::tree::BranchId;
 use crate::pipeline::{self, Lockstep, Setting, Snapshot};
 use crate::tensor::PlainTensor;
+use tr::tr;
 
 /// A change of the run that moves its end by less than this share does not matter any more.
 const MATTERS: f64 = 0.01;
@@ -29,20 +30,21 @@ impl Session {
         let all = self.timeline().here().request().steps();
         let steps = all.len();
         if from >= steps + 2 {
-            return Err(SessionError::Refused(
-                "no step is left to fork before; `goto denoise` goes back to the first".into(),
-            ));
+            return Err(SessionError::Refused(tr!(
+                "no step is left to fork before; `goto denoise` goes back to the first"
+            )));
         }
         let count = steps + 2 - from;
         if count >= MOST {
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "{count} forks; at most {} at once: `goto denoise {}` begins later",
                 MOST - 1,
-                all.end + 1 - MOST
+                all.end + 1 - MOST,
+                count
             )));
         }
         if setting.fixes_initial_latents() {
-            return Err(SessionError::Refused(format!(
+            return Err(SessionError::Refused(tr!(
                 "{} cannot change once get_latent has run; `compare {} …` compares whole runs",
                 setting.name(),
                 setting.name()
@@ -58,7 +60,7 @@ impl Session {
         if self.timeline().cursor() < from {
             let mut outcome = self.go_on(host, |timeline| timeline.cursor() == from)?;
             if self.timeline().cursor() < from {
-                outcome.messages.push("the sweep ended before its first fork".into());
+                outcome.messages.push(tr!("the sweep ended before its first fork"));
                 return Ok(outcome);
             }
             warnings = outcome.warnings;
@@ -85,8 +87,11 @@ impl Session {
                 Ok(next) => next.into_iter(),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
                     let mut outcome = self.moved(Some(interrupted.to_string()), warnings)?;
-                    let dropped =
-                        format!("the sweep ended: {} of {count} forks dropped, all unfinished", forks.len());
+                    let dropped = tr!(
+                        "the sweep ended: {} of {count} forks dropped, all unfinished",
+                        forks.len(),
+                        count
+                    );
                     outcome.messages.push(dropped);
                     return Ok(outcome);
                 }
@@ -100,7 +105,7 @@ impl Session {
         }
         self.end_comparison();
         let parent = self.timelines.current().id;
-        let mut members: Vec<(BranchId, Vec<String>)> = vec![(parent, vec!["as it is".into()])];
+        let mut members: Vec<(BranchId, Vec<String>)> = vec![(parent, vec![tr!("as it is")])];
         for (done, mut fork) in (from..).zip(forks) {
             let step = all.start + done - 2;
             // It branched off where its setting changed.
@@ -108,9 +113,9 @@ impl Session {
             let name = self.timelines.free_name(&format!("{}@{step}", setting.name()));
             members.push((self.timelines.add(name, fork, Some(parent)), vec![format!("denoise {step}")]));
         }
-        let title = format!("{} {value} from one step on", setting.name());
+        let title = tr!("{} {value} from one step on", setting.name(), value);
         let mut comparison =
-            Comparison::new(title, vec!["changed before".into()], members, &self.timelines, lockstep);
+            Comparison::new(title, vec![tr!("changed before")], members, &self.timelines, lockstep);
         comparison.sweep = Some(parent);
         comparison.look(steps + 3, &mut self.timelines);
         self.comparison = Some(comparison);
@@ -128,29 +133,45 @@ impl Session {
         let forks = &rows[1..];
         let broken = forks.iter().filter(|row| row.difference.is_some_and(f64::is_nan)).count();
         if broken == forks.len() && !self.is_finite_here()? {
-            return Ok(format!(
-                "the run as it is holds NaN or infinity at its end: what {name} {value} moves cannot be told"
+            return Ok(tr!(
+                "the run without the change ends in NaN or infinity: the effect of {name} {value} cannot be measured",
+                name,
+                value
             ));
         }
         if broken > 0 {
-            return Ok(format!(
+            return Ok(tr!(
                 "{name} {value} makes NaN or infinity of the picture of {broken} of {} forks; `catch nan` stops where it \
                  begins",
-                forks.len()
+                forks.len(),
+                name,
+                value,
+                broken
             ));
         }
         let matters = forks.iter().rposition(|row| row.difference.is_none_or(|d| d >= MATTERS));
         let limit = format!("{} %", MATTERS * 100.);
         Ok(match matters {
-            None => format!("{name} {value} moves the picture by less than {limit}, wherever it sets in"),
+            None => tr!(
+                "{name} {value} moves the picture by less than {limit}, wherever it sets in",
+                name,
+                value,
+                limit
+            ),
             Some(last) if last + 2 == rows.len() => {
-                format!(
-                    "{name} {value} still moves the picture by {limit} or more when only the last step has it"
+                tr!(
+                    "{name} {value} still moves the picture by {limit} or more when only the last step has it",
+                    name,
+                    value,
+                    limit
                 )
             }
-            Some(last) => format!(
+            Some(last) => tr!(
                 "from {} on, {name} {value} moves the picture by less than {limit}",
-                rows[last + 2].values.join(" ")
+                rows[last + 2].values.join(" "),
+                name,
+                value,
+                limit
             ),
         })
     }

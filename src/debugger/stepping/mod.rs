@@ -23,26 +23,27 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tr::tr;
 
 /// How often a host is asked whether a running line shall stop.
 const PULSE: Duration = Duration::from_millis(10);
 
-/// A stage that waits before one of its lines or modules, or behind one.
+/// A stage that is paused before or after one of its lines or modules.
 #[derive(Debug)]
 pub struct PausedStage {
     /// The stage.
     pub stage: Stage,
-    /// The line at hand, which runs next or is running: `denoise.unet`.
+    /// The current line, which runs next or is running: `denoise.unet`.
     pub line: &'static str,
-    /// The module at hand, within the line.
+    /// The current module, within the line.
     pub module: Option<Path>,
-    /// Whether the piece at hand is about to run, or ran.
+    /// Whether the current line or module is about to run, or ran.
     pub moment: HookPhase,
-    /// What the piece at hand is given, by name.
+    /// Its inputs, by name.
     pub inputs: Vec<(&'static str, Tensor)>,
-    /// What the module is given that the one at hand is part of, by name, where that was gone through.
+    /// The inputs of the module that contains the current one, by name, where it was stepped through.
     pub outer: Vec<(&'static str, Tensor)>,
-    /// What the piece made that ran last, of those that were waited at.
+    /// The output of the last line or module that the stage paused at.
     pub passed: Option<(Path, Tensor)>,
     /// Whether modules were watched, which are then computed plainly.
     pub is_watched: bool,
@@ -119,7 +120,7 @@ impl PausedStage {
         }
     }
 
-    /// Runs on from the piece at hand.
+    /// Resumes from the current line or module.
     ///
     /// # Errors
     /// The stage's, or the host's; the stage is then gone.
@@ -140,7 +141,7 @@ impl PausedStage {
     /// Waits until the stage waits, or comes to its end.
     fn wait(&mut self, host: &mut dyn Host) -> std::result::Result<Stepped, pipeline::Error> {
         loop {
-            // Between news as well: a stage that is looked at piece by piece never leaves a pulse without any.
+            // Also between messages: a stage that is watched module by module sends some in every pulse.
             host.pieces_ran(self.shared.pieces.load(Ordering::Relaxed), self.line);
             if host.is_interrupted() {
                 self.shared.stop.store(true, Ordering::SeqCst);
@@ -163,7 +164,7 @@ impl PausedStage {
                 Ok(News::Finished(result)) => return result.map(Stepped::Done),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Input(format!("{} ended without a word", self.stage)).into());
+                    return Err(Error::Input(tr!("{} ended without a word", self.stage)).into());
                 }
             }
         }
@@ -207,7 +208,7 @@ impl PausedStage {
         Ok(())
     }
 
-    /// The path of the piece at hand: a module's, or a line's.
+    /// The path of the current module, or of the current line.
     pub fn path(&self) -> &str {
         self.module.as_ref().map_or(self.line, Path::as_str)
     }
@@ -245,7 +246,7 @@ impl Drop for PausedStage {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.go = None;
         if let Some(thread) = self.thread.take() {
-            // What it panicked with was told on stderr.
+            // The panic message is on stderr already.
             let _ = thread.join();
         }
     }

@@ -55,14 +55,14 @@ struct Entered {
     waited: bool,
 }
 
-/// Waits in a stage, where it is told to.
+/// Pauses a stage at the stops that it was given.
 pub(super) struct Stepping {
     tell: Sender<News>,
     wait: Receiver<ResumeUntil>,
     watch: ResumeUntil,
     shared: Arc<Shared>,
     stage: Stage,
-    /// The pieces that run and were wanted, the innermost last: they stay wanted, whatever is waited for meanwhile.
+    /// The watched lines and modules that are running, the innermost last: they stay watched until they end.
     entered: Vec<Entered>,
     /// How long it waited in all, which is no time of the stage's.
     waited: Duration,

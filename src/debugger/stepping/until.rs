@@ -30,7 +30,7 @@ pub enum Until {
     End,
 }
 
-/// When a piece is looked at.
+/// When a hook is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookPhase {
     /// Before it runs.
@@ -39,7 +39,7 @@ pub enum HookPhase {
     After,
 }
 
-/// What is looked for in what pieces make.
+/// What is checked in outputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Catch {
     /// Nothing.
@@ -47,14 +47,14 @@ pub enum Catch {
     Nothing,
     /// NaN and infinity.
     NotFinite,
-    /// Each output is looked at.
+    /// Every output is checked.
     All,
 }
 
 /// Why a stage waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It came to where it was told to.
+    /// It reached its stop.
     Arrived,
     /// There is a breakpoint, which may have a condition.
     Breakpoint,

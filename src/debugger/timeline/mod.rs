@@ -91,7 +91,7 @@ impl Timeline {
         &self.snapshots
     }
 
-    /// Every record, the first first: what the stages made that are recorded.
+    /// The records of all recorded stages, in order.
     ///
     /// A prompt that was changed since is encoded anew at the tip; up to the cursor it is still the old one.
     pub fn records(&self) -> Vec<Arc<StageRecord>> {

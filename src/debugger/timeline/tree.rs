@@ -9,6 +9,7 @@ use crate::pipeline::settings::Value;
 use crate::pipeline::{Request, Setting, Snapshot, Stage};
 use std::collections::HashSet;
 use std::sync::Arc;
+use tr::tr;
 
 /// The name of the timeline that a session begins with.
 pub const MAIN: &str = "main";
@@ -68,7 +69,10 @@ impl Origin {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TimelineError {
     /// No timeline of that name.
-    #[error("there is no timeline `{name}`; expected {known}")]
+    #[error("{}", tr!(
+        "there is no timeline `{name}`; expected {known}",
+        name = .name, known = .known
+    ))]
     Unknown {
         /// The name.
         name: String,
@@ -76,10 +80,10 @@ pub enum TimelineError {
         known: String,
     },
     /// The name is another timeline's.
-    #[error("there is a timeline `{0}` already; expected a name of its own")]
+    #[error("{}", tr!("there is a timeline `{0}` already; expected a name of its own", .0))]
     Taken(String),
     /// The name has another meaning, or is no word.
-    #[error("a timeline cannot be called `{name}`: {why}")]
+    #[error("{}", tr!("a timeline cannot be called `{name}`: {why}", name = .name, why = .why))]
     Name {
         /// The name.
         name: String,
@@ -87,7 +91,7 @@ pub enum TimelineError {
         why: &'static str,
     },
     /// The last one.
-    #[error("`{0}` is the only timeline; `restart` empties it")]
+    #[error("{}", tr!("`{0}` is the only timeline; `restart` empties it", .0))]
     Last(String),
 }
 
@@ -130,7 +134,7 @@ impl TimelineTree {
     pub fn named(&self, name: &str) -> Result<&Branch, TimelineError> {
         let known = || match self.names().join(", ") {
             only if self.list.len() == 1 => only,
-            several => format!("one of {several}"),
+            several => tr!("one of {several}", several),
         };
         let unknown = || TimelineError::Unknown { name: name.into(), known: known() };
         self.list.iter().find(|branch| branch.name == name).ok_or_else(unknown)

@@ -54,28 +54,28 @@ pub struct View {
     pub records: Vec<Arc<RecordView>>,
     /// Every timeline, below the one that it branched off.
     pub timelines: Vec<TimelineView>,
-    /// The timelines that are compared, when they are looked at: the base is what all else here is of.
+    /// The comparison that is shown, if any: everything else here is about its base.
     pub comparison: Option<ComparisonView>,
 }
 
-/// A stage that waits before one of its lines or modules, or behind one.
+/// A stage that is paused before or after one of its lines or modules.
 #[derive(Debug, Clone)]
 pub struct InsideView {
     /// The stage.
     pub stage: Stage,
-    /// The line at hand, which runs next or is running: `denoise.unet`.
+    /// The current line, which runs next or is running: `denoise.unet`.
     pub line: &'static str,
-    /// The module at hand, within the line: `unet.mid_block`.
+    /// The current module, within the line: `unet.mid_block`.
     pub module: Option<String>,
-    /// Whether the piece at hand ran.
+    /// Whether the current line or module ran.
     pub ran: bool,
-    /// What it is in, the outermost first: the stage, the line, the modules down to the one at hand.
+    /// The call stack, the outermost first: the stage, the line, the modules down to the current one.
     pub frames: Vec<String>,
-    /// Where the piece at hand is called: the function, and the row in it.
+    /// Where the current line or module is called: the function, and the row in it.
     pub call: Option<(Function, usize)>,
-    /// What the module at hand is given, behind what the one made that was passed last; nothing at a line.
+    /// The output of the module that ran last, then the inputs of the current module; nothing at a line.
     pub given: Vec<TensorRow>,
-    /// What is known in the code around the piece at hand, the newest first.
+    /// The values in scope, the newest first.
     pub values: Vec<TensorRow>,
 }
 
@@ -103,7 +103,7 @@ impl InsideView {
 pub struct ScheduleView {
     /// ᾱ at each timestep that the model was trained on.
     pub alphas_cumprod: Vec<f32>,
-    /// The timesteps that the run visits, the first first.
+    /// The timesteps that the run visits, in order.
     pub timesteps: Vec<usize>,
 }
 
@@ -113,22 +113,22 @@ impl View {
         self.records.len()
     }
 
-    /// Where its reader looks: how many stages are done there, of a comparison how many ticks.
+    /// The place that is shown: the number of stages done there, in a comparison the number of ticks.
     pub fn place(&self) -> usize {
         self.comparison.as_ref().map_or(self.cursor, |comparison| comparison.tick)
     }
 
-    /// The last place that can be looked at: behind it nothing is recorded.
+    /// The last recorded place.
     pub fn last_place(&self) -> usize {
         self.comparison.as_ref().map_or(self.recorded(), |comparison| comparison.recorded)
     }
 
-    /// How many places there are beside the start.
+    /// The number of places besides the start.
     pub fn places(&self) -> usize {
         self.comparison.as_ref().map_or(self.stages.len(), ComparisonView::ticks)
     }
 
-    /// The first place where so many stages are done.
+    /// The first place after a number of stages.
     pub fn place_of(&self, done: usize) -> usize {
         self.comparison.as_ref().map_or(done, |comparison| comparison.tick_of(done))
     }
@@ -191,7 +191,7 @@ pub struct ModelLine {
     pub stands_in_for: Option<String>,
     /// What a reader should know of the checkpoint.
     pub notes: Vec<String>,
-    /// What a reader is told of the run at its start, which warns of nothing.
+    /// Remarks on the run at its start, which are no warnings.
     pub remarks: Vec<String>,
     /// The modules of the models, as a tree.
     pub anatomy: Arc<[Module]>,

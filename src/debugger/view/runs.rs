@@ -1,4 +1,4 @@
-//! Timelines beside each other: the tree of them, and those that are compared.
+//! Several timelines: their tree, and a comparison.
 
 use super::viewer::RecordViews;
 use crate::debugger::record::RecordView;
@@ -7,6 +7,7 @@ use crate::debugger::timeline::comparison::{Alignment, Member};
 use crate::pipeline::lockstep::Rows;
 use crate::pipeline::{Request, Stage};
 use std::sync::Arc;
+use tr::tr;
 
 /// A timeline, as a tree of them shows it.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct TimelineView {
     pub name: String,
     /// How many timelines are above it.
     pub depth: usize,
-    /// Whether it is the one that is looked at.
+    /// Whether it is the current one.
     pub is_current: bool,
     /// Where it branched off, and what it is called there: `denoise 3`.
     pub branched: Option<Branched>,
@@ -49,7 +50,7 @@ pub struct ComparisonView {
     pub axes: Vec<String>,
     /// The variants.
     pub variants: Vec<VariantView>,
-    /// The place of the one that the others are told by the difference from.
+    /// The index of the base, from which the differences of the others are measured.
     pub base: usize,
     /// How many ticks are done where its reader looks.
     pub tick: usize,
@@ -77,7 +78,7 @@ pub struct VariantView {
 }
 
 impl ComparisonView {
-    /// Which stages of the variants stand beside each other.
+    /// Which stages of the variants are shown side by side.
     pub fn lineup(&self) -> Alignment<'_> {
         Alignment::of(self.variants.iter().map(|variant| &variant.member))
     }
@@ -87,17 +88,17 @@ impl ComparisonView {
         self.lineup().ticks()
     }
 
-    /// The first tick after which the base has done so many stages.
+    /// The first tick after which the base has done a number of stages.
     pub fn tick_of(&self, done: usize) -> usize {
         self.variants.get(self.base).map_or(0, |base| self.lineup().tick_of(&base.member, done))
     }
 
-    /// How many stages the base has done after so many ticks.
+    /// The number of stages that the base has done after a number of ticks.
     pub fn done(&self, tick: usize) -> usize {
         self.variants.get(self.base).map_or(0, |base| self.lineup().done(&base.member, tick))
     }
 
-    /// What a variant did last after so many ticks, as far as it is recorded.
+    /// The newest record of a variant after a number of ticks.
     pub fn record<'a>(&self, variant: &'a VariantView, tick: usize) -> Option<&'a Arc<RecordView>> {
         variant.records.get(self.lineup().done(&variant.member, tick).checked_sub(1)?)
     }
@@ -114,7 +115,7 @@ pub(super) fn timelines(
         let steps = timeline.tip().request().steps();
         let branched = branch.origin.as_ref().map(|origin| Branched {
             parent: timelines.get(origin.parent).map_or(String::new(), |parent| parent.name.clone()),
-            before: Stage::at(origin.done, &steps).map_or("the end".into(), |stage| stage.to_string()),
+            before: Stage::at(origin.done, &steps).map_or(tr!("the end"), |stage| stage.to_string()),
             done: origin.done,
             changes: (timelines.changed(branch).iter().map(ToString::to_string))
                 .chain(timelines.edited(branch).iter().map(ToString::to_string))
@@ -135,7 +136,7 @@ pub(super) fn timelines(
     timelines.tree().into_iter().map(&mut of).collect()
 }
 
-/// The timelines that are compared, when they are looked at.
+/// The comparison that is shown, if any.
 pub(super) fn comparison(
     session: &Session,
     views: &mut RecordViews,

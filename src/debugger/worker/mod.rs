@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use tr::tr;
 use watch::{Background, Foreground, Modules, Signals};
 
 /// The worker's handle: dropping it ends the thread after the current module.
@@ -185,7 +186,7 @@ impl WorkerLoop {
         let evaluated = catch_unwind(AssertUnwindSafe(|| expression.evaluate(&self.session.here())));
         match evaluated {
             Ok(answer) => answer.map_err(|e| in_a_line(&e.to_string())),
-            Err(_) => Err(format!("`{}`: a fault of diffuscope's own", expression.text())),
+            Err(_) => Err(tr!("`{}`: a fault of diffuscope's own", expression.text())),
         }
     }
 
@@ -206,9 +207,10 @@ impl WorkerLoop {
             Err(panic) => {
                 let message = panic.downcast_ref::<&str>().map(|message| message.to_string());
                 let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                let error = format!(
+                let error = tr!(
                     "a fault of diffuscope's own ended the command: {message}; what was recorded is kept, `restart` begins \
-                     again"
+                     again",
+                    message
                 );
                 let view = self.viewer.view(&self.session).ok().map(Box::new);
                 return (self.tell)(Event::Failed { command: line, error: in_a_line(&error), view });
@@ -253,7 +255,7 @@ impl WorkerLoop {
             // What is not recorded any more is not missed either.
             Ok(Err(InspectError::Gone)) => return,
             Ok(Err(e)) => Err(in_a_line(&e.to_string())),
-            Err(_) => Err("a fault of diffuscope's own: nothing was found out".into()),
+            Err(_) => Err(tr!("a fault of diffuscope's own: nothing was found out")),
         };
         (self.tell)(Event::Inspected(asked, told));
     }

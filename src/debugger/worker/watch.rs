@@ -32,7 +32,7 @@ impl Signals {
         interrupted >= self.taken.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
     }
 
-    /// Whether an order waits: work in the background gives way to it.
+    /// Whether an order waits: work in the background stops for it.
     fn is_awaited(&self) -> bool {
         self.given.load(Ordering::Relaxed) > self.taken.load(Ordering::Relaxed)
     }
@@ -60,7 +60,7 @@ pub fn as_a_command(stage: Stage, with: impl FnOnce(&mut dyn SessionHost)) {
     });
 }
 
-/// Modules that ran, counted when it is asked whether they are wanted: a module that is wanted must be computed plainly.
+/// Counts modules through `wants`: a module that a probe wants is computed without fused kernels.
 pub(super) struct Modules {
     done: Cell<usize>,
     total: Option<usize>,
@@ -147,7 +147,7 @@ impl Host for Foreground<'_> {
     }
 }
 
-/// Watches work in the background: gives way to any order at the next module.
+/// Watches work in the background: it stops for any order, at the next module.
 pub(super) struct Background<'a> {
     pub signals: &'a Signals,
 }

@@ -8,6 +8,7 @@ use crate::debugger::language::preview::PreviewPolicy;
 use crate::debugger::language::verb::Class;
 use crate::debugger::text::{abridged, unquoted};
 use crate::pipeline::{Fault, Setting};
+use tr::tr;
 
 /// What `set` changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,10 +42,10 @@ fn setting(rest: &str) -> Result<(Setting, String), String> {
     let (name, value) = name_and_value(rest);
     let Some(setting) = Setting::find(name) else {
         let known: Vec<String> = Setting::all().map(|setting| setting.to_string()).collect();
-        return Err(format!("unknown setting `{}`: {}, preview", abridged(name), known.join(", ")));
+        return Err(tr!("unknown setting `{}`: {}, preview", abridged(name), known.join(", ")));
     };
     if value.is_empty() {
-        return Err(format!("{name} has no value (an empty one is \"\")"));
+        return Err(tr!("{name} has no value (an empty one is \"\")", name));
     }
     Ok((setting, unquoted(value).into()))
 }
@@ -69,7 +70,7 @@ impl Arguments for Set {
             "fault" if value == "off" => Ok(Self::Fault(None)),
             "fault" => match Fault::parse(value) {
                 Ok(fault) => Ok(Self::Fault(Some(fault))),
-                Err(expected) => found(format!("`{}` is no fault: {expected}", abridged(value))),
+                Err(expected) => found(tr!("`{}` is no fault: {expected}", abridged(value), expected)),
             },
             "preview" => Ok(Self::Preview(PreviewPolicy::parse(value)?)),
             _ => match Edit::parse(rest).filter(|_| Setting::find(name).is_none()) {
@@ -86,7 +87,7 @@ impl Arguments for Set {
         match self {
             Self::Setting { setting, value } => written(setting, value),
             Self::Fault(fault) => format!("fault {}", fault.map_or("off".into(), |fault| fault.to_string())),
-            Self::Preview(PreviewPolicy::Off) => "preview off".into(),
+            Self::Preview(PreviewPolicy::Off) => tr!("preview off"),
             Self::Preview(PreviewPolicy::Every(n)) => format!("preview every {n}"),
             Self::Tensor(edit) => edit.text().into(),
             Self::Module(edit) => edit.text().into(),
@@ -116,7 +117,7 @@ impl Arguments for Sweep {
                 Ok(Self { setting, value })
             }
             Set::Fault(_) | Set::Preview(_) | Set::Tensor(_) | Set::Module(_) => {
-                found(format!("`{}` is not a setting of a run", abridged(rest)))
+                found(tr!("`{}` is not a setting of a run", abridged(rest)))
             }
         }
     }
@@ -143,7 +144,7 @@ impl Arguments for Patch {
                 Ok(Self { module, timeline: timeline.into() })
             }
             [] => found("nothing named"),
-            _ => found(format!("`{}` is not MODULE from TIMELINE", abridged(rest))),
+            _ => found(tr!("`{}` is not MODULE from TIMELINE", abridged(rest))),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::debugger::language::pattern::Pattern;
 use crate::debugger::language::verb::Verb;
 use crate::debugger::text::{abridged, quoted, unquoted, words};
 use std::path::{Path, PathBuf};
+use tr::tr;
 
 /// A topic of `info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +67,9 @@ impl Arguments for Info {
                     let pattern = Pattern::parse(pattern).map_err(|e| e.to_string())?;
                     Ok(Self::Modules(Some(pattern)))
                 }
-                _ => found(format!("`{}` is not one pattern", abridged(rest))),
+                _ => found(tr!("`{}` is not one pattern", abridged(rest))),
             },
-            None => found(format!("nothing is known of `{rest}`")),
+            None => found(tr!("nothing is known of `{rest}`", rest)),
         }
     }
 
@@ -117,7 +118,7 @@ impl Arguments for Undisplay {
         match rest.parse() {
             _ if rest.is_empty() => Ok(Self(None)),
             Ok(id) => Ok(Self(Some(id))),
-            Err(_) => found(format!("`{}` is no number of a display", abridged(rest))),
+            Err(_) => found(tr!("`{}` is no number of a display", abridged(rest))),
         }
     }
 
@@ -199,7 +200,7 @@ pub struct Save {
 
 impl Arguments for Save {
     fn parse(rest: &str) -> Result<Self, ArgumentError> {
-        let missing = || ArgumentError::Found("a name and a file are needed".into());
+        let missing = || ArgumentError::Found(tr!("a name and a file are needed"));
         if let Some(parsed) = Look::parse_with_file(rest, true) {
             let (what, file) = parsed?;
             return Ok(Self { what, file: file.ok_or_else(missing)? });

@@ -17,6 +17,7 @@ pub use timelines::{Compare, Diff, Fork, Rename, Side, TimelineName};
 use super::place::{Place, parse_place};
 use super::verb::{Class, VerbError};
 use crate::debugger::expr::ExpressionError;
+use tr::tr;
 
 /// The arguments of a verb.
 pub trait Arguments: Sized {
@@ -74,7 +75,7 @@ pub struct Nothing;
 
 impl Arguments for Nothing {
     fn parse(rest: &str) -> Result<Self, ArgumentError> {
-        if rest.is_empty() { Ok(Self) } else { found(format!("`{rest}` is not expected")) }
+        if rest.is_empty() { Ok(Self) } else { found(tr!("`{rest}` is not expected", rest)) }
     }
 
     fn written(&self) -> String {
@@ -91,7 +92,7 @@ impl Arguments for Count {
         match rest.parse::<usize>() {
             _ if rest.is_empty() => Ok(Self(1)),
             Ok(count) if count > 0 => Ok(Self(count)),
-            _ => found(format!("`{rest}` is no count of 1 or more")),
+            _ => found(tr!("`{rest}` is no count of 1 or more", rest)),
         }
     }
 

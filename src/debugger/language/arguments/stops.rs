@@ -4,6 +4,7 @@ use super::{ArgumentError, Arguments, found, joined, named, optional};
 use crate::debugger::expr::Expression;
 use crate::debugger::language::place::{Stop, parse_stop};
 use crate::debugger::text::{abridged, quoted, unquoted};
+use tr::tr;
 
 /// `STAGE|MODULE [if EXPR]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +46,10 @@ impl Arguments for Catch {
         match rest.strip_prefix("if ") {
             Some(condition) => Ok(Self::If(Expression::compile(condition)?)),
             None if rest == "nan" => Ok(Self::NotFinite),
-            None => found(format!("`{}` cannot be caught", abridged(named(rest)?))),
+            None => {
+                let named = named(rest)?;
+                found(tr!("`{}` cannot be caught", abridged(named)))
+            }
         }
     }
 
@@ -74,7 +78,7 @@ impl Arguments for Delete {
             _ if rest == "timeline" => found("no timeline named"),
             _ => match rest.parse() {
                 Ok(id) => Ok(Self::Breakpoint(Some(id))),
-                Err(_) => found(format!("`{rest}` is no number of a breakpoint")),
+                Err(_) => found(tr!("`{rest}` is no number of a breakpoint", rest)),
             },
         }
     }

@@ -6,6 +6,7 @@ use crate::debugger::language::plan::Plan;
 use crate::debugger::language::verb::Class;
 use crate::debugger::text::{abridged, quoted, unquoted, words};
 use std::fmt;
+use tr::tr;
 
 /// `[NAME] [at STAGE]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Arguments for Rename {
         match rest.split_whitespace().collect::<Vec<_>>()[..] {
             [new] => Ok(Self { old: None, new: new.into() }),
             [old, new] => Ok(Self { old: Some(old.into()), new: new.into() }),
-            _ => found(format!("`{}` is not one name or two", abridged(rest))),
+            _ => found(tr!("`{}` is not one name or two", abridged(rest))),
         }
     }
 
@@ -120,7 +121,7 @@ impl Side {
         match word.strip_prefix('@').map(str::parse) {
             None => Ok(Self::Named(word.into())),
             Some(Ok(step)) => Ok(Self::After(step)),
-            Some(Err(_)) => Err(format!("`{}` is no state: expected @ and a step", abridged(word))),
+            Some(Err(_)) => Err(tr!("`{}` is no state: expected @ and a step", abridged(word))),
         }
     }
 }
@@ -153,7 +154,7 @@ impl Arguments for Diff {
                 let tolerance = x.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.);
                 words.truncate(words.len() - 2);
                 Some(tolerance.ok_or_else(|| {
-                    format!("`{}` is no relative difference: expected a number, 0 or more", abridged(x))
+                    tr!("`{}` is no relative difference: expected a number, 0 or more", abridged(x))
                 })?)
             }
             _ => None,

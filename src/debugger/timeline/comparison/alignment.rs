@@ -1,4 +1,4 @@
-//! Which stages of variants with unequal numbers of steps stand beside each other.
+//! Which stages of variants with unequal numbers of steps are shown side by side.
 
 use crate::debugger::timeline::tree::BranchId;
 
@@ -9,7 +9,7 @@ pub struct Member {
     pub branch: BranchId,
     /// Its value of each axis.
     pub values: Vec<String>,
-    /// The timesteps of its steps, the first first.
+    /// The timesteps of its steps, in order.
     pub timesteps: Vec<usize>,
 }
 

@@ -55,7 +55,7 @@ impl Comparison {
         }
     }
 
-    /// Which stages of the variants stand beside each other.
+    /// Which stages of the variants are shown side by side.
     pub fn lineup(&self) -> Alignment<'_> {
         Alignment::of(&self.members)
     }
