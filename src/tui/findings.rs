@@ -1,26 +1,26 @@
-//! What was found inside of stages, kept for as long as there is room.
+//! A cache of inspection results, limited in size.
 
 use super::text;
 use crate::debugger::{Examination, Inspection};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes that are kept.
+/// The limit in bytes.
 const ROOM: usize = 64 << 20;
-/// Answers that are kept: a refusal takes next to no bytes.
+/// The limit in entries; an error takes next to no bytes.
 const MOST: usize = 1024;
 
-/// What was found, or why nothing was.
+/// An inspection's result, or why there is none.
 pub type Finding = Result<Arc<Inspection>, String>;
 
-/// What was found by what was asked. Where that is more than there is room for, the oldest go.
+/// Inspection results by query. The oldest are dropped first.
 #[derive(Debug, Default)]
 pub struct Findings {
     known: VecDeque<(Examination, Finding)>,
 }
 
 impl Findings {
-    /// Keeps an answer.
+    /// Adds a result.
     pub fn put(&mut self, asked: Examination, finding: Finding) {
         self.known.retain(|(known, _)| *known != asked);
         self.known.push_back((asked, finding.map_err(|why| text::clean(&why))));
@@ -29,7 +29,7 @@ impl Findings {
         }
     }
 
-    /// The answer; `None` while there is none.
+    /// The result of a query; `None` while there is none.
     pub fn get(&self, asked: &Examination) -> Option<&Finding> {
         self.known.iter().rev().find(|(known, _)| known == asked).map(|(_, finding)| finding)
     }

@@ -6,7 +6,7 @@
 use crossterm::event::KeyCode;
 use std::ops::Range;
 
-/// A move in a list or a text, by a key or by the mouse's wheel.
+/// A move in a list or a text, by a key or the mouse wheel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// By this many rows, down.
@@ -16,7 +16,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The keys that move, in every list.
+    /// The keys that move, the same in every list.
     pub const KEYS: &[KeyCode] = &[
         KeyCode::Up,
         KeyCode::Down,
