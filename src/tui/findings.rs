@@ -21,17 +21,17 @@ pub struct Findings {
 
 impl Findings {
     /// Adds a result.
-    pub fn put(&mut self, asked: Examination, finding: Finding) {
-        self.known.retain(|(known, _)| *known != asked);
-        self.known.push_back((asked, finding.map_err(|why| text::clean(&why))));
+    pub fn put(&mut self, query: Examination, finding: Finding) {
+        self.known.retain(|(known, _)| *known != query);
+        self.known.push_back((query, finding.map_err(|why| text::clean(&why))));
         while (self.bytes() > ROOM || self.known.len() > MOST) && self.known.len() > 1 {
             self.known.pop_front();
         }
     }
 
     /// The result of a query; `None` while there is none.
-    pub fn get(&self, asked: &Examination) -> Option<&Finding> {
-        self.known.iter().rev().find(|(known, _)| known == asked).map(|(_, finding)| finding)
+    pub fn get(&self, query: &Examination) -> Option<&Finding> {
+        self.known.iter().rev().find(|(known, _)| known == query).map(|(_, finding)| finding)
     }
 
     fn bytes(&self) -> usize {
@@ -47,13 +47,13 @@ mod tests {
 
     #[test]
     fn an_answer_takes_the_place_of_the_one_before_and_the_oldest_go() {
-        let asked = |id| Examination { record: RecordId(id), asked: InspectQuery::Modules };
+        let query = |id| Examination { record: RecordId(id), asked: InspectQuery::Modules };
         let mut findings = Findings::default();
-        findings.put(asked(0), Err("not yet".into()));
-        findings.put(asked(0), Err("a\u{1b}[31mb".into()));
+        findings.put(query(0), Err("not yet".into()));
+        findings.put(query(0), Err("a\u{1b}[31mb".into()));
         assert_eq!(findings.known.len(), 1);
-        assert!(!findings.get(&asked(0)).unwrap().as_ref().unwrap_err().contains('\u{1b}'));
-        (1..=MOST).for_each(|id| findings.put(asked(id), Err(String::new())));
-        assert!(findings.get(&asked(0)).is_none() && findings.get(&asked(1)).is_some());
+        assert!(!findings.get(&query(0)).unwrap().as_ref().unwrap_err().contains('\u{1b}'));
+        (1..=MOST).for_each(|id| findings.put(query(id), Err(String::new())));
+        assert!(findings.get(&query(0)).is_none() && findings.get(&query(1)).is_some());
     }
 }

@@ -87,7 +87,7 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Information.
-    Said,
+    Info,
     /// A warning.
     Warning,
     /// A command failed.
@@ -139,7 +139,7 @@ impl State {
         match event {
             Event::Ready(model, view) => {
                 self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
-                self.messages.extend(model.remarks.iter().map(|remark| Message::new(Kind::Said, remark)));
+                self.messages.extend(model.remarks.iter().map(|remark| Message::new(Kind::Info, remark)));
                 self.model = Some(model);
                 self.view = Some(view);
                 news.idle = true;
@@ -174,7 +174,7 @@ impl State {
                     .map(|shown| NamedPicture { name: known(&shown.name), picture: shown.picture.clone() });
                 let output = output(&outcome, picture.as_ref());
                 news = News { idle: true, quit: outcome.quit, output, picture, ..news };
-                self.hear(&outcome, news.output.is_some());
+                self.show_outcome(&outcome, news.output.is_some());
             }
             Event::Failed { command, error, view } => {
                 self.view = view.or(self.view.take());
@@ -185,7 +185,7 @@ impl State {
             }
             // The lesson takes these.
             Event::Evaluated(..) => {}
-            Event::Inspected(asked, told) => self.findings.put(asked, told),
+            Event::Inspected(query, result) => self.findings.put(query, result),
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if compared != self.is_comparing() {
@@ -283,12 +283,12 @@ impl State {
         lines.map(|line| Message { kind: Kind::Pointer, text: line }).into()
     }
 
-    fn hear(&mut self, outcome: &Outcome, has_page: bool) {
-        let said = |text: &String| Message::new(Kind::Said, text);
+    fn show_outcome(&mut self, outcome: &Outcome, has_page: bool) {
+        let message = |text: &String| Message::new(Kind::Info, text);
         self.messages = if has_page {
-            vec![Message::new(Kind::Said, &format!("{}: o shows it again", outcome.command))]
+            vec![Message::new(Kind::Info, &format!("{}: o shows it again", outcome.command))]
         } else {
-            outcome.messages.iter().chain(&outcome.stopped).map(said).collect()
+            outcome.messages.iter().chain(&outcome.stopped).map(message).collect()
         };
         // Warnings that the stage itself shows are not repeated.
         let at_stage = self.record().map_or(&[][..], |record| &record.warnings);
@@ -320,7 +320,7 @@ fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
     let prose = match outcome.form {
         Form::Code => 0,
         Form::Sentences | Form::Page => {
-            outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum()
+            outcome.messages.iter().chain(&outcome.stopped).map(|message| message.lines().count()).sum()
         }
     };
     let sentences = lines.len() == prose && outcome.form == Form::Sentences;

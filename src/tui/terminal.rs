@@ -19,9 +19,9 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
 /// Whether the program has captured the terminal. The first thread that clears it restores the terminal.
-static OURS: AtomicBool = AtomicBool::new(false);
+static CAPTURED: AtomicBool = AtomicBool::new(false);
 /// Panic messages of other threads, held back while the terminal is captured.
-static UNTOLD: Mutex<Vec<String>> = Mutex::new(vec![]);
+static HELD_BACK: Mutex<Vec<String>> = Mutex::new(vec![]);
 
 /// The captured terminal. Dropping it restores the terminal.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Screen {
     /// When the terminal is gone.
     pub fn draw(&mut self, app: &mut App, pictures: &mut Pictures) -> io::Result<()> {
         // After a panic elsewhere the terminal may be restored already: the screen is then the shell's.
-        if OURS.load(Ordering::SeqCst) {
+        if CAPTURED.load(Ordering::SeqCst) {
             let mut hits = vec![];
             self.terminal.draw(|frame| hits = view::draw(app, pictures, frame))?;
             app.hits = hits;
@@ -136,7 +136,7 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub fn retake(&mut self) -> io::Result<()> {
-        if OURS.load(Ordering::SeqCst) {
+        if CAPTURED.load(Ordering::SeqCst) {
             // Otherwise crossterm assumes that raw mode is still on.
             disable_raw_mode()?;
         }
@@ -170,7 +170,7 @@ impl Drop for Screen {
 
 /// Captures the terminal, with or without the mouse.
 fn take(mouse: bool) -> io::Result<()> {
-    OURS.store(true, Ordering::SeqCst);
+    CAPTURED.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
     if mouse { execute!(stdout(), EnableMouseCapture) } else { Ok(()) }
@@ -178,7 +178,7 @@ fn take(mouse: bool) -> io::Result<()> {
 
 /// Restores the terminal, once. An error here means that the terminal is gone.
 fn give_back() {
-    if OURS.swap(false, Ordering::SeqCst) {
+    if CAPTURED.swap(false, Ordering::SeqCst) {
         let _ = stdout().write_all(pictures::dropping_all().as_bytes());
         let _ = execute!(
             stdout(),
@@ -188,8 +188,8 @@ fn give_back() {
             cursor::Show
         );
         let _ = disable_raw_mode();
-        for said in UNTOLD.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _ = writeln!(io::stderr(), "{said}");
+        for message in HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = writeln!(io::stderr(), "{message}");
         }
     }
 }
@@ -200,24 +200,24 @@ fn give_back_on_panic() {
     static HOOKED: Once = Once::new();
     let drawing = std::thread::current().id();
     HOOKED.call_once(|| {
-        let tell = std::panic::take_hook();
+        let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if std::thread::current().id() == drawing {
                 give_back();
-            } else if OURS.load(Ordering::SeqCst) {
-                let mut untold = UNTOLD.lock().unwrap_or_else(PoisonError::into_inner);
-                if untold.len() < MOST_UNTOLD {
-                    untold.push(info.to_string());
+            } else if CAPTURED.load(Ordering::SeqCst) {
+                let mut held_back = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+                if held_back.len() < MOST_HELD_BACK {
+                    held_back.push(info.to_string());
                 }
                 return;
             }
-            tell(info);
+            report(info);
         }));
     });
 }
 
 /// The limit of panic messages that are held back; the first is the cause.
-const MOST_UNTOLD: usize = 8;
+const MOST_HELD_BACK: usize = 8;
 
 /// Starts a thread that forwards the terminal's events to `inputs`. It ends with the program: a read cannot be
 /// interrupted.

@@ -23,7 +23,7 @@ impl App {
                 KeyCode::Char('l') => return vec![Effect::Redraw],
                 KeyCode::Char('z') if cfg!(unix) => return vec![Effect::Suspend],
                 KeyCode::Char('z') => {
-                    self.say(Kind::Said, "Ctrl-Z does nothing here: this system has no `fg`");
+                    self.say(Kind::Info, "Ctrl-Z does nothing here: this system has no `fg`");
                     return vec![];
                 }
                 _ => {}
@@ -129,21 +129,21 @@ impl App {
             Action::Filter if self.views.of_mut(self.tab).filter("") => {
                 self.mode = Mode::Filtering(Line::new(""));
             }
-            Action::Filter => self.say(Kind::Said, "nothing to filter here; 2 shows the tensors"),
+            Action::Filter => self.say(Kind::Info, "nothing to filter here; 2 shows the tensors"),
             Action::CopySelected => {
                 let selected = self.of_pane(self.focused()).selected(self.focused(), &self.state);
                 let Some(selected) = selected else {
-                    self.say(Kind::Said, "nothing is selected here");
+                    self.say(Kind::Info, "nothing is selected here");
                     return vec![];
                 };
                 let characters = selected.chars().count();
-                self.say(Kind::Said, &format!("{characters} characters copied, if the terminal allows it"));
+                self.say(Kind::Info, &format!("{characters} characters copied, if the terminal allows it"));
                 return vec![Effect::Copy(selected)];
             }
             Action::Mouse => {
                 self.mouse = !self.mouse;
                 self.say(
-                    Kind::Said,
+                    Kind::Info,
                     if self.mouse {
                         "diffuscope has captured the mouse"
                     } else {
@@ -153,7 +153,7 @@ impl App {
                 return vec![Effect::Mouse(self.mouse)];
             }
             Action::LastOutput if self.output.is_some() => self.show_output(),
-            Action::LastOutput => self.say(Kind::Said, "no output yet; `:info request` has some"),
+            Action::LastOutput => self.say(Kind::Info, "no output yet; `:info request` has some"),
             Action::Help => {
                 self.mode = Mode::Reading(view::help_page(self, self.size.width));
             }
@@ -236,7 +236,7 @@ impl App {
             }
             Activity::Loading | Activity::Idle => {
                 self.leaving = true;
-                self.say(Kind::Said, "press Ctrl-C again to quit, or q");
+                self.say(Kind::Info, "press Ctrl-C again to quit, or q");
                 vec![]
             }
         }

@@ -36,7 +36,7 @@ impl App {
     pub(super) fn toggle_lesson(&mut self) {
         match self.state.lesson {
             Some(_) => self.on_lesson = !self.on_lesson,
-            None => self.say(Kind::Said, "no lesson is open; `diffuscope lesson run NAME` opens one"),
+            None => self.say(Kind::Info, "no lesson is open; `diffuscope lesson run NAME` opens one"),
         }
     }
 
@@ -48,12 +48,12 @@ impl App {
             return vec![];
         };
         if !idle {
-            self.say(Kind::Said, "a command is running; the lesson continues when it is done");
+            self.say(Kind::Info, "a command is running; the lesson continues when it is done");
             return vec![];
         }
         let wishes = lesson.act(act);
         if wishes.is_empty() && act == Act::ComeBack {
-            self.say(Kind::Said, "the lesson is already here");
+            self.say(Kind::Info, "the lesson is already here");
         }
         self.fulfil(wishes)
     }

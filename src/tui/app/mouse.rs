@@ -54,7 +54,7 @@ impl App {
             Target::Stage(done) if self.state.view.as_ref().is_some_and(|view| done > view.recorded()) => {
                 if let Some(line) = self.state.view.as_ref().and_then(|view| view.stages.get(done)) {
                     let text = format!("{0} is still to come: `:until {0}` runs up to it", line.stage);
-                    self.say(Kind::Said, &said);
+                    self.say(Kind::Info, &text);
                 }
                 vec![]
             }
