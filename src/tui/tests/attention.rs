@@ -208,11 +208,11 @@ fn the_mouse_chooses_a_token_a_point_and_a_step() {
     let text = screen.text();
     let row = text.lines().position(|line| line.contains("5 blue")).unwrap() as u16;
     screen = answered(screen.mouse(press, (6, row)));
-    assert!(screen.text().contains("blue: what it does"));
+    assert!(screen.text().contains("blue: its effect"));
     screen = answered(screen.mouse(press, (27, 5)));
     assert!(screen.text().contains("what point "), "{}", screen.text());
     screen = keys(screen, &[KeyCode::Esc]);
-    assert!(screen.text().contains("blue: looked at from"));
+    assert!(screen.text().contains("blue: attended to by"));
     let text = screen.text();
     let row = text.lines().position(|line| line.contains("▸11")).unwrap() as u16;
     screen = screen.mouse(press, (2, row));

@@ -65,7 +65,7 @@ fn leaving_the_lesson_s_place_is_reported_and_undone() {
     let strayed = || read("en", WIDE).key(KeyCode::PageDown).keys("x").ran("goto denoise 9").served();
     let strayed = || strayed().keys("a").ran("fork elsewhere").served();
     let mut screen = strayed();
-    assert!(reading(&screen).has_strayed() && screen.text().contains("You are elsewhere"));
+    assert!(reading(&screen).has_strayed() && screen.text().contains("You left the lesson"));
     check("lesson-strayed", screen);
     let screen = strayed().keys("w");
     assert_eq!((screen.app.state.cursor(), reading(&screen).has_strayed()), (8, false));
@@ -83,9 +83,9 @@ fn leaving_the_lesson_s_place_is_reported_and_undone() {
 fn numbers_follow_the_shown_place() {
     let screen = read("en", WIDE).key(KeyCode::PageDown).keys("x");
     let mut there = screen;
-    assert!(there.text().contains("The step at hand is 6"), "{}", there.text());
+    assert!(there.text().contains("The current step is 6"), "{}", there.text());
     let mut looked = there.key(KeyCode::Right);
-    assert!(looked.text().contains("The step at hand is 7"), "{}", looked.text());
+    assert!(looked.text().contains("The current step is 7"), "{}", looked.text());
     assert!(!reading(&looked).has_strayed());
     let mut back = looked.keys("a").keys("\n");
     assert!(back.text().contains("It is step 7 now"), "{}", back.text());

@@ -45,7 +45,7 @@ fn stepping_marks_the_current_line() {
         let mut screen = screen.computed("step");
         check("source-stepping", {
             let text = screen.text();
-            assert!(text.contains("▶ is next: s in, n over, f out"), "{text}");
+            assert!(text.contains("▶ is next: s into, n over, f finish"), "{text}");
             screen
         });
     }

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn strokes_are_told_apart_without_colours() {
+    fn strokes_differ_without_colours() {
         let first: Vec<Stroke> = (0..4).map(|index| Stroke::of(index, 4)).collect();
         assert_eq!(first, Stroke::ALL);
         // Lines of equal colour.

@@ -270,7 +270,7 @@ impl Writer<'_> {
                 0 => String::new(),
                 left => format!("h gives a hint ({left} left), "),
             };
-            self.wants(&format!("type commands; {hint}x shows the solution"));
+            self.wants(&format!("type commands; {hint}x runs the solution"));
         }
     }
 

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_told_by_its_beginnings() {
+    fn a_long_path_is_abbreviated() {
         let path = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2";
         assert_eq!(compact(path, 80), path);
         assert_eq!(compact(path, 30), "unet.down.1.att.0.tr.0.attn2");
