@@ -29,10 +29,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_in_all_the_time_does_not_stop_the_clock() {
+    fn frequent_inputs_do_not_stop_the_clock() {
         let (mut clock, start) = (Clock::default(), Instant::now());
         let patience = Duration::from_millis(100);
-        let looks = (0..100).filter(|beat| {
+        let ticks = (0..100).filter(|beat| {
             // An input arrives every 30 ms.
             let now = start + Duration::from_millis(30 * beat);
             let is_due = clock.is_due(now);
@@ -40,11 +40,11 @@ mod tests {
             is_due
         });
         // Every 120 ms for three seconds.
-        assert_eq!(looks.count(), 24);
+        assert_eq!(ticks.count(), 24);
     }
 
     #[test]
-    fn it_is_looked_at_when_there_is_something_to_time() {
+    fn ticks_follow_the_patience() {
         let (mut clock, start) = (Clock::default(), Instant::now());
         let [short, long] = [100, 125].map(Duration::from_millis);
         assert_eq!(clock.left(None, start), None);

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_is_as_without_a_file() {
+    fn missing_settings_have_their_defaults() {
         assert_eq!(read("").unwrap(), Config::default());
         let config = read("theme = \"light\"\ncolours = \"256\"\n[keys]\nctrl-n = \"next 5\"").unwrap();
         assert_eq!((config.theme, config.colours, config.mouse), (Scheme::Light, Some(Depth::Indexed), true));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_read_again() {
+    fn printed_settings_can_be_read_again() {
         let config = read("mouse = false\ngraphics = \"sixel\"\n[keys]\nf5 = \"continue\"").unwrap();
         assert_eq!(read(&config.text()).unwrap(), config);
     }

@@ -46,7 +46,7 @@ mod tests {
     use crate::debugger::record::RecordId;
 
     #[test]
-    fn an_answer_takes_the_place_of_the_one_before_and_the_oldest_go() {
+    fn a_new_result_replaces_the_old_one_and_the_oldest_are_dropped() {
         let query = |id| Examination { record: RecordId(id), asked: InspectQuery::Modules };
         let mut findings = Findings::default();
         findings.put(query(0), Err("not yet".into()));

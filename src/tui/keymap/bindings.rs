@@ -78,7 +78,7 @@ const RUNNING: &[Binding] = &[
     key(&[Right], LookOn, "", "show the next recorded stage"),
     key(&[Home], LookFirst, "", "show the start"),
     key(&[End], LookLast, "", "show the newest stage"),
-    key(&[Char(' ')], Play, "play", "play what is recorded, or stop"),
+    key(&[Char(' ')], Play, "play", "play the recorded stages, or stop"),
 ];
 
 /// Keys of the screen and of the console.
@@ -92,10 +92,10 @@ const SCREEN: &[Binding] = &[
         "",
         "in a lesson: give keys to the lesson or to the view; on a narrow screen it covers the view",
     ),
-    key(&[Char('w')], ComeBack, "", "in a lesson: return to where it was; what you did is kept"),
+    key(&[Char('w')], ComeBack, "", "in a lesson: return to its place; your changes are kept"),
     key(&[Char('/')], Filter, "", "show only rows that contain a text"),
-    key(&[Char('y')], CopySelected, "", "copy what is selected"),
-    key(&[Char('m')], Mouse, "", "give the mouse to the terminal, to select text; or take it again"),
+    key(&[Char('y')], CopySelected, "", "copy the selection"),
+    key(&[Char('m')], Mouse, "", "release the mouse, to select text; or capture it again"),
     key(&[Char('B')], Type("break "), "", "set a breakpoint: opens the console"),
     key(&[Char('g')], Type("goto "), "", "go to a stage: opens the console"),
     key(&[Char('p')], Type("print "), "", "show a tensor or expression: opens the console"),
@@ -110,7 +110,7 @@ const SCREEN: &[Binding] = &[
 /// Keys with the same meaning everywhere, for the help.
 pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-C", "interrupt the running command; when none runs, twice quits"),
-    ("Esc", "close what is open: the console, a page, a zoomed pane"),
+    ("Esc", "close the console, a page or a zoomed pane"),
     ("Ctrl-L", "redraw the screen"),
     ("Ctrl-Z", "suspend the program; `fg` in the shell resumes it"),
     ("↑ ↓ k j PgUp PgDn", "scroll or select in the focused pane; in the console, earlier lines"),

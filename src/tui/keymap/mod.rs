@@ -39,7 +39,7 @@ pub enum Action {
     LookFirst,
     /// Shows the newest stage.
     LookLast,
-    /// Plays what is recorded, or stops.
+    /// Plays the recorded stages, or stops.
     Play,
     /// Focuses the lesson, or the view.
     Lesson,
@@ -47,7 +47,7 @@ pub enum Action {
     ComeBack,
     /// Opens the line that filters the pane.
     Filter,
-    /// Copies what is selected.
+    /// Copies the selection.
     CopySelected,
     /// Releases the mouse to the terminal, or captures it again.
     Mouse,
@@ -115,7 +115,7 @@ pub struct Keymap {
 /// An error in the user's own keys.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeymapError {
-    /// There is no such key.
+    /// The key does not exist.
     #[error("`{0}` is not a key; expected a character or one of {names}, such as `x`, `f5`, `ctrl-n`, `alt-enter`", names = NAMES.map(|(name, _)| name).join(", "))]
     Key(String),
     /// The key has a fixed meaning on every screen.
@@ -124,7 +124,7 @@ pub enum KeymapError {
          expected another key"
     )]
     Reserved(String),
-    /// There is no such action.
+    /// The action does not exist.
     #[error("{key} = \"{action}\": {why}")]
     Action {
         /// The key.

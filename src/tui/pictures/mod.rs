@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_cache_is_bounded() {
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let area = Rect::new(0, 0, 100, 50);
         let mut buf = Buffer::empty(area);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_said() {
+    fn no_pictures_is_shown() {
         let mut pictures = Pictures::new(Graphics::None);
         let mut buf = Buffer::empty(Rect::new(0, 0, 20, 1));
         pictures.draw(&chequered(), false, buf.area, &mut buf);

@@ -210,7 +210,7 @@ fn the_mouse_chooses_a_token_a_point_and_a_step() {
     screen = answered(screen.mouse(press, (6, row)));
     assert!(screen.text().contains("blue: its effect"));
     screen = answered(screen.mouse(press, (27, 5)));
-    assert!(screen.text().contains("what point "), "{}", screen.text());
+    assert!(screen.text().contains("self-attention of "), "{}", screen.text());
     screen = keys(screen, &[KeyCode::Esc]);
     assert!(screen.text().contains("blue: attended to by"));
     let text = screen.text();

@@ -62,20 +62,20 @@ fn a_lesson_in_both_languages() {
 
 #[test]
 fn leaving_the_lesson_s_place_is_reported_and_undone() {
-    let strayed = || read("en", WIDE).key(KeyCode::PageDown).keys("x").ran("goto denoise 9").served();
-    let strayed = || strayed().keys("a").ran("fork elsewhere").served();
-    let mut screen = strayed();
+    let elsewhere = || read("en", WIDE).key(KeyCode::PageDown).keys("x").ran("goto denoise 9").served();
+    let elsewhere = || elsewhere().keys("a").ran("fork elsewhere").served();
+    let mut screen = elsewhere();
     assert!(reading(&screen).has_strayed() && screen.text().contains("You left the lesson"));
     check("lesson-strayed", screen);
-    let screen = strayed().keys("w");
+    let screen = elsewhere().keys("w");
     assert_eq!((screen.app.state.cursor(), reading(&screen).has_strayed()), (8, false));
     let names: Vec<&str> =
         screen.app.state.view.as_ref().unwrap().timelines.iter().map(|timeline| &*timeline.name).collect();
     assert_eq!(names, ["main", "my-elsewhere"]);
     let mut again = screen.keys("w");
-    assert!(again.text().contains("this is where the lesson is"));
+    assert!(again.text().contains("the lesson is already here"));
     // To continue returns first.
-    let screen = strayed().keys("\n");
+    let screen = elsewhere().keys("\n");
     assert_eq!(screen.app.state.cursor(), 9);
 }
 
@@ -160,7 +160,7 @@ fn the_mouse_answers_runs_and_shows() {
 }
 
 #[test]
-fn what_the_lesson_runs_opens_no_page() {
+fn lines_of_the_lesson_open_no_page() {
     let screen = read("en", WIDE).key(KeyCode::PageDown).keys("x");
     assert!(matches!(screen.app.mode, Mode::Walk));
     let screen = screen.ran("info tensors").served();

@@ -186,7 +186,7 @@ fn output_of_many_lines_has_a_page() {
 }
 
 #[test]
-fn a_long_prompt_in_japanese_and_what_residuals_are() {
+fn a_long_prompt_in_japanese_and_the_prediction_type() {
     let ready = |size| {
         let screen = Screen::new(size);
         let session = recorded::session(5);

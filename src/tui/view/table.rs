@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_alarms() {
+    fn nan_and_infinity_are_alarms() {
         let theme = Theme::default();
         let good = row(vec![1., 2.]);
         let bad = row(vec![f32::NAN, 2.]);

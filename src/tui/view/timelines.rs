@@ -284,7 +284,7 @@ mod tests {
     use crate::debugger::view::runs::Branched;
 
     #[test]
-    fn a_track_tells_what_is_shared_and_what_is_its_own() {
+    fn a_track_marks_shared_and_own_stages() {
         let timeline = TimelineView {
             name: "fork".into(),
             depth: 1,

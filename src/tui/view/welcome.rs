@@ -47,8 +47,8 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
 pub fn draw_without_pictures(stage: Stage, canvas: &mut Canvas<'_>, area: Rect) {
     let why = match stage {
         Stage::EncodePrompt => {
-            "encode_prompt made no picture, but token ids and embeddings: every step of denoise attends to the \
-             embeddings of both prompts. get_latent comes next and draws the noise."
+            "encode_prompt makes token ids and embeddings, not a picture. Every step of denoise attends to the \
+             embeddings of both prompts. The next stage, get_latent, draws the noise."
         }
         _ => "This stage has no picture.",
     };

@@ -144,7 +144,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A condition; `unmet` is the mark of one that does not hold, and whether that is an error.
+    /// A condition. `mark` marks one that does not hold; `is_fault` shows that as an error.
     fn condition(
         &mut self,
         expected: &Expected,

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_hides_all_below_it() {
+    fn closed_modules_hide_their_submodules() {
         let all = [
             module("unet", None, 0),
             module("unet.a", Some(0), 1),
