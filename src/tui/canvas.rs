@@ -1,4 +1,4 @@
-//! What a view is drawn with: what is known, the theme, the buffer, and a note of what is where for the mouse.
+//! What a view draws with: the state, the theme, the buffer, and a record of the areas that the mouse can press.
 
 use super::pictures::Pictures;
 use super::state::State;
@@ -11,10 +11,10 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget;
 use std::sync::Arc;
 
-/// What a view is drawn with.
+/// What a view draws with.
 #[derive(Debug)]
 pub struct Canvas<'a> {
-    /// What is known.
+    /// The session's state and the recorded stages.
     pub state: &'a State,
     /// Every style.
     pub theme: &'a Theme,
@@ -22,40 +22,40 @@ pub struct Canvas<'a> {
     pub pictures: &'a mut Pictures,
     /// The cells.
     pub buf: &'a mut Buffer,
-    /// What is where, the last drawn last.
+    /// Areas that the mouse can press, in the order in which they were drawn.
     pub hits: &'a mut Vec<Hit>,
-    /// Whether keys go to the pane that is being drawn.
+    /// Whether the pane that is being drawn has the focus.
     pub focused: bool,
 }
 
-/// Something on the screen that the mouse can be pressed on.
+/// An area of the screen that the mouse can press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hit {
-    /// Where it is.
+    /// The area.
     pub area: Rect,
-    /// What it is.
+    /// What a press there means.
     pub target: Target,
 }
 
-/// What can be pressed on.
+/// What the mouse can press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The name of a view.
     Tab(ViewId),
-    /// A pane of the view, by its name: the area is what is inside of it.
+    /// A pane of the view, by its name; the area is the pane's inside.
     Pane(&'static str),
-    /// A part of a pane that its view drew: the pane's name, and a number that the view gave it.
+    /// A part of a pane: the pane's name, and a number that its view chose.
     Part(&'static str, usize),
     /// A stage, by its index.
     Stage(usize),
-    /// The place before a stage where a breakpoint is shown.
+    /// The column left of a stage where its breakpoint is shown.
     Gutter(usize),
-    /// A place that can be looked at, on the scrubber.
+    /// A recorded place, on the scrubber.
     Place(usize),
 }
 
 impl Canvas<'_> {
-    /// Draws lines from the top of `area`; those that have no room are left out.
+    /// Draws lines from the top of `area`; lines that do not fit are left out.
     pub fn lines(&mut self, lines: &[Line<'_>], area: Rect) {
         let area = area.intersection(self.buf.area);
         for (line, row) in lines.iter().zip(area.rows()) {
@@ -63,23 +63,23 @@ impl Canvas<'_> {
         }
     }
 
-    /// Draws `lines` from the line `top` on.
+    /// Draws `lines` from line `top` on.
     pub fn scrolled(&mut self, lines: &[Line<'_>], top: usize, area: Rect) {
         self.lines(lines.get(top.min(lines.len())..).unwrap_or_default(), area);
     }
 
-    /// Draws `image` so that it fills `area`; a `smooth` picture has no edges where it is enlarged.
+    /// Draws `image` over all of `area`. A `smooth` picture is interpolated when it is enlarged.
     pub fn picture(&mut self, image: &Arc<RgbImage>, smooth: bool, area: Rect) {
         self.pictures.draw(image, smooth, area.intersection(self.buf.area), self.buf);
     }
 
-    /// Notes that the mouse can be pressed on `area`.
+    /// Records that the mouse can press `area`.
     pub fn hit(&mut self, area: Rect, target: Target) {
         self.hits.push(Hit { area, target });
     }
 }
 
-/// What is at a place of the screen: the last that was drawn there.
+/// The target at a position of the screen: the last that was drawn there.
 pub fn at(hits: &[Hit], place: Position) -> Option<Hit> {
     hits.iter().rev().find(|hit| hit.area.contains(place)).copied()
 }

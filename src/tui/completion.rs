@@ -1,4 +1,4 @@
-//! The words that a line being typed can go on with, and which of them is chosen.
+//! Completion candidates of the line being typed, and the selected one.
 
 use super::line::Line;
 use super::state::State;
@@ -8,9 +8,9 @@ use crate::debugger::language::complete::{Candidate, Names};
 /// The candidates for the word before the cursor.
 #[derive(Debug, Default)]
 pub struct Completion {
-    /// What there is to choose from.
+    /// All candidates.
     pub candidates: Vec<Candidate>,
-    /// Which is chosen; none while the word is being typed.
+    /// The selected candidate; none while the word is being typed.
     pub chosen: Option<usize>,
     /// Where the word begins, and what was typed of it.
     from: usize,
@@ -18,7 +18,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// What `line` can go on with.
+    /// The completions of `line`.
     pub fn of(line: &Line, state: &State) -> Self {
         let mut names = state.view.as_deref().map_or_else(Names::default, Names::from);
         if let Some(model) = &state.model {
@@ -30,9 +30,9 @@ impl Completion {
         Self { candidates: found.candidates, chosen: None, from: found.from, typed }
     }
 
-    /// Puts the next candidate on the line, or the one before; behind the last stands what was typed.
+    /// Puts the next or the previous candidate on the line. After the last candidate comes the text that was typed.
     pub fn choose(&mut self, line: &mut Line, by: isize) {
-        // One place more: what was typed.
+        // One more entry: the text that was typed.
         let places = self.candidates.len() + 1;
         let now = self.chosen.unwrap_or(self.candidates.len());
         let next = (now + places).saturating_add_signed(by) % places;

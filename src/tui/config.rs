@@ -1,4 +1,4 @@
-//! The reader's settings of the interface: `$XDG_CONFIG_HOME/diffuscope/config.toml`.
+//! The user's settings of the interface: `$XDG_CONFIG_HOME/diffuscope/config.toml`.
 
 use super::depth::Depth;
 use super::keymap::{Keymap, KeymapError};
@@ -12,20 +12,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The settings; what a file does not name is as here.
+/// The settings. A setting that the file does not have keeps its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The colours' names: `auto`, `dark`, `light`, `high-contrast`, `terminal`.
+    /// The theme: `auto`, `dark`, `light`, `high-contrast`, `terminal`.
     pub theme: Scheme,
-    /// How many colours the terminal has: `24-bit`, `256`, `16`, `none`; what it says itself when not given.
+    /// The number of colours: `24-bit`, `256`, `16`, `none`; detected when it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colours: Option<Depth>,
     /// How pictures are drawn.
     pub graphics: Choice,
-    /// Whether the mouse is taken.
+    /// Whether the program captures the mouse.
     pub mouse: bool,
-    /// Keys, and what they do: a line of the command language, or one of the interface's actions.
+    /// Keys and their actions: a line of the command language, or one of the interface's actions.
     pub keys: BTreeMap<String, String>,
 }
 
@@ -41,43 +41,43 @@ impl Default for Config {
     }
 }
 
-/// Why there are no settings.
+/// Why the settings could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("{}: cannot be read: {error}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// The file is no TOML, or names what there is not.
+    /// The file is not TOML, or has an unknown setting or value.
     #[error("{}: {error}", file.display())]
     Parse {
         /// The file.
         file: PathBuf,
-        /// Where and why, with the line itself.
+        /// Place and reason, with the line itself.
         error: Box<toml::de::Error>,
     },
-    /// A key does not exist, or does what nothing does.
+    /// A key or its action does not exist.
     #[error("{}: [keys]: {error}", file.display())]
     Keys {
         /// The file.
         file: PathBuf,
-        /// Which, and what would be right.
+        /// The key, and what would be right.
         error: KeymapError,
     },
 }
 
 impl Config {
-    /// Where the settings are; `None` on a system that has no home.
+    /// The settings file; `None` on a system without a home directory.
     pub fn path() -> Option<PathBuf> {
         let xdg = Xdg::new().ok()?;
         Some(xdg.config_dir().join("diffuscope").join("config.toml"))
     }
 
-    /// The reader's settings; the defaults when there is no file.
+    /// The user's settings; the defaults when there is no file.
     ///
     /// # Errors
     /// [`ConfigError`] names the file, the line and what would be right.
@@ -101,22 +101,22 @@ impl Config {
         Ok(config)
     }
 
-    /// The keys, with the reader's own.
+    /// The keymap, with the user's own keys.
     ///
     /// # Errors
-    /// When a key does not exist, or does what nothing does.
+    /// When a key or its action does not exist.
     pub fn keymap(&self) -> Result<Keymap, KeymapError> {
         Keymap::with(&self.keys)
     }
 
-    /// How many colours there are.
+    /// The number of colours: the setting, or what was detected.
     pub fn depth(&self) -> Depth {
         self.colours.unwrap_or_else(Depth::detect)
     }
 
-    /// The settings as a file has them.
+    /// The settings as TOML.
     pub fn text(&self) -> String {
-        // Five plain fields: there is nothing that TOML cannot hold.
+        // Five plain fields, all of which TOML can hold.
         toml::to_string_pretty(self).unwrap_or_default()
     }
 }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_is_as_without_a_file() {
+    fn missing_settings_have_their_defaults() {
         assert_eq!(read("").unwrap(), Config::default());
         let config = read("theme = \"light\"\ncolours = \"256\"\n[keys]\nctrl-n = \"next 5\"").unwrap();
         assert_eq!((config.theme, config.colours, config.mouse), (Scheme::Light, Some(Depth::Indexed), true));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_read_again() {
+    fn printed_settings_can_be_read_again() {
         let config = read("mouse = false\ngraphics = \"sixel\"\n[keys]\nf5 = \"continue\"").unwrap();
         assert_eq!(read(&config.text()).unwrap(), config);
     }

@@ -1,10 +1,10 @@
-//! Colours for terminals that have fewer: what was drawn in 24 bits is brought down to what there is.
+//! Colour reduction: what was drawn in 24 bits is converted to the colours of the terminal.
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::Color;
 use serde::{Deserialize, Serialize};
 
-/// How many colours a terminal has.
+/// The number of colours of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Depth {
@@ -12,17 +12,17 @@ pub enum Depth {
     #[default]
     #[serde(rename = "24-bit")]
     TrueColour,
-    /// 256: a cube of 6×6×6, and 24 grays.
+    /// 256: a 6×6×6 cube and 24 grays.
     #[serde(rename = "256")]
     Indexed,
-    /// The sixteen that every terminal names.
+    /// The sixteen named colours.
     #[serde(rename = "16")]
     Sixteen,
     /// None: pictures are drawn in shades of characters.
     None,
 }
 
-/// The sixteen as xterm has them; a terminal may show others.
+/// The sixteen colours as xterm shows them; other terminals may differ.
 const SIXTEEN: [(Color, [u8; 3]); 16] = [
     (Color::Black, [0, 0, 0]),
     (Color::Red, [205, 0, 0]),
@@ -42,11 +42,11 @@ const SIXTEEN: [(Color, [u8; 3]); 16] = [
     (Color::White, [255, 255, 255]),
 ];
 
-/// The steps of the cube of 256 colours.
+/// The levels of the cube of 256 colours.
 const CUBE: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
 impl Depth {
-    /// What the environment says of the terminal: `NO_COLOR`, `COLORTERM`, `TERM`.
+    /// The colours that `NO_COLOR`, `COLORTERM` and `TERM` announce.
     pub fn detect() -> Self {
         match supports_color::on(supports_color::Stream::Stdout) {
             None => Self::None,
@@ -56,7 +56,7 @@ impl Depth {
         }
     }
 
-    /// Brings everything that was drawn down to the colours there are.
+    /// Converts everything that was drawn.
     pub fn reduce(self, buf: &mut Buffer) {
         match self {
             Self::TrueColour => {}
@@ -69,7 +69,7 @@ impl Depth {
         }
     }
 
-    /// The nearest colour that there is.
+    /// The nearest available colour.
     pub fn reduced(self, colour: Color) -> Color {
         let Color::Rgb(r, g, b) = colour else { return colour };
         match self {
@@ -81,7 +81,7 @@ impl Depth {
     }
 }
 
-/// Red, green and blue of a colour; of a named one, as xterm has it. `None` for the terminal's own.
+/// Red, green and blue of a colour; of a named one, as xterm shows it. `None` for the terminal's default colours.
 pub fn rgb(colour: Color) -> Option<[u8; 3]> {
     match colour {
         Color::Rgb(r, g, b) => Some([r, g, b]),
@@ -96,7 +96,7 @@ pub fn rgb(colour: Color) -> Option<[u8; 3]> {
 }
 
 fn distance(a: [u8; 3], b: [u8; 3]) -> u32 {
-    // The eye sees green best and blue least.
+    // The eye is most sensitive to green and least to blue.
     [2, 4, 1]
         .iter()
         .zip(a.iter().zip(b))
@@ -105,14 +105,14 @@ fn distance(a: [u8; 3], b: [u8; 3]) -> u32 {
 }
 
 fn nearest_of_256(colour: [u8; 3]) -> u8 {
-    // The first sixteen are the terminal's own, and may be anything.
+    // The first sixteen are configurable, so their colours are unknown.
     (16..=255)
         .min_by_key(|&index| rgb(Color::Indexed(index)).map_or(u32::MAX, |known| distance(known, colour)))
         .unwrap_or(16)
 }
 
-/// Text must stay readable, so that a colour keeps its side of the middle: it is told by its hue, then by how bright it
-/// is.
+/// Text must stay readable, so a colour stays on its side of medium brightness. The hue decides first, then the
+/// brightness.
 fn nearest_of_sixteen(colour: [u8; 3]) -> Color {
     let [r, g, b] = colour;
     let (most, least) = (r.max(g).max(b), r.min(g).min(b));
@@ -143,12 +143,12 @@ fn nearest_of_sixteen(colour: [u8; 3]) -> Color {
     }
 }
 
-/// A cell without colour: of a picture a character as dense as it is bright, of text the text.
+/// A cell without colour: a picture becomes characters of matching density, text stays.
 fn shade(cell: &mut Cell) {
     let bright =
         |colour| rgb(colour).map(|[r, g, b]| (2 * u32::from(r) + 4 * u32::from(g) + u32::from(b)) / 7);
     if let (Some(upper), Some(lower)) = (bright(cell.fg), bright(cell.bg)) {
-        // Half blocks of a picture; a text of our own is no block.
+        // Half blocks belong to a picture; the interface's own text has none.
         let mean = match cell.symbol() {
             "▀" | "▄" => Some((upper + lower) / 2),
             "█" => Some(upper),
@@ -157,7 +157,7 @@ fn shade(cell: &mut Cell) {
         if let Some(mean) = mean {
             cell.set_symbol([" ", "░", "▒", "▓", "█"][(mean * 5 / 256) as usize]);
         }
-        // Half blocks beside each other are numbers: red is above zero and blue below.
+        // Vertical half blocks are numbers: red above zero, blue below.
         if cell.symbol() == "▌" {
             cell.set_symbol(signed(&[cell.fg, cell.bg]));
         }
@@ -165,7 +165,7 @@ fn shade(cell: &mut Cell) {
     (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
 }
 
-/// A number whose colours are no longer there: `#` and `+` above zero, `·` near it, `-` and `=` below.
+/// A signed number without colours: `#` and `+` above zero, `·` near it, `-` and `=` below.
 fn signed(colours: &[Color]) -> &'static str {
     let warmth = |colour: &Color| rgb(*colour).map_or(0, |[r, _, b]| i32::from(r) - i32::from(b));
     match colours.iter().map(warmth).sum::<i32>() / colours.len().max(1) as i32 {

@@ -1,37 +1,37 @@
-//! What was found inside of stages, kept for as long as there is room.
+//! A cache of inspection results, limited in size.
 
 use super::text;
 use crate::debugger::{Examination, Inspection};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes that are kept.
+/// The limit in bytes.
 const ROOM: usize = 64 << 20;
-/// Answers that are kept: a refusal takes next to no bytes.
+/// The limit in entries; an error takes next to no bytes.
 const MOST: usize = 1024;
 
-/// What was found, or why nothing was.
+/// An inspection's result, or why there is none.
 pub type Finding = Result<Arc<Inspection>, String>;
 
-/// What was found by what was asked. Where that is more than there is room for, the oldest go.
+/// Inspection results by query. The oldest are dropped first.
 #[derive(Debug, Default)]
 pub struct Findings {
     known: VecDeque<(Examination, Finding)>,
 }
 
 impl Findings {
-    /// Keeps an answer.
-    pub fn put(&mut self, asked: Examination, finding: Finding) {
-        self.known.retain(|(known, _)| *known != asked);
-        self.known.push_back((asked, finding.map_err(|why| text::clean(&why))));
+    /// Adds a result.
+    pub fn put(&mut self, query: Examination, finding: Finding) {
+        self.known.retain(|(known, _)| *known != query);
+        self.known.push_back((query, finding.map_err(|why| text::clean(&why))));
         while (self.bytes() > ROOM || self.known.len() > MOST) && self.known.len() > 1 {
             self.known.pop_front();
         }
     }
 
-    /// The answer; `None` while there is none.
-    pub fn get(&self, asked: &Examination) -> Option<&Finding> {
-        self.known.iter().rev().find(|(known, _)| known == asked).map(|(_, finding)| finding)
+    /// The result of a query; `None` while there is none.
+    pub fn get(&self, query: &Examination) -> Option<&Finding> {
+        self.known.iter().rev().find(|(known, _)| known == query).map(|(_, finding)| finding)
     }
 
     fn bytes(&self) -> usize {
@@ -46,14 +46,14 @@ mod tests {
     use crate::debugger::record::RecordId;
 
     #[test]
-    fn an_answer_takes_the_place_of_the_one_before_and_the_oldest_go() {
-        let asked = |id| Examination { record: RecordId(id), asked: InspectQuery::Modules };
+    fn a_new_result_replaces_the_old_one_and_the_oldest_are_dropped() {
+        let query = |id| Examination { record: RecordId(id), asked: InspectQuery::Modules };
         let mut findings = Findings::default();
-        findings.put(asked(0), Err("not yet".into()));
-        findings.put(asked(0), Err("a\u{1b}[31mb".into()));
+        findings.put(query(0), Err("not yet".into()));
+        findings.put(query(0), Err("a\u{1b}[31mb".into()));
         assert_eq!(findings.known.len(), 1);
-        assert!(!findings.get(&asked(0)).unwrap().as_ref().unwrap_err().contains('\u{1b}'));
-        (1..=MOST).for_each(|id| findings.put(asked(id), Err(String::new())));
-        assert!(findings.get(&asked(0)).is_none() && findings.get(&asked(1)).is_some());
+        assert!(!findings.get(&query(0)).unwrap().as_ref().unwrap_err().contains('\u{1b}'));
+        (1..=MOST).for_each(|id| findings.put(query(id), Err(String::new())));
+        assert!(findings.get(&query(0)).is_none() && findings.get(&query(1)).is_some());
     }
 }

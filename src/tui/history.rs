@@ -1,4 +1,4 @@
-//! Lines that were typed in the console, kept from one run of the program to the next.
+//! The console's history, kept from one run of the program to the next.
 
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
@@ -6,23 +6,23 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-/// Lines that are kept.
+/// The number of lines that are kept.
 pub const MOST: usize = 200;
 
-/// A file of lines, the newest last. Where it cannot be read or written there is no history, and nothing else is lost.
+/// A file of lines, the newest last. When it cannot be read or written there is no history; nothing else fails.
 #[derive(Debug)]
 pub struct History {
     file: Option<PathBuf>,
 }
 
 impl History {
-    /// The reader's: `$XDG_STATE_HOME/diffuscope/history`.
+    /// The user's history: `$XDG_STATE_HOME/diffuscope/history`.
     pub fn of_reader() -> Self {
         let state = Xdg::new().ok().and_then(|xdg| xdg.state_dir());
         Self { file: state.map(|state| state.join("diffuscope").join("history")) }
     }
 
-    /// The lines of earlier runs; the file is cut to those that are kept.
+    /// The lines of earlier runs. Cuts the file to the limit.
     pub fn lines(&self) -> Vec<String> {
         let Some(file) = &self.file else { return vec![] };
         let Ok(opened) = File::open(file) else { return vec![] };
@@ -46,7 +46,7 @@ fn append(file: &Path, line: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    // One write, so that two programs at once do not mix their lines.
+    // One write, so that two programs do not mix their lines.
     OpenOptions::new().create(true).append(true).open(file)?.write_all(format!("{line}\n").as_bytes())
 }
 

@@ -1,49 +1,49 @@
-//! The line that a command is typed on.
+//! The input line on which a command is typed.
 
 use super::text;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// A line being typed.
+/// An input line.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
     text: String,
-    /// Where the next character goes, in bytes; always between two characters.
+    /// The cursor in bytes, always between two characters.
     cursor: usize,
-    /// Which of the earlier lines is shown, counted from the newest, and what was typed before it.
+    /// The history entry that is shown, counted from the newest, and the text typed before it.
     recalled: Option<(usize, String)>,
 }
 
-/// What became of the line.
+/// The result of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// It goes on.
+    /// The line is still being typed.
     On,
-    /// It is to be carried out.
+    /// The line was entered.
     Entered(String),
-    /// It is given up.
+    /// The line was abandoned.
     Left,
 }
 
-/// A command is shorter than this; a file that is pasted by mistake is not.
+/// The length limit: longer than any command, shorter than a file that is pasted by mistake.
 const LONGEST: usize = 4096;
 
 impl Line {
-    /// A line that begins with `text`.
+    /// A line with `text` on it.
     pub fn new(text: &str) -> Self {
         Self { text: text.into(), cursor: text.len(), recalled: None }
     }
 
-    /// What is typed so far.
+    /// The text typed so far.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What is typed before the cursor.
+    /// The text before the cursor.
     pub fn before_cursor(&self) -> &str {
         &self.text[..self.cursor]
     }
 
-    /// Puts `word` in the place of what stands from byte `from` to the cursor.
+    /// Replaces the text from byte `from` to the cursor with `word`.
     pub fn replace_word(&mut self, from: usize, word: &str) {
         if self.text.is_char_boundary(from) && from <= self.cursor {
             self.text.replace_range(from..self.cursor, word);
@@ -51,7 +51,7 @@ impl Line {
         }
     }
 
-    /// Puts text at the cursor, without control characters.
+    /// Inserts text at the cursor, without control characters.
     pub fn insert(&mut self, text: &str) {
         let text = text::clean(text.trim_end_matches(['\r', '\n']));
         if self.text.len() + text.len() <= LONGEST {
@@ -60,7 +60,7 @@ impl Line {
         }
     }
 
-    /// A key; `history` is the lines that were entered earlier, the newest last.
+    /// Handles a key; `history` has the lines that were entered earlier, the newest last.
     pub fn key(&mut self, key: KeyEvent, history: &[String]) -> Typed {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
@@ -109,12 +109,12 @@ impl Line {
         self.cursor = from;
     }
 
-    /// The place one character before the cursor.
+    /// The position one character before the cursor.
     fn previous(&self) -> usize {
         self.before_cursor().char_indices().next_back().map_or(0, |(at, _)| at)
     }
 
-    /// The place one character behind the cursor.
+    /// The position one character after the cursor.
     fn following(&self) -> usize {
         self.text[self.cursor..].chars().next().map_or(self.cursor, |c| self.cursor + c.len_utf8())
     }

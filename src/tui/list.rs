@@ -6,7 +6,7 @@
 use crossterm::event::KeyCode;
 use std::ops::Range;
 
-/// A move in a list or a text, by a key or by the mouse's wheel.
+/// A move in a list or a text, by a key or the mouse wheel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// By this many rows, down.
@@ -16,7 +16,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The keys that move, in every list.
+    /// The keys that move, the same in every list.
     pub const KEYS: &[KeyCode] = &[
         KeyCode::Up,
         KeyCode::Down,
@@ -70,7 +70,7 @@ impl ListView {
         Self { selected: selected.min(count.saturating_sub(1)) }
     }
 
-    /// The visible rows of `count`, where there is room for `rows`.
+    /// The visible rows of `count`, with room for `rows`.
     pub fn window(self, count: usize, rows: usize) -> Range<usize> {
         let top = self.selected(count).saturating_sub(rows / 2).min(count.saturating_sub(rows));
         top..count.min(top.saturating_add(rows))
@@ -95,7 +95,7 @@ impl Scroll {
         Self { top }
     }
 
-    /// The first visible line of `lines`, where there is room for `rows`.
+    /// The first visible line of `lines`, with room for `rows`.
     pub fn top(self, lines: usize, rows: usize) -> usize {
         self.top.min(lines.saturating_sub(rows))
     }

@@ -1,19 +1,19 @@
-//! The interface: a [ratatui](https://ratatui.rs) application that shows where the run stands and what it made.
+//! The interface: a [ratatui](https://ratatui.rs) application that shows the run's position and its results.
 //!
-//! - [`app`]: what comes in → what is known and shown, and what is to be done about it; nothing outside changes.
-//! - [`state`]: what is known, apart from how it is shown; [`view`] is how.
-//! - [`keymap`]: what keys do; most are a line of the command language.
-//! - [`mod@line`] and [`page`]: the line that a command is typed on, and a page of text.
-//! - [`canvas`]: what a view is drawn with.
-//! - [`clock`]: when the clock is looked at.
-//! - [`completion`]: what a typed line can go on with; [`history`]: what was typed earlier.
-//! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE made. [`findings`]: what was found
-//!   inside of stages.
-//! - [`terminal`]: taken over, and left as it was found.
-//! - [`theme`]: every colour; [`depth`]: fewer of them. [`config`]: the reader's settings.
-//! - [`text`]: text from outside, made fit for a screen.
+//! - [`app`]: inputs → new state and effects; it changes nothing outside.
+//! - [`state`]: the session's state, apart from how it is shown; [`view`] draws it.
+//! - [`keymap`]: keys and their actions; most are a line of the command language.
+//! - [`mod@line`] and [`page`]: the input line and a page of text.
+//! - [`canvas`]: what a view draws with.
+//! - [`clock`]: when the next tick is due.
+//! - [`completion`] and [`history`] of the console.
+//! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE decoded. [`findings`]: inspection
+//! results.
+//! - [`terminal`]: captured, and restored however the program ends.
+//! - [`theme`]: every colour; [`depth`]: reduction to fewer colours. [`config`]: the user's settings.
+//! - [`text`]: text from outside, made safe for a screen.
 //!
-//! It knows no models: the worker of [`crate::debugger`] gives it plain numbers and pictures.
+//! It knows no models: the worker of [`crate::debugger`] sends plain numbers and pictures.
 
 pub mod app;
 pub mod canvas;
@@ -53,7 +53,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use terminal::Screen;
 
-/// Why the interface ended other than by the reader's wish.
+/// Why the interface ended, other than by the user's request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The terminal cannot be drawn on.
@@ -62,14 +62,14 @@ pub enum Error {
     /// The terminal gives no more input.
     #[error("the terminal cannot be read: {0}")]
     Input(String),
-    /// The reader's own keys are none.
+    /// The user's own keys are invalid.
     #[error(transparent)]
     Keys(#[from] keymap::KeymapError),
     /// The models could not be loaded.
     #[error("{0}")]
     Load(String),
-    /// The thread that computes has ended.
-    #[error("the thread that computes has ended; what it said stands above")]
+    /// The worker thread has ended.
+    #[error("the worker thread has ended; its message is above")]
     Worker,
     /// The system asked the program to end.
     #[error("ended by signal {0}")]
@@ -77,7 +77,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The program's exit code: of a signal 128 and its number, as shells have it.
+    /// The program's exit code; after a signal, 128 plus its number, as shells do.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Signal(signal) => u8::try_from(*signal).map_or(1, |signal| signal.saturating_add(128)),
@@ -86,27 +86,27 @@ impl Error {
     }
 }
 
-/// The variable that has the program obey `panic worker` and `panic drawing`: tests of what then becomes of it set it.
+/// An environment variable for tests: the program then obeys `panic worker` and `panic drawing`.
 const OBEY_PANICS: &str = "DIFFUSCOPE_OBEY_PANICS";
 
-/// A lesson that is read beside the views.
+/// A lesson that is shown beside the views.
 #[derive(Debug)]
 pub struct Study {
-    /// The lesson, where its reader is.
+    /// The lesson, at the user's position.
     pub reading: Reading,
-    /// Its name among those that are kept.
+    /// The lesson's name in the stored progress.
     pub name: String,
-    /// Where it is kept how far the reader is.
+    /// The store of the user's progress.
     pub progress: Progress,
-    /// What is wrong with what was kept.
+    /// What is wrong with the stored progress.
     pub warning: Option<String>,
 }
 
-/// Runs the interface until its reader leaves, with a lesson or without. The first frame is drawn before `load`, which
-/// makes the session on the thread that computes. The terminal is then as it was before.
+/// Runs the interface until the user quits, with or without a lesson, and restores the terminal. The first frame is
+/// drawn before `load`, which makes the session on the worker thread.
 ///
 /// # Errors
-/// [`Error`] says why it ended.
+/// [`Error`]: why it ended.
 pub fn run(
     config: Config,
     study: Option<Study>,
@@ -133,10 +133,10 @@ pub fn run(
     let (inputs, inbox) = channel();
     terminal::forward_signals(inputs.clone())?;
     let worker = spawn_worker(load, inputs.clone());
-    // The terminal is asked what it can while the models are loaded, and before its keys are read.
+    // Detects the terminal's abilities while the models load, and before its keys are read.
     let drawn = inputs.clone();
     pictures = Pictures::waking(Graphics::detect(config.graphics), move || {
-        // Nobody listens when the interface has ended.
+        // The receiver is gone when the interface has ended.
         let _ = drawn.send(Input::Drawn);
     });
     app.graphics = pictures.graphics().name();
@@ -147,19 +147,18 @@ pub fn run(
     let result = serve(&mut app, &mut screen, &mut pictures, &worker, &kept, &inbox);
     drop(screen);
     if app.is_loading() {
-        // Loading cannot be interrupted, and a reader who leaves need not wait for it: the thread ends with the
-        // program.
+        // Loading cannot be interrupted, and a user who quits need not wait for it: the thread ends with the program.
         std::mem::forget(worker);
     }
     result
 }
 
-/// Tells the inbox that the worker is gone, however it went.
+/// Reports that the worker has ended, for whatever reason.
 struct Gone(Sender<Input>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        // Nobody listens when it was the interface that ended first.
+        // The receiver is gone when the interface ended first.
         let _ = self.0.send(Input::WorkerGone);
     }
 }
@@ -174,13 +173,13 @@ fn spawn_worker(
     })
 }
 
-/// Frames are for people: what has come in meanwhile is taken in first, up to this much.
+/// At most this many inputs are handled between two frames.
 const BETWEEN_FRAMES: usize = 64;
 
-/// What happens next; `None` when nothing does for as long as `patience`.
+/// The next input; `None` when none arrives within `patience`.
 fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Option<Input>, Error> {
-    // The thread that reads keys holds a sender until the terminal is closed, and says so.
-    let closed = || Error::Input("nobody reads it any more".into());
+    // The thread that reads keys holds a sender until the terminal is closed, and reports that.
+    let closed = || Error::Input("the thread that reads it has ended".into());
     match patience {
         None => inbox.recv().map(Some).map_err(|_| closed()),
         Some(patience) => match inbox.recv_timeout(patience) {
@@ -191,10 +190,10 @@ fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Option<In
     }
 }
 
-/// What outlives the program.
+/// State that outlives the program.
 struct Kept<'a> {
     history: History,
-    /// Keeps how far the reader is in the lesson.
+    /// Stores the user's progress in the lesson.
     lesson: &'a dyn Fn(&LessonProgress) -> io::Result<()>,
 }
 
@@ -219,7 +218,7 @@ fn serve(
                     #[cfg(unix)]
                     Effect::Suspend => {
                         screen.suspend()?;
-                        // The shell's window may have another size now.
+                        // The window may have been resized meanwhile.
                         app.size = screen.size()?;
                         pictures.forget();
                     }
@@ -231,7 +230,7 @@ fn serve(
                         pictures.forget();
                     }
                     Effect::Order(line) => {
-                        // A worker that has ended says so itself, through the inbox.
+                        // A worker that has ended reports that itself, through the inbox.
                         worker.order(Order::Command(line));
                     }
                     Effect::Look(place) => {
@@ -257,7 +256,7 @@ fn serve(
                     }
                     Effect::Keep(standing) => {
                         if let Err(e) = (kept.lesson)(&standing) {
-                            app.warn(&format!("how far you are in the lesson is not kept: {e}"));
+                            app.warn(&format!("your progress in the lesson is not saved: {e}"));
                         }
                     }
                     Effect::Remember(line) => kept.history.add(&line),

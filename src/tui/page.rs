@@ -9,31 +9,32 @@ use ratatui::layout::{Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-/// A page of text that scrolls, up and down and sideways.
+/// A page of text that scrolls vertically and sideways.
 #[derive(Debug)]
 pub struct Page {
-    /// What the text is about, shown above it.
+    /// The title.
     pub picture: Option<NamedPicture>,
     title: String,
     lines: Vec<Line<'static>>,
-    /// So many of the first lines are prose, which is wrapped; the others are tables or code, which are scrolled sideways.
+    /// The number of leading lines that are prose, which is wrapped; the others are tables or code, which scroll
+    /// sideways.
     prose: usize,
     scroll: Scroll,
     left: usize,
 }
 
-/// What became of a key.
+/// The result of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turned {
     /// The page scrolled, or is at its end.
     On,
-    /// The page is to be closed.
+    /// The page should be closed.
     Closed,
-    /// The key is none of the page's.
+    /// The page does not use the key.
     Unknown,
 }
 
-/// How far a key scrolls sideways.
+/// Columns that a key scrolls sideways.
 const SIDEWAYS: usize = 8;
 
 impl Page {
@@ -42,13 +43,13 @@ impl Page {
         Self { picture: None, title: title.into(), lines, prose: 0, scroll: Scroll::default(), left: 0 }
     }
 
-    /// A page of plain lines, of which the first `prose` are wrapped.
+    /// A page of plain lines, the first `prose` of which are wrapped.
     pub fn of_text(title: &str, lines: &[String], prose: usize) -> Self {
         Self { prose, ..Self::new(title, lines.iter().cloned().map(Line::from).collect()) }
     }
 
-    /// The rows that the page takes of an area of `most`: what it needs when that is at most half of them, else all;
-    /// a picture is left half of them.
+    /// The rows that the page takes of `most`: as many as it needs, up to half; if it needs more, all. A picture always
+    /// leaves it half.
     pub fn rows(&self, most: Size) -> u16 {
         let needed = self.laid_out(most.width).len() + 1;
         let half = most.height / 2;
@@ -61,7 +62,7 @@ impl Page {
         }
     }
 
-    /// The lines in `width` columns: prose is wrapped, and goes on where it began.
+    /// The lines in `width` columns. Wrapped prose keeps its indentation.
     fn laid_out(&self, width: u16) -> Vec<Line<'static>> {
         let mut lines = vec![];
         for (index, line) in self.lines.iter().enumerate() {
@@ -84,7 +85,7 @@ impl Page {
         self.lines.iter().map(|line| line.to_string() + "\n").collect()
     }
 
-    /// Takes a key, where the page has rows of `size`.
+    /// Handles a key, in a page of `size`.
     pub fn key(&mut self, key: KeyCode, size: Size) -> Turned {
         let size = Size { height: self.rows(size), ..size };
         let rows = usize::from(size.height.saturating_sub(1));
@@ -106,7 +107,7 @@ impl Page {
         Turned::On
     }
 
-    /// How far an area of `size` can be scrolled, down and to the right.
+    /// How far the page scrolls in an area of `size`: rows down, columns to the right.
     fn room(&self, size: Size) -> (usize, usize) {
         let rows = usize::from(size.height.saturating_sub(1));
         let lines = self.laid_out(size.width);
@@ -144,7 +145,7 @@ impl Page {
     }
 }
 
-/// The part of a line from column `left` on.
+/// A line from column `left` on.
 fn scrolled(line: &Line<'static>, left: usize) -> Line<'static> {
     let mut line = line.clone();
     let mut left = left;

@@ -1,19 +1,19 @@
-//! Pictures that the VAE made, kept for as long as there is room.
+//! A cache of pictures that the VAE decoded, limited in size.
 
 use crate::debugger::record::{NamedPicture, RecordId};
 use std::collections::VecDeque;
 
-/// Bytes of pixels that are kept: 64 decoded pictures of 512×512.
+/// The limit in bytes of pixels: 64 pictures of 512×512.
 const ROOM: usize = 64 * 512 * 512 * 3;
 
-/// Pictures that the VAE made, by record and tensor. Where they are more than there is room for, the oldest go.
+/// Decoded pictures by record and tensor. The oldest are dropped first.
 #[derive(Debug, Default)]
 pub struct Previews {
     known: VecDeque<(RecordId, NamedPicture)>,
 }
 
 impl Previews {
-    /// Keeps a picture.
+    /// Adds a picture.
     pub fn put(&mut self, record: RecordId, picture: NamedPicture) {
         self.known.retain(|(known, kept)| (*known, kept.name) != (record, picture.name));
         self.known.push_back((record, picture));
@@ -22,7 +22,7 @@ impl Previews {
         }
     }
 
-    /// The picture of the tensor `name` of a record.
+    /// The picture of a record's tensor `name`.
     pub fn get(&self, record: RecordId, name: &str) -> Option<&NamedPicture> {
         let mut known = self.known.iter();
         known.find(|(known, kept)| *known == record && kept.name == name).map(|(_, kept)| kept)

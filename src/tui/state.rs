@@ -1,4 +1,4 @@
-//! What is known: all that the worker told, and nothing of how it is shown.
+//! The session's state as the worker reported it, apart from how it is shown.
 
 use super::findings::Findings;
 use super::previews::Previews;
@@ -15,58 +15,58 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is known of the session.
+/// The session's state.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The models; `None` while they are loaded.
+    /// The model; `None` while it loads.
     pub model: Option<ModelLine>,
-    /// Where the session stands; `None` while the models are loaded.
+    /// The session's view; `None` while the model loads.
     pub view: Option<Box<View>>,
-    /// Where the reader looks meanwhile, when the worker has no time to move its cursor there: a place of the view.
+    /// The place that the user looks at when the worker has no time to move its cursor there: a place of the view.
     pub look: Option<usize>,
-    /// When the line that runs began, as far as that was seen.
+    /// When the running line of a stage began, as far as observed.
     line_began: Option<Instant>,
-    /// How far what runs is.
+    /// The progress of what runs.
     pub gauge: Option<Gauge>,
-    /// When the command that runs was first seen to run, and how late it is now.
+    /// When the running command was first observed, and the current time.
     pub clock: Option<[Instant; 2]>,
-    /// Pictures that the VAE made.
+    /// Pictures that the VAE decoded.
     pub previews: Previews,
-    /// What was found inside of stages.
+    /// Inspection results.
     pub findings: Findings,
-    /// What the worker does.
+    /// The worker's activity.
     pub activity: Activity,
-    /// Commands that wait for the one that runs, the next one first.
+    /// Commands that wait for the running one, the next one first.
     pub waiting: VecDeque<CommandLine>,
-    /// The lesson that is read.
+    /// The open lesson.
     pub lesson: Option<Reading>,
-    /// What the last command said.
+    /// The messages of the last command.
     pub messages: Vec<Message>,
 }
 
-/// What the worker does.
+/// The worker's activity.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum Activity {
-    /// It loads the models.
+    /// It loads the model.
     #[default]
     Loading,
     /// It waits for a command.
     Idle,
-    /// It carries one out.
+    /// It runs a command.
     Running {
         /// The command.
         command: String,
-        /// The line of a stage that runs.
+        /// The stage and the line of it that runs.
         line: Option<(Stage, &'static str)>,
     },
 }
 
-/// How far something is that takes long.
+/// The progress of a long operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
-    /// From 0 to 1; `None` where it is not known how much there is.
+    /// From 0 to 1; `None` while the total is unknown.
     pub share: Option<f64>,
-    /// The module at hand.
+    /// The current module.
     pub path: Option<String>,
 }
 
@@ -77,69 +77,69 @@ fn share(done: u64, total: u64) -> f64 {
 /// A message, without control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// How grave it is.
+    /// The severity.
     pub kind: Kind,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// How grave a message is.
+/// The severity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Something is told.
-    Said,
-    /// A reader should know this.
+    /// Information.
+    Info,
+    /// A warning.
     Warning,
-    /// A command was not carried out.
+    /// A command failed.
     Error,
-    /// The command, and below it where the error is.
+    /// The command, and below it a marker at the error.
     Pointer,
 }
 
 impl Message {
-    /// A message of text that may hold anything.
+    /// A message of arbitrary text.
     pub fn new(kind: Kind, text: &str) -> Self {
         Self { kind, text: text::clean(text) }
     }
 }
 
-/// What follows from an event beside knowing more.
+/// What follows from an event, apart from new state.
 #[derive(Debug, Default)]
 pub struct News {
     /// The worker waits for a command now.
     pub idle: bool,
     /// The last command was `quit`.
     pub quit: bool,
-    /// A picture to be shown.
+    /// A picture to show.
     pub picture: Option<NamedPicture>,
-    /// More than a line to read.
+    /// Output of more than a line.
     pub output: Option<Output>,
-    /// The models could not be loaded.
+    /// Why the model could not be loaded.
     pub load_failed: Option<String>,
 }
 
-/// What a command had to say, when that is more than a line.
+/// A command's output of more than a line.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The command.
     pub title: String,
-    /// What it said.
+    /// The output.
     pub lines: Vec<String>,
-    /// So many of the first lines are prose, not tables or code.
+    /// The number of leading lines that are prose, not tables or code.
     pub prose: usize,
-    /// What it is about.
+    /// The picture that the output describes.
     pub picture: Option<NamedPicture>,
 }
 
 impl State {
-    /// What is known after `event`.
+    /// Updates the state after `event`.
     pub fn learn(&mut self, event: Event) -> News {
         let mut news = News::default();
         let compared = self.is_comparing();
         match event {
             Event::Ready(model, view) => {
                 self.messages.extend(model.notes.iter().map(|note| Message::new(Kind::Warning, note)));
-                self.messages.extend(model.remarks.iter().map(|remark| Message::new(Kind::Said, remark)));
+                self.messages.extend(model.remarks.iter().map(|remark| Message::new(Kind::Info, remark)));
                 self.model = Some(model);
                 self.view = Some(view);
                 news.idle = true;
@@ -174,22 +174,22 @@ impl State {
                     .map(|shown| NamedPicture { name: known(&shown.name), picture: shown.picture.clone() });
                 let output = output(&outcome, picture.as_ref());
                 news = News { idle: true, quit: outcome.quit, output, picture, ..news };
-                self.hear(&outcome, news.output.is_some());
+                self.show_outcome(&outcome, news.output.is_some());
             }
             Event::Failed { command, error, view } => {
                 self.view = view.or(self.view.take());
                 self.refuse(&command, &error);
-                // What was to follow was meant for the case that this worked.
+                // The waiting commands assumed that this one succeeds.
                 self.waiting.clear();
                 news.idle = true;
             }
-            // That is the lesson's.
+            // The lesson takes these.
             Event::Evaluated(..) => {}
-            Event::Inspected(asked, told) => self.findings.put(asked, told),
+            Event::Inspected(query, result) => self.findings.put(query, result),
             Event::Preview { record, picture } => self.previews.put(record, picture),
         }
         if compared != self.is_comparing() {
-            // A place was a tick, and is a stage now, or the other way round.
+            // A place was a tick and is a stage now, or the reverse.
             self.look = None;
         }
         if news.idle {
@@ -199,50 +199,50 @@ impl State {
         news
     }
 
-    /// Where the reader looks: how many stages are done there, of a comparison how many ticks.
+    /// The place that the user looks at: the number of finished stages there; in a comparison, of ticks.
     pub fn place(&self) -> usize {
         let Some(view) = &self.view else { return 0 };
         self.look.unwrap_or(view.place()).min(view.last_place().max(view.place()))
     }
 
-    /// How many stages are done where the reader looks; of a comparison, of its base.
+    /// The number of finished stages where the user looks; in a comparison, of its base.
     pub fn cursor(&self) -> usize {
         self.view.as_ref().map_or(0, |view| view.done_at(self.place()))
     }
 
-    /// Whether a stage is stepped through.
+    /// Whether the session is paused inside a stage.
     pub fn is_inside(&self) -> bool {
         self.view.as_ref().is_some_and(|view| view.inside.is_some())
     }
 
-    /// Whether several timelines are looked at.
+    /// Whether a comparison is shown.
     pub fn is_comparing(&self) -> bool {
         self.view.as_ref().is_some_and(|view| view.comparison.is_some())
     }
 
-    /// What the stage before the cursor made.
+    /// The record of the last finished stage.
     pub fn record(&self) -> Option<&Arc<RecordView>> {
         self.view.as_ref()?.records.get(self.cursor().checked_sub(1)?)
     }
 
-    /// The last step of `denoise` before the cursor, and what the stage before it made.
+    /// The last `denoise` step before the cursor, and the record of the stage before it.
     pub fn step(&self) -> Option<(&RecordView, &RecordView)> {
         let records = self.view.as_ref()?.records.get(..self.cursor())?;
         let last = records.iter().rposition(|record| matches!(record.stage, Stage::Denoise { .. }))?;
         Some((&records[last], records.get(last.checked_sub(1)?)?))
     }
 
-    /// The stage that runs next where the reader looks; `None` when the run is complete there.
+    /// The next stage where the user looks; `None` when the run is complete there.
     pub fn position(&self) -> Option<Stage> {
         self.view.as_ref()?.stages.get(self.cursor()).map(|line| line.stage)
     }
 
-    /// The VAE's own picture in the place of `picture`, when there is one.
+    /// The VAE's picture instead of `picture`, when there is one.
     pub fn best<'a>(&'a self, record: &RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
         self.previews.get(record.id, picture.name).unwrap_or(picture)
     }
 
-    /// It is now so late.
+    /// Updates the current time.
     pub fn tick(&mut self, now: Instant) {
         self.clock = match (&self.activity, self.clock) {
             (Activity::Idle, _) => None,
@@ -252,24 +252,24 @@ impl State {
         self.line_began = self.clock.map(|_| self.line_began.unwrap_or(now));
     }
 
-    /// How long the stage's line that runs has been running; of loading, how long that is.
+    /// How long the running line of a stage, or loading, has taken so far.
     pub fn stage_elapsed(&self) -> Option<Duration> {
         let [_, now] = self.clock?;
         self.line_began.map(|began| now.duration_since(began))
     }
 
-    /// How long the command that runs has been running.
+    /// How long the running command has taken so far.
     pub fn elapsed(&self) -> Option<Duration> {
         self.clock.map(|[since, now]| now.duration_since(since))
     }
 
-    /// A command was not carried out, or a line is no command: the messages say why.
+    /// A command failed, or a line is not a command: the messages give the reason.
     pub fn refuse(&mut self, line: &str, error: &str) {
         self.messages = self.pointed_at(line, error);
         self.messages.push(Message::new(Kind::Error, error));
     }
 
-    /// The line with the word that `error` complains of underlined, when it names one and the line is more than that.
+    /// The line with the word that `error` names underlined; nothing when it names none, or the whole line.
     fn pointed_at(&self, command: &str, error: &str) -> Vec<Message> {
         let command = text::clean(command);
         let Some(range) = complete::error_span(&command, error).filter(|range| range.len() < command.len())
@@ -278,19 +278,19 @@ impl State {
         };
         let before = text::width(&command[..range.start]);
         let under = "^".repeat(text::width(&command[range]).max(1));
-        // A colon stands before a line in the console.
+        // The console shows a colon before a line.
         let lines = [format!(":{command}"), format!(" {}{under}", " ".repeat(before))];
         lines.map(|line| Message { kind: Kind::Pointer, text: line }).into()
     }
 
-    fn hear(&mut self, outcome: &Outcome, has_page: bool) {
-        let said = |text: &String| Message::new(Kind::Said, text);
+    fn show_outcome(&mut self, outcome: &Outcome, has_page: bool) {
+        let message = |text: &String| Message::new(Kind::Info, text);
         self.messages = if has_page {
-            vec![Message::new(Kind::Said, &format!("{}: o shows it once more", outcome.command))]
+            vec![Message::new(Kind::Info, &format!("{}: o shows it again", outcome.command))]
         } else {
-            outcome.messages.iter().chain(&outcome.stopped).map(said).collect()
+            outcome.messages.iter().chain(&outcome.stopped).map(message).collect()
         };
-        // What stands at the stage itself need not be said twice.
+        // Warnings that the stage itself shows are not repeated.
         let at_stage = self.record().map_or(&[][..], |record| &record.warnings);
         let new = outcome.warnings.iter().filter(|warning| !at_stage.contains(warning));
         let new: Vec<Message> = new.map(|warning| Message::new(Kind::Warning, warning)).collect();
@@ -298,29 +298,29 @@ impl State {
     }
 }
 
-/// The name of a picture; the program knows all of them.
+/// The name of a picture as a static text.
 fn known(name: &str) -> &'static str {
     let stages = [Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
     let names = stages.into_iter().flat_map(|stage| all(stage).iter().copied());
     let known = names.into_iter().find(|known| *known == name);
     known.unwrap_or(match name {
         _ if name.starts_with("difference of") => "difference",
-        // The path of a module.
+        // A module's path.
         _ if name.starts_with("unet") || name.starts_with("vae") => "features",
         _ => "picture",
     })
 }
 
-/// So many lines of prose are told where messages are.
+/// At most this many lines of prose are shown as messages.
 const SENTENCES: usize = 3;
 
-/// What a command has to say, when that is more than a line. What a move made is on the screen already.
+/// A command's output, when it is more than a line. The screen shows the result of a move already.
 fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
     let prose = match outcome.form {
         Form::Code => 0,
         Form::Sentences | Form::Page => {
-            outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum()
+            outcome.messages.iter().chain(&outcome.stopped).map(|message| message.lines().count()).sum()
         }
     };
     let sentences = lines.len() == prose && outcome.form == Form::Sentences;

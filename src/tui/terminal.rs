@@ -1,4 +1,4 @@
-//! The terminal: taken over, drawn on, and left as it was found, however the program ends.
+//! The terminal: captured, drawn on, and restored however the program ends.
 
 use super::app::{App, Input};
 use super::pictures::{self, Pictures};
@@ -18,33 +18,33 @@ use std::sync::mpsc::Sender;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
-/// Whether the terminal is ours: it is left once, by whoever comes first.
-static OURS: AtomicBool = AtomicBool::new(false);
-/// What other threads said when they panicked while the terminal was ours.
-static UNTOLD: Mutex<Vec<String>> = Mutex::new(vec![]);
+/// Whether the program has captured the terminal. The first thread that clears it restores the terminal.
+static CAPTURED: AtomicBool = AtomicBool::new(false);
+/// Panic messages of other threads, held back while the terminal is captured.
+static HELD_BACK: Mutex<Vec<String>> = Mutex::new(vec![]);
 
-/// The terminal while the program has it. Dropping it gives it back.
+/// The captured terminal. Dropping it restores the terminal.
 #[derive(Debug)]
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
-    /// Whether the mouse is ours.
+    /// Whether the program has captured the mouse.
     mouse: bool,
 }
 
-/// A terminal as it says that it is.
+/// A terminal's abilities, as detected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// How wide it is, in cells.
+    /// The width in cells.
     pub columns: u16,
-    /// How high it is, in cells.
+    /// The height in cells.
     pub rows: u16,
     /// How pictures would be drawn, in words.
     pub graphics: &'static str,
-    /// A cell's pixels that can be drawn: (width, height).
+    /// The pixels of a cell: (width, height).
     pub cell: (u32, u32),
 }
 
-/// Asks the terminal what the interface asks it, and leaves it as it was; `None` where standard input or output is none.
+/// Detects the terminal's abilities and leaves it unchanged; `None` when standard input or output is not a terminal.
 pub fn found(choice: pictures::Choice) -> Option<Found> {
     if !stdout().is_terminal() || !io::stdin().is_terminal() {
         return None;
@@ -52,14 +52,15 @@ pub fn found(choice: pictures::Choice) -> Option<Found> {
     let (columns, rows) = crossterm::terminal::size().ok()?;
     enable_raw_mode().ok()?;
     let graphics = pictures::Graphics::detect(choice);
-    // What failed to be left would be told by the shell.
+    // Nothing more can be done here if this fails.
     let _ = disable_raw_mode();
     Some(Found { columns, rows, graphics: graphics.name(), cell: graphics.cell() })
 }
 
 impl Screen {
-    /// Takes the terminal over. A panic of this thread gives it back before it is told; what another thread says when
-    /// it panics is told when the terminal is given back.
+    /// Captures the terminal. A panic of this thread restores it before the panic is reported; panics of other threads
+    /// are
+    /// reported when the terminal is restored.
     ///
     /// # Errors
     /// When there is no terminal.
@@ -91,8 +92,8 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub fn draw(&mut self, app: &mut App, pictures: &mut Pictures) -> io::Result<()> {
-        // After a panic elsewhere there may be a moment before we hear of it; the shell's screen is not ours.
-        if OURS.load(Ordering::SeqCst) {
+        // After a panic elsewhere the terminal may be restored already: the screen is then the shell's.
+        if CAPTURED.load(Ordering::SeqCst) {
             let mut hits = vec![];
             self.terminal.draw(|frame| hits = view::draw(app, pictures, frame))?;
             app.hits = hits;
@@ -106,43 +107,44 @@ impl Screen {
         Ok(())
     }
 
-    /// Has the next frame drawn anew from nothing.
+    /// Redraws the whole screen at the next frame.
     ///
     /// # Errors
     /// When the terminal is gone.
     pub fn clear(&mut self) -> io::Result<()> {
-        // `Terminal::clear` would ask the terminal where its cursor is, and wait for an answer that the thread that
-        // reads keys takes.
+        // `Terminal::clear` would ask the terminal for its cursor position, and wait for a reply that the thread that
+        // reads
+        // keys receives.
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::from(size))
     }
 
-    /// Gives the terminal back and stops the program, as the shell's `fg` expects; goes on when it is told to.
+    /// Restores the terminal and suspends the program, as the shell's `fg` expects; returns when it is resumed.
     ///
     /// # Errors
     /// When the terminal is gone.
     #[cfg(unix)]
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
-        // Our own handler of SIGTSTP would only ask for this again.
+        // The program's own handler of SIGTSTP would only send the request again.
         signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
         self.retake()
     }
 
-    /// Takes the terminal over once more: whoever had it meanwhile may have left it in any state.
+    /// Captures the terminal again; another program may have left it in any state.
     ///
     /// # Errors
     /// When the terminal is gone.
     pub fn retake(&mut self) -> io::Result<()> {
-        if OURS.load(Ordering::SeqCst) {
-            // Else raw mode would be thought to be on.
+        if CAPTURED.load(Ordering::SeqCst) {
+            // Otherwise crossterm assumes that raw mode is still on.
             disable_raw_mode()?;
         }
         take(self.mouse)?;
         self.clear()
     }
 
-    /// Takes the mouse, or leaves it to the terminal.
+    /// Captures the mouse, or releases it.
     ///
     /// # Errors
     /// When the terminal is gone.
@@ -151,7 +153,7 @@ impl Screen {
         if ours { execute!(stdout(), EnableMouseCapture) } else { execute!(stdout(), DisableMouseCapture) }
     }
 
-    /// Puts `text` on the terminal's clipboard (OSC 52), where the terminal allows it.
+    /// Copies `text` to the terminal's clipboard (OSC 52), if the terminal allows it.
     ///
     /// # Errors
     /// When the terminal is gone.
@@ -166,17 +168,17 @@ impl Drop for Screen {
     }
 }
 
-/// Takes the terminal, with the mouse or without it.
+/// Captures the terminal, with or without the mouse.
 fn take(mouse: bool) -> io::Result<()> {
-    OURS.store(true, Ordering::SeqCst);
+    CAPTURED.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
     if mouse { execute!(stdout(), EnableMouseCapture) } else { Ok(()) }
 }
 
-/// Gives the terminal back, once. What fails here fails because the terminal is gone.
+/// Restores the terminal, once. An error here means that the terminal is gone.
 fn give_back() {
-    if OURS.swap(false, Ordering::SeqCst) {
+    if CAPTURED.swap(false, Ordering::SeqCst) {
         let _ = stdout().write_all(pictures::dropping_all().as_bytes());
         let _ = execute!(
             stdout(),
@@ -186,38 +188,38 @@ fn give_back() {
             cursor::Show
         );
         let _ = disable_raw_mode();
-        for said in UNTOLD.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _ = writeln!(io::stderr(), "{said}");
+        for message in HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = writeln!(io::stderr(), "{message}");
         }
     }
 }
 
-/// Has a panic of the thread that draws give the terminal back. Another thread's may be survived: its message would only
-/// spoil the screen, and waits.
+/// Makes a panic of the drawing thread restore the terminal. A panic of another thread may be survived: its message
+/// would only spoil the screen, so it is held back.
 fn give_back_on_panic() {
     static HOOKED: Once = Once::new();
     let drawing = std::thread::current().id();
     HOOKED.call_once(|| {
-        let tell = std::panic::take_hook();
+        let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if std::thread::current().id() == drawing {
                 give_back();
-            } else if OURS.load(Ordering::SeqCst) {
-                let mut untold = UNTOLD.lock().unwrap_or_else(PoisonError::into_inner);
-                if untold.len() < MOST_UNTOLD {
-                    untold.push(info.to_string());
+            } else if CAPTURED.load(Ordering::SeqCst) {
+                let mut held_back = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+                if held_back.len() < MOST_HELD_BACK {
+                    held_back.push(info.to_string());
                 }
                 return;
             }
-            tell(info);
+            report(info);
         }));
     });
 }
 
-/// Panics that are told: the first is the cause.
-const MOST_UNTOLD: usize = 8;
+/// The limit of panic messages that are held back; the first is the cause.
+const MOST_HELD_BACK: usize = 8;
 
-/// Starts a thread that puts what the terminal sends into `inputs`. It ends with the program: a read cannot be
+/// Starts a thread that forwards the terminal's events to `inputs`. It ends with the program: a read cannot be
 /// interrupted.
 pub fn forward_keys(inputs: Sender<Input>) {
     std::thread::spawn(move || {
@@ -238,10 +240,10 @@ pub fn forward_keys(inputs: Sender<Input>) {
     });
 }
 
-/// Starts a thread that puts the system's requests into `inputs`: to end, to stop, to go on.
+/// Starts a thread that forwards signals to `inputs`: to end, to suspend, to resume.
 ///
 /// # Errors
-/// When the system does not let us hear of them.
+/// When the signal handlers cannot be installed.
 #[cfg(unix)]
 pub fn forward_signals(inputs: Sender<Input>) -> io::Result<()> {
     use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
@@ -261,7 +263,7 @@ pub fn forward_signals(inputs: Sender<Input>) -> io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere there are no such requests.
+/// Other systems have no such signals.
 ///
 /// # Errors
 /// None.

@@ -1,9 +1,9 @@
-//! Text from outside, made fit for a screen: without control characters, and in no more columns than there are.
+//! Text from outside, made safe for a screen: no control characters, and cut or wrapped to a width.
 
 use ratatui::style::Style;
 use ratatui::text::Span;
 
-/// Text without what a terminal would obey: control characters and overrides of the writing direction.
+/// Text without anything that a terminal would obey: control characters and overrides of the writing direction.
 pub fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -15,12 +15,12 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
-/// How many columns text takes.
+/// The width of text in columns.
 pub fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// The beginning of `text` that fits `columns`, with `…` where something is left out.
+/// The beginning of `text` that fits `columns`, ending in `…` when it is cut.
 pub fn shortened(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.into();
@@ -40,7 +40,7 @@ pub fn shortened(text: &str, columns: usize) -> String {
     short
 }
 
-/// The part of `text` from column `from` on.
+/// `text` from column `from` on.
 pub fn skipped(text: &str, from: usize) -> String {
     let mut column = 0;
     let mut rest = String::new();
@@ -48,7 +48,7 @@ pub fn skipped(text: &str, from: usize) -> String {
         if column >= from {
             rest.push_str(&symbol);
         } else if column + columns > from {
-            // Half of a wide character is left over.
+            // Half of a wide character remains.
             rest.push(' ');
         }
         column += columns;
@@ -56,13 +56,14 @@ pub fn skipped(text: &str, from: usize) -> String {
     rest
 }
 
-/// `text` in lines of at most `columns`, broken behind spaces where there are any, else anywhere. A character that is
-/// wider than `columns` is left out.
+/// `text` in lines of at most `columns`, broken after spaces if possible, else anywhere. A character wider than
+/// `columns`
+/// is left out.
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     broken(text, columns, |before, _| before.ends_with(' '))
 }
 
-/// The same of text with paths in it: broken behind their dots too.
+/// The same for text that contains paths: also broken after their dots.
 pub fn wrapped_path(text: &str, columns: usize) -> Vec<String> {
     broken(text, columns, |before, next| before.ends_with(' ') || before.ends_with('.') && next != " ")
 }
@@ -72,12 +73,13 @@ pub fn wrapped_name(name: &str, columns: usize) -> Vec<String> {
     broken(name, columns, |_, next| next == "_")
 }
 
-/// `text` in lines of at most `columns`, broken between two characters where `may_break` says so of what is before
-/// and of what comes next.
+/// `text` in lines of at most `columns`, broken between two characters where `may_break` allows it: its arguments are
+/// the
+/// text before and the next character.
 fn broken(text: &str, columns: usize, may_break: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut lines = vec![];
     let mut line = String::new();
-    // Where the line may be broken: behind this many bytes.
+    // The byte after which the line may be broken.
     let mut last_break = None;
     for (symbol, columns_of_symbol) in symbols(text) {
         if columns_of_symbol > columns {
@@ -86,7 +88,7 @@ fn broken(text: &str, columns: usize, may_break: impl Fn(&str, &str) -> bool) ->
         if !line.is_empty() && may_break(&line, &symbol) {
             last_break = Some(line.len());
         }
-        // A space at the end of a line may stand outside.
+        // A space at the end of a line may exceed the width.
         while symbol != " " && width(&line) + columns_of_symbol > columns {
             let rest = line.split_off(last_break.take().unwrap_or(line.len()));
             lines.push(std::mem::replace(&mut line, rest));
@@ -97,7 +99,7 @@ fn broken(text: &str, columns: usize, may_break: impl Fn(&str, &str) -> bool) ->
     lines.iter().map(|line| line.trim_end().into()).collect()
 }
 
-/// What is drawn as one character each, with its columns.
+/// Grapheme clusters with their widths in columns.
 fn symbols(text: &str) -> Vec<(String, usize)> {
     let span = Span::raw(text);
     span.styled_graphemes(Style::new()).map(|g| (g.symbol.to_string(), width(g.symbol))).collect()

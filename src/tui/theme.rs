@@ -1,28 +1,28 @@
-//! Every colour of the interface: a [`Theme`] names what each is for, and nothing else makes a [`Style`].
+//! Every colour of the interface: a [`Theme`] names each by its purpose, and no other code makes a [`Style`].
 
 use super::depth::Depth;
 use ratatui::style::{Color, Modifier, Style};
 use serde::{Deserialize, Serialize};
 
-/// The themes there are.
+/// All themes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// Light on a terminal that says that its background is light, else dark.
+    /// Light on a terminal that reports a light background, else dark.
     #[default]
     Auto,
     /// Light text on a dark background.
     Dark,
     /// Dark text on a light background.
     Light,
-    /// White on black, nothing fainter than it must be.
+    /// White on black, with high contrast throughout.
     HighContrast,
     /// The terminal's own sixteen colours on its own background.
     Terminal,
 }
 
 impl Scheme {
-    /// The theme of that name, in the colours that there are. `Auto` asks `COLORFGBG`, which some terminals set.
+    /// The theme of that name, in the available colours. `Auto` reads `COLORFGBG`, which some terminals set.
     pub fn theme(self, depth: Depth) -> Theme {
         let light = match self {
             Self::Auto => light(std::env::var("COLORFGBG").ok().as_deref()),
@@ -39,47 +39,47 @@ impl Scheme {
     }
 }
 
-/// Whether a terminal that sets `COLORFGBG` to this has a light background: its last number is white or light gray.
+/// Whether this value of `COLORFGBG` means a light background: its last number is white or light gray.
 fn light(fgbg: Option<&str>) -> bool {
     fgbg.and_then(|value| value.rsplit(';').next()).is_some_and(|background| matches!(background, "7" | "15"))
 }
 
-/// The styles of the interface, by what they are for.
+/// The styles of the interface, by their purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Theme {
-    /// What is told, and the background of everything.
+    /// Normal text, and the background of everything.
     pub plain: Style,
     /// The program's name, headings, the names of keys.
     pub strong: Style,
-    /// What explains, and what has not happened yet.
+    /// Explanations, and what has not happened yet.
     pub faint: Style,
-    /// What a text stresses.
+    /// Emphasized text.
     pub emphasis: Style,
     /// Rules between panes.
     pub rule: Style,
-    /// The title of the pane that keys go to.
+    /// The title of the focused pane.
     pub focus: Style,
-    /// The row that is selected.
+    /// The selected row.
     pub selected: Style,
-    /// The title of a page, across it.
+    /// The title bar of a page.
     pub page_title: Style,
-    /// Where the run stands; what is running.
+    /// The run's position; what is running.
     pub here: Style,
-    /// What is done.
+    /// Finished stages.
     pub done: Style,
     /// A breakpoint.
     pub breakpoint: Style,
     /// The name of a tensor.
     pub tensor: Style,
-    /// What a reader should know.
+    /// A warning.
     pub warning: Style,
-    /// What went wrong.
+    /// An error.
     pub error: Style,
-    /// What must not be there: NaN and infinity.
+    /// NaN and infinity.
     pub alarm: Style,
     /// The key of a hint.
     pub key: Style,
-    /// The lines of a chart, in turn; each has a mark of its own too.
+    /// The lines of a chart, in turn; each also has its own mark.
     pub series: [Style; 4],
     /// Source code.
     pub code: Code,
@@ -88,22 +88,22 @@ pub struct Theme {
 /// The styles of source code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Code {
-    /// Words of the language.
+    /// Keywords.
     pub keyword: Style,
-    /// Texts and numbers.
+    /// Literals.
     pub literal: Style,
     /// Comments.
     pub comment: Style,
-    /// Names of types.
+    /// Types.
     pub kind: Style,
-    /// Names of functions.
+    /// Functions.
     pub function: Style,
 }
 
-/// The colours that a theme is made of.
+/// The colours of a theme.
 struct Palette {
     background: Color,
-    /// The background of what is selected, and of a page's title.
+    /// The background of the selection and of a page's title.
     raised: Color,
     text: Color,
     faint: Color,
@@ -114,7 +114,7 @@ struct Palette {
     yellow: Color,
     red: Color,
     purple: Color,
-    /// Text and background of what must not be there.
+    /// Text and background of NaN and infinity.
     alarm: [Color; 2],
 }
 
@@ -178,7 +178,7 @@ const DARK_OF_SIXTEEN: Palette = Palette {
     alarm: [Color::Black, Color::LightRed],
 };
 
-/// Of the sixteen few can be read on white.
+/// Few of the sixteen are readable on white.
 const LIGHT_OF_SIXTEEN: Palette = Palette {
     background: Color::White,
     raised: Color::Gray,
@@ -238,13 +238,13 @@ impl Theme {
         }
     }
 
-    /// Without colours: bold, and reversed where a background told.
+    /// Without colours: bold, and reversed instead of a background.
     fn colourless() -> Self {
         let reversed = Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD);
         Self { selected: reversed, page_title: reversed, alarm: reversed, ..Self::default() }
     }
 
-    /// Every style with its name, for tests of all of them.
+    /// Every style with its name, for tests.
     #[cfg(test)]
     fn all(&self) -> Vec<(&'static str, Style)> {
         let Self { code, series, .. } = self;
@@ -279,7 +279,7 @@ impl Theme {
 }
 
 impl Default for Theme {
-    /// The terminal's own sixteen colours, which suit a light terminal as well as a dark one.
+    /// The terminal's own sixteen colours, which suit light and dark terminals.
     fn default() -> Self {
         let plain = Style::new();
         let bold = plain.add_modifier(Modifier::BOLD);
@@ -317,7 +317,7 @@ mod tests {
     use super::*;
     use crate::tui::depth::{Depth, rgb};
 
-    /// WCAG 2.2's contrast of two colours: 1 for the same, 21 for black and white.
+    /// The contrast of two colours by WCAG 2.2: 1 for equal colours, 21 for black and white.
     fn contrast(a: [u8; 3], b: [u8; 3]) -> f64 {
         let luminance = |colour: [u8; 3]| {
             let linear = |c: u8| {
@@ -341,7 +341,7 @@ mod tests {
                     };
                     let (text, background) = (rgb(colour(|s| s.fg)).unwrap(), rgb(colour(|s| s.bg)).unwrap());
                     let least = match (name, scheme) {
-                        // Not read, and told by its shape too.
+                        // Not text, and recognizable by its shape.
                         ("rule", _) => 3.,
                         (_, Scheme::HighContrast) => 7.,
                         _ => 4.5,

@@ -274,9 +274,9 @@ fn into_the_unet_and_a_breakpoint_in_its_middle() {
     session.see("1 breakpoint deleted");
     session.press("n");
     session.see("denoise 0 done");
-    // Where a word is looked at from, beside what it does.
+    // Where a word is attended to, and its effect.
     session.press("aj");
-    session.see("apple: looked at from");
+    session.see("apple: attended to by");
     session.see("correlation");
     session.press("q");
     assert_eq!(session.end(), 0);
@@ -343,7 +343,7 @@ fn a_fault_in_drawing_gives_the_terminal_back() {
     session.see("Nothing has run yet");
     session.press(":panic drawing\r");
     assert_ne!(session.end(), 0);
-    session.see("a panic was asked for");
+    session.see("a test requested a panic");
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn how_far_a_reader_is_stands_in_the_list() {
     let mut session = Session::start_with("xterm-256color", &with, &["lesson", "run", &name]);
     session.see("part 1 of");
     // Whatever the first part wants, one of these is it; what is out of sight is gone to first.
-    let wanted = [("press a,", "a"), ("Enter runs", "x"), ("x carries it out", "x")];
+    let wanted = [("press a,", "a"), ("Enter runs", "x"), ("x runs the solution", "x")];
     let wants = |screen: &str| wanted.iter().find(|(wants, _)| screen.contains(wants)).map(|(_, key)| *key);
     let begun = Instant::now();
     while wants(&session.contents()).is_none() {

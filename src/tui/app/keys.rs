@@ -1,4 +1,4 @@
-//! What becomes of a key.
+//! Handling of keys.
 
 use super::{App, Effect, Mode};
 use crate::debugger::{Command, CommandLine};
@@ -23,7 +23,7 @@ impl App {
                 KeyCode::Char('l') => return vec![Effect::Redraw],
                 KeyCode::Char('z') if cfg!(unix) => return vec![Effect::Suspend],
                 KeyCode::Char('z') => {
-                    self.say(Kind::Said, "Ctrl-Z does nothing here: this system has no `fg`");
+                    self.say(Kind::Info, "Ctrl-Z does nothing here: this system has no `fg`");
                     return vec![];
                 }
                 _ => {}
@@ -75,7 +75,7 @@ impl App {
                     self.mode = Mode::Walk;
                     vec![]
                 }
-                // A key of the walk closes the page and does what it does there.
+                // A key of the stage list closes the page and acts there.
                 Turned::Unknown => self.keymap.action(key).map_or(vec![], |action| {
                     self.mode = Mode::Walk;
                     self.act(action)
@@ -85,7 +85,7 @@ impl App {
         }
     }
 
-    /// A key where no line is being typed and no page is open: the pane has it first.
+    /// A key while no line is being typed and no page is open: the focused pane gets it first.
     fn walk(&mut self, key: KeyEvent) -> Vec<Effect> {
         let pane = self.focused();
         let room = self.room(pane);
@@ -129,31 +129,31 @@ impl App {
             Action::Filter if self.views.of_mut(self.tab).filter("") => {
                 self.mode = Mode::Filtering(Line::new(""));
             }
-            Action::Filter => self.say(Kind::Said, "nothing to filter here; 2 shows the tensors"),
+            Action::Filter => self.say(Kind::Info, "nothing to filter here; 2 shows the tensors"),
             Action::CopySelected => {
                 let selected = self.of_pane(self.focused()).selected(self.focused(), &self.state);
                 let Some(selected) = selected else {
-                    self.say(Kind::Said, "nothing is selected here");
+                    self.say(Kind::Info, "nothing is selected here");
                     return vec![];
                 };
                 let characters = selected.chars().count();
-                self.say(Kind::Said, &format!("{characters} characters copied, if the terminal allows it"));
+                self.say(Kind::Info, &format!("{characters} characters copied, if the terminal allows it"));
                 return vec![Effect::Copy(selected)];
             }
             Action::Mouse => {
                 self.mouse = !self.mouse;
                 self.say(
-                    Kind::Said,
+                    Kind::Info,
                     if self.mouse {
-                        "the mouse is diffuscope's"
+                        "diffuscope has captured the mouse"
                     } else {
-                        "the mouse is the terminal's; m takes it"
+                        "the terminal has the mouse; m captures it again"
                     },
                 );
                 return vec![Effect::Mouse(self.mouse)];
             }
             Action::LastOutput if self.output.is_some() => self.show_output(),
-            Action::LastOutput => self.say(Kind::Said, "no output yet; `:info request` has some"),
+            Action::LastOutput => self.say(Kind::Info, "no output yet; `:info request` has some"),
             Action::Help => {
                 self.mode = Mode::Reading(view::help_page(self, self.size.width));
             }
@@ -168,7 +168,7 @@ impl App {
         self.zoomed = false;
     }
 
-    /// Shows the view that the reader asks for: a lesson that covers it gives way.
+    /// Shows a view. A lesson that covers it is moved aside.
     pub(super) fn turn_to(&mut self, tab: ViewId) {
         self.on_lesson &= !self.lesson_covers();
         self.show(tab);
@@ -185,7 +185,7 @@ impl App {
         self.focus_on(panes.get(next).map_or("", |pane| pane.name));
     }
 
-    /// A line was typed.
+    /// A line was entered.
     fn enter(&mut self, line: String) -> Vec<Effect> {
         self.mode = Mode::Walk;
         let line = line.trim().trim_start_matches(':').trim_start().to_string();
@@ -200,7 +200,7 @@ impl App {
             return vec![];
         }
         let parsed = CommandLine::parse(&line);
-        // A wrong line is kept as it was typed, so that it can be corrected.
+        // A line with an error stays in the history as typed, so that it can be corrected.
         let mut effects = self.remember(match &parsed {
             Ok(Some(known)) => known.command.to_string(),
             _ => line.clone(),
@@ -214,7 +214,7 @@ impl App {
         effects
     }
 
-    /// Keeps a line in the history, unless it is the last one there.
+    /// Adds a line to the history, unless it is the last one there.
     fn remember(&mut self, line: String) -> Vec<Effect> {
         if self.history.last() == Some(&line) {
             return vec![];
@@ -225,7 +225,7 @@ impl App {
         vec![Effect::Remember(line)]
     }
 
-    /// Ctrl-C: stops what runs; else closes what is open; else the second in a row leaves.
+    /// Ctrl-C: stops what runs, else closes what is open, else quits when pressed twice.
     fn stop(&mut self, asked: bool) -> Vec<Effect> {
         match self.state.activity {
             _ if asked => vec![Effect::End(Ok(()))],
@@ -236,7 +236,7 @@ impl App {
             }
             Activity::Loading | Activity::Idle => {
                 self.leaving = true;
-                self.say(Kind::Said, "Ctrl-C once more leaves; so does q");
+                self.say(Kind::Info, "press Ctrl-C again to quit, or q");
                 vec![]
             }
         }

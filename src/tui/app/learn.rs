@@ -1,4 +1,4 @@
-//! Events of the worker, and what the views need from it.
+//! Events of the worker, and requests of the views to it.
 
 use super::{App, Effect, Mode};
 use crate::debugger::{Event, Preview};
@@ -21,7 +21,7 @@ impl App {
             Event::Done(outcome, _) => Some(outcome.brief()),
             _ => None,
         };
-        // What its commands say stands in the lesson.
+        // The lesson shows the output of its own commands.
         let of_lesson = self.state.lesson.as_ref().is_some_and(Reading::is_busy);
         let compared = self.state.is_comparing();
         let news = self.state.learn(event);
@@ -36,7 +36,7 @@ impl App {
         if news.quit {
             return vec![Effect::End(Ok(()))];
         }
-        // A line that is being typed is not taken away.
+        // A line that is being typed stays open.
         let typing = matches!(self.mode, Mode::Typing(..));
         match (news.output, news.picture) {
             (Some(output), _) => {
@@ -57,11 +57,11 @@ impl App {
         });
         let mut effects = self.fulfil(wishes.unwrap_or_default());
         if self.state.activity != Activity::Idle {
-            // The lesson goes on from where it is, wherever its reader looked meanwhile.
+            // The lesson continues at its own place, wherever the user looked meanwhile.
             self.state.look = None;
             return effects;
         }
-        // Where the reader looked meanwhile is where the next command starts; a stage that is stepped through waits.
+        // The next command starts where the user looked meanwhile; a paused stage stays paused.
         if let Some(done) = self.state.look.filter(|_| !self.state.is_inside()) {
             effects.extend(self.look_elsewhere(done));
         }
@@ -71,7 +71,7 @@ impl App {
         effects
     }
 
-    /// Asks for the pictures that the view wants of the VAE, when they are others than those asked for last.
+    /// Requests the VAE's pictures that the view shows, when they differ from the last request.
     pub(super) fn ask_for_previews(&mut self) -> Option<Effect> {
         let view = self.state.view.as_ref()?;
         let missing = |preview: &Preview| self.state.previews.get(preview.record, preview.name).is_none();
@@ -81,7 +81,7 @@ impl App {
             }
             _ => vec![],
         };
-        // What was asked for last and has come since need not be taken back.
+        // A request that has been answered need not be withdrawn.
         let news = wanted.iter().any(|preview| !self.asked.contains(preview));
         news.then(|| {
             self.asked.clone_from(&wanted);
@@ -89,8 +89,9 @@ impl App {
         })
     }
 
-    /// Asks what the view wants to know of the inside of stages, when that is other than what was asked last; what nobody
-    /// looks at any more is given up.
+    /// Requests the inspections that the view shows, when they differ from the last request, and withdraws those that
+    /// it no
+    /// longer needs.
     pub(super) fn examine(&mut self) -> Option<Effect> {
         let mut wanted = self.views.of(self.tab).examines(&self.state);
         wanted.retain(|asked| self.state.findings.get(asked).is_none());

@@ -1,5 +1,4 @@
-//! The lesson that is read beside the views: what its reader does goes to its [`Reading`], and what that wishes for is
-//! done.
+//! The lesson beside the views: passes the user's input to its [`Reading`], and carries out its requests.
 
 use super::{App, Effect};
 use crate::debugger::worker::COME_BACK;
@@ -10,13 +9,13 @@ use crate::tui::view::{self, ViewId};
 use ratatui::layout::Rect;
 
 impl App {
-    /// Opens a lesson: it has the keys at first.
+    /// Opens a lesson and gives it the focus.
     pub fn open_lesson(&mut self, reading: Reading) {
         self.state.lesson = Some(reading);
         self.on_lesson = true;
     }
 
-    /// Where the view is in `body`, and where the lesson.
+    /// The areas of the view and of the lesson in `body`.
     pub fn split(&self, body: Rect) -> (Option<Rect>, Option<Rect>) {
         if self.state.lesson.is_none() {
             return (Some(body), None);
@@ -28,20 +27,20 @@ impl App {
         }
     }
 
-    /// Whether the lesson stands in the place of the view.
+    /// Whether the lesson covers the view.
     pub fn lesson_covers(&self) -> bool {
         self.on_lesson && self.split(Rect::from(self.size)).0.is_none()
     }
 
-    /// Gives keys to the lesson, or to the view.
+    /// Focuses the lesson, or the view.
     pub(super) fn toggle_lesson(&mut self) {
         match self.state.lesson {
             Some(_) => self.on_lesson = !self.on_lesson,
-            None => self.say(Kind::Said, "no lesson is open; `diffuscope lesson run NAME` opens one"),
+            None => self.say(Kind::Info, "no lesson is open; `diffuscope lesson run NAME` opens one"),
         }
     }
 
-    /// What the reader does in the lesson.
+    /// Handles an action of the user in the lesson.
     pub(super) fn act_in_lesson(&mut self, act: Act) -> Vec<Effect> {
         let idle = self.state.activity == Activity::Idle;
         let Some(lesson) = self.state.lesson.as_mut() else {
@@ -49,17 +48,17 @@ impl App {
             return vec![];
         };
         if !idle {
-            self.say(Kind::Said, "something runs; the lesson goes on when it is done");
+            self.say(Kind::Info, "a command is running; the lesson continues when it is done");
             return vec![];
         }
         let wishes = lesson.act(act);
         if wishes.is_empty() && act == Act::ComeBack {
-            self.say(Kind::Said, "this is where the lesson is");
+            self.say(Kind::Info, "the lesson is already here");
         }
         self.fulfil(wishes)
     }
 
-    /// Does what the lesson wishes for.
+    /// Carries out a request of the lesson.
     pub(super) fn fulfil(&mut self, wishes: Vec<LessonEffect>) -> Vec<Effect> {
         let mut effects = vec![];
         for wish in wishes {
@@ -80,7 +79,7 @@ impl App {
         effects
     }
 
-    /// The worker is to look elsewhere, and the lesson's numbers are then those of that place.
+    /// The worker moves to another place, and the lesson's numbers are then those of that place.
     pub(super) fn look_elsewhere(&mut self, done: usize) -> Vec<Effect> {
         let wishes = self.state.lesson.as_mut().map_or(vec![], Reading::looked);
         let mut effects = vec![Effect::Look(done)];

@@ -8,70 +8,70 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Size;
 use std::time::Instant;
 
-/// What comes in, from the terminal and from the worker.
+/// Inputs, from the terminal and from the worker.
 #[derive(Debug)]
 pub enum Input {
-    /// A key.
+    /// A key press.
     Key(KeyEvent),
-    /// The mouse, and when.
+    /// A mouse event and its time.
     Mouse(MouseEvent, Instant),
-    /// Text that was pasted.
+    /// Pasted text.
     Paste(String),
-    /// The terminal has another size.
+    /// The terminal was resized.
     Resize(Size),
-    /// Time has passed, and it is now so late.
+    /// Time has passed; the current time.
     Tick(Instant),
-    /// What the worker tells.
+    /// An event of the worker.
     Worker(Event),
     /// The worker has ended.
     WorkerGone,
-    /// The terminal gives no more input, and why.
+    /// The terminal gives no more input, and the reason.
     Closed(String),
-    /// The system asks the program to end, by this signal.
+    /// The system requests the program to end, by this signal.
     Signal(i32),
-    /// The system asks the program to stop until it is told to go on.
+    /// The system requests the program to suspend.
     Suspend,
-    /// The program goes on after it was stopped.
+    /// The program was resumed.
     Continued,
-    /// A picture can be drawn better than it was.
+    /// A better rendering of a picture is ready.
     Drawn,
 }
 
-/// What is to be done.
+/// What the caller must do.
 #[derive(Debug)]
 pub enum Effect {
-    /// The worker is given a command.
+    /// Send a command to the worker.
     Order(CommandLine),
-    /// The worker looks at a place: where so many stages are done, of a comparison so many ticks.
+    /// Have the worker show a place: a number of finished stages; in a comparison, of ticks.
     Look(usize),
-    /// The worker panics, for tests.
+    /// Have the worker panic, for tests.
     Panic,
-    /// The VAE is asked for pictures, in the place of those that it was asked for before.
+    /// Request pictures from the VAE, replacing the last request.
     Previews(Vec<Preview>),
-    /// The worker is asked of the inside of stages, in the place of what it was asked before.
+    /// Request inspections from the worker, replacing the last request.
     Examine(Vec<Examination>),
-    /// The worker evaluates expressions, and tells them with the number.
+    /// Have the worker evaluate expressions; the answer carries the number.
     Evaluate(usize, Vec<Expression>),
-    /// The worker notes where the session stands.
+    /// Have the worker remember the session's position.
     Mark,
-    /// The worker goes back to where it stood then.
+    /// Have the worker return to the remembered position.
     ComeBack,
-    /// It is kept how far the reader is in the lesson.
+    /// Store the user's progress in the lesson.
     Keep(LessonProgress),
-    /// The worker's command is interrupted.
+    /// Interrupt the worker's command.
     Interrupt,
-    /// The screen is drawn anew from nothing.
+    /// Redraw the whole screen.
     Redraw,
-    /// A line is kept in the history.
+    /// Add a line to the history.
     Remember(String),
-    /// A text is put on the terminal's clipboard.
+    /// Copy a text to the terminal's clipboard.
     Copy(String),
-    /// The mouse is taken, or left to the terminal.
+    /// Capture the mouse, or release it.
     Mouse(bool),
-    /// The program stops until the shell has it go on.
+    /// Suspend the program until the shell resumes it.
     Suspend,
-    /// The terminal is taken over once more.
+    /// Capture the terminal again.
     Retake,
-    /// The program ends: as the reader wished, or because of an error.
+    /// End the program, at the user's request or because of an error.
     End(Result<(), Error>),
 }

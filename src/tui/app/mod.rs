@@ -1,8 +1,8 @@
-//! The application: what was put in → what is known and shown, and what is to be done about it.
+//! The application: inputs → new state and effects.
 //!
-//! - `keys`: what becomes of a key; `mouse`: of the mouse.
-//! - `lesson`: the lesson that is read.
-//! - `look`: looking at what is recorded, and playing it.
+//! - `keys` and `mouse`: handle keys and the mouse.
+//! - `lesson`: the open lesson.
+//! - `look`: moves through recorded stages and plays them.
 
 mod keys;
 mod learn;
@@ -32,9 +32,9 @@ use std::time::{Duration, Instant};
 /// The application.
 #[derive(Debug)]
 pub struct App {
-    /// What is known.
+    /// The session's state.
     pub state: State,
-    /// What keys go to.
+    /// What receives keys.
     pub mode: Mode,
     /// The size of the terminal.
     pub size: Size,
@@ -42,66 +42,66 @@ pub struct App {
     pub theme: Theme,
     /// How many colours the terminal has.
     pub depth: Depth,
-    /// What keys do.
+    /// Keys and their actions.
     pub keymap: Keymap,
     /// The view that is shown.
     pub tab: ViewId,
-    /// What each view remembers.
+    /// Each view's own state.
     pub views: Views,
-    /// The pane that keys go to in each view; empty for the first.
+    /// The focused pane of each view; empty for the first.
     focus: [&'static str; VIEWS.len()],
-    /// Whether keys go to the lesson.
+    /// Whether the lesson has the focus.
     on_lesson: bool,
-    /// Whether the pane that keys go to is shown alone.
+    /// Whether the focused pane is shown alone.
     pub zoomed: bool,
-    /// How pictures are drawn, for the help.
+    /// How pictures are drawn, for the help page.
     pub graphics: &'static str,
-    /// What is where on the screen, as it was drawn last.
+    /// Areas of the last frame that the mouse can press.
     pub hits: Vec<Hit>,
-    /// Whether the mouse is ours.
+    /// Whether the program has captured the mouse.
     pub mouse: bool,
-    /// Whether what is recorded is being played.
+    /// Whether recorded stages are being played.
     pub playing: bool,
     /// Whether the lines `panic worker` and `panic drawing` are obeyed, for tests.
     pub obeys_panics: bool,
-    /// Whether the next frame shall panic.
+    /// Whether the next frame panics.
     pub draw_panics: bool,
     /// The last output of more than a line: its title and its lines.
     output: Option<Output>,
-    /// Lines that were typed, the newest last.
+    /// The console's history, the newest last.
     pub history: Vec<String>,
-    /// The last key was a Ctrl-C that asked whether to leave.
+    /// Whether the last key was a Ctrl-C that asked whether to quit.
     leaving: bool,
-    /// What the VAE was asked for last.
+    /// The last request to the VAE.
     asked: Vec<Preview>,
-    /// What was asked last of the inside of stages.
+    /// The last request for inspections.
     examining: Vec<Examination>,
-    /// Where the mouse was pressed last, and when.
+    /// Place and time of the last mouse press.
     pressed: Option<(&'static str, Instant)>,
 }
 
-/// What keys go to.
+/// What receives keys.
 #[derive(Debug)]
 pub enum Mode {
-    /// The walk through the stages.
+    /// The stages and views.
     Walk,
-    /// The console, and what its line can go on with.
+    /// The console and its completions.
     Typing(Line, Completion),
-    /// A picture as large as there is room.
+    /// An enlarged picture.
     Showing(NamedPicture),
-    /// What a pane is filtered by.
+    /// The filter of a pane.
     Filtering(Line),
     /// A page of text.
     Reading(Page),
 }
 
-/// Time between two frames of what is played.
+/// Time between two frames while playing.
 const FRAME: Duration = Duration::from_millis(125);
-/// Time between two looks at the clock while something runs.
+/// Time between two ticks while something runs.
 const PULSE: Duration = Duration::from_millis(100);
 
 impl App {
-    /// The application while the models are loaded.
+    /// The application while the model loads.
     pub fn new(size: Size) -> Self {
         Self {
             state: State::default(),
@@ -130,14 +130,14 @@ impl App {
         }
     }
 
-    /// Takes in one thing that happened. Changes nothing outside: that is what the effects are for.
+    /// Handles one input. It changes nothing outside: that is what the effects are for.
     pub fn handle(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = match input {
             Input::Key(key) if key.kind == KeyEventKind::Release => vec![],
             Input::Key(key) => self.key(key),
             Input::Mouse(event, when) => self.mouse(event, when),
             Input::Paste(pasted) => {
-                // Pasted text is no sequence of keys: elsewhere it would move the run about.
+                // Pasted text is not a sequence of keys: as keys it would run commands.
                 if let Mode::Typing(line, completion) = &mut self.mode {
                     line.insert(&pasted);
                     *completion = Completion::of(line, &self.state);
@@ -165,7 +165,7 @@ impl App {
         effects
     }
 
-    /// How long to wait for something to happen before a [`Tick`](Input::Tick) is due; `None` is for ever.
+    /// Time until a [`Tick`](Input::Tick) is due; `None`: no tick is needed.
     pub fn patience(&self) -> Option<Duration> {
         match self.state.activity {
             _ if self.playing => Some(FRAME),
@@ -174,12 +174,12 @@ impl App {
         }
     }
 
-    /// Whether the models are still being loaded.
+    /// Whether the model is still loading.
     pub fn is_loading(&self) -> bool {
         self.state.activity == Activity::Loading
     }
 
-    /// The panes that are shown in `body`: those of the view, or the one that is zoomed; and the lesson.
+    /// The panes shown in `body`: those of the view, or the zoomed one; and the lesson.
     pub fn panes(&self, body: Rect) -> Vec<Pane> {
         let (view, lesson) = self.split(body);
         let mut panes = view.map_or(vec![], |area| self.views.of(self.tab).panes(&self.state, area));
@@ -192,18 +192,18 @@ impl App {
         panes
     }
 
-    /// What draws a pane.
+    /// The part that draws a pane.
     pub fn of_pane(&self, pane: &str) -> &dyn View {
         if pane == LESSON { &self.views.lesson } else { self.views.of(self.tab) }
     }
 
-    /// What a pane's keys go to.
+    /// The part that receives a pane's keys.
     fn of_pane_mut(&mut self, pane: &str) -> (&mut dyn View, &State) {
         let views = &mut self.views;
         (if pane == LESSON { &mut views.lesson } else { views.of_mut(self.tab) }, &self.state)
     }
 
-    /// The pane that keys go to.
+    /// The focused pane.
     pub fn focused(&self) -> &'static str {
         if self.on_lesson {
             return LESSON;
@@ -211,7 +211,7 @@ impl App {
         self.focused_of(&self.views.of(self.tab).panes(&self.state, Rect::from(self.size)))
     }
 
-    /// Gives keys to a pane.
+    /// Focuses a pane.
     fn focus_on(&mut self, pane: &'static str) {
         self.on_lesson = pane == LESSON;
         if !self.on_lesson {
@@ -225,7 +225,7 @@ impl App {
         known.map_or("", |pane| pane.name)
     }
 
-    /// How large the inside of the pane was when it was drawn last.
+    /// The size of the pane's inside in the last frame.
     fn room(&self, pane: &str) -> Size {
         use super::canvas::Target::Pane;
         let hit = self.hits.iter().find(|hit| matches!(hit.target, Pane(name) if name == pane));
@@ -244,12 +244,12 @@ impl App {
         self.state.messages = vec![Message::new(kind, text)];
     }
 
-    /// Tells what a reader should know.
+    /// Shows a warning.
     pub fn warn(&mut self, text: &str) {
         self.state.messages.push(Message::new(Kind::Warning, text));
     }
 
-    /// A line of a key or a view, parsed and given on; a wrong one is reported.
+    /// Parses and runs a line of a key or a view; reports an error in it.
     fn give(&mut self, line: String) -> Vec<Effect> {
         match CommandLine::parse(&line) {
             Ok(Some(line)) => self.give_command(line),
@@ -261,7 +261,7 @@ impl App {
         }
     }
 
-    /// A command, to be carried out when those before it are.
+    /// Runs a command, after those before it.
     fn give_command(&mut self, line: CommandLine) -> Vec<Effect> {
         if self.state.activity == Activity::Idle {
             return self.order(line);
@@ -280,10 +280,10 @@ impl App {
         vec![Effect::Order(line)]
     }
 
-    /// The worker is about to carry something out.
+    /// The worker is about to run a command.
     fn begin(&mut self, command: &str) {
         if self.state.is_inside() {
-            // It goes on where the stage waits, wherever the reader looked.
+            // It continues where the stage is paused, wherever the user looked.
             self.state.look = None;
         }
         self.state.messages.clear();
@@ -300,5 +300,5 @@ impl App {
     }
 }
 
-/// Commands that may wait for the one that runs: a key that is held down shall not fill an hour.
+/// The limit of waiting commands: a key that is held down must not queue an hour of work.
 const MOST_WAITING: usize = 8;

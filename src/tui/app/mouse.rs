@@ -8,13 +8,13 @@ use crossterm::event::{KeyCode, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use std::time::{Duration, Instant};
 
-/// Rows that the wheel turns at once.
+/// Rows per step of the wheel.
 const WHEEL: i16 = 3;
-/// Two presses within this time are one of two.
+/// Two presses within this time are a double press.
 const TWICE: Duration = Duration::from_millis(400);
 
 impl App {
-    /// What becomes of the mouse.
+    /// Handles a mouse event.
     pub(super) fn mouse(&mut self, event: MouseEvent, when: Instant) -> Vec<Effect> {
         let place = Position::new(event.column, event.row);
         if let Mode::Reading(page) = &mut self.mode {
@@ -29,7 +29,7 @@ impl App {
             return vec![];
         }
         let Some(hit) = canvas::at(&self.hits, place) else { return vec![] };
-        // What was typed or is being read stays open; only the walk behind it is pressed on.
+        // An input line or a page stays open; only the view itself can be pressed.
         if !matches!(self.mode, Mode::Walk) {
             return vec![];
         }
@@ -53,8 +53,8 @@ impl App {
             }
             Target::Stage(done) if self.state.view.as_ref().is_some_and(|view| done > view.recorded()) => {
                 if let Some(line) = self.state.view.as_ref().and_then(|view| view.stages.get(done)) {
-                    let said = format!("{0} is still to come: `:until {0}` runs up to it", line.stage);
-                    self.say(Kind::Said, &said);
+                    let text = format!("{0} is still to come: `:until {0}` runs up to it", line.stage);
+                    self.say(Kind::Info, &text);
                 }
                 vec![]
             }
@@ -66,7 +66,7 @@ impl App {
                 let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
                 let room = hit.area.as_size();
                 if name == LESSON {
-                    // What is pressed on there does something: two presses are two things.
+                    // A press there acts, so that two presses are two actions.
                     let (lesson, state) = self.of_pane_mut(name);
                     let reply = lesson.press(name, at, room, state);
                     if reply != Reply::Unknown {
@@ -90,7 +90,7 @@ impl App {
         }
     }
 
-    /// The wheel goes to the pane under the mouse, whichever keys go to.
+    /// The wheel scrolls the pane under the mouse, whichever is focused.
     fn wheel(&mut self, place: Position, rows: i16) -> Vec<Effect> {
         let panes = self.hits.iter().rev().filter_map(|hit| match hit.target {
             Target::Pane(name) if hit.area.contains(place) => Some((name, hit.area.as_size())),
@@ -102,7 +102,7 @@ impl App {
         self.reply(reply)
     }
 
-    /// What a pane asks for.
+    /// Carries out a pane's request.
     pub(super) fn reply(&mut self, reply: Reply) -> Vec<Effect> {
         match reply {
             Reply::Unknown | Reply::Taken => vec![],

@@ -1,4 +1,4 @@
-//! What keys do, in one list, with the views' keys from [`VIEWS`] and the keys that a view takes itself.
+//! Keys and their actions, in one list, with the views' keys from [`VIEWS`] and the keys that a view handles itself.
 
 use super::Action::{
     self, ComeBack, CopySelected, Filter, FocusNext, FocusPrevious, Help, LastOutput, Lesson, LookBack,
@@ -14,11 +14,11 @@ use std::borrow::Cow;
 pub struct Binding {
     /// The keys.
     pub keys: &'static [KeyCode],
-    /// What they do.
+    /// Their action.
     pub action: Action,
     /// Two or three words for the line of hints; empty for keys that only the help lists.
     pub hint: &'static str,
-    /// What they do, in a line.
+    /// A one-line description.
     pub summary: &'static str,
 }
 
@@ -29,21 +29,21 @@ impl Binding {
     }
 }
 
-/// Keys that a view takes itself. They come before those of [`bindings`].
+/// Keys that a view handles itself. They take precedence over [`bindings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewKeys {
     /// The keys.
     pub keys: &'static [KeyCode],
-    /// The panes that take them; empty for every pane of the view.
+    /// The panes that handle them; empty for every pane of the view.
     pub panes: &'static [&'static str],
     /// A word or two for the line of hints; empty for keys that only the help lists.
     pub hint: &'static str,
-    /// What they do, in a line.
+    /// A one-line description.
     pub summary: &'static str,
 }
 
 impl ViewKeys {
-    /// Whether a pane takes a key.
+    /// Whether a pane handles a key.
     pub fn take(&self, pane: &str, key: KeyCode) -> bool {
         self.keys.contains(&key) && self.belong_to(pane)
     }
@@ -60,7 +60,7 @@ pub fn bindings() -> impl Iterator<Item = Binding> {
     RUNNING.iter().cloned().chain(shows).chain(SCREEN.iter().cloned())
 }
 
-/// Keys that run stages, or choose what is shown of the run.
+/// Keys that run stages, or choose the shown stage.
 const RUNNING: &[Binding] = &[
     run(
         &[Char('n')],
@@ -68,7 +68,7 @@ const RUNNING: &[Binding] = &[
         "next",
         "run the next stage, or pass a recorded one; inside a stage, the module",
     ),
-    run(&[Char('s')], "step", "step", "go into the stage, its lines, their modules: 7 shows the source"),
+    run(&[Char('s')], "step", "step", "step into the stage, its lines and modules: 7 shows the source"),
     run(&[Char('f')], "finish", "", "run out of the current module, or of the stage"),
     run(&[Char('b')], "back", "back", "go back one stage; nothing is computed"),
     run(&[Char('c')], "continue", "continue", "run until a breakpoint or the end"),
@@ -78,7 +78,7 @@ const RUNNING: &[Binding] = &[
     key(&[Right], LookOn, "", "show the next recorded stage"),
     key(&[Home], LookFirst, "", "show the start"),
     key(&[End], LookLast, "", "show the newest stage"),
-    key(&[Char(' ')], Play, "play", "play what is recorded, or stop"),
+    key(&[Char(' ')], Play, "play", "play the recorded stages, or stop"),
 ];
 
 /// Keys of the screen and of the console.
@@ -92,10 +92,10 @@ const SCREEN: &[Binding] = &[
         "",
         "in a lesson: give keys to the lesson or to the view; on a narrow screen it covers the view",
     ),
-    key(&[Char('w')], ComeBack, "", "in a lesson: return to where it was; what you did is kept"),
+    key(&[Char('w')], ComeBack, "", "in a lesson: return to its place; your changes are kept"),
     key(&[Char('/')], Filter, "", "show only rows that contain a text"),
-    key(&[Char('y')], CopySelected, "", "copy what is selected"),
-    key(&[Char('m')], Mouse, "", "give the mouse to the terminal, to select text; or take it again"),
+    key(&[Char('y')], CopySelected, "", "copy the selection"),
+    key(&[Char('m')], Mouse, "", "release the mouse, to select text; or capture it again"),
     key(&[Char('B')], Type("break "), "", "set a breakpoint: opens the console"),
     key(&[Char('g')], Type("goto "), "", "go to a stage: opens the console"),
     key(&[Char('p')], Type("print "), "", "show a tensor or expression: opens the console"),
@@ -110,7 +110,7 @@ const SCREEN: &[Binding] = &[
 /// Keys with the same meaning everywhere, for the help.
 pub const EVERYWHERE: &[(&str, &str)] = &[
     ("Ctrl-C", "interrupt the running command; when none runs, twice quits"),
-    ("Esc", "close what is open: the console, a page, a zoomed pane"),
+    ("Esc", "close the console, a page or a zoomed pane"),
     ("Ctrl-L", "redraw the screen"),
     ("Ctrl-Z", "suspend the program; `fg` in the shell resumes it"),
     ("↑ ↓ k j PgUp PgDn", "scroll or select in the focused pane; in the console, earlier lines"),

@@ -12,7 +12,7 @@ pub struct Key {
     pub modifiers: KeyModifiers,
 }
 
-/// Keys that have a name.
+/// Keys with a name.
 pub const NAMES: [(&str, KeyCode); 15] = [
     ("space", Char(' ')),
     ("enter", KeyCode::Enter),
@@ -51,13 +51,13 @@ impl Key {
         Some(Self { code: named.or(function).or(character)?, modifiers })
     }
 
-    /// Whether it never comes to the keymap.
+    /// Whether the key has a fixed meaning, so that the keymap never sees it.
     pub fn is_reserved(self) -> bool {
         let control = self.modifiers.contains(KeyModifiers::CONTROL);
         self.code == KeyCode::Esc || control && matches!(self.code, Char('c' | 'l' | 'z'))
     }
 
-    /// Its name on the screen.
+    /// The key's name on the screen.
     pub fn name(self) -> String {
         let control = if self.modifiers.contains(KeyModifiers::CONTROL) { "Ctrl-" } else { "" };
         let alt = if self.modifiers.contains(KeyModifiers::ALT) { "Alt-" } else { "" };

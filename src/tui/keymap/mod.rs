@@ -1,4 +1,4 @@
-//! What keys do. Most are a line of the command language: a key does what the typed line does.
+//! Keys and their actions. Most actions are a line of the command language, with the same effect as typing it.
 //!
 //! - [`bindings`]: every key. [`key`]: keys and their names.
 //! - [`Keymap`]: the bindings, and before them the user's own.
@@ -16,12 +16,12 @@ use key::{Key, NAMES};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What a key does.
+/// The action of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Runs a line of the command language.
     Run(Cow<'static, str>),
-    /// Opens the command line with the beginning of a line on it.
+    /// Opens the console with the beginning of a line.
     Type(&'static str),
     /// Shows a view.
     Show(ViewId),
@@ -39,17 +39,17 @@ pub enum Action {
     LookFirst,
     /// Shows the newest stage.
     LookLast,
-    /// Plays what is recorded, or stops.
+    /// Plays the recorded stages, or stops.
     Play,
-    /// Gives keys to the lesson, or to the view.
+    /// Focuses the lesson, or the view.
     Lesson,
     /// Returns to where the lesson was.
     ComeBack,
     /// Opens the line that filters the pane.
     Filter,
-    /// Copies what is selected.
+    /// Copies the selection.
     CopySelected,
-    /// Gives the mouse to the terminal, or takes it again.
+    /// Releases the mouse to the terminal, or captures it again.
     Mouse,
     /// Shows the last output again.
     LastOutput,
@@ -106,7 +106,7 @@ impl Action {
     }
 }
 
-/// What keys do: [`bindings()`], and before them the user's own.
+/// Keys and their actions: [`bindings()`], and before them the user's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keymap {
     own: Vec<(Key, Action)>,
@@ -115,7 +115,7 @@ pub struct Keymap {
 /// An error in the user's own keys.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeymapError {
-    /// There is no such key.
+    /// The key does not exist.
     #[error("`{0}` is not a key; expected a character or one of {names}, such as `x`, `f5`, `ctrl-n`, `alt-enter`", names = NAMES.map(|(name, _)| name).join(", "))]
     Key(String),
     /// The key has a fixed meaning on every screen.
@@ -124,7 +124,7 @@ pub enum KeymapError {
          expected another key"
     )]
     Reserved(String),
-    /// There is no such action.
+    /// The action does not exist.
     #[error("{key} = \"{action}\": {why}")]
     Action {
         /// The key.

@@ -1,4 +1,4 @@
-//! Pictures of two pixels a cell, in every terminal.
+//! Pictures of two pixels per cell, for every terminal.
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -6,14 +6,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
 
-/// A picture of two pixels a cell.
+/// A picture of two pixels per cell.
 #[derive(Debug)]
 pub(super) struct Blocks {
     pixels: RgbImage,
 }
 
 impl Blocks {
-    /// `image` in `size` cells, filling them.
+    /// `image`, scaled to `size` cells.
     pub(super) fn new(image: &RgbImage, smooth: bool, size: Size) -> Self {
         let (width, height) = (u32::from(size.width), 2 * u32::from(size.height));
         let pixels = match (image.width() < width, smooth) {
@@ -39,7 +39,7 @@ impl Blocks {
         }
     }
 
-    /// Bytes that it takes.
+    /// Its size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.pixels.as_raw().len()
     }

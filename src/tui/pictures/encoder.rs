@@ -1,4 +1,4 @@
-//! The thread that encodes pictures, so that drawing never waits.
+//! The encoder thread, so that drawing never waits for an encoding.
 
 use super::graphics::Protocol;
 use image::RgbImage;
@@ -8,7 +8,7 @@ use ratatui_image::protocol::Protocol as Drawn;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What a picture is known by: its pixels, whether it is smooth, and the cells that it fills.
+/// A picture's key: its pixels, whether it is interpolated, and its size in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) pixels: u64,
@@ -16,7 +16,7 @@ pub(super) struct Key {
     pub(super) size: Size,
 }
 
-/// A picture to be encoded.
+/// A picture to encode.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) key: Key,
@@ -25,7 +25,7 @@ pub(super) struct Job {
     pub(super) number: u32,
 }
 
-/// A picture that was encoded; `drawn` is `None` when it cannot be.
+/// An encoded picture; `drawn` is `None` if the encoding failed.
 pub(super) struct Done {
     pub(super) key: Key,
     pub(super) protocol: Protocol,
@@ -33,14 +33,14 @@ pub(super) struct Done {
     pub(super) drawn: Option<Drawn>,
 }
 
-/// The thread's handle: dropping it ends the thread after the picture at hand.
+/// A handle of the thread. Dropping it ends the thread after the current picture.
 #[derive(Debug)]
 pub(super) struct Encoder {
     desk: Arc<Desk>,
     done: Receiver<Done>,
 }
 
-/// What the thread is to do, the first first; `None` when it is to end.
+/// The waiting pictures, in order; `None` ends the thread.
 #[derive(Debug)]
 struct Desk {
     jobs: Mutex<Option<Vec<Job>>>,
@@ -49,7 +49,7 @@ struct Desk {
 
 impl Desk {
     fn jobs(&self) -> MutexGuard<'_, Option<Vec<Job>>> {
-        // A list is whole whatever happened to who held it.
+        // A panic of another holder cannot leave the list half changed.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,7 +64,7 @@ impl Encoder {
         Self { desk, done }
     }
 
-    /// Has these pictures encoded; those that were asked for before and are not begun are given up.
+    /// Sets the pictures to encode, replacing those that wait.
     pub(super) fn want(&self, wanted: Vec<Job>) {
         if let Some(jobs) = self.desk.jobs().as_mut() {
             *jobs = wanted;
@@ -72,7 +72,7 @@ impl Encoder {
         self.desk.news.notify_one();
     }
 
-    /// What has become ready since.
+    /// The pictures encoded since the last call.
     pub(super) fn done(&self) -> impl Iterator<Item = Done> {
         self.done.try_iter()
     }
@@ -113,7 +113,7 @@ fn work(desk: &Desk, results: &Sender<Done>, wake: &dyn Fn()) {
     }
 }
 
-/// `image` with the pixels of its cells.
+/// `image`, scaled to the pixels of its cells.
 fn scaled(image: &RgbImage, key: Key, protocol: Protocol) -> RgbImage {
     let (w, h) = super::Graphics::Protocol(protocol).cell();
     let (width, height) = (u32::from(key.size.width) * w, u32::from(key.size.height) * h);

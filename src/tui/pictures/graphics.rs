@@ -1,4 +1,4 @@
-//! How the terminal draws pictures: as it was asked for, or as the terminal itself says that it can.
+//! How the terminal draws pictures: as chosen, or as detected.
 
 use image::{DynamicImage, RgbImage};
 use ratatui::layout::Size;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How pictures shall be drawn.
+/// The setting of how pictures are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
-    /// As the terminal says that it can.
+    /// As detected.
     #[default]
     Auto,
     /// By kitty's protocol.
@@ -23,7 +23,7 @@ pub enum Choice {
     Sixel,
     /// By iTerm2's protocol.
     Iterm2,
-    /// Two pixels a cell, in every terminal.
+    /// Two pixels per cell, in every terminal.
     Halfblocks,
     /// Not at all.
     None,
@@ -32,7 +32,7 @@ pub enum Choice {
 /// How the terminal draws pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Graphics {
-    /// Two pixels a cell, in every terminal.
+    /// Two pixels per cell, in every terminal.
     HalfBlocks,
     /// Pixel by pixel.
     Protocol(Protocol),
@@ -44,37 +44,38 @@ pub enum Graphics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protocol {
     kind: ProtocolType,
-    /// A cell's pixels: (width, height).
+    /// The pixels of a cell: (width, height).
     font: (u16, u16),
-    /// tmux is between us and the terminal.
+    /// Whether tmux runs between the program and the terminal.
     is_tmux: bool,
-    /// The terminal inflates what is sent to it (kitty's protocol).
+    /// Whether the terminal decompresses its input (kitty's protocol).
     inflates: bool,
 }
 
-/// How long a terminal may take to say what it can.
+/// How long a terminal may take to answer the query.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A cell's pixels where nobody says.
+/// The pixels of a cell when they are unknown.
 const USUAL_FONT: (u16, u16) = (8, 16);
 
-/// The first number that our pictures have in kitty's protocol, and the last: others may have theirs in the same
+/// The range of this program's picture numbers in kitty's protocol: other programs may have pictures in the same
 /// terminal.
 pub(super) const NUMBERS: (u32, u32) = (0x00d1_0000, 0x00d1_ffff);
-/// Whether kitty's protocol was spoken: there is something to be deleted at the end.
+/// Whether kitty's protocol was used, so that pictures must be deleted at the end.
 static KITTY: AtomicBool = AtomicBool::new(false);
 
 impl Graphics {
-    /// What was chosen. For [`Choice::Auto`] the terminal is asked, if the environment names one that draws pictures.
+    /// The chosen protocol. [`Choice::Auto`] queries the terminal if the environment names one that draws pictures.
     ///
-    /// The query leaves a reader on standard input that swallows keys until the answer comes. So the terminal is first
-    /// asked for something that can be given up: where its cursor is.
+    /// An unanswered query leaves a reader on standard input that swallows keys until the answer arrives. A request
+    /// that can
+    /// be abandoned comes first: the cursor's position.
     ///
-    /// To be called in raw mode, before anyone else reads from the terminal.
+    /// Call it in raw mode, before anything else reads from the terminal.
     pub fn detect(choice: Choice) -> Self {
         let kind = match choice {
             Choice::None => return Self::None,
             Choice::Halfblocks => return Self::HalfBlocks,
-            Choice::Auto => return Self::asked(),
+            Choice::Auto => return Self::queried(),
             Choice::Kitty => ProtocolType::Kitty,
             Choice::Sixel => ProtocolType::Sixel,
             Choice::Iterm2 => ProtocolType::Iterm2,
@@ -84,7 +85,7 @@ impl Graphics {
         Self::Protocol(Protocol { kind, font, is_tmux, inflates: false }).noted()
     }
 
-    fn asked() -> Self {
+    fn queried() -> Self {
         if !draws_pictures(|name| std::env::var(name).ok()) || crossterm::cursor::position().is_err() {
             return Self::HalfBlocks;
         }
@@ -108,7 +109,7 @@ impl Graphics {
         self
     }
 
-    /// The same in a window of another size, whose letters may have another size too.
+    /// The same after a resize, which may also change the size of a cell.
     pub fn resized(self) -> Self {
         match (self, font_of_window()) {
             (Self::Protocol(protocol), Some(font)) => Self::Protocol(Protocol { font, ..protocol }),
@@ -116,7 +117,7 @@ impl Graphics {
         }
     }
 
-    /// How pictures are drawn, in words.
+    /// A description.
     pub fn name(&self) -> &'static str {
         match self {
             Self::None => "nothing (--graphics none)",
@@ -130,7 +131,7 @@ impl Graphics {
         }
     }
 
-    /// A cell's pixels: (width, height).
+    /// The pixels of a cell: (width, height).
     pub fn cell(&self) -> (u32, u32) {
         match self {
             Self::HalfBlocks | Self::None => (1, 2),
@@ -140,7 +141,7 @@ impl Graphics {
 }
 
 impl Protocol {
-    /// `image`, which has the pixels of `size` cells, as the terminal is sent it; in kitty's protocol under `number`.
+    /// Encodes `image`, which has the pixels of `size` cells, for the terminal; in kitty's protocol under `number`.
     /// `None` when it cannot be encoded.
     pub(super) fn encode(&self, image: RgbImage, size: Size, number: u32) -> Option<Drawn> {
         let image = DynamicImage::ImageRgb8(image);
@@ -154,7 +155,7 @@ impl Protocol {
         }
     }
 
-    /// What has the terminal drop the picture of that number; empty where it keeps none.
+    /// The sequence that deletes the picture of that number; empty in other protocols.
     pub(super) fn dropping(&self, number: u32) -> String {
         match (self.kind, self.is_tmux) {
             (ProtocolType::Kitty, false) => format!("\x1b_Ga=d,d=I,i={number},q=2\x1b\\"),
@@ -166,7 +167,7 @@ impl Protocol {
     }
 }
 
-/// What has the terminal drop every picture of ours; empty where it keeps none.
+/// The sequence that deletes all pictures of this program; empty in other protocols.
 pub fn dropping_all() -> String {
     let (first, last) = NUMBERS;
     match KITTY.load(Ordering::SeqCst) {
@@ -175,14 +176,14 @@ pub fn dropping_all() -> String {
     }
 }
 
-/// A cell's pixels as the system knows them.
+/// The pixels of a cell as the system reports them.
 fn font_of_window() -> Option<(u16, u16)> {
     let window = crossterm::terminal::window_size().ok()?;
     let font = (window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
     (font.0 > 0 && font.1 > 0).then_some(font)
 }
 
-/// Whether the environment names a terminal that draws pictures, and that is not hidden behind tmux or screen.
+/// Whether the environment names a terminal that draws pictures, and no tmux or screen is in between.
 fn draws_pictures(variable: impl Fn(&str) -> Option<String>) -> bool {
     let value = |name| variable(name).unwrap_or_default();
     let term = value("TERM");

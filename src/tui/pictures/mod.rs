@@ -1,7 +1,8 @@
-//! Pictures in the terminal. Drawing them never waits: what is not encoded yet is drawn in half blocks, or as what was in
-//! its place before, while a thread encodes it.
+//! Pictures in the terminal. Drawing never waits: a picture that is not encoded yet is drawn in half blocks, or
+//! replaced by
+//! the previous picture in its area, while a thread encodes it.
 //!
-//! - `graphics`: how the terminal draws; `encoder`: the thread; `blocks`: two pixels a cell.
+//! - `graphics`: how the terminal draws; `encoder`: the thread; `blocks`: two pixels per cell.
 
 mod blocks;
 mod encoder;
@@ -21,36 +22,36 @@ use ratatui_image::protocol::Protocol as Drawn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
 
-/// Bytes of pictures that are kept for when they are drawn again.
+/// The limit of the cache in bytes.
 const ROOM: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
-/// Bytes of the terminal's that a pixel takes in the longest encoding.
+/// The bytes per pixel of the longest encoding.
 const BYTES_PER_PIXEL: usize = 6;
 
-/// Draws pictures, and keeps what it made of them for as long as there is room.
+/// Draws pictures, and caches their encodings.
 #[derive(Debug)]
 pub struct Pictures {
     graphics: Graphics,
     encoder: Option<Encoder>,
-    /// What pixels the images have that were drawn.
+    /// The key of each drawn image's pixels.
     known: Vec<(Weak<RgbImage>, u64)>,
     kept: Vec<Kept>,
-    /// What is to be encoded of this frame.
+    /// The pictures of this frame to encode.
     wanted: Vec<Job>,
-    /// What was where in the frame before, and in this one.
+    /// The picture of each area in the previous frame and in this one.
     before: Vec<(Rect, Key)>,
     now: Vec<(Rect, Key)>,
     frame: u64,
     /// The number of the last picture in kitty's protocol.
     number: u32,
-    /// What the terminal is to be told to drop.
+    /// Deletion sequences that are to be sent to the terminal.
     dropped: String,
 }
 
-/// A picture as the terminal gets it.
+/// A picture, encoded for the terminal.
 struct Kept {
     key: Key,
     form: Form,
-    /// The last frame that it was drawn in.
+    /// The last frame in which it was drawn.
     frame: u64,
 }
 
@@ -58,7 +59,7 @@ enum Form {
     Blocks(Blocks),
     /// With its number in kitty's protocol.
     Encoded(Protocol, Drawn, u32),
-    /// It cannot be encoded.
+    /// The encoding failed.
     Failed,
 }
 
@@ -82,12 +83,12 @@ impl Kept {
 }
 
 impl Pictures {
-    /// With nothing drawn yet.
+    /// An empty cache.
     pub fn new(graphics: Graphics) -> Self {
         Self::waking(graphics, || {})
     }
 
-    /// With nothing drawn yet; `wake` is called, on another thread, when a picture can be drawn better than it was.
+    /// An empty cache; another thread calls `wake` when an encoding is ready.
     pub fn waking(graphics: Graphics, wake: impl Fn() + Send + 'static) -> Self {
         Self {
             graphics,
@@ -103,12 +104,12 @@ impl Pictures {
         }
     }
 
-    /// How they are drawn.
+    /// How the pictures are drawn.
     pub fn graphics(&self) -> &Graphics {
         &self.graphics
     }
 
-    /// Forgets what the terminal was sent: it was cleared, or has another size.
+    /// Forgets what was sent to the terminal, after a clear or a resize.
     pub fn forget(&mut self) {
         self.graphics = self.graphics.resized();
         for kept in std::mem::take(&mut self.kept) {
@@ -117,13 +118,14 @@ impl Pictures {
         self.before.clear();
     }
 
-    /// What the terminal is to be told about pictures that are not kept any more.
+    /// Takes the deletion sequences of pictures that the cache dropped.
     pub fn take_dropped(&mut self) -> String {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Draws `image` so that it fills `area`. Values of a tensor, which a pixel stands for each, keep their edges when
-    /// they are enlarged; a `smooth` picture does not.
+    /// Scales `image` to `area`. A `smooth` picture is interpolated; otherwise each pixel is a tensor's value and keeps
+    /// its
+    /// edges.
     pub fn draw(&mut self, image: &Arc<RgbImage>, smooth: bool, area: Rect, buf: &mut Buffer) {
         if area.is_empty() || image.width() == 0 || image.height() == 0 {
             return;
@@ -132,9 +134,9 @@ impl Pictures {
         let key = Key { pixels: self.pixels(image), smooth, size: area.as_size() };
         match self.graphics {
             Graphics::None => {
-                let said = "(no pictures)";
-                let said = if usize::from(area.width) < said.len() { "–" } else { said };
-                buf.set_stringn(area.x, area.y, said, area.width.into(), Style::new());
+                let text = "(no pictures)";
+                let text = if usize::from(area.width) < text.len() { "–" } else { text };
+                buf.set_stringn(area.x, area.y, text, area.width.into(), Style::new());
             }
             Graphics::HalfBlocks => self.draw_blocks(image, key, area, buf),
             Graphics::Protocol(protocol) => match self.encoded(key) {
@@ -151,8 +153,8 @@ impl Pictures {
         }
     }
 
-    /// Ends a frame: has the thread encode what was drawn of it in half blocks, and drops what was not drawn for
-    /// longest where there is no room.
+    /// Ends a frame: sends its unencoded pictures to the thread, and drops the least recently drawn pictures beyond the
+    /// limit.
     pub fn sweep(&mut self) {
         self.known.retain(|(image, _)| image.strong_count() > 0);
         self.before = std::mem::take(&mut self.now);
@@ -179,13 +181,13 @@ impl Pictures {
         self.frame += 1;
     }
 
-    /// Takes in what the thread has made.
+    /// Adds the thread's encodings to the cache.
     fn take_in(&mut self) {
         let Some(encoder) = &self.encoder else { return };
         for done in encoder.done() {
             let form =
                 done.drawn.map_or(Form::Failed, |drawn| Form::Encoded(done.protocol, drawn, done.number));
-            // What was encoded for letters of another size is of no use.
+            // An encoding for cells of another size is useless.
             let known =
                 self.kept.iter().any(|kept| kept.key == done.key && !matches!(kept.form, Form::Blocks(_)));
             if Graphics::Protocol(done.protocol) == self.graphics && !known {
@@ -194,7 +196,7 @@ impl Pictures {
         }
     }
 
-    /// What tells these pixels from others. An image that is made anew for each frame is the same picture still.
+    /// The key of these pixels. An image that is rendered again with equal pixels has the same key.
     fn pixels(&mut self, image: &Arc<RgbImage>) -> u64 {
         let same = |known: &Weak<RgbImage>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(image));
         if let Some((_, pixels)) = self.known.iter().find(|(known, _)| same(known)) {
@@ -208,7 +210,7 @@ impl Pictures {
         pixels
     }
 
-    /// What the thread made of a picture.
+    /// The encoding of a picture.
     fn encoded(&self, key: Key) -> Option<&Form> {
         let forms = self.kept.iter().filter(|kept| kept.key == key).map(|kept| &kept.form);
         forms.into_iter().find(|form| !matches!(form, Form::Blocks(_)))
@@ -278,13 +280,13 @@ mod tests {
         let area = Rect::new(0, 0, 4, 2);
         let mut buf = Buffer::empty(area);
         for _ in 0..3 {
-            // Made anew each time: the same picture still.
+            // Rendered again each time, with equal pixels.
             pictures.draw(&chequered(), false, area, &mut buf);
             pictures.sweep();
             assert_eq!(pictures.kept.len(), 1);
             assert!(pictures.known.is_empty());
         }
-        // Nearest: nothing between black and white.
+        // Nearest neighbour: nothing between black and white.
         let colours: Vec<_> = (0..4).map(|x| buf[(x, 0)].bg).collect();
         let (black, white) = (Color::Rgb(0, 0, 0), Color::Rgb(255, 255, 255));
         assert_eq!(colours, [black, black, white, white]);
@@ -302,12 +304,12 @@ mod tests {
             buf[(1, 0)].symbol().to_string()
         };
         assert_eq!(draw(&mut pictures, &image), "▀");
-        // What the thread has made is put back as if it came just now.
+        // Returns the encoding as if it had just arrived.
         let done = pictures.encoder.as_ref().unwrap().wait();
         let form = Form::Encoded(done.protocol, done.drawn.unwrap(), done.number);
         pictures.kept.push(Kept { key: done.key, form, frame: 0 });
         assert_eq!(draw(&mut pictures, &image), "\u{10eeee}");
-        // Another picture in its place: the old one until it is encoded.
+        // Another picture in the same area: the old one remains until the new one is encoded.
         let other = Arc::new(RgbImage::new(2, 2));
         assert_eq!(draw(&mut pictures, &other), "\u{10eeee}");
         pictures.forget();
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_cache_is_bounded() {
         let mut pictures = Pictures::new(Graphics::HalfBlocks);
         let area = Rect::new(0, 0, 100, 50);
         let mut buf = Buffer::empty(area);
@@ -329,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_said() {
+    fn no_pictures_is_shown() {
         let mut pictures = Pictures::new(Graphics::None);
         let mut buf = Buffer::empty(Rect::new(0, 0, 20, 1));
         pictures.draw(&chequered(), false, buf.area, &mut buf);

@@ -1,4 +1,4 @@
-//! The view of attention, with maps that are made up: those of the model differ in their last digits between machines.
+//! The attention view, with synthetic maps: the last digits of the model's maps differ between machines.
 
 use super::recorded::STEPS;
 use super::screen::{NARROW, Screen, WIDE, check};
@@ -17,13 +17,13 @@ use std::sync::Arc;
 const DONE: usize = 14;
 const SIZE: (usize, usize) = (16, 16);
 
-/// A hill, highest at `x`, `y`.
+/// A map with its maximum at `x`, `y`.
 fn hill((height, width): (usize, usize), x: f32, y: f32) -> Vec<f32> {
     let at = |i: usize| ((i % width) as f32 / width as f32 - x, (i / width) as f32 / height as f32 - y);
     (0..height * width).map(at).map(|(dx, dy)| 1. / (1. + 20. * (dx * dx + dy * dy))).collect()
 }
 
-/// What every pixel gives to each of `tokens`: `whole` in all.
+/// The attention of every pixel to each of `tokens`, which sums to `whole`.
 fn maps(size: (usize, usize), tokens: usize, seed: usize, whole: f32) -> TokenMaps {
     let of = |token: usize| {
         let place = |by: usize| ((token * by + seed * 3) % 8) as f32 / 8.;
@@ -108,7 +108,7 @@ fn answer(asked: &InspectQuery, seed: usize, tokens: &[TokenView]) -> Inspection
     }
 }
 
-/// Everything that the view asks for is answered.
+/// The screen after every request of the view was answered.
 fn answered(mut screen: Screen) -> Screen {
     let view = screen.viewer.view(&screen.session).unwrap();
     let asked = |screen: &Screen| screen.effects.iter().filter_map(asks).flatten().collect::<Vec<_>>();
@@ -120,7 +120,7 @@ fn answered(mut screen: Screen) -> Screen {
         let seed = view.records.iter().position(|record| record.id == examination.record).unwrap() / 4;
         let found = answer(&examination.asked, seed, &view.records[0].prompts[0].tokens);
         known.push(examination.clone());
-        screen = screen.told(Event::Inspected(examination, Ok(Arc::new(found))));
+        screen = screen.received(Event::Inspected(examination, Ok(Arc::new(found))));
         waiting.extend(asked(&screen));
     }
     screen
@@ -139,7 +139,7 @@ fn attention(size: (u16, u16), done: usize) -> Screen {
 
 fn keys(screen: Screen, keys: &[KeyCode]) -> Screen {
     let press = |mut screen: Screen, key: &KeyCode| {
-        // How far a page is, the pane knows once it is drawn.
+        // A pane knows the size of a page only after it is drawn.
         screen.draw();
         answered(screen.pressed(*key))
     };
@@ -165,7 +165,7 @@ fn attention_as_text() {
     check("attention-zoomed", keys(attention(NARROW, DONE), &zoomed));
 }
 
-/// What was asked last.
+/// The queries of the last request.
 fn last_asked(screen: Screen, key: KeyCode) -> (Screen, Vec<InspectQuery>) {
     let screen = screen.pressed(key);
     let asked = screen.effects.iter().filter_map(asks).flatten().map(|one| one.asked).collect();
@@ -173,7 +173,7 @@ fn last_asked(screen: Screen, key: KeyCode) -> (Screen, Vec<InspectQuery>) {
 }
 
 #[test]
-fn what_nobody_looks_at_is_not_computed() {
+fn only_visible_maps_are_computed() {
     let (screen, asked) = last_asked(Screen::after(NARROW, DONE), KeyCode::Char('a'));
     assert!(asked.iter().all(|asked| matches!(asked, InspectQuery::Attention(_, Split::Whole))), "{asked:?}");
     assert_eq!(asked.len(), 12, "the step first, then the others of the strip");
@@ -187,15 +187,16 @@ fn what_nobody_looks_at_is_not_computed() {
     assert!(matches!(asked[..], [InspectQuery::Attention(_, Split::Layers)]), "{asked:?}");
     let (_, asked) = last_asked(answered(screen), KeyCode::Char('1'));
     assert!(asked.is_empty());
-    // Before there is a step nothing is asked.
+    // Without a step there are no queries.
     assert!(last_asked(Screen::after(NARROW, 2), KeyCode::Char('a')).1.is_empty());
 }
 
 #[test]
-fn a_refusal_is_told() {
+fn an_error_is_shown() {
     let (mut screen, _) = last_asked(Screen::after(NARROW, DONE), KeyCode::Char('a'));
     for examination in screen.effects.iter().filter_map(asks).flatten().collect::<Vec<_>>() {
-        screen = screen.told(Event::Inspected(examination, Err("the UNet has no cross-attention".into())));
+        screen =
+            screen.received(Event::Inspected(examination, Err("the UNet has no cross-attention".into())));
     }
     assert!(screen.text().contains("the UNet has no"));
 }
@@ -207,18 +208,18 @@ fn the_mouse_chooses_a_token_a_point_and_a_step() {
     let text = screen.text();
     let row = text.lines().position(|line| line.contains("5 blue")).unwrap() as u16;
     screen = answered(screen.mouse(press, (6, row)));
-    assert!(screen.text().contains("blue: what it does"));
+    assert!(screen.text().contains("blue: its effect"));
     screen = answered(screen.mouse(press, (27, 5)));
-    assert!(screen.text().contains("what point "), "{}", screen.text());
+    assert!(screen.text().contains("self-attention of "), "{}", screen.text());
     screen = keys(screen, &[KeyCode::Esc]);
-    assert!(screen.text().contains("blue: looked at from"));
+    assert!(screen.text().contains("blue: attended to by"));
     let text = screen.text();
     let row = text.lines().position(|line| line.contains("▸11")).unwrap() as u16;
     screen = screen.mouse(press, (2, row));
     assert!(screen.effects.iter().any(|effect| matches!(effect, Effect::Look(_))), "{:?}", screen.effects);
 }
 
-/// Whatever is pressed, also where nothing is known yet and behind the last step.
+/// Any key, also before there are results and after the last step.
 #[test]
 fn no_key_makes_it_panic() {
     let all = [

@@ -1,4 +1,4 @@
-//! View 6: numbers over the steps.
+//! View 6: measures over the steps.
 
 use super::recorded::STEPS;
 use super::screen::{NARROW, Screen, WIDE, check};
@@ -19,7 +19,7 @@ fn charts_as_text() {
 }
 
 #[test]
-fn a_press_looks_at_the_step() {
+fn a_press_shows_the_step() {
     let screen = charts(NARROW, STEPS + 3);
     let screen = screen.mouse(MouseEventKind::Down(MouseButton::Left), (20, 6)).looked();
     let cursor = screen.app.state.cursor();

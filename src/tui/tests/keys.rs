@@ -1,4 +1,4 @@
-//! The keys that views declare: each does something, and help and hints list them.
+//! The keys that views declare: each has an effect, and help and hints list them.
 
 use super::recorded;
 use super::screen::{Screen, WIDE};
@@ -9,7 +9,7 @@ use crate::tui::view::{Reply, VIEWS, ViewId, Views};
 use crossterm::event::KeyCode;
 use ratatui::layout::{Rect, Size};
 
-/// Screens in which there is something to do in every view: after a step, with two timelines, with a comparison, in a module.
+/// Screens in which every key has an effect: after a step, with two timelines, with a comparison, in a module.
 fn screens() -> Vec<Screen> {
     vec![
         Screen::after(WIDE, 12),
@@ -18,7 +18,7 @@ fn screens() -> Vec<Screen> {
     ]
 }
 
-/// Whether the key does something in one of the view's panes, perhaps after `x`, which shows a point of attention.
+/// Whether the key has an effect in one of the view's panes, perhaps after `x`, which shows a point of attention.
 fn does_something(app: &App, id: ViewId, keys: &ViewKeys, key: KeyCode) -> bool {
     let room = Size::new(100, 30);
     let fresh = Views::default();

@@ -16,7 +16,7 @@ const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
 const LANGUAGES: [(&str, &str); 2] =
     [("en", include_str!("lesson.en.md")), ("ja", include_str!("lesson.ja.md"))];
 
-/// The lesson of this folder; both languages are the same lesson.
+/// A lesson of the tests' folder; both languages have the same one.
 pub fn lesson(language: &str) -> Arc<Lesson> {
     let (_, text) = LANGUAGES.into_iter().find(|(known, _)| *known == language).unwrap();
     let name = format!("lesson.{language}.md");
@@ -32,7 +32,7 @@ fn reading(screen: &Screen) -> &Reading {
 }
 
 impl Screen {
-    /// A key on the screen as it is drawn, and what comes of it.
+    /// Handles a key on the drawn screen, and its effects.
     fn key(mut self, key: impl Into<KeyEvent>) -> Self {
         self.draw();
         self.pressed(key).served()
@@ -50,7 +50,7 @@ fn a_lesson_in_both_languages() {
         for size in [NARROW, WIDE] {
             let name = |what: &str| format!("lesson-{language}-{what}");
             check(&name("start"), read(language, size));
-            // Its end may be out of sight: Enter goes there first.
+            // Its end may be below the screen: Enter scrolls there first.
             let asked = read(language, size).key(KeyCode::PageDown).keys("xx");
             assert!(matches!(reading(&asked).stop(), Some(Part::Predict(_))));
             check(&name("asked"), asked);
@@ -61,31 +61,31 @@ fn a_lesson_in_both_languages() {
 }
 
 #[test]
-fn a_reader_who_strays_is_told_and_comes_back() {
-    let strayed = || read("en", WIDE).key(KeyCode::PageDown).keys("x").ran("goto denoise 9").served();
-    let strayed = || strayed().keys("a").ran("fork elsewhere").served();
-    let mut screen = strayed();
-    assert!(reading(&screen).has_strayed() && screen.text().contains("You are elsewhere"));
+fn leaving_the_lesson_s_place_is_reported_and_undone() {
+    let elsewhere = || read("en", WIDE).key(KeyCode::PageDown).keys("x").ran("goto denoise 9").served();
+    let elsewhere = || elsewhere().keys("a").ran("fork elsewhere").served();
+    let mut screen = elsewhere();
+    assert!(reading(&screen).has_strayed() && screen.text().contains("You left the lesson"));
     check("lesson-strayed", screen);
-    let screen = strayed().keys("w");
+    let screen = elsewhere().keys("w");
     assert_eq!((screen.app.state.cursor(), reading(&screen).has_strayed()), (8, false));
     let names: Vec<&str> =
         screen.app.state.view.as_ref().unwrap().timelines.iter().map(|timeline| &*timeline.name).collect();
     assert_eq!(names, ["main", "my-elsewhere"]);
     let mut again = screen.keys("w");
-    assert!(again.text().contains("this is where the lesson is"));
-    // Going on comes back first.
-    let screen = strayed().keys("\n");
+    assert!(again.text().contains("the lesson is already here"));
+    // To continue returns first.
+    let screen = elsewhere().keys("\n");
     assert_eq!(screen.app.state.cursor(), 9);
 }
 
 #[test]
-fn numbers_follow_the_reader() {
+fn numbers_follow_the_shown_place() {
     let screen = read("en", WIDE).key(KeyCode::PageDown).keys("x");
     let mut there = screen;
-    assert!(there.text().contains("The step at hand is 6"), "{}", there.text());
+    assert!(there.text().contains("The current step is 6"), "{}", there.text());
     let mut looked = there.key(KeyCode::Right);
-    assert!(looked.text().contains("The step at hand is 7"), "{}", looked.text());
+    assert!(looked.text().contains("The current step is 7"), "{}", looked.text());
     assert!(!reading(&looked).has_strayed());
     let mut back = looked.keys("a").keys("\n");
     assert!(back.text().contains("It is step 7 now"), "{}", back.text());
@@ -111,7 +111,7 @@ fn to_its_end_by_keys_alone() {
 }
 
 #[test]
-fn it_goes_on_where_it_was_left() {
+fn it_continues_at_the_stored_progress() {
     let before = LessonProgress { done: 3, of: 4, finished: false, answers: vec![Some(2)] };
     let mut screen = Screen::reading(WIDE, Reading::new(lesson("en"), Some(&before)));
     assert_eq!(reading(&screen).progress(), (3, 4));
@@ -125,7 +125,7 @@ fn narrow_screens_show_the_lesson_or_the_view() {
     assert!(screen.text().contains("Two answers") && !screen.text().contains("encode_prompt"));
     let mut viewed = screen.keys("L");
     assert!(!viewed.text().contains("Two answers") && viewed.text().contains("encode_prompt"));
-    // So does asking for a view, and Tab goes round.
+    // Showing a view does the same, and Tab cycles.
     let mut asked = viewed.keys("L2");
     assert!(!asked.text().contains("Two answers") && asked.app.tab == ViewId::Tensors);
     assert_eq!(asked.app.panes(ratatui::layout::Rect::new(0, 0, 80, 18)).len(), 1);
@@ -160,7 +160,7 @@ fn the_mouse_answers_runs_and_shows() {
 }
 
 #[test]
-fn what_the_lesson_runs_opens_no_page() {
+fn lines_of_the_lesson_open_no_page() {
     let screen = read("en", WIDE).key(KeyCode::PageDown).keys("x");
     assert!(matches!(screen.app.mode, Mode::Walk));
     let screen = screen.ran("info tensors").served();
@@ -168,17 +168,17 @@ fn what_the_lesson_runs_opens_no_page() {
 }
 
 #[test]
-fn an_interrupted_line_is_run_again_from_where_the_lesson_was() {
+fn an_interrupted_line_is_run_again_from_the_lesson_s_place() {
     let screen = read("en", WIDE).key(KeyCode::PageDown).pressed(KeyCode::Enter);
     assert_eq!(screen.orders(), ["goto denoise 6"]);
-    // Keys wait for nothing, and nothing runs twice.
+    // Keys are handled at once, and nothing runs twice.
     let screen = screen.pressed(KeyCode::Enter);
     assert!(screen.effects.is_empty());
     let mut screen = screen.pressed(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
     assert!(matches!(screen.effects[..], [Effect::Interrupt]));
     let stopped = Outcome { stopped: Some("interrupted before unet".into()), ..Outcome::default() };
     let view = recorded::view(&screen.session, &mut screen.viewer);
-    let screen = screen.told(Event::Done(stopped.into(), view)).served();
+    let screen = screen.received(Event::Done(stopped.into(), view)).served();
     assert_eq!(reading(&screen).line(), 0);
     let screen = screen.pressed(KeyCode::Enter);
     assert!(screen.effects.iter().any(|effect| matches!(effect, Effect::ComeBack)));

@@ -1,4 +1,4 @@
-//! The interface without a terminal: its screens as text, and whatever comes in.
+//! The interface without a terminal: its screens as text, and arbitrary inputs.
 
 mod attention;
 mod charts;

@@ -1,5 +1,5 @@
-//! The model view: the tree, the hourglass, feature maps. What is found is of the recorded run's shapes, with numbers that are
-//! made up, so that they are the same on every machine.
+//! The model view: the tree, the hourglass, feature maps. The results have the shapes of the recorded run and synthetic
+//! numbers, so that they are the same on every machine.
 
 use super::recorded;
 use super::screen::{NARROW, Screen, WIDE, check};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Screen {
-    /// What was asked of the inside of stages, and not told yet.
+    /// The queries that are not answered yet.
     fn asked(&self) -> Vec<Examination> {
         let asked = self.effects.iter().rev().find_map(|effect| match effect {
             Effect::Examine(asked) => Some(asked.clone()),
@@ -24,11 +24,12 @@ impl Screen {
         asked.unwrap_or_default()
     }
 
-    /// Tells what was asked, with numbers that are made up.
+    /// Answers the queries with synthetic numbers.
     fn found(mut self) -> Self {
         for asked in self.asked() {
-            let told = self.viewer.examine(&self.session, &asked, &mut Unwatched).map_err(|e| e.to_string());
-            self = self.told(Event::Inspected(asked, told.map(|found| Arc::new(made_up(found)))));
+            let result =
+                self.viewer.examine(&self.session, &asked, &mut Unwatched).map_err(|e| e.to_string());
+            self = self.received(Event::Inspected(asked, result.map(|found| Arc::new(made_up(found)))));
         }
         self
     }
@@ -98,7 +99,7 @@ fn heat_goes_round_and_rows_too() {
         screen = screen.typed("v");
         assert!(screen.text().contains(&format!("modules of denoise 5: {name} ")), "{}", screen.text());
     }
-    // All rows are drawn beside each other, then each alone.
+    // All rows are drawn side by side, then each alone.
     for (row, names) in [("text", 1), ("uncond", 1), ("difference", 1), ("all", 3)] {
         screen = screen.typed("u").found();
         let asked: Vec<Examination> = screen.app.views.of(ViewId::Model).examines(&screen.app.state);
@@ -118,13 +119,13 @@ fn a_breakpoint_is_set_and_deleted_at_the_module() {
 }
 
 #[test]
-fn what_nobody_looks_at_is_given_up() {
+fn queries_that_are_no_longer_visible_are_withdrawn() {
     let screen = Screen::after(WIDE, 8).typed("0");
     assert_eq!(screen.asked().len(), 4);
     let screen = screen.typed("1");
     let given_up = |effect: &Effect| matches!(effect, Effect::Examine(asked) if asked.is_empty());
     assert!(screen.effects.iter().any(given_up), "{:?}", screen.effects);
-    // What is known is not asked once more.
+    // A known result is not requested again.
     let screen = model(WIDE, 8).typed("1").settled().typed("0");
     assert!(
         !screen.effects.iter().any(|effect| matches!(effect, Effect::Examine(_))),
@@ -148,7 +149,7 @@ fn the_mouse_chooses_rows_and_bars() {
 }
 
 #[test]
-fn when_a_run_is_complete_it_is_told_when_pixels_settled() {
+fn a_complete_run_shows_when_pixels_settled() {
     let session = recorded::session(recorded::STEPS + 3);
     let view = Viewer::default().view(&session).unwrap();
     let picture = view.record().unwrap().picture("timemap").unwrap();
@@ -157,7 +158,7 @@ fn when_a_run_is_complete_it_is_told_when_pixels_settled() {
 }
 
 #[test]
-fn where_a_stage_waits_is_marked() {
+fn the_current_module_of_a_paused_stage_is_marked() {
     let mut screen = Screen::after(WIDE, 8).computed("step").typed("0");
     assert!(screen.text().contains("▶ ▾ unet"), "{}", screen.text());
     screen = screen.computed("step");

@@ -27,6 +27,6 @@ fn wide_tokens_and_parts_of_words_line_up() {
     let words: Vec<&TokenView> =
         view.records[0].prompts[0].tokens.iter().filter(|token| token.kind == TokenKind::Word).collect();
     assert!(words.len() > 3 && words.iter().any(|token| !token.ends_word));
-    let screen = prompt(NARROW, 1).told(Event::StageDone(view));
+    let screen = prompt(NARROW, 1).received(Event::StageDone(view));
     check("prompt-japanese", screen);
 }

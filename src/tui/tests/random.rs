@@ -1,4 +1,4 @@
-//! Whatever comes in, and whatever the size: nothing panics.
+//! Arbitrary inputs at arbitrary sizes: nothing panics.
 
 use super::recorded;
 use crate::debugger::expr::Answer;
@@ -61,7 +61,7 @@ static RUNS: LazyLock<Vec<View>> = LazyLock::new(|| {
         .collect()
 });
 
-fn told() -> impl Strategy<Value = Input> {
+fn worker_event() -> impl Strategy<Value = Input> {
     let all = recorded::STEPS + 4;
     (0..12, 0..all, 0..all, "\\PC{0,200}|[\\x00-\\x7f]{0,40}").prop_map(|(kind, a, b, text)| {
         let mut session = recorded::session(a.max(b).min(recorded::STEPS + 3));
@@ -121,7 +121,7 @@ fn input() -> impl Strategy<Value = Input> {
     let size = (1u16..200, 1u16..70).prop_map(|(width, height)| Input::Resize(Size { width, height }));
     let pasted = "[\\x00-\\x7f]{0,20}".prop_map(Input::Paste);
     let tick = Just(()).prop_map(|()| Input::Tick(Instant::now()));
-    prop_oneof![12 => key(), 4 => told(), 3 => size, 1 => pasted, 4 => mouse(), 1 => tick]
+    prop_oneof![12 => key(), 4 => worker_event(), 3 => size, 1 => pasted, 4 => mouse(), 1 => tick]
 }
 
 proptest! {

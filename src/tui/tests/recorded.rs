@@ -1,4 +1,4 @@
-//! A real run that does not depend on the machine: what diffusers made of the bundled model, from the fixtures.
+//! A real run that is the same on every machine: diffusers' tensors for the bundled model, from the fixtures.
 
 use crate::checkpoint::ModelSource;
 use crate::debugger::session::Session;
@@ -101,8 +101,9 @@ pub fn session(recorded: usize) -> Session {
     Session::after(Arc::clone(&run.models), run.request.clone(), &run.records[..recorded])
 }
 
-/// What the stages make at another guidance scale if the UNet predicts what it did in the recorded run: no run of the
-/// model, but the same numbers on every machine.
+/// The stages at another guidance scale with the recorded UNet predictions: no run of the model, but the same numbers
+/// on
+/// every machine.
 pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
     let run = run();
     let mut records = run.records[..from].to_vec();
@@ -137,7 +138,7 @@ pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
     records
 }
 
-/// A comparison of guidance scales in which every variant has done so many steps.
+/// A comparison of guidance scales in which every variant has run a number of steps.
 pub fn comparison(scales: &[f64], steps: usize) -> Session {
     let mut session = session(0);
     let listed = scales.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
@@ -171,7 +172,7 @@ pub fn forked() -> Session {
     session
 }
 
-/// A session whose first latents hold NaN and infinity.
+/// A session whose first latents contain NaN and infinity.
 pub fn session_with_nan() -> Session {
     let run = run();
     let known = &run.records[1];
@@ -219,18 +220,18 @@ pub fn session_of(prompt: &str) -> Session {
     Session::after(Arc::clone(&run.models), request, &[Arc::new(record)])
 }
 
-/// What the worker tells of a session that is loaded.
+/// The worker's event after loading.
 pub fn ready(session: &Session, viewer: &mut Viewer) -> Event {
     Event::Ready(session.models().into(), view(session, viewer))
 }
 
-/// Where a session stands.
+/// The session's view.
 pub fn view(session: &Session, viewer: &mut Viewer) -> Box<View> {
     Box::new(viewer.view(session).unwrap())
 }
 
-/// What the worker tells of a command that computes nothing.
-pub fn told(session: &mut Session, viewer: &mut Viewer, line: &str) -> Event {
+/// The worker's event after a command that computes nothing.
+pub fn command_event(session: &mut Session, viewer: &mut Viewer, line: &str) -> Event {
     match session.run_line(line, &mut Unwatched) {
         Ok(outcome) => Event::Done(Box::<Outcome>::new(outcome.unwrap()), view(session, viewer)),
         Err(e) => {

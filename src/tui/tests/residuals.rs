@@ -1,4 +1,4 @@
-//! View 3: both residuals, and what guidance made of them.
+//! View 3: both residuals, and the effect of guidance on them.
 
 use super::recorded::STEPS;
 use super::screen::{NARROW, Screen, WIDE, check};

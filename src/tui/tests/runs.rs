@@ -36,7 +36,7 @@ fn the_tree_as_text() {
 }
 
 #[test]
-fn a_comparison_comes_to_the_front_and_a_variant_opens() {
+fn a_comparison_is_shown_and_a_variant_opens() {
     let screen = Screen::after(NARROW, 0).ran("compare guidance_scale 1,7.5");
     assert_eq!(screen.app.tab, ViewId::Compare);
     let screen = screen.pressed(KeyCode::Char('l')).pressed(KeyCode::Enter);
@@ -57,7 +57,7 @@ fn uneven() -> Screen {
 }
 
 #[test]
-fn a_base_of_fewer_steps_does_not_hold_the_reader_back() {
+fn a_base_of_fewer_steps_does_not_limit_the_shown_place() {
     let mut screen = uneven();
     let mut seen = vec![];
     for _ in 0..11 {
@@ -69,7 +69,7 @@ fn a_base_of_fewer_steps_does_not_hold_the_reader_back() {
     let mut screen = screen.pressed(KeyCode::Left).looked().pressed(KeyCode::Left).looked();
     assert!(screen.text().contains("(9 of 11)"), "{}", screen.text());
     check("compare-uneven", screen);
-    // a stage of the base, by its row on the rail of another view, is where it comes to it
+    // A stage of the base, pressed on the rail of another view, goes to the tick at which the base reaches it.
     let mut screen = uneven().pressed(KeyCode::Char('1'));
     screen.draw();
     let stage = |hit: &&Hit| hit.target == Target::Stage(3);
@@ -81,7 +81,7 @@ fn a_base_of_fewer_steps_does_not_hold_the_reader_back() {
 }
 
 #[test]
-fn what_is_played_goes_tick_by_tick() {
+fn a_comparison_plays_tick_by_tick() {
     let mut screen = uneven().pressed(KeyCode::Char(' '));
     let mut seen = vec![];
     while screen.app.playing {
@@ -94,7 +94,7 @@ fn what_is_played_goes_tick_by_tick() {
 }
 
 #[test]
-fn keys_and_the_mouse_choose_a_variant() {
+fn keys_and_the_mouse_select_a_variant() {
     let screen = compared(NARROW, &FOUR, 8).mouse(MouseEventKind::Down(MouseButton::Left), (65, 8));
     let screen = screen.pressed(KeyCode::Char('='));
     let orders = format!("{:?}", screen.effects);
@@ -102,7 +102,7 @@ fn keys_and_the_mouse_choose_a_variant() {
 }
 
 #[test]
-fn what_was_measured_can_be_copied() {
+fn the_measures_can_be_copied() {
     let screen = compared(NARROW, &FOUR, 3);
     let text = screen.app.views.of(ViewId::Compare).selected("variants", &screen.app.state).unwrap();
     assert_eq!(text.lines().count(), 1 + 4 * 3);

@@ -20,9 +20,9 @@ fn the_step_as_text() {
     check("scheduler-complete", scheduler(WIDE, STEPS + 3));
 }
 
-/// Of a checkpoint that was saved with another scheduler.
+/// With a checkpoint that was saved with another scheduler.
 #[test]
-fn whose_place_ddim_has() {
+fn the_title_names_the_scheduler_that_ddim_replaces() {
     for (name, size, done) in [("start", NARROW, 2), ("step", NARROW, 8), ("step", WIDE, 8)] {
         let mut screen = scheduler(size, done);
         let view = recorded::view(&screen.session, &mut screen.viewer);
@@ -33,7 +33,7 @@ fn whose_place_ddim_has() {
             remarks: vec![],
             ..screen.session.models().into()
         };
-        screen = screen.told(Event::Ready(line, view));
+        screen = screen.received(Event::Ready(line, view));
         check(&format!("scheduler-stands-in-{name}"), screen);
     }
 }
@@ -43,7 +43,7 @@ fn the_numbers_are_those_of_the_formula() {
     let mut screen = scheduler(WIDE, 8).pressed(KeyCode::Char(']')).pressed(KeyCode::Char('l'));
     let text = screen.text();
     assert!(text.contains("[0, 0, 1, 1]"), "{text}");
-    // `a · (b) + …` is what it says it is.
+    // `a · (b) + …` has the result that it shows.
     let line = text.lines().find(|line| line.contains(" − ") && line.contains("all: mean")).unwrap();
     let numbers: Vec<f64> = line
         .split("all")
@@ -59,7 +59,7 @@ fn the_numbers_are_those_of_the_formula() {
 }
 
 #[test]
-fn a_press_on_the_ruler_looks_at_the_step() {
+fn a_press_on_the_ruler_shows_the_step() {
     let screen = scheduler(NARROW, STEPS + 2);
     let press = MouseEventKind::Down(MouseButton::Left);
     let screen = screen.mouse(press, (42, 17)).looked();
@@ -67,9 +67,9 @@ fn a_press_on_the_ruler_looks_at_the_step() {
 }
 
 #[test]
-fn a_step_is_told_as_it_was_taken() {
+fn a_step_shows_the_formula_that_it_used() {
     let screen = scheduler(WIDE, 8).computed("set fault epsilon_for_v");
-    // Of a residual that was taken for noise, also when the mistake is not made any more.
+    // With a residual that was used as noise by mistake, also after the mistake is corrected.
     let mut screen = screen.computed("next").computed("set fault off");
     let text = screen.text();
     assert!(

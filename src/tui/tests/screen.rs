@@ -1,4 +1,4 @@
-//! The application on a terminal that is not there.
+//! The application on a virtual terminal.
 
 use super::recorded;
 use crate::debugger::Event;
@@ -20,23 +20,23 @@ use std::time::Instant;
 pub const NARROW: (u16, u16) = (80, 24);
 pub const WIDE: (u16, u16) = (120, 40);
 
-/// The application on a terminal that is not there, with a session that computes nothing.
+/// The application on a virtual terminal, with a session that computes nothing.
 pub struct Screen {
     pub app: App,
     pub session: Session,
-    /// Its viewer, as the worker owns one.
+    /// The session's viewer, which the worker would own.
     pub viewer: Viewer,
     pub terminal: Terminal<TestBackend>,
-    /// What was to be done, and was not.
+    /// Effects that were not carried out.
     pub effects: Vec<Effect>,
-    /// How far the reader was in a lesson, from the beginning.
+    /// The progress in a lesson, from the beginning.
     pub kept: Vec<LessonProgress>,
     mark: Option<Mark>,
     pictures: Pictures,
 }
 
 impl Screen {
-    /// While the models are loaded.
+    /// The application while the model loads.
     pub fn new((width, height): (u16, u16)) -> Self {
         Self {
             app: App::new(Size { width, height }),
@@ -50,48 +50,47 @@ impl Screen {
         }
     }
 
-    /// With a lesson on the recorded run, before its first stage.
+    /// Reading a lesson on the recorded run, before its first stage.
     pub fn reading(size: (u16, u16), reading: Reading) -> Self {
         let mut screen = Self { session: recorded::session(recorded::STEPS + 3), ..Self::new(size) };
         screen.session.look(0);
         screen.app.open_lesson(reading);
         let ready = recorded::ready(&screen.session, &mut screen.viewer);
-        screen.told(ready).served()
+        screen.received(ready).served()
     }
 
-    /// With the models loaded, after the first `done` stages of the recorded run.
+    /// With the model loaded, after the first `done` stages of the recorded run.
     pub fn after(size: (u16, u16), done: usize) -> Self {
         Self::of(size, recorded::session(done))
     }
 
-    /// With a session that is loaded.
+    /// With a loaded session.
     pub fn of(size: (u16, u16), session: Session) -> Self {
         let mut viewer = Viewer::default();
         let ready = recorded::ready(&session, &mut viewer);
-        Self { session, viewer, ..Self::new(size) }.told(ready)
+        Self { session, viewer, ..Self::new(size) }.received(ready)
     }
 
-    /// With nothing left to be done.
+    /// Without open effects.
     pub fn settled(self) -> Self {
         Self { effects: vec![], ..self }
     }
 
-    /// After `line` was typed and carried out; it must compute nothing.
+    /// After `line` was typed and run; it must compute nothing.
     pub fn ran(mut self, line: &str) -> Self {
         let screen = self.typed(&format!(":{line}")).pressed(KeyCode::Enter);
         self = screen;
-        let told = recorded::told(&mut self.session, &mut self.viewer, line);
-        self.told(told)
+        let received = recorded::command_event(&mut self.session, &mut self.viewer, line);
+        self.received(received)
     }
 
-    /// After `line` was carried out; what it computes must not be on the screen, since its last digits depend on the
-    /// machine.
+    /// After `line` was run. Its results must not be on the screen, since their last digits depend on the machine.
     pub fn computed(mut self, line: &str) -> Self {
-        let told = recorded::told(&mut self.session, &mut self.viewer, line);
-        self.told(told)
+        let received = recorded::command_event(&mut self.session, &mut self.viewer, line);
+        self.received(received)
     }
 
-    pub fn told(mut self, event: Event) -> Self {
+    pub fn received(mut self, event: Event) -> Self {
         self.effects = self.app.handle(Input::Worker(event));
         self
     }
@@ -105,7 +104,7 @@ impl Screen {
         text.chars().fold(self, |screen, c| screen.pressed(KeyCode::Char(c)))
     }
 
-    /// The mouse at a place of the screen as it is drawn now.
+    /// A mouse event at a position of the current screen.
     pub fn mouse(mut self, kind: MouseEventKind, (column, row): (u16, u16)) -> Self {
         self.draw();
         let modifiers = crossterm::event::KeyModifiers::NONE;
@@ -114,7 +113,7 @@ impl Screen {
         self
     }
 
-    /// Looks where the application asked to look, as the worker does.
+    /// Shows the place that the application requested, as the worker does.
     pub fn looked(mut self) -> Self {
         let looks = self.effects.iter().filter_map(|effect| match effect {
             Effect::Look(done) => Some(*done),
@@ -123,16 +122,18 @@ impl Screen {
         for done in looks.collect::<Vec<_>>() {
             self.session.look(done);
             let view = recorded::view(&self.session, &mut self.viewer);
-            self = self.told(Event::Looked(view));
+            self = self.received(Event::Looked(view));
         }
         self
     }
 
-    /// Does what the application asks of the worker, until nothing is left to be done; it must compute nothing.
+    /// Carries out the effects until there are none; they must compute nothing.
     pub fn served(mut self) -> Self {
         for effect in std::mem::take(&mut self.effects) {
             let event = match effect {
-                Effect::Order(line) => Some(recorded::told(&mut self.session, &mut self.viewer, &line.text)),
+                Effect::Order(line) => {
+                    Some(recorded::command_event(&mut self.session, &mut self.viewer, &line.text))
+                }
                 Effect::Evaluate(number, expressions) => {
                     let here = self.session.here();
                     let answers = expressions.iter().map(|e| e.evaluate(&here).map_err(|e| e.to_string()));
@@ -158,7 +159,7 @@ impl Screen {
                 _ => None,
             };
             if let Some(event) = event {
-                self = self.told(event).served();
+                self = self.received(event).served();
             }
         }
         self
@@ -171,9 +172,9 @@ impl Screen {
         app.hits = hits;
     }
 
-    /// What is on the screen; a picture is only where it is, since which block a cell gets is a matter of rounding.
+    /// The screen as text. A picture only shows its area, since its blocks depend on rounding.
     pub fn text(&mut self) -> String {
-        // A terminal blanks the other half of a wide character that is overwritten; the one that is not there does not.
+        // A terminal blanks the other half of a wide character that is overwritten; the virtual one does not.
         self.terminal.clear().unwrap();
         self.draw();
         let buffer = self.terminal.backend().buffer();
@@ -199,7 +200,7 @@ impl Screen {
         text
     }
 
-    /// The lines that the worker was to be given.
+    /// The command lines for the worker.
     pub fn orders(&self) -> Vec<&str> {
         self.effects
             .iter()

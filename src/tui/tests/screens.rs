@@ -1,4 +1,4 @@
-//! What a reader sees after what came in, in `snapshots/`, and what becomes of keys and the mouse.
+//! Screens after inputs, in `snapshots/`, and the effects of keys and the mouse.
 
 use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
@@ -19,22 +19,22 @@ use std::sync::Arc;
 const CTRL_C: KeyEvent = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
 const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
 
-/// The command that runs is done.
+/// The running command is done.
 fn done(mut screen: Screen, message: &str) -> Screen {
     let outcome = Outcome { messages: vec![message.into()], ..Outcome::default() };
     let view = recorded::view(&screen.session, &mut screen.viewer);
-    screen.told(Event::Done(outcome.into(), view))
+    screen.received(Event::Done(outcome.into(), view))
 }
 
 fn failed(screen: Screen, command: &str, error: &str) -> Screen {
-    screen.told(Event::Failed { command: command.into(), error: error.into(), view: None })
+    screen.received(Event::Failed { command: command.into(), error: error.into(), view: None })
 }
 
 /// The VAE's picture of a tensor of the record before the cursor.
 fn preview(screen: Screen, name: &'static str) -> Screen {
     let record = screen.app.state.record().unwrap().id;
     let picture = Picture { image: Arc::new(RgbImage::new(128, 128)), label: "decoded by the VAE".into() };
-    screen.told(Event::Preview { record, picture: NamedPicture { name, picture } })
+    screen.received(Event::Preview { record, picture: NamedPicture { name, picture } })
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn overview() {
         check("encode_prompt", Screen::after(size, 2).ran("back"));
         check("get_latent", Screen::after(size, 3).ran("goto denoise 0"));
         check("denoise", preview(Screen::after(size, 12), "pred_original_sample"));
-        check("behind", Screen::after(size, 15).ran("goto denoise 3"));
+        check("earlier", Screen::after(size, 15).ran("goto denoise 3"));
         check("complete", Screen::after(size, STEPS + 3));
     }
 }
@@ -90,11 +90,11 @@ fn an_interrupted_step() {
         ..Outcome::default()
     };
     let view = recorded::view(&screen.session, &mut screen.viewer);
-    check("interrupted", screen.told(Event::Done(outcome.into(), view)));
+    check("interrupted", screen.received(Event::Done(outcome.into(), view)));
 }
 
 #[test]
-fn what_takes_long_has_a_gauge() {
+fn a_long_operation_has_a_progress_bar() {
     let start = std::time::Instant::now();
     let tick = |screen: &mut Screen, seconds| {
         let later = start + std::time::Duration::from_secs(seconds);
@@ -102,15 +102,15 @@ fn what_takes_long_has_a_gauge() {
     };
     let mut screen = Screen::after(NARROW, 4).pressed(KeyCode::Char('n'));
     tick(&mut screen, 0);
-    let mut screen = screen.told(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet"));
+    let mut screen = screen.received(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet"));
     tick(&mut screen, 1);
     let modules = Event::Modules { done: 120, total: Some(480), path: "unet.down_blocks.1.resnets.0".into() };
-    let mut screen = screen.told(modules);
+    let mut screen = screen.received(modules);
     tick(&mut screen, 5);
     check("gauge", screen);
     let mut screen = Screen::new(NARROW);
     tick(&mut screen, 0);
-    let mut screen = screen.told(Event::Loading { read: 3_000, total: 4_000 });
+    let mut screen = screen.received(Event::Loading { read: 3_000, total: 4_000 });
     tick(&mut screen, 9);
     check("gauge-loading", screen);
 }
@@ -118,12 +118,12 @@ fn what_takes_long_has_a_gauge() {
 #[test]
 fn while_a_step_runs() {
     let screen = Screen::after(NARROW, 4).pressed(KeyCode::Char('c'));
-    let screen = screen.told(Event::Started("continue".into()));
-    check("running", screen.told(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet")));
+    let screen = screen.received(Event::Started("continue".into()));
+    check("running", screen.received(Event::Progress(Stage::Denoise { step: 2 }, "denoise.unet")));
 }
 
 #[test]
-fn an_error_is_told() {
+fn an_error_is_shown() {
     check("error", Screen::after(NARROW, 5).ran("walk"));
 }
 
@@ -150,7 +150,7 @@ fn the_console_completes_words() {
     let screen = screen.pressed(KeyCode::Tab);
     assert_eq!(line(&screen), "reverse-continue");
     let screen = (0..3).fold(screen, |screen, _| screen.pressed(KeyCode::Tab));
-    assert_eq!(line(&screen), "re", "behind the last is what was typed");
+    assert_eq!(line(&screen), "re", "after the last candidate comes the typed text");
     let screen = screen.pressed(KeyCode::BackTab).pressed(KeyCode::BackTab).typed(" ");
     assert_eq!(line(&screen), "restart ");
     assert_eq!(screen.pressed(KeyCode::Enter).orders(), ["restart"]);
@@ -166,13 +166,13 @@ fn an_error_points_at_the_word_and_stays_until_the_next_key() {
 }
 
 #[test]
-fn what_is_displayed_stays_on_the_screen() {
+fn displayed_expressions_stay_on_the_screen() {
     let screen = Screen::after(NARROW, 5).ran("display latents.std").ran("display step").ran("back");
     check("displays", screen);
 }
 
 #[test]
-fn a_picture_is_shown_as_large_as_there_is_room() {
+fn a_picture_is_shown_as_large_as_possible() {
     let screen = Screen::after(NARROW, 5).ran("show difference");
     assert!(matches!(screen.app.mode, Mode::Showing(_)));
     check("showing", screen);
@@ -186,7 +186,7 @@ fn output_of_many_lines_has_a_page() {
 }
 
 #[test]
-fn a_long_prompt_in_japanese_and_what_residuals_are() {
+fn a_long_prompt_in_japanese_and_the_prediction_type() {
     let ready = |size| {
         let screen = Screen::new(size);
         let session = recorded::session(5);
@@ -195,7 +195,7 @@ fn a_long_prompt_in_japanese_and_what_residuals_are() {
             "青い背景の上に置かれた、つやつやと光る赤いりんごの油絵。柔らかな朝の光、静物画、傑作".into();
         view.request.negative_prompt = "ぼやけた\x1b[2J写真".into();
         let name = "/home/me/モデル/stable-diffusion-2".into();
-        screen.told(Event::Ready(ModelLine { name, ..session.models().into() }, view))
+        screen.received(Event::Ready(ModelLine { name, ..session.models().into() }, view))
     };
     check("japanese", ready(NARROW));
     check("japanese", ready(WIDE));
@@ -209,7 +209,7 @@ fn the_smallest_and_smaller() {
 }
 
 #[test]
-fn a_key_gives_the_command_and_others_wait_for_it() {
+fn a_key_runs_its_command_and_later_ones_wait() {
     let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('n'));
     assert_eq!(screen.orders(), ["next"]);
     let screen = screen.pressed(KeyCode::Char('n')).pressed(KeyCode::Char('b'));
@@ -220,21 +220,21 @@ fn a_key_gives_the_command_and_others_wait_for_it() {
 }
 
 #[test]
-fn a_key_of_the_walk_closes_a_page() {
+fn a_key_that_runs_a_stage_closes_a_page() {
     let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('?')).pressed(KeyCode::Down);
     assert!(screen.effects.is_empty());
     assert_eq!(screen.pressed(KeyCode::Char('n')).orders(), ["next"]);
 }
 
 #[test]
-fn a_failure_drops_what_waits() {
+fn a_failure_drops_waiting_commands() {
     let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('n')).pressed(KeyCode::Char('n'));
     let screen = failed(screen, "next", "no");
     assert!(screen.effects.is_empty() && screen.app.state.waiting.is_empty());
 }
 
 #[test]
-fn a_wrong_line_is_reported_at_once_and_what_waits_still_runs() {
+fn a_wrong_line_is_reported_at_once_and_waiting_commands_still_run() {
     let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('n')).pressed(KeyCode::Char('n'));
     let screen = screen.typed(":walk").pressed(KeyCode::Enter);
     assert!(screen.orders().is_empty());
@@ -260,7 +260,7 @@ fn escape_only_closes_things() {
 }
 
 #[test]
-fn ctrl_c_interrupts_and_twice_leaves_when_nothing_runs() {
+fn ctrl_c_interrupts_and_twice_quits_when_nothing_runs() {
     let running =
         Screen::after(NARROW, 0).pressed(KeyCode::Char('c')).pressed(KeyCode::Char('n')).pressed(CTRL_C);
     assert!(matches!(running.effects[..], [Effect::Interrupt]));
@@ -282,12 +282,12 @@ fn a_typed_line_goes_to_the_worker_and_quit_ends() {
 
 #[test]
 fn models_that_do_not_load_end_it() {
-    let screen = Screen::new(NARROW).told(Event::LoadFailed("no such folder".into()));
+    let screen = Screen::new(NARROW).received(Event::LoadFailed("no such folder".into()));
     assert!(matches!(&screen.effects[..], [Effect::End(Err(Error::Load(why)))] if why == "no such folder"));
 }
 
 #[test]
-fn a_decoded_picture_takes_the_place_of_the_instant_one() {
+fn a_decoded_picture_replaces_the_linear_estimate() {
     let label = |screen: &Screen| {
         let record = screen.app.state.record().unwrap();
         screen.app.state.best(record, record.picture("latents").unwrap()).picture.label.clone()
@@ -296,12 +296,12 @@ fn a_decoded_picture_takes_the_place_of_the_instant_one() {
     assert_eq!(label(&screen), "decoded by the VAE");
     let screen = screen.pressed(KeyCode::Left).looked();
     assert_eq!(label(&screen), "linear estimate");
-    // It is kept for when its reader comes back.
+    // It is kept for when the place is shown again.
     assert_eq!(label(&screen.pressed(KeyCode::Right).looked()), "decoded by the VAE");
 }
 
 #[test]
-fn the_vae_is_asked_once_for_what_is_looked_at() {
+fn visible_pictures_are_requested_once_from_the_vae() {
     let asked = |screen: &Screen| {
         let previews = screen.effects.iter().find_map(|effect| match effect {
             Effect::Previews(previews) => Some(previews.clone()),
@@ -321,11 +321,11 @@ fn the_vae_is_asked_once_for_what_is_looked_at() {
 }
 
 #[test]
-fn looking_back_waits_for_nothing() {
+fn showing_an_earlier_stage_waits_for_nothing() {
     let screen = Screen::after(NARROW, 6).pressed(KeyCode::Left);
     assert_eq!(screen.app.state.cursor(), 5);
     assert!(screen.effects.iter().any(|effect| matches!(effect, Effect::Look(5))));
-    // While something runs the worker is not asked, and moves there when it is done.
+    // While a command runs, no request is sent to the worker; it moves there afterwards.
     let screen = Screen::after(NARROW, 6).pressed(KeyCode::Char('n')).pressed(KeyCode::Home);
     assert_eq!(screen.app.state.cursor(), 0);
     assert!(!screen.effects.iter().any(|effect| matches!(effect, Effect::Look(_))));
@@ -335,7 +335,7 @@ fn looking_back_waits_for_nothing() {
 }
 
 #[test]
-fn what_is_recorded_is_played() {
+fn recorded_stages_are_played() {
     let mut screen = Screen::after(NARROW, 4).pressed(KeyCode::Char(' ')).looked();
     let mut seen = vec![screen.app.state.cursor()];
     while screen.app.playing {
@@ -347,7 +347,7 @@ fn what_is_recorded_is_played() {
 }
 
 #[test]
-fn the_mouse_selects_goes_and_zooms() {
+fn the_mouse_selects_moves_and_zooms() {
     let press = |target| {
         let mut screen = Screen::after(NARROW, 6);
         screen.draw();
@@ -359,7 +359,7 @@ fn the_mouse_selects_goes_and_zooms() {
     assert_eq!(press(Target::Stage(3)).0.looked().app.state.cursor(), 3);
     assert_eq!(press(Target::Place(1)).0.looked().app.state.cursor(), 1);
     assert_eq!(press(Target::Gutter(4)).0.orders(), ["break denoise 2"]);
-    // What is still to come cannot be looked at, and says how to get there.
+    // A stage to come cannot be shown; the message explains how to get there.
     let (mut screen, _) = press(Target::Stage(8));
     assert!(screen.effects.is_empty());
     assert!(screen.text().contains("denoise 6 is still to come: `:until denoise 6` runs up to it"));

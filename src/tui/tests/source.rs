@@ -20,7 +20,7 @@ fn the_code_of_each_stage() {
         let running = source(size, 12).pressed(KeyCode::Char('n'));
         check(
             "source-running",
-            running.told(Event::Progress(Stage::Denoise { step: 10 }, "denoise.scheduler_step")),
+            running.received(Event::Progress(Stage::Denoise { step: 10 }, "denoise.scheduler_step")),
         );
     }
     check("source-complete", source(NARROW, 23));
@@ -30,7 +30,7 @@ fn the_code_of_each_stage() {
 fn into_the_scheduler_and_back() {
     let running = || {
         let screen = source(WIDE, 12).pressed(KeyCode::Char('n'));
-        let screen = screen.told(Event::Progress(Stage::Denoise { step: 10 }, "denoise.scheduler_step"));
+        let screen = screen.received(Event::Progress(Stage::Denoise { step: 10 }, "denoise.scheduler_step"));
         screen.pressed(KeyCode::Down).pressed(KeyCode::Enter)
     };
     check("source-step", running());
@@ -39,13 +39,13 @@ fn into_the_scheduler_and_back() {
 }
 
 #[test]
-fn stepping_marks_the_line_at_hand() {
+fn stepping_marks_the_current_line() {
     for size in [NARROW, WIDE] {
         let screen = Screen::after(size, 5).pressed(KeyCode::Char('7'));
         let mut screen = screen.computed("step");
         check("source-stepping", {
             let text = screen.text();
-            assert!(text.contains("▶ is next: s in, n over, f out"), "{text}");
+            assert!(text.contains("▶ is next: s into, n over, f finish"), "{text}");
             screen
         });
     }
@@ -70,16 +70,16 @@ fn stepping_goes_on_into_modules() {
 }
 
 #[test]
-fn a_look_elsewhere_leaves_a_stage_that_waits() {
+fn showing_another_place_keeps_a_paused_stage() {
     let looks = |screen: &Screen| screen.effects.iter().any(|effect| matches!(effect, Effect::Look(_)));
     let screen = Screen::after(NARROW, 5).computed("step").pressed(KeyCode::Left);
     assert!(!looks(&screen) && screen.app.state.cursor() == 4 && screen.app.state.is_inside());
     let screen = screen.pressed(KeyCode::Right);
     assert!(!looks(&screen) && screen.app.state.cursor() == 5);
-    // What is told meanwhile does not move the run to where its reader looks.
+    // A message meanwhile does not move the run to the shown place.
     let screen = screen.pressed(KeyCode::Left).computed("info frame");
     assert!(!looks(&screen) && screen.app.state.is_inside());
-    // A command goes on where the stage waits.
+    // A command continues where the stage is paused.
     let screen = screen.pressed(KeyCode::Char('s'));
     assert_eq!((screen.orders(), screen.app.state.cursor()), (vec!["step"], 5));
 }

@@ -1,4 +1,4 @@
-//! View 2: every tensor, and one of them opened.
+//! View 2: every tensor, and the selected one.
 
 use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
@@ -47,10 +47,10 @@ fn a_press_on_a_heading_sorts() {
 }
 
 #[test]
-fn what_is_not_finite_is_marked() {
+fn nan_and_infinity_are_marked() {
     let session = recorded::session_with_nan();
     let screen =
-        Screen::after(NARROW, 3).told(Event::StageDone(recorded::view(&session, &mut Viewer::default())));
+        Screen::after(NARROW, 3).received(Event::StageDone(recorded::view(&session, &mut Viewer::default())));
     let mut screen = screen.pressed(KeyCode::Char('2'));
     let text = screen.text();
     assert!(text.contains("latents"), "{text}");

@@ -1,4 +1,4 @@
-//! What a typed line can go on with, above the line.
+//! The completions of the console's line, listed above it.
 
 use crate::tui::canvas::Canvas;
 use crate::tui::completion::Completion;
@@ -8,10 +8,10 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
-/// Rows of candidates at most.
+/// The maximum number of rows.
 const MOST: usize = 6;
 
-/// Draws the candidates at the bottom of `area`; the one that is chosen is marked.
+/// Draws the completions at the bottom of `area` and marks the selected one.
 pub fn draw(completion: &Completion, canvas: &mut Canvas<'_>, area: Rect) {
     let Completion { candidates, chosen, .. } = completion;
     let rows = candidates.len().min(MOST).min(area.height.into());

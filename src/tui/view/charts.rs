@@ -1,4 +1,4 @@
-//! Numbers over the steps that are recorded.
+//! Charts of measures over the recorded steps.
 
 use super::pane::{self, Pane, Reply};
 use super::welcome;
@@ -24,7 +24,7 @@ struct Chart {
     lines: &'static [Measure],
 }
 
-/// What is measured of a step.
+/// A measure of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measure {
     LatentsStd,
@@ -54,16 +54,16 @@ impl Measure {
             UncondNorm => "‖uncond_residual‖",
             TextNorm => "‖text_cond_residual‖",
             Cosine => "cos(uncond_residual, text_cond_residual)",
-            Change => "‖latents − latents before‖",
+            Change => "‖latents − previous latents‖",
             Distance => "‖latents − latents at the end‖",
         }
     }
 }
 
-/// What was measured of every recorded step.
+/// The measures of all recorded steps.
 #[derive(Debug)]
 struct Measured {
-    /// The records that it was measured of.
+    /// The measured records.
     records: Vec<RecordId>,
     complete: bool,
     /// The timestep and the measures of each step, in the order of [`MEASURES`].
@@ -73,7 +73,7 @@ struct Measured {
 /// The charts.
 #[derive(Debug, Default)]
 pub struct Charts {
-    /// Measured once, and again when other steps are recorded.
+    /// Measured once, and again when the recorded steps change.
     measured: RefCell<Option<Rc<Measured>>>,
 }
 
@@ -82,7 +82,7 @@ impl pane::View for Charts {
         if steps_recorded(state) == 0 {
             return vec![Pane::new("charts", "charts", area)];
         }
-        // Three columns on wide terminals, two on narrow ones; the last row is filled.
+        // Three columns on wide terminals, two on narrow ones; the last row is stretched.
         let columns = if area.width >= 150 { 3 } else { 2 };
         let rows = CHARTS.len().div_ceil(columns);
         let bands = Layout::vertical(vec![Constraint::Fill(1); rows]).split(area);
@@ -108,11 +108,11 @@ impl pane::View for Charts {
             );
         };
         let measured = self.measured(view);
-        let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+        let [top, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
         if chart.pane == "distance" && !measured.complete {
             return welcome::draw_text("Drawn once the run is complete: c runs to the end.", canvas, area);
         }
-        legend(chart, &measured, state, canvas.theme, area.width).render(told, canvas.buf);
+        legend(chart, &measured, state, canvas.theme, area.width).render(top, canvas.buf);
         plot(chart, &measured, state, canvas.theme).render(drawn, canvas.buf);
     }
 
@@ -131,7 +131,7 @@ impl pane::View for Charts {
         let mut text = String::from("step\ttimestep");
         MEASURES.iter().for_each(|measure| text.extend(["\t", measure.name()]));
         for (step, (timestep, values)) in measured.steps.iter().enumerate() {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "\n{}\t{timestep}", view.request.steps().start + step);
             for value in values {
                 let _ = write!(text, "\t{value}");
@@ -141,7 +141,7 @@ impl pane::View for Charts {
     }
 }
 
-/// Stages that are done after `denoise 0`.
+/// The number of stages up to and including `denoise 0`.
 const FIRST: usize = 3;
 
 fn steps_recorded(state: &State) -> usize {
@@ -149,7 +149,7 @@ fn steps_recorded(state: &State) -> usize {
     records.filter(|record| matches!(record.stage, Stage::Denoise { .. })).count()
 }
 
-/// Which of the steps that run the reader looks at.
+/// The index of the shown step among those that run.
 fn here(state: &State) -> Option<usize> {
     match state.record()?.stage {
         Stage::Denoise { step } => step.checked_sub(state.view.as_ref()?.request.steps().start),
@@ -183,7 +183,7 @@ fn measure(view: &View) -> Measured {
         let (Some(c), Some(latents_now)) = (&record.coefficients, record.tensor("latents")) else { continue };
         let norm = |name| record.tensor(name).map_or(f64::NAN, |tensor| tensor.row.summary.l2);
         let residuals = record.tensor("uncond_residual").zip(record.tensor("text_cond_residual"));
-        // The noise of get_latent comes first.
+        // The noise of `get_latent` comes first.
         let before = latents.get(steps.len());
         let now = latents_now.values.data();
         let to = |other: Option<&&crate::debugger::record::TensorView>| {
@@ -203,7 +203,7 @@ fn measure(view: &View) -> Measured {
     Measured { records, complete, steps }
 }
 
-/// The lines' names with their marks, and their values where the reader looks, in `width` columns.
+/// The legend: names with their marks, and the values at the shown step, in `width` columns.
 fn legend(chart: &Chart, measured: &Measured, state: &State, theme: &Theme, width: u16) -> Line<'static> {
     let here = here(state).and_then(|step| measured.steps.get(step));
     let mut line = Line::default();
@@ -225,10 +225,10 @@ fn legend(chart: &Chart, measured: &Measured, state: &State, theme: &Theme, widt
         line.push_span(Span::raw(value.map_or(String::new(), short)));
     }
     if let Some((timestep, _)) = here {
-        let told = format!("  at t = {timestep}");
-        // One whose end is cut off is another timestep.
-        if line.width() + told.len() <= usize::from(width) {
-            line.push_span(Span::styled(told, theme.faint));
+        let label = format!("  at t = {timestep}");
+        // A timestep that is cut off would read as another one.
+        if line.width() + label.len() <= usize::from(width) {
+            line.push_span(Span::styled(label, theme.faint));
         }
     }
     line

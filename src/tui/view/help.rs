@@ -1,4 +1,4 @@
-//! The help: every key and every command.
+//! The help page: every key and every command.
 
 use super::{VIEWS, View};
 use crate::debugger::language::verbs::{COMMENTS, VERBS};
@@ -12,18 +12,18 @@ use ratatui::text::{Line, Span};
 const KEYS: usize = 13;
 const COMMANDS: usize = 20;
 
-/// What the marks of the other screens mean.
+/// The marks of the other screens and their meanings.
 const MARKS: [(&str, &str); 7] = [
-    ("▶", "the stage that runs next: where the run stands"),
-    ("✓", "done; below ▶ in gray: recorded, so that nothing is computed on the way there"),
+    ("▶", "the next stage"),
+    ("✓", "done; in gray below ▶: recorded, so going there computes nothing"),
     ("·", "to come"),
     ("●", "a breakpoint: the run stops before the stage"),
-    ("bad", "NaN and infinite values together, where there is no room for both counts"),
-    ("linear", "`linear estimate`: latents as colours, at once, without the VAE"),
-    ("decoded", "`decoded by the VAE`: what the picture would be, made when there is time"),
+    ("bad", "NaN and infinite values together, when both counts do not fit"),
+    ("linear", "`linear estimate`: latents as colours, without the VAE"),
+    ("decoded", "`decoded by the VAE`: the picture, computed when the program is idle"),
 ];
 
-/// The page of help in `width` columns.
+/// The help page in `width` columns.
 pub fn page(app: &App, width: u16) -> Page {
     let (width, theme) = (usize::from(width), &app.theme);
     let mut lines = vec![heading("Keys", theme)];
@@ -54,7 +54,7 @@ pub fn page(app: &App, width: u16) -> Page {
     for verb in VERBS {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
         let named = format!("  {}{short}", verb.name);
-        // A usage may be longer than a line.
+        // A usage may exceed a line.
         let usage = text::wrapped(verb.usage, width.saturating_sub(text::width(&named) + 1));
         for (index, part) in usage.into_iter().enumerate() {
             let name = if index == 0 { named.clone() } else { " ".repeat(text::width(&named)) };
@@ -84,7 +84,7 @@ pub fn page(app: &App, width: u16) -> Page {
     Page::new("Help", lines)
 }
 
-/// Keys, the command that they give, and what that does, wrapped in its column.
+/// Keys, the command that they run, and its summary, wrapped in its column.
 fn entry(keys: &str, command: &str, summary: &str, theme: &Theme, width: usize) -> Vec<Line<'static>> {
     let command_columns = if command.is_empty() { 0 } else { COMMANDS };
     let indent = 2 + KEYS + command_columns;

@@ -1,4 +1,4 @@
-//! The lowest lines: what was said, what runs, the line being typed, and which keys there are.
+//! The bottom lines: messages, the running command, the input line, and the hints for keys.
 
 use super::lesson::LESSON;
 use super::rail::duration;
@@ -15,13 +15,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use std::time::Duration;
 
-/// Lines that messages take at most.
+/// The maximum number of message lines.
 const MOST_LINES: usize = 5;
 
-/// What takes less time is not timed.
+/// Shorter operations show no time.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
-/// What is told, in one to four lines of at most `width`.
+/// The messages or the activity, in one to four lines of at most `width`.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let theme = &app.theme;
     if matches!(app.mode, Mode::Typing(..) | Mode::Filtering(_)) {
@@ -30,18 +30,18 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let mut lines = vec![];
     for message in &app.state.messages {
         let style = match message.kind {
-            Kind::Said => theme.plain,
+            Kind::Info => theme.plain,
             Kind::Warning => theme.warning,
             Kind::Error => theme.error,
             Kind::Pointer => theme.strong,
         };
         let prefix = match message.kind {
-            Kind::Said | Kind::Pointer => "",
+            Kind::Info | Kind::Pointer => "",
             Kind::Warning => "warning: ",
             Kind::Error => "error: ",
         };
         if message.kind == Kind::Pointer {
-            // Wrapped, it would point elsewhere.
+            // A wrapped marker would point to the wrong word.
             lines.push(Line::styled(text::shortened(&message.text, width.into()), style));
             continue;
         }
@@ -59,7 +59,7 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
         lines.push(Line::default());
     }
     let most = match app.mode {
-        // What it says is on the page, which needs the room.
+        // The page shows the output, and needs the room.
         Mode::Reading(_) => 1,
         _ if app.size.height < 20 => 2,
         _ => MOST_LINES,
@@ -67,7 +67,7 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     if lines.len() > most {
         lines.truncate(most);
         if let Some(last) = lines.last_mut() {
-            // Where there is no room behind it, it stands for what is cut.
+            // `…` replaces the end of a line that fills the width.
             let room = usize::from(width).saturating_sub(1);
             let kept = text::shortened(&format!("{last}……"), room.max(1));
             *last = Line::styled(kept.trim_end_matches('…').to_string() + "…", last.style);
@@ -76,24 +76,24 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// What the worker does, and what waits for it.
+/// The worker's activity, and the number of waiting commands.
 fn busy(app: &App) -> Option<String> {
-    let mut said = match &app.state.activity {
+    let mut text = match &app.state.activity {
         Activity::Idle => return None,
-        Activity::Loading => "loading the models…".into(),
+        Activity::Loading => "loading the model…".into(),
         Activity::Running { line: Some((stage, path)), .. } => running(*stage, path),
         Activity::Running { command, line: None } => format!("{command}…"),
     };
     if let Some(elapsed) = app.state.elapsed().filter(|elapsed| *elapsed >= WORTH_TELLING) {
-        said.push_str(&gauge(app, elapsed));
+        text.push_str(&gauge(app, elapsed));
     }
     if !app.state.waiting.is_empty() {
-        said.push_str(&format!("  ({} more to come)", app.state.waiting.len()));
+        text.push_str(&format!("  ({} waiting)", app.state.waiting.len()));
     }
-    Some(said)
+    Some(text)
 }
 
-/// `  ███████░░░ 68 %  4.2 s, about 2.0 s left  unet.up_blocks.1`; without the bar where it is not known how much is left.
+/// `  ███████░░░ 68 %  4.2 s, about 2.0 s left  unet.up_blocks.1`; without the bar when the total is unknown.
 fn gauge(app: &App, elapsed: Duration) -> String {
     const COLUMNS: usize = 16;
     let Some(gauge) = &app.state.gauge else { return format!("  {}", duration(elapsed)) };
@@ -111,17 +111,17 @@ fn gauge(app: &App, elapsed: Duration) -> String {
     format!("  {bar} {:.0} %  {}{left}{path}", 100. * share, duration(elapsed))
 }
 
-/// A line of a stage as the lesson material names it: `denoise 3: unet`.
+/// A line of a stage in the notation of the lessons: `denoise 3: unet`.
 fn running(stage: Stage, path: &str) -> String {
     let line = path.rsplit('.').next().unwrap_or(path);
     format!("{stage}: {line}")
 }
 
-/// Draws the line being typed; gives where the cursor is.
+/// Draws the input line; returns the cursor's position.
 pub fn draw_typed(sign: &'static str, typed: &Typed, canvas: &mut Canvas<'_>, area: Rect) -> Position {
     let before = text::width(typed.before_cursor());
     let room = usize::from(area.width).saturating_sub(2);
-    // The line moves to the left where its cursor would leave the screen.
+    // Scrolls the line to the left when its cursor would leave the screen.
     let left = before.saturating_sub(room);
     let shown = text::skipped(typed.text(), left);
     Line::from(vec![Span::styled(sign, canvas.theme.strong), Span::raw(shown)]).render(area, canvas.buf);
@@ -129,11 +129,11 @@ pub fn draw_typed(sign: &'static str, typed: &Typed, canvas: &mut Canvas<'_>, ar
     Position::new(column.min(area.right().saturating_sub(1)), area.y)
 }
 
-/// The keys that there are now.
+/// The current keys and their hints.
 pub fn hints(app: &App) -> Line<'static> {
     let hints: Vec<(String, &str)> = match &app.mode {
         Mode::Typing(..) => {
-            [("Enter", "run"), ("Tab", "complete"), ("↑↓", "earlier lines"), ("Esc", "leave")]
+            [("Enter", "run"), ("Tab", "complete"), ("↑↓", "earlier lines"), ("Esc", "cancel")]
                 .map(|(k, h)| (k.into(), h))
                 .into()
         }
@@ -168,7 +168,7 @@ pub fn hints(app: &App) -> Line<'static> {
     fitting(hints, &app.theme, app.size.width.into())
 }
 
-/// Hints that are kept longest: the last ones, of the console, help and quit.
+/// Hints that are dropped last: those of the console, help and quit.
 const KEPT: usize = 3;
 
 /// The hints that fit.

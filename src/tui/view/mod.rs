@@ -1,11 +1,11 @@
-//! How the application is shown.
+//! Drawing of the application.
 //!
-//! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
-//! - The views, each a list of panes that it lays out, draws and takes keys for ([`View`]): `overview`,
+//! - [`draw`] composes the screen: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
+//! - The views, each with panes that it lays out, draws and handles keys for ([`View`]): `overview`,
 //!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`, `model`,
 //!   `attention`.
-//! - `lesson`, beside them when one is read.
-//! - What they are made of: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
+//! - `lesson`, beside them when a lesson is open.
+//! - Shared parts: `rail`, `pictures`, `table`, `numbers`, `welcome`, `candidates`. `help` is a page.
 
 mod attention;
 mod candidates;
@@ -50,7 +50,7 @@ use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-/// The smallest terminal that is drawn on.
+/// The smallest supported terminal.
 const SMALLEST: Size = Size::new(60, 16);
 
 /// The parts of the screen.
@@ -63,10 +63,10 @@ struct Areas {
     hints: Rect,
 }
 
-/// Draws the application; gives what is where, for the mouse.
+/// Draws the application; returns the areas that the mouse can press.
 pub fn draw(app: &App, pictures: &mut Pictures, frame: &mut Frame<'_>) -> Vec<Hit> {
-    // For a test of what then becomes of the terminal.
-    assert!(!app.draw_panics, "a panic was asked for");
+    // Tests check the terminal after a panic.
+    assert!(!app.draw_panics, "a test requested a panic");
     let area = frame.area();
     let mut hits = vec![];
     if area.width < SMALLEST.width || area.height < SMALLEST.height {
@@ -90,7 +90,7 @@ pub fn draw(app: &App, pictures: &mut Pictures, frame: &mut Frame<'_>) -> Vec<Hi
     hits
 }
 
-/// Draws every part; gives where the cursor is, when a line is being typed.
+/// Draws every part; returns the cursor's position while a line is being typed.
 fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
     let title = title::lines(app, area.width);
     let message = message::lines(app, area.width);
@@ -133,7 +133,7 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
     }
 }
 
-/// Draws the panes of the view that is shown, or the one that is zoomed.
+/// Draws the panes of the current view, or the zoomed one.
 fn draw_panes(app: &App, canvas: &mut Canvas<'_>, body: Rect) {
     for pane in app.panes(body) {
         draw_pane(app, &pane, canvas);
@@ -155,7 +155,7 @@ fn draw_pane(app: &App, pane: &Pane, canvas: &mut Canvas<'_>) {
     app.of_pane(pane.name).draw(pane.name, canvas, inside);
 }
 
-/// A rule with the title of the pane below it; ▸ marks the one that keys go to.
+/// A rule with the title of the pane below it; ▸ marks the focused pane.
 fn draw_rule(title: &str, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let (mark, style) = if canvas.focused { ("▸", theme.focus) } else { ("─", theme.faint) };
@@ -165,7 +165,7 @@ fn draw_rule(title: &str, canvas: &mut Canvas<'_>, area: Rect) {
 }
 
 fn areas(area: Rect, title: usize, message: usize) -> Areas {
-    // Both are few lines.
+    // Both are a few lines.
     let [title, message] = [title, message].map(|rows| Constraint::Length(rows as u16));
     let one = Constraint::Length(1);
     let [title, tabs, body, scrubber, message, hints] =
@@ -173,15 +173,15 @@ fn areas(area: Rect, title: usize, message: usize) -> Areas {
     Areas { title, tabs, body, scrubber, message, hints }
 }
 
-/// The least room for a page on a terminal of `size`: it is scrolled as if it had no more.
+/// The smallest size of a page on a terminal of `size`, which limits how far the page scrolls.
 pub fn page_area(size: Size) -> Size {
     Size { height: size.height.saturating_sub(6), ..size }
 }
 
 fn too_small(theme: &Theme, area: Rect, buf: &mut Buffer) {
     let (width, height) = (SMALLEST.width, SMALLEST.height);
-    let said = format!("terminal too small: {width}×{height} needed, {}×{} found", area.width, area.height);
-    let lines = text::wrapped(&said, area.width.into());
+    let text = format!("terminal too small: {width}×{height} needed, {}×{} found", area.width, area.height);
+    let lines = text::wrapped(&text, area.width.into());
     for (line, row) in lines.into_iter().zip(area.rows()) {
         Line::styled(line, theme.warning).render(row, buf);
     }

@@ -1,5 +1,4 @@
-//! The numbers of a stage: how long it took, and for a step of `denoise` its coefficients; and what a reader should
-//! know of it.
+//! The numbers of a stage: its duration, the coefficients of a `denoise` step, and its warnings.
 
 use super::rail::duration;
 use crate::debugger::record::RecordView;
@@ -8,7 +7,7 @@ use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
 
-/// Lines that a warning may take: the prompt's end that was cut can be long.
+/// The maximum number of lines of a warning: the prompt's truncated end can be long.
 const WARNING_LINES: usize = 2;
 
 /// The numbers in lines of at most `width`.
@@ -18,7 +17,7 @@ pub fn lines(record: &RecordView, theme: &Theme, width: u16) -> Vec<Line<'static
     if let Some(c) = &record.coefficients {
         let coefficients = coefficients(c);
         let columns = |parts: &[(String, String)]| parts.iter().map(columns).sum::<usize>();
-        // The rail and the message name the stage too; the numbers stand only here.
+        // The rail and the message name the stage too; only this line has the numbers.
         if columns(&parts) + columns(&coefficients) > width + 2 {
             parts.clear();
         }
@@ -57,7 +56,7 @@ fn coefficients(c: &Coefficients) -> Vec<(String, String)> {
     parts
 }
 
-/// Columns of a part, with the space before it.
+/// The columns of a part, with the space before it.
 fn columns((name, value): &(String, String)) -> usize {
     text::width(name) + text::width(value) + 3
 }

@@ -1,4 +1,4 @@
-//! The overview: the stages, and of the one before the cursor the pictures, the numbers and the tensors.
+//! The overview: the stages, and the pictures, numbers and tensors of the last finished one.
 
 use super::pane::{self, Pane, Reply};
 use super::{numbers, pictures, rail, table, welcome};
@@ -13,10 +13,10 @@ use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Margin, Position, Rect, Size};
 
-/// From this many columns on, the table stands beside the rail, and below it otherwise.
+/// From this many columns on, the table is beside the rail; otherwise below it.
 const WIDE: u16 = 104;
 
-/// Rows of the tensors' pane that are left to it at least: its rule, the numbers, a heading, two tensors.
+/// The minimum rows of the tensors' pane: its rule, the numbers, a heading, two tensors.
 const FEWEST_TABLE_ROWS: u16 = 5;
 
 const STAGES: &str = "stages";
@@ -26,23 +26,23 @@ const TENSORS: &str = "tensors";
 /// The overview.
 #[derive(Debug, Default)]
 pub struct Overview {
-    /// Which picture is shown alone, of those that there are.
+    /// The picture that is shown alone, by its index.
     enlarged: Option<usize>,
     /// The scroll position of the table.
     table: Scroll,
-    /// How latents are shown.
+    /// How latents are drawn.
     rendering: Rendering,
 }
 
-/// How latents are shown.
+/// How latents are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Rendering {
-    /// As the VAE decodes them, once it had time for that; until then as the linear estimate.
+    /// Decoded by the VAE, or the linear estimate until the VAE is done.
     #[default]
     Best,
-    /// As the linear estimate.
+    /// The linear estimate.
     Linear,
-    /// Their channels in gray.
+    /// The channels in gray.
     Channels,
 }
 
@@ -55,7 +55,7 @@ impl Rendering {
         }
     }
 
-    /// `picture` of a record, or what is to be shown in its place.
+    /// `picture` of a record, or the one that this rendering shows instead.
     fn of<'a>(self, state: &'a State, record: &'a RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
         match (self, picture.name) {
             (Self::Channels, "latents") => record.picture("latents.channels").unwrap_or(picture),
@@ -76,19 +76,19 @@ impl pane::View for Overview {
             );
             return vec![rail, Pane::new(PICTURES, "", rest)];
         };
-        let [rail, drawn, told] = if area.width >= WIDE {
+        let [rail, drawn, details] = if area.width >= WIDE {
             let [rail, rest] = beside(area);
-            let [drawn, told] = above(record, rest);
-            [rail, drawn, told]
+            let [drawn, details] = above(record, rest);
+            [rail, drawn, details]
         } else {
-            let [top, told] = above(record, area);
+            let [top, details] = above(record, area);
             let [rail, drawn] = beside(top);
-            [rail, drawn, told]
+            [rail, drawn, details]
         };
         vec![
             Pane::new(STAGES, rail::title(view, state), rail),
             Pane::new(PICTURES, format!("after {}", record.stage), drawn),
-            Pane::new(TENSORS, "tensors", told),
+            Pane::new(TENSORS, "tensors", details),
         ]
     }
 
@@ -162,11 +162,11 @@ impl pane::View for Overview {
 }
 
 impl Overview {
-    /// Shows one picture as large as there is room; then the next; then all.
+    /// Enlarges the first picture, then the next; after the last, shows all.
     fn enlarge(&mut self, state: &State) {
         let count = state.record().map_or(0, |record| shown(record).len());
         let next = self.enlarged.map_or(0, |shown| shown + 1);
-        // One alone is as large as it can be already.
+        // A single picture is as large as possible already.
         self.enlarged = Some(next).filter(|next| count > 1 && *next < count);
     }
 
@@ -185,32 +185,32 @@ impl Overview {
     }
 }
 
-/// The pictures that a stage is shown by.
+/// The pictures of a stage.
 fn shown(record: &RecordView) -> Vec<&NamedPicture> {
     view::shown(record.stage).iter().filter_map(|name| record.picture(name)).collect()
 }
 
-/// The rail, and what is beside it.
+/// The rail's area and the rest.
 fn beside(area: Rect) -> [Rect; 2] {
     Layout::horizontal([Constraint::Length(rail::WIDTH), Constraint::Min(0)]).spacing(1).areas(area)
 }
 
-/// The pictures, and under them what is told in numbers.
+/// The area of the pictures, and below it that of the numbers and tensors.
 fn above(record: &RecordView, area: Rect) -> [Rect; 2] {
     let numbers = numbers::lines(record, &Theme::default(), area.width).len();
     let rule = 1;
     let wanted = (rule + numbers + table::rows(record)) as u16;
-    // The table gives way so that pictures can be made out; it scrolls, and they do not.
+    // The table shrinks before the pictures become too small to see; it scrolls, and they do not.
     let most = area.height.saturating_sub(rule as u16 + pictures::FEWEST_ROWS).max(FEWEST_TABLE_ROWS);
     Layout::vertical([Constraint::Min(0), Constraint::Length(wanted.min(most))]).areas(area)
 }
 
 fn draw_numbers(record: &RecordView, scroll: Scroll, canvas: &mut Canvas<'_>, area: Rect) {
     let mut lines = numbers::lines(record, canvas.theme, area.width);
-    // Where rows are scarce, a third of them.
+    // On a low terminal, a third of the rows.
     lines.truncate(usize::from(area.height / 3).max(1));
-    let [told, rows] =
+    let [details, rows] =
         Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
-    canvas.lines(&lines, told);
+    canvas.lines(&lines, details);
     table::draw(record, scroll, canvas, rows);
 }

@@ -1,4 +1,4 @@
-//! The trait [`View`]: panes, laid out, drawn, and given keys.
+//! The trait [`View`]: lays out panes, draws them and handles their keys.
 
 use super::ViewId;
 use crate::debugger::record::{RecordView, decodable};
@@ -19,7 +19,7 @@ pub struct Pane {
     pub name: &'static str,
     /// The text on the rule above it; without a title there is no rule.
     pub title: String,
-    /// Its place, with the rule.
+    /// Its area, with the rule.
     pub area: Rect,
 }
 
@@ -30,7 +30,7 @@ impl Pane {
     }
 }
 
-/// The answer of a view to a key or to the mouse.
+/// A view's reply to a key or the mouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The pane ignores it.
@@ -43,16 +43,17 @@ pub enum Reply {
     Look(usize),
     /// Show a view.
     Show(ViewId),
-    /// An action of the reader in the lesson.
+    /// An action of the user in the lesson.
     Lesson(Act),
-    /// Show a place: a number of ticks of a comparison.
+    /// Show a place: in a comparison, the number of ticks.
     Place(usize),
 }
 
-/// A view: what it remembers, which panes it has, how each is drawn, and which keys it takes.
+/// A view: its own state, its panes, how each is drawn, and its keys.
 ///
-/// Everything it shows is in the [`State`]. What it remembers (a selected row, a scroll position) may be out of range after the
-/// state changed, and is corrected when it is drawn.
+/// Everything it shows is in the [`State`]. Its own state (a selected row, a scroll position) may be out of range after
+/// the
+/// state changed; drawing corrects it.
 pub trait View: Debug {
     /// The panes in `area`. The first has the focus at first. Never empty.
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane>;
@@ -60,13 +61,14 @@ pub trait View: Debug {
     /// Draws the contents of a pane.
     fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect);
 
-    /// The keys that the view takes itself: [`key`](Self::key) gets these and Esc, and no others. Keys that move in lists are
+    /// The keys that the view handles itself: [`key`](Self::key) gets these and Esc, and no others. Keys that move in
+    /// lists are
     /// [steps](Self::step).
     fn bindings(&self) -> &'static [ViewKeys] {
         &[]
     }
 
-    /// The keys that are useful in a pane now, with a word or two for each.
+    /// The keys that are useful in a pane now, each with a hint of a word or two.
     fn hints(&self, pane: &str, state: &State) -> Vec<(String, &'static str)> {
         let _ = state;
         let shown = |keys: &&ViewKeys| !keys.hint.is_empty() && keys.belong_to(pane);
@@ -86,19 +88,20 @@ pub trait View: Debug {
         Reply::Unknown
     }
 
-    /// Handles a press of the mouse on a pane, at a place of its contents.
+    /// Handles a press of the mouse on a pane, at a position of its contents.
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
         let _ = (pane, at, room, state);
         Reply::Unknown
     }
 
-    /// Handles a press on a [part](crate::tui::canvas::Target::Part) of a pane, at a place of the part, which has `room`.
+    /// Handles a press on a [part](crate::tui::canvas::Target::Part) of a pane, at a position of the part, whose size
+    /// is `room`.
     fn press_part(&mut self, pane: &str, part: usize, at: Position, room: Size, state: &State) -> Reply {
         let _ = (pane, part, at, room, state);
         Reply::Unknown
     }
 
-    /// Handles the mouse's wheel over a pane, turned by `rows` down.
+    /// Handles the mouse wheel over a pane; `rows` is positive downwards.
     fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
         self.step(pane, Step::Rows(rows.into()), room, state)
     }
@@ -109,18 +112,18 @@ pub trait View: Debug {
         &[]
     }
 
-    /// The pictures that the VAE makes while this view is shown, in order.
+    /// The pictures that the VAE decodes while this view is shown, in order.
     fn previews(&self, state: &State) -> Vec<Preview> {
         state.record().map_or(vec![], |record| previews_of(record, self.decodes()))
     }
 
-    /// The queries about recorded stages that this view needs answered while it is shown, in order.
+    /// The inspections that this view needs, in order.
     fn examines(&self, state: &State) -> Vec<Examination> {
         let _ = state;
         vec![]
     }
 
-    /// Shows only rows that contain `text`. False where there is nothing to filter.
+    /// Shows only rows that contain `text`. False if nothing can be filtered.
     fn filter(&mut self, text: &str) -> bool {
         let _ = text;
         false
@@ -133,7 +136,7 @@ pub trait View: Debug {
     }
 }
 
-/// The pictures of a record that the VAE can make, of those that are named.
+/// The requests for a record's pictures, for those of `names` that the VAE can decode.
 pub(super) fn previews_of(record: &RecordView, names: &[&'static str]) -> Vec<Preview> {
     let decodable = decodable(record.stage).iter().filter(|name| names.contains(name));
     decodable.map(|name| Preview { record: record.id, name }).collect()

@@ -1,4 +1,4 @@
-//! The pictures of a stage, as large as there is room for, each with its tensor's name and how it was made.
+//! The pictures of a stage, as large as possible, each with its tensor's name and how it was made.
 
 use crate::debugger::record::NamedPicture;
 use crate::picture::Picture;
@@ -10,41 +10,41 @@ use ratatui::text::Line;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Rows below which pictures cannot be made out: the table gives way to them.
+/// Pictures of fewer rows are too small to see: the table shrinks instead.
 pub const FEWEST_ROWS: u16 = 11;
-/// Lines of a caption, where there are rows for all of it and where there are fewer.
+/// Lines of a caption, with enough rows for all of it and with fewer.
 const CAPTIONS: [u16; 4] = [u16::MAX, 2, 1, 0];
-/// Rows that a picture should have.
+/// The rows that a picture should have.
 const LOWEST: u16 = 4;
-/// Columns between two pictures, where there is little room and where there is much.
+/// Columns between two pictures, on narrow and on wide terminals.
 const GAPS: [u16; 2] = [1, 2];
-/// From this many columns on there is much.
+/// From this many columns on, the wide gap is used.
 const MUCH: u16 = 72;
-/// Columns below which a picture is none.
+/// The minimum columns of a picture.
 const NARROWEST: u16 = 4;
 
-/// A place for a picture, and for its caption below it.
+/// The area of a picture, and of its caption below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Slot {
     picture: Rect,
     caption: Rect,
 }
 
-/// Draws `shown` into `area`; pictures of a run that is `run_width` pixels wide are smooth when they have its size.
+/// Draws `shown` into `area`. Pictures of the run's full width, `run_width` pixels, are interpolated.
 pub fn draw(shown: &[&NamedPicture], run_width: usize, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(first) = shown.first() else { return };
     let (cell_width, cell_height) = canvas.pictures.graphics().cell();
     let theme = canvas.theme;
     let (w, h) = first.picture.image.dimensions();
-    // Rows that a picture takes for each of its columns: all pictures of a stage have one shape.
+    // Rows per column of a picture: all pictures of a stage have one shape.
     let ratio = f64::from(h * cell_width) / f64::from((w * cell_height).max(1));
-    // Many arrangements are tried, and wrapping text takes time.
+    // Many layouts are tried, and wrapping text takes time.
     let wrapped = RefCell::new(HashMap::new());
     let rows = |width: u16| {
         let rows = |picture: &&NamedPicture| caption(picture, theme, width).len() as u16;
         *wrapped.borrow_mut().entry(width).or_insert_with(|| shown.iter().map(rows).max().unwrap_or(0))
     };
-    // Where rows are scarce, captions give way to pictures.
+    // With few rows, captions are shortened before pictures.
     let arranged = |most: &u16| arrange(shown.len(), area, ratio, &|width| rows(width).min(*most));
     let enough = |slots: &Vec<Slot>| slots.first().is_some_and(|slot| slot.picture.height >= LOWEST);
     let slots = CAPTIONS.iter().map(arranged).find(enough).unwrap_or_else(|| arranged(&0));
@@ -61,13 +61,13 @@ pub fn draw(shown: &[&NamedPicture], run_width: usize, canvas: &mut Canvas<'_>, 
 pub struct Captioned<'a> {
     /// The picture.
     pub picture: &'a Picture,
-    /// What stands below it.
+    /// The line below it.
     pub caption: String,
-    /// Whether it has no edges where it is enlarged.
+    /// Whether it is interpolated when it is enlarged.
     pub smooth: bool,
 }
 
-/// Draws pictures in one row, each as large as there is room, with their captions below; gives the rows that they took.
+/// Draws pictures in one row, each as large as possible, with their captions below; returns the rows used.
 pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) -> u16 {
     let count = shown.len() as u16;
     let Some(first) = shown.first().filter(|_| area.height > 1 && area.width >= count * NARROWEST) else {
@@ -79,7 +79,7 @@ pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) -> u16 
     let height = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
     let column = (area.width - (count - 1)) / count;
     let width = (1..=column).rev().find(|width| height(*width) < area.height).unwrap_or(1);
-    // No further apart than their captions need.
+    // The distance is at most what the captions need.
     let widest = shown.iter().map(|named| text::width(&named.caption) as u16).max().unwrap_or(0);
     let step = column.min(width.max(widest) + 1) + 1;
     for (index, named) in shown.iter().enumerate() {
@@ -94,7 +94,7 @@ pub fn row(shown: &[Captioned<'_>], canvas: &mut Canvas<'_>, area: Rect) -> u16 
     (height(width) + 1).min(area.height)
 }
 
-/// Where [`row`] draws a picture that is alone in `area`.
+/// Where [`row`] draws a single picture in `area`.
 pub fn place(picture: &Picture, canvas: &Canvas<'_>, area: Rect) -> Rect {
     let (cell_width, cell_height) = canvas.pictures.graphics().cell();
     let (w, h) = picture.image.dimensions();
@@ -112,8 +112,8 @@ fn caption(named: &NamedPicture, theme: &Theme, width: u16) -> Vec<Line<'static>
     name.chain(label.into_iter().map(|line| Line::styled(line, theme.faint))).collect()
 }
 
-/// Places for `count` pictures that take `ratio` rows a column, with captions that take `captions(width)` rows: of all
-/// arrangements the one that shows the most of them.
+/// The layout for `count` pictures with `ratio` rows per column and captions of `captions(width)` rows: of all layouts
+/// the one with the largest pictures.
 fn arrange(count: usize, area: Rect, ratio: f64, captions: &dyn Fn(u16) -> u16) -> Vec<Slot> {
     let gap = GAPS[usize::from(area.width >= MUCH)];
     let height = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
@@ -130,7 +130,7 @@ fn arrange(count: usize, area: Rect, ratio: f64, captions: &dyn Fn(u16) -> u16) 
     best.iter().map(|slot| Slot { picture: there(slot.picture), caption: there(slot.caption) }).collect()
 }
 
-/// The largest pictures of one size in rows of `columns`.
+/// The largest pictures of equal size in rows of `columns`.
 fn grid(
     count: usize,
     columns: u16,
@@ -140,11 +140,11 @@ fn grid(
     captions: &dyn Fn(u16) -> u16,
 ) -> Vec<Slot> {
     let rows = (count as u16).div_ceil(columns);
-    // Captions have the whole column, also where pictures are narrower.
+    // Captions may use the whole column, even when pictures are narrower.
     let column = room.width.saturating_sub(gap * (columns - 1)) / columns;
     let fits = |width: &u16| rows * (height(*width) + captions(column)) <= room.height;
     let Some(width) = (NARROWEST..=column).rev().find(fits) else { return vec![] };
-    // Pictures stand no further apart than their captions need.
+    // The distance between pictures is at most what their captions need.
     let step = column.min(width.max(LONGEST_CAPTION)) + gap;
     let slot = |index: u16| {
         let at = Position::new(index % columns * step, index / columns * (height(width) + captions(column)));
@@ -153,11 +153,11 @@ fn grid(
     (0..count as u16).map(slot).collect()
 }
 
-/// Columns of the longest name and of most labels.
+/// The width of the longest name and of most labels.
 const LONGEST_CAPTION: u16 = 21;
 
-/// The first two large beside each other, and the other two at half their size above each other: where there is
-/// height for it, latents and what is predicted of them are what a reader looks at.
+/// The first two pictures are large, side by side; the other two are half as large, one above the other. When there is
+/// enough height, latents and the predicted original sample matter most.
 fn two_large_two_small(
     gap: u16,
     room: Size,

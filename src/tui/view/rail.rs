@@ -1,4 +1,4 @@
-//! The stage rail: what is done, what runs next, what is to come.
+//! The stage rail: finished stages, the next one, and those to come.
 
 use crate::debugger::View;
 use crate::debugger::view::StageLine;
@@ -11,14 +11,14 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use std::time::Duration;
 
-/// Columns of the rail.
+/// The width in columns.
 pub const WIDTH: u16 = 22;
 
-/// Draws the rail. What runs next is always on it, in the middle where there are more stages than rows.
+/// Draws the rail. The next stage is always visible, in the middle when the rail scrolls.
 pub fn draw(view: &View, canvas: &mut Canvas<'_>, area: Rect) {
     let (theme, cursor) = (canvas.theme, canvas.state.cursor());
     let left = usize::from(area.height);
-    // Behind the last stage there is a row that says so.
+    // The row after the last stage says that the run is complete.
     let all = view.stages.len() + 1;
     let top = cursor.saturating_sub(left / 2).min(all.saturating_sub(left));
     for (index, row) in (top..all).zip(area.rows()) {
@@ -33,7 +33,7 @@ pub fn draw(view: &View, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// How far the run is, and how far it is recorded where that is further.
+/// The number of finished stages, and of those recorded after the cursor.
 pub fn title(view: &View, state: &State) -> String {
     let cursor = state.cursor();
     match view.recorded().saturating_sub(cursor) {
@@ -46,14 +46,14 @@ fn stage_line(view: &View, cursor: usize, index: usize, stage: &StageLine, theme
     let (mark, marked, named) = match index {
         _ if index == cursor => ("▶", theme.here, theme.here),
         _ if index < cursor => ("✓", theme.done, theme.plain),
-        // Recorded, ahead of the cursor: nothing is computed on the way there.
+        // Recorded after the cursor: going there computes nothing.
         _ if index < view.recorded() => ("✓", theme.faint, theme.faint),
         _ => ("·", theme.faint, theme.faint),
     };
     let breakpoint = if stage.breakpoint.is_some() { "●" } else { " " };
     let inside = view.inside.as_ref().filter(|inside| index == view.cursor && inside.stage == stage.stage);
     let took = match inside {
-        // Where in the stage a reader is who steps through it.
+        // The current line of a stage in which the session is paused.
         Some(inside) => text::shortened(inside.line.rsplit('.').next().unwrap_or_default(), 7),
         None => stage.took.map(duration).unwrap_or_default(),
     };
@@ -92,13 +92,13 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        let said = |seconds: f64| duration(Duration::from_secs_f64(seconds));
-        assert_eq!(said(0.00123), "1.2 ms");
-        assert_eq!(said(0.0523), "52 ms");
-        assert_eq!(said(0.9999), "1.0 s");
-        assert_eq!(said(123.4), "123 s");
+        let text = |seconds: f64| duration(Duration::from_secs_f64(seconds));
+        assert_eq!(text(0.00123), "1.2 ms");
+        assert_eq!(text(0.0523), "52 ms");
+        assert_eq!(text(0.9999), "1.0 s");
+        assert_eq!(text(123.4), "123 s");
         for seconds in [0., 0.000_999, 0.009_999, 0.01, 0.9994, 99.94, 99.96, 99_998., 1e6] {
-            assert!(said(seconds).chars().count() <= 7, "{}", said(seconds));
+            assert!(text(seconds).chars().count() <= 7, "{}", text(seconds));
         }
     }
 }

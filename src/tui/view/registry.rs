@@ -1,7 +1,7 @@
 //! The views, in one table.
 //!
-//! An entry gives a view its names, its key and its type. The table drives the names at the top of the screen, the keys, the names of
-//! actions in `config.toml`, the help, and the views that a lesson can show.
+//! An entry gives a view its names, its key and its type. The table drives the tabs, the keys, the names of actions in
+//! `config.toml`, the help, and the views that a lesson can show.
 
 use super::pane::View;
 use super::{
@@ -10,10 +10,10 @@ use super::{
 };
 use crossterm::event::KeyCode;
 
-/// A view as the table has it.
+/// An entry of the table.
 #[derive(Debug)]
 pub struct Entry {
-    /// Which one.
+    /// The view.
     pub id: ViewId,
     /// Its name.
     pub name: &'static str,
@@ -23,7 +23,7 @@ pub struct Entry {
     pub shortest: &'static str,
     /// The key that shows it.
     pub key: char,
-    /// The same, as a binding has it.
+    /// The same key, as a binding.
     pub keys: &'static [KeyCode],
     /// Name and contents, for the help.
     pub summary: &'static str,
@@ -40,7 +40,7 @@ macro_rules! views {
             $(#[doc = concat!("`", $name, "`: ", $summary, ".")] $id,)*
         }
 
-        /// Every view, in the order of their names on the screen. The first is shown at the start.
+        /// Every view, in the order of the tabs. The first is shown at the start.
         pub const VIEWS: &[Entry] = &[$(Entry {
             id: ViewId::$id,
             name: $name,
@@ -61,7 +61,7 @@ views! {
     }
     Tensors(tensors) {
         name: "tensors", short: "tens", shortest: "tens", key: '2',
-        summary: "every tensor so far, and one opened",
+        summary: "every recorded tensor, and the selected one",
     }
     Residuals(residuals) {
         name: "residuals", short: "resid", shortest: "res", key: '3',
@@ -77,7 +77,7 @@ views! {
     }
     Charts(charts) {
         name: "charts", short: "charts", shortest: "char", key: '6',
-        summary: "numbers over the steps",
+        summary: "measures over the steps",
     }
     Source(source) {
         name: "source", short: "source", shortest: "src", key: '7',
@@ -124,7 +124,7 @@ impl Default for ViewId {
     }
 }
 
-/// The views, each with what it remembers.
+/// The views, each with its own state.
 #[derive(Debug)]
 pub struct Views {
     all: Vec<Box<dyn View>>,

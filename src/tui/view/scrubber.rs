@@ -1,4 +1,4 @@
-//! The scrubber: what is recorded of the run, and where on it its reader looks.
+//! The scrubber: the recorded part of the run, and the shown place on it.
 
 use crate::tui::canvas::{Canvas, Target};
 use crate::tui::text;
@@ -6,18 +6,18 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-/// Draws the scrubber: `━` is recorded, `─` is to come, `●` is where the reader looks.
+/// Draws the scrubber: `━` is recorded, `─` is to come, `●` is the shown place.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let Some(view) = &canvas.state.view else { return };
     let (all, recorded, here) = (view.places(), view.last_place(), canvas.state.place());
-    let said = match canvas.state.cursor().checked_sub(1).and_then(|last| view.stages.get(last)) {
+    let label = match canvas.state.cursor().checked_sub(1).and_then(|last| view.stages.get(last)) {
         Some(line) => format!(" after {} ({here} of {all})", line.stage),
         None => " at the start".into(),
     };
     let [bar, words] =
-        Layout::horizontal([Constraint::Min(0), Constraint::Length(text::width(&said) as u16)]).areas(area);
+        Layout::horizontal([Constraint::Min(0), Constraint::Length(text::width(&label) as u16)]).areas(area);
     let theme = canvas.theme;
-    Line::styled(said, theme.faint).render(words, canvas.buf);
+    Line::styled(label, theme.faint).render(words, canvas.buf);
     if bar.width < 4 {
         return;
     }

@@ -1,4 +1,4 @@
-//! The tensor table: as many columns as there is room for, the most telling ones for longest.
+//! The tensor table: as many columns as fit, the most informative ones first.
 
 use crate::debugger::record::RecordView;
 use crate::debugger::record::TensorRow;
@@ -24,13 +24,13 @@ enum Column {
     Max,
     Nan,
     Inf,
-    /// NaN and infinite values together, where there is no room for both.
+    /// NaN and infinite values together, when both counts do not fit.
     Bad,
 }
 
 use Column::{Bad, Dtype, Inf, Max, Mean, Min, Name, Nan, Shape, Std};
 
-/// What is shown, the fullest first: the first that fits is taken.
+/// Sets of columns, the fullest first: the first that fits is drawn.
 const CHOICES: &[&[Column]] = &[
     &[Name, Shape, Dtype, Mean, Std, Min, Max, Nan, Inf],
     &[Name, Shape, Dtype, Mean, Std, Min, Max, Bad],
@@ -80,7 +80,7 @@ impl Column {
             Nan => s.nan > 0,
             Inf => s.inf > 0,
             Bad => s.nan + s.inf > 0,
-            // Without a finite value there is no statistic.
+            // Without a finite value there are no statistics.
             Mean | Std | Min | Max => s.mean.is_nan() && s.nan + s.inf > 0,
             Name | Shape | Dtype => false,
         };
@@ -102,19 +102,20 @@ impl Column {
     }
 }
 
-/// How many rows the table takes, with its heading.
+/// The rows of the table, with its heading.
 pub fn rows(record: &RecordView) -> usize {
     1 + record.tensors.len()
 }
 
-/// Rows of tensors that an area of `height` has room for, of `count`: without the heading and, where the table does not fit, its
-/// last row, which counts the hidden ones.
+/// The number of tensors that an area of `height` shows, of `count`: one row is the heading and, when the table does
+/// not
+/// fit, its last row counts the hidden ones.
 pub fn visible(count: usize, height: u16) -> usize {
     let room = usize::from(height.saturating_sub(1));
     if count > room { room.saturating_sub(1) } else { room }
 }
 
-/// Draws the table; where it is too high, its last row counts the hidden rows.
+/// Draws the table. When it does not fit, its last row counts the hidden rows.
 pub fn draw(record: &RecordView, scroll: Scroll, canvas: &mut Canvas<'_>, area: Rect) {
     let (theme, buf) = (canvas.theme, &mut *canvas.buf);
     let rows: Vec<&TensorRow> = record.tensors.iter().map(|tensor| &tensor.row).collect();
@@ -135,7 +136,7 @@ pub fn draw(record: &RecordView, scroll: Scroll, canvas: &mut Canvas<'_>, area: 
     if let Some(place) = places.next().filter(|_| scrolls) {
         let below = rows.len().saturating_sub(top + shown);
         let more = match (top, below) {
-            (0, below) => format!("… {below} more below (↓ scrolls, 2 opens them)"),
+            (0, below) => format!("… {below} more below (↓ scrolls, 2 shows all)"),
             (above, 0) => format!("… {above} more above"),
             (above, below) => format!("… {above} more above, {below} below"),
         };
@@ -153,12 +154,12 @@ fn choose(rows: &[&TensorRow], room: usize) -> Vec<(Column, usize)> {
     fitting.unwrap_or_else(|| measured(CHOICES[CHOICES.len() - 1]))
 }
 
-/// Columns that the table takes with `gap` between them.
+/// The width of the table with `gap` between columns.
 fn total(columns: &[(Column, usize)], gap: usize) -> usize {
     columns.iter().map(|(_, width)| width + gap).sum::<usize>() - gap
 }
 
-/// The space between columns: wider where there is room.
+/// The space between columns, wider on wide terminals.
 fn gap(columns: &[(Column, usize)], room: usize) -> usize {
     (1..=2).rev().find(|gap| total(columns, *gap) <= room).unwrap_or(1)
 }
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_alarms() {
+    fn nan_and_infinity_are_alarms() {
         let theme = Theme::default();
         let good = row(vec![1., 2.]);
         let bad = row(vec![f32::NAN, 2.]);

@@ -1,4 +1,4 @@
-//! The names of the views, with their keys.
+//! The tabs: the names of the views with their keys.
 
 use super::registry::Entry;
 use super::{VIEWS, ViewId};
@@ -9,7 +9,7 @@ use ratatui::widgets::Widget;
 
 type Naming = fn(&Entry) -> &'static str;
 
-/// How much of the names is shown, from all to nothing, and what follows each. The current view has its whole name.
+/// Forms of the names, from full to none, and the space after each. The current view always has its full name.
 const NAMES: [(Naming, &str); 5] = [
     (|view| view.name, " "),
     (|view| view.name, ""),
@@ -18,7 +18,7 @@ const NAMES: [(Naming, &str); 5] = [
     (|_| "", ""),
 ];
 
-/// Draws the names, the current view's in brackets.
+/// Draws the tabs, the current one in brackets.
 pub fn draw(shown: ViewId, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let line = |view: &Entry, (name, after): (Naming, &'static str)| {
@@ -38,7 +38,7 @@ pub fn draw(shown: ViewId, canvas: &mut Canvas<'_>, area: Rect) {
     let mut x = area.x;
     for view in VIEWS {
         let line = line(view, fitting.unwrap_or(NAMES[4]));
-        // Few names of at most thirteen columns.
+        // A few names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
         canvas.hit(place, Target::Tab(view.id));
         line.render(place, canvas.buf);

@@ -1,4 +1,4 @@
-//! The tree of timelines: where each branched off, what changed there, and what its newest stage made.
+//! The tree of timelines: where each branched off, the settings that changed there, and its newest stage.
 
 use super::pane::{self, Pane, Reply, previews_of};
 use super::welcome;
@@ -17,28 +17,27 @@ use ratatui::text::{Line, Span};
 use std::ops::Range;
 
 const TREE: &str = "tree";
-/// Rows of a timeline: its name, its track, what changed, and one that is empty; where there is room, its picture has
-/// more.
+/// Rows of a timeline: its name, its track, its changes, and an empty row; pictures have more when there is room.
 const ROWS: u16 = 4;
 const MOST_ROWS: u16 = 11;
-/// Columns that a timeline stands further in than the one that it branched off.
+/// The indentation of a timeline, relative to its parent.
 const INDENT: u16 = 2;
-/// The deepest that is drawn.
+/// The maximum depth that is drawn.
 const DEEPEST: usize = 6;
 
-/// Lines that a reader may begin with.
+/// Commands for a user who has one timeline.
 const EXAMPLES: [(&str, &str); 5] = [
-    (":goto denoise 5", "go back; b goes back over one stage"),
-    (":set guidance_scale 12", "change something: from here on it is another timeline"),
-    (":fork calmer", "one with nothing changed yet"),
-    (":switch main", "look at another one"),
-    (":diff main", "from where on this one differs, and by how much"),
+    (":goto denoise 5", "go back; b goes back one stage"),
+    (":set guidance_scale 12", "change a setting: this starts a new timeline"),
+    (":fork calmer", "start a timeline without a change"),
+    (":switch main", "show another timeline"),
+    (":diff main", "where this one begins to differ, and by how much"),
 ];
 
 /// The tree of timelines.
 #[derive(Debug, Default)]
 pub struct Timelines {
-    /// The one that is chosen; the one that is looked at, until another is.
+    /// The selected timeline; the current one until another is selected.
     chosen: Option<String>,
 }
 
@@ -67,8 +66,7 @@ impl pane::View for Timelines {
         }
         if view.timelines.len() == 1 {
             welcome::draw_examples(
-                "One timeline so far. A setting that is changed behind the newest stage branches another one off, and \
-                 this one stays as it is:",
+                "One timeline so far. Changing a setting at an earlier stage starts a new timeline; this one is kept:",
                 &EXAMPLES,
                 canvas,
                 rest,
@@ -143,7 +141,7 @@ impl Timelines {
     }
 }
 
-/// The rows that each timeline takes, and the timelines that are visible.
+/// The rows of each timeline, and the visible timelines.
 fn shown(timelines: &[TimelineView], list: ListView, rows: u16) -> (u16, Range<usize>) {
     let all = timelines.len().max(1);
     let high = (usize::from(rows) / all.max(FEWEST)).clamp(ROWS.into(), MOST_ROWS.into()) as u16;
@@ -151,20 +149,20 @@ fn shown(timelines: &[TimelineView], list: ListView, rows: u16) -> (u16, Range<u
     (high, list.window(timelines.len(), count))
 }
 
-/// Pictures are no larger than if there were so many timelines: there is something to be told of one alone.
+/// Pictures are no larger than with this many timelines: a single one needs room for the examples.
 const FEWEST: usize = 3;
 
 fn depth(timeline: &TimelineView) -> u16 {
     timeline.depth.min(DEEPEST) as u16
 }
 
-/// Draws which timeline the one at `index` branched off, left of its picture: `└─`, and `│` where one further below
-/// did so.
+/// Draws the branches left of a timeline's picture: `└─` to its parent, and `│` where a later timeline branched off
+/// the same parent.
 fn draw_branches(timelines: &[TimelineView], index: usize, canvas: &mut Canvas<'_>, area: Rect) {
     let own = depth(&timelines[index]);
     let theme = canvas.theme;
     for level in 1..=own {
-        // Whether the line goes on: until something branches off further up.
+        // The line continues until a timeline of lower depth branches off.
         let below = timelines[index + 1..].iter().map(depth).find(|other| *other <= level);
         let goes_on = below == Some(level);
         let (first, others) = match (level == own, goes_on) {
@@ -191,15 +189,15 @@ fn draw_timeline(
     let theme = canvas.theme;
     let (cell_width, cell_height) = canvas.pictures.graphics().cell();
     let high = area.height.saturating_sub(1);
-    // A square one, of as many columns as its rows ask for.
+    // A square, as wide as its rows allow.
     let wide = (u32::from(high) * cell_height / cell_width.max(1)).clamp(2, 4 * u32::from(MOST_ROWS)) as u16;
     let in_by = INDENT * depth(timeline);
-    // What is told of all of them stands below each other, so that places on the tracks can be compared.
-    let behind = INDENT * deepest - in_by.min(INDENT * deepest);
-    let [_, left, _, told] = Layout::horizontal([
+    // All names start in the same column, so that positions on the tracks can be compared.
+    let rest = INDENT * deepest - in_by.min(INDENT * deepest);
+    let [_, left, _, details] = Layout::horizontal([
         Constraint::Length(in_by + 1),
         Constraint::Length(wide),
-        Constraint::Length(behind + 1),
+        Constraint::Length(rest + 1),
         Constraint::Min(0),
     ])
     .areas(area);
@@ -207,18 +205,18 @@ fn draw_timeline(
         let height = high.min(left.height);
         canvas.picture(&named.picture.image, true, Rect { height, ..left });
     }
-    let width = usize::from(told.width);
+    let width = usize::from(details.width);
     canvas.lines(
         &[
             name_line(timeline, is_chosen, theme, width),
             track(timeline, theme, width),
             Line::styled(text::shortened(&branched(timeline), width), theme.faint),
         ],
-        told,
+        details,
     );
 }
 
-/// The picture that tells most of what the newest stage made.
+/// The most informative picture of the newest stage.
 fn tip_picture<'a>(tip: &'a RecordView, state: &'a State) -> Option<&'a NamedPicture> {
     let picture = ["image", "pred_original_sample", "latents"].iter().find_map(|name| tip.picture(name))?;
     Some(state.best(tip, picture))
@@ -236,22 +234,22 @@ fn name_line(timeline: &TimelineView, is_chosen: bool, theme: &Theme, width: usi
     let ahead =
         if recorded > cursor { format!(", {} recorded ahead", recorded - cursor) } else { String::new() };
     let name = text::shortened(&timeline.name, width.saturating_sub(mark.len()));
-    let told = text::shortened(
+    let details = text::shortened(
         &format!("  {position}{ahead}"),
         width.saturating_sub(text::width(mark) + text::width(&name)),
     );
     Line::from(vec![
         Span::styled(mark, theme.here),
         Span::styled(name, style),
-        Span::styled(told, theme.faint),
+        Span::styled(details, theme.faint),
     ])
 }
 
-/// Columns that a stage has on the track, where there is room.
+/// The columns of a stage on the track, if they fit.
 const COLUMNS_OF_A_STAGE: usize = 4;
 
-/// The stages as a line: `┄` is the other timeline's, `┝` is where this one branched off, `━` is its own, `·` is to come,
-/// `●` is where it is looked at.
+/// The stages as a line: `┄` is shared with the parent, `┝` is where this one branched off, `━` is its own, `·` is to
+/// come, `●` is the cursor.
 fn track(timeline: &TimelineView, theme: &Theme, width: usize) -> Line<'static> {
     let [cursor, recorded, all] = timeline.done;
     let columns = width.saturating_sub(2).min(all * COLUMNS_OF_A_STAGE).max(1);
@@ -286,7 +284,7 @@ mod tests {
     use crate::debugger::view::runs::Branched;
 
     #[test]
-    fn a_track_tells_what_is_shared_and_what_is_its_own() {
+    fn a_track_marks_shared_and_own_stages() {
         let timeline = TimelineView {
             name: "fork".into(),
             depth: 1,

@@ -1,4 +1,4 @@
-//! The title: the program, the models, the settings and the prompt.
+//! The title: the program, the model, the settings and the prompt.
 
 use crate::debugger::view::ModelLine;
 use crate::pipeline::Request;
@@ -6,19 +6,19 @@ use crate::tui::app::App;
 use crate::tui::text;
 use ratatui::text::{Line, Span};
 
-/// The prompt has a line of its own where it would have less than this beside the rest.
+/// The prompt moves to its own line when the first line has less room than this for it.
 const ENOUGH_FOR_A_PROMPT: usize = 28;
-/// A folder's name is cut to this.
+/// The maximum length of a folder's name.
 const LONGEST_MODEL: usize = 28;
 
-/// One line, or on a narrow terminal two.
+/// One line, or two on a narrow terminal.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let (width, theme) = (usize::from(width), &app.theme);
     let name = Span::styled("diffuscope", theme.strong);
     let (Some(model), Some(view)) = (&app.state.model, &app.state.view) else {
-        return vec![Line::from(vec![name, Span::styled(" · loading the models…", theme.faint)])];
+        return vec![Line::from(vec![name, Span::styled(" · loading the model…", theme.faint)])];
     };
-    // Of several timelines it is told which this is.
+    // With several timelines, the current one is named.
     let on = view.timelines.iter().find(|timeline| timeline.is_current && view.timelines.len() > 1);
     let on = on.map_or(String::new(), |timeline| format!(" · on {}", timeline.name));
     let facts = format!("{on} · {} · {}", about_model(model), about_request(&view.request));
@@ -48,7 +48,7 @@ fn beside(mut line: Line<'static>, prompts: &str, residual: Span<'static>, width
     line
 }
 
-/// What a residual is, where it is not what a reader of diffusers' names takes it for.
+/// The prediction type, when it is not the usual epsilon.
 fn residual(prediction_type: &str) -> &'static str {
     match prediction_type {
         "v_prediction" => "v-prediction model",
@@ -58,7 +58,7 @@ fn residual(prediction_type: &str) -> &'static str {
 }
 
 fn about_model(model: &ModelLine) -> String {
-    // Of a folder its name says which it is.
+    // The last part of a path.
     let name = model.name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
     let name = text::shortened(&text::clean(name), LONGEST_MODEL);
     format!("{name} · {} · {}", text::clean(&model.device), model.dtype)

@@ -1,4 +1,4 @@
-//! What stands where there are no pictures: what the stages will do, and which key starts.
+//! What is shown instead of pictures: an introduction to the stages, and the keys to start with.
 
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
@@ -8,60 +8,60 @@ use crate::tui::theme::Theme;
 use ratatui::layout::{Margin, Rect};
 use ratatui::text::{Line, Span};
 
-/// The stages, in the words of a reader who meets them for the first time.
+/// The stages, described for a first-time user.
 const STAGES: [(&str, &str); 4] = [
     ("encode_prompt", "the prompt becomes token ids, and these become embeddings"),
     ("get_latent", "the seed becomes noise: the first latents"),
     (
         "denoise",
-        "the UNet predicts the noise in the latents, the scheduler takes a share of it away; again and again",
+        "the UNet predicts the noise in the latents, the scheduler removes part of it; once per step",
     ),
-    ("vae_decode", "the VAE makes the picture of the last latents"),
+    ("vae_decode", "the VAE decodes the last latents into the picture"),
 ];
 
 const KEYS: [(&str, &str); 4] =
     [("n", "run the next stage"), ("c", "run to the end"), ("b", "go back"), ("?", "all keys and commands")];
 
-/// Draws what the stages will do.
+/// Draws the introduction.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let area = area.inner(Margin::new(1, 1));
     let first = if canvas.state.activity == Activity::Loading {
-        "The models are being loaded. Then four stages make a picture of a prompt:"
+        "The model is loading. Then four stages make a picture from a prompt:"
     } else {
-        "Nothing has run yet. Four stages make a picture of the prompt:"
+        "Nothing has run yet. Four stages make a picture from the prompt:"
     };
-    let mut lines = told("", first, theme, area.width);
+    let mut lines = entry("", first, theme, area.width);
     lines.push(Line::default());
     for (name, what) in STAGES {
-        lines.extend(told(&format!("{name:<15}"), what, theme, area.width));
+        lines.extend(entry(&format!("{name:<15}"), what, theme, area.width));
     }
     lines.push(Line::default());
     for (key, what) in KEYS {
-        lines.extend(told(&format!("{key:<15}"), what, theme, area.width));
+        lines.extend(entry(&format!("{key:<15}"), what, theme, area.width));
     }
     canvas.lines(&lines, area);
 }
 
-/// Says why `stage` shows no picture.
+/// Explains why `stage` shows no picture.
 pub fn draw_without_pictures(stage: Stage, canvas: &mut Canvas<'_>, area: Rect) {
     let why = match stage {
         Stage::EncodePrompt => {
-            "encode_prompt made no picture, but token ids and embeddings: every step of denoise attends to the \
-             embeddings of both prompts. get_latent comes next and draws the noise."
+            "encode_prompt makes token ids and embeddings, not a picture. Every step of denoise attends to the \
+             embeddings of both prompts. The next stage, get_latent, draws the noise."
         }
-        _ => "What this stage made is no picture.",
+        _ => "This stage has no picture.",
     };
     draw_text(why, canvas, area);
 }
 
-/// Draws `what`, wrapped.
+/// Draws a wrapped text.
 pub fn draw_text(what: &'static str, canvas: &mut Canvas<'_>, area: Rect) {
-    let lines = told("", what, canvas.theme, area.width);
+    let lines = entry("", what, canvas.theme, area.width);
     canvas.lines(&lines, area);
 }
 
-/// Draws `what`, and lines of the command language below it with what they are for.
+/// Draws a text, and below it commands with their purposes.
 pub fn draw_examples(
     what: &'static str,
     examples: &[(&'static str, &'static str)],
@@ -70,16 +70,16 @@ pub fn draw_examples(
 ) {
     let theme = canvas.theme;
     let widest = examples.iter().map(|(line, _)| text::width(line) + 2).max().unwrap_or(0);
-    let mut lines = told("", what, theme, area.width);
+    let mut lines = entry("", what, theme, area.width);
     lines.push(Line::default());
     for (line, purpose) in examples {
-        lines.extend(told(&format!("{line:<widest$}"), purpose, theme, area.width));
+        lines.extend(entry(&format!("{line:<widest$}"), purpose, theme, area.width));
     }
     canvas.lines(&lines, area);
 }
 
-/// `name` and `what`, wrapped so that `what` stays in its column.
-fn told(name: &str, what: &'static str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+/// `name` and `what`; `what` is wrapped within its column.
+fn entry(name: &str, what: &'static str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let indent = text::width(name);
     let lines = text::wrapped(what, usize::from(width).saturating_sub(indent));
     let first = |index| if index == 0 { name.to_string() } else { " ".repeat(indent) };

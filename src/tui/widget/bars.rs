@@ -1,4 +1,4 @@
-//! Histograms: in one row, and in many.
+//! Histograms of one row or several.
 
 use crate::tensor::Histogram;
 use crate::tui::widget::plot::short;
@@ -10,7 +10,7 @@ use ratatui::widgets::Widget;
 
 const EIGHTHS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
-/// A histogram in one row: a character a bin, as high as the bin is full; one that is not empty shows.
+/// A histogram in one row: a character per bin, whose height is the count. A bin that is not empty is always visible.
 pub fn sparkline(histogram: &Histogram) -> String {
     let most = histogram.counts.iter().copied().max().unwrap_or(0);
     let bar = |count: &usize| match (count, most) {
@@ -20,7 +20,7 @@ pub fn sparkline(histogram: &Histogram) -> String {
     histogram.counts.iter().map(bar).collect()
 }
 
-/// A histogram in many rows, with its edges below and its highest count at the left.
+/// A histogram in several rows, with its edges below and its highest count at the left.
 #[derive(Debug)]
 pub struct Bars<'a> {
     /// The counts.
@@ -31,7 +31,7 @@ pub struct Bars<'a> {
     pub faint: Style,
 }
 
-/// Columns of the counts at the left.
+/// The width of the counts at the left.
 pub const COUNTS: u16 = 8;
 
 impl Widget for Bars<'_> {
@@ -67,7 +67,7 @@ impl Widget for Bars<'_> {
         Line::styled(short(f64::from(*low)), self.faint).render(below, buf);
         Line::styled(short(f64::from(*high)), self.faint).right_aligned().render(below, buf);
         if *low < 0. && *high > 0. {
-            // Where zero is, unless it stands on a label.
+            // The position of zero, unless a label covers it.
             let share = f64::from(-low) / f64::from(high - low);
             let at = (share * f64::from(below.width - 1)).round() as u16;
             if at > 9 && at + 10 < below.width {

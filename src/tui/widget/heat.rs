@@ -1,4 +1,4 @@
-//! Numbers as colours, and the scale that says which.
+//! Numbers as colours, and the colour scale.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,30 +6,31 @@ use ratatui::style::{Color, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-/// The colour of `value` on a scale from −`reach` (blue) over 0 (white) to `reach` (red); green for what is not finite:
-/// the scale of [`crate::picture::residual`].
+/// The colour of `value` on a scale from −`reach` (blue) over 0 (white) to `reach` (red); green for NaN and infinity.
+/// The scale of [`crate::picture::residual`].
 pub fn diverging(value: f32, reach: f32) -> Color {
     let [r, g, b] = crate::picture::residual::colour(value, reach).0;
     Color::Rgb(r, g, b)
 }
 
-/// The colour of text on `ground`: dark or light, whichever is told apart better.
+/// A text colour on `ground`: dark or light, whichever has more contrast.
 pub fn ink(ground: Color) -> Color {
     let Color::Rgb(r, g, b) = ground else { return Color::Reset };
-    // Weights of ITU-R BT.601, as they stand for how bright a colour looks.
+    // Luma weights of ITU-R BT.601.
     let luma = (299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)) / 1000;
     if luma > 130 { Color::Rgb(20, 20, 20) } else { Color::Rgb(245, 245, 245) }
 }
 
-/// Draws values as coloured cells from left to right, two values a cell: the mean of those that fall on a cell. Every
-/// row of `area` is the same.
+/// Draws values as coloured cells from left to right, two values per cell: each the mean of those that fall there. All
+/// rows
+/// of `area` are equal.
 pub fn strip(values: &[f32], reach: f32, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let columns = usize::from(area.width);
     if values.is_empty() || columns == 0 || area.height == 0 {
         return;
     }
-    // Each cell shows two halves beside each other.
+    // Each cell shows two halves side by side.
     let halves = 2 * columns;
     let mean = |half: usize| {
         let (from, to) = (half * values.len() / halves, (half + 1) * values.len() / halves);

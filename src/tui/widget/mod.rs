@@ -1,8 +1,8 @@
-//! Small parts of a screen that know nothing of the application: they are given numbers and draw them.
+//! Widgets that know nothing of the application: they draw the numbers that they are given.
 //!
 //! - [`plot`]: lines over steps.
-//! - [`bars`]: histograms, in one row and in many.
-//! - [`heat`]: numbers as colours, and the scale that says which.
+//! - [`bars`]: histograms of one row or several.
+//! - [`heat`]: numbers as colours, and the colour scale.
 
 pub mod bars;
 pub mod heat;

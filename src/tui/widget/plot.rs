@@ -8,7 +8,7 @@ use ratatui::text::Line as Text;
 use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Line, Points};
 
-/// How a line is drawn, so that it is told from the others without its colour.
+/// The stroke of a line, which distinguishes it without colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stroke {
     /// `━━━━`
@@ -24,13 +24,13 @@ pub enum Stroke {
 impl Stroke {
     const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::Dotted, Self::DashDotted];
 
-    /// The stroke of the line at `index`, where lines have `colours` colours in turn: the first four differ, and of
-    /// those with one colour too.
+    /// The stroke of line `index` in a plot of `colours` colours: the first four differ, and so do lines of equal
+    /// colour.
     pub fn of(index: usize, colours: usize) -> Self {
         Self::ALL[(index + index / colours.max(1)) % Self::ALL.len()]
     }
 
-    /// A column of it, for a legend.
+    /// One column of it, for a legend.
     pub fn mark(self) -> &'static str {
         match self {
             Self::Solid => "━",
@@ -40,7 +40,7 @@ impl Stroke {
         }
     }
 
-    /// Whether it is drawn at a place, in half columns.
+    /// Whether it is drawn at a position, in half columns.
     fn is_drawn(self, at: usize) -> bool {
         match self {
             Self::Solid => true,
@@ -50,7 +50,7 @@ impl Stroke {
         }
     }
 
-    /// The pieces of the line through `points` that are drawn, where `x` is shown in so many half columns.
+    /// The visible segments of the line through `points`, where `x` maps to a half column.
     fn pieces(self, points: &[(f64, f64)], x: [f64; 2], halves: usize) -> Vec<[(f64, f64); 2]> {
         let mut pieces = vec![];
         for pair in points.windows(2) {
@@ -64,7 +64,7 @@ impl Stroke {
             let between = |share: f64| (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
             for piece in 0..count as usize {
                 let share = |ends: f64| (piece as f64 + ends) / count;
-                // Casting brings what lies before the first column there.
+                // A cast would move points left of the first column into it.
                 if self.is_drawn(place(between(share(0.5)).0) as usize) {
                     pieces.push([between(share(0.)), between(share(1.))]);
                 }
@@ -77,11 +77,11 @@ impl Stroke {
 /// A line of a plot.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// Its points by x; what is not finite is left out.
+    /// Its points by x; NaN and infinity are left out.
     pub points: Vec<(f64, f64)>,
     /// Its colour.
     pub style: Style,
-    /// How it is drawn.
+    /// Its stroke.
     pub stroke: Stroke,
 }
 
@@ -92,28 +92,28 @@ pub struct Plot {
     pub series: Vec<Series>,
     /// The range of x, smallest first.
     pub x: [f64; 2],
-    /// Where the reader is: marked by a line from top to bottom; what is beyond is faint.
+    /// The shown place, marked by a vertical line; what is after it is faint.
     pub here: Option<f64>,
-    /// What stands below the left and the right end, when there is a row for it.
+    /// The labels below the left and the right end, if there is a row for them.
     pub ends: [String; 2],
     /// The style of labels and marks.
     pub faint: Style,
 }
 
-/// Columns of the labels at the left.
+/// The width of the labels at the left.
 pub const LABELS: u16 = 9;
-/// Rows from which on the ends are labelled.
+/// The minimum rows for labels at the ends.
 const TALL: u16 = 6;
 
 impl Plot {
-    /// Where the lines are within `area`.
+    /// The area of the lines within `area`.
     pub fn inside(&self, area: Rect) -> Rect {
         let below = u16::from(area.height >= TALL);
         let [_, inside] = Layout::horizontal([Constraint::Length(LABELS), Constraint::Min(0)]).areas(area);
         Rect { height: area.height - below, ..inside }
     }
 
-    /// The x of a column of `area`; `None` for one beside the lines.
+    /// The x of a column of `area`; `None` outside the lines.
     pub fn x_at(&self, column: u16, area: Rect) -> Option<f64> {
         let inside = self.inside(area);
         let share = f64::from(column.checked_sub(inside.x)?) / f64::from(inside.width.checked_sub(1)?.max(1));
@@ -132,7 +132,7 @@ impl Widget for &Plot {
         let x = if self.x[1] > self.x[0] { self.x } else { [self.x[0] - 0.5, self.x[0] + 0.5] };
         let here = self.here;
         Canvas::default()
-            // Its own default is the terminal's background, not the one that is there.
+            // The widget's own default is the terminal's background instead of the theme's.
             .background_color(buf[inside.as_position()].bg)
             .marker(Marker::Braille)
             .x_bounds(x)
@@ -152,7 +152,7 @@ impl Widget for &Plot {
                     for [(x1, y1), (x2, y2)] in series.stroke.pieces(&finite, x, halves) {
                         context.draw(&Line { x1, y1, x2, y2, color: style(x2) });
                     }
-                    // One alone makes no line.
+                    // A single point makes no line.
                     if let [point] = finite[..] {
                         context.draw(&Points { coords: &[point], color: style(point.0) });
                     }
@@ -178,7 +178,7 @@ impl Widget for &Plot {
     }
 }
 
-/// A range that holds all values, with edges that can be read: of two digits.
+/// A range that contains all values, with ends of two significant digits.
 fn bounds(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     let finite = values.filter(|v| v.is_finite());
     let low = finite.clone().fold(f64::INFINITY, f64::min);
@@ -191,7 +191,7 @@ fn bounds(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     [(low / unit).floor() * unit, (high / unit + 1e-9).ceil().max((low / unit).floor() + 1.) * unit]
 }
 
-/// A number in at most eight columns: those of one size have their points below each other.
+/// A number in at most eight columns; numbers of similar size have aligned points.
 pub fn short(v: f64) -> String {
     match v.abs() {
         m if m.is_nan() => "NaN".into(),
@@ -204,7 +204,7 @@ pub fn short(v: f64) -> String {
     }
 }
 
-/// Without zeros at the end.
+/// Without trailing zeros.
 fn trimmed(number: String) -> String {
     if !number.contains('.') || number.contains('e') {
         return number;
@@ -240,10 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn strokes_are_told_apart_without_colours() {
+    fn strokes_differ_without_colours() {
         let first: Vec<Stroke> = (0..4).map(|index| Stroke::of(index, 4)).collect();
         assert_eq!(first, Stroke::ALL);
-        // Of one colour.
+        // Lines of equal colour.
         assert_ne!(Stroke::of(0, 4), Stroke::of(4, 4));
         let line = [(0., 0.), (19., 19.)];
         let drawn = |stroke: Stroke| stroke.pieces(&line, [0., 19.], 40).len();

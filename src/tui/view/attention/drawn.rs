@@ -1,4 +1,4 @@
-//! Pictures of maps, made once: whoever draws a frame asks for the same ones again.
+//! A cache of rendered maps: every frame draws the same ones again.
 
 use super::{Shared, picture};
 use crate::picture::{Picture, heat};
@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// Pictures that are kept: a strip of many steps, and a few large ones.
+/// The limit: a strip of many steps, and a few large ones.
 const KEPT: usize = 256;
 
-/// Pictures by what they were made of.
+/// Pictures by their contents' hash.
 #[derive(Debug, Default)]
 pub struct Drawn {
-    /// What is below is held, so that no other comes to be there.
+    /// Holds the picture below the map, so that its address is not reused.
     known: VecDeque<(u64, Option<Shared>, Picture)>,
 }
 

@@ -1,4 +1,4 @@
-//! What was found out of a step, and what is to be.
+//! The results of a step's attention inspections, and the queries for them.
 
 use super::{Attention, strip::By};
 use crate::debugger::inspect::{AttentionRun, EffectRun};
@@ -16,12 +16,12 @@ use crate::tui::state::{Activity, State};
 use crate::tui::text;
 use std::borrow::Cow;
 
-/// A token with how much it is looked at.
+/// A token and its share of the attention.
 pub struct Row {
     pub token: TokenView,
-    /// More than one of the padding.
+    /// More than one for the padding.
     pub counts: usize,
-    /// Of what is looked at in all; `None` while that is not known.
+    /// The share of all attention; `None` while it is unknown.
     pub share: Option<f64>,
 }
 
@@ -31,23 +31,23 @@ impl Row {
     }
 }
 
-/// What is waited for, or why nothing comes.
+/// Why a result is missing: `Ok` while it is being computed, `Err` when it cannot be.
 pub type Waiting = Result<String, String>;
 /// A map with its height and width.
 pub type Mapped<'a> = Result<(Cow<'a, [f32]>, Size), Waiting>;
 
-/// What is known of a step.
+/// The known results of a step.
 pub struct Found<'a> {
     state: &'a State,
     pub step: &'a RecordView,
-    /// Every recorded step, with how many stages are done behind it.
+    /// Every recorded step, with the number of finished stages after it.
     pub steps: Vec<(usize, &'a RecordView)>,
     pub rows: Vec<Row>,
-    /// The row that is selected.
+    /// The selected row.
     pub at: usize,
-    /// The rows of the word that it is of.
+    /// The rows of the selected word.
     pub positions: Vec<usize>,
-    /// The layer that is chosen.
+    /// The selected layer.
     pub layer: Option<&'a Layer>,
     head: Option<usize>,
     point: Option<(usize, usize)>,
@@ -79,7 +79,7 @@ impl<'a> Found<'a> {
                 };
                 run.tokens.iter().enumerate().map(row).collect()
             }
-            // Until then the prompt as it was encoded.
+            // Until then, the prompt as encoded.
             Err(_) => {
                 let prompt = records.first().and_then(|record| record.prompts.first());
                 prompt.map_or(vec![], |prompt| folded(&prompt.tokens))
@@ -102,8 +102,8 @@ impl<'a> Found<'a> {
             Some(Err(why)) => Err(Err(why.clone())),
             None => {
                 let running = self.state.activity != Activity::Idle;
-                let waits = if running { ", once nothing else runs" } else { "" };
-                Err(Ok(format!("{} runs once more to be looked into{waits} …", self.step.stage)))
+                let waits = if running { ", when the session is idle" } else { "" };
+                Err(Ok(format!("{} is re-run to inspect it{waits} …", self.step.stage)))
             }
         }
     }
@@ -116,7 +116,7 @@ impl<'a> Found<'a> {
     ) -> Result<&'a AttentionRun, Waiting> {
         match self.ask(record, InspectQuery::Attention(focus, split))? {
             Inspection::Attention(run) => Ok(run),
-            _ => Err(Err("something else was found".into())),
+            _ => Err(Err("unexpected result".into())),
         }
     }
 
@@ -130,11 +130,11 @@ impl<'a> Found<'a> {
         self.attention(self.step.id, AttentionFilter::default(), Split::Layers)
     }
 
-    /// Each head of the layer that is chosen.
+    /// Each head of the selected layer.
     pub fn heads(&self) -> Result<&'a AttentionRun, Waiting> {
         match self.layer {
             Some(layer) => self.attention(self.step.id, of_layer(layer), Split::Heads),
-            None => Err(Ok("choose a layer first: v shows them, h and l choose".into())),
+            None => Err(Ok("select a layer first: v shows them, h and l select".into())),
         }
     }
 
@@ -144,13 +144,13 @@ impl<'a> Found<'a> {
         Some((height, width))
     }
 
-    /// The word that is selected.
+    /// The selected word.
     pub fn word(&self) -> String {
         let names = self.positions.iter().filter_map(|at| self.rows.get(*at)).map(Row::name);
         text::clean(&names.collect::<String>())
     }
 
-    /// What the map is of, beside the word.
+    /// The layers and heads of the map.
     pub fn focus_name(&self, view: &Attention) -> String {
         match (self.layer, view.head.filter(|_| view.by == By::Heads)) {
             (None, _) => "all layers and heads".into(),
@@ -159,21 +159,21 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// How much each pixel looks at the word, in a step as a whole: the mean over layers and heads, where DAAM has the sum.
+    /// Each pixel's attention to the word in the whole step: the mean over layers and heads, where DAAM takes the sum.
     pub fn mean(&self, record: RecordId) -> Result<(Vec<f32>, Size), Waiting> {
         let run = self.whole(record)?;
-        let Some(maps) = run.maps.first() else { return Err(Err("there is no such map".into())) };
+        let Some(maps) = run.maps.first() else { return Err(Err("this map does not exist".into())) };
         let heads: usize = run.layers.iter().map(|layer| layer.heads).sum();
         let mut mean = maps.of(&self.positions);
         mean.iter_mut().for_each(|value| *value /= heads.max(1) as f32);
         Ok((mean, maps.size))
     }
 
-    /// What the word is looked at from: by all layers, one, or one head of it.
+    /// Where the word is attended to: by all layers, one, or one head of it.
     pub fn map(&self) -> Mapped<'a> {
         let of = |run: &AttentionRun, part: usize| match run.maps.get(part) {
             Some(maps) => Ok((Cow::Owned(maps.of(&self.positions)), maps.size)),
-            None => Err(Err("there is no such map".into())),
+            None => Err(Err("this map does not exist".into())),
         };
         match (self.layer, self.head) {
             (None, _) => self.mean(self.step.id).map(|(values, size)| (Cow::Owned(values), size)),
@@ -186,12 +186,12 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// What the point looks at.
+    /// The self-attention of the point.
     pub fn point_map(&self) -> Mapped<'a> {
         let Some(asked) = self.point_asked() else { return Err(Ok(String::new())) };
         match self.ask(self.step.id, asked)? {
             Inspection::Point(run) => Ok((Cow::Borrowed(&run.map), run.size)),
-            _ => Err(Err("something else was found".into())),
+            _ => Err(Err("unexpected result".into())),
         }
     }
 
@@ -199,27 +199,27 @@ impl<'a> Found<'a> {
         Some(InspectQuery::Point(self.point?, AttentionFilter::default()))
     }
 
-    /// What the word does.
+    /// The word's effect on the step.
     pub fn effect(&self) -> Result<&'a EffectRun, Waiting> {
         match self.ask(self.step.id, self.effect_asked())? {
             Inspection::Effect(run) => Ok(run),
-            _ => Err(Err("something else was found".into())),
+            _ => Err(Err("unexpected result".into())),
         }
     }
 
-    /// The padding's row stands for all of them.
+    /// The padding's row stands for all padding tokens.
     fn effect_asked(&self) -> InspectQuery {
         let all = self.positions.iter().filter_map(|at| Some((*at, self.rows.get(*at)?)));
         InspectQuery::Effect(all.flat_map(|(at, row)| at..at + row.counts).collect())
     }
 
-    /// What the step takes for the picture.
+    /// The step's predicted picture.
     pub fn below(&self) -> Option<&'a Picture> {
         let named = self.step.picture("pred_original_sample")?;
         Some(&self.state.best(self.step, named).picture)
     }
 
-    /// What is to be found out, what is looked at most first.
+    /// The queries, in the order of their importance on the screen.
     pub fn examinations(&self, view: &Attention) -> Vec<Examination> {
         let of = |record, asked| Examination { record, asked };
         let here = |asked| of(self.step.id, asked);
@@ -232,12 +232,12 @@ impl<'a> Found<'a> {
         if let Some(layer) = self.layer.filter(|_| view.by == By::Heads || view.head.is_some()) {
             wanted.push(here(InspectQuery::Attention(of_layer(layer), Split::Heads)));
         }
-        // Which tokens there are is known by then.
+        // The tokens are known at this point.
         if self.whole(self.step.id).is_ok() {
             wanted.push(here(self.effect_asked()));
         }
         if view.by == By::Steps {
-            // The nearest first.
+            // Nearest steps first.
             let here = self.steps.iter().position(|(_, step)| step.id == self.step.id).unwrap_or(0);
             let mut others: Vec<usize> = (0..self.steps.len()).filter(|index| *index != here).collect();
             others.sort_by_key(|index| index.abs_diff(here));
@@ -249,18 +249,18 @@ impl<'a> Found<'a> {
 
 /// One layer alone.
 fn of_layer(layer: &Layer) -> AttentionFilter {
-    // The path of a module is a pattern of itself.
+    // A module's path is a pattern that matches only itself.
     AttentionFilter { layer: Pattern::parse(&layer.path).ok(), head: None }
 }
 
-/// A layer's path without what all have: `up_blocks.1.attentions.0`.
+/// A layer's path without its common parts: `up_blocks.1.attentions.0`.
 pub fn short(path: &str) -> String {
     let bare = path.strip_prefix("unet.").unwrap_or(path);
     let bare = bare.strip_suffix(".attn2").unwrap_or(bare);
     bare.strip_suffix(".transformer_blocks.0").unwrap_or(bare).into()
 }
 
-/// Tokens with the padding as one, of which nothing is known yet.
+/// Tokens with the padding as one row, without results.
 fn folded(tokens: &[TokenView]) -> Vec<Row> {
     let padding = tokens.iter().filter(|token| token.kind == TokenKind::Padding).count();
     let shown = tokens.len() - padding.saturating_sub(1);

@@ -1,6 +1,6 @@
-//! What the words of a step are looked at from, and beside it what they do.
+//! Where each word of a step is attended to, and its effect.
 //!
-//! - [`found`]: the results, and what is still computed. [`panes`]: draws the panes. [`drawn`]: pictures of maps, made once.
+//! - [`found`]: the results, and what is still computed. [`panes`]: draws the panes. [`drawn`]: a cache of maps.
 //!   [`strip`]: small maps side by side.
 
 mod drawn;
@@ -31,32 +31,32 @@ const EFFECT: &str = "effect";
 const PICTURES: &str = "pictures";
 const STRIP: &str = "strip";
 
-/// Columns of the tokens, where there is little room and where there is much.
+/// Columns of the tokens, on narrow and on wide terminals.
 const NARROW: u16 = 24;
 const WIDE: u16 = 34;
-/// From this many columns on there is much.
+/// From this many columns on, a terminal is wide.
 const MUCH: u16 = 100;
-/// How much of the height the strip has.
+/// The strip's share of the height.
 const STRIP_ROWS: (u16, u16) = (1, 4);
-/// Rows of the strip, at least and at most: its rule, the maps, two captions.
+/// The minimum and maximum rows of the strip: its rule, the maps, two captions.
 const STRIP_LIMITS: [u16; 2] = [6, 12];
-/// Rows below the tokens from which on the picture is shown there with and without the word.
+/// With this many rows below the tokens, the picture with and without the word is shown there.
 const PAIR: u16 = 10;
 
-/// What the words of a step are looked at from, and what they do.
+/// Where each word of a step is attended to, and its effect.
 #[derive(Debug, Default)]
 pub struct Attention {
-    /// The token that is selected, by its position; the first word without.
+    /// The position of the selected token; `None` is the first word.
     selected: Option<usize>,
-    /// What the small maps are of.
+    /// The kind of small maps in the strip.
     by: By,
-    /// The layer that is chosen in the strip, of those there are; all without.
+    /// The layer that is selected in the strip; `None` is all.
     layer: Option<usize>,
-    /// The head that is chosen in the strip.
+    /// The head that is selected in the strip.
     head: Option<usize>,
-    /// The point whose own view is shown, column and row of the latents.
+    /// The point whose self-attention is shown: column and row of the latents.
     point: Option<(usize, usize)>,
-    /// Pictures that were made.
+    /// Rendered maps.
     drawn: RefCell<Drawn>,
 }
 
@@ -66,7 +66,7 @@ impl Attention {
         Some(Found::of(state, step, self))
     }
 
-    /// The position of the token that is selected.
+    /// The position of the selected token.
     fn at(&self, rows: &[Row]) -> usize {
         let first_word = || rows.iter().position(|row| row.token.kind == TokenKind::Word).unwrap_or(0);
         self.selected.unwrap_or_else(first_word).min(rows.len().saturating_sub(1))
@@ -85,8 +85,8 @@ impl View for Attention {
         let [map, effect] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1).areas(maps);
         let word = found.word();
         let looked = match self.point {
-            Some((x, y)) => format!("what point {x},{y} looks at"),
-            None => format!("{word}: looked at from"),
+            Some((x, y)) => format!("self-attention of {x},{y}"),
+            None => format!("{word}: attended to by"),
         };
         let listed = found.rows.len() as u16 + 2;
         let pair = tokens.height.saturating_sub(listed) >= PAIR;
@@ -95,9 +95,9 @@ impl View for Attention {
             false => [tokens, Rect::default()],
         };
         let mut panes = vec![
-            Pane::new(TOKENS, format!("{}: looked at", found.step.stage), tokens),
+            Pane::new(TOKENS, format!("{}: attention", found.step.stage), tokens),
             Pane::new(MAP, looked, map),
-            Pane::new(EFFECT, format!("{word}: what it does"), effect),
+            Pane::new(EFFECT, format!("{word}: its effect"), effect),
             Pane::new(STRIP, strip::title(&found, self, area.width), strip),
         ];
         if pair {
@@ -111,9 +111,9 @@ impl View for Attention {
         let state = canvas.state;
         let Some(found) = self.found(state) else {
             return welcome::draw_text(
-                "Every pixel of a step of denoise looks at the words of the prompt. Here each word is shown with the \
-                 places that look at it, and beside that what becomes of the step without the word: the two are not \
-                 always the same. `:goto denoise 0` goes to before the first step, n runs it.",
+                "In every step of denoise, each pixel attends to the words of the prompt. This view shows for each word \
+                 where the picture attends to it, and the effect of removing the word: the two do not \
+                 always agree. `:goto denoise 0` goes to the first step, n runs it.",
                 canvas,
                 area,
             );
@@ -139,13 +139,13 @@ impl View for Attention {
                 keys: &[KeyCode::Char('v')],
                 panes: &[],
                 hint: "by",
-                summary: "small maps by step, by layer, by head",
+                summary: "small maps by step, by layer or by head",
             },
             ViewKeys {
                 keys: &[KeyCode::Char('x')],
                 panes: &[],
                 hint: "point",
-                summary: "show where one point attends to; arrows and the mouse move it, Esc ends it",
+                summary: "show the self-attention of one point; arrows and the mouse move it, Esc ends it",
             },
             ViewKeys {
                 keys: &[KeyCode::Left, KeyCode::Right],
@@ -207,11 +207,11 @@ impl View for Attention {
         if pane == STRIP {
             return self.choose_cell(part, state);
         }
-        // A layer may be smaller than the latents, in which a point is given.
+        // A layer may have fewer pixels than the latents, whose columns and rows a point has.
         let Some((height, width)) = self.found(state).and_then(|found| found.size()) else {
             return Reply::Unknown;
         };
-        // The middle of the cell of the terminal.
+        // The middle of the terminal's cell.
         let share = |at: u16, all: u16, count: usize| {
             ((2 * usize::from(at) + 1) * count / (2 * usize::from(all)).max(1)).min(count.saturating_sub(1))
         };
@@ -239,7 +239,7 @@ impl View for Attention {
 }
 
 impl Attention {
-    /// The next of the small maps, or the one before.
+    /// Selects the next or the previous small map.
     fn choose(&mut self, forth: bool, state: &State) -> Reply {
         let Some(found) = self.found(state) else { return Reply::Unknown };
         let strip = Strip::of(&found, self);
@@ -262,10 +262,10 @@ impl Attention {
     }
 }
 
-/// A picture that may be shared.
+/// A rendered picture in an `Arc`.
 type Shared = Arc<image::RgbImage>;
 
-/// A picture of pixels that were made here.
+/// A picture rendered by this view.
 fn picture(image: Shared, of: &Picture) -> Picture {
     Picture { image, label: of.label.clone() }
 }

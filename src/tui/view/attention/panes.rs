@@ -16,13 +16,13 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-/// Rows below a picture and its caption: the scale, and what there is to say; where there are few rows, and many.
-const TOLD: [u16; 2] = [2, 4];
-/// From this many rows on there are many.
+/// Rows below a picture and its caption: the scale and the text, on low and on high terminals.
+const TEXT_ROWS: [u16; 2] = [2, 4];
+/// From this many rows on, a terminal is high.
 const TALL: u16 = 16;
-/// Columns of a scale, at most.
+/// The maximum columns of a scale.
 const SCALE: usize = 24;
-/// The point that a picture of what it looks at begins with is marked in this colour.
+/// The colour that marks the selected point.
 const MARK: Rgb<u8> = Rgb([80, 200, 255]);
 
 fn rgb(Rgb([r, g, b]): Rgb<u8>) -> Color {
@@ -37,7 +37,7 @@ fn bar(share: f64, columns: usize) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-/// A row a token: what it is, and how much it is looked at.
+/// A row per token: its name, and its share of the attention.
 pub(super) fn draw_tokens(found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let most = found.rows.iter().filter_map(|row| row.share).fold(0f64, f64::max);
@@ -54,14 +54,14 @@ pub(super) fn draw_tokens(found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect
             _ => theme.faint,
         };
         let number = if row.counts > 1 { format!("×{}", row.counts) } else { position.to_string() };
-        let told = row.share.map_or("     – ".into(), |share| format!("{:>5.1} %", 100. * share));
+        let share = row.share.map_or("     – ".into(), |share| format!("{:>5.1} %", 100. * share));
         let of_most = row.share.map_or(0., |share| share / most);
         let heat = Style::new().fg(rgb(sequential(0.25 + 0.7 * of_most as f32)));
         Line::from(vec![
             Span::styled(if position == found.at { "▸" } else { " " }, theme.focus),
             Span::styled(format!("{number:>3} "), theme.faint),
             Span::styled(name + &pad, style),
-            Span::styled(told, if here { theme.strong } else { theme.plain }),
+            Span::styled(share, if here { theme.strong } else { theme.plain }),
             Span::raw(" "),
             Span::styled(bar(of_most, bars), heat),
         ])
@@ -70,9 +70,9 @@ pub(super) fn draw_tokens(found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect
     canvas.lines(&lines, area);
 }
 
-/// A scale of heat with its ends, as `said` tells them.
-fn draw_scale(scale: &heat::Scale, said: fn(f32) -> String, canvas: &mut Canvas<'_>, area: Rect) {
-    let (low, high) = (said(*scale.start()) + " ", String::from(" ") + &said(*scale.end()));
+/// A colour scale with its ends, as `label` formats them.
+fn draw_scale(scale: &heat::Scale, label: fn(f32) -> String, canvas: &mut Canvas<'_>, area: Rect) {
+    let (low, high) = (label(*scale.start()) + " ", String::from(" ") + &label(*scale.end()));
     let ends = text::width(&low) + text::width(&high);
     let bar = usize::from(area.width).saturating_sub(ends).min(SCALE);
     if bar < 4 {
@@ -88,19 +88,19 @@ fn draw_scale(scale: &heat::Scale, said: fn(f32) -> String, canvas: &mut Canvas<
     canvas.lines(&[Line::from(line)], area);
 }
 
-/// What a pixel gives of its attention.
+/// Attention as a percentage.
 fn percent(value: f32) -> String {
     format!("{:.1} %", 100. * value)
 }
 
-/// Where a picture with its caption is, and what is told below it: as high in every pane of that height.
+/// The area of a picture with its caption, and the area below it: the same split in every pane of that height.
 fn shared(area: Rect) -> [Rect; 2] {
-    let told = if area.height < TALL { TOLD[0] } else { TOLD[1] };
-    Layout::vertical([Constraint::Min(0), Constraint::Length(told)]).areas(area)
+    let below = if area.height < TALL { TEXT_ROWS[0] } else { TEXT_ROWS[1] };
+    Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(area)
 }
 
 impl Attention {
-    /// The map of what is selected over the picture, or what a point looks at.
+    /// The selected word's map over the picture, or the point's self-attention.
     pub(super) fn draw_map(&self, found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect) {
         let mapped = match self.point {
             Some(_) => found.point_map(),
@@ -122,22 +122,22 @@ impl Attention {
             Some(_) => "self-attention, 100 % in all".to_string(),
             None => found.focus_name(self),
         };
-        let [above, told] = shared(area);
+        let [above, below] = shared(area);
         let shown = [Captioned { picture: &picture, caption, smooth: true }];
         let rows = pictures::row(&shown, canvas, above);
         let place = pictures::place(&picture, canvas, above);
         canvas.hit(place, Target::Part(MAP, 0));
-        let told = Rect { y: area.y + rows, ..told }.intersection(area);
-        draw_scale(&scale, percent, canvas, told);
+        let below = Rect { y: area.y + rows, ..below }.intersection(area);
+        draw_scale(&scale, percent, canvas, below);
         let line = Peak::of(&values, size).map_or(String::new(), |peak| {
-            let most = format!("most at {},{}", peak.x, peak.y);
+            let most = format!("max at {},{}", peak.x, peak.y);
             let all = format!("{most}, centre {:.1},{:.1}", peak.centre[0], peak.centre[1]);
             if text::width(&all) <= area.width.into() { all } else { most }
         });
-        draw_lines(vec![line], canvas.theme.faint, canvas, told);
+        draw_lines(vec![line], canvas.theme.faint, canvas, below);
     }
 
-    /// What becomes of the step without what is selected.
+    /// The effect of removing the word.
     pub(super) fn draw_effect(&self, found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect) {
         let run = match found.effect() {
             Ok(run) => run,
@@ -151,32 +151,32 @@ impl Attention {
         let changes = self.drawn.borrow_mut().over(was, &effect.map.values, run.size, &scale);
         let Some(changes) = changes else { return };
         let shown = [
-            Captioned { picture: &changes, caption: "what it changes".into(), smooth: true },
+            Captioned { picture: &changes, caption: "difference".into(), smooth: true },
             Captioned { picture: without, caption: "without it".into(), smooth: true },
             Captioned { picture: was, caption: "with it".into(), smooth: true },
         ];
-        let [above, told] = shared(area);
-        // All of them where they are as large as the one alone.
+        let [above, below] = shared(area);
+        // All three when they are as large as the first alone.
         let alone = pictures::place(&changes, canvas, above).width;
         let count = if 3 * (alone + 1) <= area.width { 3 } else { 1 };
         let rows = pictures::row(&shown[..count], canvas, above);
-        let told = Rect { y: area.y + rows, ..told }.intersection(area);
-        draw_scale(&scale, heat::short, canvas, told);
+        let below = Rect { y: area.y + rows, ..below }.intersection(area);
+        draw_scale(&scale, heat::short, canvas, below);
         let percent = 100. * effect.relative;
         let long = format!(
             "pred_original_sample changes by {percent:.1} %: {}",
             attended::verdict(&effect.agreement, effect.relative)
         );
-        let room = usize::from(told.height.saturating_sub(1));
-        let mut said = text::wrapped(&long, area.width.into());
-        if said.len() > room {
+        let room = usize::from(below.height.saturating_sub(1));
+        let mut lines = text::wrapped(&long, area.width.into());
+        if lines.len() > room {
             let short = format!("{percent:.1} %, correlation {:+.2}", effect.agreement.correlation);
-            said = vec![text::shortened(&short, area.width.into())];
+            lines = vec![text::shortened(&short, area.width.into())];
         }
-        draw_lines(said, canvas.theme.plain, canvas, told);
+        draw_lines(lines, canvas.theme.plain, canvas, below);
     }
 
-    /// The picture as it was, and without what is selected.
+    /// The picture with and without the word.
     pub(super) fn draw_pair(found: &Found<'_>, canvas: &mut Canvas<'_>, area: Rect) {
         let run = match found.effect() {
             Ok(run) => run,
@@ -188,19 +188,19 @@ impl Attention {
     }
 }
 
-/// Lines below the first row, which is the scale's.
-fn draw_lines(said: Vec<String>, style: Style, canvas: &mut Canvas<'_>, told: Rect) {
-    let lines: Vec<Line<'_>> = said.into_iter().map(|line| Line::styled(line, style)).collect();
-    canvas.lines(&lines, Rect { y: told.y + 1, height: told.height.saturating_sub(1), ..told });
+/// The lines below the first row, which is the scale.
+fn draw_lines(lines: Vec<String>, style: Style, canvas: &mut Canvas<'_>, below: Rect) {
+    let lines: Vec<Line<'_>> = lines.into_iter().map(|line| Line::styled(line, style)).collect();
+    canvas.lines(&lines, Rect { y: below.y + 1, height: below.height.saturating_sub(1), ..below });
 }
 
-/// What is not there yet, or why it never will be.
+/// Explains a result that is missing.
 pub(super) fn draw_waiting(waiting: &Result<String, String>, canvas: &mut Canvas<'_>, area: Rect) {
-    let (said, style) = match waiting {
+    let (lines, style) = match waiting {
         Ok(wait) => (wait, canvas.theme.faint),
         Err(why) => (why, canvas.theme.warning),
     };
-    let lines = text::wrapped(said, area.width.into());
+    let lines = text::wrapped(lines, area.width.into());
     let lines: Vec<Line<'_>> = lines.into_iter().map(|line| Line::styled(line, style)).collect();
     canvas.lines(&lines, area);
 }

@@ -1,4 +1,4 @@
-//! Small maps beside each other: over the steps, by layer, by head.
+//! Small maps side by side: by step, layer or head.
 
 use super::Attention;
 use super::STRIP;
@@ -12,7 +12,7 @@ use crate::tui::text;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-/// What the small maps are of.
+/// The kind of small maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum By {
     /// Every recorded step.
@@ -20,7 +20,7 @@ pub enum By {
     Steps,
     /// Every layer of the step.
     Layers,
-    /// Every head of the layer that is chosen.
+    /// Every head of the selected layer.
     Heads,
 }
 
@@ -34,29 +34,29 @@ impl By {
     }
 }
 
-/// Columns of a small map, at least.
+/// The minimum columns of a small map.
 const LEAST: u16 = 6;
 
 /// A small map.
 struct Cell {
-    /// Lines below it.
+    /// The lines below it.
     caption: [String; 2],
-    /// None while it is not known.
+    /// `None` while it is unknown.
     map: Option<(Vec<f32>, Size)>,
 }
 
-/// Small maps beside each other.
+/// Small maps side by side.
 pub struct Strip {
     cells: Vec<Cell>,
-    /// Which of them is chosen.
+    /// The selected map.
     pub chosen: usize,
-    /// Why there is none.
+    /// Why there are none.
     waiting: Option<Waiting>,
-    /// Whether all are on one scale: layers and heads differ by far more than steps.
+    /// Whether all maps share one scale: layers and heads differ much more than steps.
     one_scale: bool,
 }
 
-/// What stands above the strip.
+/// The strip's title.
 pub fn title(found: &Found<'_>, view: &Attention, width: u16) -> String {
     let of = match view.by {
         By::Steps => "over the steps",
@@ -68,8 +68,8 @@ pub fn title(found: &Found<'_>, view: &Attention, width: u16) -> String {
         _ => String::new(),
     };
     let keys = match width {
-        super::MUCH.. => "h l choose one, v steps, layers or heads, x what a point looks at",
-        _ => "h l choose, v others, x a point",
+        super::MUCH.. => "h l select, v steps, layers or heads, x the self-attention of a point",
+        _ => "h l select, v others, x a point",
     };
     format!("{} {of}{layer}: {keys}", found.word())
 }
@@ -100,7 +100,7 @@ impl Strip {
         Self { cells: found.steps.iter().map(cell).collect(), chosen, waiting: None, one_scale: true }
     }
 
-    /// All of them, and each.
+    /// All of them together, and each.
     fn of_parts(
         found: &Found<'_>,
         view: &Attention,
@@ -128,7 +128,7 @@ impl Strip {
             };
             cells.push(Cell { caption, map: Some((maps.of(&found.positions), maps.size)) });
         }
-        // All together: of layers what DAAM makes of them, of heads their mean.
+        // All together: the layers combined as DAAM does, the heads as their mean.
         cells[0].map = match view.by {
             By::Layers => found.mean(found.step.id).ok(),
             _ => run.maps.first().map(|first| {
@@ -144,7 +144,7 @@ impl Strip {
         Self { cells, chosen, waiting: None, one_scale: false }
     }
 
-    /// The maps, as many as there is room for around the one that is chosen.
+    /// The maps that fit, around the selected one.
     pub fn draw(&self, view: &Attention, canvas: &mut Canvas<'_>, area: Rect) {
         if let Some(waiting) = &self.waiting {
             return super::panes::draw_waiting(waiting, canvas, area);

@@ -1,4 +1,4 @@
-//! A number over the steps, a line for each variant.
+//! A chart of one measure over the steps, with a line for each variant.
 
 use crate::debugger::record::{RecordId, RecordView};
 use crate::debugger::view::{ComparisonView, VariantView};
@@ -14,7 +14,7 @@ use ratatui::widgets::Widget;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// What is charted.
+/// The charted measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Measure {
     #[default]
@@ -30,13 +30,13 @@ use Measure::{Cosine, Difference, Std, TextNorm, UncondNorm};
 const ALL: [Measure; 5] = [Difference, Std, UncondNorm, TextNorm, Cosine];
 
 impl Measure {
-    /// The next one.
+    /// The next measure.
     pub fn next(self) -> Self {
         let place = ALL.iter().position(|known| *known == self).unwrap_or(0);
         ALL[(place + 1) % ALL.len()]
     }
 
-    /// What it is called.
+    /// The measure's name.
     pub fn name(self) -> &'static str {
         match self {
             Difference => "relative difference of latents from the base",
@@ -48,7 +48,7 @@ impl Measure {
     }
 }
 
-/// What was measured, once each.
+/// A cache of measures.
 #[derive(Debug, Default)]
 pub struct Measured {
     /// By the records of a variant and of the base.
@@ -57,7 +57,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Measures what is new of a comparison.
+    /// Measures the new records of a comparison.
     pub fn learn(&mut self, comparison: &ComparisonView) {
         for variant in &comparison.variants {
             for tick in 0..=comparison.ticks() {
@@ -83,7 +83,7 @@ impl Measured {
         }
     }
 
-    /// A measure of a variant after so many ticks.
+    /// A measure of a variant after a number of ticks.
     fn get(&self, comparison: &ComparisonView, variant: &VariantView, tick: usize, measure: Measure) -> f64 {
         let Some(record) = comparison.record(variant, tick) else { return f64::NAN };
         let norm = |name| record.tensor(name).map_or(f64::NAN, |tensor| tensor.row.summary.l2);
@@ -102,12 +102,12 @@ impl Measured {
     }
 }
 
-/// The ticks that are charted: those of the steps.
+/// The charted ticks: those of the steps.
 fn steps(comparison: &ComparisonView) -> std::ops::Range<usize> {
     3..comparison.ticks()
 }
 
-/// The lines; of a sweep one, over where the change sets in.
+/// The lines; of a sweep one line, over the stage at which the change starts.
 fn plot(
     comparison: &ComparisonView,
     tick: usize,
@@ -155,7 +155,7 @@ fn plot(
     }
 }
 
-/// Draws the chart, with what each line is above it.
+/// Draws the chart with its legend above.
 pub fn draw(
     comparison: &ComparisonView,
     tick: usize,
@@ -164,9 +164,9 @@ pub fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
 ) {
-    // The one line of a sweep needs no name.
+    // A sweep's only line needs no legend.
     let rows = u16::from(!comparison.is_sweep);
-    let [told, drawn] = Layout::vertical([Constraint::Length(rows), Constraint::Min(0)]).areas(area);
+    let [top, drawn] = Layout::vertical([Constraint::Length(rows), Constraint::Min(0)]).areas(area);
     let theme = canvas.theme;
     let mut line = Line::default();
     if !comparison.is_sweep {
@@ -179,11 +179,11 @@ pub fn draw(
             line.push_span(Span::styled(format!("{value}  "), theme.faint));
         }
     }
-    canvas.lines(&[line], told);
+    canvas.lines(&[line], top);
     plot(comparison, tick, measure, measured, theme).render(drawn, canvas.buf);
 }
 
-/// How many ticks are done at a place of the chart.
+/// The number of ticks at a column of the chart.
 pub fn tick_at(comparison: &ComparisonView, at: Position, room: Rect) -> Option<usize> {
     if comparison.is_sweep {
         return None;
@@ -192,7 +192,7 @@ pub fn tick_at(comparison: &ComparisonView, at: Position, room: Rect) -> Option<
     Some(plot.x_at(at.x, room)?.round().max(0.) as usize)
 }
 
-/// Every measure of every step of every variant, as a table.
+/// Every measure of every step of every variant, as tab-separated text.
 pub fn table(comparison: &ComparisonView, measured: &Measured) -> String {
     let mut text = String::from("variant\tstage");
     ALL.iter().for_each(|measure| text.extend(["\t", measure.name()]));
@@ -202,7 +202,7 @@ pub fn table(comparison: &ComparisonView, measured: &Measured) -> String {
             if !matches!(record.stage, Stage::Denoise { .. }) {
                 continue;
             }
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "\n{}\t{}", variant.name, record.stage);
             for measure in ALL {
                 let _ = write!(text, "\t{}", measured.get(comparison, variant, tick, measure));

@@ -1,4 +1,4 @@
-//! A variant's column: what it is, the picture that it is on the way to, its residuals, its numbers.
+//! A variant's column: its values, its predicted picture, its residuals, its numbers.
 
 use crate::debugger::record::{RecordId, RecordView};
 use crate::debugger::timeline::comparison::StepMetrics;
@@ -14,19 +14,19 @@ use ratatui::text::{Line, Span};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// The small pictures of a step, and what stands with them.
+/// The small pictures of a step, and their labels.
 const SMALL: [(&str, &str); 3] =
     [("uncond_residual", "uncond"), ("text_cond_residual", "text"), ("from base", "Δ base")];
-/// Pictures that are kept.
+/// The limit of the cache.
 const MOST: usize = 512;
-/// Rows of a small picture below which it has no name.
+/// Smaller pictures have no label.
 const LOW: u16 = 4;
-/// Rows that pictures have before numbers have any.
+/// The rows that pictures get before numbers get any.
 const FEWEST: u16 = 6;
 /// Rows of the heading: the values, the stage.
 const HEADING: u16 = 2;
 
-/// Pictures on a scale that all variants share, by record, base, name, and the scale's bits.
+/// A cache of pictures on a common scale, by record, base, name, and the bits of the scale.
 #[derive(Debug, Default)]
 pub struct Drawn(HashMap<(RecordId, Option<RecordId>, &'static str, u32), Picture>);
 
@@ -48,7 +48,7 @@ impl Drawn {
     }
 }
 
-/// What all variants made last after so many ticks.
+/// The newest record of each variant after a number of ticks.
 fn records(comparison: &ComparisonView, tick: usize) -> impl Iterator<Item = &RecordView> {
     comparison
         .variants
@@ -62,21 +62,21 @@ fn base(comparison: &ComparisonView, tick: usize) -> Option<&RecordView> {
     comparison.record(base, tick).map(|record| &**record)
 }
 
-/// How far the residuals of all variants reach.
+/// The common scale of all variants' residuals.
 fn reach(comparison: &ComparisonView, tick: usize) -> f32 {
     let residuals = |record| ["uncond_residual", "text_cond_residual"].map(|name| tensor(record, name));
     let tensors = records(comparison, tick).flat_map(residuals).flatten();
     tensors.map(residual::reach).fold(0., f32::max)
 }
 
-/// How far the differences from the base reach.
+/// The common scale of the differences from the base.
 fn reach_from_base(comparison: &ComparisonView, tick: usize) -> f32 {
     let Some(base) = base(comparison, tick) else { return 0. };
     let differences = records(comparison, tick).filter_map(|record| from_base(record, base));
     differences.map(|difference| residual::reach(&difference)).fold(0., f32::max)
 }
 
-/// What the colours of the small pictures stand for, for the pane's title.
+/// The scales of the small pictures, for the pane's title.
 pub fn reaches(comparison: &ComparisonView, tick: usize) -> String {
     match reach(comparison, tick) {
         0. => String::new(),
@@ -96,7 +96,7 @@ fn made(record: &RecordView) -> Option<&PlainTensor> {
     tensor(record, "latents").or_else(|| tensor(record, "image"))
 }
 
-/// What a record made less what the base's made.
+/// The difference of a record's tensor from the base's.
 fn from_base(record: &RecordView, base: &RecordView) -> Option<PlainTensor> {
     let (ours, theirs) = (made(record)?, made(base)?);
     let values = ours.data().iter().zip(theirs.data()).map(|(a, b)| a - b).collect();
@@ -140,7 +140,7 @@ pub fn draw(
             Line::from(vec![Span::styled(format!("{name:<9}"), theme.faint), Span::raw(value)])
         })
         .collect();
-    // Pictures have most of the room; of the numbers there is always the last, which is what is compared.
+    // Pictures get most of the rows. The last number, which is what is compared, is always shown.
     let rows = (numbers.len() as u16).min(area.height.saturating_sub(HEADING + FEWEST));
     let [above, pictures, below] =
         Layout::vertical([Constraint::Length(HEADING), Constraint::Min(0), Constraint::Length(rows)])
@@ -152,7 +152,7 @@ pub fn draw(
     }
 }
 
-/// The picture that the step takes for the end, and the small ones under it or beside it.
+/// The predicted picture, and the small ones below it or beside it.
 fn draw_pictures(
     comparison: &ComparisonView,
     record: &RecordView,
@@ -167,7 +167,7 @@ fn draw_pictures(
     let small = small(comparison, record, tick, drawn);
     let (cell_width, cell_height) = canvas.pictures.graphics().cell();
     let ratio = f64::from(large.height() * cell_width) / f64::from((large.width() * cell_height).max(1));
-    // Rows of a picture that is so many columns wide, and the other way round.
+    // Rows of a picture of a number of columns, and the reverse.
     let tall = |width: u16| ((f64::from(width) * ratio).round() as u16).max(1);
     let wide = |height: u16| (f64::from(height) / ratio.max(1e-6)).floor() as u16;
     let count = small.len() as u16;
@@ -175,7 +175,7 @@ fn draw_pictures(
         let width = area.width.min(wide(area.height));
         return canvas.picture(&large, true, Rect { width, height: tall(width).min(area.height), ..area });
     }
-    // Under it: a row of small ones with their names; beside it: a column of them.
+    // Below it: a row of small pictures with labels; beside it: a column of them.
     let across = area.width.saturating_sub(count - 1) / count;
     let under = area.width.min(wide(area.height.saturating_sub(tall(across) + 1)));
     let low = area.height / count;
@@ -195,7 +195,7 @@ fn draw_pictures(
     } else {
         canvas.picture(&large, true, Rect { width: beside, height: tall(beside).min(area.height), ..area });
         for (place, (caption, picture)) in (0..).zip(small) {
-            // Where they are low, the order must do.
+            // Low pictures have no labels, and are recognized by their order.
             let named = u16::from(low >= LOW);
             let at = Rect {
                 x: area.x + beside + 1,
@@ -213,7 +213,7 @@ fn draw_pictures(
     }
 }
 
-/// Both residuals, and the difference from the base: on scales that all variants share.
+/// Both residuals, and the difference from the base, on scales that all variants share.
 fn small(
     comparison: &ComparisonView,
     record: &RecordView,
@@ -235,22 +235,23 @@ fn small(
     SMALL.into_iter().filter_map(picture).collect()
 }
 
-/// The numbers of a record, the one that matters most last.
+/// The numbers of a record, the most important last.
 fn numbers(record: &RecordView, base: Option<&RecordView>, width: usize) -> Vec<(&'static str, String)> {
     let figures = StepMetrics::of(|name| tensor(record, name).cloned());
     let mut numbers = vec![];
-    let mut tell = |name, value: Option<f64>| numbers.extend(value.map(|value| (name, short(value))));
-    tell("std", figures.std);
-    tell("‖uncond‖", figures.uncond_norm);
-    tell("‖text‖", figures.text_norm);
-    tell("cosine", figures.cosine);
+    let mut add = |name, value: Option<f64>| numbers.extend(value.map(|value| (name, short(value))));
+    add("std", figures.std);
+    add("‖uncond‖", figures.uncond_norm);
+    add("‖text‖", figures.text_norm);
+    add("cosine", figures.cosine);
     let difference = base.and_then(|base| {
         let (ours, theirs) = (made(record)?, made(base)?);
         (ours.shape() == theirs.shape()).then(|| relative_difference(ours.data(), theirs.data()))
     });
     let from = if width >= 22 { " from base" } else { "" };
-    // The base has the row as well, so that all columns are alike.
-    let told = difference.map_or("–".into(), |difference| format!("{} %{from}", short(difference * 100.)));
-    numbers.push(("Δ", told));
+    // The base has the row too, so that all columns align.
+    let difference =
+        difference.map_or("–".into(), |difference| format!("{} %{from}", short(difference * 100.)));
+    numbers.push(("Δ", difference));
     numbers
 }

@@ -1,7 +1,7 @@
-//! Variants side by side, a column each, and a chart with a line for each.
+//! Variants side by side, a column each, and a chart with a line for each variant.
 //!
-//! - [`column`]: what a variant made, as pictures and numbers.
-//! - [`chart`]: a number over the steps.
+//! - [`column`]: a variant's pictures and numbers.
+//! - [`chart`]: a measure over the steps.
 
 mod chart;
 mod column;
@@ -23,23 +23,23 @@ use std::cell::RefCell;
 
 const VARIANTS: &str = "variants";
 const CHART: &str = "chart";
-/// The narrowest column that can be read, with the gap behind it.
+/// The minimum columns of a variant, with the gap after it.
 const NARROWEST: u16 = 19;
 /// Rows of the chart with its rule, on low terminals and on high ones.
 const CHART_ROWS: [u16; 2] = [6, 11];
 /// From this many rows on, a terminal is high.
 const HIGH: u16 = 28;
 
-/// Lines that a reader may begin with.
+/// Commands for a user who has no comparison.
 const EXAMPLES: [(&str, &str); 8] = [
     (":compare guidance_scale 1,3,7.5,15", "four scales, from the start"),
-    (":compare guidance_scale 1,7.5 here", "two, from where the run stands"),
-    (":compare seed 1-8", "eight noises; columns that do not fit are pages"),
-    (":compare num_inference_steps 5,10,20", "lined up by noise level"),
+    (":compare guidance_scale 1,7.5 here", "two, from the current stage"),
+    (":compare seed 1-8", "eight noises; columns that do not fit go to further pages"),
+    (":compare num_inference_steps 5,10,20", "aligned by noise level"),
     (":compare prompt \"a cat\" | \"a dog\"", "two prompts"),
-    (":compare word apple: pear | orange", "one word of the prompt swapped"),
+    (":compare word apple: pear | orange", "replace one word of the prompt"),
     (":compare guidance_scale 1,9 by seed 1-3", "two axes: six columns"),
-    (":sweep guidance_scale 1 here-to-end", "from which step on does it not matter?"),
+    (":sweep guidance_scale 1 here-to-end", "from which step on does it no longer matter?"),
 ];
 
 /// Variants side by side.
@@ -47,15 +47,15 @@ const EXAMPLES: [(&str, &str); 8] = [
 pub struct Compare {
     /// The selected variant.
     chosen: ListView,
-    /// What is charted.
+    /// The charted measure.
     measure: Measure,
-    /// Pictures on a scale that all variants share, made once.
+    /// A cache of pictures on a scale that all variants share.
     drawn: RefCell<Drawn>,
-    /// Differences from the base, measured once.
+    /// A cache of differences from the base.
     measured: RefCell<Measured>,
 }
 
-/// The variants of a page, and how wide each is.
+/// The variants of a page, and their column widths.
 struct Page {
     first: usize,
     count: usize,
@@ -63,7 +63,7 @@ struct Page {
 }
 
 impl Compare {
-    /// The page that the chosen variant is on, of as many columns as fit.
+    /// The page of the selected variant, with as many columns as fit.
     fn page(&self, comparison: &ComparisonView, width: u16) -> Page {
         let all = comparison.variants.len().max(1);
         let fit = usize::from(((width + 1) / NARROWEST).max(1)).min(all);
@@ -77,7 +77,7 @@ impl Compare {
         Reply::Taken
     }
 
-    /// A line of the command language about the chosen variant.
+    /// Runs a command on the selected variant.
     fn about(&self, comparison: &ComparisonView, verb: &str) -> Reply {
         match comparison.variants.get(self.chosen.selected(comparison.variants.len())) {
             Some(variant) => Reply::Run(format!("{verb} {}", variant.name)),
@@ -86,7 +86,7 @@ impl Compare {
     }
 }
 
-/// The comparison, and after how many ticks its reader looks.
+/// The comparison, and the number of ticks at the shown place.
 fn compared(state: &State) -> Option<(&ComparisonView, usize)> {
     let comparison = state.view.as_deref()?.comparison.as_ref()?;
     Some((comparison, state.place()))
@@ -105,26 +105,29 @@ impl View for Compare {
             title = format!("{} to {} of {title}", page.first + 1, page.first + page.count);
         }
         if comparison.is_uneven {
-            title.push_str(", lined up by noise level");
+            title.push_str(", aligned by noise level");
         }
         let rows = comparison.rows;
         if rows.apart > 0 {
             title.push_str(&format!(" · UNet rows {} of {}", rows.computed, rows.apart));
         }
         let residuals = column::reaches(comparison, tick);
-        let charted =
-            if comparison.is_sweep { "at the end, by where the change sets in" } else { "over the steps" };
+        let charted = if comparison.is_sweep {
+            "at the end, by the stage where the change starts"
+        } else {
+            "over the steps"
+        };
         vec![
             Pane::new(VARIANTS, format!("{title}{residuals}"), above),
-            Pane::new(CHART, format!("{} {charted} (v: another)", self.measure.name()), below),
+            Pane::new(CHART, format!("{} {charted} (v: next)", self.measure.name()), below),
         ]
     }
 
     fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
         let Some((comparison, tick)) = compared(canvas.state) else {
             return welcome::draw_examples(
-                "Nothing is compared yet. Variants run side by side, a column each, in lockstep; what is the same in \
-                 two of them is computed once. C begins such a line:",
+                "No comparison yet. Variants run in lockstep, side by side, a column each; what two of them share \
+                 is computed once. C begins such a command:",
                 &EXAMPLES,
                 canvas,
                 area,

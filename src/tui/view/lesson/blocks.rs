@@ -1,4 +1,4 @@
-//! A lesson's parts as lines: prose, and what each block wants, did and found.
+//! A lesson's parts as lines: prose, and the input, output and results of each block.
 
 use super::{flow, prose};
 use crate::lesson::block::{Choice, Expected, Question, Task, Typed as Command};
@@ -9,40 +9,40 @@ use crate::tui::theme::Theme;
 use crate::tui::view::ViewId;
 use ratatui::text::{Line, Span};
 
-/// A line, and what pressing on it does.
+/// A line, and the action of a press on it.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The line.
     pub line: Line<'static>,
-    /// What it does.
+    /// The action.
     pub press: Option<Press>,
 }
 
-/// What pressing on a line does.
+/// The action of a press on a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Press {
-    /// What a key does.
+    /// The same as a key.
     Act(Act),
     /// Shows a view.
     Show(ViewId),
 }
 
-/// A lesson as far as it is shown.
+/// The visible part of a lesson.
 #[derive(Debug, Default)]
 pub struct Drawn {
     /// Its lines.
     pub rows: Vec<Row>,
-    /// Where what is new begins: with the block that brought it.
+    /// The first new line: the start of the block that was added last.
     pub news: usize,
 }
 
 /// The letter of a choice.
 pub fn letter(choice: usize) -> char {
-    // A question has few choices; further ones are answered with the mouse.
+    // A question has few choices; any beyond the letters can be pressed with the mouse.
     u8::try_from(choice).ok().and_then(|choice| b'a'.checked_add(choice)).map_or('?', char::from)
 }
 
-/// The lines of everything that is shown, in `columns`.
+/// The lines of all visible parts, in `columns`.
 pub fn draw(reading: &Reading, theme: &Theme, columns: usize) -> Drawn {
     let mut writer = Writer { theme, columns, reading, drawn: Drawn::default() };
     writer.front();
@@ -108,30 +108,30 @@ impl Writer<'_> {
         let done = if here { self.reading.line() } else { lines.len() };
         for (index, line) in lines.iter().enumerate() {
             let theme = self.theme;
-            let at_hand = here && index == done;
+            let current = here && index == done;
             let (mark, of_mark, style) = match index {
                 _ if index < done => ("✓ ", theme.done, theme.code.function),
-                _ if at_hand => ("▸ ", theme.focus, theme.strong),
+                _ if current => ("▸ ", theme.focus, theme.strong),
                 _ => ("  ", theme.faint, theme.code.function),
             };
             let command = Span::styled(text::clean(&line.text), style);
             let lines = flow::hanging(&[Span::styled(mark, of_mark)], &[command], self.columns);
-            match at_hand {
+            match current {
                 true => self.pressed(lines, Press::Act(Act::Go)),
                 false => self.lines(lines),
             }
-            self.said(known.messages.get(index));
+            self.output(known.messages.get(index));
         }
         if here && !self.reading.is_busy() {
             self.wants(match lines.len() - done {
-                0 | 1 => "Enter runs it; or type it",
-                _ => "Enter runs the line, x all of them; or type them",
+                0 | 1 => "Enter runs it, or type it",
+                _ => "Enter runs the line, x all of them, or type them",
             });
         }
     }
 
-    fn said(&mut self, said: Option<&Vec<String>>) {
-        for line in said.into_iter().flatten() {
+    fn output(&mut self, output: Option<&Vec<String>>) {
+        for line in output.into_iter().flatten() {
             let line = Span::styled(text::clean(line), self.theme.faint);
             self.lines(flow::hanging(&[Span::raw("    ")], &[line], self.columns));
         }
@@ -144,7 +144,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A condition; one that does not hold has this mark, and is a fault or not.
+    /// A condition. `mark` marks one that does not hold; `is_fault` shows that as an error.
     fn condition(
         &mut self,
         expected: &Expected,
@@ -163,7 +163,7 @@ impl Writer<'_> {
         let Some(held) = held.filter(|held| !held.holds() && is_fault) else { return };
         let found = match &held.truth {
             Err(why) => why.clone(),
-            Ok(_) => format!("does not hold here: {}", held.values.join(", ")),
+            Ok(_) => format!("not true here: {}", held.values.join(", ")),
         };
         let found = Span::styled(text::clean(&found), theme.error);
         self.lines(flow::hanging(&[Span::raw("  ")], &[found], self.columns));
@@ -207,7 +207,7 @@ impl Writer<'_> {
         lines.into_iter().enumerate().map(before).collect()
     }
 
-    /// What a question's answer is, once that is known, against the one that was given.
+    /// The right answer of a question, once it is known, and the user's answer.
     fn answer(&mut self, place: usize) {
         let parts = &self.reading.lesson().parts;
         let (Some(Part::Predict(question)), Some(known)) = (parts.get(place), self.reading.known(place))
@@ -259,10 +259,10 @@ impl Writer<'_> {
                 self.lines(vec![Line::from(spans)]);
             }
         }
-        for (line, said) in task.solution.iter().zip(&known.messages) {
+        for (line, output) in task.solution.iter().zip(&known.messages) {
             let command = Span::styled(text::clean(&line.text), self.theme.code.function);
             self.lines(flow::hanging(&[Span::styled("✓ ", self.theme.done)], &[command], self.columns));
-            self.said(Some(said));
+            self.output(Some(output));
         }
         if here && !self.reading.is_busy() {
             let left = task.hints.len().saturating_sub(known.hints);
@@ -270,31 +270,31 @@ impl Writer<'_> {
                 0 => String::new(),
                 left => format!("h gives a hint ({left} left), "),
             };
-            self.wants(&format!("type commands; {hint}x carries it out"));
+            self.wants(&format!("type commands; {hint}x runs the solution"));
         }
     }
 
-    /// What the reader can do, below the block at hand.
+    /// The user's options, below the current block.
     fn wants(&mut self, what: &str) {
         let line = Span::styled(what.to_string(), self.theme.faint);
         self.lines(flow::hanging(&[Span::raw("  ")], &[line], self.columns));
         if self.reading.has_strayed() {
-            let told =
-                "You are elsewhere: Enter and w come back to the lesson; what you did is kept on a timeline.";
-            let told = Span::styled(told, self.theme.warning);
-            self.lines(flow::hanging(&[Span::raw("  ")], &[told], self.columns));
+            let text =
+                "You left the lesson's place: Enter or w returns to it; a timeline keeps your changes.";
+            let text = Span::styled(text, self.theme.warning);
+            self.lines(flow::hanging(&[Span::raw("  ")], &[text], self.columns));
         }
     }
 
     fn end(&mut self) {
         if self.reading.is_replaying() {
             self.gap();
-            self.flow(&[Span::styled("Going to where you were…", self.theme.here)]);
+            self.flow(&[Span::styled("Restoring your place…", self.theme.here)]);
         } else if self.reading.stop().is_none() {
             self.gap();
             self.flow(&[Span::styled("■ The lesson is done.", self.theme.done)]);
             if self.reading.has_strayed() {
-                self.flow(&[Span::styled("w comes back to its end.", self.theme.faint)]);
+                self.flow(&[Span::styled("w returns to its end.", self.theme.faint)]);
             }
         }
     }
@@ -312,7 +312,7 @@ impl Writer<'_> {
         self.drawn.rows.extend(lines.into_iter().map(|line| Row { line, press: Some(press) }));
     }
 
-    /// An empty line between two things.
+    /// An empty line between two parts.
     fn gap(&mut self) {
         if self.drawn.rows.last().is_some_and(|row| row.line.width() > 0) {
             self.lines(vec![Line::default()]);

@@ -1,11 +1,10 @@
-//! Styled text in lines: broken where the languages of the world allow it (Unicode's annex 14), so that no line begins
-//! with 。 or 、.
+//! Wraps styled text at the line breaks of Unicode's annex 14, so that no line begins with 。 or 、.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::HashSet;
 
-/// What is drawn as one character.
+/// A grapheme cluster.
 struct Cell {
     symbol: String,
     columns: usize,
@@ -14,8 +13,9 @@ struct Cell {
     breaks: bool,
 }
 
-/// `spans` in lines of at most `columns`. What cannot be broken is broken before `_`, or anywhere. A character that is
-/// wider than `columns` is left out.
+/// `spans` in lines of at most `columns`. A word that is too long is broken before `_`, or anywhere. A character wider
+/// than
+/// `columns` is left out.
 pub fn wrapped(spans: &[Span<'_>], columns: usize) -> Vec<Line<'static>> {
     let cells: Vec<Cell> = cells(spans).into_iter().filter(|cell| cell.columns <= columns).collect();
     let mut lines = vec![];
@@ -25,7 +25,7 @@ pub fn wrapped(spans: &[Span<'_>], columns: usize) -> Vec<Line<'static>> {
         if cell.breaks && at > from {
             last = Some(at);
         }
-        // A space at the end of a line may stand outside. What was moved on to the next may still be too long for it.
+        // A space at the end of a line may exceed the width. The rest of a broken word may still be too long.
         while used + cell.columns > columns && cell.symbol != " " {
             let within = || (from + 1..at).rev().find(|at| cells[*at].symbol == "_");
             let until = last.take().or_else(within).unwrap_or(at);
@@ -39,7 +39,7 @@ pub fn wrapped(spans: &[Span<'_>], columns: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// The same, with `first` before the first line and as many spaces before the others.
+/// The same, with `first` before the first line and equal indentation before the others.
 pub fn hanging(first: &[Span<'static>], spans: &[Span<'_>], columns: usize) -> Vec<Line<'static>> {
     let indent: usize = first.iter().map(Span::width).sum();
     let lines = wrapped(spans, columns.saturating_sub(indent).max(1));
@@ -58,7 +58,7 @@ fn cells(spans: &[Span<'_>]) -> Vec<Cell> {
     for span in spans {
         let end = at + span.content.len();
         for grapheme in span.styled_graphemes(Style::new()) {
-            // Control characters are left out of the graphemes: text that is shown has none.
+            // Graphemes exclude control characters: text on the screen has none.
             cells.push(Cell {
                 symbol: grapheme.symbol.into(),
                 columns: Span::raw(grapheme.symbol).width(),
@@ -126,8 +126,8 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(said in "\\PC{0,60}", columns in 0usize..30) {
-            for line in plain(&text::clean(&said), columns) {
+        fn no_text_makes_it_panic(text in "\\PC{0,60}", columns in 0usize..30) {
+            for line in plain(&text::clean(&text), columns) {
                 prop_assert!(text::width(&line) <= columns);
             }
         }

@@ -1,4 +1,4 @@
-//! The lesson, beside the view or, where there is no room for both, in its place.
+//! The lesson, beside the view or, on a narrow screen, instead of it.
 //!
 //! - [`blocks`]: its parts as lines. [`prose`]: Markdown; [`flow`]: lines of styled text.
 
@@ -21,21 +21,21 @@ use ratatui::text::Line;
 
 /// The pane's name.
 pub const LESSON: &str = "lesson";
-/// From this many columns on, the lesson stands beside the view.
+/// From this many columns on, the lesson is beside the view.
 const BESIDE: u16 = 108;
-/// Columns that are left to the view at least.
+/// The minimum columns of the view.
 const VIEW: u16 = 60;
-/// Longer lines are hard to read.
+/// The maximum columns of the lesson: longer lines are hard to read.
 const WIDEST: u16 = 76;
 
-/// Where the view is and where the lesson, when both have room.
+/// The areas of the view and of the lesson, when both fit.
 pub fn beside(area: Rect) -> Option<[Rect; 2]> {
     let columns = (area.width * 44 / 100).min(area.width.saturating_sub(VIEW + 1)).min(WIDEST);
     let split = Layout::horizontal([Constraint::Min(0), Constraint::Length(columns)]).spacing(1);
     (area.width >= BESIDE).then(|| split.areas(area))
 }
 
-/// The keys that the lesson has now, each with what it does.
+/// The lesson's current keys and their hints.
 fn hints(reading: &Reading) -> Vec<(String, &'static str)> {
     let mut hints: Vec<(String, &'static str)> = vec![];
     if reading.is_busy() {
@@ -57,19 +57,19 @@ fn hints(reading: &Reading) -> Vec<(String, &'static str)> {
         _ => {}
     }
     if reading.has_strayed() {
-        hints.push(("w".into(), "come back"));
+        hints.push(("w".into(), "return"));
     }
     hints
 }
 
-/// How the lesson is looked at.
+/// The lesson's scroll position.
 #[derive(Debug, Default)]
 pub struct Lesson {
-    /// The first row that is shown, while the reader is at a stop; without it, what is new.
+    /// The first visible row, and the stop at which the user scrolled; `None` shows what is new.
     scrolled: Option<(usize, usize)>,
 }
 
-/// What is shown of a lesson: from which row on, and how many.
+/// The visible rows of a lesson.
 struct Window {
     top: usize,
     rows: usize,
@@ -79,7 +79,7 @@ struct Window {
 impl Lesson {
     fn window(&self, reading: &Reading, drawn: &Drawn, height: u16) -> Window {
         let (all, height) = (drawn.rows.len(), usize::from(height));
-        // The last row tells that there is more.
+        // The last row reports that there are more.
         let rows = if all > height { height.saturating_sub(1) } else { height };
         let last = all.saturating_sub(rows);
         let scrolled = self.scrolled.filter(|(at, _)| *at == reading.at());
@@ -97,7 +97,7 @@ fn drawn(reading: &Reading, canvas: &Canvas<'_>, area: Rect) -> Drawn {
     blocks::draw(reading, canvas.theme, area.width.into())
 }
 
-/// The same without colours: only how many rows there are, and what each does.
+/// The same without colours: only the number of rows and their actions.
 fn laid_out(reading: &Reading, room: Size) -> Drawn {
     blocks::draw(reading, &Default::default(), room.width.into())
 }
@@ -133,7 +133,7 @@ impl View for Lesson {
                 keys: &[KeyCode::Enter],
                 panes: &[],
                 hint: "",
-                summary: "run the next line, or go on",
+                summary: "run the next line, or continue",
             },
             ViewKeys {
                 keys: &[Char('x')],
@@ -155,7 +155,7 @@ impl View for Lesson {
                 ],
                 panes: &[],
                 hint: "",
-                summary: "answer a question: nothing runs until it is answered; in a task, h shows a hint",
+                summary: "answer a question, so that the lesson continues; in a task, h shows a hint",
             },
         ];
         KEYS
@@ -177,7 +177,7 @@ impl View for Lesson {
         let Some(reading) = &state.lesson else { return Reply::Unknown };
         let drawn = laid_out(reading, room);
         let Window { top, rows, below } = self.window(reading, &drawn, room.height);
-        // What is not in sight yet is neither run nor answered.
+        // A part that is not visible yet cannot be run or answered.
         let act = |act| if below == 0 { Reply::Lesson(act) } else { Reply::Unknown };
         let asks = matches!(reading.stop(), Some(Part::Predict(_)));
         let page = rows.saturating_sub(1).max(1);
@@ -208,7 +208,7 @@ impl View for Lesson {
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {
-        // The line that the lesson waits for, to be typed elsewhere.
+        // The command that the lesson waits for, to type elsewhere.
         let reading = state.lesson.as_ref()?;
         match reading.stop()? {
             Part::Commands(lines) => lines.get(reading.line()).map(|line| line.text.clone()),

@@ -10,16 +10,16 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-/// Characters that stand for the live numbers of a prose while it is read as Markdown: private ones, from here on.
+/// The first of the private-use characters that stand for live numbers while a prose is parsed as Markdown.
 const LIVE: u32 = 0xF_0000;
-/// More numbers than a prose has.
+/// The limit of numbers in a prose.
 const MOST_LIVE: u32 = 0xFFFD;
-/// Columns between two columns of a table.
+/// The gap between two columns of a table.
 const GAP: usize = 2;
-/// A column of a table is made no narrower than this, while another is wider.
+/// The minimum width of a table's column while another is wider.
 const NARROWEST: usize = 6;
 
-/// Prose with its numbers; `…` stands for those that are not evaluated yet, `–` for those that have no value.
+/// Prose with its numbers; `…` for one that is not evaluated yet, `–` for one without a value.
 pub fn lines(prose: &Prose, live: &[Option<Value>], theme: &Theme, columns: usize) -> Vec<Line<'static>> {
     let (mut marked, mut from) = (String::new(), 0);
     for (number, live) in (0..MOST_LIVE).zip(&prose.live) {
@@ -43,7 +43,7 @@ pub fn plain(markdown: &str, theme: &Theme, columns: usize) -> Vec<Line<'static>
     Writer::new(theme, columns, vec![]).write(&text)
 }
 
-/// A character that is none of those that stand for numbers.
+/// A character that is not a placeholder for a number.
 fn public(c: char) -> char {
     if (c as u32) < LIVE { c } else { '\u{fffd}' }
 }
@@ -58,23 +58,23 @@ struct Writer<'a> {
     columns: usize,
     live: Vec<String>,
     lines: Vec<Line<'static>>,
-    /// The paragraph at hand.
+    /// The current paragraph.
     spans: Vec<Span<'static>>,
-    /// A line of the file ended here.
+    /// A line of the source ended here.
     broke: bool,
     styles: Vec<Style>,
-    /// What stands before the next lines of what is open: lists and quotations.
+    /// The prefixes of the open lists and quotations.
     prefixes: Vec<Prefix>,
     table: Option<Table>,
     code: Option<(String, String)>,
 }
 
 struct Prefix {
-    /// Before the first line; then there is none.
+    /// Before the first line; `None` afterwards.
     first: Option<Span<'static>>,
-    /// Before the others.
+    /// Before the other lines.
     rest: Span<'static>,
-    /// Of a list that counts: the next number.
+    /// The next number of a numbered list.
     number: Option<u64>,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Writer<'a> {
                     self.gap();
                     self.lines.push(Line::styled("─".repeat(self.columns), self.theme.rule));
                 }
-                // What a web page would obey is not shown.
+                // HTML is not shown.
                 _ => {}
             }
         }
@@ -217,14 +217,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether nothing was written yet behind the mark of a list's item.
+    /// Whether a list's item has a mark but no text yet.
     fn has_fresh_item(&self) -> bool {
         self.prefixes.last().is_some_and(|prefix| prefix.first.is_some())
     }
 
     fn text(&mut self, text: &str, style: Style) {
         if std::mem::take(&mut self.broke) {
-            // Where words are not told apart by spaces, the end of a line is none either.
+            // In languages without spaces between words, a line end is not a space either.
             let wide = |c: Option<char>| c.is_some_and(|c| text::width(c.encode_utf8(&mut [0; 4])) == 2);
             let before = self.spans.last().and_then(|span| span.content.chars().next_back());
             if !(wide(before) && wide(text.chars().next())) {
@@ -247,7 +247,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Ends the paragraph at hand.
+    /// Ends the current paragraph.
     fn flush(&mut self) {
         self.broke = false;
         let spans = std::mem::take(&mut self.spans);
@@ -259,7 +259,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A line, behind what stands before it.
+    /// Adds a line after its prefixes.
     fn put(&mut self, line: Line<'static>) {
         let before = self.prefixes.iter_mut();
         let mut spans: Vec<Span<'static>> =
@@ -268,7 +268,7 @@ impl<'a> Writer<'a> {
         self.lines.push(Line::from(spans));
     }
 
-    /// An empty line between two things.
+    /// An empty line between two blocks.
     fn gap(&mut self) {
         self.flush();
         if self.lines.last().is_some_and(|line| line.width() > 0) {
@@ -284,7 +284,7 @@ impl<'a> Writer<'a> {
             _ => lines.into_iter().map(|line| Line::styled(line, self.theme.code.literal)).collect(),
         };
         for line in lines {
-            // The style of a line is that of its spans from here on.
+            // The line's style becomes that of its spans.
             let spans: Vec<Span<'static>> =
                 line.spans.into_iter().map(|span| span.patch_style(line.style)).collect();
             let indent: usize = self.prefixes.iter().map(|prefix| prefix.rest.width()).sum();

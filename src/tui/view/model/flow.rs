@@ -1,6 +1,6 @@
-//! The flow through a model, drawn to scale: of the UNet an hourglass with its skip connections.
+//! The flow through a model, drawn to scale: for the UNet an hourglass with its skip connections.
 //!
-//! Each part is a bar: as high as what it works on is in pixels, as wide as it has channels.
+//! Each part is a bar: its height is the image size that it works on, its width the number of channels.
 
 use super::Known;
 use super::statistic::{Heat, Statistic};
@@ -15,14 +15,14 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-/// Rows below the bars: names, channels, sizes; and the scale of the colours where there is room.
+/// Rows below the bars: names, channels and sizes, and the colour scale if it fits.
 const LABELS: u16 = 3;
-/// Rows from which on there are all of them.
+/// The minimum rows for all of them.
 const ROOMY: u16 = 12;
-/// Columns of a label with a space, where there is room for that, and where there is little.
+/// The columns of a label with a space, on wide and on narrow panes.
 const LABEL: [u16; 2] = [5, 4];
 
-/// What a part does to the size of what flows through it.
+/// How a part changes the image size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Down,
@@ -37,9 +37,9 @@ struct Part<'a> {
     label: String,
     kind: Kind,
     channels: usize,
-    /// The size that it works on, as a share of the largest.
+    /// The image size that it works on, relative to the largest.
     size: f64,
-    /// Skip connections that end in it.
+    /// The number of skip connections that end in it.
     skips: usize,
 }
 
@@ -56,7 +56,7 @@ pub fn title(known: &Known<'_>) -> String {
     }
 }
 
-/// The model that is drawn.
+/// The model to draw.
 fn part_at(known: &Known<'_>) -> &'static str {
     known.stage.map_or("unet", |(_, part)| part)
 }
@@ -114,7 +114,7 @@ fn parts<'a>(known: &Known<'a>) -> Vec<Part<'a>> {
     parts
 }
 
-/// A part's bar, and the columns that are its own.
+/// A part's bar, and the columns reserved for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Slot {
     x: u16,
@@ -132,7 +132,7 @@ impl Slot {
     }
 }
 
-/// Places for bars as wide as can be, one column a number of channels.
+/// The widest bars that fit, with one number of channels per column.
 fn slots(channels: &[usize], width: u16) -> Vec<Slot> {
     let most = channels.iter().copied().max().unwrap_or(1).max(1) as f64;
     let laid_out = |widest: u16, label: u16| {
@@ -157,7 +157,7 @@ fn slots(channels: &[usize], width: u16) -> Vec<Slot> {
     vec![]
 }
 
-/// The part that is drawn at a place of the pane.
+/// The part at a position of the pane.
 pub fn at(known: &Known<'_>, place: Position, room: Size) -> Option<String> {
     let parts = parts(known);
     let slots = slots(&parts.iter().map(|part| part.channels).collect::<Vec<_>>(), room.width);
@@ -165,12 +165,12 @@ pub fn at(known: &Known<'_>, place: Position, room: Size) -> Option<String> {
     Some(parts[found].module.path.clone())
 }
 
-/// Draws the flow; bars have the colour of their statistic.
+/// Draws the flow. The bars' colours show their statistic.
 pub fn draw(selected: &str, statistic: Statistic, known: &Known<'_>, canvas: &mut Canvas<'_>, area: Rect) {
     let parts = parts(known);
     let slots = slots(&parts.iter().map(|part| part.channels).collect::<Vec<_>>(), area.width);
     let roomy = area.height >= ROOMY;
-    // Nested one in the other, a row each.
+    // One inside the other, a row each.
     let arcs: Vec<(usize, usize)> = {
         let downs = parts.iter().enumerate().filter(|(_, part)| part.kind == Kind::Down).map(|(at, _)| at);
         let ups = parts.iter().enumerate().filter(|(_, part)| part.skips > 0).map(|(at, _)| at).rev();
@@ -179,9 +179,9 @@ pub fn draw(selected: &str, statistic: Statistic, known: &Known<'_>, canvas: &mu
     let below = if roomy { LABELS + 2 } else { LABELS - 1 };
     let above = arcs.len() as u16;
     if slots.is_empty() || area.height < above + below + 2 {
-        let said = "no room for it here; z shows it alone";
+        let label = "too small here; z shows it alone";
         return canvas
-            .lines(&[Line::styled(text::shortened(said, area.width.into()), canvas.theme.faint)], area);
+            .lines(&[Line::styled(text::shortened(label, area.width.into()), canvas.theme.faint)], area);
     }
     let bars = Rect { y: area.y + above, height: area.height - above - below, ..area };
     let heat = known.run.map(|run| Heat::of(statistic, run));
@@ -194,8 +194,8 @@ pub fn draw(selected: &str, statistic: Statistic, known: &Known<'_>, canvas: &mu
         let is_selected = is_within(selected, &part.module.path);
         draw_bar(part, *slot, colour, is_selected, canvas, bars);
         let own = Rect { x: area.x + slot.x, y: bars.bottom(), width: slot.width, height: 1 };
-        let style = match known.at_hand() {
-            Some(at_hand) if is_within(at_hand, &part.module.path) => canvas.theme.here,
+        let style = match known.current_module() {
+            Some(current_module) if is_within(current_module, &part.module.path) => canvas.theme.here,
             _ if is_selected => canvas.theme.selected,
             _ => canvas.theme.plain,
         };
@@ -203,10 +203,10 @@ pub fn draw(selected: &str, statistic: Statistic, known: &Known<'_>, canvas: &mu
         centred(&format!("{mark}{}", part.label), style, own, canvas);
         let size = run.and_then(worked_on).unwrap_or_default();
         let channels = part.channels.to_string();
-        let told =
+        let label =
             if roomy { vec![channels, size] } else { vec![if size.is_empty() { channels } else { size }] };
-        for (row, told) in (1..).zip(told) {
-            centred(&told, canvas.theme.faint, Rect { y: own.y + row, ..own }, canvas);
+        for (row, label) in (1..).zip(label) {
+            centred(&label, canvas.theme.faint, Rect { y: own.y + row, ..own }, canvas);
         }
     }
     for (row, (down, up)) in arcs.iter().enumerate() {
@@ -217,7 +217,7 @@ pub fn draw(selected: &str, statistic: Statistic, known: &Known<'_>, canvas: &mu
     }
 }
 
-/// The first and the last half row of a bar.
+/// The first half row of a bar, and the one after its last.
 fn halves(part: &Part<'_>, room: u16) -> (u16, u16) {
     let high = ((f64::from(2 * room) * part.size).round() as u16).clamp(1, 2 * room);
     let first = (2 * room - high) / 2;
@@ -244,7 +244,7 @@ fn draw_bar(
         line.render(cell.intersection(bars), canvas.buf);
     }
     if is_selected {
-        // What is selected is marked at both sides, whatever colour it has.
+        // The selected bar is marked at both sides, whatever its colour.
         let middle = bars.y + (first + end) / 4;
         for (x, mark) in [(slot.bar_x().checked_sub(1), "▸"), (Some(slot.bar_x() + slot.bar), "◂")] {
             let Some(x) = x else { continue };
@@ -254,7 +254,7 @@ fn draw_bar(
     }
 }
 
-/// What the way down leaves for the way up.
+/// The skip connections between two parts.
 fn draw_arc(
     row: u16,
     (down, from): (&Part<'_>, Slot),
@@ -269,13 +269,13 @@ fn draw_arc(
         return;
     }
     let across = usize::from(right - left - 1);
-    let told = format!(" {} skips ", up.skips);
-    let told = if text::width(&told) + 2 <= across { told } else { String::new() };
-    let before = (across - text::width(&told)) / 2;
-    let after = across - text::width(&told) - before;
+    let label = format!(" {} skips ", up.skips);
+    let label = if text::width(&label) + 2 <= across { label } else { String::new() };
+    let before = (across - text::width(&label)) / 2;
+    let after = across - text::width(&label) - before;
     let line = Line::from(vec![
         Span::styled(format!("╭{}", "─".repeat(before)), theme.rule),
-        Span::styled(told, theme.faint),
+        Span::styled(label, theme.faint),
         Span::styled(format!("{}╮", "─".repeat(after)), theme.rule),
     ]);
     let place = Rect { x: area.x + left, y: area.y + row, width: right - left + 1, height: 1 };
@@ -300,15 +300,15 @@ fn worked_on(run: &ModuleRun) -> Option<String> {
     }
 }
 
-fn centred(told: &str, style: Style, area: Rect, canvas: &mut Canvas<'_>) {
-    // A label may have the gap beside it.
-    let width = text::width(told) as u16;
+fn centred(label: &str, style: Style, area: Rect, canvas: &mut Canvas<'_>) {
+    // A label may use the gap beside it.
+    let width = text::width(label) as u16;
     let x = (area.x + area.width / 2).saturating_sub(width / 2);
     let place = Rect { x, width: width.min(area.width + 1), ..area };
-    Line::styled(told.to_string(), style).render(place.intersection(canvas.buf.area), canvas.buf);
+    Line::styled(label.to_string(), style).render(place.intersection(canvas.buf.area), canvas.buf);
 }
 
-/// The scale of the colours, with its ends.
+/// The colour scale with its ends.
 fn draw_scale(statistic: Statistic, heat: Heat, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let (least, most) = heat.ends();
@@ -322,16 +322,16 @@ fn draw_scale(statistic: Statistic, heat: Heat, canvas: &mut Canvas<'_>, area: R
         return;
     }
     const STEPS: usize = 24;
-    let told = |value: f64| match statistic {
+    let label = |value: f64| match statistic {
         Statistic::Time => super::statistic::time(value),
         _ => short(value),
     };
-    let mut line = Line::styled(format!("{}  {} ", statistic.name(), told(least)), theme.faint);
+    let mut line = Line::styled(format!("{}  {} ", statistic.name(), label(least)), theme.faint);
     for step in 0..STEPS {
         let [r, g, b] = sequential(step as f32 / (STEPS - 1) as f32).0;
         line.push_span(Span::styled("█", Style::new().fg(Color::Rgb(r, g, b))));
     }
-    line.push_span(Span::styled(format!(" {}, logarithmic", told(most)), theme.faint));
+    line.push_span(Span::styled(format!(" {}, logarithmic", label(most)), theme.faint));
     line.render(area, canvas.buf);
 }
 

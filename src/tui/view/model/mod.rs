@@ -1,8 +1,8 @@
-//! The models from inside: the tree of their modules with what each made in the stage that is looked at, the flow through
-//! them drawn to scale, and what the selected one made as pictures.
+//! The inside of the models: the tree of their modules with each one's output in the shown stage, the flow through them
+//! drawn to scale, and pictures of the selected module's output.
 //!
 //! - [`tree`]: the rows of the tree. [`flow`]: the hourglass. [`opened`]: one module.
-//! - [`statistic`]: what is told of each module as heat.
+//! - [`statistic`]: the statistic of each module that is shown as heat.
 
 mod flow;
 mod opened;
@@ -33,41 +33,41 @@ const TREE: &str = "tree";
 const FLOW: &str = "flow";
 const OPENED: &str = "opened";
 
-/// Columns of the tree, where there is room for more beside it.
+/// The columns of the tree on wide screens.
 const TREE_WIDTH: u16 = 60;
-/// The share of a narrow screen that the tree has.
+/// The tree's share of a narrow screen.
 const NARROW_TREE: u16 = 45;
-/// From this many columns on the rows of a batch are drawn beside each other.
+/// From this many columns on, the rows of a batch are side by side.
 const ALL_ROWS: u16 = 50;
-/// From this many columns on there is room.
+/// From this many columns on, a screen is wide.
 const WIDE: u16 = 104;
 
-/// The models from inside.
+/// The inside of the models.
 #[derive(Debug, Default)]
 pub struct Model {
-    /// The path that is selected; the model of the stage, until another is.
+    /// The selected path; `None` is the stage's model.
     selected: Option<String>,
-    /// Modules that are opened or closed other than they are at first.
+    /// Modules whose open or closed state differs from the initial one.
     turned: HashSet<String>,
-    /// What the paths that are listed hold; a list and no tree, where it is not empty.
+    /// The filter on paths; if it is not empty, the tree becomes a list.
     filter: String,
-    /// What is told of each module as heat.
+    /// The statistic shown as heat.
     statistic: Statistic,
     /// How the selected module's channels are drawn.
     drawn: Drawn,
-    /// Of which row; where there is none and room for it, of all of them beside each other.
+    /// The row of the batch; `None` is all rows side by side, if they fit.
     row: Option<Row>,
-    /// Whether pictures have the room of the flow too.
+    /// Whether pictures take the place of the flow too.
     enlarged: bool,
 }
 
-/// What is known of the models, and of the stage before the place that is looked at.
+/// The models, and the modules of the last finished stage.
 struct Known<'a> {
     all: &'a [Module],
     view: Option<&'a View>,
     /// The stage, and the model that ran in it.
     stage: Option<(Stage, &'static str)>,
-    /// What was found of its modules; `None` while that is being found out.
+    /// The inspection of its modules; `None` while it is computed.
     finding: Option<&'a Finding>,
     run: Option<&'a ModulesRun>,
 }
@@ -76,7 +76,7 @@ impl<'a> Known<'a> {
     fn of(state: &'a State) -> Self {
         let all: &[Module] = state.model.as_ref().map_or(&[], |model| &model.anatomy);
         let stage = state.record().and_then(|record| Some((record.stage, ran_in(record.stage)?)));
-        let finding = asked(state, InspectQuery::Modules).and_then(|asked| state.findings.get(&asked));
+        let finding = query(state, InspectQuery::Modules).and_then(|asked| state.findings.get(&asked));
         let run = finding.and_then(|finding| match finding.as_deref() {
             Ok(Inspection::Modules(run)) => Some(run),
             _ => None,
@@ -88,20 +88,20 @@ impl<'a> Known<'a> {
         self.run?.module(path)
     }
 
-    /// The module at hand, where a stage waits inside of a model.
-    fn at_hand(&self) -> Option<&'a str> {
-        at_hand(self.view?.inside.as_ref()?)
+    /// The current module of a stage that is paused inside a model.
+    fn current_module(&self) -> Option<&'a str> {
+        current_module(self.view?.inside.as_ref()?)
     }
 
-    /// The numbers of the breakpoints at the module.
+    /// The number of a breakpoint at the module.
     fn breakpoint(&self, path: &str) -> Option<usize> {
         let known = self.view?.module_breakpoints.iter().find(|(_, pattern)| pattern.matches(path));
         known.map(|(id, _)| *id)
     }
 }
 
-/// The module at hand where a stage waits inside: the one that it waits at, or the model that the line at hand runs.
-fn at_hand(inside: &InsideView) -> Option<&str> {
+/// The current module of a paused stage: the one it is paused at, or the model that the current line runs.
+fn current_module(inside: &InsideView) -> Option<&str> {
     let of_line = || match inside.line {
         "encode_prompt.text_encoder" => Some("text_encoder"),
         "get_latent.encode" => Some("vae.encoder"),
@@ -122,21 +122,21 @@ fn ran_in(stage: Stage) -> Option<&'static str> {
     }
 }
 
-/// What is asked of the stage before the place that is looked at.
-fn asked(state: &State, asked: InspectQuery) -> Option<Examination> {
+/// A query about the last finished stage.
+fn query(state: &State, asked: InspectQuery) -> Option<Examination> {
     let record = state.record().filter(|record| ran_in(record.stage).is_some())?;
     Some(Examination { record: record.id, asked })
 }
 
 impl Model {
-    /// The path that is selected.
+    /// The selected path.
     fn selected<'a>(&'a self, known: &Known<'a>) -> &'a str {
         let there = |path: &&str| known.all.iter().any(|module| module.path == *path);
         let chosen = self.selected.as_deref().filter(there);
         chosen.or(known.stage.map(|(_, part)| part)).unwrap_or("unet")
     }
 
-    /// What is asked for to draw the selected module, in `width` columns; nothing where it did not run.
+    /// The queries that draw the selected module in `width` columns; none if it did not run.
     fn features(&self, state: &State, known: &Known<'_>, width: u16) -> Vec<(Row, Examination)> {
         let path = self.selected(known);
         let Some((_, part)) = known.stage else { return vec![] };
@@ -152,7 +152,7 @@ impl Model {
         };
         let features = |row| FeatureQuery { path: path.into(), drawn: self.drawn, row };
         rows.into_iter()
-            .filter_map(|row| Some((row, asked(state, InspectQuery::Features(features(row)))?)))
+            .filter_map(|row| Some((row, query(state, InspectQuery::Features(features(row)))?)))
             .collect()
     }
 
@@ -178,7 +178,7 @@ impl Model {
         }
     }
 
-    /// Opens the selected module; closes it, or goes to the one that it is a part of.
+    /// Opens the selected module; or closes it, or selects its parent.
     fn unfold(&mut self, opens: bool, rows: &[tree::Row], at: usize, known: &Known<'_>) -> Reply {
         let Some(row) = rows.get(at) else { return Reply::Taken };
         let module = &known.all[row.module];
@@ -193,7 +193,7 @@ impl Model {
         Reply::Taken
     }
 
-    /// A line that sets a breakpoint at the module, or deletes the one that is there.
+    /// Sets a breakpoint at the module, or deletes it.
     fn breakpoint(path: &str, known: &Known<'_>) -> Reply {
         let own = known.view.and_then(|view| {
             view.module_breakpoints.iter().find(|(_, pattern)| pattern.is_one() && pattern.matches(path))
@@ -354,7 +354,7 @@ impl pane::View for Model {
                 let row = row.and_then(|row| list.row_at(row, rows.len(), tree::visible(room.height)));
                 let Some(pressed) = row.and_then(|row| rows.get(row)) else { return Reply::Taken };
                 let path = known.all[pressed.module].path.clone();
-                // Twice on the same opens it, or closes it.
+                // A second press on the same row opens or closes it.
                 if path == selected && pressed.open.is_some() {
                     self.turn(&path);
                 }
@@ -373,9 +373,9 @@ impl pane::View for Model {
 
     fn examines(&self, state: &State) -> Vec<Examination> {
         let known = Known::of(state);
-        // What is not shown for want of room costs little: the stage runs once for all rows.
+        // Rows that do not fit cost little: the stage runs once for all.
         let features = self.features(state, &known, u16::MAX).into_iter().map(|(_, asked)| asked);
-        asked(state, InspectQuery::Modules).into_iter().chain(features).collect()
+        query(state, InspectQuery::Modules).into_iter().chain(features).collect()
     }
 
     fn filter(&mut self, text: &str) -> bool {
@@ -392,7 +392,7 @@ impl pane::View for Model {
     }
 }
 
-/// What was found, if it is a picture.
+/// The inspection, if it is a picture.
 fn picture(finding: &Finding) -> Option<&crate::picture::Picture> {
     match finding.as_deref() {
         Ok(Inspection::Picture(picture)) => Some(picture),
@@ -400,7 +400,7 @@ fn picture(finding: &Finding) -> Option<&crate::picture::Picture> {
     }
 }
 
-/// What was found out, or why nothing was.
+/// An inspection's result.
 fn refusal(finding: &Result<Arc<Inspection>, String>) -> Option<&str> {
     finding.as_ref().err().map(String::as_str)
 }

@@ -1,4 +1,4 @@
-//! One module: its class, what it takes and makes, and that as pictures.
+//! One module: its class, its inputs and output, and pictures of the output.
 
 use super::statistic::{count, time};
 use super::{Known, picture, refusal};
@@ -14,11 +14,11 @@ use crate::tui::widget::plot::short;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
-/// Rows from which on all is told of the module, and not only what it makes.
+/// The minimum rows for the full description of the module.
 const ROOMY: u16 = 14;
 
-/// Draws what is known of the module; `findings` are its pictures by row, none where it did not run in the stage, `None`
-/// while one is being made.
+/// Draws the module. `findings` are its pictures by row: empty if it did not run in the stage, `None` while one is
+/// computed.
 pub fn draw(
     path: &str,
     known: &Known<'_>,
@@ -28,12 +28,15 @@ pub fn draw(
     area: Rect,
 ) {
     let theme = canvas.theme;
-    let mut told = told(path, known, theme, area.width);
-    told.truncate(if area.height >= ROOMY { told.len() } else { 1 });
-    let [above, body, keys] =
-        Layout::vertical([Constraint::Length(told.len() as u16), Constraint::Min(0), Constraint::Length(1)])
-            .areas(area);
-    canvas.lines(&told, above);
+    let mut description = description(path, known, theme, area.width);
+    description.truncate(if area.height >= ROOMY { description.len() } else { 1 });
+    let [above, body, keys] = Layout::vertical([
+        Constraint::Length(description.len() as u16),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    canvas.lines(&description, above);
     let pictures: Vec<(Row, &Picture)> =
         findings.iter().filter_map(|(row, finding)| Some((*row, picture((*finding)?)?))).collect();
     let refused = findings.iter().find_map(|(_, finding)| refusal((*finding)?));
@@ -41,10 +44,10 @@ pub fn draw(
     let said = match (refused, findings.is_empty()) {
         (Some(why), _) => why.to_string(),
         (None, true) if stage.is_empty() => {
-            "n runs the next stage; what a module makes there is drawn here".into()
+            "n runs the next stage; this pane then shows the module's output".into()
         }
         (None, true) => format!("it did not run in {stage}"),
-        (None, false) if pictures.is_empty() => format!("{stage} runs again to draw it …"),
+        (None, false) if pictures.is_empty() => format!("{stage} is re-run to draw it …"),
         (None, false) => {
             draw_pictures(&pictures, canvas, body);
             String::new()
@@ -59,7 +62,7 @@ pub fn draw(
     }
 }
 
-/// One picture with how it was made below it, or one a row of the batch, with the rows' names.
+/// One picture with its description below, or one for each row of the batch, with the rows' names.
 fn draw_pictures(pictures: &[(Row, &Picture)], canvas: &mut Canvas<'_>, area: Rect) {
     let label = pictures.first().map_or("", |(_, picture)| picture.label.as_str());
     let caption = |row: &Row| match pictures.len() {
@@ -80,8 +83,8 @@ fn draw_pictures(pictures: &[(Row, &Picture)], canvas: &mut Canvas<'_>, area: Re
     canvas.lines(&[Line::styled(label, canvas.theme.faint)], below);
 }
 
-/// What is known of it in lines.
-fn told(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+/// The module's description in lines.
+fn description(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let mut lines = vec![];
     let module = known.all.iter().find(|module| module.path == path);
     let run = known.run_of(path);
@@ -89,9 +92,9 @@ fn told(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<Line<'s
     let parameters = module.map_or(0, |module| module.parameters);
     let mut first = vec![Span::styled(class, theme.strong)];
     if parameters > 0 {
-        let told = if width < 50 { count(parameters) } else { grouped(parameters) };
+        let description = if width < 50 { count(parameters) } else { grouped(parameters) };
         let gap = if class.is_empty() { "" } else { "  " };
-        first.push(Span::raw(format!("{gap}{told} parameters")));
+        first.push(Span::raw(format!("{gap}{description} parameters")));
     }
     if let Some(run) = run {
         first.push(Span::styled(format!("  {}", time(run.took.as_secs_f64())), theme.faint));
@@ -119,7 +122,7 @@ fn told(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<Line<'s
     lines
 }
 
-/// The keys with what they choose from; what is chosen stands out.
+/// The keys with their choices; the current one is highlighted.
 fn ways((drawn, row): (Drawn, Option<Row>), has_rows: bool, theme: &Theme, width: u16) -> Line<'static> {
     let mut spans = vec![Span::styled("d", theme.key)];
     let listed = |spans: &mut Vec<Span<'static>>, names: Vec<(&'static str, bool)>| {
@@ -132,7 +135,7 @@ fn ways((drawn, row): (Drawn, Option<Row>), has_rows: bool, theme: &Theme, width
         spans.push(Span::styled("  u", theme.key));
         let one = Row::ALL.iter().map(|(name, known)| (*name, row == Some(*known)));
         let all = std::iter::once(("all", row.is_none())).chain(one);
-        // Where there is little room, only what is chosen.
+        // On a narrow pane, only the current choice.
         listed(&mut spans, all.filter(|(_, chosen)| *chosen || width >= 50).collect());
     }
     Line::from(spans)

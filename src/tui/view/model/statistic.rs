@@ -1,11 +1,11 @@
-//! What is told of each module as heat.
+//! The statistic of each module that is shown as heat.
 
 use crate::debugger::inspect::{ModuleRun, ModulesRun};
 use crate::picture::{residual, scale};
 use crate::tui::widget::plot::short;
 use ratatui::style::Color;
 
-/// A number that each module has.
+/// A statistic of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Statistic {
     /// The standard deviation of its output.
@@ -15,9 +15,9 @@ pub enum Statistic {
     Mean,
     /// The largest magnitude.
     Largest,
-    /// How many values are NaN or infinite.
+    /// The number of NaN and infinite values.
     NotFinite,
-    /// The time that it took, with the modules below it.
+    /// The time that it took, including its submodules.
     Time,
 }
 
@@ -49,7 +49,7 @@ impl Statistic {
         }
     }
 
-    pub fn told(self, module: &ModuleRun) -> String {
+    pub fn formatted(self, module: &ModuleRun) -> String {
         match self {
             Self::Time => time(module.took.as_secs_f64()),
             Self::NotFinite => format!("{}", self.of(module)),
@@ -57,8 +57,9 @@ impl Statistic {
         }
     }
 
-    /// The colour of a module among those of its stage: of a mean on both sides of 0, of all else from little to much, on
-    /// a logarithmic scale; green for what is not finite.
+    /// The colour of a module relative to the others of its stage: diverging around 0 for the mean; otherwise from low
+    /// to high
+    /// on a logarithmic scale; green for NaN and infinity.
     pub fn colour(self, module: &ModuleRun, heat: &Heat) -> Color {
         let value = self.of(module);
         let colour = match self {
@@ -74,7 +75,7 @@ impl Statistic {
     }
 }
 
-/// Between what the modules of a stage are.
+/// The range of the stage's modules.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heat {
     least: f64,
@@ -87,7 +88,7 @@ impl Heat {
         let values = values.filter(|value| value.is_finite() && *value > 0.);
         let (least, most) =
             values.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v), most.max(v)));
-        // Of time only the most is of interest.
+        // For times, only the largest matter.
         let least = if statistic == Statistic::Time { least.max(most / 1e3) } else { least };
         Self { least, most }
     }

@@ -15,20 +15,21 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-/// Rows of the pane that are no module's: the heading, and the line of keys.
+/// Rows of the pane without a module: the heading, and the line of keys.
 pub const OTHER_ROWS: u16 = 2;
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The module, by its place in the tree's list.
+    /// The module's index in the tree's list.
     pub module: usize,
-    /// Whether what is below it is listed; `None` where nothing is.
+    /// Whether its submodules are listed; `None` if it has none.
     pub open: Option<bool>,
 }
 
-/// The rows that are listed: of a tree, what is below modules that are open; of a filter, each module whose path holds it,
-/// or looks like it where it has a `*`.
+/// The visible rows. Without a filter: the submodules of open modules. With a filter: modules whose path contains it,
+/// or
+/// matches it if it has a `*`.
 pub fn rows(all: &[Module], filter: &str, is_open: &dyn Fn(&Module) -> bool) -> Vec<Row> {
     if !filter.is_empty() {
         let pattern = Pattern::parse(filter).ok().filter(|pattern| !pattern.is_one());
@@ -40,7 +41,7 @@ pub fn rows(all: &[Module], filter: &str, is_open: &dyn Fn(&Module) -> bool) -> 
         return found.map(|(module, _)| Row { module, open: None }).collect();
     }
     let mut rows = vec![];
-    // The depth of the closed module whose parts are being passed.
+    // The depth of the closed module whose submodules are being skipped.
     let mut closed: Option<usize> = None;
     for (index, module) in all.iter().enumerate() {
         if closed.is_some_and(|depth| module.depth > depth) {
@@ -54,7 +55,7 @@ pub fn rows(all: &[Module], filter: &str, is_open: &dyn Fn(&Module) -> bool) -> 
     rows
 }
 
-/// Where the selected row is; one whose part is selected and not listed stands for it.
+/// The selected row. A module that is not listed is represented by its listed ancestor.
 fn place(rows: &[Row], selected: &str, known: &Known<'_>) -> Option<usize> {
     rows.iter().rposition(|row| is_within(selected, &known.all[row.module].path))
 }
@@ -64,7 +65,7 @@ pub fn list(rows: &[Row], selected: &str, known: &Known<'_>) -> ListView {
     ListView::at(place(rows, selected, known).unwrap_or(0))
 }
 
-/// Rows of modules that an area of `height` has room for.
+/// The number of modules that an area of `height` shows.
 pub fn visible(height: u16) -> usize {
     height.saturating_sub(OTHER_ROWS).into()
 }
@@ -79,13 +80,13 @@ enum Column {
     Heat,
 }
 
-/// From left to right, behind the name.
+/// From left to right, after the name.
 const COLUMNS: [Column; 6] =
     [Column::Class, Column::Parameters, Column::Inputs, Column::Output, Column::Time, Column::Heat];
-/// What gives way where there is no room, the least telling first.
+/// Columns in the order in which they are dropped, the least informative first.
 const GIVE_WAY: [Column; 5] =
     [Column::Inputs, Column::Class, Column::Time, Column::Parameters, Column::Output];
-/// Columns that a name should have.
+/// The columns that a name should have.
 const NAME: u16 = 22;
 const NARROW_NAME: u16 = 20;
 
@@ -121,7 +122,7 @@ impl Column {
             }
             (Self::Output, Some(run)) => shape(&run.output),
             (Self::Time, Some(run)) => time(run.took.as_secs_f64()),
-            (Self::Heat, Some(run)) => statistic.told(run),
+            (Self::Heat, Some(run)) => statistic.formatted(run),
             (_, None) => String::new(),
         }
     }
@@ -143,7 +144,7 @@ fn columns(width: u16, statistic: Statistic) -> Vec<Column> {
     columns
 }
 
-/// Draws the tree; a `flat` list has whole paths.
+/// Draws the tree; a `flat` list shows whole paths.
 pub fn draw(
     rows: &[Row],
     selected: &str,
@@ -176,12 +177,13 @@ pub fn draw(
         if here {
             canvas.buf.set_style(place, theme.selected);
         }
-        // What is closed stands for what is in it.
-        let is_at_hand = known.at_hand().is_some_and(|at_hand| {
-            at_hand == module.path || (row.open == Some(false) && is_within(at_hand, &module.path))
+        // A closed module represents its submodules.
+        let is_current = known.current_module().is_some_and(|current_module| {
+            current_module == module.path
+                || (row.open == Some(false) && is_within(current_module, &module.path))
         });
         let (mark, style) = match known.breakpoint(&module.path) {
-            _ if is_at_hand => ("▶", theme.here),
+            _ if is_current => ("▶", theme.here),
             Some(_) => ("●", theme.breakpoint),
             None if here => ("▸", theme.focus),
             None => (" ", theme.plain),
@@ -197,7 +199,7 @@ pub fn draw(
         };
         let name = format!("{}{fold} {name}", " ".repeat(indent));
         let name = match flat {
-            // Of a path the end tells the most.
+            // The end of a path is the most informative.
             true => text::skipped(&name, text::width(&name).saturating_sub(name_width.saturating_sub(3))),
             false => text::shortened(&name, name_width.saturating_sub(3)),
         };
@@ -216,7 +218,7 @@ pub fn draw(
             let style = match (column, run, heat) {
                 (Column::Heat, Some(run), Some(heat)) => {
                     let ground = statistic.colour(run, &heat);
-                    // A gap between columns is no heat.
+                    // The gap between columns has no heat.
                     line.push_span(Span::raw(" "));
                     Style::new().bg(ground).fg(ink(ground))
                 }
@@ -229,16 +231,16 @@ pub fn draw(
         }
         line.render(place, canvas.buf);
     }
-    let said = match (known.finding, known.stage) {
+    let hints = match (known.finding, known.stage) {
         (Some(Err(why)), _) => why.clone(),
-        (None, Some((stage, _))) => format!("{stage} runs again to look inside …"),
+        (None, Some((stage, _))) => format!("{stage} is re-run to inspect it …"),
         _ if area.width < 50 => "h l fold  v heat  / B  Enter maps".into(),
         _ => "h l fold  v heat  / filter  B break  Enter pictures".into(),
     };
-    canvas.lines(&[Line::styled(text::shortened(&said, keys.width.into()), theme.faint)], keys);
+    canvas.lines(&[Line::styled(text::shortened(&hints, keys.width.into()), theme.faint)], keys);
 }
 
-/// A path in so many columns, or nearly: long names give way to their beginnings.
+/// A path in about `columns` columns: long names are abbreviated.
 fn compact(path: &str, width: usize) -> String {
     const SHORT: [(&str, &str); 6] = [
         ("transformer_blocks", "tr"),
@@ -273,9 +275,9 @@ fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text::width(text))))
 }
 
-/// The rows with a tab between columns.
+/// The rows as tab-separated text.
 pub fn tsv(rows: &[Row], known: &Known<'_>) -> String {
-    let mut told =
+    let mut formatted =
         String::from("module\tclass\tparameters\tin\tout\tseconds\tmean\tstd\tmin\tmax\tnan\tinf\n");
     for row in rows {
         let module = &known.all[row.module];
@@ -287,9 +289,9 @@ pub fn tsv(rows: &[Row], known: &Known<'_>) -> String {
             cells.extend([run.took.as_secs_f64(), s.mean, s.std, s.min, s.max].map(|v| v.to_string()));
             cells.extend([s.nan, s.inf].map(|v| v.to_string()));
         }
-        told.push_str(&(cells.join("\t") + "\n"));
+        formatted.push_str(&(cells.join("\t") + "\n"));
     }
-    told
+    formatted
 }
 
 #[cfg(test)]
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_hides_all_below_it() {
+    fn closed_modules_hide_their_submodules() {
         let all = [
             module("unet", None, 0),
             module("unet.a", Some(0), 1),
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_told_by_its_beginnings() {
+    fn a_long_path_is_abbreviated() {
         let path = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2";
         assert_eq!(compact(path, 80), path);
         assert_eq!(compact(path, 30), "unet.down.1.att.0.tr.0.attn2");

@@ -10,28 +10,28 @@ use crate::tensor::{PlainTensor, Summary};
 pub struct Prompts {
     /// In that order.
     pub of_both: [Embedded; 2],
-    /// What a scale of colours must reach so that 98 % of the values of both are on it.
+    /// The limit of a colour scale that covers 98 % of the values of both.
     pub reach: f32,
 }
 
-/// The tokens of a prompt, of the padding only the first.
+/// The tokens of a prompt; of the padding only the first.
 #[derive(Debug)]
 pub struct Embedded {
     /// The tokens.
     pub tokens: Vec<TokenView>,
-    /// How many are padding.
+    /// The number of padding tokens.
     pub padding: usize,
-    /// What did not fit.
+    /// The truncated text.
     pub cut: Option<String>,
-    /// The norm of each one's embedding.
+    /// The norm of each token's embedding.
     pub norms: Vec<f64>,
-    /// The cosine of the embeddings of each two.
+    /// The cosine between each two embeddings.
     pub cosines: Vec<Vec<f64>>,
     embeds: PlainTensor,
 }
 
 impl Prompts {
-    /// Of `encode_prompt`; `None` of another stage.
+    /// From `encode_prompt`; `None` for another stage.
     pub fn of(record: &RecordView) -> Option<Self> {
         let [prompt, negative] = &record.prompts[..] else { return None };
         let embeds = |name| record.tensor(name).map(|tensor| tensor.values.clone());
@@ -65,12 +65,12 @@ impl Embedded {
         Some(of)
     }
 
-    /// How many are the prompt's own.
+    /// The number of the prompt's own tokens.
     pub fn words(&self) -> usize {
         self.tokens.iter().filter(|token| token.kind == TokenKind::Word).count()
     }
 
-    /// How many of those were inserted, to go on with a concept.
+    /// How many of those are further vectors of a textual inversion concept.
     pub fn inserted(&self) -> usize {
         self.tokens.iter().filter(|token| token.is_inserted).count()
     }

@@ -1,4 +1,4 @@
-//! The tokens of the prompts, their embeddings, and how alike these are.
+//! The tokens of the prompts, their embeddings, and the cosines between them.
 //!
 //! - [`embedded`]: tokens with their embeddings, norms and cosines.
 
@@ -31,9 +31,9 @@ const TEXT: usize = 16;
 /// The prompts.
 #[derive(Debug, Default)]
 pub struct Prompt {
-    /// The token that is selected in the prompt, and in the negative prompt.
+    /// The selected token of the prompt, and of the negative prompt.
     selected: [ListView; 2],
-    /// Which of the two the cosines are of.
+    /// Which of the two the cosines belong to.
     negative: bool,
     /// Measured once for each record.
     known: RefCell<Option<(RecordId, Rc<Prompts>)>>,
@@ -51,7 +51,7 @@ impl Prompt {
         Some(prompts)
     }
 
-    /// The token that is selected of a prompt.
+    /// The selected token of a prompt.
     fn at(&self, prompts: &Prompts, negative: bool) -> usize {
         let tokens = prompts.of_both[usize::from(negative)].tokens.len();
         self.selected[usize::from(negative)].selected(tokens)
@@ -72,12 +72,12 @@ impl View for Prompt {
                 padding => format!("{name}: {} tokens{inserted}, {padding} padding", of.words()),
             }
         };
-        // Rows for the tokens, with the rule, the scale and what was cut.
+        // Rows for the tokens, with the rule, the scale and the truncated text.
         let notes = 2 + u16::from(prompt.cut.is_some());
         let tokens = prompt.tokens.len() as u16;
         let most = (area.height * 3 / 5).max(6);
         let mut high = (most.saturating_sub(notes) / tokens.max(1)).clamp(1, MOST_ROWS);
-        // That the cosines have room for numbers is worth more than strips that are high.
+        // Numbers in the matrix of cosines matter more than high strips.
         if area.height.saturating_sub(tokens * high + notes) < 2 * tokens + 2 {
             high = 1;
         }
@@ -97,8 +97,8 @@ impl View for Prompt {
     fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
         let Some(prompts) = self.prompts(canvas.state) else {
             return welcome::draw_text(
-                "encode_prompt cuts both prompts into 77 tokens each and makes an embedding of each token: here they \
-                 stand with their numbers in the vocabulary, their embeddings as colours, and how alike those are. n \
+                "encode_prompt splits both prompts into 77 tokens each and computes an embedding of each token. This \
+                 view shows the tokens with their ids, their embeddings as colours, and the cosines between those. n \
                  runs it.",
                 canvas,
                 area,
@@ -154,34 +154,34 @@ impl View for Prompt {
     }
 }
 
-/// Rows that a token has at most, where there is room: its colours are seen better then.
+/// The maximum rows of a token: higher strips show the colours better.
 const MOST_ROWS: u16 = 2;
-/// Rows that a token has at most in the matrix of cosines.
+/// The maximum rows of a token in the matrix of cosines.
 const MOST_CELL_ROWS: u16 = 3;
 
-/// How many rows each of `tokens` has where there are `rows` for all of them.
+/// The rows of each of `tokens`, in `rows` rows.
 fn high(rows: u16, tokens: usize, most: u16) -> u16 {
     (rows / tokens.max(1) as u16).clamp(1, most)
 }
 
-/// Lines below the tokens of a prompt: the scale, and what was cut.
+/// Lines below the tokens of a prompt: the scale and the truncated text.
 fn notes(of: &Embedded) -> u16 {
     1 + u16::from(of.cut.is_some())
 }
 
-/// Columns of a token's text beside the matrix of cosines, with the mark before it and the space behind it.
+/// The columns of a token's text beside the matrix of cosines, with the mark before it and the space after it.
 const NAMES: u16 = 11;
-/// Columns of the numbers beside it, where there is no room for them on its cells.
+/// The columns of the numbers beside it, when they do not fit into the cells.
 const NUMBERS: u16 = 6;
 
-/// The cells of the matrix of cosines: twice as wide as they are high.
+/// The cells of the matrix of cosines: twice as wide as high.
 struct Cells {
     /// Rows of a cell.
     high: u16,
-    /// Tokens that are shown below each other, and beside each other.
+    /// The number of visible tokens, down and across.
     rows: u16,
     columns: u16,
-    /// Whether the tokens stand above the matrix too.
+    /// Whether the tokens' texts are above the matrix too.
     are_headed: bool,
 }
 
@@ -204,8 +204,8 @@ impl Cells {
         2 * usize::from(self.high)
     }
 
-    /// A cosine as a cell says it; nothing where a number has no room.
-    fn said(&self, cosine: f64) -> String {
+    /// A cosine as a cell shows it; empty if a number does not fit.
+    fn label(&self, cosine: f64) -> String {
         match self.high {
             1 => "  ".into(),
             2 => format!("{:>4}", format!("{cosine:.2}").replacen("0.", ".", 1)),
@@ -223,13 +223,13 @@ fn kind(kind: TokenKind) -> &'static str {
     }
 }
 
-/// A token's text in `columns`; those that are no part of the prompt say what they are for. A vector that was inserted after
-/// the first of its concept has a `+`.
+/// A token's text in `columns`. A special token shows its purpose. A `+` marks the second and further vectors of a
+/// concept.
 fn name(token: &TokenView, columns: usize) -> String {
     let text = match token.kind {
         TokenKind::Word if token.is_inserted => format!("+{}", text::clean(&token.text)),
         TokenKind::Word if token.ends_word => text::clean(&token.text),
-        // The next token goes on with the word.
+        // The next token continues the word.
         TokenKind::Word => format!("{}-", text::clean(&token.text)),
         other => kind(other).into(),
     };
@@ -238,7 +238,7 @@ fn name(token: &TokenView, columns: usize) -> String {
     short + &pad
 }
 
-/// The beginning of a token's text above a column: one that is so narrow has no room for an ellipsis.
+/// The beginning of a token's text above a narrow column, without an ellipsis.
 fn head(token: &TokenView, columns: usize) -> String {
     let begins = text::wrapped(name(token, TEXT).trim_end(), columns - 1).swap_remove(0);
     let pad = " ".repeat(columns - text::width(&begins));
@@ -260,7 +260,7 @@ impl Prompt {
         Reply::Taken
     }
 
-    /// A row a token: its index, its number, its text, its norm, its embedding.
+    /// A row per token: its index, id, text, norm and embedding.
     fn draw_tokens(&self, prompts: &Prompts, negative: bool, canvas: &mut Canvas<'_>, area: Rect) {
         let of = &prompts.of_both[usize::from(negative)];
         let theme = canvas.theme;
@@ -296,8 +296,8 @@ impl Prompt {
             heat::strip(of.embedding(index), prompts.reach, strip, canvas.buf);
         }
         let [scale, cut] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(below);
-        let said = format!(" {:>3} {:>5} {:<TEXT$}{:>7} ", "", "id", "token", "norm");
-        canvas.lines(&[Line::styled(said, theme.faint)], scale);
+        let label = format!(" {:>3} {:>5} {:<TEXT$}{:>7} ", "", "id", "token", "norm");
+        canvas.lines(&[Line::styled(label, theme.faint)], scale);
         let bar = Rect {
             x: scale.x + strip_at.min(scale.width),
             width: scale.width.saturating_sub(strip_at),
@@ -305,13 +305,12 @@ impl Prompt {
         };
         heat::scale(prompts.reach, theme.faint, bar, canvas.buf);
         if let Some(text) = &of.cut {
-            let cut_text =
-                text::shortened(&format!("cut from its end: {}", text::clean(text)), cut.width.into());
+            let cut_text = text::shortened(&format!("truncated: {}", text::clean(text)), cut.width.into());
             canvas.lines(&[Line::styled(cut_text, theme.warning)], cut);
         }
     }
 
-    /// A matrix of cosines, and where its cells have no room for them, those of the selected token as numbers.
+    /// The matrix of cosines; if its cells are too small for numbers, those of the selected token are beside it.
     fn draw_cosines(&self, prompts: &Prompts, canvas: &mut Canvas<'_>, area: Rect) {
         let of = &prompts.of_both[usize::from(self.negative)];
         let theme = canvas.theme;
@@ -338,8 +337,8 @@ impl Prompt {
                 Span::styled(if here { "▸" } else { " " }, theme.focus),
                 Span::styled(name(token, names - 2), if here { theme.strong } else { style(token, theme) }),
             ]);
-            let told = Rect { y: row.y + (high - 1) / 2, height: 1, ..row };
-            canvas.lines(&[named], told);
+            let middle = Rect { y: row.y + (high - 1) / 2, height: 1, ..row };
+            canvas.lines(&[named], middle);
             let mut x = row.x + NAMES;
             for other in shown() {
                 let cosine = of.cosines[index][other];
@@ -347,13 +346,16 @@ impl Prompt {
                 let cell = Rect { x, width: wide as u16, ..row }.intersection(canvas.buf.area);
                 canvas.buf.set_style(cell, Style::new().fg(heat::ink(ground)).bg(ground));
                 let is_marked = high == 1 && other == selected && !here;
-                let said = if is_marked { "──".into() } else { cells.said(cosine) };
-                canvas.lines(&[Line::raw(said)], told.intersection(Rect { x, width: wide as u16, ..told }));
+                let label = if is_marked { "──".into() } else { cells.label(cosine) };
+                canvas.lines(
+                    &[Line::raw(label)],
+                    middle.intersection(Rect { x, width: wide as u16, ..middle }),
+                );
                 x += wide as u16;
             }
             if high == 1 {
                 let number = Line::styled(format!(" {:>5.2}", of.cosines[index][selected]), theme.plain);
-                canvas.lines(&[number], told.intersection(Rect { x, width: NUMBERS, ..told }));
+                canvas.lines(&[number], middle.intersection(Rect { x, width: NUMBERS, ..middle }));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The numbers of guidance, and what they mean in words.
+//! The numbers of guidance, and their meaning in words.
 
 use crate::debugger::record::RecordView;
 use crate::debugger::text::percent;
@@ -6,7 +6,7 @@ use crate::tensor::compare::{along_and_across, cosine};
 use crate::tensor::{PlainTensor, Summary};
 use crate::tui::widget::plot::short;
 
-/// What guidance did in a step (Ho and Salimans, 2022): guided = uncond + scale · push, with push = text − uncond.
+/// The effect of guidance in a step (Ho and Salimans, 2022): guided = uncond + scale · push, with push = text − uncond.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guidance {
     scale: f64,
@@ -18,9 +18,9 @@ pub struct Guidance {
     cosine: f64,
     /// Cosine of uncond and guided.
     turned: f64,
-    /// The push's part along uncond, and across it.
+    /// The push's components along uncond and orthogonal to it.
     parts: (f64, f64),
-    /// Norms of the push's channels.
+    /// The norm of each of the push's channels.
     channels: Vec<f64>,
 }
 
@@ -53,7 +53,7 @@ impl Guidance {
         }
     }
 
-    /// Each number by name, with what it is to the others.
+    /// Each number by name, with its relation to the others.
     pub fn rows(&self) -> Vec<(String, String, String)> {
         let row = |name: &str, value: f64, more: String| (name.to_string(), short(value), more);
         let of = |part: f64, whole: f64| percent(part / whole);
@@ -75,17 +75,17 @@ impl Guidance {
         rows
     }
 
-    /// What they mean.
+    /// Their meaning.
     pub fn words(&self, prediction: &str) -> String {
         let Self { scale, uncond, push, guided, .. } = *self;
         if ![uncond, push, guided].iter().all(|norm| norm.is_finite()) {
-            return "A residual holds NaN or infinity: there is nothing to say of its length.".into();
+            return "A residual contains NaN or infinity: its norm is undefined.".into();
         }
         if uncond == 0. {
-            return "The unconditional residual is zero: there is no length to compare with.".into();
+            return "The unconditional residual is zero: there is no norm to compare with.".into();
         }
         if push == 0. {
-            return "Both residuals are the same: the prompt moved nothing, so guidance has nothing to push."
+            return "Both residuals are the same: the prompt changes nothing, so guidance has no effect."
                 .into();
         }
         let what = match prediction {

@@ -1,6 +1,6 @@
-//! Both residuals, and what guidance made of them.
+//! Both residuals, and the effect of guidance on them.
 //!
-//! - [`guidance`]: the numbers of guidance, and what they mean in words.
+//! - [`guidance`]: the numbers of guidance, and their meaning in words.
 
 mod guidance;
 
@@ -24,7 +24,7 @@ const RESIDUALS: &str = "residuals";
 const GUIDANCE: &str = "guidance";
 const FUTURES: &str = "futures";
 
-/// Names of pictures, and what stands below them.
+/// Names of pictures, and their captions.
 const SHOWN: [(&str, &str); 4] = [
     ("uncond_residual", "uncond_residual"),
     ("text_cond_residual", "text_cond_residual"),
@@ -32,21 +32,21 @@ const SHOWN: [(&str, &str); 4] = [
     ("guided_noise_residual", "guided_noise_residual"),
 ];
 
-/// The same of what `pred_original_sample` is under each residual.
+/// The same for the `pred_original_sample` of each residual.
 const FUTURE: [(&str, &str); 3] = [
     ("pred_original_sample.uncond", "uncond"),
     ("pred_original_sample.text", "text"),
     ("pred_original_sample", "guided"),
 ];
 
-/// Both residuals, and what guidance made of them.
+/// Both residuals, and the effect of guidance on them.
 #[derive(Debug, Default)]
 pub struct Residuals {
     /// The scroll position of the numbers.
     scroll: Scroll,
 }
 
-/// The step that the reader looks at; after `vae_decode`, the last one.
+/// The shown step; after `vae_decode`, the last one.
 fn step(state: &State) -> Option<&RecordView> {
     state.step().map(|(step, _)| step)
 }
@@ -60,11 +60,11 @@ impl View for Residuals {
             _ => "what the UNet predicts: the noise",
         };
         let [above, below] = Layout::vertical([Constraint::Fill(5), Constraint::Fill(6)]).areas(area);
-        // The futures have what the words leave, as far as their rows can be filled.
-        let filled = FUTURE.len() as u16 * (2 * below.height.saturating_sub(FUTURES_TOLD + 2) + 1);
+        // The futures get the rows that the text leaves, as many as they can fill.
+        let filled = FUTURE.len() as u16 * (2 * below.height.saturating_sub(FUTURES_LINES + 2) + 1);
         let least = area.width * 4 / 9;
         let wide = filled.min(area.width.saturating_sub(WORDS + 1)).max(least);
-        let [told, futures] =
+        let [description, futures] =
             Layout::horizontal([Constraint::Min(0), Constraint::Length(wide)]).spacing(1).areas(below);
         let named = if futures.width < 50 {
             "three futures"
@@ -73,7 +73,7 @@ impl View for Residuals {
         };
         vec![
             Pane::new(RESIDUALS, format!("residuals of {}: {what}", record.stage), above),
-            Pane::new(GUIDANCE, format!("guidance_scale {}", record.guidance_scale), told),
+            Pane::new(GUIDANCE, format!("guidance_scale {}", record.guidance_scale), description),
             Pane::new(FUTURES, named, futures),
         ]
     }
@@ -82,9 +82,9 @@ impl View for Residuals {
         let state = canvas.state;
         let Some(record) = step(state) else {
             return welcome::draw_text(
-                "Residuals are what the UNet predicts in a step of denoise, without the prompt and with it. Here they \
-                 stand beside each other on one scale, with what guidance made of them, and the picture that the step \
-                 would lead to with each alone. `:goto denoise 0` goes to before the first step, n runs it.",
+                "Residuals are the UNet's predictions in a step of denoise, without the prompt and with it. This view \
+                 shows them side by side on one scale, with the guided residual, and the picture that each alone would \
+                 lead to. `:goto denoise 0` goes to the first step, n runs it.",
                 canvas,
                 area,
             );
@@ -94,7 +94,7 @@ impl View for Residuals {
             FUTURES => draw_futures(record, canvas, area),
             _ => {
                 let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-                let lines = told(record, prediction, canvas.theme, area.width);
+                let lines = description(record, prediction, canvas.theme, area.width);
                 let top = self.scroll.top(lines.len(), area.height.into());
                 canvas.scrolled(&lines, top, area);
             }
@@ -104,7 +104,7 @@ impl View for Residuals {
     fn step(&mut self, pane: &str, by: Step, room: Size, state: &State) -> Reply {
         let Some(record) = step(state).filter(|_| pane == GUIDANCE) else { return Reply::Unknown };
         let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-        let lines = told(record, prediction, &Theme::default(), room.width).len();
+        let lines = description(record, prediction, &Theme::default(), room.width).len();
         self.scroll = self.scroll.step(by, lines, room.height.into());
         Reply::Taken
     }
@@ -119,12 +119,12 @@ impl View for Residuals {
     }
 }
 
-/// Columns in which the numbers of guidance fit.
+/// The columns that the numbers of guidance need.
 const WORDS: u16 = 60;
-/// Columns of a name with its number.
+/// The columns of a name with its number.
 const NUMBERS: usize = 27;
-/// Lines that are told below the futures.
-const FUTURES_TOLD: u16 = 3;
+/// The lines below the futures.
+const FUTURES_LINES: u16 = 3;
 
 fn draw_residuals(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let [drawn, scale] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
@@ -141,20 +141,21 @@ fn draw_residuals(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
         let faint = canvas.theme.faint;
         let label = "one scale for all four: ";
         let width = text::width(label) as u16;
-        let [said, bar] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(scale);
-        canvas.lines(&[Line::styled(label, faint)], said);
+        let [below, bar] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(scale);
+        canvas.lines(&[Line::styled(label, faint)], below);
         heat::scale(reach, faint, bar, canvas.buf);
     }
 }
 
-/// The reach that a picture's label ends with.
+/// The scale in a picture's label.
 fn reach(label: &str) -> Option<f32> {
     label.rsplit('±').next()?.parse().ok()
 }
 
 fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let state = canvas.state;
-    let [drawn, said] = Layout::vertical([Constraint::Min(0), Constraint::Length(FUTURES_TOLD)]).areas(area);
+    let [drawn, below] =
+        Layout::vertical([Constraint::Min(0), Constraint::Length(FUTURES_LINES)]).areas(area);
     let mut linear = false;
     let shown: Vec<_> = FUTURE
         .iter()
@@ -166,14 +167,14 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
         })
         .collect();
     let rows = pictures::row(&shown, canvas, drawn);
-    let said = Rect { y: area.y + rows, ..said };
+    let below = Rect { y: area.y + rows, ..below };
     let values = |name| record.tensor(name).map(|tensor| tensor.values.data());
     let (Some(uncond), Some(in_text), Some(guided)) =
         (values(FUTURE[0].0), values(FUTURE[1].0), values(FUTURE[2].0))
     else {
         return;
     };
-    // A number counts for more than the words before it.
+    // The number matters more than the words before it.
     let narrow = area.width < 35;
     let line = |name: &str, value: f64| {
         let name = format!("{}uncond to {name:<6}  ", if narrow { "" } else { "distance " });
@@ -182,18 +183,18 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let made = match (linear, narrow) {
         (false, _) => "decoded by the VAE",
         (true, _) if area.width < 40 => "linear estimates",
-        (true, _) => "linear estimates, until the VAE has time",
+        (true, _) => "linear estimates until the VAE is done",
     };
     let lines = [
         Line::styled(text::shortened(made, area.width.into()), canvas.theme.faint),
         line("text", distance(uncond, in_text)),
         line("guided", distance(uncond, guided)),
     ];
-    canvas.lines(&lines, said);
+    canvas.lines(&lines, below);
 }
 
-/// What guidance did in words, and then in numbers.
-fn told(record: &RecordView, prediction: &str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+/// The effect of guidance in words, and then in numbers.
+fn description(record: &RecordView, prediction: &str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let Some(guidance) = Guidance::of(record) else { return vec![] };
     let words = text::wrapped(&guidance.words(prediction), width.into());
     let mut lines: Vec<Line<'static>> =

@@ -1,7 +1,7 @@
-//! The step of DDIM: in the symbols of the paper, in diffusers' names, and in numbers.
+//! DDIM's step: in the symbols of the paper, in diffusers' names, and in numbers.
 //!
-//! Song et al., 2021, formulas 12 and 16. What the paper calls α is diffusers' `alpha_prod` and ᾱ of Ho et al., which is
-//! written here.
+//! Song et al., 2021, equations 12 and 16. The paper's α is diffusers' `alpha_prod` and Ho et al.'s ᾱ; this view writes
+//! ᾱ.
 
 use crate::debugger::record::{RecordView, TensorView};
 use crate::pipeline::Stage;
@@ -12,10 +12,10 @@ use crate::tui::theme::Theme;
 use crate::tui::widget::plot::short;
 use ratatui::text::{Line, Span};
 
-/// Lines before the formulas, and lines of each.
+/// The lines before the formulas, and the lines of each.
 const COEFFICIENTS: usize = 4;
 const OF_A_FORMULA: usize = 3;
-/// Empty lines that [`spaced`] puts in.
+/// The empty lines that [`spaced`] adds.
 pub const GAPS: u16 = 4;
 
 /// The same lines with an empty one before each formula.
@@ -28,7 +28,7 @@ pub fn spaced(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
     lines
 }
 
-/// An element of the latents, by its place in row-major order.
+/// An element of the latents, by its index in row-major order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Element(usize);
 
@@ -39,24 +39,24 @@ pub struct Step<'a> {
     /// Its numbers.
     pub c: Coefficients,
     record: &'a RecordView,
-    /// The latents that it began with.
+    /// The latents at its start.
     sample: &'a TensorView,
 }
 
 impl<'a> Step<'a> {
-    /// The step that the reader looks at; after `vae_decode`, the last one.
+    /// The shown step; after `vae_decode`, the last one.
     pub fn of(state: &'a State) -> Option<Self> {
         let (record, before) = state.step()?;
         let sample = before.tensor("latents")?;
         Some(Self { stage: record.stage, c: record.coefficients?, record, sample })
     }
 
-    /// Elements of a row of the latents.
+    /// The number of elements in a row of the latents.
     pub fn width(&self) -> usize {
         self.sample.values.shape().last().copied().unwrap_or(1)
     }
 
-    /// The element so many places on, round the end.
+    /// The element `by` positions further, with wrap-around.
     pub fn moved(&self, element: Element, by: isize) -> Element {
         let count = self.sample.values.data().len().max(1);
         Element((element.0 % count + count).saturating_add_signed(by % count as isize) % count)
@@ -85,7 +85,7 @@ impl<'a> Step<'a> {
         format!("[{}]", place.join(", "))
     }
 
-    /// The formulas, with the numbers of `element`: coefficients, then three lines a formula.
+    /// The formulas with the numbers of `element`: coefficients, then three lines per formula.
     pub fn lines(&self, element: Element, theme: &Theme, width: u16) -> Vec<Line<'static>> {
         let (c, prediction) = (&self.c, self.record.prediction_type);
         let [alpha, beta] = [c.alpha_prod_t, c.beta_prod_t].map(|x| f64::from(x).sqrt());
@@ -122,7 +122,7 @@ impl<'a> Step<'a> {
             Line::from(vec![
                 Span::styled("numbers are of the element ", theme.faint),
                 Span::raw(self.place(element)),
-                Span::styled("  h l [ ] choose another", theme.faint),
+                Span::styled("  h l [ ] select another", theme.faint),
             ]),
         ];
         let n = number;
@@ -178,7 +178,7 @@ impl<'a> Step<'a> {
         let drawn = match (sigma == 0., is_edited) {
             (true, _) => String::new(),
             (false, false) => format!(" + {}", n(at("latents") - plain)),
-            // What was drawn cannot be told any more.
+            // The noise cannot be recovered after an edit.
             (false, true) => " + σ_t · z".into(),
         };
         let result = match (is_edited, sigma == 0.) {
@@ -199,7 +199,7 @@ impl<'a> Step<'a> {
         lines
     }
 
-    /// A formula in symbols, in names, and in numbers with what it comes to.
+    /// A formula in symbols, in names, and in numbers with its result.
     fn formula(
         &self,
         symbols: &str,
@@ -211,13 +211,13 @@ impl<'a> Step<'a> {
     ) -> [Line<'static>; 3] {
         let mut comes_to =
             Line::from(vec![Span::raw(format!("  {numbers} = ")), Span::styled(result, theme.here)]);
-        // A number whose end is cut off is another number.
+        // A number that is cut off would read as another number.
         if let Some(s) = self.record.tensor(tensor).map(|tensor| tensor.row.summary) {
             let [mean, std] = [s.mean, s.std].map(short);
-            let told = [format!("   all: mean {mean}, std {std}"), format!("   all: {mean} ± {std}")];
+            let all = [format!("   all: mean {mean}, std {std}"), format!("   all: {mean} ± {std}")];
             let room = usize::from(width).saturating_sub(comes_to.width());
-            if let Some(told) = told.into_iter().find(|told| text::width(told) <= room) {
-                comes_to.push_span(Span::styled(told, theme.faint));
+            if let Some(statistics) = all.into_iter().find(|all| text::width(all) <= room) {
+                comes_to.push_span(Span::styled(statistics, theme.faint));
             }
         }
         [
@@ -244,10 +244,10 @@ fn coefficient(
     ])
 }
 
-/// Columns of a coefficient's names and number.
+/// The columns of a coefficient's names and number.
 const BEFORE: usize = 37;
 
-/// A number of a formula; a negative one in brackets.
+/// A number in a formula; a negative one in parentheses.
 fn number(v: f64) -> String {
     if v < 0. { format!("(−{:.4})", -v) } else { format!("{v:.4}") }
 }

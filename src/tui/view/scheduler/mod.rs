@@ -1,4 +1,4 @@
-//! The scheduler's step in formulas, with this step's own numbers.
+//! The scheduler's step in formulas, with the numbers of the shown step.
 //!
 //! - [`formulas`]: the formulas.
 
@@ -27,7 +27,7 @@ const TIMESTEPS: &str = "timesteps";
 /// The scheduler's step in formulas.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    /// The element of the latents whose numbers are put in.
+    /// The element of the latents whose numbers are shown.
     element: Element,
     /// The scroll position of the formulas.
     scroll: Scroll,
@@ -40,14 +40,14 @@ impl View for Scheduler {
             Some(step) => format!("{}: t = {} → {}", step.stage, step.c.timestep, step.c.prev_timestep),
             None => "the step of DDIM".into(),
         };
-        // A reader who knows the checkpoint expects its own scheduler.
+        // A user who knows the checkpoint expects its own scheduler.
         let title = match state.model.as_ref().and_then(|model| model.stands_in_for.as_deref()) {
             Some(class) => {
                 format!("{title} · DDIM stands in for {}", text::shortened(&text::clean(class), 24))
             }
             None => title,
         };
-        // What is below gets what the formulas leave, and always something.
+        // The panes below share the rows that the formulas leave, and always have some.
         let formulas = self.lines(state, &Theme::default(), area.width).len() as u16 + 1;
         let least = if area.height >= 30 { 12 } else { 6 };
         let formulas = match area.height.saturating_sub(least) {
@@ -61,7 +61,7 @@ impl View for Scheduler {
         let (taken, all) = (view.schedule.timesteps.len(), view.schedule.alphas_cumprod.len());
         vec![
             Pane::new(STEP, title, step),
-            Pane::new(ALPHAS, "ᾱ: what is left of the picture", alphas),
+            Pane::new(ALPHAS, "ᾱ: the remaining signal", alphas),
             Pane::new(TIMESTEPS, format!("{taken} timesteps of {all}"), timesteps),
         ]
     }
@@ -71,12 +71,12 @@ impl View for Scheduler {
         let Some(view) = &state.view else { return };
         match (pane, Step::of(state)) {
             (ALPHAS, _) => {
-                let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+                let [top, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
                 let legend = [("━ ", 0, "signal √ᾱ"), ("  ╍ ", 1, "noise √(1−ᾱ)")];
                 let spans = legend.into_iter().flat_map(|(mark, series, name)| {
                     [Span::styled(mark, theme.series[series]), Span::styled(name, theme.faint)]
                 });
-                canvas.lines(&[Line::from_iter(spans)], told);
+                canvas.lines(&[Line::from_iter(spans)], top);
                 alphas(&view.schedule, here(state), theme).render(drawn, canvas.buf);
             }
             (TIMESTEPS, _) => timesteps(&view.schedule, here(state), canvas, area),
@@ -89,10 +89,10 @@ impl View for Scheduler {
                 canvas.scrolled(&lines, top, area);
             }
             (_, None) => welcome::draw_text(
-                "A step of the scheduler takes the latents x_t from timestep t to an earlier one. It asks what the picture \
-                 would be if the residual were right (x̂₀, pred_original_sample), what the noise then is (ε̂, \
-                 pred_epsilon), and mixes both anew with less noise. Here the formulas stand with a step's own \
-                 numbers: `:goto denoise 0` goes to before the first, n runs it.",
+                "A step of the scheduler takes the latents x_t from timestep t to an earlier one. From the residual it \
+                 computes the picture (x̂₀, pred_original_sample) and the noise (ε̂, pred_epsilon), and mixes both again \
+                 with less noise. This view shows the formulas with a step's own numbers: `:goto denoise 0` goes to \
+                 the first, n runs it.",
                 canvas,
                 area,
             ),
@@ -105,13 +105,13 @@ impl View for Scheduler {
                 keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
                 panes: &[STEP],
                 hint: "element",
-                summary: "put in the numbers of the previous or next element",
+                summary: "show the numbers of the previous or next element",
             },
             ViewKeys {
                 keys: &[KeyCode::Char('['), KeyCode::Char(']')],
                 panes: &[STEP],
                 hint: "",
-                summary: "the element one row of latents up or down",
+                summary: "show the element one row of latents up or down",
             },
         ];
         KEYS
@@ -140,7 +140,7 @@ impl View for Scheduler {
 
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
         let Some(view) = state.view.as_ref().filter(|_| pane == TIMESTEPS) else { return Reply::Unknown };
-        // The step whose timestep is nearest to the place.
+        // The step whose timestep is nearest to the position.
         let all = view.schedule.alphas_cumprod.len().max(1);
         let timestep = usize::from(at.x) * all / usize::from(room.width).max(1);
         let steps = view.schedule.timesteps.iter().enumerate();
@@ -155,19 +155,19 @@ impl View for Scheduler {
 }
 
 impl Scheduler {
-    /// The formulas of the step that the reader looks at; none where there is no step.
+    /// The formulas of the shown step; `None` if there is no step.
     fn lines(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
         Step::of(state).map_or(vec![], |step| step.lines(self.element, theme, width))
     }
 }
 
-/// The timesteps between which the reader looks: of the step before, where it led.
+/// The current timestep and the one that it leads to: of the last finished step.
 fn here(state: &State) -> Option<(usize, i64)> {
     let c = state.step()?.0.coefficients?;
     Some((c.timestep, c.prev_timestep))
 }
 
-/// Noise to picture, as a run goes: from the last timestep down to 0.
+/// From noise to picture, as in a run: from the last timestep down to 0.
 fn alphas(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) -> Plot {
     let last = schedule.alphas_cumprod.len().saturating_sub(1) as f64;
     let line = |index: usize, of: fn(f64) -> f64| Series {
@@ -188,7 +188,7 @@ fn alphas(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) ->
     }
 }
 
-/// The timesteps as a ruler, from noise to picture.
+/// The timesteps on a ruler, from noise to picture.
 fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut Canvas<'_>, area: Rect) {
     let (theme, all) = (canvas.theme, schedule.alphas_cumprod.len());
     let columns = usize::from(area.width);
@@ -204,9 +204,9 @@ fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut C
     let mut below = Line::default();
     if let Some((now, next)) = here {
         ruler[column(now)] = Span::styled("┃", theme.here);
-        let said = format!("▲ t = {now} → {next}");
-        let at = column(now).min(columns.saturating_sub(said.chars().count()));
-        below = Line::from(vec![Span::raw(" ".repeat(at)), Span::styled(said, theme.here)]);
+        let label = format!("▲ t = {now} → {next}");
+        let at = column(now).min(columns.saturating_sub(label.chars().count()));
+        below = Line::from(vec![Span::raw(" ".repeat(at)), Span::styled(label, theme.here)]);
     }
     let ends = Line::styled(format!("{} is noise, 0 the picture", all - 1), theme.faint);
     let mut lines = vec![Line::from(ruler), below, ends];
@@ -220,10 +220,10 @@ fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut C
     canvas.lines(&lines, area);
 }
 
-/// Rows of the table of timesteps below which a line tells more.
+/// With fewer rows than this, one line of timesteps is more informative than the table.
 const FEWEST_ROWS: usize = 4;
 
-/// Every timestep with what it weighs picture and noise by: `rows` of them, around the one at hand.
+/// Every timestep with its weights of signal and noise: `rows` of them, around the current one.
 fn table(
     schedule: &ScheduleView,
     here: Option<(usize, i64)>,
@@ -248,7 +248,7 @@ fn table(
     std::iter::once(Line::styled(head, theme.faint)).chain(table).collect()
 }
 
-/// The timesteps before and behind the one at hand.
+/// The timesteps before and after the current one.
 fn around(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) -> Line<'static> {
     let at = here.and_then(|(now, _)| schedule.timesteps.iter().position(|t| *t == now)).unwrap_or(0);
     let from = at.saturating_sub(2);

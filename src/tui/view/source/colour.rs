@@ -1,10 +1,10 @@
-//! Code in colours. It knows no more of Rust than what is shown needs: comments to the end of a line, texts in one line.
+//! Syntax colours. It handles only the Rust that is shown: comments to the end of a line, strings within a line.
 
 use crate::tui::theme::{Code, Theme};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-/// Words of the language that occur in what is shown.
+/// The keywords that occur in the shown code.
 const KEYWORDS: &[&str] = &[
     "as", "break", "const", "continue", "crate", "dyn", "else", "enum", "fn", "for", "if", "impl", "in",
     "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "self", "static", "struct",
@@ -27,7 +27,7 @@ fn coloured_line(line: &str, theme: &Theme) -> Line<'static> {
     coloured
 }
 
-/// Bytes of the first word of `rest`, which is not empty.
+/// The bytes of the first word of `rest`, which is not empty.
 fn word(rest: &str) -> usize {
     let run = |of: fn(char) -> bool| rest.find(|c| !of(c)).unwrap_or(rest.len());
     let is_name = |c: char| c.is_alphanumeric() || c == '_';

@@ -1,5 +1,6 @@
-//! The code of the stage that runs next, or that is running: where it is, what its names stand for, what is like it
-//! elsewhere.
+//! The code of the next or running stage: the current line, the values of its names, and the corresponding code of
+//! other
+//! projects.
 //!
 //! - `colour`: the colours of the code. The code itself is [`crate::debugger::source`].
 
@@ -26,25 +27,25 @@ const CODE: &str = "code";
 const VALUES: &str = "values";
 const ELSEWHERE: &str = "elsewhere";
 
-/// Columns before the code: the mark and the number.
+/// The columns before the code: the mark and the number.
 const GUTTER: usize = 7;
-/// Columns that the code moves sideways at once.
+/// The columns that a key scrolls the code sideways.
 const SIDEWAYS: usize = 8;
 
 /// The code of the stage.
 #[derive(Debug, Default)]
 pub struct Source {
-    /// The functions gone into from the stage's own, the last last, each with the row of the call.
+    /// The functions entered from the stage's own, the innermost last, each with the row of the call.
     inside: Vec<(Function, usize)>,
-    /// The selected row, and the function that it belongs to.
+    /// The selected row, and its function.
     selected: Option<(Function, ListView)>,
-    /// Columns that the code is moved to the left.
+    /// The first visible column of the code.
     left: usize,
     /// The scroll position of the values.
     scroll: Scroll,
 }
 
-/// The stage whose code is shown: the one that runs, else the one that runs next, else the last.
+/// The stage whose code is shown: the running one, else the next, else the last.
 fn stage(state: &State) -> Stage {
     match &state.activity {
         Activity::Running { line: Some((stage, _)), .. } => *stage,
@@ -52,7 +53,7 @@ fn stage(state: &State) -> Stage {
     }
 }
 
-/// The row of the stage's function that runs.
+/// The running row of the stage's function.
 fn running(state: &State) -> Option<usize> {
     match &state.activity {
         Activity::Running { line: Some((stage, path)), .. } => Function::of(*stage).row_of(path),
@@ -60,7 +61,7 @@ fn running(state: &State) -> Option<usize> {
     }
 }
 
-/// The function whose code is shown first: the one in which what runs next is called.
+/// The function that is shown at first: the one that calls what runs next.
 fn outermost(state: &State) -> Function {
     match &state.activity {
         Activity::Running { line: Some((stage, _)), .. } => Function::of(*stage),
@@ -70,7 +71,7 @@ fn outermost(state: &State) -> Function {
     }
 }
 
-/// The stage that is stepped through and waits, while the reader looks at it.
+/// The paused stage, if it is the shown one.
 fn inside(state: &State) -> Option<&InsideView> {
     state.view.as_ref().filter(|view| view.cursor == state.cursor())?.inside.as_ref()
 }
@@ -87,14 +88,14 @@ impl View for Source {
             (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
             (_, None) => "the run is complete".into(),
             _ => match inside(state) {
-                Some(inside) if inside.ran => "▶ ran; s or n goes on, f out".into(),
-                Some(_) => "▶ is next: s in, n over, f out".into(),
+                Some(inside) if inside.ran => "▶ has run; s or n continues, f finishes".into(),
+                Some(_) => "▶ is next: s into, n over, f finish".into(),
                 None => format!("{stage} runs next"),
             },
         };
         let known = match state.record() {
-            _ if inside(state).is_some() => "values so far".into(),
-            Some(record) => format!("values, as {} left them", record.stage),
+            _ if inside(state).is_some() => "current values".into(),
+            Some(record) => format!("values after {}", record.stage),
             None => "values".into(),
         };
         vec![
@@ -186,7 +187,7 @@ impl View for Source {
 }
 
 impl Source {
-    /// The function that is shown.
+    /// The shown function.
     fn function(&self, state: &State) -> Function {
         self.inside.last().map_or_else(|| outermost(state), |(function, _)| *function)
     }
@@ -195,7 +196,7 @@ impl Source {
         ListView::at(self.row(state))
     }
 
-    /// The row that keys are about: the selected one, else the one that runs, else the first of the code.
+    /// The row for keys: the selected one, else the running one, else the first line of code.
     fn row(&self, state: &State) -> usize {
         let function = self.function(state);
         let (_, text) = function.text();
@@ -206,7 +207,7 @@ impl Source {
         }
     }
 
-    /// Shows the function that is called in the selected row.
+    /// Shows the function that the selected row calls.
     fn go_inside(&mut self, state: &State) -> Reply {
         let function = self.function(state);
         let row = self.row(state);
@@ -218,10 +219,10 @@ impl Source {
         Reply::Taken
     }
 
-    /// Shows the function that this one was gone into from.
+    /// Shows the function that contains the call of this one.
     fn come_back(&mut self) -> Reply {
         let Some((_, row)) = self.inside.pop() else { return Reply::Unknown };
-        // The stage's own function may be another by now: then nothing of it is selected.
+        // Meanwhile the stage's own function may have changed: then it has no selection.
         self.selected = self.inside.last().map(|(function, _)| (*function, ListView::at(row)));
         (self.left, self.scroll) = (0, Scroll::default());
         Reply::Taken
@@ -249,10 +250,10 @@ impl Source {
                 let kept = cut_after(line, width.saturating_sub(1));
                 line = kept;
                 line.push_span(Span::styled("…", theme.faint));
-            } else if let Some(told) = beside(state, function, text[row], function.called(text[row]))
-                && shown + 2 + text::width(&told) <= width
+            } else if let Some(note) = beside(state, function, text[row], function.called(text[row]))
+                && shown + 2 + text::width(&note) <= width
             {
-                line.push_span(Span::styled(format!("  {told}"), theme.tensor));
+                line.push_span(Span::styled(format!("  {note}"), theme.tensor));
             }
             line
         };
@@ -263,16 +264,16 @@ impl Source {
 
     fn elsewhere(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
         let reference = self.function(state).reference();
-        let none = "has no function for it";
+        let none = "no corresponding function";
         let entries = [
             ("diffusers", reference.diffusers),
             ("parediffusers", reference.parediffusers.unwrap_or(none)),
             ("source", reference.paper),
         ];
         let mut lines = vec![];
-        for (name, told) in entries {
+        for (name, note) in entries {
             for (index, part) in
-                text::wrapped_path(told, usize::from(width).saturating_sub(14)).into_iter().enumerate()
+                text::wrapped_path(note, usize::from(width).saturating_sub(14)).into_iter().enumerate()
             {
                 let name = if index == 0 { name } else { "" };
                 lines.push(Line::from(vec![
@@ -282,8 +283,8 @@ impl Source {
             }
         }
         let keys = match self.inside.is_empty() {
-            true => "Enter goes into a call (→), h l move sideways",
-            false => "Esc comes back, Enter goes into a call (→)",
+            true => "Enter shows a called function (→), h l scroll sideways",
+            false => "Esc returns, Enter shows a called function (→)",
         };
         let keys = text::wrapped(keys, width.into());
         lines.extend(keys.into_iter().map(|line| Line::styled(line, theme.faint)));
@@ -291,15 +292,15 @@ impl Source {
     }
 }
 
-/// What is told beside a line: where it leads, or what it gave its names.
+/// The note beside a line: the function that it calls, or the values of its names.
 fn beside(state: &State, function: Function, line: &str, called: Option<Function>) -> Option<String> {
     if let Some(called) = called {
         return Some(format!("→ {}", called.path()));
     }
     let mut bound = source::bound(line).into_iter().filter_map(|name| values::known(state, function, name));
     let first = bound.next()?;
-    // Of two only the table below has room to tell.
-    bound.next().is_none().then(|| values::told(first))
+    // With two names, only the table below has room for their values.
+    bound.next().is_none().then(|| values::statistics(first))
 }
 
 /// The spans of a line from column `left` on.

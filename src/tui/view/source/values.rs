@@ -10,17 +10,17 @@ use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
 
-/// Columns from which on there is room for a tensor's shape.
+/// The minimum columns for a tensor's shape.
 const WIDE_VALUES: u16 = 52;
-/// Columns of the longest name whose value is shown.
+/// The columns of the longest name whose value is shown.
 const NAME: usize = 24;
-/// The same where there is little room.
+/// The same on a narrow pane.
 const NARROW_NAME: usize = 21;
-/// Columns of a mean and a standard deviation: names give way to them.
+/// The columns of a mean and a standard deviation: names are cut before them.
 const SHORT: usize = 16;
 
 impl Source {
-    /// What the names of the function stand for.
+    /// The values of the function's names.
     pub(super) fn values(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
         let function = self.function(state);
         let (_, text) = function.text();
@@ -30,24 +30,24 @@ impl Source {
                 names.push(name);
             }
         }
-        // Where there is little room the shape gives way: the numbers are what changes.
+        // On a narrow pane the shape is left out: the numbers are what changes.
         let narrow = width < WIDE_VALUES;
-        let line = |name: &str, told: String| {
+        let line = |name: &str, statistics: String| {
             let columns =
                 if narrow { NARROW_NAME.min(usize::from(width).saturating_sub(SHORT + 1)) } else { NAME };
-            let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
+            let statistics = text::shortened(&statistics, usize::from(width).saturating_sub(columns + 1));
             Line::from(vec![
                 Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
-                Span::raw(told),
+                Span::raw(statistics),
             ])
         };
         let row = |name: &str, tensor: &TensorRow| {
             let s = &tensor.summary;
             let short = format!("{} ± {}", number(s.mean), number(s.std));
-            line(name, if narrow { short } else { told(tensor) })
+            line(name, if narrow { short } else { statistics(tensor) })
         };
         let mut lines = vec![];
-        // What the module at hand is given, and what was made last.
+        // The current module's inputs, and the last output.
         if let Some(inside) = inside(state).filter(|_| self.inside.is_empty()) {
             lines.extend(inside.given.iter().map(|tensor| row(&tensor.name, tensor)));
         }
@@ -59,18 +59,18 @@ impl Source {
             }
         }
         if lines.is_empty() {
-            lines.push(Line::styled("none of its names is known yet", theme.faint));
+            lines.push(Line::styled("no values yet", theme.faint));
         }
         lines
     }
 }
 
-/// The newest tensor of that name where the reader looks.
+/// The newest tensor of that name at the shown place.
 pub(super) fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorRow> {
     if let Some(row) = inside(state).and_then(|inside| inside.values.iter().find(|row| row.name == name)) {
         return Some(row);
     }
-    // What the stage is still to make is not what the stage before made.
+    // A tensor that the stage has yet to make is not the one of the previous stage.
     let is_to_come = |inside: &InsideView| {
         name == "prev_sample" || name != "latents" && source::made_from(inside.line).any(|made| made == name)
     };
@@ -80,7 +80,7 @@ pub(super) fn known<'a>(state: &'a State, function: Function, name: &str) -> Opt
     let name = match name {
         "prev_sample" => "latents",
         "model_output" => "guided_noise_residual",
-        // What the step started from is the record's before.
+        // A step's input is in the record before it.
         "sample" if function.is_step() => return before(state)?.tensor("latents").map(|tensor| &tensor.row),
         name => name,
     };
@@ -88,13 +88,13 @@ pub(super) fn known<'a>(state: &'a State, function: Function, name: &str) -> Opt
     records.iter().rev().find_map(|record| record.tensor(name)).map(|tensor| &tensor.row)
 }
 
-/// What the stage before the last one made.
+/// The record of the stage before the last finished one.
 fn before(state: &State) -> Option<&RecordView> {
     let records = &state.view.as_ref()?.records;
     records.get(state.cursor().checked_sub(2)?).map(|record| &**record)
 }
 
-pub(super) fn told(row: &TensorRow) -> String {
+pub(super) fn statistics(row: &TensorRow) -> String {
     format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
 }
 

@@ -36,14 +36,14 @@ use Column::{Dtype, Inf, L2, Max, Mean, Min, Name, Nan, Shape, Spread, Stage, St
 
 /// From left to right.
 const COLUMNS: [Column; 12] = [Name, Stage, Shape, Dtype, Mean, Std, Min, Max, L2, Nan, Inf, Spread];
-/// What gives way where there is no room, the least telling first.
+/// Columns in the order in which they are dropped, the least informative first.
 const GIVE_WAY: [Column; 9] = [Dtype, Stage, Inf, L2, Nan, Shape, Min, Max, Mean];
-/// What it can be sorted by.
+/// The columns for sorting.
 const SORTED: [Column; 8] = [Name, Mean, Std, Min, Max, L2, Nan, Inf];
-/// Bins of the spread.
+/// The bins of the histogram.
 const BINS: usize = 10;
 
-/// The order of the list: as the stages made them, the newest first, or by a column.
+/// The order of the list: by stage, the newest first, or by a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Order {
     column: Option<usize>,
@@ -71,7 +71,7 @@ impl Order {
         self.reversed = !self.reversed;
     }
 
-    /// The mouse was pressed on the heading: by that column, or when it is already, the other way.
+    /// A press on a heading: sorts by that column, or reverses the order.
     pub fn press(&mut self, listed: &[Found<'_>], x: u16, width: u16) {
         let mut right = 1;
         for (column, columns) in choose(listed, width) {
@@ -99,7 +99,7 @@ impl Order {
         listed.sort_by(|(_, a), (_, b)| {
             let order = match column {
                 Name => a.row.name.cmp(&b.row.name),
-                // What is no number comes last.
+                // NaN comes last.
                 _ => match (value(column, b), value(column, a)) {
                     (b, a) if a.is_nan() || b.is_nan() => a.is_nan().cmp(&b.is_nan()),
                     (b, a) => b.partial_cmp(&a).unwrap_or(Ordering::Equal),
@@ -137,7 +137,7 @@ fn value(column: Column, tensor: &TensorView) -> f64 {
 fn heading(column: Column) -> &'static str {
     match column {
         Name => "name",
-        Stage => "made by",
+        Stage => "stage",
         Shape => "shape",
         Dtype => "dtype",
         Mean => "mean",
@@ -173,7 +173,7 @@ fn style(column: Column, tensor: &TensorView, theme: &Theme) -> Style {
     match column {
         Nan if s.nan > 0 => theme.alarm,
         Inf if s.inf > 0 => theme.alarm,
-        // Where their own columns have given way, the name says it.
+        // When their own columns are dropped, the name includes them.
         Name if s.nan + s.inf > 0 => theme.alarm,
         Name => theme.tensor,
         Stage | Shape | Dtype => theme.faint,
@@ -186,7 +186,7 @@ fn style(column: Column, tensor: &TensorView, theme: &Theme) -> Style {
 fn choose(listed: &[Found<'_>], width: u16) -> Vec<(Column, usize)> {
     let measure = |column: Column| {
         let widest = listed.iter().map(|found| text::width(&cell(column, *found))).max().unwrap_or(0);
-        // A mark may stand behind the heading.
+        // A mark may follow the heading.
         let heading = heading(column).len() + usize::from(SORTED.contains(&column));
         (column, if column == Spread { BINS } else { widest.max(heading) })
     };
@@ -201,7 +201,7 @@ fn choose(listed: &[Found<'_>], width: u16) -> Vec<(Column, usize)> {
     columns
 }
 
-/// Rows of tensors that an area of `height` has room for; a heading and a line of keys take a row each.
+/// The number of tensors that an area of `height` shows; a heading and a line of keys take a row each.
 pub(super) fn visible(height: u16) -> usize {
     height.saturating_sub(2).into()
 }
@@ -244,11 +244,11 @@ pub(super) fn draw(
         }
         line.render(row, canvas.buf);
     }
-    let said = "↑↓ select  Enter opens  / filters  < > sort  . turns the order  y copies";
-    canvas.lines(&[Line::styled(text::shortened(said, keys.width.into()), theme.faint)], keys);
+    let hints = "↑↓ select  Enter opens  / filters  < > sort  . reverses  y copies";
+    canvas.lines(&[Line::styled(text::shortened(hints, keys.width.into()), theme.faint)], keys);
 }
 
-/// The list with a tab between columns.
+/// The list as tab-separated text.
 pub(super) fn tsv(listed: &[Found<'_>]) -> String {
     let columns = &COLUMNS[..COLUMNS.len() - 1];
     let mut text = columns.iter().map(|column| heading(*column)).collect::<Vec<_>>().join("\t") + "\n";

@@ -1,7 +1,7 @@
-//! Every tensor that there is, and one of them opened.
+//! All recorded tensors, and the selected one in detail.
 //!
 //! - [`list`]: the columns of the list, and its order.
-//! - [`opened`]: the values of one, their spread, its channels, its change.
+//! - [`opened`]: a tensor's values, histogram, channels and change.
 
 mod list;
 mod opened;
@@ -27,9 +27,9 @@ const CHANNELS: &str = "channels";
 const VALUES: &str = "values";
 const CHANGE: &str = "change";
 
-/// From this size on the list and what is opened are beside each other.
+/// From this size on, the list and the open tensor are side by side.
 const ROOMY: Size = Size::new(100, 30);
-/// Histograms that are kept: more than the tensors of a run's stage.
+/// The limit of cached histograms: more than a stage's tensors.
 const MOST_KEPT: usize = 256;
 
 /// The tensors.
@@ -37,23 +37,23 @@ const MOST_KEPT: usize = 256;
 pub struct Tensors {
     order: Order,
     filter: String,
-    /// The tensor that is selected; the first when it is not there.
+    /// The selected tensor; if the list lacks it, the first is selected.
     selected: String,
-    /// Whether it is opened, where there is no room for the list beside it.
+    /// Whether it is open, when the list does not fit beside it.
     opened: bool,
-    /// What of its values is shown.
+    /// The visible part of its values.
     grid: Grid,
-    /// The first channel that is shown.
+    /// The first visible channel.
     channels: Scroll,
-    /// Histograms, made once each.
+    /// A cache of histograms.
     histograms: RefCell<HashMap<(RecordId, String, usize), Histogram>>,
 }
 
-/// A tensor with the record that it is in.
+/// A tensor with its record.
 type Found<'a> = (&'a RecordView, &'a TensorView);
 
 impl Tensors {
-    /// The tensors that are listed, in order.
+    /// The listed tensors, in order.
     fn listed<'a>(&self, state: &'a State) -> Vec<Found<'a>> {
         let all = state.view.as_ref().map_or(vec![], |view| view.tensors(state.cursor()));
         let mut shown: Vec<_> = all.into_iter().filter(|(_, t)| t.row.name.contains(&self.filter)).collect();
@@ -61,7 +61,7 @@ impl Tensors {
         shown
     }
 
-    /// Where the selected tensor is on the list.
+    /// The index of the selected tensor in the list.
     fn at(&self, listed: &[Found<'_>]) -> usize {
         listed.iter().position(|(_, tensor)| tensor.row.name == self.selected).unwrap_or(0)
     }
@@ -113,7 +113,7 @@ impl View for Tensors {
         let mut panes = vec![
             Pane::new(SPREAD, format!("{name}: spread"), spread),
             Pane::new(VALUES, self.grid.title(&tensor.values), values),
-            Pane::new(CHANGE, "change since the stage before", change),
+            Pane::new(CHANGE, "change since the previous stage", change),
             Pane::new(CHANNELS, opened::channels_title(&tensor.values), channels),
         ];
         if roomy {
@@ -128,10 +128,10 @@ impl View for Tensors {
         let selected = self.at(&listed);
         let Some(&found) = listed.get(selected) else {
             let why = if self.filter.is_empty() {
-                "No tensor is there yet. n runs the next stage; what it makes is listed here, with statistics and the \
-                 spread of its values; Enter opens one."
+                "No tensors yet. n runs the next stage; its tensors are then listed here, with statistics and a \
+                 histogram; Enter opens one."
             } else {
-                "No tensor has that in its name. / types another; Esc there shows all."
+                "No tensor's name contains this. / changes the filter; Esc there shows all."
             };
             return welcome::draw_text(why, canvas, area);
         };

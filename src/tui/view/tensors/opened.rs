@@ -1,4 +1,4 @@
-//! One tensor opened: the spread of its values, the values, its channels, its change.
+//! One tensor: its histogram, values, channels and change.
 
 use crate::debugger::record::TensorRow;
 use crate::debugger::record::TensorView;
@@ -31,12 +31,12 @@ pub(super) fn draw_spread(row: &TensorRow, histogram: &Histogram, canvas: &mut C
         let style = if name.len() == 3 && name != "std" && value != "0" { theme.alarm } else { theme.plain };
         [Span::styled(format!("{name} "), theme.faint), Span::styled(value, style), Span::raw("  ")]
     });
-    let [told, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    canvas.lines(&[Line::from_iter(spans)], told);
+    let [top, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    canvas.lines(&[Line::from_iter(spans)], top);
     Bars { histogram, style: theme.series[0], faint: theme.faint }.render(drawn, canvas.buf);
 }
 
-/// How many channels a tensor has, and values in each: planes of (1, C, h, w), rows of (1, n, C).
+/// The number of channels and of values in each: planes of (1, C, h, w), rows of (1, n, C).
 pub(super) fn channels(values: &PlainTensor) -> (usize, usize) {
     let all = values.data().len();
     let count = match values.shape() {
@@ -60,7 +60,7 @@ pub(super) fn draw_channels(values: &PlainTensor, scroll: Scroll, canvas: &mut C
     let theme = canvas.theme;
     let (count, len) = channels(values);
     let rows = usize::from(area.height.saturating_sub(1));
-    // Where there is no room for five columns, four.
+    // Four columns if five do not fit.
     let columns = if usize::from(area.width) < 4 + 5 * CELL { 4 } else { 5 };
     let cell = (usize::from(area.width.saturating_sub(4)) / columns).clamp(1, CELL);
     let headings = ["mean", "std", "min", "max", "L2"];
@@ -82,7 +82,7 @@ pub(super) fn draw_channels(values: &PlainTensor, scroll: Scroll, canvas: &mut C
     canvas.lines(&lines, area);
 }
 
-/// Draws how `tensor` differs from what it was before.
+/// Draws the change of `tensor` since its previous value.
 pub(super) fn draw_change(
     tensor: &TensorView,
     before: Option<&TensorView>,
@@ -92,11 +92,7 @@ pub(super) fn draw_change(
     let theme = canvas.theme;
     let before = before.filter(|before| before.values.shape() == tensor.values.shape());
     let Some(before) = before else {
-        return welcome::draw_text(
-            "Nothing to compare with: no earlier stage made a tensor of this name.",
-            canvas,
-            area,
-        );
+        return welcome::draw_text("No earlier stage has a tensor of this name.", canvas, area);
     };
     let (now, then) = (tensor.values.data(), before.values.data());
     let difference: Vec<f32> = now.iter().zip(then).map(|(now, then)| now - then).collect();
@@ -112,15 +108,15 @@ pub(super) fn draw_change(
         line("largest change", short(f64::from(most))),
         line("signs that changed", format!("{:.1} %", 100. * turned as f64 / now.len().max(1) as f64)),
     ];
-    let [told, drawn] = Layout::vertical([Constraint::Length(5), Constraint::Min(0)]).areas(area);
-    canvas.lines(&lines, told);
+    let [top, drawn] = Layout::vertical([Constraint::Length(5), Constraint::Min(0)]).areas(area);
+    canvas.lines(&lines, top);
     if drawn.height >= 3 && drawn.width > COUNTS {
         let histogram = Histogram::of_values(&difference, usize::from(drawn.width - COUNTS));
         Bars { histogram: &histogram, style: theme.series[1], faint: theme.faint }.render(drawn, canvas.buf);
     }
 }
 
-/// What of a tensor's values is shown: a plane, and from where on.
+/// The visible part of a tensor's values: a plane, and its first row and column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Grid {
     plane: usize,
@@ -128,10 +124,10 @@ pub(super) struct Grid {
     column: usize,
 }
 
-/// Columns of a value.
+/// The columns of a value.
 const CELL: usize = 9;
 
-/// Planes, rows and columns of a tensor.
+/// The numbers of planes, rows and columns.
 fn extent(values: &PlainTensor) -> [usize; 3] {
     match *values.shape() {
         [1, planes, rows, columns] => [planes, rows, columns],
@@ -141,7 +137,7 @@ fn extent(values: &PlainTensor) -> [usize; 3] {
 }
 
 impl Grid {
-    /// With every index within the tensor.
+    /// The same, with every index limited to the tensor.
     fn within(self, values: &PlainTensor) -> Self {
         let [planes, rows, columns] = extent(values);
         Self {
@@ -151,7 +147,7 @@ impl Grid {
         }
     }
 
-    /// What is shown, and how another part is.
+    /// The title, with the keys that show another part.
     pub fn title(self, values: &PlainTensor) -> String {
         let at = self.within(values);
         match extent(values) {
@@ -173,7 +169,7 @@ impl Grid {
         Reply::Taken
     }
 
-    /// Moves down or up, where there is room for `height` rows with their heading.
+    /// Moves down or up; `height` rows with their heading are visible.
     pub fn step(&mut self, step: Step, height: u16, values: &PlainTensor) {
         let mut at = self.within(values);
         at.row = at.row.saturating_add_signed(step.rows(height.saturating_sub(1).into()));
@@ -185,7 +181,7 @@ impl Grid {
         values.data().get((plane * rows + row) * columns + column).copied()
     }
 
-    /// Draws the values with the indices of their rows and columns.
+    /// Draws the values with their row and column indices.
     pub fn draw(self, values: &PlainTensor, canvas: &mut Canvas<'_>, area: Rect) {
         let theme = canvas.theme;
         let at = self.within(values);
@@ -208,7 +204,7 @@ impl Grid {
         canvas.lines(&lines, area);
     }
 
-    /// The plane that is shown, with a tab between columns.
+    /// The visible plane as tab-separated text.
     pub fn tsv(self, values: &PlainTensor) -> String {
         let at = self.within(values);
         let [_, rows, columns] = extent(values);

@@ -48,16 +48,16 @@ fn tables_are_fitted() {
 }
 
 #[test]
-fn numbers_are_put_in_whatever_they_hold() {
+fn numbers_are_inserted_whatever_they_contain() {
     let text = "It is {{ a }}, **{{ b }}**.";
     let expression = crate::debugger::expr::Expression::compile("1").unwrap();
     let live = |within| crate::lesson::format::Live { within, expression: expression.clone() };
     let prose = Prose { text: text.into(), live: vec![live(6..13), live(17..24)], start: 0 };
-    let said = |values: &[Option<Value>]| {
+    let rendered = |values: &[Option<Value>]| {
         lines(&prose, values, &Theme::default(), 40).iter().map(Line::to_string).collect::<String>()
     };
-    assert_eq!(said(&[Some(Ok("*x* | `".into())), None]), "It is *x* | `, ….");
-    assert_eq!(said(&[Some(Err("no".into())), Some(Ok("0.5".into()))]), "It is –, 0.5.");
+    assert_eq!(rendered(&[Some(Ok("*x* | `".into())), None]), "It is *x* | `, ….");
+    assert_eq!(rendered(&[Some(Err("no".into())), Some(Ok("0.5".into()))]), "It is –, 0.5.");
 }
 
 #[test]
