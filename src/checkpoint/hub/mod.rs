@@ -13,9 +13,9 @@
 
 pub mod cache;
 pub mod choice;
+mod client;
 pub mod digest;
 pub mod error;
-mod http;
 pub mod listing;
 mod lock;
 pub mod name;
@@ -42,21 +42,15 @@ pub use verify::{Repaired, State, Verified};
 
 use super::kind::check_class;
 use cache::RepoCache;
-use http::{Answer, Broken, Http};
+use client::Client;
 use std::cell::OnceCell;
-use std::io::Read;
-use transfer::{ATTEMPTS, Transfer, pause};
-
-/// The variable with the time that a look at a model may take.
-const LOOK_TIMEOUT: &str = "HF_HUB_ETAG_TIMEOUT";
-/// The variable with the time that a transfer may stand still.
-const DOWNLOAD_TIMEOUT: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
+use transfer::Transfer;
 
 /// A hub, and the cache of its files.
 #[derive(Debug)]
 pub struct Hub {
     settings: Settings,
-    http: OnceCell<Http>,
+    client: OnceCell<Client>,
 }
 
 /// What a pull would fetch.
@@ -96,19 +90,19 @@ impl Hub {
 
     /// A hub with settings of one's own.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, http: OnceCell::new() }
+        Self { settings, client: OnceCell::new() }
     }
 
-    /// Who asks it: made when there is something to ask, as the cache needs none.
-    fn http(&self) -> Result<&Http, HubError> {
-        if let Some(http) = self.http.get() {
-            return Ok(http);
+    /// The client, made with the first request: the cache needs none.
+    fn client(&self) -> Result<&Client, HubError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
         }
-        let http = Http::new(&self.settings)?;
-        Ok(self.http.get_or_init(|| http))
+        let client = Client::new(&self.settings)?;
+        Ok(self.client.get_or_init(|| client))
     }
 
-    /// What it is asked with.
+    /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -188,7 +182,7 @@ impl Hub {
             let (name, cache) = (name.to_string(), self.settings.cache.clone());
             return Err(HubError::Offline { name, found: "nothing is fetched into", cache });
         }
-        let Listing { commit, class, files } = self.look(name)?;
+        let Listing { commit, class, files } = self.listing(name)?;
         if let Some(kind) = class.and_then(|class| check_class(&class).err()) {
             return Err(HubError::Kind { name: name.to_string(), kind });
         }
@@ -234,90 +228,5 @@ impl Hub {
         // Last, so that the revision never leads to half a model.
         shelf.note(name.revision(), commit)?;
         Ok(HubSnapshot { name: name.clone(), commit: commit.clone(), folder: shelf.snapshot(commit) })
-    }
-
-    /// Whether a status says that the hub has too much to do just now.
-    fn is_busy(&self, status: u16) -> bool {
-        matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
-    }
-
-    /// Asks again where the connection broke or the hub had too much to do. Nobody there is told at once.
-    fn patiently(
-        &self,
-        url: &str,
-        variable: &'static str,
-        ask: impl Fn() -> Result<Answer, Broken>,
-    ) -> Result<Answer, HubError> {
-        let mut fruitless = 0;
-        loop {
-            fruitless += 1;
-            match ask() {
-                Ok(answer) if fruitless < ATTEMPTS && self.is_busy(answer.status) => {}
-                Ok(answer) => return Ok(answer),
-                Err(Broken::Stalled | Broken::Lost(_)) if fruitless < ATTEMPTS => {}
-                Err(broken) => return Err(self.given_up(url, variable, broken)),
-            }
-            std::thread::sleep(pause(fruitless));
-        }
-    }
-
-    fn given_up(&self, url: &str, variable: &'static str, broken: Broken) -> HubError {
-        match broken {
-            Broken::Unreachable { host, why } => HubError::Unreachable { host, why },
-            Broken::Lost(why) => HubError::Lost { url: url.into(), why },
-            Broken::Stalled => self.stalled(url, variable),
-        }
-    }
-
-    fn stalled(&self, url: &str, variable: &'static str) -> HubError {
-        let patience = match variable {
-            LOOK_TIMEOUT => self.settings.look_timeout,
-            _ => self.settings.download_timeout,
-        };
-        HubError::Stalled { url: url.into(), seconds: patience.as_secs_f64(), variable }
-    }
-
-    /// What an answer means that is no success.
-    fn refusal(&self, name: &HubName, mut answer: Answer) -> HubError {
-        const LONGEST: u64 = 4096;
-        let endpoint = self.settings.endpoint.clone();
-        let page = format!("{endpoint}/{}", name.repository);
-        let code = answer.header("X-Error-Code").unwrap_or_default().to_string();
-        let mut said = answer.header("X-Error-Message").map(str::to_string);
-        if said.is_none() {
-            let mut body = Vec::new();
-            // An answer that breaks off says less.
-            let _ = (&mut answer.body).take(LONGEST).read_to_end(&mut body);
-            let body = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-            said = body["error"].as_str().map(str::to_string);
-        }
-        let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-        let token = self.settings.token.as_ref().map(|token| token.from.clone());
-        let repository = name.repository.clone();
-        match (answer.status, &*code, token) {
-            (401 | 403, "GatedRepo", None) => {
-                HubError::GatedWithoutToken { name: repository, url: page, endpoint }
-            }
-            (401 | 403, "GatedRepo", Some(token)) => HubError::Gated { name: repository, token, url: page },
-            (401, _, None) => HubError::MissingOrPrivate { name: repository, url: page },
-            (401, code, Some(token)) if code != "RepoNotFound" => {
-                HubError::Token { name: repository, token, endpoint }
-            }
-            (404, "RevisionNotFound", _) => {
-                let url = format!("{page}/tree/main");
-                HubError::Revision { name: repository, revision: name.revision().into(), url }
-            }
-            (401 | 404, _, _) => HubError::Missing { name: repository, url: page },
-            (403, _, token) => {
-                let next = match token {
-                    Some(token) => format!(
-                        "see at {endpoint}/settings/tokens whether the token of {token} may read this"
-                    ),
-                    None => "set HF_TOKEN to a token that may read this, or run `hf auth login`".into(),
-                };
-                HubError::Forbidden { name: repository, said, next }
-            }
-            (status, _, _) => HubError::Status { url: answer.url, status, said },
-        }
     }
 }

@@ -1,32 +1,15 @@
 //! One file from the hub into the cache: gone on with where it was broken off, and hashed.
 
-use super::DOWNLOAD_TIMEOUT;
-use super::Event;
-use super::Hub;
-use super::HubError;
-use super::HubName;
-use super::RemoteFile;
-use super::Swept;
 use super::cache::{RepoCache, free_space};
-use super::digest::Hasher;
-use super::digest::hash_of;
-use super::http;
-use super::http::Answer;
-use super::http::Broken;
+use super::client::{ATTEMPTS, Answer, Broken, broken_off, pause};
+use super::digest::{Hasher, hash_of};
+use super::settings::DOWNLOAD_TIMEOUT;
 use super::store::SharedFile;
+use super::{Event, Hub, HubError, HubName, RemoteFile, Swept};
 use crate::tensor::bytes::said;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How often in a row a connection may bring nothing new.
-pub(super) const ATTEMPTS: u32 = 4;
-
-/// How long is waited before the attempt after `fruitless` ones.
-pub(super) fn pause(fruitless: u32) -> Duration {
-    Duration::from_millis(250) * 2u32.pow(fruitless.min(6))
-}
 
 /// Why an attempt ended before the file did.
 enum Ended {
@@ -125,9 +108,10 @@ impl Transfer<'_> {
     /// Fetches what is wanting, in as many attempts as it takes; whether there were several.
     fn fill(&self, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<bool, HubError> {
         let (mut fruitless, mut furthest, mut attempts) = (0, partial.len, 0);
+        let url = self.hub.client()?.file_url(self.name, self.commit, &self.file.path);
         while partial.len < self.file.size {
             attempts += 1;
-            let broken = match self.attempt(partial, tell) {
+            let broken = match self.attempt(&url, partial, tell) {
                 Ok(()) => continue,
                 Err(Ended::Wrong(error)) => return Err(error),
                 Err(Ended::Broken(broken)) => broken,
@@ -135,7 +119,7 @@ impl Transfer<'_> {
             fruitless = if partial.len > furthest { 0 } else { fruitless + 1 };
             furthest = furthest.max(partial.len);
             if fruitless == ATTEMPTS {
-                return Err(self.hub.given_up(&self.url(), DOWNLOAD_TIMEOUT, broken));
+                return Err(self.hub.given_up(&url, DOWNLOAD_TIMEOUT, broken));
             }
             let why = match &broken {
                 Broken::Unreachable { why, .. } | Broken::Lost(why) => why.clone(),
@@ -147,16 +131,10 @@ impl Transfer<'_> {
         Ok(attempts > 1)
     }
 
-    fn url(&self) -> String {
-        let path: Vec<_> = self.file.path.split('/').map(http::escaped).collect();
-        let (endpoint, repository) = (&self.hub.settings.endpoint, &self.name.repository);
-        format!("{endpoint}/{repository}/resolve/{}/{}", self.commit, path.join("/"))
-    }
-
     /// One connection: all that it brings goes to `partial`.
-    fn attempt(&self, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<(), Ended> {
+    fn attempt(&self, url: &str, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<(), Ended> {
         let patience = self.hub.settings.download_timeout;
-        let mut answer = self.hub.http()?.get(&self.url(), partial.len, patience).map_err(Ended::Broken)?;
+        let mut answer = self.hub.client()?.get(url, partial.len, patience).map_err(Ended::Broken)?;
         let again = |why: String| Ended::Broken(Broken::Lost(why));
         match answer.status {
             206 if begins_at(&answer) == Some(partial.len) => {}
@@ -166,7 +144,7 @@ impl Transfer<'_> {
                 partial.restart_unless_empty()?;
                 return Err(again("another part came than was asked for".into()));
             }
-            status if self.hub.is_busy(status) || !answer.is_hubs => {
+            status if answer.is_busy() || !answer.is_hubs => {
                 // Also an address that the hub handed out and that is valid no longer: it hands out another.
                 return Err(again(format!("{} answers {status}", answer.url)));
             }
@@ -197,7 +175,7 @@ impl Transfer<'_> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // All that was announced has come, whatever became of the connection.
                 Err(_) if partial.len == self.file.size => return Ok(()),
-                Err(e) => return Err(Ended::Broken(http::broken_off(&e))),
+                Err(e) => return Err(Ended::Broken(broken_off(&e))),
             }
         }
     }

@@ -112,7 +112,7 @@ impl Hub {
         }
         let name =
             HubName { repository: snapshot.name.repository.clone(), revision: Some(snapshot.commit.clone()) };
-        self.look(&name)
+        self.listing(&name)
     }
 
     /// Fetches again those of `files` that [`verify`](Self::verify) found wrong or gone. Each comes whole before it takes the place of
