@@ -185,7 +185,9 @@ impl Hub {
             }
             (401 | 404, _, _) => HubError::Missing { name, url },
             (403, _, token) => {
-                let see = |token| format!("see at {endpoint}/settings/tokens whether the token of {token} may read this");
+                let see = |token| {
+                    format!("see at {endpoint}/settings/tokens whether the token of {token} may read this")
+                };
                 let set = "set HF_TOKEN to a token that may read this, or run `hf auth login`".to_string();
                 HubError::Forbidden { name, said, next: token.map_or(set, see) }
             }

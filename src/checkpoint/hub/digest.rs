@@ -1,4 +1,4 @@
-//! What a file on the hub is known by: the hash of its content, which also names it in the cache.
+//! The hash of a file on the hub, which also names its content in the cache. hf-hub hashes nothing.
 
 use super::name::is_hex;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};

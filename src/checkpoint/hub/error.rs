@@ -1,4 +1,5 @@
-//! What can go wrong with the hub. Each message names the culprit, what was found, and what to do next.
+//! What can go wrong with the hub. Each message names the culprit, what was found, and what to do next; hf-hub's errors name none
+//! of the three.
 
 use super::BrokenLink;
 use super::name::short_names;
@@ -140,10 +141,10 @@ pub enum HubError {
     Hash { file: String, found: String, expected: String },
     /// Not enough room.
     #[error(
-        "{folder}: {needed} are wanted and {free} are free; make room (`diffuscope model list`, `diffuscope model remove NAME`), or set HF_HOME to a folder on another disk",
+        "{folder}: {needed} are wanted and {free} are free; make room (`diffuscope model list`, `diffuscope model remove NAME`{prune}), or set HF_HOME to a folder on another disk",
         folder = folder.display()
     )]
-    Disk { folder: PathBuf, needed: String, free: String },
+    Disk { folder: PathBuf, needed: String, free: String, prune: String },
     /// A file that cannot be read, written or linked.
     #[error("{path}: {error}; expected a cache that can be read and written (HF_HOME, HF_HUB_CACHE)", path = path.display())]
     File { path: PathBuf, error: std::io::Error },

@@ -1,8 +1,8 @@
 //! The listing of a model: the commit that its files are fetched from, and the size and hash of each. Ours, because hf-hub's
 //! `RepoInfo` has the commit and the names alone, and its `metadata` takes two requests a file and has no kind of hash.
 
-use super::name::is_commit;
 use super::client::broken_off;
+use super::name::is_commit;
 use super::settings::LOOK_TIMEOUT;
 use super::{Digest, Hub, HubError, HubName};
 use serde::Deserialize;

@@ -1,15 +1,16 @@
 //! Models from the Hugging Face hub, in the cache that Python has too.
 //!
-//! - [`name`]: what a model is called, and which are known by a short name.
-//! - [`settings`]: what the environment says.
-//! - [`listing`]: one look at what a model has. [`choice`]: which of it is wanted.
-//! - [`cache`]: where it is kept, with `tree` and `lock`. [`store`]: what repositories share. `transfer`: how a file gets there, with
-//!   `http` and [`digest`].
-//! - [`scan`]: what the cache holds, and how a model is removed. [`verify`]: whether it is still right.
+//! The crate hf-hub has the addresses, the headers and the paths. The rest is ours, and each file says why.
+//!
+//! - [`name`]: names of models, and the short names. [`settings`]: the environment's variables.
+//! - `client`: requests. [`listing`]: the files of a model. [`choice`]: which of them a run needs.
+//! - [`cache`]: a model's folders, with `tree` and `lock`. [`store`]: files that repositories share.
+//! - `transfer`: a file on its way into the cache. [`digest`]: hashes.
+//! - [`scan`]: what the cache holds, and the removal of a model. [`verify`]: whether files have changed, and their repair.
 //! - [`error`]: what can go wrong.
 //!
-//! Nothing is taken on trust: a file is fetched of the commit that was looked at, and has the name of its content only when its
-//! size and hash are what the hub said then. The token goes to the hub's own host and to no other.
+//! A file is fetched at the commit of the listing, and gets its name in the cache only when its size and hash are those of the
+//! listing. The token goes to the hub's own origin only.
 
 pub mod cache;
 pub mod choice;
@@ -107,13 +108,13 @@ impl Hub {
         &self.settings
     }
 
-    fn shelf(&self, name: &HubName) -> RepoCache {
+    fn repo(&self, name: &HubName) -> RepoCache {
         RepoCache::of(&self.settings.cache, &name.repository, self.settings.links)
     }
 
     /// How `name` stands in the cache, for a run in `precision`. The network is not asked.
     pub fn cached(&self, name: &HubName, precision: Precision) -> Cached {
-        self.shelf(name).find(name, precision)
+        self.repo(name).find(name, precision)
     }
 
     /// The folder of `name` in the cache, whatever precision its weights have.
@@ -157,20 +158,20 @@ impl Hub {
     /// # Errors
     /// Names the folder that cannot.
     pub fn check_readable(&self, name: &HubName) -> Result<(), HubError> {
-        self.shelf(name).check_readable()
+        self.repo(name).check_readable()
     }
 
     /// A commit that is whole in the cache, where the revision of `name` names none there.
     fn other_commit(&self, name: &HubName) -> Option<String> {
-        let shelf = self.shelf(name);
-        if shelf.any(name).is_some() {
+        let repo = self.repo(name);
+        if repo.any(name).is_some() {
             return None;
         }
         let is_whole = |commit: &String| {
             let of = HubName { repository: name.repository.clone(), revision: Some(commit.clone()) };
-            matches!(shelf.find(&of, Precision::Half), Cached::Whole(_))
+            matches!(repo.find(&of, Precision::Half), Cached::Whole(_))
         };
-        shelf.commits().into_iter().map(|(commit, _)| commit).find(is_whole)
+        repo.commits().into_iter().map(|(commit, _)| commit).find(is_whole)
     }
 
     /// Looks at the hub what a run of `name` in `precision` wants, and what of it is missing.
@@ -190,8 +191,8 @@ impl Hub {
         let wanted = paths.choose(name, precision)?;
         let of_path = |path: &&str| files.iter().find(|file| file.path == **path).cloned();
         let files: Vec<_> = wanted.iter().filter_map(of_path).collect();
-        let shelf = self.shelf(name);
-        let missing = files.iter().map(|file| file.size.saturating_sub(shelf.bytes_of(&commit, file)));
+        let repo = self.repo(name);
+        let missing = files.iter().map(|file| file.size.saturating_sub(repo.bytes_of(&commit, file)));
         let missing = missing.fold(0, u64::saturating_add);
         Ok(Plan { name: name.clone(), commit, files, missing })
     }
@@ -206,9 +207,18 @@ impl Hub {
         match cache::free_space(folder) {
             Some(free) if free < plan.missing => {
                 let (needed, free) = (said(plan.missing.into()), said(free.into()));
-                Err(HubError::Disk { folder: folder.clone(), needed, free })
+                Err(HubError::Disk { folder: folder.clone(), needed, free, prune: self.prune_hint() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What a full disk's error says of files that no repository uses.
+    fn prune_hint(&self) -> String {
+        let prunable = self.scan().map_or(0, |scan| scan.prunable);
+        match prunable {
+            0 => String::new(),
+            bytes => format!(", `hf cache prune` frees {}", crate::tensor::bytes::said(bytes.into())),
         }
     }
 
@@ -219,14 +229,14 @@ impl Hub {
     pub fn fetch(&self, plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<HubSnapshot, HubError> {
         self.check_room(plan)?;
         let Plan { name, commit, .. } = plan;
-        let shelf = self.shelf(name);
+        let repo = self.repo(name);
         for file in &plan.files {
-            let is_new = Transfer { hub: self, name, commit, file, shelf: &shelf }.run(tell)?;
-            shelf.link(commit, file, is_new)?;
+            let is_new = Transfer { hub: self, name, commit, file, repo: &repo }.run(tell)?;
+            repo.link(commit, file, is_new)?;
             tell(Event::Done { file });
         }
         // Last, so that the revision never leads to half a model.
-        shelf.note(name.revision(), commit)?;
-        Ok(HubSnapshot { name: name.clone(), commit: commit.clone(), folder: shelf.snapshot(commit) })
+        repo.note(name.revision(), commit)?;
+        Ok(HubSnapshot { name: name.clone(), commit: commit.clone(), folder: repo.snapshot(commit) })
     }
 }

@@ -1,4 +1,4 @@
-//! What a model on the hub is called: `OWNER/NAME[@REVISION]`, or a short name.
+//! Names of models on the hub: `OWNER/NAME[@REVISION]`, or a short name. hf-hub takes any text for one.
 
 use super::HubError;
 use std::fmt;

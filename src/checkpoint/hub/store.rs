@@ -1,4 +1,4 @@
-//! The store in which huggingface_hub 2.4 keeps files that several repositories of a cache share:
+//! The store in which huggingface_hub 2.4 keeps files that several repositories of a cache share (hf-hub does not know it):
 //!
 //! ```text
 //! blobs/.huggingface-shared-blobs   the marker: `1` and a line feed

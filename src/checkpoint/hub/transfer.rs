@@ -1,4 +1,6 @@
-//! One file from the hub into the cache: gone on with where it was broken off, and hashed.
+//! The transfer of one file: continued from where an earlier one ended, and hashed before it counts as fetched. Ours, because hf-hub's
+//! sends the token to the host that keeps the file, never times out, appends whatever comes, and compares no hash
+//! (`tests/program/hf_hub.rs`).
 
 use super::cache::{RepoCache, free_space};
 use super::client::{ATTEMPTS, Answer, Broken, broken_off, pause};
@@ -31,7 +33,7 @@ pub(super) struct Transfer<'a> {
     pub name: &'a HubName,
     pub commit: &'a str,
     pub file: &'a RemoteFile,
-    pub shelf: &'a RepoCache,
+    pub repo: &'a RepoCache,
 }
 
 /// What came of a repair.
@@ -45,15 +47,15 @@ pub(super) enum Repair {
 impl Transfer<'_> {
     /// Brings the file into the cache, where it is not there yet; whether it came now.
     pub fn run(&self, tell: &mut dyn FnMut(Event)) -> Result<bool, HubError> {
-        if self.shelf.has(self.commit, self.file) {
+        if self.repo.has(self.commit, self.file) {
             return Ok(false);
         }
         let _held = self.lock(tell)?;
         // Whoever had the lock before may have brought it.
-        if self.shelf.has(self.commit, self.file) {
+        if self.repo.has(self.commit, self.file) {
             return Ok(false);
         }
-        self.arrive(tell)?.keep(self.shelf.blob(&self.file.digest)).map(|()| true)
+        self.arrive(tell)?.keep(self.repo.blob(&self.file.digest)).map(|()| true)
     }
 
     /// Fetches the file and then puts it in the place of `place`, if what is there is still not right.
@@ -62,7 +64,7 @@ impl Transfer<'_> {
         let partial = self.arrive(tell)?;
         let wrong = |error| HubError::File { path: place.into(), error };
         partial.file.sync_all().map_err(wrong)?;
-        let shared = self.shelf.store.target(place).map_err(wrong)?;
+        let shared = self.repo.store.target(place).map_err(wrong)?;
         let shared = shared.filter(SharedFile::is_known).map(|shared| (shared.lock(), shared));
         // Under the locks: another program may have repaired it since it was read.
         if hash_of(place, &self.file.digest).map_err(wrong)?.as_deref() == Some(self.file.digest.hex()) {
@@ -78,12 +80,12 @@ impl Transfer<'_> {
     }
 
     fn lock(&self, tell: &mut dyn FnMut(Event)) -> Result<File, HubError> {
-        self.shelf.lock(&self.file.digest, || tell(Event::Waits { file: self.file }))
+        self.repo.lock(&self.file.digest, || tell(Event::Waits { file: self.file }))
     }
 
     /// Brings the whole file, with the right hash, but not yet to its place.
     fn arrive(&self, tell: &mut dyn FnMut(Event)) -> Result<Partial<'_>, HubError> {
-        let mut partial = Partial::open(self.shelf.incomplete(&self.file.digest), self.file)?;
+        let mut partial = Partial::open(self.hub, self.repo.incomplete(&self.file.digest), self.file)?;
         tell(Event::Begins { file: self.file, bytes: partial.len });
         let mut is_resumed = partial.len > 0;
         loop {
@@ -188,6 +190,7 @@ fn begins_at(answer: &Answer) -> Option<u64> {
 
 /// What has come of a file so far, on disk, and its hash.
 struct Partial<'a> {
+    hub: &'a Hub,
     path: PathBuf,
     file: File,
     len: u64,
@@ -196,7 +199,7 @@ struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    fn open(path: PathBuf, of: &'a RemoteFile) -> Result<Self, HubError> {
+    fn open(hub: &'a Hub, path: PathBuf, of: &'a RemoteFile) -> Result<Self, HubError> {
         let wrong = |error| HubError::File { path: path.clone(), error };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(wrong)?;
@@ -208,7 +211,7 @@ impl<'a> Partial<'a> {
         }
         let mut hasher = of.digest.hasher(of.size);
         let len = hasher.read(&mut file).map_err(wrong)?;
-        Ok(Self { path, file, len, hasher, of })
+        Ok(Self { hub, path, file, len, hasher, of })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
@@ -217,6 +220,7 @@ impl<'a> Partial<'a> {
                 folder: self.path.parent().unwrap_or(&self.path).into(),
                 needed: said((self.of.size - self.len).into()),
                 free: said(free.unwrap_or(0).into()),
+                prune: self.hub.prune_hint(),
             },
             _ => HubError::File { path: self.path.clone(), error },
         })?;

@@ -119,9 +119,13 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     }
     if scan.unreferenced > 0 {
         let bytes = said(scan.unreferenced.into());
-        let next = match scan.unremovable.is_empty() {
-            true => ": `hf cache prune` removes it",
-            false => "; `hf cache prune` leaves these files, which can be deleted by hand:",
+        let next = match (scan.unremovable.is_empty(), scan.prunable) {
+            (true, _) => ": `hf cache prune` removes it".into(),
+            (false, 0) => "; `hf cache prune` leaves these files, which can be deleted by hand:".into(),
+            (false, bytes) => format!(
+                ": `hf cache prune` removes {}, and leaves these files, which can be deleted by hand:",
+                said(bytes.into())
+            ),
         };
         writeln!(out, "  {bytes:>9}  in the shared store, used by no repository{next}")?;
         for (path, why) in &scan.unremovable {
@@ -184,6 +188,9 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             State::Unknown(why) => writeln!(out, "unknown  {path}: {why}")?,
         }
     }
+    for path in hub.missing(&snapshot) {
+        writeln!(out, "missing  {path}")?;
+    }
     drop(out);
     let bad = files.iter().filter(|file| file.state.is_bad()).count();
     let unknown = files.iter().filter(|file| matches!(file.state, State::Unknown(_))).count();
@@ -196,7 +203,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if bad > 0 {
         repair(&hub, &snapshot, &files)?;
     }
-    if args.repair && !hub.settings().offline && !hub.is_whole(&snapshot) {
+    if args.repair && !hub.settings().offline && !hub.missing(&snapshot).is_empty() {
         complete(&hub, &snapshot)?;
     }
     ensure!(
@@ -204,7 +211,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         "{name}: {} could not be compared with a hash{why}, so not all of it is known to be right; where there is a network run `diffuscope model verify {name}`",
         count(unknown)
     );
-    if !hub.is_whole(&snapshot) {
+    if !hub.missing(&snapshot).is_empty() {
         hub.require_cached(&name)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -320,6 +327,14 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
     }
     for place in &removed.outside {
         say("warning", &format!("{} was left: only the link to it was removed", place.display()));
+    }
+    let prunable = hub.scan()?.prunable;
+    if prunable > 0 {
+        let bytes = said(prunable.into());
+        say(
+            "note",
+            &format!("{bytes} in the shared store are used by no repository: `hf cache prune` removes them"),
+        );
     }
     writeln!(io::stdout(), "{name}: removed, {} freed", said(removed.freed.into()))?;
     Ok(ExitCode::SUCCESS)
