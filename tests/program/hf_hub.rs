@@ -93,7 +93,7 @@ fn it_sends_the_token_to_another_host() {
     assert!(others.into_iter().any(|request| request.headers.contains_key("authorization")));
 }
 
-/// A file with other bytes than the hub announced counts as fetched: neither its hash nor its size is compared.
+/// A file with other bytes than the hub announced counts as fetched: its hash is not compared.
 #[test]
 fn it_keeps_a_file_with_another_hash() {
     let setup = setup(|request, reply| match request.gets(LARGE) {

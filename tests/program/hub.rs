@@ -425,6 +425,11 @@ fn compressed_all_the_same() {
         reply
     });
     setup.refuses(&[UNET, "came compressed (gzip)", "HF_ENDPOINT"]);
+    let setup = with_unet(|_, mut reply| {
+        reply.headers.push(("Content-Encoding", "br".into()));
+        reply
+    });
+    setup.refuses(&[UNET, "came compressed (br)", "HF_ENDPOINT"]);
 }
 
 // What goes wrong on the way.
@@ -815,8 +820,9 @@ fn a_terminal_is_asked_on() {
 /// Ends a pull when `cut` bytes of `file` are on disk; the signal cannot be caught.
 #[cfg(unix)]
 fn killed_pull(file: &'static str, cut: usize) -> Setup {
+    let is_first = AtomicBool::new(true);
     let setup = setup(move |request, reply| match request.gets(file) {
-        true if request.from().is_none() => Reply { play: Play::StallAfter(cut), ..reply },
+        true if is_first.swap(false, Ordering::Relaxed) => Reply { play: Play::StallAfter(cut), ..reply },
         _ => reply,
     });
     let mut command = setup.command(&[("HF_HUB_DOWNLOAD_TIMEOUT", "600")], &["model", "pull", NAME]);

@@ -253,6 +253,14 @@ pub(super) fn broken_off(error: &io::Error) -> Broken {
     }
 }
 
+/// The encoding that a body could not be decoded from: a client built with gzip decodes it unasked.
+pub(super) fn undecoded(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref()? {
+        ureq::Error::Decompress(encoding, _) => Some(encoding),
+        _ => None,
+    }
+}
+
 /// Scheme, host and port of an address: all before the path.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);

@@ -3,7 +3,7 @@
 //! (`tests/program/hf_hub.rs`).
 
 use super::cache::{RepoCache, free_space};
-use super::client::{ATTEMPTS, Answer, Broken, broken_off, pause};
+use super::client::{ATTEMPTS, Answer, Broken, broken_off, pause, undecoded};
 use super::digest::{Hasher, hash_of};
 use super::settings::DOWNLOAD_TIMEOUT;
 use super::store::SharedFile;
@@ -152,10 +152,13 @@ impl Transfer<'_> {
             }
             _ => return Err(self.hub.refusal(self.name, answer).into()),
         }
-        if let Some(encoding) = answer.header("Content-Encoding").filter(|encoding| *encoding != "identity") {
+        let (url, endpoint) = (answer.url.clone(), self.hub.settings.endpoint.clone());
+        let compressed = |encoding: &str| {
             let found = format!("the file came compressed ({encoding})");
-            let (url, endpoint) = (answer.url.clone(), self.hub.settings.endpoint.clone());
-            return Err(HubError::Answer { url, found, expected: "it as it is", endpoint }.into());
+            Ended::Wrong(HubError::Answer { url, found, expected: "it as it is", endpoint })
+        };
+        if let Some(encoding) = answer.header("Content-Encoding").filter(|encoding| *encoding != "identity") {
+            return Err(compressed(encoding));
         }
         let mut block = vec![0; 256 << 10];
         loop {
@@ -177,7 +180,10 @@ impl Transfer<'_> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // All that was announced has come, whatever became of the connection.
                 Err(_) if partial.len == self.file.size => return Ok(()),
-                Err(e) => return Err(Ended::Broken(broken_off(&e))),
+                Err(e) => {
+                    let broken = || Ended::Broken(broken_off(&e));
+                    return Err(undecoded(&e).map_or_else(broken, compressed));
+                }
             }
         }
     }
