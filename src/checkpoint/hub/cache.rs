@@ -144,29 +144,21 @@ impl RepoCache {
 
     /// Makes the file part of the commit's folder. `is_new` when no other snapshot can have its blob.
     pub fn link(&self, commit: &str, file: &RemoteFile, is_new: bool) -> Result<(), HubError> {
-        let path = self.snapshot(commit).join(&file.path);
-        let wrong = |error| HubError::File { path: path.clone(), error };
-        if is_file_of(fs::symlink_metadata(&path), file.size) {
-            return Ok(());
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(wrong)?;
-        }
+        let (path, blob) = (self.snapshot(commit).join(&file.path), self.blob(&file.digest));
         // Of a path `unet/config.json` two folders up, `COMMIT` and `snapshots`, and one for each of its own.
         let up = "../".repeat(2 + file.path.matches('/').count());
         let target = PathBuf::from(format!("{up}blobs/{}", file.digest));
-        if fs::read_link(&path).is_ok_and(|leads| leads == target) {
+        if is_file_of(fs::symlink_metadata(&path), file.size)
+            || fs::read_link(&path).is_ok_and(|leads| leads == target)
+        {
             return Ok(());
         }
-        // Beside and renamed: a run that reads the file meanwhile finds the old one or the new one.
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
-        let _ = fs::remove_file(&beside);
-        if !self.links || !linked(&target, &beside).map_err(wrong)? {
-            let blob = self.blob(&file.digest);
-            let moved = if is_new { fs::rename(&blob, &beside) } else { fs::copy(&blob, &beside).map(drop) };
-            moved.map_err(wrong)?;
-        }
-        fs::rename(&beside, &path).map_err(wrong)
+        self.place(&path, |beside| {
+            if self.links && linked(&target, beside)? {
+                return Ok(());
+            }
+            if is_new { fs::rename(&blob, beside) } else { fs::copy(&blob, beside).map(drop) }
+        })
     }
 
     /// Notes which commit `revision` is.
@@ -174,13 +166,23 @@ impl RepoCache {
         if revision == commit {
             return Ok(());
         }
-        let path = self.folder.join("refs").join(revision);
-        let wrong = |error| HubError::File { path: path.clone(), error };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(wrong)?;
-        }
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&beside, commit).and_then(|()| fs::rename(&beside, &path)).map_err(wrong)
+        self.place(&self.folder.join("refs").join(revision), |beside| fs::write(beside, commit))
+    }
+
+    /// Has `write` make a file, which is then renamed to `path`: a reader finds the old one or the new one. It is made in `blobs/`,
+    /// because Python takes whatever it finds in `refs/` and in snapshots for a part of the model.
+    fn place(&self, path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), HubError> {
+        let beside = self.repo.blob_path(&format!("{}.incomplete", std::process::id()));
+        let placed = || {
+            for folder in [path.parent(), beside.parent()].into_iter().flatten() {
+                fs::create_dir_all(folder)?;
+            }
+            // An earlier process may have had this one's number.
+            let _ = fs::remove_file(&beside);
+            write(&beside).inspect_err(|_| drop(fs::remove_file(&beside)))?;
+            fs::rename(&beside, path)
+        };
+        placed().map_err(|error| HubError::File { path: path.into(), error })
     }
 
     /// Which commit `name`'s revision was when it was last looked at.
@@ -320,6 +322,21 @@ mod tests {
         assert_eq!(repo.commit_of(&name), Some(COMMIT.into()));
         repo.remove_folders().unwrap();
         assert!(!blobs.exists());
+    }
+
+    /// What a process leaves that ends between a file's making and its renaming: here the renaming fails.
+    #[test]
+    fn nothing_is_left_where_python_looks() {
+        let cache = tempfile::tempdir().unwrap();
+        let repo = RepoCache::of(cache.path(), "a/b", true);
+        let file = file("unet/config.json", "1");
+        let in_the_way = [repo.folder.join("refs/main"), repo.snapshot(COMMIT).join(&file.path)];
+        in_the_way.iter().for_each(|path| fs::create_dir_all(path.join("folder")).unwrap());
+        repo.note("main", COMMIT).unwrap_err();
+        repo.link(COMMIT, &file, true).unwrap_err();
+        for path in in_the_way {
+            assert_eq!(names_in(path.parent().unwrap()).len(), 1, "{}", path.display());
+        }
     }
 
     #[test]
