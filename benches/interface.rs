@@ -4,9 +4,10 @@
 use candle_core::{DType, Device};
 use crossterm::event::{KeyCode, KeyEvent};
 use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::language::arguments::Nothing;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
-use diffuscope::debugger::{Event, Order, Worker};
+use diffuscope::debugger::{Command, Event, Order, Worker};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{Models, Request};
 use diffuscope::tui::app::{App, Input};
@@ -74,7 +75,7 @@ fn main() {
         },
         move |event| drop(tell.send(event)),
     );
-    worker.order(Order::Command("continue".into()));
+    worker.order(Order::Command(Command::Continue(Nothing).into()));
     let mut screen = Screen::new(120, 40);
     let mut busy = vec![];
     while busy.len() < 1000 {

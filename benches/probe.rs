@@ -1,4 +1,4 @@
-//! What the seam costs where nobody watches: `cargo bench --bench probe`. Prints the table of `docs/benchmarks.md`;
+//! What the seam costs where no probe: `cargo bench --bench probe`. Prints the table of `docs/benchmarks.md`;
 //! asserts nothing, since machines differ.
 
 use candle_core::{DType, Device};
@@ -59,7 +59,7 @@ fn main() {
     let row = |what: &str, call: f64| {
         println!("| {what} | {:.1} ns | {:.4} % |", call * 1e9, 100. * call * calls as f64 / step);
     };
-    row("nobody watches (`Unwatched`)", cost(&mut Unwatched, &paths));
+    row("no probe (`Unwatched`)", cost(&mut Unwatched, &paths));
     as_a_command(Stage::Denoise { step: 0 }, |probe| row("a command of the interface", cost(probe, &paths)));
 }
 

@@ -6,6 +6,8 @@
 
 use candle_core::{DType, Device};
 use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::Command;
+use diffuscope::debugger::language::arguments::Count;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::worker::{Event, Order, Worker};
 use diffuscope::nn::{ComputePool, Unwatched};
@@ -67,7 +69,7 @@ fn inside_the_debugger(models: Models, request: Request) -> Anyhow<Vec<f64>> {
     while matches!(events.recv()?, Event::Loading { .. }) {}
     loop {
         let start = Instant::now();
-        worker.order(Order::Command("next".into()));
+        worker.order(Order::Command(Command::Next(Count(1)).into()));
         match done(&events)? {
             Some(Stage::Denoise { .. }) => samples.push(start.elapsed().as_secs_f64()),
             Some(Stage::VaeDecode) => return Ok(samples),

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# transformers 5 gives an added token another id than its file says where the ids in added_tokens.json (or in
-# added_tokens_decoder) have a gap: it numbers them anew. The slow CLIPTokenizer of transformers 4, which diffusers loaded by
-# default, kept them. The text encoder's embeddings stay where they were, so a saved textual inversion is looked up in another's row,
-# without a warning. Gaps stay behind where a token was taken out again.
+# transformers 5 gives an added token a different id from that in its file if the ids in added_tokens.json (or in
+# added_tokens_decoder) have a gap: it renumbers them. The slow CLIPTokenizer of transformers 4, which diffusers loaded by
+# default, kept them. The text encoder's embeddings keep their rows, so a saved textual inversion uses the row of another token,
+# without a warning. Gaps remain after a token was removed.
 #
 # Output seen with transformers 4.44.2 (tokenizers 0.19.1) and 5.24.0 (tokenizers 0.23.3); the files say <a> 14, <b> 12:
 #

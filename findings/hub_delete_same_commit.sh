@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# huggingface_hub 2.4.0: scan_cache_dir().delete_revisions(COMMIT) takes a commit for one repository's alone. Two cached
-# repositories with the same history (a mirror made with `git push`) have the same commits: it deletes one of them, which one differs
-# from process to process, and does not say so. Its documentation: "hashes are unique across repos".
+# huggingface_hub 2.4.0: scan_cache_dir().delete_revisions(COMMIT) assumes that only one repository has a commit. Two cached
+# repositories with the same history (a mirror made with `git push`) have the same commits: it deletes one of them without a warning,
+# and which one differs from process to process. Its documentation: "hashes are unique across repos".
 #
 # Seen on Linux, Python 3.11: of 12 processes some delete owner/original and the others owner/mirror, never both.
 # Exits with 1 if that changes.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# diffusers 0.42.1 renames the old names of a VAE's attention (query, key, value, proj_attn) in a weights file of its own, and not in
-# shards: the same tensors in two files with an index load with an attention of random weights. It is told in the log alone.
+# diffusers 0.42.1 renames the old names of a VAE's attention (query, key, value, proj_attn) in a single weights file, but not in
+# shards: the same tensors in two files with an index load with an attention of random weights. Only the log mentions it.
 #
-# The reason is in ModelMixin.from_pretrained: `_fix_state_dict_keys_on_load` is called where `not is_sharded`.
+# The reason is in ModelMixin.from_pretrained: `_fix_state_dict_keys_on_load` is called only if `not is_sharded`.
 #
 # Output seen with diffusers 0.42.1, torch 2.15.0 and safetensors 0.8.0:
 #

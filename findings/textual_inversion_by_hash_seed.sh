@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# With two textual inversions of several vectors, of which one's name is a part of the other's, diffusers makes other tokens of the same
-# prompt from one process to the next: `_maybe_convert_prompt` replaces the names in the order of a Python set of strings, which
-# depends on PYTHONHASHSEED. The seed of a picture does not help.
+# With two textual inversions of several vectors, one of whose names contains the other, diffusers makes different tokens from the same
+# prompt in different processes: `_maybe_convert_prompt` replaces the names in the order of a Python set of strings, which
+# depends on PYTHONHASHSEED. The seed of the image has no influence.
 #
 # Output seen with diffusers 0.42.1, transformers 5.24.0, Python 3.11:
 #
 #   PYTHONHASHSEED=0: a <toy toy_1-cat> and a toy toy_1
 #   PYTHONHASHSEED=1: a <toy toy_1-cat> <toy toy_1-cat>_1 and a toy toy_1
 #
-# What each seed gives is Python's matter; what is checked is that both prompts come up within 32 seeds. Exits with 1 when that changes.
+# The result for each seed depends on Python; the script checks that both prompts occur within 32 seeds. Exits with 1 when that changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -29,7 +29,7 @@ PYTHON
 for seed in 0 1; do
     echo "PYTHONHASHSEED=$seed: $(PYTHONHASHSEED=$seed venv/bin/python show.py 2> log)"
 done
-# Both orders come up within a few seeds.
+# Both orders occur within a few seeds.
 for seed in $(seq 0 31); do
     PYTHONHASHSEED=$seed venv/bin/python show.py 2> log >> prompts
     [ "$(sort -u prompts | wc -l)" -lt 2 ] || exit 0

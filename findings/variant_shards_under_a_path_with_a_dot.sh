@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shards of a variant as diffusers 0.30 saved them load in diffusers 0.42.1 from `model/unet`, and not from `sd-v1.5/unet`: the
-# name of the index is made by splitting the whole path at its dots (`_fetch_index_file_legacy`), so that a dot in a folder's name
+# Shards of a variant that diffusers 0.30 saved load in diffusers 0.42.1 from `model/unet`, but not from `sd-v1.5/unet`:
+# `_fetch_index_file_legacy` builds the name of the index by splitting the whole path at its dots, so that a dot in a folder's name
 # puts the variant in the wrong place. Many models have a dot in their name.
 #
 # Output seen with diffusers 0.42.1, torch 2.15.0 and safetensors 0.8.0:

@@ -1,15 +1,16 @@
-//! diffuscope: a step-through debugger and visualizer for Stable Diffusion that lives in a terminal.
+//! diffuscope: a step-through debugger and visualizer for Stable Diffusion in a terminal.
 //!
-//! One crate, rooms from the ground up; a room uses the rooms above it in this list, never one below:
+//! One crate, in rooms. A room uses only rooms listed before it:
 //!
-//! - [`tensor`]: what can be said of any tensor, and the torch-compatible random generator.
-//! - [`nn`]: layers, weights files and the probe seam.
-//! - [`model`]: CLIP's text encoder, the UNet, the VAE, the tokenizer, and where weights come from.
-//! - [`scheduler`]: how noise is taken off, by DDIM.
-//! - [`pipeline`]: the four stages and the state machine over them.
+//! - [`tensor`]: statistics of tensors, and torch's random generator.
+//! - [`nn`]: layers, weights files and the probe.
+//! - [`checkpoint`]: checkpoints in folders and on the Hugging Face hub.
+//! - [`model`]: CLIP's text encoder and tokenizer, the UNet, the VAE.
+//! - [`scheduler`]: the DDIM scheduler.
+//! - [`pipeline`]: the four stages, and the state machine over them.
 //! - [`picture`]: tensors as images.
 //! - [`debugger`]: timelines, breakpoints, expressions, commands, and the thread that computes.
-//! - [`lesson`]: lessons that the debugger carries out.
+//! - [`lesson`]: lessons that the debugger runs.
 //! - [`tui`]: the interface.
 //! - [`cli`]: the subcommands.
 

@@ -1,4 +1,4 @@
-//! The program: reads the command line and dispatches.
+//! The program: parses the command line and runs the subcommand.
 
 use diffuscope::cli::Cli;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use crate::nn::{ConfigError, WeightsError};
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The hub's model could not be had.
+    /// The model could not be fetched from the hub.
     #[error(transparent)]
     Hub(#[from] hub::HubError),
     /// A configuration file is wrong.
@@ -15,7 +15,7 @@ pub enum LoadError {
     /// A weights file is wrong.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A file or folder is not there, or not what it should be.
+    /// A file or folder is missing or wrong.
     #[error("{path}: {found}; expected {expected}")]
     File {
         /// The file or folder.
@@ -33,34 +33,34 @@ pub enum LoadError {
         /// What it is.
         kind: kind::OtherKind,
     },
-    /// Parts that do not belong together.
+    /// Components that do not fit together.
     #[error("{model}: {found}; expected {expected}")]
     Mismatch {
         /// The checkpoint.
         model: String,
-        /// What does not fit.
+        /// The mismatch.
         found: String,
         /// What would be right.
         expected: String,
     },
-    /// The device that was asked for cannot be had.
+    /// The requested device is not available.
     #[error(transparent)]
     Device(#[from] crate::nn::device::DeviceError),
-    /// The weights are more than the machine's memory.
+    /// The weights do not fit the main memory.
     #[error(
         "{model}: the weights need {needed} as {dtype} and {available} of memory are free; expected a smaller model, or --dtype f16"
     )]
     Memory {
         /// The checkpoint.
         model: String,
-        /// The dtype that they would be loaded as.
+        /// The dtype of the loaded weights.
         dtype: &'static str,
-        /// What they would take.
+        /// The memory that they need.
         needed: String,
-        /// What there is.
+        /// The available memory.
         available: String,
     },
-    /// The weights are more than the GPU's memory.
+    /// The weights do not fit the GPU's memory.
     #[error(transparent)]
     DeviceMemory(Box<NoRoom>),
     /// The tokenizer's files are wrong.
@@ -73,22 +73,22 @@ pub enum LoadError {
     },
 }
 
-/// Weights that a GPU has no memory left for.
+/// A GPU that ran out of memory for weights.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({said}); expected {advice}"
+    "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({message}); expected {advice}"
 )]
 pub struct NoRoom {
     /// The checkpoint.
     pub model: String,
-    /// The dtype that they would be loaded as.
+    /// The dtype of the loaded weights.
     pub dtype: &'static str,
-    /// What they would take.
+    /// The memory that they need.
     pub needed: String,
     /// The device.
     pub device: String,
-    /// What its driver said.
-    pub said: String,
+    /// The driver's message.
+    pub message: String,
     /// What would fit.
     pub advice: String,
 }

@@ -1,8 +1,8 @@
-//! What a checkpoint holds, told from its headers: nothing is loaded.
+//! The contents of a checkpoint, read from the headers of its weights files.
 
 use super::layout::{COMPONENTS, Component, Precision};
 use super::{LoadError, ModelSource};
-use crate::nn::weights::kept_as;
+use crate::nn::weights::storage_dtype;
 use candle_core::{DType, Device};
 use safetensors::tensor::TensorInfo;
 use serde::Serialize;
@@ -15,24 +15,24 @@ pub struct ComponentWeights {
     pub name: &'static str,
     /// The weights file, or the index of several.
     pub file: String,
-    /// How many files there are.
+    /// The number of files.
     pub files: usize,
-    /// How many tensors there are.
+    /// The number of tensors.
     pub tensors: usize,
-    /// How many numbers they hold together.
+    /// The number of parameters.
     pub parameters: u64,
-    /// The dtypes that they are stored in.
+    /// The stored dtypes.
     pub dtypes: Vec<String>,
-    /// How many bytes they take in the file.
+    /// Their size in the files, in bytes.
     pub bytes: u64,
-    /// The files beside them that hold weights and are not read, each with what it is.
+    /// Other weights files in the folder that are not read, each with a description.
     pub unread: Vec<String>,
 }
 
-/// Reads the headers of all weights files that suit `precision`.
+/// Reads the headers of the weights files for `precision`.
 ///
 /// # Errors
-/// When one is missing or not a whole file.
+/// When one is missing or incomplete.
 pub fn inventory(source: &ModelSource, precision: Precision) -> Result<Vec<ComponentWeights>, LoadError> {
     COMPONENTS.iter().map(|component| of_component(source, component, precision)).collect()
 }
@@ -58,16 +58,16 @@ fn of_component(
     Ok(ComponentWeights { name, file, files, tensors, parameters, dtypes, bytes, unread })
 }
 
-/// How many bytes the weights take when models compute in `dtype` on `device`.
+/// The bytes that the weights take in memory when models compute in `dtype` on `device`.
 ///
 /// # Errors
 /// As [`inventory`].
-pub fn kept_bytes(source: &ModelSource, dtype: DType, device: &Device) -> Result<u128, LoadError> {
+pub fn loaded_bytes(source: &ModelSource, dtype: DType, device: &Device) -> Result<u128, LoadError> {
     let mut bytes = 0;
     for component in &COMPONENTS {
         for (_, info) in source.weights(component.name, Precision::of(dtype))?.tensors() {
-            let kept = kept_as(info.dtype, info.shape.len(), dtype, device);
-            bytes += u128::from(count(info)) * kept.size_in_bytes() as u128;
+            let loaded = storage_dtype(info.dtype, info.shape.len(), dtype, device);
+            bytes += u128::from(count(info)) * loaded.size_in_bytes() as u128;
         }
     }
     Ok(bytes)

@@ -1,9 +1,9 @@
-//! Which files hold a component's weights, and which of them are read: one table, shared by folders, the choice of what to
-//! fetch from the hub, and `model info`.
+//! The weights files of components, and which of them are read: one table for folders, for fetching from the hub, and for
+//! `model info`.
 //!
-//! The order is that of diffusers 0.42.1 (`ModelMixin.from_pretrained`) for the UNet and the VAE, and that of transformers 5.24
-//! (`PreTrainedModel.from_pretrained`) for the text encoder. `tools/parity/which_file.py` asks both, and
-//! `tests/program/files.rs` holds this table to their answers. `docs/files.md` explains it.
+//! The order is that of diffusers 0.42.1 (`ModelMixin.from_pretrained`) for the UNet and the VAE, and of transformers 5.24
+//! (`PreTrainedModel.from_pretrained`) for the text encoder. `tools/parity/which_file.py` records both, and `tests/program/files.rs`
+//! compares this table with them. `docs/files.md` explains it.
 
 use candle_core::DType;
 use std::collections::BTreeMap;
@@ -15,24 +15,24 @@ pub struct Component {
     pub name: &'static str,
     /// The library that loads it.
     pub library: &'static str,
-    /// What the names of its safetensors files begin with.
+    /// The stem of its safetensors files.
     pub stem: &'static str,
-    /// What the name of its pickle begins with.
+    /// The stem of its pickle.
     pickle_stem: &'static str,
-    /// The forms that its library reads, in the order in which it looks for them.
+    /// The forms that its library reads, by falling precedence.
     forms: &'static [Form],
 }
 
-/// How weights lie in a folder.
+/// The form of weights in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// One file.
     Whole,
-    /// Several files and an index, named as diffusers and transformers name it.
+    /// Several files and an index, with the name that diffusers and transformers use.
     Sharded,
-    /// Several files and an index, named as diffusers 0.30 named it where there is a variant.
+    /// Several files and an index, with the name that diffusers 0.30 used for a variant.
     Sharded030,
-    /// A PyTorch pickle. It is not read here; it matters where the library would read it.
+    /// A PyTorch pickle. It is never read, but matters if the library would read it.
     Pickle,
 }
 
@@ -61,7 +61,7 @@ pub static COMPONENTS: [Component; 3] = [
     },
 ];
 
-/// The variants that are read.
+/// The supported variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// `variant=None`.
@@ -71,7 +71,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// What it adds to a file's name.
+    /// Its part of a file's name.
     fn infix(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -80,22 +80,22 @@ impl Variant {
     }
 }
 
-/// Which weights a run is best served with.
+/// The preferred weights of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// The plain files, `f32` as a rule.
+    /// The plain files, usually `f32`.
     Full,
-    /// Those of variant fp16, of half the size, where there are such.
+    /// The variant fp16, of half the size, if it exists.
     Half,
 }
 
 impl Precision {
-    /// Which suit a run in `dtype`.
+    /// The preferred weights for a run in `dtype`.
     pub fn of(dtype: DType) -> Self {
         if dtype == DType::F16 { Self::Half } else { Self::Full }
     }
 
-    /// The variants, the better first. The second is read where a component has nothing of the first.
+    /// The variants by preference. The second is read if a component lacks the first.
     pub fn variants(self) -> [Variant; 2] {
         match self {
             Self::Full => [Variant::Plain, Variant::Fp16],
@@ -104,7 +104,7 @@ impl Precision {
     }
 }
 
-/// One set of a component's weights: all of them, in one form and one variant.
+/// A complete set of a component's weights, in one form and one variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WeightSet {
     component: &'static Component,
@@ -112,10 +112,10 @@ pub struct WeightSet {
     form: Form,
 }
 
-/// How a file's name begins and ends, and what such a file is.
+/// The prefix of a file's name, its endings, and a description.
 type Leftover = (&'static str, &'static [&'static str], &'static str);
 
-/// Files beside the weights that are not read. The first that fits is it.
+/// Other files that are not read. The first match is used.
 const LEFTOVERS: [Leftover; 8] = [
     ("", &[".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tmp"], "an unfinished download"),
     ("openvino", &[".xml", ".bin"], "for OpenVINO"),
@@ -133,9 +133,9 @@ impl Component {
         COMPONENTS.iter().find(|component| component.name == name)
     }
 
-    /// The sets that its folder can hold of `variant`, in the order in which its library looks for them.
+    /// The possible sets of `variant`, by the library's precedence.
     fn sets(&'static self, variant: Variant) -> impl Iterator<Item = WeightSet> {
-        // Without a variant the two names of an index are the same.
+        // Without a variant, both names of an index are the same.
         let is_one = move |form: &Form| variant != Variant::Plain || *form != Form::Sharded030;
         self.forms.iter().copied().filter(is_one).map(move |form| WeightSet {
             component: self,
@@ -144,21 +144,21 @@ impl Component {
         })
     }
 
-    /// The set of `variant` that is read, of those whose file or index is there. `has` says whether the component's folder has
-    /// a file of that name.
+    /// The set of `variant` to read, among those whose file or index exists. `has` tells whether the component's folder has a file
+    /// of that name.
     pub fn choose(&'static self, variant: Variant, has: impl Fn(&str) -> bool) -> Option<WeightSet> {
         self.sets(variant).filter(|set| !set.is_pickle()).find(|set| has(&set.head()))
     }
 
-    /// The set that a run in `precision` reads: of the variant that suits, else of the other.
+    /// The set that a run in `precision` reads: of the preferred variant, else of the other.
     pub fn choose_for(&'static self, precision: Precision, has: impl Fn(&str) -> bool) -> Option<WeightSet> {
         precision.variants().into_iter().find_map(|variant| self.choose(variant, &has))
     }
 
     /// The file that diffusers' pipeline reads: with `variant="fp16"` for [`Precision::Half`], and without a variant for
-    /// [`Precision::Full`]. `None` where it raises an error.
-    pub fn theirs(&'static self, precision: Precision, names: &[String]) -> Option<String> {
-        // diffusers' `_identify_model_variants`: a component is loaded as fp16 when one of its files has that as second part.
+    /// [`Precision::Full`]. `None` if it raises an error.
+    pub fn read_by_diffusers(&'static self, precision: Precision, names: &[String]) -> Option<String> {
+        // diffusers' `_identify_model_variants`: a component is loaded as fp16 if the second part of a file's name says so.
         let has_fp16 =
             || names.iter().any(|name| name.split('.').nth(1).is_some_and(|part| part.starts_with("fp16")));
         let variant = match precision {
@@ -168,8 +168,8 @@ impl Component {
         self.sets(variant).map(|set| set.head()).find(|head| names.contains(head))
     }
 
-    /// What a user should know of the weights in the component's folder, whose files are `names`: a line for every set that a
-    /// run in `precision` passes over and that could be the one that was meant.
+    /// Notes on the sets in the component's folder that a run in `precision` does not read, but that may be the intended ones.
+    /// `names` are the files of the folder.
     pub fn notes(&'static self, precision: Precision, names: &[String]) -> Vec<String> {
         let Some(ours) = self.choose_for(precision, |name| names.iter().any(|found| found == name)) else {
             return vec![];
@@ -186,20 +186,20 @@ impl Component {
             let sets = if others.len() == 1 { "two sets" } else { "three sets" };
             let others = others.join(" and ");
             notes.push(format!(
-                "{name}: {sets} of weights in one folder: {head} is read, as {library} does, and {others} is not; remove the one \
-                 that is out of date"
+                "{name}: {sets} of weights in one folder: {head} is read, as {library} does, and {others} is not; remove the \
+                 outdated one"
             ));
         }
-        if let Some(pickle) = self.theirs(precision, names).filter(|theirs| theirs.ends_with(".bin")) {
+        if let Some(pickle) = self.read_by_diffusers(precision, names).filter(|file| file.ends_with(".bin")) {
             notes.push(format!(
-                "{name}: {head} is read; {library} would read {pickle}, a pickle, which is not read here: where the two differ, so \
-                 does the picture"
+                "{name}: {head} is read; {library} would read {pickle}, a pickle, which is not supported here: if the two differ, \
+                 so does the image"
             ));
         }
-        // Shards whose index is gone, of a variant that would be read first.
+        // Shards without an index, of a variant that would be preferred.
         let variants = precision.variants();
-        let looked_for = if ours.variant == variants[0] { &variants[..1] } else { &variants[..] };
-        for &variant in looked_for {
+        let preferred = if ours.variant == variants[0] { &variants[..1] } else { &variants[..] };
+        for &variant in preferred {
             let is_indexed = |set: WeightSet| set.is_sharded() && names.contains(&set.head());
             let set = WeightSet { component: self, variant, form: Form::Sharded };
             let shards: Vec<_> = names.iter().filter(|name| set.is_shard(name)).collect();
@@ -207,7 +207,7 @@ impl Component {
                 && !self.sets(variant).any(is_indexed)
             {
                 notes.push(format!(
-                    "{name}: {head} is read; {first} belongs to several files whose index, {}, is not there",
+                    "{name}: {head} is read; {first} is a shard whose index, {}, is missing",
                     set.head()
                 ));
             }
@@ -218,7 +218,7 @@ impl Component {
         notes
     }
 
-    /// A line for shards beside those that the index of the set that is read names, which are `read`.
+    /// A note on shards that the index of the chosen set does not list. `read` are the files that it lists.
     pub fn note_left_shards(
         &'static self,
         precision: Precision,
@@ -231,30 +231,30 @@ impl Component {
         let (name, head, n) = (self.name, set.head(), left.len());
         let files = if n == 1 { "file is" } else { "files are" };
         set.is_sharded().then(|| {
-            format!("{name}: {n} {files} not read: {first}, which {head} does not name; remove what an older save left")
+            format!("{name}: {n} {files} not read: {first}, which {head} does not list; remove files of an older save")
         })
     }
 
-    /// What stands in the component's folder in the place of weights that are read: a part of an error.
+    /// What the component's folder contains instead of supported weights, as a part of an error.
     pub fn nothing_read(&'static self, names: &[String]) -> String {
         let is_other = |name: &String| Some(format!("{name}, {}", self.what_is(name, None)?));
         let others: Vec<_> = names.iter().filter_map(is_other).collect();
         match &others[..] {
             [] => "no weights".into(),
-            [only] => format!("no weights that are read: only {only}"),
-            [first, rest @ ..] => format!("no weights that are read: only {first}, and {} more", rest.len()),
+            [only] => format!("no supported weights: only {only}"),
+            [first, rest @ ..] => format!("no supported weights: only {first}, and {} more", rest.len()),
         }
     }
 
-    /// The files in the component's folder that hold weights and that a run does not read, each with what it is. `read` are
-    /// those that it does.
+    /// The weights files in the component's folder that a run does not read, each with a description. `read` are those that it
+    /// reads.
     pub fn unread(&'static self, names: &[String], read: &[String]) -> Vec<String> {
         let chosen = self.choose_for(Precision::Full, |name| read.iter().any(|found| found == name));
         let others = names.iter().filter(|name| !read.contains(name));
         others.filter_map(|name| Some(format!("{name} ({})", self.what_is(name, chosen)?))).collect()
     }
 
-    /// What a file is that could be meant as weights; `None` for configurations, texts and the like. `chosen` is the set that is
+    /// The description of a file that may hold weights; `None` for configurations, texts and the like. `chosen` is the set that is
     /// read.
     fn what_is(&'static self, name: &str, chosen: Option<WeightSet>) -> Option<String> {
         if is_lora(name) {
@@ -271,15 +271,15 @@ impl Component {
         is_safetensors.then(|| self.what_safetensors(name, chosen))
     }
 
-    /// What a safetensors file or an index is, by its name.
+    /// The description of a safetensors file or an index, by its name.
     fn what_safetensors(&'static self, name: &str, chosen: Option<WeightSet>) -> String {
-        // The infix of fp16 first: without it a shard's name has none.
+        // fp16 first, as the plain variant has an empty infix.
         for variant in [Variant::Fp16, Variant::Plain] {
             let shard = WeightSet { component: self, variant, form: Form::Sharded };
             let is_shard = shard.is_shard(name);
             if is_shard || self.sets(variant).any(|set| set.head() == name) {
                 return match (chosen, variant) {
-                    (None, _) => "a part of several files whose index is not there".into(),
+                    (None, _) => "a shard whose index is missing".into(),
                     (Some(chosen), variant) if chosen.variant == variant => {
                         "another set of the same weights".into()
                     }
@@ -294,15 +294,15 @@ impl Component {
         match variant {
             Some(variant) => format!("variant {variant}"),
             None if name.to_lowercase().starts_with(self.stem) => {
-                format!("not named as {} reads it", self.library)
+                format!("not a name that {} reads", self.library)
             }
-            None => format!("not called {}", self.stem),
+            None => format!("not named {}", self.stem),
         }
     }
 }
 
 impl WeightSet {
-    /// The file by which the set is found: the weights, or the index of several files.
+    /// The file that identifies the set: the weights, or the index of several files.
     pub fn head(self) -> String {
         let (Component { stem, pickle_stem, .. }, infix) = (self.component, self.variant.infix());
         match self.form {
@@ -313,12 +313,12 @@ impl WeightSet {
         }
     }
 
-    /// [`head`](Self::head), by its path in the checkpoint.
+    /// The path of [`head`](Self::head) in the checkpoint.
     pub fn path(self) -> String {
         format!("{}/{}", self.component.name, self.head())
     }
 
-    /// Whether it is several files with an index.
+    /// Whether it consists of several files with an index.
     pub fn is_sharded(self) -> bool {
         matches!(self.form, Form::Sharded | Form::Sharded030)
     }
@@ -327,8 +327,8 @@ impl WeightSet {
         self.form == Form::Pickle
     }
 
-    /// The shards of the set that are among `names`, as far as their names say; `None` where one is missing. Which of them
-    /// count is in the index; shards of another split that were left beside them come along.
+    /// The shards of the set among `names`, by their names alone; `None` if one is missing. Shards of another complete split are
+    /// included, as only the index tells which are used.
     pub fn shards<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Option<Vec<&'a str>> {
         let mut splits: BTreeMap<usize, BTreeMap<usize, &str>> = BTreeMap::new();
         for name in names {
@@ -345,8 +345,8 @@ impl WeightSet {
         self.numbers(name).is_some()
     }
 
-    /// The numbers in a shard's name: `…-00001-of-00003.safetensors` is (1, 3). A variant stands before them, or after them in
-    /// the files of diffusers 0.29 and 0.30, under either index.
+    /// The numbers in a shard's name: `…-00001-of-00003.safetensors` is (1, 3). A variant precedes them, or follows them in files of
+    /// diffusers 0.29 and 0.30, with either index.
     fn numbers(self, name: &str) -> Option<(usize, usize)> {
         let (rest, infix) = (name.strip_prefix(self.component.stem)?, self.variant.infix());
         let rest = rest.strip_suffix(".safetensors")?;
@@ -359,13 +359,15 @@ impl WeightSet {
     }
 }
 
-/// Whether a file is a LoRA's, by its name.
+/// Whether a file's name is that of a LoRA.
 pub fn is_lora(name: &str) -> bool {
     let name = name.to_lowercase();
     name.contains("lora") && [".safetensors", ".bin", ".pt"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// What is said of a LoRA's file in a checkpoint.
+/// The note on a LoRA's file in a checkpoint.
 pub fn lora_note(path: &str) -> String {
-    format!("{path}: a LoRA, which is not applied; nor does diffusers apply it before `load_lora_weights`")
+    format!(
+        "{path}: a LoRA, which is not applied; diffusers does not apply it either, without `load_lora_weights`"
+    )
 }

@@ -1,10 +1,10 @@
-//! Checkpoints: where they come from, what kind they are, and which files they have.
+//! Checkpoints: their sources, their kinds, and their files.
 //!
-//! - [`source`]: a checkpoint in the program itself, in a folder, or in the hub's cache.
+//! - [`source`]: a checkpoint that is bundled, in a folder, or in the hub's cache.
 //! - [`hub`]: models from the Hugging Face hub.
-//! - [`kind`]: which pipelines run here, and what the others are.
-//! - [`layout`]: the files of a component's weights, by every name, and which of them is read. [`unread`]: what is not read.
-//! - [`inventory`]: what a checkpoint holds, read from the headers of its weights files.
+//! - [`kind`]: supported pipelines, and descriptions of others.
+//! - [`layout`]: the names of weights files, and which of them are read. [`unread`]: tensors that are not read.
+//! - [`inventory`]: the contents of a checkpoint, read from headers.
 
 mod error;
 pub mod hub;

@@ -1,4 +1,4 @@
-//! Where a checkpoint's files come from.
+//! The source of a checkpoint's files.
 
 use super::LoadError;
 use super::hub::name::short_names;
@@ -19,23 +19,23 @@ pub const POCKET: &str = "pocket";
 /// A checkpoint in the diffusers folder layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
-    /// The model that is part of the program.
+    /// The model embedded in the program.
     Bundled,
     /// A folder.
     Folder(PathBuf),
-    /// A model of the hub, in the cache.
+    /// A model from the hub, in the cache.
     Hub(HubSnapshot),
 }
 
-/// No configuration, vocabulary or list of merges comes near this.
+/// The largest text file, far above any real configuration, vocabulary or list of merges.
 const MAX_TEXT_FILE: u64 = 64 << 20;
 
 impl ModelSource {
-    /// What `--model` names: [`POCKET`], a folder, or a model of the hub that is in the cache. What there is on disk comes before
-    /// a name on the hub. The network is not asked.
+    /// Parses `--model`: [`POCKET`], a folder, or a model from the hub that is in the cache. Paths on disk take precedence over names
+    /// on the hub. The network is not used.
     ///
     /// # Errors
-    /// When there is no such folder, and no such model in the cache.
+    /// When neither a folder nor a cached model has this name.
     pub fn parse(name: &str) -> Result<Self, LoadError> {
         if name == POCKET {
             return if cfg!(feature = "bundled") {
@@ -44,7 +44,7 @@ impl ModelSource {
                 Err(LoadError::File {
                     path: POCKET.into(),
                     found: "this program was built without the feature `bundled`".into(),
-                    expected: "a checkpoint folder, or a build with it".into(),
+                    expected: "a checkpoint folder, or a build with this feature".into(),
                 })
             };
         }
@@ -59,17 +59,17 @@ impl ModelSource {
             },
         };
         let expected = format!(
-            "a checkpoint folder in the diffusers layout, `{POCKET}`, the bundled model, or a model of the Hugging Face hub: \
+            "a checkpoint folder in the diffusers layout, `{POCKET}`, the bundled model, or a model on the Hugging Face hub: \
              OWNER/NAME, {}",
             short_names()
         );
         Err(LoadError::File { path: name.into(), found, expected })
     }
 
-    /// The name of a model on the hub that `name` is: where it is not [`POCKET`] and nothing on disk has it.
+    /// `name` as a name on the hub, unless it is [`POCKET`] or exists on disk.
     ///
     /// # Errors
-    /// When it has the form of such a name and cannot be one, or is known to have been taken off the hub.
+    /// When it has the form of such a name but is invalid, or is known to have been removed from the hub.
     pub fn on_hub(name: &str) -> Result<Option<HubName>, LoadError> {
         if name == POCKET || std::fs::metadata(name).is_ok() {
             return Ok(None);
@@ -77,7 +77,7 @@ impl ModelSource {
         Ok(HubName::parse(name).transpose()?)
     }
 
-    /// What a file that others see calls it: `pocket`, the repository on the hub, or the folder's own name, without where it is.
+    /// Its name for files that are shared: `pocket`, the repository on the hub, or the folder's name without its path.
     pub fn name(&self) -> String {
         let Self::Folder(folder) = self else { return self.to_string() };
         // `.` has a name too.
@@ -86,7 +86,7 @@ impl ModelSource {
         name.map_or("a folder".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// What it is called: the repository on the hub, or the folder.
+    /// Its names: the repository on the hub, or the folder's paths.
     pub fn own_names(&self) -> Vec<String> {
         match self {
             Self::Bundled => vec![],
@@ -103,7 +103,7 @@ impl ModelSource {
         }
     }
 
-    /// Its folder; `None` for the bundled model, which has none.
+    /// Its folder; `None` for the bundled model.
     fn folder(&self) -> Option<&Path> {
         match self {
             Self::Bundled => None,
@@ -111,7 +111,7 @@ impl ModelSource {
         }
     }
 
-    /// The name that a file has in messages.
+    /// The name of a file for messages.
     pub fn name_of(&self, file: &str) -> String {
         match self {
             Self::Bundled => format!("{POCKET}/{file}"),
@@ -120,10 +120,10 @@ impl ModelSource {
         }
     }
 
-    /// The bytes of a small file, by its name inside the checkpoint; `None` when it is not there.
+    /// The bytes of a small file, by its name inside the checkpoint; `None` when it does not exist.
     ///
     /// # Errors
-    /// When something other than a readable file of reasonable size stands there.
+    /// When it is not a readable file of reasonable size.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         let Some(folder) = self.folder() else {
             return Ok(bundled::file(file).map(Cow::Borrowed));
@@ -138,7 +138,7 @@ impl ModelSource {
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                // A link to nothing is not a file that is absent.
+                // A dangling link is an error, not an absent file.
                 return if path.is_symlink() { Err(unreadable(links::found(&path, &e))) } else { Ok(None) };
             }
             Err(e) => return Err(unreadable(e.to_string())),
@@ -154,7 +154,7 @@ impl ModelSource {
         std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| unreadable(e.to_string()))
     }
 
-    /// A file that must be there.
+    /// The bytes of a required file.
     ///
     /// # Errors
     /// As [`read`](Self::read), and when it is missing.
@@ -167,7 +167,7 @@ impl ModelSource {
         })
     }
 
-    /// A configuration file that must be there.
+    /// A required configuration file.
     ///
     /// # Errors
     /// As [`require`](Self::require), and when it is not JSON.
@@ -175,7 +175,7 @@ impl ModelSource {
         Ok(ConfigFile::parse(self.name_of(file), &self.require(file)?)?)
     }
 
-    /// A configuration file, where it is there.
+    /// A configuration file, if it exists.
     ///
     /// # Errors
     /// As [`read`](Self::read), and when it is not JSON.
@@ -184,14 +184,14 @@ impl ModelSource {
         Ok(self.read(file)?.map(parse).transpose().map_err(|e: ConfigError| e)?)
     }
 
-    /// Opens the weights of a component: those that [`Component::choose_for`] chooses.
+    /// Opens the weights of a component that [`Component::choose_for`] selects.
     ///
     /// # Errors
-    /// When there are none, or a file is not a whole one.
+    /// When there are none, or a file is incomplete.
     pub fn weights(&self, component: &str, precision: Precision) -> Result<Shards, LoadError> {
         let component = Component::named(component).ok_or_else(|| LoadError::File {
             path: self.name_of(component),
-            found: "no component that has weights".into(),
+            found: "not a component with weights".into(),
             expected: one_of(COMPONENTS.iter().map(|component| component.name)),
         })?;
         let Some(folder) = self.folder() else {
@@ -202,7 +202,7 @@ impl ModelSource {
             return Ok(WeightsFile::embedded(&self.name_of(&set.path()), bytes)?.into());
         };
         let in_folder = folder.join(component.name);
-        // A link that leads nowhere or in a circle is there too: whoever opens it says so.
+        // Dangling and circular links count as present, and opening them gives the error.
         let is_there = |name: &str| std::fs::symlink_metadata(in_folder.join(name)).is_ok();
         let set = component.choose_for(precision, is_there).ok_or_else(|| self.no_weights(component))?;
         let path = folder.join(set.path());
@@ -223,7 +223,7 @@ impl ModelSource {
         }
     }
 
-    /// The names of the files in a folder of the checkpoint, sorted; none of the bundled model.
+    /// The names of the files in a folder of the checkpoint, sorted; empty for the bundled model.
     fn names_in(&self, folder: &str) -> Vec<String> {
         let entries = self.folder().map(|root| std::fs::read_dir(root.join(folder)));
         let entries = entries.into_iter().flatten().flatten().flatten();
@@ -232,8 +232,8 @@ impl ModelSource {
         names
     }
 
-    /// What a user should know of the weights beside those that a run reads: lines that name files. `opened` are the weights
-    /// of the components, in the order of [`COMPONENTS`].
+    /// Notes on weights files that a run does not read. `opened` are the weights of the components, in the order of
+    /// [`COMPONENTS`].
     pub fn weight_notes<'a>(
         &self,
         precision: Precision,
@@ -252,15 +252,15 @@ impl ModelSource {
         notes.into_iter().map(named).chain(marked).collect()
     }
 
-    /// The files in a component's folder that hold weights and are not read, each with what it is. `opened` are those that are.
+    /// The weights files in a component's folder that are not read, each with a description. `opened` are those that are read.
     pub fn unread(&self, component: &'static Component, opened: &Shards) -> Vec<String> {
         component.unread(&self.names_in(component.name), &opened.file_names())
     }
 
-    /// What `choice` means for this model on `device`.
+    /// The dtype of `choice` for this model on `device`.
     ///
     /// # Errors
-    /// As [`weights`](Self::weights), where it depends on them.
+    /// As [`weights`](Self::weights), if the dtype depends on them.
     pub fn dtype(&self, choice: DTypeChoice, device: &Device) -> Result<DType, LoadError> {
         let dtype = choice.on(device);
         if choice != DTypeChoice::Auto || dtype == DType::F32 {
@@ -271,7 +271,7 @@ impl ModelSource {
     }
 }
 
-/// That a file's byte order mark is skipped, which the library that reads the file otherwise does not do.
+/// The note that a file's byte order mark is skipped, unlike in the library that usually reads the file.
 pub fn mark_skipped(file: &str) -> String {
     let folder = Path::new(file).parent().and_then(Path::file_name).unwrap_or_default();
     let library =
@@ -279,8 +279,7 @@ pub fn mark_skipped(file: &str) -> String {
     format!("{file}: begins with a byte order mark, which {library} refuses; it is skipped")
 }
 
-/// What a model computes in on a GPU that has so many numbers of each dtype: what was trained in the range of bf16 is not sure
-/// to fit that of f16.
+/// The dtype for a GPU, from the stored dtypes and their counts: values trained in bf16 may exceed the range of f16.
 fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
     let (mut brain, mut other) = (0u64, 0u64);
     for (dtype, count) in stored {
@@ -289,7 +288,7 @@ fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
     if brain > other { DType::BF16 } else { DType::F16 }
 }
 
-/// Whether a file is named like the original layout's, which holds all weights in one.
+/// Whether a file's extension is that of a single-file checkpoint.
 fn is_single_file(file: &Path) -> bool {
     let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"].contains(&&*ending.to_lowercase())
@@ -299,7 +298,7 @@ fn single_file(name: &str) -> LoadError {
     LoadError::File {
         path: name.into(),
         found: "all weights in one file, not a folder".into(),
-        expected: "a checkpoint folder in the diffusers layout, which diffusers makes of such a file: \
+        expected: "a checkpoint folder in the diffusers layout, to which diffusers converts such a file: \
                    StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
             .into(),
     }
@@ -315,7 +314,7 @@ impl std::fmt::Display for ModelSource {
     }
 }
 
-/// The files of `models/pocket/`, inside the program.
+/// The files of `models/pocket/`, embedded in the program.
 mod bundled {
     #[cfg(feature = "bundled")]
     pub fn file(name: &str) -> Option<&'static [u8]> {

@@ -1,17 +1,16 @@
-//! Tensors of a weights file that no module reads, and what they are.
+//! Notes on tensors of a weights file that no module reads.
 //!
-//! diffusers and transformers leave them out too, with a line in their log. Most are harmless; a LoRA's, or the scales of a
-//! quantized model, are not: without them the picture is another one.
+//! diffusers and transformers ignore them too, and log a warning. Most are harmless; those of a LoRA and the scales of a quantized
+//! model are not: without them the image differs.
 
 use crate::nn::error::abridged;
 
-/// Keys that files of older versions have, or of the whole CLIP model, and that make no difference: a key that ends so, or
-/// begins so.
+/// Prefixes and suffixes of keys in files of older versions or of the whole CLIP model, which make no difference.
 const HARMLESS: [&str; 5] =
     ["position_ids", "logit_scale", "text_projection.weight", "visual_projection.weight", "vision_model."];
 
-/// What a key is that has one of these words in it, and what to do about it.
-const MEANT: [(&[&str], &str, &str); 3] = [
+/// Words in keys that make a difference, with a description and advice.
+const RELEVANT: [(&[&str], &str, &str); 3] = [
     (
         &["lora_", ".lora", "_lora"],
         "of a LoRA",
@@ -38,27 +37,30 @@ const MEANT: [(&[&str], &str, &str); 3] = [
     ),
 ];
 
-/// A line for the `keys` of `file` that nobody read: one for every kind of them.
+/// Notes on the unread `keys` of `file`, one for each kind.
 pub fn notes(file: &str, keys: &[String]) -> Vec<String> {
     let is_harmless = |key: &str| HARMLESS.iter().any(|known| key.ends_with(known) || key.starts_with(known));
-    let meant = |key: &str| MEANT.iter().position(|(words, ..)| words.iter().any(|word| key.contains(word)));
-    let mut kinds: [Vec<&str>; MEANT.len() + 1] = Default::default();
+    let kind =
+        |key: &str| RELEVANT.iter().position(|(words, ..)| words.iter().any(|word| key.contains(word)));
+    let mut kinds: [Vec<&str>; RELEVANT.len() + 1] = Default::default();
     for key in keys.iter().filter(|key| !is_harmless(key)) {
-        kinds[meant(key).unwrap_or(MEANT.len())].push(key);
+        kinds[kind(key).unwrap_or(RELEVANT.len())].push(key);
     }
-    let said = |(kind, keys): (usize, &Vec<&str>)| {
+    let note = |(kind, keys): (usize, &Vec<&str>)| {
         let (first, n) = (abridged(keys.first()?), keys.len());
         let tensors = if n == 1 { "1 tensor".into() } else { format!("{n} tensors") };
-        Some(match MEANT.get(kind) {
+        Some(match RELEVANT.get(kind) {
             Some((_, what, advice)) => {
-                format!("{file}: {tensors} {what} not read, {first} the first: {advice}")
+                format!("{file}: {tensors} {what} not read, the first is {first}: {advice}")
             }
             None => {
-                format!("{file}: {tensors} that no module has, {first} the first: not read, as in diffusers")
+                format!(
+                    "{file}: {tensors} of unknown modules not read, as in diffusers; the first is {first}"
+                )
             }
         })
     };
-    kinds.iter().enumerate().filter_map(said).collect()
+    kinds.iter().enumerate().filter_map(note).collect()
 }
 
 #[cfg(test)]
@@ -72,22 +74,27 @@ mod tests {
             "mid_block.attentions.0.to_q.lora_A.weight",
             "mid_block.attentions.0.to_q.lora_B.weight",
             "conv_in.scale_weight",
-            "nobody.asks",
+            "other.weight",
         ];
         let notes = notes("unet/w.safetensors", &keys.map(String::from));
         assert_eq!(notes.len(), 3);
         assert!(
             notes[0].starts_with(
-                "unet/w.safetensors: 2 tensors of a LoRA not read, mid_block.attentions.0.to_q.lora_A.weight the first: "
+                "unet/w.safetensors: 2 tensors of a LoRA not read, the first is mid_block.attentions.0.to_q.lora_A.weight: "
             ),
             "{}",
             notes[0]
         );
         assert!(
-            notes[1].contains("1 tensor of a quantized model not read, conv_in.scale_weight"),
+            notes[1].contains("1 tensor of a quantized model not read, the first is conv_in.scale_weight"),
             "{}",
             notes[1]
         );
-        assert!(notes[2].contains("1 tensor that no module has, nobody.asks the first"), "{}", notes[2]);
+        assert!(
+            notes[2]
+                .contains("1 tensor of unknown modules not read, as in diffusers; the first is other.weight"),
+            "{}",
+            notes[2]
+        );
     }
 }

@@ -1,77 +1,38 @@
-//! The flags that every subcommand takes that generates.
+//! The flags of subcommands that generate images.
 
 use super::model::fetch;
+use super::settings::SettingArgs;
 use crate::checkpoint::hub::HubError;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::source::POCKET;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
-use crate::nn::ledger::ProgressFn;
+use crate::nn::load_report::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
-use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{InitImage, Models, Request, Seed, expected};
-use anyhow::Context;
+use crate::pipeline::{Models, Request, time_estimate};
 use clap::Args;
 use std::sync::Arc;
 
-/// What to generate, and on what.
+/// The settings of a run, and its model and device.
 #[derive(Debug, Clone, Args)]
 pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The prompt [default: one that suits the model]
-    #[arg(long, allow_hyphen_values = true)]
-    prompt: Option<String>,
-
-    /// The negative prompt: what to avoid
-    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
-    negative_prompt: String,
-
-    /// Steps of denoise [default: 20; of SD-Turbo 1]
-    #[arg(long, visible_alias = "num-inference-steps", value_name = "N")]
-    steps: Option<usize>,
-
-    /// How far to go from the unconditional residual to the text-conditioned one, and beyond [default: 7.5; of SD-Turbo 1]
-    #[arg(long, value_name = "SCALE", allow_hyphen_values = true)]
-    guidance_scale: Option<f64>,
-
-    /// What the noise is drawn from, as torch.Generator("cpu").manual_seed(SEED): -2^63 to 2^64-1. -1 is torch's -1, not a random
-    /// seed
-    #[arg(long, default_value_t = Seed::default(), allow_hyphen_values = true)]
-    seed: Seed,
-
-    /// Width in pixels [default: what the model was trained on, or the width of the picture to start from, in multiples of 8]
-    #[arg(long, value_name = "PX")]
-    width: Option<usize>,
-
-    /// Height in pixels [default: what the model was trained on, or the height of the picture to start from, in multiples of 8]
-    #[arg(long, value_name = "PX")]
-    height: Option<usize>,
-
-    /// Fresh noise in each step: 0 none (DDIM), 1 as much as DDPM
-    #[arg(long, default_value_t = 0., allow_hyphen_values = true)]
-    eta: f64,
-
-    /// A picture to start from, in the place of noise alone: a file, or sample:apple, cat, house, pizza
-    #[arg(long, value_name = "FILE")]
-    init_image: Option<String>,
-
-    /// How much of the run a picture to start from leaves to be done: 0 none of it, 1 all
-    #[arg(long, default_value_t = STRENGTH, allow_hyphen_values = true)]
-    strength: f64,
+    #[command(flatten)]
+    settings: SettingArgs,
 }
 
-/// Which model, and where it is computed.
+/// The model, its device and its dtype.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
     /// `pocket`, the bundled model; a folder in the diffusers layout; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short
-    /// name: sd2, sd2-base, sd21, sd21-base, sd15, sd14, sd-turbo, bk-sdm-tiny. A folder comes before a name on the hub
+    /// name: sd2, sd2-base, sd21, sd21-base, sd15, sd14, sd-turbo, bk-sdm-tiny. A folder takes precedence over a name on the hub
     #[arg(long, default_value = POCKET)]
     model: String,
 
-    /// Fetch a model from the hub without asking, however large it is
+    /// Fetch a model of any size from the hub without asking
     #[arg(long)]
     yes: bool,
 
@@ -79,120 +40,107 @@ pub struct ModelArgs {
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 
-    /// auto, f32, f16 or bf16; auto is f32 on the CPU, and on a GPU f16, or bf16 where the UNet is stored so. For f16 the files of
-    /// variant fp16 are read, where there are such; else the plain ones
+    /// auto, f32, f16 or bf16. auto is f32 on the CPU; on a GPU f16, or bf16 if the UNet is stored so. f16 reads the files of variant
+    /// fp16 if they exist
     #[arg(long, default_value_t = DTypeChoice::Auto)]
     dtype: DTypeChoice,
 }
 
 impl ModelArgs {
-    /// Fetches the model where it is one of the hub's and not in the cache yet. This may ask, so it is done on a plain terminal,
-    /// before an interface is.
+    /// Fetches a model from the hub if it is not in the cache. This may ask a question, so it runs before the interface starts.
     ///
     /// # Errors
-    /// In a line that names the culprit.
+    /// When the model cannot be found or fetched, or its name is invalid.
     pub fn fetch(&self) -> anyhow::Result<()> {
         let Some(name) = ModelSource::on_hub(&self.model)? else { return Ok(()) };
         let dtype = self.dtype.on(&self.device.open()?);
         fetch::ensure(&name, Precision::of(dtype), self.yes).map_err(|e| match e.downcast_ref() {
-            // A folder may have been meant.
+            // The name may be that of a folder.
             Some(
                 HubError::Missing { .. } | HubError::MissingOrPrivate { .. } | HubError::Unreachable { .. },
-            ) => e.context(format!("`{}` is no folder here; on the hub", self.model)),
+            ) => e.context(format!("`{}` is not a folder; on the hub", self.model)),
             _ => e,
         })
     }
 
-    /// Loads the models, telling how far that is.
+    /// Loads the models.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn load(&self, tell: ProgressFn) -> Result<Models, LoadError> {
+    pub fn load(&self, on_progress: ProgressFn) -> Result<Models, LoadError> {
         let source = ModelSource::parse(&self.model)?;
         let device = self.device.open()?;
         let dtype = source.dtype(self.dtype, &device)?;
         let why_not_a_gpu = self.device.why_not_a_gpu(&device);
-        let mut models = Models::load_telling(source, device, dtype, tell)?;
+        let mut models = Models::load_with_progress(source, device, dtype, on_progress)?;
         models.notes.extend(why_not_a_gpu);
         Ok(models)
     }
 }
 
-/// Enough for DDIM; diffusers takes 50.
+/// The default number of steps: enough for DDIM. diffusers' is 50.
 const STEPS: usize = 20;
 /// A prompt that the bundled model draws well.
 const POCKET_PROMPT: &str = "red apple on a blue background";
-/// The prompt of the article that this program grew from.
+/// The prompt of the article on which this program is based.
 const ARTICLE_PROMPT: &str = "painting depicting the sea, sunrise, ship, artstation, 4k, concept art";
 
 impl GenerateArgs {
     /// As [`ModelArgs::fetch`].
     ///
     /// # Errors
-    /// As that.
+    /// As [`ModelArgs::fetch`].
     pub fn fetch_model(&self) -> anyhow::Result<()> {
         self.model.fetch()
     }
 
-    /// Loads the models, and makes the request that the flags ask of them.
+    /// Loads the models, and builds the request from the flags. The request is not checked yet.
     ///
     /// # Errors
-    /// [`LoadError`], or the picture's to start from. The request is not checked yet.
-    pub fn load(&self, tell: ProgressFn) -> anyhow::Result<(Models, Request)> {
-        let (mut models, request) = self.load_untold(tell)?;
-        self.tell_of_size(&mut models, &request)?;
+    /// [`LoadError`], or when the start image cannot be read.
+    pub fn load(&self, on_progress: ProgressFn) -> anyhow::Result<(Models, Request)> {
+        let (mut models, request) = self.load_without_remarks(on_progress)?;
+        self.remark_on_size(&mut models, &request)?;
         Ok((models, request))
     }
 
-    /// As [`load`](Self::load), without a note on the run's size.
-    fn load_untold(&self, tell: ProgressFn) -> anyhow::Result<(Models, Request)> {
-        // Before the models are loaded, which takes longer.
-        let init_image = self.init_image.as_deref().map(InitImage::open).transpose();
-        let init_image = init_image.context("--init-image")?;
-        let models = self.model.load(tell)?;
+    /// As [`load`](Self::load), without a remark on the run's size.
+    fn load_without_remarks(&self, on_progress: ProgressFn) -> anyhow::Result<(Models, Request)> {
+        // Before the models, which take longer to load.
+        let values = self.settings.values()?;
+        let models = self.model.load(on_progress)?;
         let default_prompt =
             if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let multiple = models.vae.config().scale_factor();
-        let given = (self.height, self.width);
-        let (height, width) = match &init_image {
-            Some(image) => init_size::filled_in(image, given, multiple)?,
-            None => (self.height.unwrap_or(usual.height), self.width.unwrap_or(usual.width)),
-        };
-        let request = Request {
-            prompt: self.prompt.clone().unwrap_or(usual.prompt),
-            negative_prompt: self.negative_prompt.clone(),
-            height,
-            width,
-            num_inference_steps: self.steps.unwrap_or(steps),
-            guidance_scale: self.guidance_scale.unwrap_or(usual.guidance_scale),
-            seed: self.seed,
-            eta: self.eta,
-            init_image,
-            strength: self.strength,
-            fault: None,
-        };
+        let mut request = Request { num_inference_steps: steps, ..usual };
+        if let Some(image) = &values.init_image {
+            let given = |name: &str, pixels: usize| self.settings.has(name).then_some(pixels);
+            let given = (given("height", values.height), given("width", values.width));
+            (request.height, request.width) = init_size::filled_in(image, given, multiple)?;
+        }
+        self.settings.apply(&values, &mut request);
         Ok((models, request))
     }
 
-    /// Notes the size of a run that starts from a picture: that it is the picture's, and how long that takes where it is large; or what
-    /// becomes of the picture's shape.
-    fn tell_of_size(&self, models: &mut Models, request: &Request) -> anyhow::Result<()> {
+    /// Adds remarks on the size of a run with a start image: that it is the image's, with the estimated time if it is large; or that
+    /// the image's aspect ratio changes.
+    fn remark_on_size(&self, models: &mut Models, request: &Request) -> anyhow::Result<()> {
         let Some(image) = &request.init_image else { return Ok(()) };
-        // What is refused has no size, and takes no time.
+        // `Session::new` will refuse the request.
         if request.check(models).is_err() {
             return Ok(());
         }
         let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
-        if self.width.is_some() || self.height.is_some() {
+        if self.settings.has("width") || self.settings.has("height") {
             let resized = Resized::of(image, size, multiple);
-            let told = (resized == Resized::Squeezed).then(|| resized.told(image, size)).flatten();
-            models.remarks.extend(told);
+            let remark = (resized == Resized::Squeezed).then(|| resized.remark(image, size)).flatten();
+            models.remarks.extend(remark);
             return Ok(());
         }
-        models.remarks.push(init_size::own_told(image, size, multiple));
-        models.notes.extend(expected::warning(models, request)?);
+        models.remarks.push(init_size::own_size_remark(image, size, multiple));
+        models.notes.extend(time_estimate::warning(models, request)?);
         Ok(())
     }
 
@@ -200,17 +148,17 @@ impl GenerateArgs {
     ///
     /// # Errors
     /// When the models cannot be loaded, or cannot run the request.
-    pub fn session(&self, tell: ProgressFn) -> anyhow::Result<Session> {
-        let (models, request) = self.load(tell)?;
+    pub fn session(&self, on_progress: ProgressFn) -> anyhow::Result<Session> {
+        let (models, request) = self.load(on_progress)?;
         Ok(Session::new(Arc::new(models), request)?)
     }
 
-    /// As [`session`](Self::session), for variants whose sizes differ: nothing is said of a size that none of them has.
+    /// As [`session`](Self::session), for variants of different sizes: without a remark on the base's size.
     ///
     /// # Errors
-    /// As that.
-    pub fn session_of_sizes(&self, tell: ProgressFn) -> anyhow::Result<Session> {
-        let (models, request) = self.load_untold(tell)?;
+    /// As [`session`](Self::session).
+    pub fn session_of_sizes(&self, on_progress: ProgressFn) -> anyhow::Result<Session> {
+        let (models, request) = self.load_without_remarks(on_progress)?;
         Ok(Session::new(Arc::new(models), request)?)
     }
 }

@@ -1,4 +1,4 @@
-//! `diffuscope config`: the reader's settings of the interface.
+//! `diffuscope config`: the user's settings of the interface.
 
 use crate::tui::config::Config;
 use anyhow::Context;
@@ -8,31 +8,31 @@ use std::process::ExitCode;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  diffuscope config show                     every setting as it is now, in TOML
+  diffuscope config show                     the current settings in TOML
   diffuscope config show > \"$(diffuscope config path)\"
   $EDITOR \"$(diffuscope config path)\"
 
-A file may hold:
+An example of a file:
   theme = \"dark\"             auto, dark, light, high-contrast or terminal
-  colours = \"256\"            24-bit, 256, 16 or none; asked of the terminal when not given
+  colours = \"256\"            24-bit, 256, 16 or none [default: detected]
   graphics = \"sixel\"         auto, kitty, sixel, iterm2 or halfblocks
   mouse = false              leaves the mouse to the terminal
   [keys]
   ctrl-n = \"next 5\"          a key and a command, or an action of the interface: zoom, charts, none";
 
-/// What to do with the settings.
+/// The subcommands of `diffuscope config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every setting as it is now, as a file would hold it
+    /// Print the current settings in the format of the file
     Show,
-    /// Print where the file is, or would be
+    /// Print the path of the file
     Path,
 }
 
 /// Runs the subcommand.
 ///
 /// # Errors
-/// When the file is wrong, or there is no place for it.
+/// When the file is invalid, or there is no home folder.
 pub fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {

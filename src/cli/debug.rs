@@ -1,10 +1,10 @@
-//! `diffuscope debug`: the interface; without a terminal, the walk as text; with `--batch`, commands from a file.
+//! `diffuscope debug`: the interface; without a terminal, every stage as text; with `--batch`, commands from a file.
 
 use super::args::GenerateArgs;
 use super::{print_picture, say, say_notes};
-use crate::debugger::Outcome;
-use crate::debugger::session::Session;
-use crate::nn::ledger::ProgressFn;
+use crate::debugger::language::arguments::Count;
+use crate::debugger::{Command, CommandLine, Outcome, Session, SessionError};
+use crate::nn::load_report::ProgressFn;
 use crate::nn::{ComputePool, Unwatched, text};
 use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
@@ -32,19 +32,19 @@ pub struct DebugArgs {
     #[command(flatten)]
     generate: GenerateArgs,
 
-    /// Run commands without an interface, and print what each shows
+    /// Run commands without an interface, and print their output
     #[arg(long, requires = "commands")]
     batch: bool,
 
-    /// The file of commands, one a line; `-` reads them from stdin
+    /// The file of commands, one per line; `-` reads from stdin
     #[arg(short = 'x', value_name = "FILE", requires = "batch")]
     commands: Option<PathBuf>,
 
-    /// One JSON object a command instead of text
+    /// Print one JSON object per command instead of text
     #[arg(long, requires = "batch")]
     json: bool,
 
-    /// How pictures are drawn [default: as config.toml says, or as the terminal says that it can]
+    /// Protocol for images [default: from config.toml, or detected]
     #[arg(long, value_name = "HOW")]
     graphics: Option<Choice>,
 }
@@ -52,7 +52,7 @@ pub struct DebugArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// In a line that names the culprit; a failing command of a batch is told with its number.
+/// Every error is a message of one line; in a batch, with the line number of the command.
 pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
     if let Some(file) = &args.commands {
         return batch(&args, file);
@@ -74,31 +74,31 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nobody is told of loading where there is no interface.
+/// Loading without an interface reports no progress.
 fn quietly() -> ProgressFn {
     Box::new(|_, _| ())
 }
 
-/// Every stage with what it made, as text.
+/// Runs every stage, and prints its tensors as text.
 fn walk(mut session: Session) -> anyhow::Result<()> {
     say_notes(session.models());
     let _pool = ComputePool::enter();
     let mut out = io::stdout().lock();
     while session.timeline().position().is_some() {
-        let Some(outcome) = session.run_line("next", &mut Unwatched)? else { break };
+        let outcome = session.run(&Command::Next(Count(1)), &mut Unwatched)?;
         write_text(&mut out, &outcome)?;
     }
     Ok(())
 }
 
-/// The commands of a file, one after another; the first that fails ends it.
+/// Runs the commands of a file up to the first that fails.
 fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     let from_stdin = file.as_os_str() == "-";
     let name = if from_stdin { "stdin".to_string() } else { file.display().to_string() };
     let mut reader: Box<dyn BufRead> = if from_stdin {
         Box::new(io::stdin().lock())
     } else {
-        let expected = "expected a file of debugger commands, one a line";
+        let expected = "expected a file of debugger commands, one per line";
         let opened =
             std::fs::File::open(file).with_context(|| format!("{name}: cannot be read; {expected}"))?;
         anyhow::ensure!(!opened.metadata()?.is_dir(), "{name}: a folder; {expected}");
@@ -112,9 +112,17 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     for number in 1.. {
         let line = next_line(&mut reader, number == 1).with_context(|| format!("{name}: line {number}"))?;
         let Some(line) = line else { break };
-        match session.run_line(&line, &mut Unwatched) {
-            Ok(None) => {}
-            Ok(Some(outcome)) => {
+        let typed = match CommandLine::parse(&line) {
+            Ok(None) => continue,
+            Ok(Some(typed)) => Ok(typed),
+            Err(e) => Err(SessionError::from(e)),
+        };
+        let ran = typed.and_then(|CommandLine { command, text }| {
+            let outcome = session.run(&command, &mut Unwatched)?;
+            Ok(Outcome { command: text, ..outcome })
+        });
+        match ran {
+            Ok(outcome) => {
                 if args.json {
                     writeln!(out, "{}", serde_json::to_string(&outcome)?)?;
                     outcome.warnings.iter().for_each(|warning| say("warning", warning));
@@ -139,17 +147,17 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// No command comes near this, the longest prompt included.
-const MOST_LINE: u64 = 128 << 10;
+/// The longest line, in bytes: longer than any command with the longest prompt.
+const MAX_LINE: u64 = 128 << 10;
 
-/// The next line, without its end, and the first one without a byte order mark; `None` after the last.
+/// The next line without its line break, the first without a byte order mark; `None` after the last.
 fn next_line(reader: &mut dyn BufRead, is_first: bool) -> anyhow::Result<Option<String>> {
     let mut line = vec![];
-    reader.take(MOST_LINE + 1).read_until(b'\n', &mut line)?;
+    reader.take(MAX_LINE + 1).read_until(b'\n', &mut line)?;
     if line.is_empty() {
         return Ok(None);
     }
-    anyhow::ensure!(line.len() as u64 <= MOST_LINE, "expected a command, of at most {MOST_LINE} bytes");
+    anyhow::ensure!(line.len() as u64 <= MAX_LINE, "expected a command, of at most {MAX_LINE} bytes");
     let line = match is_first {
         true => text::utf8(&line).map_err(anyhow::Error::msg)?.to_string(),
         false => String::from_utf8(line).context("expected text in UTF-8")?,

@@ -1,10 +1,10 @@
-//! `diffuscope lesson`: lessons, listed, carried out, checked, begun.
+//! `diffuscope lesson`: list, run, check and create lessons.
 
 use super::args::ModelArgs;
 use super::say;
 use crate::lesson::check::check;
 use crate::lesson::library::{Entry, LANGUAGES, Library};
-use crate::lesson::playing::{LessonRunner, Told, session};
+use crate::lesson::playing::{LessonEvent, LessonRunner, session};
 use crate::lesson::{Lesson, Problem, Progress, Reading};
 use crate::nn::ComputePool;
 use crate::pipeline::dump::write_beside;
@@ -20,11 +20,11 @@ use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
-  diffuscope lesson                             list them, with how far you are
-  diffuscope lesson run guidance                in the interface; goes on where you left it
-  diffuscope lesson run 5 --batch               the lesson with what its commands say on this machine
-  diffuscope lesson reset guidance              begin it anew next time
-  diffuscope lesson check                       are all of them still true?
+  diffuscope lesson                             list the lessons with your progress
+  diffuscope lesson run guidance                run one in the interface, from where you stopped
+  diffuscope lesson run 5 --batch               print one with the output of its commands
+  diffuscope lesson reset guidance              start it from the beginning next time
+  diffuscope lesson check                       check all lessons
   diffuscope lesson new my-lesson.md
   diffuscope lesson check my-lesson.md";
 
@@ -38,24 +38,24 @@ pub struct LessonArgs {
     language: LanguageArgs,
 }
 
-/// What `diffuscope lesson` can do beside listing them.
+/// The subcommands of `diffuscope lesson`.
 #[derive(Debug, Subcommand)]
 enum LessonCommand {
-    /// Go through a lesson, where it was left
+    /// Run a lesson from where you stopped
     Run(RunArgs),
-    /// Forget how far you are
+    /// Reset your progress
     Reset {
-        /// The lesson's name, its number or its beginning [default: all of them]
+        /// The lesson's number, or its name or the beginning of it [default: all lessons]
         name: Option<String>,
     },
-    /// Carry lessons out and see whether what they say holds, in every language
+    /// Run lessons in every language and check their conditions
     Check {
-        /// A lesson, or a folder of them [default: those of the program]
+        /// A lesson, or a folder of lessons [default: the bundled lessons]
         path: Option<PathBuf>,
         #[command(flatten)]
         model: ModelArgs,
     },
-    /// Write a lesson to begin with
+    /// Write a template for a new lesson
     New {
         /// The file
         file: PathBuf,
@@ -65,12 +65,12 @@ enum LessonCommand {
 /// Flags of `diffuscope lesson run`.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// The lesson's name, its number or its beginning; or a file that ends in .md
+    /// The lesson's number, or its name or the beginning of it; or a file that ends in .md
     name: String,
-    /// Print it with what its commands say; so it is without a terminal
+    /// Print it with the output of its commands; the default without a terminal
     #[arg(long)]
     batch: bool,
-    /// How pictures are drawn [default: as config.toml says, or as the terminal says that it can]
+    /// Protocol for images [default: from config.toml, or detected]
     #[arg(long, value_name = "HOW", conflicts_with = "batch")]
     graphics: Option<Choice>,
     #[command(flatten)]
@@ -79,10 +79,10 @@ struct RunArgs {
     model: ModelArgs,
 }
 
-/// Which language.
+/// The language of lessons.
 #[derive(Debug, Clone, Args)]
 pub struct LanguageArgs {
-    /// en or ja [default: as LANG says]
+    /// en or ja [default: from LANG]
     #[arg(long, value_name = "LANGUAGE", value_parser = clap::builder::PossibleValuesParser::new(LANGUAGES))]
     lang: Option<String>,
 }
@@ -103,7 +103,7 @@ impl LanguageArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// In a line that names the culprit.
+/// Every error is a message of one line.
 pub fn run(args: LessonArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         None => list(&args.language.language()),
@@ -116,15 +116,15 @@ pub fn run(args: LessonArgs) -> anyhow::Result<ExitCode> {
 
 fn list(language: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let (standings, told) = Progress::of_reader().standings();
-    told.iter().for_each(|told| say("warning", told));
+    let (progress, warning) = Progress::of_reader().load();
+    warning.iter().for_each(|warning| say("warning", warning));
     for entry in &Library::bundled().entries {
         let lesson = read(entry, language)?;
         let front = &lesson.front;
-        let standing = standings.get(&entry.name).cloned().unwrap_or_default();
+        let progress = progress.get(&entry.name).cloned().unwrap_or_default();
         writeln!(
             out,
-            "{:24} {} ({} min) · {standing}\n{:24} {}",
+            "{:24} {} ({} min) · {progress}\n{:24} {}",
             entry.name, front.title, front.minutes, "", front.summary
         )?;
     }
@@ -133,7 +133,7 @@ fn list(language: &str) -> anyhow::Result<ExitCode> {
 
 fn reset(name: Option<&str>) -> anyhow::Result<ExitCode> {
     let library = Library::bundled();
-    // What is kept of a file is known by its path.
+    // The progress in a file is stored under its path.
     let name = match name {
         Some(name) => Some(match library.find(name) {
             Ok(entry) => entry.name.clone(),
@@ -142,26 +142,27 @@ fn reset(name: Option<&str>) -> anyhow::Result<ExitCode> {
         }),
         None => None,
     };
-    let forgotten = Progress::of_reader().forget(name.as_deref())?;
-    match (name, forgotten) {
+    let count = Progress::of_reader().reset(name.as_deref())?;
+    match (name, count) {
         (Some(name), 0) => println!("{name} was not begun"),
-        (Some(name), _) => println!("{name} begins anew"),
-        (None, count) => println!("{count} lessons begin anew"),
+        (Some(name), _) => println!("{name} starts from the beginning"),
+        (None, 1) => println!("1 lesson starts from the beginning"),
+        (None, count) => println!("{count} lessons start from the beginning"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a name is meant for a file rather than for one of the program's lessons.
+/// Whether a name is that of a file instead of a bundled lesson.
 fn is_file(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending == "md")
 }
 
-/// A file's path, whichever folder it is named from.
+/// A file's absolute path.
 fn path_of(name: &str) -> String {
     std::path::absolute(name).unwrap_or_else(|_| name.into()).display().to_string()
 }
 
-/// In the interface; without a terminal, or when asked to, as text.
+/// Runs a lesson in the interface; without a terminal or with `--batch`, as text.
 fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
     let library = if is_file(&args.name) { Library::at(Path::new(&args.name))? } else { Library::bundled() };
     let entry = match &library.entries[..] {
@@ -172,7 +173,7 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
         entry.source(&args.language.language()).with_context(|| format!("{}: no file", entry.name))?;
     let lesson = match Lesson::read(source.clone()) {
         Ok(lesson) => lesson,
-        Err(problems) => return told(&problems),
+        Err(problems) => return report(&problems),
     };
     args.model.fetch()?;
     if args.batch || !io::stdout().is_terminal() {
@@ -182,9 +183,9 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
     config.graphics = args.graphics.unwrap_or(config.graphics);
     let name = if entry.is_alone { path_of(&args.name) } else { entry.name.clone() };
     let progress = Progress::of_reader();
-    let (standings, warning) = progress.standings();
+    let (stored, warning) = progress.load();
     let lesson = Arc::new(lesson);
-    let reading = Reading::new(Arc::clone(&lesson), standings.get(&name));
+    let reading = Reading::new(Arc::clone(&lesson), stored.get(&name));
     let load = move |tell| {
         let models = args.model.load(tell).map_err(|e| e.to_string())?;
         session(&lesson, Arc::new(models)).map_err(|e| format!("{}: its settings: {e}", lesson.source.name()))
@@ -208,35 +209,37 @@ fn reports(problems: &[Problem]) -> String {
 fn transcript(lesson: &Lesson, model: &ModelArgs) -> anyhow::Result<ExitCode> {
     let _pool = ComputePool::enter();
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
-    let mut playing = LessonRunner::start(lesson, models)?;
+    let mut runner = LessonRunner::start(lesson, models)?;
     let (mut text, mut problems) =
         (format!("# {}\n\n{}\n", lesson.front.title, lesson.front.summary), vec![]);
-    playing.play(&mut |told| match told {
-        Told::Prose(prose) => text.push_str(&format!("\n{}\n", prose.trim())),
-        Told::Ran(line, outcome) => {
+    runner.play(&mut |event| match event {
+        LessonEvent::Prose(prose) => text.push_str(&format!("\n{}\n", prose.trim())),
+        LessonEvent::Ran(line, outcome) => {
             text.push_str(&format!("\n    > {}\n{}", line.text, indented(&outcome.text())))
         }
-        Told::Holds(expected) => text.push_str(&format!("\n    holds: {}\n", expected.expression.text())),
-        Told::Asked(question) => {
+        LessonEvent::Holds(expected) => {
+            text.push_str(&format!("\n    holds: {}\n", expected.expression.text()))
+        }
+        LessonEvent::Question(question) => {
             text.push_str(&format!("\n{}\n", question.question));
             question.choices.iter().for_each(|choice| text.push_str(&format!("- {}\n", choice.text)));
         }
-        Told::Answered(question, choice) => {
+        LessonEvent::Answer(question, choice) => {
             text.push_str(&format!("\n→ {}. {}\n", choice.text, question.why))
         }
-        Told::Task(task) => text.push_str(&format!("\n{}\n", task.task)),
-        Told::Wrong(problem) => problems.push(problem),
+        LessonEvent::Task(task) => text.push_str(&format!("\n{}\n", task.task)),
+        LessonEvent::Problem(problem) => problems.push(problem),
     });
     io::stdout().lock().write_all(text.as_bytes())?;
-    told(&problems)
+    report(&problems)
 }
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// Every problem on stderr; the exit code that says whether there were any.
-fn told(problems: &[Problem]) -> anyhow::Result<ExitCode> {
+/// Prints every problem to stderr; the exit code tells whether there were any.
+fn report(problems: &[Problem]) -> anyhow::Result<ExitCode> {
     let coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut err = io::stderr().lock();
     for problem in problems {
@@ -265,10 +268,10 @@ fn check_all(path: Option<PathBuf>, model: &ModelArgs) -> anyhow::Result<ExitCod
         checked.holds,
         checked.problems.len()
     );
-    told(&checked.problems)
+    report(&checked.problems)
 }
 
-/// A lesson that passes its check, to begin with.
+/// A template that passes its check.
 const SKELETON: &str = include_str!("../lesson/skeleton.md");
 
 fn begin(file: &Path) -> anyhow::Result<ExitCode> {
@@ -278,12 +281,12 @@ fn begin(file: &Path) -> anyhow::Result<ExitCode> {
         file.display()
     );
     if file.exists() {
-        bail!("{}: there is a file already; expected a new one", file.display());
+        bail!("{}: the file exists already; expected a new one", file.display());
     }
     write_beside(file, SKELETON.as_bytes())?;
     say(
         "note",
-        &format!("{} written; `diffuscope lesson check {}` carries it out", file.display(), file.display()),
+        &format!("{} written; `diffuscope lesson check {}` checks it", file.display(), file.display()),
     );
     Ok(ExitCode::SUCCESS)
 }

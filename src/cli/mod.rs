@@ -1,12 +1,12 @@
 //! The subcommands, one file each; `main.rs` only dispatches.
 //!
-//! - [`args`]: the flags that every subcommand takes that generates.
-//! - [`debug`]: the interface, the walk as text, and batches of commands.
-//! - [`run`]: the whole pipeline at once. [`compare`]: several, side by side.
-//! - [`lesson`]: lessons, listed, carried out and checked.
-//! - [`model`]: what a checkpoint holds, and the models of the Hugging Face hub.
-//! - [`doctor`]: what was found of the machine, the terminal and the environment.
-//! - [`config`]: the reader's settings of the interface.
+//! - [`args`]: the flags of subcommands that generate images. [`settings`]: those of the run's settings.
+//! - [`debug`]: the interface, every stage as text, and batches of commands.
+//! - [`run`]: the whole pipeline at once. [`compare`]: variants side by side.
+//! - [`lesson`]: lists, runs, checks and creates lessons.
+//! - [`model`]: the contents of a checkpoint; models from the Hugging Face hub.
+//! - [`doctor`]: a report on devices, terminal and environment.
+//! - [`config`]: the user's settings of the interface.
 
 pub mod args;
 pub mod compare;
@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod lesson;
 pub mod model;
 pub mod run;
+pub mod settings;
 
 use crate::pipeline::Models;
 use clap::{Parser, Subcommand};
@@ -35,13 +36,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Step through a generation, stage by stage (what `diffuscope` alone does)
+    /// Step through a run, stage by stage (the default)
     Debug(debug::DebugArgs),
     /// Run the whole pipeline at once
     Run(run::RunArgs),
     /// Run variants side by side: guidance scales, seeds, prompts, one word of a prompt
     Compare(compare::CompareArgs),
-    /// Lessons: Markdown that the debugger carries out
+    /// Lessons: Markdown files that the debugger runs
     Lesson(lesson::LessonArgs),
     /// Inspect a checkpoint; models from the Hugging Face hub
     #[command(subcommand, after_help = model::EXAMPLES)]
@@ -54,12 +55,12 @@ enum Command {
 }
 
 impl Cli {
-    /// What the command line asks for.
+    /// Parses the command line.
     pub fn of_environment() -> Self {
         Self::parse_from(std::env::args_os().map(as_value))
     }
 
-    /// Carries out what was asked for. Errors go to stderr as one line.
+    /// Runs the subcommand. Errors go to stderr as one line.
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             None => debug::run(self.debug),
@@ -73,7 +74,7 @@ impl Cli {
         };
         match result {
             Ok(code) => code,
-            // Whoever read our output has what they wanted (`diffuscope | head`).
+            // The reader of the output has closed it, as `head` does.
             Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
             Err(e) => {
                 say("error", &format!("{e:#}"));
@@ -88,8 +89,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref()).any(broken)
 }
 
-/// An argument such as `-1,2` or `-3--1`, which clap would take for flags, as one that it takes for a value: with a space before it,
-/// which no number minds. A single negative number it knows.
+/// Prefixes a list such as `-1,2` or `-3--1` with a space, so that clap does not take it for flags. Parsers of numbers trim it, and
+/// clap handles a single negative number itself.
 fn as_value(argument: OsString) -> OsString {
     let is_list = argument.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|numbers| {
         numbers.starts_with(|c: char| c.is_ascii_digit())
@@ -104,7 +105,7 @@ fn as_value(argument: OsString) -> OsString {
     value
 }
 
-/// What a reader should know at a run's start.
+/// Prints remarks and warnings at the start of a run.
 fn say_notes(models: &Models) {
     models.remarks.iter().for_each(|remark| say("note", remark));
     models.notes.iter().for_each(|note| say("warning", note));
@@ -117,10 +118,10 @@ fn print_picture(image: &image::RgbImage) -> io::Result<()> {
     viuer::print(&image::DynamicImage::ImageRgb8(image.clone()), &config).map(drop).map_err(io::Error::other)
 }
 
-/// `error: …` or `warning: …` on stderr, in one line and without a file's or a prompt's control characters.
+/// Prints `error: …` or `warning: …` to stderr, as one line without control characters.
 fn say(kind: &str, message: &str) {
     let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let line: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    // With stderr gone there is nobody to tell.
+    // If stderr is closed, there is no place for the message.
     let _ = writeln!(io::stderr(), "{kind}: {line}");
 }

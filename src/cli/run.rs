@@ -26,11 +26,11 @@ pub struct RunArgs {
     #[command(flatten)]
     generate: GenerateArgs,
 
-    /// Write the picture here, with the settings in its text chunks `parameters` and `diffuscope`
+    /// Write the image to this file, with the settings in the text chunks `parameters` and `diffuscope`
     #[arg(short, long, value_name = "FILE.png")]
     output: Option<PathBuf>,
 
-    /// Write every tensor of every stage here
+    /// Write every tensor of every stage to this file
     #[arg(long, value_name = "FILE.safetensors")]
     dump: Option<PathBuf>,
 }
@@ -38,7 +38,7 @@ pub struct RunArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// In a line that names the culprit. Whether the files can be written is found out before the run.
+/// Every error is a message of one line. Whether the files can be written is checked before the run.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(file) = &args.output {
         let is_png = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
@@ -65,8 +65,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
 
-    let (_, image) = snapshot.tensor("image").context("the run made no image")?;
-    let picture = decoded::picture(&PlainTensor::of(image)?).context("the image has no three channels")?;
+    let (_, image) = snapshot.tensor("image").context("the run produced no image")?;
+    let picture =
+        decoded::picture(&PlainTensor::of(image)?).context("the image does not have three channels")?;
     if let Some(file) = &args.output {
         let (texts, warning) = png::texts(&snapshot, &model, None);
         dump::write_beside(file, &png::encode(&picture.image, &texts)?)?;
@@ -80,15 +81,15 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if io::stdout().is_terminal() {
         print_picture(&picture.image)?;
     } else if args.output.is_none() && args.dump.is_none() {
-        say("warning", "the picture was not kept: `-o FILE.png` writes it");
+        say("warning", "the image was not saved: `-o FILE.png` writes it");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A bar on stderr, hidden where that is no terminal.
+/// A progress bar on stderr, hidden without a terminal.
 fn progress_bar(stages: u64) -> ProgressBar {
     let bar = ProgressBar::new(stages);
     let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {elapsed}<{eta}");
-    // The template is ours; a wrong one leaves the default style.
+    // The template is constant; an invalid one would leave the default style.
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }

@@ -28,7 +28,7 @@ pub mod view;
 pub mod worker;
 
 pub use inspect::{Examination, InspectQuery, Inspection};
-pub use language::command::Command;
+pub use language::command::{Command, CommandLine};
 pub use outcome::Outcome;
 pub use record::TensorRow;
 pub use session::{Session, SessionError};

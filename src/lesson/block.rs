@@ -1,17 +1,36 @@
-//! What stands in a fenced block: commands, expectations, a question, a task.
+//! The contents of fenced blocks: commands, expectations, a question, a task.
 
 use super::problem::{Problem, Source};
-use crate::debugger::Command;
 use crate::debugger::expr::Expression;
+use crate::debugger::language::arguments::{Nothing, Set};
+use crate::debugger::{Command, CommandLine};
 use std::ops::Range;
 
-/// A line of a block with its place in the file.
+/// A line of a block with its position in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// The trimmed text.
+    pub text: String,
+    /// Its position, in bytes.
+    pub at: Range<usize>,
+}
+
+/// A command of a block with its place in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Typed {
+    /// The command.
+    pub command: Command,
     /// The text, without space at its ends.
     pub text: String,
     /// Where it is, in bytes.
     pub at: Range<usize>,
+}
+
+impl Typed {
+    /// The command as the debugger takes it.
+    pub fn line(&self) -> CommandLine {
+        CommandLine { command: self.command.clone(), text: self.text.clone() }
+    }
 }
 
 /// A condition that must hold.
@@ -19,20 +38,20 @@ pub struct Line {
 pub struct Expected {
     /// The condition.
     pub expression: Expression,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
 /// A question with choices.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// What is asked.
+    /// The question.
     pub question: String,
-    /// What can be answered.
+    /// The choices.
     pub choices: Vec<Choice>,
-    /// Why the right one is.
+    /// The explanation of the right answer.
     pub why: String,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
@@ -48,56 +67,59 @@ pub struct Choice {
 /// Whether an answer is right.
 #[derive(Debug, Clone)]
 pub enum Right {
-    /// As its author says.
+    /// As the author says.
     Always(bool),
-    /// When a condition holds after the commands that follow the question.
+    /// If a condition holds after the commands that follow the question.
     When(Expected),
 }
 
 /// An open task.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What is to be done.
+    /// The task.
     pub task: String,
-    /// What holds when it is.
+    /// The conditions that hold when it is done.
     pub expected: Vec<Expected>,
-    /// Help, little by little.
+    /// Hints, shown one at a time.
     pub hints: Vec<String>,
-    /// Commands that do it, for the check.
-    pub solution: Vec<Line>,
-    /// Where it is, in bytes.
+    /// Commands that solve it, for the check.
+    pub solution: Vec<Typed>,
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
-/// Reads the lines of a block; what is wrong goes into `problems`.
+/// Parses the lines of blocks, and adds errors to `problems`.
 pub struct Reader<'a> {
     /// The file.
     pub source: &'a Source,
-    /// What was wrong so far.
+    /// The errors found.
     pub problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
     /// Lines of the command language; comments and empty ones are left out.
-    pub fn commands(&mut self, lines: Vec<Line>) -> Vec<Line> {
+    pub fn commands(&mut self, lines: Vec<Line>) -> Vec<Typed> {
         let mut commands = vec![];
-        for line in lines {
-            match Command::parse(&line.text) {
-                Ok(Some(Command::Save { .. })) => self.problem(line.at, "`save` is refused in a lesson"),
-                Ok(Some(Command::Quit)) => self.problem(line.at, "`quit` is refused in a lesson"),
-                Ok(Some(Command::Set { setting, value })) => match setting.check(&value) {
-                    Ok(()) => commands.push(line),
-                    Err(e) => self.problem(line.at, e),
+        for Line { text, at } in lines {
+            let refused = match Command::parse(&text) {
+                Ok(None) => continue,
+                Ok(Some(Command::Save(_))) => "`save` is refused in a lesson".into(),
+                Ok(Some(Command::Quit(Nothing))) => "`quit` is refused in a lesson".into(),
+                Ok(Some(command)) => match checked(&command) {
+                    Ok(()) => {
+                        commands.push(Typed { command, text, at });
+                        continue;
+                    }
+                    Err(e) => e,
                 },
-                Ok(Some(_)) => commands.push(line),
-                Ok(None) => {}
-                Err(e) => self.problem(line.at, e.to_string()),
-            }
+                Err(e) => e.to_string(),
+            };
+            self.problem(at, refused);
         }
         commands
     }
 
-    /// A condition a line; comments and empty ones are left out.
+    /// One condition per line; comments and empty lines are left out.
     pub fn expectations(&mut self, lines: Vec<Line>) -> Vec<Expected> {
         let lines = lines.into_iter().filter(|line| !line.text.is_empty() && !line.text.starts_with("//"));
         lines.filter_map(|line| self.condition(&line.text, line.at)).collect()
@@ -113,7 +135,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The question, then `- [ ] choice`, `- [x] the right one` or `- choice | CONDITION`, then why.
+    /// The question, then `- [ ] choice`, `- [x] right choice` or `- choice | CONDITION`, then the explanation.
     pub fn question(&mut self, lines: Vec<Line>, at: Range<usize>) -> Question {
         let (mut question, mut why, mut choices) = (vec![], vec![], vec![]);
         for line in lines.into_iter().filter(|line| !line.text.is_empty()) {
@@ -133,7 +155,7 @@ impl Reader<'_> {
             );
         }
         if why.is_empty() {
-            self.problem(at.clone(), "a predict block that does not say why, behind its choices");
+            self.problem(at.clone(), "a predict block without an explanation after its choices");
         }
         let can_be_right = |choice: &Choice| !matches!(choice.right, Right::Always(false));
         if !choices.is_empty() && !choices.iter().any(can_be_right) {
@@ -154,7 +176,7 @@ impl Reader<'_> {
                 Some(Choice { text: text.trim().into(), right: Right::When(expected) })
             }
             None => {
-                self.problem(at.clone(), "a choice that does not say when it is right; expected `- [ ] …`, `- [x] …` or `- … | CONDITION`");
+                self.problem(at.clone(), "a choice that is neither right nor wrong; expected `- [ ] …`, `- [x] …` or `- … | CONDITION`");
                 None
             }
         }
@@ -176,8 +198,8 @@ impl Reader<'_> {
         }
         for (missing, what) in [
             (task.is_empty(), "the task itself"),
-            (expected.is_empty(), "`expect: CONDITION`, which says when it is done"),
-            (solution.is_empty(), "`solution: COMMAND`, which the check carries out"),
+            (expected.is_empty(), "`expect: CONDITION`, which is true when it is done"),
+            (solution.is_empty(), "`solution: COMMAND`, which the check runs"),
         ] {
             if missing {
                 self.problem(at.clone(), format!("a try block without {what}"));
@@ -186,8 +208,16 @@ impl Reader<'_> {
         Task { task: task.join("\n"), expected, hints, solution, at }
     }
 
-    /// Notes what is wrong.
+    /// Adds an error.
     pub fn problem(&mut self, at: Range<usize>, what: impl Into<String>) {
         self.problems.push(self.source.problem(at, what));
+    }
+}
+
+/// Whether a setting can have the value that a command gives it.
+fn checked(command: &Command) -> Result<(), String> {
+    match command {
+        Command::Set(Set::Setting { setting, value }) => setting.check(value),
+        _ => Ok(()),
     }
 }

@@ -1,30 +1,30 @@
-//! Whether lessons are still true, and say the same in every language.
+//! Checks that lessons hold and that their languages agree.
 
 use super::format::{Lesson, Part};
 use super::library::{Entry, LANGUAGES, Library};
-use super::playing::{LessonRunner, Told};
+use super::playing::{LessonEvent, LessonRunner};
 use super::problem::Problem;
 use crate::pipeline::Models;
 use std::sync::Arc;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Lessons that were looked at, each language one.
+    /// The number of lessons checked, counting each language.
     pub lessons: usize,
-    /// Conditions that hold.
+    /// The number of conditions that hold.
     pub holds: usize,
-    /// What is wrong.
+    /// The errors.
     pub problems: Vec<Problem>,
 }
 
-/// Reads every lesson, carries it out on `models`, and compares its languages. `tell` is called before each.
-pub fn check(library: &Library, models: &Arc<Models>, mut tell: impl FnMut(&str)) -> Checked {
+/// Parses every lesson, runs it on `models`, and compares its languages. `on_file` is called with the name of each file.
+pub fn check(library: &Library, models: &Arc<Models>, mut on_file: impl FnMut(&str)) -> Checked {
     let mut checked = Checked::default();
     for entry in &library.entries {
         let mut read = vec![];
         for source in entry.sources() {
-            tell(source.name());
+            on_file(source.name());
             checked.lessons += 1;
             match Lesson::read(source.clone()) {
                 Ok(lesson) => read.push(lesson),
@@ -33,24 +33,24 @@ pub fn check(library: &Library, models: &Arc<Models>, mut tell: impl FnMut(&str)
         }
         checked.problems.extend(languages(entry, &read));
         for lesson in &read {
-            carry_out(lesson, models, &mut checked);
+            run(lesson, models, &mut checked);
         }
     }
     checked
 }
 
-fn carry_out(lesson: &Lesson, models: &Arc<Models>, checked: &mut Checked) {
+fn run(lesson: &Lesson, models: &Arc<Models>, checked: &mut Checked) {
     match LessonRunner::start(lesson, Arc::clone(models)) {
-        Ok(mut playing) => playing.play(&mut |told| match told {
-            Told::Holds(_) => checked.holds += 1,
-            Told::Wrong(problem) => checked.problems.push(problem),
+        Ok(mut runner) => runner.play(&mut |event| match event {
+            LessonEvent::Holds(_) => checked.holds += 1,
+            LessonEvent::Problem(problem) => checked.problems.push(problem),
             _ => {}
         }),
         Err(e) => checked.problems.push(lesson.source.problem(0..0, format!("its settings: {e}"))),
     }
 }
 
-/// A lesson that is there in one language must be there in all, with the same blocks in the same order.
+/// Checks that a lesson exists in every language, with the same blocks in the same order.
 fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
     let mut problems = vec![];
     if entry.is_alone {
@@ -58,10 +58,10 @@ fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
     }
     for (language, source) in LANGUAGES.iter().zip(&entry.languages) {
         if source.is_none()
-            && let Some(there) = entry.sources().next()
+            && let Some(other) = entry.sources().next()
         {
             let problem =
-                there.problem(0..0, format!("no translation: {language}/{}.md is missing", entry.name));
+                other.problem(0..0, format!("no translation: {language}/{}.md is missing", entry.name));
             problems.push(problem);
         }
     }
@@ -70,27 +70,29 @@ fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
         let parts = lesson.parts.iter().filter(|part| !matches!(part, Part::Prose(_)));
         parts.map(|part| (part.kind(), lines(part), place(part))).collect::<Vec<_>>()
     };
-    let (ours, theirs) = (blocks(first), blocks(second));
-    for ((kind, lines, _), (other, others, at)) in ours.iter().zip(&theirs) {
+    let (first_blocks, second_blocks) = (blocks(first), blocks(second));
+    for ((kind, lines, _), (other, others, at)) in first_blocks.iter().zip(&second_blocks) {
         if kind != other || lines != others {
-            let what = format!("this {other} block is another than in {}", first.source.name());
+            let what = format!("this {other} block differs from {}", first.source.name());
             problems.push(
                 second.source.problem(at.clone(), what).help(format!("{kind} there: {}", lines.join("; "))),
             );
             return problems;
         }
     }
-    if ours.len() != theirs.len() {
-        let what = format!("{} blocks; {} has {}", theirs.len(), first.source.name(), ours.len());
+    if first_blocks.len() != second_blocks.len() {
+        let what =
+            format!("{} blocks; {} has {}", second_blocks.len(), first.source.name(), first_blocks.len());
         problems.push(second.source.problem(0..0, what));
     }
     if first.settings != second.settings {
-        problems.push(second.source.problem(0..0, format!("other settings than {}", first.source.name())));
+        problems
+            .push(second.source.problem(0..0, format!("the settings differ from {}", first.source.name())));
     }
     problems
 }
 
-/// What a block must have in common with its translation: commands and conditions, not words.
+/// The parts of a block that its translation must share: commands and conditions, not words.
 fn lines(part: &Part) -> Vec<String> {
     use super::block::Right;
     let conditions = |expected: &[super::block::Expected]| {

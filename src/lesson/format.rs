@@ -1,9 +1,10 @@
-//! A lesson's file, read: front matter, prose, and fenced blocks with a tag.
+//! Parses a lesson's file: front matter, prose, and tagged fenced blocks.
 
-use super::block::{Expected, Line, Question, Reader, Task};
+use super::block::{Expected, Line, Question, Reader, Task, Typed};
 use super::problem::{Problem, Source};
 use crate::debugger::Command;
 use crate::debugger::expr::Expression;
+use crate::debugger::language::arguments::Set;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
@@ -11,12 +12,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-/// Tags of fenced blocks that the debugger knows.
+/// Tags of active blocks.
 const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
-/// Tags of those that are only shown; so is a block without a tag.
+/// Tags of blocks that are only shown, as blocks without a tag are.
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
-/// What a comment that points at a view can name: the interface's views.
+/// The interface's views, which a comment can select.
 pub const VIEWS: [&str; 11] = [
     "overview",
     "tensors",
@@ -31,25 +32,25 @@ pub const VIEWS: [&str; 11] = [
     "attention",
 ];
 
-/// What stands at the top of a lesson.
+/// The front matter of a lesson.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Front {
-    /// What the lesson is called.
+    /// The title.
     pub title: String,
-    /// What it is about, in a sentence.
+    /// A summary in one sentence.
     pub summary: String,
-    /// How long a reader takes.
+    /// The time that a reader needs.
     pub minutes: u32,
-    /// The lessons that it builds on, by their names.
+    /// The names of the lessons that it builds on.
     #[serde(default)]
     pub builds_on: Vec<String>,
-    /// The settings that it starts from.
+    /// The initial settings.
     #[serde(default)]
     pub settings: BTreeMap<String, Written>,
 }
 
-/// A setting's value as a command has it: a text in quotes, or a number, whole ones of any size.
+/// A setting's value as written in a command: text in quotes, or a number, integers of any size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written(String);
 
@@ -61,7 +62,7 @@ impl<'de> Deserialize<'de> for Written {
             type Value = Written;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
+                f.write_str("text or a number")
             }
 
             fn visit_bool<E>(self, value: bool) -> Result<Written, E> {
@@ -97,14 +98,14 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// A lesson, read and well formed.
+/// A well-formed lesson.
 #[derive(Debug, Clone)]
 pub struct Lesson {
-    /// What stands at its top.
+    /// The front matter.
     pub front: Front,
-    /// The commands that make the settings that it starts from.
-    pub settings: Vec<String>,
-    /// What it says and asks, in order.
+    /// The commands for the initial settings.
+    pub settings: Vec<Command>,
+    /// The parts, in order.
     pub parts: Vec<Part>,
     /// The file.
     pub source: Source,
@@ -113,13 +114,13 @@ pub struct Lesson {
 /// A part of a lesson.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// Prose, as Markdown, with the numbers that are live.
+    /// Prose in Markdown, with live numbers.
     Prose(Prose),
-    /// The view of the interface that matters from here on.
+    /// Selects a view of the interface.
     View(Pointer),
-    /// Commands to be carried out.
-    Commands(Vec<Line>),
-    /// Conditions that hold here.
+    /// Commands to run.
+    Commands(Vec<Typed>),
+    /// Conditions that must hold here.
     Expect(Vec<Expected>),
     /// A question.
     Predict(Question),
@@ -128,7 +129,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// What a block of another language must be as well.
+    /// The kind, which must be the same in every language.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Prose(_) => "prose",
@@ -140,46 +141,46 @@ impl Part {
         }
     }
 
-    /// Whether it wants something of its reader.
+    /// Whether it waits for the reader.
     pub fn is_stop(&self) -> bool {
         matches!(self, Self::Commands(_) | Self::Predict(_) | Self::Try(_))
     }
 }
 
-/// A comment that points at a view.
+/// A comment that selects a view.
 #[derive(Debug, Clone)]
 pub struct Pointer {
     /// One of [`VIEWS`].
     pub view: &'static str,
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub at: Range<usize>,
 }
 
 /// Prose with live numbers.
 #[derive(Debug, Clone)]
 pub struct Prose {
-    /// The Markdown, with `{{ … }}` where the numbers go.
+    /// The Markdown, with `{{ … }}` in place of live numbers.
     pub text: String,
-    /// The numbers: where they are in `text`, and what they are.
+    /// The live numbers.
     pub live: Vec<Live>,
-    /// Where it begins in the file, in bytes.
+    /// Its start in the file, in bytes.
     pub start: usize,
 }
 
-/// A number in prose that is evaluated.
+/// A live number in prose.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// Where it is in the prose, braces included, in bytes.
+    /// Its position in the prose, with braces, in bytes.
     pub within: Range<usize>,
-    /// What it is.
+    /// Its expression.
     pub expression: Expression,
 }
 
 impl Lesson {
-    /// Reads a lesson.
+    /// Parses a lesson.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with its place.
+    /// All errors in the file, each with its position.
     pub fn read(source: Source) -> Result<Self, Vec<Problem>> {
         let mut problems = vec![];
         let mut blocks = vec![];
@@ -201,7 +202,7 @@ impl Lesson {
                     }
                     prose_from = at.end;
                 }
-                // A block within a list or a quotation is shown as it stands.
+                // A block within a list or a quotation is only shown.
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) if depth == 0 => {
                     let tag = info.split_whitespace().next().unwrap_or_default().to_string();
                     inside = Some((at.clone(), tag, at.start..at.start));
@@ -214,9 +215,9 @@ impl Lesson {
                 Event::End(TagEnd::CodeBlock) if inside.is_some() => {
                     let Some((whole, tag, text)) = inside.take() else { continue };
                     if TAGS.contains(&tag.as_str()) {
-                        blocks.push(Found::Prose(prose_from..whole.start));
+                        blocks.push(Piece::Prose(prose_from..whole.start));
                         prose_from = whole.end;
-                        blocks.push(Found::Block(tag, whole, text));
+                        blocks.push(Piece::Block(tag, whole, text));
                     } else if !tag.is_empty() && !SHOWN.contains(&tag.as_str()) {
                         let known = TAGS.iter().chain(&SHOWN).copied().collect::<Vec<_>>().join(", ");
                         let problem =
@@ -226,27 +227,27 @@ impl Lesson {
                 }
                 Event::Start(Tag::HtmlBlock) => {
                     let comment = source.text().get(at.clone()).unwrap_or_default().trim();
-                    if depth == 0 && points(comment) {
-                        blocks.push(Found::Prose(prose_from..at.start));
+                    if depth == 0 && selects_view(comment) {
+                        blocks.push(Piece::Prose(prose_from..at.start));
                         prose_from = at.end;
-                        blocks.push(Found::View(at.start..at.start + comment.len()));
-                    } else if points(comment) {
+                        blocks.push(Piece::View(at.start..at.start + comment.len()));
+                    } else if selects_view(comment) {
                         problems.push(misplaced(&source, at));
                     }
                     depth += 1;
                 }
-                Event::InlineHtml(html) if points(&html) => problems.push(misplaced(&source, at)),
+                Event::InlineHtml(html) if selects_view(&html) => problems.push(misplaced(&source, at)),
                 Event::Start(_) => depth += 1,
                 Event::End(_) => depth = depth.saturating_sub(1),
                 _ => {}
             }
         }
-        blocks.push(Found::Prose(prose_from..source.text().len()));
+        blocks.push(Piece::Prose(prose_from..source.text().len()));
         if front.is_none() {
             let problem = source.problem(0..0, "no front matter");
             problems.push(problem.help("expected `---`, title, summary, minutes, `---` at the top"));
         }
-        let parts = blocks.into_iter().filter_map(|found| read_part(&source, found, &mut problems)).collect();
+        let parts = blocks.into_iter().filter_map(|piece| read_part(&source, piece, &mut problems)).collect();
         match (front.flatten(), problems.is_empty()) {
             (Some((front, settings)), true) => Ok(Self { front, settings, parts, source }),
             _ => Err(problems),
@@ -254,16 +255,16 @@ impl Lesson {
     }
 }
 
-/// What is found in a file: prose, a comment that points at a view, or a block with its tag, its place, and that of its text.
-enum Found {
+/// A piece of a file: prose, a comment that selects a view, or a block with its tag and the positions of it and its text.
+enum Piece {
     Prose(Range<usize>),
     View(Range<usize>),
     Block(String, Range<usize>, Range<usize>),
 }
 
-fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Option<Part> {
-    match found {
-        Found::Prose(at) => {
+fn read_part(source: &Source, piece: Piece, problems: &mut Vec<Problem>) -> Option<Part> {
+    match piece {
+        Piece::Prose(at) => {
             let text = source.text().get(at.clone())?;
             if text.trim().is_empty() {
                 return None;
@@ -271,19 +272,20 @@ fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Opti
             let live = read_live(source, &at, problems);
             Some(Part::Prose(Prose { text: text.into(), live, start: at.start }))
         }
-        Found::View(at) => {
+        Piece::View(at) => {
             let comment = source.text().get(at.clone()).unwrap_or_default();
             let name = comment.strip_prefix("<!--").and_then(|rest| rest.strip_suffix("-->"));
             let name = name.and_then(|inner| inner.trim().strip_prefix("view:")).unwrap_or_default().trim();
             let view = VIEWS.into_iter().find(|known| *known == name);
             if view.is_none() {
-                let problem = source.problem(at.clone(), format!("`{name}` is no view"));
-                problems
-                    .push(problem.help(format!("expected `<!-- view: NAME -->`, of {}", VIEWS.join(", "))));
+                let problem = source.problem(at.clone(), format!("unknown view `{name}`"));
+                problems.push(
+                    problem.help(format!("expected `<!-- view: NAME -->` with one of {}", VIEWS.join(", "))),
+                );
             }
             view.map(|view| Part::View(Pointer { view, at }))
         }
-        Found::Block(tag, whole, text) => {
+        Piece::Block(tag, whole, text) => {
             let lines = lines(source, text);
             let head = first_line(source, &whole);
             let mut reader = Reader { source, problems };
@@ -306,18 +308,17 @@ fn read_part(source: &Source, found: Found, problems: &mut Vec<Problem>) -> Opti
     }
 }
 
-/// Whether a comment is one that points at a view.
-fn points(html: &str) -> bool {
+/// Whether a comment selects a view.
+fn selects_view(html: &str) -> bool {
     html.trim().strip_prefix("<!--").is_some_and(|inner| inner.trim_start().starts_with("view:"))
 }
 
 fn misplaced(source: &Source, at: Range<usize>) -> Problem {
-    let problem =
-        source.problem(first_line(source, &at), "a comment that points at a view, within other text");
-    problem.help("expected it on a line of its own, with an empty line before and behind it")
+    let problem = source.problem(first_line(source, &at), "a comment that selects a view, within other text");
+    problem.help("expected it on a line of its own, with an empty line before and after it")
 }
 
-/// The text of a block with one more piece of it: it comes whole, or a line at a time.
+/// The range of a block's text with `more`: the parser gives it whole, or line by line.
 fn with(text: &Range<usize>, more: Range<usize>) -> Range<usize> {
     if text.is_empty() { more } else { text.start..more.end }
 }
@@ -340,7 +341,7 @@ fn lines(source: &Source, at: Range<usize>) -> Vec<Line> {
     lines
 }
 
-/// The numbers in prose that are evaluated: `{{ latents.std }}`.
+/// The live numbers in prose: `{{ latents.std }}`.
 fn read_live(source: &Source, at: &Range<usize>, problems: &mut Vec<Problem>) -> Vec<Live> {
     let text = &source.text()[at.clone()];
     let (mut live, mut from) = (vec![], 0);
@@ -359,12 +360,12 @@ fn read_live(source: &Source, at: &Range<usize>, problems: &mut Vec<Problem>) ->
     live
 }
 
-/// Front matter, with the commands that make its settings.
+/// Parses the front matter; returns it with the commands for its settings.
 fn read_front(
     source: &Source,
     at: Range<usize>,
     problems: &mut Vec<Problem>,
-) -> Option<(Front, Vec<String>)> {
+) -> Option<(Front, Vec<Command>)> {
     let text = source.text().get(at.clone()).unwrap_or_default();
     let front: Front = match serde_yaml_ng::from_str(text) {
         Ok(front) => front,
@@ -373,7 +374,7 @@ fn read_front(
             let line = text.get(from..).unwrap_or_default().lines().next().unwrap_or_default().len();
             let problem = source.problem(at.start + from..at.start + from + line, e.to_string());
             problems.push(
-                problem.help("expected title, summary, minutes; builds_on and settings where there are any"),
+                problem.help("expected title, summary, minutes, and optionally builds_on and settings"),
             );
             return None;
         }
@@ -384,8 +385,8 @@ fn read_front(
         let place = text.find(name.as_str()).unwrap_or(0);
         let place = at.start + place..at.start + place + name.len();
         match Command::parse(&line) {
-            Ok(Some(Command::Set { setting, value })) => match setting.check(&value) {
-                Ok(()) => commands.push(line),
+            Ok(Some(Command::Set(Set::Setting { setting, value }))) => match setting.check(&value) {
+                Ok(()) => commands.push(Command::Set(Set::Setting { setting, value })),
                 Err(e) => problems.push(source.problem(place, e)),
             },
             Ok(_) => problems.push(source.problem(place, format!("`{name}` is not a setting of a run"))),

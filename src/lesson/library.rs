@@ -1,4 +1,4 @@
-//! The lessons that the program carries, and those of a folder.
+//! The bundled lessons, and those of a folder.
 
 use super::problem::Source;
 use crate::pipeline::dump::read_text;
@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The languages that a lesson is written in, by their codes; the first is taken where a reader's own is not there.
+/// The codes of the languages. The first is the fallback.
 pub const LANGUAGES: [&str; 2] = ["en", "ja"];
 
 macro_rules! bundled {
@@ -18,7 +18,7 @@ macro_rules! bundled {
     };
 }
 
-/// The lessons that the program carries, by name, in the order of [`LANGUAGES`].
+/// The bundled lessons by name, with their texts in the order of [`LANGUAGES`].
 const BUNDLED: &[(&str, [&str; 2])] = bundled![
     "00-noise-on-purpose",
     "01-the-four-stages",
@@ -36,18 +36,18 @@ const BUNDLED: &[(&str, [&str; 2])] = bundled![
 /// Lessons.
 #[derive(Debug)]
 pub struct Library {
-    /// Each lesson, in the order of their names.
+    /// The lessons, sorted by name.
     pub entries: Vec<Entry>,
 }
 
 /// A lesson in its languages.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name: the file's, without its ending.
+    /// Its name: that of the file, without the extension.
     pub name: String,
     /// Its file in each of [`LANGUAGES`].
     pub languages: [Option<Source>; 2],
-    /// Whether it is a file by itself, of which no translation is asked.
+    /// Whether it is a single file, which needs no translation.
     pub is_alone: bool,
 }
 
@@ -57,7 +57,7 @@ impl Entry {
         self.languages.iter().flatten()
     }
 
-    /// Its file in a language, or in the first that there is.
+    /// Its file in a language, or in the first available one.
     pub fn source(&self, language: &str) -> Option<&Source> {
         let place = LANGUAGES.iter().position(|known| *known == language);
         place.and_then(|place| self.languages[place].as_ref()).or_else(|| self.sources().next())
@@ -65,7 +65,7 @@ impl Entry {
 }
 
 impl Library {
-    /// The lessons that the program carries.
+    /// The bundled lessons.
     pub fn bundled() -> Self {
         let entry = |(name, texts): &(&str, [&str; 2])| {
             let mut languages = LANGUAGES
@@ -78,10 +78,10 @@ impl Library {
         Self { entries: BUNDLED.iter().map(entry).collect() }
     }
 
-    /// The lessons of a folder: of its `en` and `ja`, or its own files, each alone; or one file.
+    /// The lessons of a folder with `en` and `ja`, the single files of a folder without them, or one file.
     ///
     /// # Errors
-    /// The system's, with the path.
+    /// When a file or folder cannot be read, with its path.
     pub fn at(path: &Path) -> io::Result<Self> {
         let named = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
         let read = |path: &Path| {
@@ -122,25 +122,25 @@ impl Library {
         Ok(Self { entries })
     }
 
-    /// The lesson of that name or number (`5`), or the only one whose name begins so (`05`, `guid`).
+    /// The lesson with this name or number (`5`), or the only one whose name begins with it (`05`, `guid`).
     ///
     /// # Errors
-    /// The names that there are, or those that begin so.
+    /// With the known names, or those that begin with it.
     pub fn find(&self, name: &str) -> Result<&Entry, FindError> {
-        let wanted = name.to_lowercase();
-        let number = wanted.parse::<usize>().ok();
+        let lower = name.to_lowercase();
+        let number = lower.parse::<usize>().ok();
         let is_it = |entry: &&Entry| {
             let (digits, rest) = entry.name.split_once('-').unwrap_or(("", &entry.name));
-            entry.name == wanted || rest == wanted || number.is_some() && digits.parse().ok() == number
+            entry.name == lower || rest == lower || number.is_some() && digits.parse().ok() == number
         };
         if let Some(entry) = self.entries.iter().find(is_it) {
             return Ok(entry);
         }
         let begins = |entry: &&Entry| {
             let rest = entry.name.split_once('-').map_or("", |(_, rest)| rest);
-            entry.name.starts_with(&wanted) || rest.starts_with(&wanted)
+            entry.name.starts_with(&lower) || rest.starts_with(&lower)
         };
-        let found: Vec<&Entry> = self.entries.iter().filter(begins).filter(|_| !wanted.is_empty()).collect();
+        let found: Vec<&Entry> = self.entries.iter().filter(begins).filter(|_| !lower.is_empty()).collect();
         let names = |entries: &mut dyn Iterator<Item = &Entry>| {
             entries.map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ")
         };
@@ -152,23 +152,23 @@ impl Library {
     }
 }
 
-/// Why there is no such lesson.
+/// Why a lesson was not found.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FindError {
-    /// No name begins so.
+    /// No name begins with it.
     #[error("no lesson `{name}`; expected the name, the number or the beginning of one of {known}")]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The known names.
         known: String,
     },
-    /// More than one name begins so.
+    /// More than one name begins with it.
     #[error("`{name}` could be {found}; expected more of the name")]
     Ambiguous {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// The names that begin so.
+        /// The names that begin with it.
         found: String,
     },
 }
@@ -178,12 +178,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_carries_every_lesson_that_is_there() {
+    fn every_lesson_of_the_folder_is_bundled() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons");
-        let there = Library::at(&folder).unwrap();
+        let in_folder = Library::at(&folder).unwrap();
         let names =
             |library: &Library| library.entries.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&Library::bundled()), names(&there));
+        assert_eq!(names(&Library::bundled()), names(&in_folder));
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Lessons: Markdown files that the debugger carries out.
+//! Lessons: Markdown files that the debugger runs.
 //!
-//! - [`mod@format`]: a file → what it says and asks, block by block. [`block`]: what stands in a fenced block.
-//! - [`problem`]: what is wrong with a file, with the place in it.
-//! - [`playing`]: a lesson on a session, part by part.
-//! - [`reading`]: the same with a reader, as a state machine. [`progress`]: how far the reader is, in a file.
-//! - [`check`]: whether a lesson is still true, and says the same in every language.
-//! - [`library`]: the lessons that the program carries, and those of a folder.
+//! - [`mod@format`]: parses a file into parts. [`block`]: the contents of fenced blocks.
+//! - [`problem`]: an error in a file, with its position.
+//! - [`playing`]: runs a lesson on a session, without a reader.
+//! - [`reading`]: a lesson with a reader, as a state machine. [`progress`]: the reader's progress, in a file.
+//! - [`check`]: checks that lessons hold and that their languages agree.
+//! - [`library`]: the bundled lessons, and those of a folder.
 
 pub mod block;
 pub mod check;

@@ -1,7 +1,6 @@
-//! A lesson on a session, part by part: what it says with the numbers that are true here, and whether what it expects
-//! holds.
+//! Runs a lesson on a session without a reader: evaluates its numbers and checks its expectations.
 
-use super::block::{Choice, Expected, Line, Question, Right, Task};
+use super::block::{Choice, Expected, Question, Right, Task, Typed};
 use super::format::{Lesson, Part, Prose};
 use super::problem::Problem;
 use crate::debugger::expr::{Answer, Expression};
@@ -11,62 +10,61 @@ use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, RequestError};
 use std::sync::Arc;
 
-/// Steps of a lesson that does not say how many.
+/// The default number of steps.
 const STEPS: usize = 20;
 
-/// A lesson that is carried out without a reader.
+/// Runs a lesson without a reader.
 #[derive(Debug)]
 pub struct LessonRunner<'a> {
     lesson: &'a Lesson,
     session: Session,
-    /// Questions whose answers show after the next commands.
+    /// Questions that the next commands answer.
     open: Vec<&'a Question>,
 }
 
-/// What a part of a lesson came to.
+/// An event of a lesson's run.
 #[derive(Debug)]
-pub enum Told<'a> {
-    /// Prose, as Markdown, with its numbers.
+pub enum LessonEvent<'a> {
+    /// Prose in Markdown, with its numbers.
     Prose(String),
-    /// A command, and what it said.
-    Ran(&'a Line, Box<Outcome>),
+    /// A command and its outcome.
+    Ran(&'a Typed, Box<Outcome>),
     /// A condition that holds.
     Holds(&'a Expected),
     /// A question.
-    Asked(&'a Question),
-    /// A question's answer.
-    Answered(&'a Question, &'a Choice),
+    Question(&'a Question),
+    /// A question's right answer.
+    Answer(&'a Question, &'a Choice),
     /// A task; its solution follows.
     Task(&'a Task),
-    /// Something that is not as the lesson says.
-    Wrong(Problem),
+    /// Something that contradicts the lesson.
+    Problem(Problem),
 }
 
-/// A session with the settings that a lesson starts from, in which nothing is saved.
+/// A session with a lesson's initial settings, in which `save` is refused.
 ///
 /// # Errors
-/// When the models cannot run that, or a setting is refused.
+/// When a setting is refused or the models cannot run the request.
 pub fn session(lesson: &Lesson, models: Arc<Models>) -> Result<Session, SessionError> {
     let request = Request { num_inference_steps: STEPS, ..Request::for_models(&models, "") };
     let mut session = Session::new(models, request).map_err(|e: RequestError| SessionError::Request(e))?;
-    session.refuse_save("a lesson writes no files; `diffuscope` alone does");
-    for line in &lesson.settings {
-        session.run_line(line, &mut Unwatched)?;
+    session.refuse_save("a lesson does not write files; start `diffuscope` without a lesson");
+    for command in &lesson.settings {
+        session.run(command, &mut Unwatched)?;
     }
     Ok(session)
 }
 
 impl<'a> LessonRunner<'a> {
-    /// A lesson before its first part, with the settings that it starts from.
+    /// The lesson before its first part, with its initial settings.
     ///
     /// # Errors
-    /// When the models cannot run that, or a setting is refused.
+    /// When a setting is refused or the models cannot run the request.
     pub fn start(lesson: &'a Lesson, models: Arc<Models>) -> Result<Self, SessionError> {
         Self::start_with(lesson, models, &[])
     }
 
-    /// The same with more commands before the first part, such as `set fault nan_in latents`: whether its expectations
-    /// would notice.
+    /// The same after further commands, such as `set fault nan_in latents`, to test that the expectations fail.
     ///
     /// # Errors
     /// As [`start`](Self::start), or when a command is refused.
@@ -82,70 +80,74 @@ impl<'a> LessonRunner<'a> {
         Ok(Self { lesson, session, open: vec![] })
     }
 
-    /// Carries out every part, and tells what each came to.
-    pub fn play(&mut self, tell: &mut dyn FnMut(Told<'a>)) {
+    /// Runs every part, and reports its events.
+    pub fn play(&mut self, report: &mut dyn FnMut(LessonEvent<'a>)) {
         let lesson = self.lesson;
         for part in &lesson.parts {
             match part {
-                Part::Prose(prose) => self.say(prose, tell),
+                Part::Prose(prose) => self.prose(prose, report),
                 Part::View(_) => {}
-                Part::Commands(lines) => self.run(lines, tell),
-                Part::Expect(expected) => self.expect(expected, tell),
+                Part::Commands(lines) => self.run(lines, report),
+                Part::Expect(expected) => self.expect(expected, report),
                 Part::Predict(question) => {
-                    tell(Told::Asked(question));
+                    report(LessonEvent::Question(question));
                     self.open.push(question);
                 }
                 Part::Try(task) => {
-                    tell(Told::Task(task));
+                    report(LessonEvent::Task(task));
                     if task.expected.iter().all(|expected| matches!(self.holds(expected), Ok(true))) {
-                        let what = "the task is done before its reader has begun";
-                        tell(Told::Wrong(lesson.source.problem(task.at.clone(), what)));
+                        let what = "the task is done before the reader has begun";
+                        report(LessonEvent::Problem(lesson.source.problem(task.at.clone(), what)));
                     }
-                    self.run(&task.solution, tell);
-                    self.expect(&task.expected, tell);
+                    self.run(&task.solution, report);
+                    self.expect(&task.expected, report);
                 }
             }
         }
-        self.answer(tell);
+        self.answer(report);
     }
 
-    fn say(&self, prose: &Prose, tell: &mut dyn FnMut(Told<'a>)) {
+    fn prose(&self, prose: &Prose, report: &mut dyn FnMut(LessonEvent<'a>)) {
         let (mut text, mut from) = (String::new(), 0);
         for live in &prose.live {
             text.push_str(&prose.text[from..live.within.start]);
             from = live.within.end;
             match live.expression.evaluate(&self.session.here()) {
-                Ok(answer) => text.push_str(&told(&answer)),
+                Ok(answer) => text.push_str(&shown(&answer)),
                 Err(e) => {
                     let at = prose.start + live.within.start..prose.start + live.within.end;
-                    tell(Told::Wrong(self.lesson.source.problem(at, e.to_string())));
+                    report(LessonEvent::Problem(self.lesson.source.problem(at, e.to_string())));
                 }
             }
         }
         text.push_str(&prose.text[from..]);
-        tell(Told::Prose(text));
+        report(LessonEvent::Prose(text));
     }
 
-    fn run(&mut self, lines: &'a [Line], tell: &mut dyn FnMut(Told<'a>)) {
+    fn run(&mut self, lines: &'a [Typed], report: &mut dyn FnMut(LessonEvent<'a>)) {
         for line in lines {
-            match self.session.run_line(&line.text, &mut Unwatched) {
-                Ok(outcome) => tell(Told::Ran(line, outcome.unwrap_or_default().into())),
-                Err(e) => tell(Told::Wrong(self.lesson.source.problem(line.at.clone(), e.to_string()))),
+            match self.session.run(&line.command, &mut Unwatched) {
+                Ok(outcome) => report(LessonEvent::Ran(line, outcome.into())),
+                Err(e) => {
+                    report(LessonEvent::Problem(self.lesson.source.problem(line.at.clone(), e.to_string())))
+                }
             }
         }
-        self.answer(tell);
+        self.answer(report);
     }
 
-    fn expect(&self, expected: &'a [Expected], tell: &mut dyn FnMut(Told<'a>)) {
+    fn expect(&self, expected: &'a [Expected], report: &mut dyn FnMut(LessonEvent<'a>)) {
         for expected in expected {
             match self.holds(expected) {
-                Ok(true) => tell(Told::Holds(expected)),
+                Ok(true) => report(LessonEvent::Holds(expected)),
                 Ok(false) => {
                     let what = format!("`{}` does not hold", expected.expression.text());
                     let problem = self.lesson.source.problem(expected.at.clone(), what);
-                    tell(Told::Wrong(problem.help(self.values_in(&expected.expression))));
+                    report(LessonEvent::Problem(problem.help(self.values_in(&expected.expression))));
                 }
-                Err(e) => tell(Told::Wrong(self.lesson.source.problem(expected.at.clone(), e.to_string()))),
+                Err(e) => report(LessonEvent::Problem(
+                    self.lesson.source.problem(expected.at.clone(), e.to_string()),
+                )),
             }
         }
     }
@@ -154,8 +156,8 @@ impl<'a> LessonRunner<'a> {
         expected.expression.holds(&self.session.here())
     }
 
-    /// The answers of the questions that were asked: exactly one choice of each is right now.
-    fn answer(&mut self, tell: &mut dyn FnMut(Told<'a>)) {
+    /// Answers the open questions: now exactly one choice of each must be right.
+    fn answer(&mut self, report: &mut dyn FnMut(LessonEvent<'a>)) {
         for question in std::mem::take(&mut self.open) {
             let mut right = vec![];
             for choice in &question.choices {
@@ -166,31 +168,31 @@ impl<'a> LessonRunner<'a> {
                         Ok(true) => right.push(choice),
                         Ok(false) => {}
                         Err(e) => {
-                            tell(Told::Wrong(self.lesson.source.problem(expected.at.clone(), e.to_string())));
+                            report(LessonEvent::Problem(
+                                self.lesson.source.problem(expected.at.clone(), e.to_string()),
+                            ));
                         }
                     },
                 }
             }
             match right[..] {
-                [one] => tell(Told::Answered(question, one)),
+                [one] => report(LessonEvent::Answer(question, one)),
                 _ => {
-                    let what = format!(
-                        "{} choices are right after the commands that follow; expected one",
-                        right.len()
-                    );
-                    tell(Told::Wrong(self.lesson.source.problem(question.at.clone(), what)));
+                    let what =
+                        format!("{} choices are right after the next commands; expected one", right.len());
+                    report(LessonEvent::Problem(self.lesson.source.problem(question.at.clone(), what)));
                 }
             }
         }
     }
 
-    /// `latents.std = 0.83, step = 4`: the values of what a condition compares.
+    /// The values of a condition's operands: `latents.std = 0.83, step = 4`.
     fn values_in(&self, expression: &Expression) -> String {
         let mut values: Vec<String> = vec![];
         for operand in operands(expression.text()) {
             let answer = Expression::compile(operand).and_then(|e| e.evaluate(&self.session.here()));
             let Ok(answer) = answer else { continue };
-            let value = format!("{operand} = {}", told(&answer));
+            let value = format!("{operand} = {}", shown(&answer));
             if !values.contains(&value) {
                 values.push(value);
             }
@@ -199,7 +201,7 @@ impl<'a> LessonRunner<'a> {
     }
 }
 
-/// What stands between the comparisons and the ands and ors of a condition, outside of parentheses, but for literals.
+/// The operands of the comparisons and logical operators of a condition outside parentheses, without literals.
 pub(super) fn operands(condition: &str) -> Vec<&str> {
     const BETWEEN: [&str; 8] = ["&&", "||", "<=", ">=", "==", "!=", "<", ">"];
     let (mut operands, mut from, mut depth, mut at) = (vec![], 0, 0usize, 0);
@@ -220,7 +222,7 @@ pub(super) fn operands(condition: &str) -> Vec<&str> {
         }
     }
     operands.push(condition[from..].trim());
-    // What is written out has no value to be told.
+    // A literal's value is already visible.
     let is_number =
         |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
     let is_literal =
@@ -229,8 +231,8 @@ pub(super) fn operands(condition: &str) -> Vec<&str> {
     operands
 }
 
-/// A value as prose has it.
-pub fn told(answer: &Answer) -> String {
+/// A value as shown in prose.
+pub fn shown(answer: &Answer) -> String {
     match answer {
         Answer::Bool(truth) => truth.to_string(),
         Answer::Number(number) => {
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_is_taken_apart() {
+    fn conditions_split_into_operands() {
         assert_eq!(operands("latents.std > 1.0 && step >= 4"), ["latents.std", "step"]);
         assert_eq!(operands("norm(a - b) < 0.1 * norm(a)"), ["norm(a - b)", "0.1 * norm(a)"]);
         assert_eq!(operands("nan == 0"), ["nan"]);

@@ -1,4 +1,4 @@
-//! What is wrong with a lesson, with the place in its file.
+//! An error in a lesson, with its position in the file.
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, SourceSpan,
@@ -6,7 +6,7 @@ use miette::{
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A text with the name of the file that it is from. Cheap to clone.
+/// A text with the name of its file. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Source(Arc<NamedSource<String>>);
 
@@ -26,13 +26,13 @@ impl Source {
         self.0.inner()
     }
 
-    /// The line that a byte is in, from 1.
+    /// The line of a byte, from 1.
     pub fn line_of(&self, at: usize) -> usize {
         let before = self.text().as_bytes().get(..at).unwrap_or(self.text().as_bytes());
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    /// A problem of a part of the text.
+    /// A problem with a range of the text.
     pub fn problem(&self, at: Range<usize>, what: impl Into<String>) -> Problem {
         let end = self.text().len();
         let at = at.start.min(end)..at.end.min(end).max(at.start.min(end));
@@ -40,36 +40,36 @@ impl Source {
     }
 }
 
-/// Something that is wrong at a place of a lesson.
+/// An error at a position in a lesson.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}")]
 pub struct Problem {
     /// What was found.
     pub what: String,
-    /// What would be right, or what was seen.
+    /// What would be right, or the values found.
     pub help: Option<String>,
-    /// Where, in bytes.
+    /// The position, in bytes.
     pub at: Range<usize>,
     file: Source,
 }
 
 impl Problem {
-    /// With what would be right, or what was seen.
+    /// With what would be right, or the values found.
     #[must_use]
     pub fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// The line that it is in, from 1.
+    /// Its line, from 1.
     pub fn line(&self) -> usize {
         self.file.line_of(self.at.start)
     }
 
-    /// The problem with its file, line and column, and the line itself, in colours or without.
+    /// A report with file, line, column and the text of the line, with or without colours.
     pub fn report(&self, coloured: bool) -> String {
         let theme = if coloured { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         if self.file.text().is_empty() {
-            // There is no line to be shown.
+            // There is no line to show.
             let help = self.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
             return format!("[{}:1:1] {}{help}\n", self.file.name(), self.what);
         }
@@ -77,7 +77,7 @@ impl Problem {
         let mut text = String::new();
         match handler.render_report(&mut text, self) {
             Ok(()) => text,
-            // A report that cannot be drawn is told all the same.
+            // The report cannot be drawn.
             Err(_) => format!("{}:{}: {}\n", self.file.name(), self.line(), self.what),
         }
     }

@@ -1,4 +1,4 @@
-//! How far a reader is in each lesson: kept in a file, from one run of the program to the next.
+//! The reader's progress in each lesson, stored in a file.
 
 use crate::pipeline::dump::{read_text, write_beside};
 use etcetera::BaseStrategy;
@@ -8,26 +8,26 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What this program writes; a file of a higher one is another's.
+/// The version of the file's format.
 const VERSION: u32 = 1;
 
-/// How far a reader is in a lesson.
+/// The reader's progress in a lesson.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LessonProgress {
-    /// Parts that are done.
+    /// The number of finished stops.
     pub done: usize,
-    /// Parts that there were.
+    /// The number of stops.
     pub of: usize,
-    /// Whether it was done to the end once.
+    /// Whether it was finished once.
     #[serde(default)]
     pub finished: bool,
-    /// What was answered to each question so far: the place of the choice.
+    /// The index of the chosen answer to each question so far.
     #[serde(default)]
     pub answers: Vec<Option<usize>>,
 }
 
 impl LessonProgress {
-    /// Whether the reader is in the middle of it.
+    /// Whether it is begun and not finished.
     pub fn is_begun(&self) -> bool {
         0 < self.done && self.done < self.of
     }
@@ -51,13 +51,13 @@ pub struct Progress {
     file: Option<PathBuf>,
 }
 
-/// Every lesson that was begun, by its name.
-pub type Standings = BTreeMap<String, LessonProgress>;
+/// The progress of every begun lesson, by name.
+pub type ProgressByLesson = BTreeMap<String, LessonProgress>;
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct ProgressFile {
     version: u32,
-    lessons: Standings,
+    lessons: ProgressByLesson,
 }
 
 #[derive(Deserialize)]
@@ -66,60 +66,59 @@ struct Versioned {
 }
 
 impl Progress {
-    /// The reader's.
+    /// The user's progress file.
     pub fn of_reader() -> Self {
         let state = Xdg::new().ok().and_then(|xdg| xdg.state_dir());
         Self { file: state.map(|state| state.join("diffuscope").join("lessons.json")) }
     }
 
-    /// What `file` holds.
+    /// The progress in `file`.
     pub fn at(file: impl Into<PathBuf>) -> Self {
         Self { file: Some(file.into()) }
     }
 
-    /// Where it is kept; `None` without a home folder.
+    /// The file; `None` without a home folder.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// How far the reader is in every lesson; and, where the file cannot be understood, what is wrong with it. It then
-    /// counts as empty.
-    pub fn standings(&self) -> (Standings, Option<String>) {
-        let Some(file) = &self.file else { return (Standings::new(), None) };
+    /// The progress in every lesson. If the file is invalid, it counts as empty, and a warning is returned.
+    pub fn load(&self) -> (ProgressByLesson, Option<String>) {
+        let Some(file) = &self.file else { return (ProgressByLesson::new(), None) };
         match read(file) {
-            Ok(standings) => (standings, None),
+            Ok(lessons) => (lessons, None),
             Err(why) => {
-                let told = format!("{}: {why}; lessons begin anew", file.display());
-                (Standings::new(), Some(told))
+                let warning = format!("{}: {why}; lessons start from the beginning", file.display());
+                (ProgressByLesson::new(), Some(warning))
             }
         }
     }
 
-    /// Keeps how far the reader is in a lesson. A file that could not be understood is set aside as `lessons.json.old`.
+    /// Stores the progress in a lesson. An invalid file is renamed to `lessons.json.old`.
     ///
     /// # Errors
-    /// When nothing can be written there.
-    pub fn keep(&self, lesson: &str, standing: &LessonProgress) -> io::Result<()> {
-        self.change(|standings| {
-            standings.insert(lesson.into(), standing.clone());
+    /// When the file cannot be written.
+    pub fn store(&self, lesson: &str, progress: &LessonProgress) -> io::Result<()> {
+        self.change(|lessons| {
+            lessons.insert(lesson.into(), progress.clone());
         })
     }
 
-    /// Forgets a lesson, or all; how many there were.
+    /// Resets a lesson, or all; returns the number of lessons.
     ///
     /// # Errors
-    /// When nothing can be written there.
-    pub fn forget(&self, lesson: Option<&str>) -> io::Result<usize> {
-        let mut forgotten = 0;
-        self.change(|standings| {
-            let before = standings.len();
-            standings.retain(|name, _| lesson.is_some_and(|lesson| lesson != name));
-            forgotten = before - standings.len();
+    /// When the file cannot be written.
+    pub fn reset(&self, lesson: Option<&str>) -> io::Result<usize> {
+        let mut count = 0;
+        self.change(|lessons| {
+            let before = lessons.len();
+            lessons.retain(|name, _| lesson.is_some_and(|lesson| lesson != name));
+            count = before - lessons.len();
         })?;
-        Ok(forgotten)
+        Ok(count)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Standings)) -> io::Result<()> {
+    fn change(&self, change: impl FnOnce(&mut ProgressByLesson)) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
@@ -128,88 +127,91 @@ impl Progress {
             Ok(lessons) => lessons,
             Err(_) => {
                 std::fs::rename(file, file.with_extension("json.old"))?;
-                Standings::new()
+                ProgressByLesson::new()
             }
         };
         change(&mut lessons);
-        let text = serde_json::to_vec_pretty(&Kept { version: VERSION, lessons })?;
+        let text = serde_json::to_vec_pretty(&ProgressFile { version: VERSION, lessons })?;
         write_beside(file, &text).map_err(io::Error::other)
     }
 }
 
-/// What a file holds; nothing where there is none. What is wrong with it, in a line.
-fn read(file: &Path) -> Result<Standings, String> {
+/// Reads a file; a missing one is empty. The error is a message of one line.
+fn read(file: &Path) -> Result<ProgressByLesson, String> {
     let text = match read_text(file) {
         Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Standings::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(ProgressByLesson::new()),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            return Err(format!("no progress that can be understood: {e}"));
+            return Err(format!("not a progress file: {e}"));
         }
         Err(e) => return Err(format!("cannot be read: {e}")),
     };
-    let broken = |e: serde_json::Error| format!("no progress that can be understood: {e}");
+    let broken = |e: serde_json::Error| format!("not a progress file: {e}");
     let Versioned { version } = serde_json::from_str(&text).map_err(broken)?;
     if version != VERSION {
-        return Err(format!("version {version}, of another diffuscope; expected version {VERSION}"));
+        return Err(format!(
+            "version {version}, of another release of diffuscope; expected version {VERSION}"
+        ));
     }
-    let kept: Kept = serde_json::from_str(&text).map_err(broken)?;
-    Ok(kept.lessons)
+    let file: ProgressFile = serde_json::from_str(&text).map_err(broken)?;
+    Ok(file.lessons)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn standing(done: usize) -> LessonProgress {
+    fn progress_of(done: usize) -> LessonProgress {
         LessonProgress { done, of: 4, finished: done == 4, answers: vec![Some(1), None] }
     }
 
     #[test]
-    fn what_is_kept_is_there_again_until_it_is_forgotten() {
+    fn progress_is_stored_until_it_is_reset() {
         let folder = tempfile::tempdir().unwrap();
         let progress = Progress::at(folder.path().join("state/diffuscope/lessons.json"));
-        assert_eq!(progress.standings(), (Standings::new(), None));
-        progress.keep("01-a", &standing(2)).unwrap();
-        progress.keep("02-b", &standing(4)).unwrap();
-        let (standings, told) = progress.standings();
+        assert_eq!(progress.load(), (ProgressByLesson::new(), None));
+        progress.store("01-a", &progress_of(2)).unwrap();
+        progress.store("02-b", &progress_of(4)).unwrap();
+        let (lessons, warning) = progress.load();
         assert_eq!(
-            (standings["01-a"].clone(), standings["02-b"].clone(), told),
-            (standing(2), standing(4), None)
+            (lessons["01-a"].clone(), lessons["02-b"].clone(), warning),
+            (progress_of(2), progress_of(4), None)
         );
-        assert_eq!(progress.forget(Some("01-a")).unwrap(), 1);
-        assert_eq!(progress.forget(Some("01-a")).unwrap(), 0);
-        assert_eq!(progress.forget(None).unwrap(), 1);
-        assert!(progress.standings().0.is_empty());
+        assert_eq!(progress.reset(Some("01-a")).unwrap(), 1);
+        assert_eq!(progress.reset(Some("01-a")).unwrap(), 0);
+        assert_eq!(progress.reset(None).unwrap(), 1);
+        assert!(progress.load().0.is_empty());
     }
 
     #[test]
-    fn a_file_that_cannot_be_understood_is_told_and_set_aside() {
+    fn an_invalid_file_gives_a_warning_and_is_renamed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lessons.json");
         let progress = Progress::at(&file);
         for (text, expected) in [
-            (&b""[..], "no progress that can be understood"),
-            (b"\xff\xfe", "no progress that can be understood"),
+            (&b""[..], "not a progress file"),
+            (b"\xff\xfe", "not a progress file"),
             (b"{\"version\": 1}", "missing field `lessons`"),
             (b"{\"version\": 1, \"lessons\": {\"a\": {\"done\": -1, \"of\": 2}}}", "-1"),
-            (b"{\"version\": 2, \"lessons\": []}", "version 2, of another diffuscope"),
+            (b"{\"version\": 2, \"lessons\": []}", "version 2, of another release"),
         ] {
             std::fs::write(&file, text).unwrap();
-            let (standings, told) = progress.standings();
-            let told = told.unwrap();
-            assert!(standings.is_empty() && told.contains(expected) && told.contains("begin anew"), "{told}");
-            progress.keep("01-a", &standing(1)).unwrap();
-            assert_eq!(progress.standings().0["01-a"], standing(1));
+            let (lessons, warning) = progress.load();
+            let warning = warning.unwrap();
+            assert!(lessons.is_empty() && warning.contains(expected), "{warning}");
+            assert!(warning.contains("start from the beginning"), "{warning}");
+            progress.store("01-a", &progress_of(1)).unwrap();
+            assert_eq!(progress.load().0["01-a"], progress_of(1));
             assert_eq!(std::fs::read(folder.path().join("lessons.json.old")).unwrap(), text);
         }
     }
 
     #[test]
-    fn how_far_is_told_in_words() {
-        let told = |done, of, finished| LessonProgress { done, of, finished, answers: vec![] }.to_string();
-        assert_eq!(told(0, 4, false), "not begun");
-        assert_eq!(told(2, 4, false), "part 3 of 4");
-        assert_eq!(told(4, 4, true), "done");
-        assert_eq!(told(1, 4, true), "done; again at part 2 of 4");
+    fn progress_is_displayed() {
+        let text = |done, of, finished| LessonProgress { done, of, finished, answers: vec![] }.to_string();
+        assert_eq!(text(0, 4, false), "not begun");
+        assert_eq!(text(2, 4, false), "part 3 of 4");
+        assert_eq!(text(4, 4, true), "done");
+        assert_eq!(text(1, 4, true), "done; again at part 2 of 4");
     }
 }

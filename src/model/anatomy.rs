@@ -1,7 +1,7 @@
-//! The modules that the models are made of, as a tree.
+//! The tree of the models' modules.
 
 use crate::nn::Path;
-use crate::nn::ledger::Parameter;
+use crate::nn::load_report::Parameter;
 use std::collections::HashMap;
 
 /// A module of a checkpoint.
@@ -9,31 +9,31 @@ use std::collections::HashMap;
 pub struct Module {
     /// Its path: `unet.mid_block.attentions.0`.
     pub path: String,
-    /// Its class in diffusers', transformers' or torch's words; empty where that is not known.
+    /// Its class in diffusers, transformers or torch; empty if unknown.
     pub class: &'static str,
-    /// The numbers that its weights hold, with those of the modules below it.
+    /// The number of parameters, including those of its submodules.
     pub parameters: u64,
-    /// How many channels its own weight makes; `None` where it has none, or one of a normalization.
+    /// The output channels of its own weight; `None` without a weight, and for normalizations.
     pub outputs: Option<usize>,
-    /// The module that it is a part of, by its place in the tree's list.
+    /// The index of its parent in the tree's list.
     pub parent: Option<usize>,
-    /// How many modules it is below the top.
+    /// The number of its ancestors.
     pub depth: usize,
 }
 
 impl Module {
-    /// The path behind that of the module that it is a part of: `attentions.0`.
+    /// Its path relative to its parent: `attentions.0`.
     pub fn name<'a>(&'a self, all: &[Self]) -> &'a str {
         let parent = self.parent.and_then(|parent| all.get(parent)).map_or(0, |parent| parent.path.len() + 1);
         self.path.get(parent..).unwrap_or(&self.path)
     }
 }
 
-/// The tree of `modules`, each before those below it, as they were loaded; `parameters` are their weights.
+/// The tree of `modules` in loading order, each module before its submodules. `parameters` are their weights.
 pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
     let mut paths: Vec<&str> = vec![];
     for path in modules.iter().map(Path::as_str) {
-        // A model stands above its parts, also where it does not run as a whole: the VAE.
+        // Every model is a node, even the VAE, which never runs as a whole.
         let model = path.split('.').next().unwrap_or(path);
         for path in [model, path] {
             if !paths.contains(&path) {
@@ -41,7 +41,7 @@ pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
             }
         }
     }
-    // Each behind what it is a part of; parts of the same stay in their order.
+    // Each module after its ancestors; siblings keep their order.
     let order: HashMap<&str, usize> = paths.iter().enumerate().map(|(at, path)| (*path, at)).collect();
     let above = |path: &str| {
         let cuts = path.match_indices('.').map(|(at, _)| &path[..at]);
@@ -73,12 +73,12 @@ pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
     keyed.iter().map(module).collect()
 }
 
-/// Whether `path` is `module` or a part of it.
+/// Whether `path` is `module` or below it.
 pub fn is_within(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// The class of the module at `path`, whose weight has so many dimensions.
+/// The class of the module at `path`, whose weight has `rank` dimensions.
 fn class(path: &str, rank: Option<usize>, attends: bool) -> &'static str {
     let names: Vec<&str> = path.split('.').filter(|name| name.parse::<usize>().is_err()).collect();
     let (component, name) = (names[0], names[names.len() - 1]);
@@ -141,9 +141,9 @@ mod tests {
         };
         let tensors = [parameter("weight", &[8, 4, 3, 3]), parameter("bias", &[8])];
         let tree = anatomy(&modules, &tensors);
-        let told = tree.iter().map(|m| (m.name(&tree), m.class, m.depth, m.parameters)).collect::<Vec<_>>();
+        let found = tree.iter().map(|m| (m.name(&tree), m.class, m.depth, m.parameters)).collect::<Vec<_>>();
         assert_eq!(
-            told,
+            found,
             [
                 ("unet", "UNet2DConditionModel", 0, 296),
                 ("conv_in", "Conv2d", 1, 296),

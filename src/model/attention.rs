@@ -1,11 +1,11 @@
-//! Attention with its projections (diffusers: `attention_processor.py`), in the UNet and in the VAE.
+//! Attention with its projections, in the UNet and in the VAE (diffusers: `attention_processor.py`).
 
 use crate::nn::attention::DotProductAttention;
 use crate::nn::layers::{GroupNorm, Leaf, Linear, group_norm, linear, linear_no_bias};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
 
-/// Multi-head attention of the UNet: of a picture to itself, or to a prompt (diffusers `Attention`).
+/// Multi-head attention of the UNet: self-attention, or cross-attention to the prompt (diffusers `Attention`).
 #[derive(Debug)]
 pub struct Attention {
     path: Path,
@@ -17,11 +17,11 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Loads the attention at `weights`: no bias on query, key and value. `channels` (C) is its own width, `context`
-    /// that of what it attends to.
+    /// Loads the attention at `weights`: no bias on query, key and value. `channels` (C) is the width of the queries, `context`
+    /// that of the sequence attended to.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(
         weights: &Weights,
         channels: usize,
@@ -39,11 +39,11 @@ impl Attention {
         })
     }
 
-    /// `hidden_states` (B, N, C), `encoder_hidden_states` (B, M, `context`) → (B, N, C). Without the second, the
-    /// first attends to itself.
+    /// `hidden_states` (B, N, C), `encoder_hidden_states` (B, M, `context`) → (B, N, C). Without the second, it is
+    /// self-attention.
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         hidden_states: &Tensor,
@@ -61,8 +61,8 @@ impl Attention {
     }
 }
 
-/// Attention of the VAE: every pixel to every other in one head, normalized before and added to what came in (diffusers
-/// `Attention` with a `group_norm` and `residual_connection`).
+/// Attention of the VAE: single-head self-attention over pixels, with a group norm before it and a residual connection around
+/// it (diffusers `Attention` with `group_norm` and `residual_connection`).
 #[derive(Debug)]
 pub struct SpatialAttention {
     path: Path,
@@ -75,11 +75,11 @@ pub struct SpatialAttention {
 }
 
 impl SpatialAttention {
-    /// Loads the attention at `weights`, of width `channels` (C): biases everywhere, and in old checkpoints other names
-    /// (`query`, `key`, `value`, `proj_attn`). `groups` and `eps` are the normalization's.
+    /// Loads the attention at `weights`, of width `channels` (C). All projections have a bias; old checkpoints name them
+    /// `query`, `key`, `value` and `proj_attn`. `groups` and `eps` are the group norm's.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(
         weights: &Weights,
         channels: usize,
@@ -105,7 +105,7 @@ impl SpatialAttention {
     /// (B, C, H, W) → (B, C, H, W).
     ///
     /// # Errors
-    /// When the shape does not fit, or the probe's.
+    /// When the shape does not match the weights.
     pub fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[hidden_states], |probe| {
             let size = hidden_states.dims4()?;
@@ -121,7 +121,7 @@ impl SpatialAttention {
     }
 }
 
-/// A square linear layer that may be stored as a 1×1 convolution, as the oldest VAEs have it.
+/// A square linear layer. The oldest VAEs store it as a 1×1 convolution.
 fn linear_or_1x1(weights: &Weights, channels: usize) -> std::result::Result<Leaf<Linear>, WeightsError> {
     if weights.shape("weight") != Some(&[channels, channels, 1, 1]) {
         return linear(weights, channels, channels);

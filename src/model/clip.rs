@@ -1,4 +1,4 @@
-//! `CLIPTextModel` (transformers): 77 token ids to 77 embeddings (Radford et al., 2021, section 2.4).
+//! `CLIPTextModel` (transformers): 77 token ids → 77 embeddings (Radford et al., 2021, section 2.4).
 
 use crate::nn::activation::Activation;
 use crate::nn::attention::DotProductAttention;
@@ -10,28 +10,28 @@ use serde_json::json;
 /// `text_encoder/config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipTextConfig {
-    /// How many tokens there are.
+    /// Number of tokens.
     pub vocab_size: usize,
     /// Width of an embedding (C).
     pub hidden_size: usize,
-    /// Width inside a layer's MLP.
+    /// Width of the MLP's hidden layer.
     pub intermediate_size: usize,
-    /// How many layers there are.
+    /// Number of layers.
     pub num_hidden_layers: usize,
-    /// How many heads a layer's attention has.
+    /// Number of heads of each attention.
     pub num_attention_heads: usize,
-    /// How many tokens a prompt has at most: 77.
+    /// The largest number of tokens: 77.
     pub max_position_embeddings: usize,
     /// The MLP's activation.
     pub hidden_act: Activation,
-    /// Epsilon of every normalization.
+    /// Epsilon of every layer norm.
     pub layer_norm_eps: f64,
-    /// Whether padding is hidden from attention. False in Stable Diffusion: padding is attended to.
+    /// Whether attention masks the padding. False in Stable Diffusion: padding is attended to.
     pub use_attention_mask: bool,
 }
 
 impl ClipTextConfig {
-    /// Reads the file, with transformers' defaults for absent keys. Of a whole `CLIPModel` it is the text half that counts.
+    /// Reads the file, with transformers' defaults for absent keys. From a whole `CLIPModel` it reads `text_config`.
     ///
     /// # Errors
     /// When a known key has a value that is not supported.
@@ -41,7 +41,7 @@ impl ClipTextConfig {
             for ignored in WHOLE_MODEL_ONLY.into_iter().chain(TRAINING_ONLY) {
                 file.raw(ignored);
             }
-            return Self::read(&file.section("text_config", "an object, the text half of a CLIPModel")?);
+            return Self::read(&file.section("text_config", "an object, the text model's configuration")?);
         }
         let hidden_act = match file.or("hidden_act", "quick_gelu".to_string(), "a name")?.as_str() {
             "gelu" => Activation::Gelu,
@@ -73,7 +73,7 @@ impl ClipTextConfig {
     }
 }
 
-/// Keys that say how a model was made or trained, or which token is which: the tokenizer knows that better.
+/// Keys about training, and token ids, which come from the tokenizer.
 const TRAINING_ONLY: [&str; 13] = [
     "architectures",
     "attention_dropout",
@@ -90,7 +90,7 @@ const TRAINING_ONLY: [&str; 13] = [
     "gradient_checkpointing",
 ];
 
-/// Keys of a `CLIPModel` that are not about its text half.
+/// Keys of a `CLIPModel` that do not concern the text model.
 const WHOLE_MODEL_ONLY: [&str; 4] =
     ["vision_config", "text_config_dict", "vision_config_dict", "logit_scale_init_value"];
 
@@ -105,8 +105,8 @@ pub struct ClipTextModel {
 }
 
 impl ClipTextModel {
-    /// Loads the model; both transformers 4's key names (`text_model.…`) and 5's are read. What a whole `CLIPModel` has besides
-    /// (`vision_model.…`, the projections, `logit_scale`) is left out.
+    /// Loads the model, with the key names of transformers 4 (`text_model.…`) or 5. From a whole `CLIPModel`, the vision model,
+    /// the projections and `logit_scale` are left out.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit `config`.
@@ -129,10 +129,10 @@ impl ClipTextModel {
     }
 
     /// `input_ids` (B, N) of `u32`, `attention_mask` (B, N) of 0 and 1 → `last_hidden_state` (B, N, C), after
-    /// `final_layer_norm`. The mask counts only where the configuration sets `use_attention_mask`.
+    /// `final_layer_norm`. The mask is ignored unless the configuration sets `use_attention_mask`.
     ///
     /// # Errors
-    /// When an id is outside the vocabulary, or the probe's.
+    /// When an id is outside the vocabulary.
     pub fn forward(
         &self,
         input_ids: &Tensor,
@@ -151,7 +151,7 @@ impl ClipTextModel {
     }
 }
 
-/// What a token means alone, and where it stands (transformers `CLIPTextEmbeddings`).
+/// Token embeddings plus position embeddings (transformers `CLIPTextEmbeddings`).
 #[derive(Debug)]
 struct ClipTextEmbeddings {
     path: Path,
@@ -181,7 +181,7 @@ impl ClipTextEmbeddings {
     }
 }
 
-/// The layers, one after the other (transformers `CLIPEncoder`).
+/// The stack of transformer layers (transformers `CLIPEncoder`).
 #[derive(Debug)]
 struct ClipEncoder {
     path: Path,
@@ -210,20 +210,19 @@ impl ClipEncoder {
     }
 }
 
-/// What a hidden score has added to it: enough that its probability is 0, and finite, so that a row in which
-/// everything is hidden gives no NaN.
-const HIDDEN: f32 = -1e30;
+/// Added to a masked score: its probability becomes 0. Finite, so that a row in which everything is masked gives no NaN.
+const MASKED: f32 = -1e30;
 
-/// (N, N): 0 where a token may look, at itself and before, and [`HIDDEN`] after.
+/// (N, N): 0 for a token itself and earlier ones, [`MASKED`] for later ones.
 fn causal_mask(n: usize, device: &Device) -> candle_core::Result<Tensor> {
-    let mask: Vec<f32> = (0..n).flat_map(|i| (0..n).map(move |j| if j > i { HIDDEN } else { 0. })).collect();
+    let mask: Vec<f32> = (0..n).flat_map(|i| (0..n).map(move |j| if j > i { MASKED } else { 0. })).collect();
     Tensor::from_vec(mask, (n, n), device)
 }
 
-/// (B, N) of 0 and 1 → (B, 1, 1, N): [`HIDDEN`] at the padding.
+/// (B, N) of 0 and 1 → (B, 1, 1, N): [`MASKED`] at the padding.
 fn padding_mask(attention_mask: &Tensor) -> candle_core::Result<Tensor> {
     let (batch, n) = attention_mask.dims2()?;
-    ((1. - attention_mask.to_dtype(DType::F32)?)? * f64::from(HIDDEN))?.reshape((batch, 1, 1, n))
+    ((1. - attention_mask.to_dtype(DType::F32)?)? * f64::from(MASKED))?.reshape((batch, 1, 1, n))
 }
 
 /// One transformer layer (transformers `CLIPEncoderLayer`).
@@ -259,7 +258,7 @@ impl ClipEncoderLayer {
     }
 }
 
-/// Masked self-attention (transformers `CLIPAttention`).
+/// Causal self-attention (transformers `CLIPAttention`).
 #[derive(Debug)]
 struct ClipAttention {
     path: Path,
@@ -296,7 +295,7 @@ impl ClipAttention {
     }
 }
 
-/// Out to `intermediate_size` and back (transformers `CLIPMLP`).
+/// Two linear layers, C → `intermediate_size` → C, with an activation between (transformers `CLIPMLP`).
 #[derive(Debug)]
 struct ClipMlp {
     path: Path,

@@ -1,12 +1,14 @@
-//! The models of Stable Diffusion, as diffusers and transformers have them.
+//! The models of Stable Diffusion, with the names of diffusers and transformers.
 //!
-//! - [`clip`]: `CLIPTextModel`, prompt tokens to embeddings.
-//! - [`unet`]: `UNet2DConditionModel`, noisy latents to a residual.
-//! - [`vae`]: `AutoencoderKL`, latents to pictures and back.
-//! - [`resnet`], [`attention`]: the blocks that the UNet and the VAE share.
-//! - [`tokenizer`]: `CLIPTokenizer`, text to ids.
-//! - [`latent_rgb`]: latents to colours without a model, for previews.
-//! - [`anatomy`]: the modules that they are made of, with diffusers' classes and their parameters.
+//! Every `forward` also returns the errors of its probe; `# Errors` sections do not repeat this.
+//!
+//! - [`clip`]: `CLIPTextModel`, token ids → embeddings.
+//! - [`unet`]: `UNet2DConditionModel`, noisy latents → a residual.
+//! - [`vae`]: `AutoencoderKL`, latents → images and back.
+//! - [`resnet`], [`attention`]: blocks that the UNet and the VAE share.
+//! - [`tokenizer`]: `CLIPTokenizer`, text → token ids.
+//! - [`latent_rgb`]: latents → colours without a model, for previews.
+//! - [`anatomy`]: the tree of modules, with their diffusers classes and parameter counts.
 
 pub mod anatomy;
 pub mod attention;

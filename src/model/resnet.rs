@@ -1,4 +1,4 @@
-//! Residual blocks and the resampling between levels (diffusers: `resnet.py`, `downsampling.py`, `upsampling.py`).
+//! Residual blocks, and resampling between levels (diffusers: `resnet.py`, `downsampling.py`, `upsampling.py`).
 
 use crate::nn::activation::Activation;
 use crate::nn::layers::{Conv2d, GroupNorm, Leaf, Linear, conv1x1, conv2d, conv3x3, group_norm, linear};
@@ -6,7 +6,8 @@ use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{D, Tensor};
 use candle_nn::Conv2dConfig;
 
-/// Two normalized convolutions and a way around them; the UNet's know the time (diffusers `ResnetBlock2D`).
+/// Two convolutions, each after a group norm and silu, and a shortcut (diffusers `ResnetBlock2D`). In the UNet, the time
+/// embedding is added between them.
 #[derive(Debug)]
 pub struct ResnetBlock2D {
     path: Path,
@@ -22,15 +23,15 @@ pub struct ResnetBlock2D {
 /// The sizes of a [`ResnetBlock2D`].
 #[derive(Debug, Clone, Copy)]
 pub struct ResnetConfig {
-    /// Channels coming in.
+    /// Input channels.
     pub in_channels: usize,
-    /// Channels going out.
+    /// Output channels.
     pub out_channels: usize,
-    /// Width of the time embedding; `None` in a VAE, which knows no time.
+    /// Width of the time embedding; `None` in a VAE, which has none.
     pub temb_channels: Option<usize>,
-    /// Groups of both normalizations.
+    /// Groups of both group norms.
     pub groups: usize,
-    /// Epsilon of both normalizations.
+    /// Epsilon of both group norms.
     pub eps: f64,
 }
 
@@ -61,7 +62,7 @@ impl ResnetBlock2D {
     /// `hidden_states` (B, `in_channels`, H, W), `temb` (B, `temb_channels`) → (B, `out_channels`, H, W).
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         hidden_states: &Tensor,
@@ -88,7 +89,7 @@ impl ResnetBlock2D {
     }
 }
 
-/// Halves height and width with a strided convolution (diffusers `Downsample2D`).
+/// Halves height and width by a strided convolution (diffusers `Downsample2D`).
 #[derive(Debug)]
 pub struct Downsample2D {
     path: Path,
@@ -97,10 +98,10 @@ pub struct Downsample2D {
 }
 
 impl Downsample2D {
-    /// Loads the layer at `weights`; `padding` is the convolution's, 0 or 1.
+    /// Loads the layer at `weights`. `padding` is the convolution's, 0 or 1.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(
         weights: &Weights,
         channels: usize,
@@ -111,11 +112,11 @@ impl Downsample2D {
         Ok(Self { path: weights.path(), conv, padding })
     }
 
-    /// (B, C, H, W) → (B, C, ⌈H/2⌉, ⌈W/2⌉); without padding of the convolution's own, the picture is padded by
-    /// one at its right and its bottom and the halves are rounded down.
+    /// (B, C, H, W) → (B, C, ⌈H/2⌉, ⌈W/2⌉). With `padding` 0, one pixel is added on the right and at the bottom, and the halves
+    /// are rounded down.
     ///
     /// # Errors
-    /// When the shape does not fit, or the probe's.
+    /// When the shape does not match the weights.
     pub fn forward(&self, hidden_states: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[hidden_states], |probe| {
             if self.padding > 0 {
@@ -138,17 +139,15 @@ impl Upsample2D {
     /// Loads the layer at `weights`.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(weights: &Weights, channels: usize) -> std::result::Result<Self, WeightsError> {
         Ok(Self { path: weights.path(), conv: conv3x3(&weights.pp("conv"), channels, channels)? })
     }
 
-    /// (B, C, H, W) → (B, C, `size`), or (B, C, 2H, 2W) where no size is given.
-    ///
-    /// A size is given where the level above had an odd one, which doubling would miss.
+    /// (B, C, H, W) → (B, C, `size`), by default (B, C, 2H, 2W). `size` is needed if the next level has an odd height or width.
     ///
     /// # Errors
-    /// When the shape does not fit, or the probe's.
+    /// When the shape does not match the weights.
     pub fn forward(
         &self,
         hidden_states: &Tensor,

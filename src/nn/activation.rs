@@ -1,4 +1,4 @@
-//! Activation functions by their PyTorch meaning.
+//! Activation functions, as PyTorch defines them.
 
 use super::cpu::{self, functions, pointwise};
 use super::layers::Leaf;
@@ -17,7 +17,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The layer under the path of `weights`, of which it reads none.
+    /// The layer at the path of `weights`. It has no weights.
     pub fn load(self, weights: &Weights) -> Leaf<Self> {
         Leaf::new(weights.path(), self)
     }
@@ -36,7 +36,7 @@ impl Module for Activation {
 /// `torch.nn.SiLU`: x · sigmoid(x). Any shape.
 ///
 /// # Errors
-/// The device's.
+/// When the device fails.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
     if cpu::supports(x) {
         return pointwise::map(x, functions::silu);
@@ -47,7 +47,7 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// `torch.nn.GELU()`: x · Φ(x) with the exact error function; candle's own `gelu` is the tanh approximation.
 ///
 /// # Errors
-/// The device's.
+/// When the device fails.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     if cpu::supports(x) {
         return pointwise::map(x, functions::gelu);
@@ -58,7 +58,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// transformers' `quick_gelu`: x · sigmoid(1.702 x), which OpenAI's CLIP was trained with.
 ///
 /// # Errors
-/// The device's.
+/// When the device fails.
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
     if cpu::supports(x) {
         return pointwise::map(x, functions::quick_gelu);
@@ -69,7 +69,7 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
 /// GEGLU's gate (Shazeer, 2020): the first half of the last dimension times the [`gelu`] of the second: (…, 2 C) → (…, C).
 ///
 /// # Errors
-/// When the last dimension has no two halves, or the device fails.
+/// When the last dimension is odd, or the device fails.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     if cpu::supports(x) {
         return pointwise::geglu(x);

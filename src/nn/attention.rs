@@ -1,17 +1,17 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1), head by head.
 
 use super::cpu;
-use super::error::Result as Watched;
+use super::error::Result as ProbedResult;
 use super::probe::{Path, Probe, watch};
 use candle_core::{D, DType, Result, Tensor};
 
-/// The last name of the path of what an attention attends to.
+/// The last name in the path of an attention's probabilities.
 pub const ATTENTION_PROBS: &str = "attention_probs";
 
 /// Attention without its projections, in several heads (diffusers `AttnProcessor`).
 ///
-/// What it attends to is a piece of its own, `attention_probs` under the attention's path: (B, heads, N, M), each row a
-/// softmax. It is made only where a probe asks for it; what the probe gives in its place is attended to.
+/// The probabilities are a module of their own, `attention_probs` under the attention's path: (B, heads, N, M), each row a
+/// softmax. They are computed only if a probe wants them; a probe may replace them.
 #[derive(Debug, Clone)]
 pub struct DotProductAttention {
     attention_probs: Path,
@@ -19,20 +19,20 @@ pub struct DotProductAttention {
 }
 
 impl DotProductAttention {
-    /// In `heads` heads, of the attention at `path`.
+    /// The attention at `path`, in `heads` heads.
     pub fn new(path: &Path, heads: usize) -> Self {
         Self { attention_probs: path.join(ATTENTION_PROBS), heads }
     }
 
-    /// Heads.
+    /// The number of heads.
     pub fn heads(&self) -> usize {
         self.heads
     }
 
-    /// As [`scaled_dot_product_attention`], watched where that is wanted.
+    /// As [`scaled_dot_product_attention`], and its probabilities pass through `probe`.
     ///
     /// # Errors
-    /// When the shapes do not fit, the device fails, or the probe's.
+    /// When the shapes do not match, or the device fails.
     pub fn forward(
         &self,
         query: &Tensor,
@@ -40,7 +40,7 @@ impl DotProductAttention {
         value: &Tensor,
         mask: Option<&Tensor>,
         probe: &mut dyn Probe,
-    ) -> Watched<Tensor> {
+    ) -> ProbedResult<Tensor> {
         if !probe.wants(&self.attention_probs) {
             return Ok(scaled_dot_product_attention(query, key, value, mask, self.heads)?);
         }
@@ -54,7 +54,7 @@ impl DotProductAttention {
 /// softmax(`query`·`key`ᵀ / √d + `mask`) in `f32`: `query` (B, N, C), `key` (B, M, C) → (B, `heads`, N, M).
 ///
 /// # Errors
-/// When the shapes do not fit, or the device fails.
+/// When the shapes do not match, or the device fails.
 pub fn attention_probs(query: &Tensor, key: &Tensor, mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
     if query.dtype() != DType::F32 && query.device().is_cpu() {
         return attention_probs(&query.to_dtype(DType::F32)?, &key.to_dtype(DType::F32)?, mask, heads);
@@ -92,7 +92,7 @@ fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
 /// The query is scaled before the product and the softmax taken in `f32`, so that f16 does not overflow.
 ///
 /// # Errors
-/// When the shapes do not fit, or the device fails.
+/// When the shapes do not match, or the device fails.
 pub fn scaled_dot_product_attention(
     query: &Tensor,
     key: &Tensor,
@@ -106,7 +106,7 @@ pub fn scaled_dot_product_attention(
     plain(query, key, value, mask, heads)
 }
 
-/// The same with every score written out.
+/// The same, with the whole score matrix in memory.
 pub(super) fn plain(
     query: &Tensor,
     key: &Tensor,
@@ -134,8 +134,8 @@ mod tests {
         assert_eq!(out.to_vec3::<f32>().unwrap(), [[[3., 20.]]]);
     }
 
-    /// Products of queries and keys beyond 65504, where f16 ends, as in the f16 runs of Stable Diffusion 2.1: plainly computed they
-    /// are infinite; watched, fused and masked they are not, and what comes out is what f32 makes of it.
+    /// Products of queries and keys above 65504, the largest f16, as in f16 runs of Stable Diffusion 2.1. A product in f16 is
+    /// infinite; every path here matches f32.
     #[test]
     fn large_scores_do_not_overflow_in_f16() {
         struct Wanting(Option<Tensor>);
@@ -143,7 +143,7 @@ mod tests {
             fn wants(&self, _: &Path) -> bool {
                 true
             }
-            fn exit(&mut self, _: &Path, output: Tensor) -> Watched<Tensor> {
+            fn exit(&mut self, _: &Path, output: Tensor) -> ProbedResult<Tensor> {
                 self.0 = Some(output.clone());
                 Ok(output)
             }
@@ -159,7 +159,7 @@ mod tests {
             |x: &Tensor| x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let scores = split(&q, heads).unwrap().matmul(&split(&k, heads).unwrap().t().unwrap()).unwrap();
         assert_eq!(scores.dtype(), DType::F16);
-        assert!(numbers(&scores).iter().any(|score| score.is_infinite()), "plainly computed it overflows");
+        assert!(numbers(&scores).iter().any(|score| score.is_infinite()), "a product in f16 overflows");
 
         let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
         let exact = numbers(&plain(&wide(&q), &wide(&k), &wide(&v), None, heads).unwrap());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_of_minus_infinity_hides() {
+    fn a_mask_of_minus_infinity_masks() {
         let (q, k) = (tensor(&[[1., 1.]]), tensor(&[[1., 2.], [3., 4.]]));
         let v = tensor(&[[2., 10.], [4., 30.]]);
         let mask = Tensor::new(&[[0f32, f32::NEG_INFINITY]], &Device::Cpu).unwrap();

@@ -1,4 +1,4 @@
-//! A checkpoint's JSON files, read strictly: a key that is known has a value that is supported, or it is an error.
+//! A checkpoint's JSON files, read strictly: a known key with an unsupported value is an error.
 
 use super::error::abridged;
 use super::text;
@@ -19,7 +19,7 @@ pub enum ConfigError {
         line: usize,
         /// Column of the fault, from 1.
         column: usize,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
     /// The file is JSON, but not an object.
@@ -64,7 +64,7 @@ fn contents(file: &str) -> &'static str {
     }
 }
 
-/// The largest count that a configuration may ask for: far over any real one, and far from overflowing.
+/// The largest count that a configuration may ask for: far above any real one, and small enough not to overflow.
 pub const MAX_COUNT: usize = 1 << 20;
 const COUNT: &str = "a whole number from 1 to 1048576";
 
@@ -72,7 +72,7 @@ fn is_count(n: usize) -> bool {
     (1..=MAX_COUNT).contains(&n)
 }
 
-/// One JSON configuration file. Notes which keys were asked for, so that the rest can be told.
+/// One JSON configuration file. It notes which keys were read, so that the others can be reported.
 #[derive(Debug)]
 pub struct ConfigFile {
     file: String,
@@ -82,8 +82,8 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Parses the bytes of `file`; the name is for messages only. A byte order mark is skipped. What Python writes for numbers that JSON has not (`NaN`,
-    /// `Infinity`, `-Infinity`, as in DPMSolver's configurations) is read as text: no number, where one is asked for.
+    /// Parses the bytes of `file`; the name is for messages only. A byte order mark is skipped. Numbers that Python writes and
+    /// JSON lacks (`NaN`, `Infinity`, `-Infinity`, as in DPMSolver's configurations) are read as strings.
     ///
     /// # Errors
     /// When the bytes are not a JSON object.
@@ -100,9 +100,9 @@ impl ConfigFile {
             None => Err(e),
         });
         let value: Value = value.map_err(|e| {
-            let said = e.to_string();
+            let message = e.to_string();
             let reason =
-                said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason).to_string();
+                message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason).to_string();
             ConfigError::Json { file: file.clone(), line: e.line(), column: e.column(), reason }
         })?;
         match value {
@@ -116,21 +116,21 @@ impl ConfigFile {
         &self.file
     }
 
-    /// The file's name where it begins with a byte order mark: Python's `json` refuses that, and so does diffusers.
+    /// The file's name if it begins with a byte order mark, which Python's `json`, and so diffusers, refuses.
     pub fn marked(&self) -> Option<String> {
         self.has_mark.then(|| self.file.clone())
     }
 
-    /// The object under `key`, as a file of its own whose name in messages ends with the key.
+    /// The object under `key` as a file of its own, whose name in messages ends with the key.
     ///
     /// # Errors
-    /// When it is absent, null or no object.
+    /// When it is absent, null or not an object.
     pub fn section(&self, key: &str, expected: &str) -> Result<Self> {
         let object = self.require::<Map<String, Value>>(key, expected)?;
         Ok(Self { file: format!("{}, {key}", self.file), object, has_mark: false, known: RefCell::default() })
     }
 
-    /// The value of `key` as it stands, JSON's `null` apart from an absent key.
+    /// The value of `key`, with `null` distinct from an absent key.
     pub fn raw(&self, key: &str) -> Option<&Value> {
         self.known.borrow_mut().insert(key.to_string());
         self.object.get(key)
@@ -158,7 +158,7 @@ impl ConfigFile {
         Ok(self.get(key, expected)?.unwrap_or(default))
     }
 
-    /// Every value of a file that is a map of things of one kind, as `vocab.json` is.
+    /// All entries of a file whose values have one type, as in `vocab.json`.
     ///
     /// # Errors
     /// When a value is of another type; `expected` says what would be right.
@@ -191,7 +191,7 @@ impl ConfigFile {
         if is_count(n) { Ok(n) } else { Err(self.wrong(key, COUNT)) }
     }
 
-    /// A count for each of `n` blocks: one number for all, or a list of `n`.
+    /// A count for each of `n` blocks: in the file, one number for all or a list of `n`.
     ///
     /// # Errors
     /// As [`count`](Self::count), and when the list has another length.
@@ -214,10 +214,10 @@ impl ConfigFile {
         self.or(key, default, "a number")
     }
 
-    /// Refuses a key whose value is none of `supported`; an absent key is fine, and so is null, which counts as absent.
+    /// Refuses a key whose value is not in `supported`. An absent key and null are accepted.
     ///
     /// # Errors
-    /// When the value is another one.
+    /// When the value is not supported.
     pub fn only(&self, key: &str, supported: &[Value]) -> Result<()> {
         match self.raw(key) {
             None | Some(Value::Null) => Ok(()),
@@ -236,18 +236,17 @@ impl ConfigFile {
         }
     }
 
-    /// Keys of the file that nobody asked for: noted, not refused. diffusers' own `_class_name` and the like
-    /// are not among them.
+    /// Keys of the file that were never read, without `_class_name` and others that begin with `_`.
     pub fn unknown_keys(&self) -> Vec<String> {
         let known = self.known.borrow();
         self.object.keys().filter(|k| !k.starts_with('_') && !known.contains(*k)).cloned().collect()
     }
 }
 
-/// The text with Python's numbers in quotes where they stand alone; `None` where there are none.
+/// The text with Python's `NaN` and `Infinity` in quotes; `None` if it has none.
 fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut json, mut rest, mut is_text) = (Vec::with_capacity(bytes.len()), bytes, false);
-    while let [first, behind @ ..] = rest {
+    while let [first, after @ ..] = rest {
         let python = [&b"-Infinity"[..], b"Infinity", b"NaN"].into_iter().find(|word| rest.starts_with(word));
         let taken = match (first, python) {
             (_, Some(word)) if !is_text => {
@@ -262,12 +261,12 @@ fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
         };
         is_text ^= *first == b'"';
         json.extend_from_slice(&rest[..taken]);
-        rest = if taken == 1 { behind } else { &rest[taken..] };
+        rest = if taken == 1 { after } else { &rest[taken..] };
     }
     (json.len() > bytes.len()).then_some(json)
 }
 
-/// "one of a, b, c" for a message, or the only one.
+/// "one of a, b, c" for a message, or `a` alone.
 pub fn one_of(values: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> String {
     let alone = values.len() == 1;
     let listed = values.map(|v| v.to_string()).collect::<Vec<_>>().join(", ");
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_in_the_json_is_placed() {
+    fn a_json_error_has_a_line_and_a_column() {
         let error = ConfigFile::parse("unet/config.json", b"{\n  \"a\": 1,\n}").unwrap_err();
         assert_eq!(error.to_string(), "unet/config.json: line 3, column 1: not valid JSON: trailing comma");
         let error = ConfigFile::parse("f.json", b"[1]").unwrap_err();
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_python_are_no_numbers() {
+    fn pythons_numbers_are_read_as_strings() {
         let text = r#"{"lambda_min": -Infinity, "name": "\"NaN\\", "beta": NaN, "x": [Infinity]}"#;
         let config = file(text);
         assert_eq!(config.raw("lambda_min"), Some(&json!("-Infinity")));
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_nobody_asked_for_are_told() {
+    fn keys_that_were_never_read_are_listed() {
         let config = file(r#"{"_class_name": "X", "known": 1, "strange": 2}"#);
         config.count("known", 1).unwrap();
         assert_eq!(config.unknown_keys(), ["strange"]);

@@ -1,13 +1,13 @@
-//! Where tensors are computed, and how precisely.
+//! The device and the dtype of a run.
 
-use super::gpu::Trouble;
+use super::gpu::GpuFailure;
 use candle_core::{DType, Device};
 use std::str::FromStr;
 
-/// What `--device` names.
+/// The value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// The first GPU that this program was built for, else the CPU.
+    /// The first GPU if the program was built for one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -22,7 +22,7 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is no device; expected auto, cpu, cuda, cuda:N or metal");
+        let expected = || format!("`{text}` is not a device; expected auto, cpu, cuda, cuda:N or metal");
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -47,17 +47,17 @@ impl std::fmt::Display for DeviceChoice {
     }
 }
 
-/// What `--dtype` names.
+/// The value of `--dtype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DTypeChoice {
-    /// f32 on the CPU; on a GPU f16, or what suits the files better.
+    /// f32 on the CPU; on a GPU f16, unless the files ask for another.
     #[default]
     Auto,
     /// 32 bits.
     F32,
-    /// IEEE's 16 bits.
+    /// IEEE half precision.
     F16,
-    /// Google's 16 bits, with the range of f32.
+    /// bfloat16: 16 bits with the range of f32.
     Bf16,
 }
 
@@ -70,7 +70,7 @@ impl FromStr for DTypeChoice {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(format!("`{text}` is no dtype; expected auto, f32, f16 or bf16")),
+            _ => Err(format!("`{text}` is not a dtype; expected auto, f32, f16 or bf16")),
         }
     }
 }
@@ -86,7 +86,7 @@ impl std::fmt::Display for DTypeChoice {
     }
 }
 
-/// A device that was asked for and cannot be had.
+/// A device that was asked for and is not available.
 #[derive(Debug, thiserror::Error)]
 #[error("--device {choice}: {reason}; expected a device of this machine: `--device cpu` always works")]
 pub struct DeviceError {
@@ -98,8 +98,7 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// When it is not there, or this program was built without it. [`DeviceChoice::Auto`] falls to the CPU only
-    /// where the program was built for no GPU, or the machine has none.
+    /// When the device does not exist, or the program was built without it. [`DeviceChoice::Auto`] falls back to the CPU.
     pub fn open(self) -> Result<Device, DeviceError> {
         let unavailable = |e: candle_core::Error| {
             let reason = match super::error::without_backtrace(e) {
@@ -109,7 +108,7 @@ impl DeviceChoice {
                 candle_core::Error::NotCompiledWithMetalSupport => {
                     "this program was built without Metal (cargo feature `metal`)".into()
                 }
-                other => self.told(&other.to_string()),
+                other => self.explain(&other.to_string()),
             };
             DeviceError { choice: self, reason }
         };
@@ -123,38 +122,38 @@ impl DeviceChoice {
         }
     }
 
-    /// Why `device` is the CPU where a GPU was looked for: of [`DeviceChoice::Auto`], in a program that was built for one.
+    /// Why `device` is the CPU although [`DeviceChoice::Auto`] looked for a GPU.
     pub fn why_not_a_gpu(self, device: &Device) -> Option<String> {
-        let looked_for = match self {
+        let gpu = match self {
             Self::Auto if cfg!(feature = "cuda") => Self::Cuda(0),
             Self::Auto if cfg!(feature = "metal") => Self::Metal,
             _ => return None,
         };
-        let error = looked_for.open().err().filter(|_| device.is_cpu())?;
-        Some(format!("computed on the CPU, for no GPU can be used: {}", error.reason))
+        let error = gpu.open().err().filter(|_| device.is_cpu())?;
+        Some(format!("computed on the CPU, because no GPU can be used: {}", error.reason))
     }
 
-    /// What the driver's words mean for this choice.
-    fn told(self, said: &str) -> String {
-        let line = said.lines().next().unwrap_or_default();
-        match (Trouble::told_by(said), self) {
-            // The driver says only that there is none such.
-            (Some(Trouble::NoSuchDevice), Self::Cuda(n)) => {
+    /// What the driver's message means for this choice.
+    fn explain(self, message: &str) -> String {
+        let line = message.lines().next().unwrap_or_default();
+        match (GpuFailure::from_message(message), self) {
+            // The driver does not say how many there are.
+            (Some(GpuFailure::NoSuchDevice), Self::Cuda(n)) => {
                 match (0..n).take_while(|&n| Device::new_cuda(n).is_ok()).count() {
-                    0 => Trouble::NoDevice.advice().into(),
+                    0 => GpuFailure::NoDevice.advice().into(),
                     1 => "there is one GPU, cuda:0".into(),
-                    there => format!("there are {there} GPUs, cuda:0 to cuda:{}", there - 1),
+                    count => format!("there are {count} GPUs, cuda:0 to cuda:{}", count - 1),
                 }
             }
-            (Some(trouble), _) => format!("{} ({line})", trouble.advice()),
+            (Some(failure), _) => format!("{} ({line})", failure.advice()),
             (None, _) => line.into(),
         }
     }
 }
 
 impl DTypeChoice {
-    /// The dtype that models compute in on `device`, whatever the files are: [`ModelSource::dtype`](crate::checkpoint::ModelSource::dtype)
-    /// knows them.
+    /// The dtype of computation on `device`, without regard to the files; [`ModelSource::dtype`](crate::checkpoint::ModelSource::dtype)
+    /// regards them.
     pub fn on(self, device: &Device) -> DType {
         match self {
             Self::Auto if device.is_cpu() => DType::F32,
@@ -165,7 +164,7 @@ impl DTypeChoice {
     }
 }
 
-/// The device's name for a title line: `cpu`, `cuda:0`, `metal`.
+/// The device's name: `cpu`, `cuda:0`, `metal`.
 pub fn name(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cpu => "cpu".into(),
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_display_writes_is_read_again() {
+    fn display_and_parse_round_trip() {
         for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3), DeviceChoice::Metal] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
@@ -189,38 +188,37 @@ mod tests {
     }
 
     #[test]
-    fn what_the_driver_says_is_explained() {
-        let told = |said| DeviceChoice::Cuda(0).told(said);
-        let none = told("DriverError(CUDA_ERROR_NO_DEVICE, \"no CUDA-capable device is detected\")");
+    fn driver_errors_are_explained() {
+        let explain = |message| DeviceChoice::Cuda(0).explain(message);
+        let none = explain("DriverError(CUDA_ERROR_NO_DEVICE, \"no CUDA-capable device is detected\")");
         assert!(none.starts_with("there is no NVIDIA GPU that can be used"), "{none}");
         assert!(none.contains("CUDA_ERROR_NO_DEVICE"), "{none}");
-        let old = told("DriverError(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, \"…\") when loading unary");
+        let old = explain("DriverError(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, \"…\") when loading unary");
         assert!(old.contains("driver is older") && old.contains("nvidia-smi"), "{old}");
-        assert_eq!(told("Something\nelse"), "Something");
+        assert_eq!(explain("Something\nelse"), "Something");
     }
 
-    /// A number that is not there is told with how many there are; in a build without CUDA, none.
+    /// In a build without CUDA there are no GPUs.
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn a_number_that_is_not_there() {
-        let told =
-            DeviceChoice::Cuda(3).told("DriverError(CUDA_ERROR_INVALID_DEVICE, \"invalid device ordinal\")");
-        assert!(told.starts_with("there is no NVIDIA GPU"), "{told}");
+    fn a_device_number_that_does_not_exist() {
+        let message = "DriverError(CUDA_ERROR_INVALID_DEVICE, \"invalid device ordinal\")";
+        let reason = DeviceChoice::Cuda(3).explain(message);
+        assert!(reason.starts_with("there is no NVIDIA GPU"), "{reason}");
     }
 
-    /// Only who let the program choose is told what it chose.
     #[test]
-    fn the_cpu_that_was_asked_for_needs_no_reason() {
+    fn only_an_automatic_choice_of_the_cpu_is_explained() {
         assert_eq!(DeviceChoice::Cpu.why_not_a_gpu(&Device::Cpu), None);
         let is_for_a_gpu = cfg!(any(feature = "cuda", feature = "metal"));
         let device = DeviceChoice::Auto.open().unwrap();
-        let told = DeviceChoice::Auto.why_not_a_gpu(&device);
-        assert_eq!(told.is_some(), is_for_a_gpu && device.is_cpu(), "{told:?}");
+        let reason = DeviceChoice::Auto.why_not_a_gpu(&device);
+        assert_eq!(reason.is_some(), is_for_a_gpu && device.is_cpu(), "{reason:?}");
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn a_gpu_that_is_not_there_is_named() {
+    fn an_absent_gpu_is_named() {
         let error = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
         assert!(error.starts_with("--device cuda:0: this program was built without CUDA"), "{error}");
     }

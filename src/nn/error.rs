@@ -1,18 +1,18 @@
 //! Why a forward pass stopped.
 
-use super::gpu::Trouble;
+use super::gpu::GpuFailure;
 use super::probe::Path;
 
 /// A forward pass that did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A probe asked for a stop before this piece ran.
+    /// A probe stopped the run before this module or stage line.
     #[error("interrupted before {0}")]
     Interrupted(Path),
-    /// A probe could not do its work at this piece.
+    /// A probe failed at this module or stage line.
     #[error("{path}: {message}")]
     Probe {
-        /// Where.
+        /// The module or stage line.
         path: Path,
         /// What was found and what would be right.
         message: String,
@@ -25,13 +25,13 @@ pub enum Error {
         "out of memory on the GPU: {0}; expected a smaller width and height, --dtype f16, or --device cpu"
     )]
     OutOfMemory(String),
-    /// A GPU failed otherwise: what it said, and what to do.
-    #[error("{advice} ({said})")]
+    /// A GPU failed in another known way.
+    #[error("{advice} ({message})")]
     Gpu {
-        /// What that means, and what to do.
+        /// What the failure means, and what to do.
         advice: &'static str,
-        /// What the driver said.
-        said: String,
+        /// The driver's message.
+        message: String,
     },
     /// A tensor operation failed: a device's error, or a mistake in this program.
     #[error("{0}")]
@@ -42,20 +42,19 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<candle_core::Error> for Error {
-    /// Takes the backtraces off: candle prints them with the message, and a user's terminal is no place for them. What a GPU
-    /// says is understood, where it can be.
+    /// Removes the backtraces, which candle prints with the message, and recognises a GPU's failures.
     fn from(error: candle_core::Error) -> Self {
         let error = without_backtrace(error);
-        let said = error.to_string();
-        match Trouble::told_by(&said) {
-            Some(Trouble::OutOfMemory) => Self::OutOfMemory(abridged(&said)),
-            Some(trouble) => Self::Gpu { advice: trouble.advice(), said: abridged(&said) },
+        let message = error.to_string();
+        match GpuFailure::from_message(&message) {
+            Some(GpuFailure::OutOfMemory) => Self::OutOfMemory(abridged(&message)),
+            Some(failure) => Self::Gpu { advice: failure.advice(), message: abridged(&message) },
             None => Self::Tensor(error),
         }
     }
 }
 
-/// A text out of a file as a message shows it: one line, and of a megabyte the beginning.
+/// Text from a file as a message shows it: one line of at most 80 characters.
 pub fn abridged(text: &str) -> String {
     const LENGTH: usize = 80;
     let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -63,7 +62,7 @@ pub fn abridged(text: &str) -> String {
     line.take(LENGTH).chain(end.chars()).collect()
 }
 
-/// The error inside the backtraces that candle wraps around it where `RUST_BACKTRACE` is set.
+/// The error without the backtraces that candle wraps around it when `RUST_BACKTRACE` is set.
 pub fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(*inner),
@@ -75,12 +74,12 @@ pub fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
 mod tests {
     use super::*;
 
-    fn of(said: &str) -> Error {
-        candle_core::Error::Msg(said.into()).bt().into()
+    fn of(message: &str) -> Error {
+        candle_core::Error::Msg(message.into()).bt().into()
     }
 
     #[test]
-    fn what_a_gpu_says_is_understood() {
+    fn gpu_failures_are_recognised() {
         let oom = of(r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#);
         assert!(matches!(&oom, Error::OutOfMemory(_)), "{oom}");
         assert!(oom.to_string().contains("--dtype f16"), "{oom}");

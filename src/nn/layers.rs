@@ -1,4 +1,4 @@
-//! Leaf layers: candle's modules with the paths of the pieces they are, loaded from [`Weights`].
+//! Leaf layers: candle's layers with their module paths, loaded from [`Weights`].
 
 use super::activation::Activation;
 use super::cpu;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 type Loaded<M> = std::result::Result<Leaf<M>, WeightsError>;
 
-/// A layer without parts, under its path.
+/// A layer without submodules, at its path.
 #[derive(Debug, Clone)]
 pub struct Leaf<M> {
     path: Path,
@@ -20,15 +20,15 @@ pub struct Leaf<M> {
 }
 
 impl<M: Module> Leaf<M> {
-    /// Names a layer.
+    /// The layer at `path`.
     pub fn new(path: Path, layer: M) -> Self {
         Self { path, layer }
     }
 
-    /// Runs the layer, watched under its path.
+    /// Runs the layer. Its output passes through `probe`.
     ///
     /// # Errors
-    /// The layer's, when the shape of `x` does not fit, or the probe's.
+    /// When the shape of `x` does not fit the layer.
     pub fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[x], |_| Ok(self.layer.forward(x)?))
     }
@@ -108,7 +108,7 @@ impl Module for GroupNorm {
 }
 
 impl Leaf<GroupNorm> {
-    /// The layer, then `activation`: in one pass where nobody watches either.
+    /// The layer, then `activation`: fused if no probe wants either of them.
     ///
     /// # Errors
     /// As [`forward`](Leaf::forward).
@@ -147,7 +147,7 @@ impl Module for LayerNorm {
 #[derive(Debug, Clone)]
 pub struct Embedding {
     table: candle_nn::Embedding,
-    /// What the rows come as, however the table is kept.
+    /// The dtype of the output, which may differ from the table's.
     dtype: DType,
 }
 

@@ -1,10 +1,10 @@
-//! Links that lead to no file: a cache that was cleaned out by hand leaves them.
+//! Dangling symbolic links: a cache that was cleaned by hand has them.
 
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// What is found where opening `path` failed with `error`: the end of a link that leads to no file, or what the error says.
+/// Why opening `path` failed with `error`: a dangling link and its target, or the error's message.
 pub fn found(path: &Path, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound && path.is_symlink() {
         format!("a link to {}, where there is no file", end_of(path).display())
@@ -13,9 +13,9 @@ pub fn found(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The end of a chain of links that leads to no file.
+/// The target of a chain of links whose last one dangles.
 pub fn end_of(link: &Path) -> PathBuf {
-    // As many as Linux follows.
+    // The limit of Linux.
     const LINKS: usize = 40;
     let mut at = normal(link);
     for _ in 0..LINKS {
@@ -25,7 +25,7 @@ pub fn end_of(link: &Path) -> PathBuf {
     at
 }
 
-/// The path, absolute and without `.` and `..`, by its words alone: links on the way are not followed.
+/// The path, absolute and without `.` and `..`. Links are not followed.
 pub fn normal(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let mut normal = PathBuf::new();

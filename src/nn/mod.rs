@@ -1,15 +1,18 @@
-//! What a neural network is made of here, and knows nothing of Stable Diffusion.
+//! Layers, weights files and the probe. Nothing here is specific to Stable Diffusion.
 //!
-//! - [`probe`]: the one seam: every named piece of a model or a stage announces itself through it.
+//! Functions that take a [`Probe`] also return the errors of the probe; their `# Errors` sections do not repeat this.
+//!
+//! - [`probe`]: hooks for every module and every stage line.
 //! - [`error`]: why a forward pass stopped.
 //! - [`config`]: a checkpoint's JSON files, read strictly.
 //! - [`text`]: byte order marks.
 //! - [`weights`]: a checkpoint's safetensors files, checked before anything is allocated.
-//! - [`links`]: links that lead to no file.
-//! - [`layers`]: leaf layers with their names, loaded from weights.
-//! - [`device`]: where tensors are computed, and how precisely.
-//! - [`activation`]: the activation functions that PyTorch has and candle has otherwise, and as layers.
-//! - `cpu`: the same layers on the CPU, on all cores.
+//! - [`load_report`]: the progress of loading; the modules and parameters that were loaded.
+//! - [`links`]: dangling symbolic links.
+//! - [`layers`]: leaf layers, loaded from weights.
+//! - [`device`]: the device and the dtype of a run. [`gpu`]: a GPU's failures.
+//! - [`activation`]: activation functions, as PyTorch defines them.
+//! - `cpu`: CPU kernels.
 //! - [`attention`]: softmax(q·kᵀ)·v over heads.
 
 pub mod activation;
@@ -20,8 +23,8 @@ pub mod device;
 pub mod error;
 pub mod gpu;
 pub mod layers;
-pub mod ledger;
 pub mod links;
+pub mod load_report;
 pub mod probe;
 pub mod text;
 pub mod weights;

@@ -1,7 +1,7 @@
-//! The one seam through every stage line and every module.
+//! Hooks for every module and every stage line.
 //!
-//! Progress, interruption, a stage stepped through, what runs in lockstep share and deliberate faults are all probes; none of
-//! them puts an `if` into a model or a stage.
+//! Progress, interruption, stepping, sharing between runs in lockstep, and faults are all probes; none of them puts an `if`
+//! into a model or a stage.
 
 use super::error::Result;
 use candle_core::Tensor;
@@ -42,10 +42,10 @@ impl fmt::Debug for Path {
     }
 }
 
-/// Watches a computation from outside: every module and every line of a stage passes through it.
+/// Observes a computation: every module and every stage line passes through it.
 ///
-/// A module or stage line that nobody [`wants`](Probe::wants) costs that question alone. `enter` may wait (a breakpoint) or
-/// fail (an interruption), `intercept` may supply the output, and `exit` may look at the output or replace it.
+/// A path that the probe does not [`want`](Probe::wants) costs one call. `enter` may wait (a breakpoint) or fail (an
+/// interruption), `intercept` may supply the output, and `exit` may read the output or replace it.
 pub trait Probe {
     /// Whether [`enter`](Probe::enter), [`intercept`](Probe::intercept) and [`exit`](Probe::exit) are called for the module or
     /// stage line at `path`.
@@ -60,7 +60,7 @@ pub trait Probe {
         Ok(())
     }
 
-    /// Called after `enter`. Where it returns an output, that is used, and the module or stage line does not run.
+    /// Called after `enter`. If it returns an output, that is used and the module or stage line does not run.
     ///
     /// # Errors
     /// Any error ends the computation here.
@@ -69,7 +69,7 @@ pub trait Probe {
         Ok(None)
     }
 
-    /// Called with the output of the module or stage line. The tensor that it returns is used in its place.
+    /// Called with the output of the module or stage line. The tensor that it returns is used instead.
     ///
     /// # Errors
     /// Any error ends the computation here.
@@ -89,24 +89,24 @@ impl Probe for Unwatched {
     }
 }
 
-/// Keeps the outputs of the modules and stage lines for which `wanted` is true, in the order of their completion.
+/// Records the outputs of the modules and stage lines for which `filter` is true, in the order of completion.
 #[derive(Debug)]
 pub struct Recorder<F> {
-    wanted: F,
-    /// The outputs so far, each with its path.
+    filter: F,
+    /// The recorded outputs, each with its path.
     pub seen: Vec<(Path, Tensor)>,
 }
 
 impl<F: Fn(&Path) -> bool> Recorder<F> {
-    /// Records the modules and stage lines for which `wanted` is true.
-    pub fn new(wanted: F) -> Self {
-        Self { wanted, seen: vec![] }
+    /// Records the modules and stage lines for which `filter` is true.
+    pub fn new(filter: F) -> Self {
+        Self { filter, seen: vec![] }
     }
 }
 
 impl<F: Fn(&Path) -> bool> Probe for Recorder<F> {
     fn wants(&self, path: &Path) -> bool {
-        (self.wanted)(path)
+        (self.filter)(path)
     }
 
     fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
@@ -115,10 +115,10 @@ impl<F: Fn(&Path) -> bool> Probe for Recorder<F> {
     }
 }
 
-/// Runs the module or stage line at `path` between [`Probe::enter`] and [`Probe::exit`], or alone where nobody wants it.
+/// Runs the module or stage line at `path` between [`Probe::enter`] and [`Probe::exit`], or alone if `probe` does not want it.
 ///
 /// # Errors
-/// Its own error, or the probe's.
+/// Those of `run` and of the probe.
 pub fn watch(
     probe: &mut dyn Probe,
     path: &Path,
@@ -130,7 +130,7 @@ pub fn watch(
     }
     probe.enter(path, inputs)?;
     let output = match probe.intercept(path, inputs)? {
-        Some(known) => known,
+        Some(output) => output,
         None => run(probe)?,
     };
     probe.exit(path, output)
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    /// Wants one path, notes what it is called with, and doubles what it sees.
+    /// Wants one path, logs its calls, and doubles the output.
     struct Doubling(&'static str, Vec<String>);
 
     impl Probe for Doubling {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_wanted_is_entered_and_left() {
+    fn only_wanted_paths_are_entered_and_exited() {
         let one = Tensor::new(1f32, &Device::Cpu).unwrap();
         let mut probe = Doubling("unet.conv_in", vec![]);
         let run = |probe: &mut Doubling, path: &str| {
@@ -172,9 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_probe_answers_is_not_computed() {
-        struct Knowing(Tensor);
-        impl Probe for Knowing {
+    fn an_intercepted_module_does_not_run() {
+        struct Supplying(Tensor);
+        impl Probe for Supplying {
             fn wants(&self, _: &Path) -> bool {
                 true
             }
@@ -182,7 +182,7 @@ mod tests {
                 Ok((path.as_str() == "denoise.unet").then(|| self.0.clone()))
             }
         }
-        let mut probe = Knowing(Tensor::new(7f32, &Device::Cpu).unwrap());
+        let mut probe = Supplying(Tensor::new(7f32, &Device::Cpu).unwrap());
         let mut ran = vec![];
         for path in ["denoise.unet", "denoise.guidance"] {
             watch(&mut probe, &Path::new(path), &[], |_| {

@@ -1,6 +1,6 @@
-//! Text as editors write it: UTF-8, with a byte order mark in front or without.
+//! UTF-8 text with or without a byte order mark.
 
-/// What some editors put in front of UTF-8.
+/// UTF-8's byte order mark, which some editors write.
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Whether the text begins with UTF-8's byte order mark.
@@ -27,7 +27,7 @@ pub fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
 /// UTF-8 without its byte order mark.
 ///
 /// # Errors
-/// What it is instead, where that is known, or the first byte that is wrong.
+/// The encoding, if a byte order mark names another, or the position of the first invalid byte.
 pub fn utf8(bytes: &[u8]) -> Result<&str, String> {
     match (std::str::from_utf8(without_mark(bytes)), other_encoding(bytes)) {
         (Ok(text), _) => Ok(text),
@@ -36,7 +36,7 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, String> {
     }
 }
 
-/// One line, such as a commit or a token, without the byte order mark and the space around it.
+/// One line, such as a commit or a token, without a byte order mark and surrounding whitespace.
 pub fn trimmed(line: &str) -> &str {
     line.trim_start_matches('\u{feff}').trim()
 }
@@ -50,11 +50,11 @@ mod tests {
         assert_eq!(utf8(b"\xef\xbb\xbfnext\n"), Ok("next\n"));
         assert_eq!(utf8("りんご".as_bytes()), Ok("りんご"));
         assert_eq!(utf8(b""), Ok(""));
-        let said = |bytes| utf8(bytes).unwrap_err();
-        assert_eq!(said(b"\xff\xfen\0"), "its byte order mark says UTF-16; expected UTF-8");
-        assert_eq!(said(b"\xfe\xff\0n"), "its byte order mark says UTF-16; expected UTF-8");
-        assert_eq!(said(b"\xff\xfe\0\0n\0\0\0"), "its byte order mark says UTF-32; expected UTF-8");
-        assert!(said(b"caf\xe9").starts_with("expected text in UTF-8: "));
+        let error = |bytes| utf8(bytes).unwrap_err();
+        assert_eq!(error(b"\xff\xfen\0"), "its byte order mark says UTF-16; expected UTF-8");
+        assert_eq!(error(b"\xfe\xff\0n"), "its byte order mark says UTF-16; expected UTF-8");
+        assert_eq!(error(b"\xff\xfe\0\0n\0\0\0"), "its byte order mark says UTF-32; expected UTF-8");
+        assert!(error(b"caf\xe9").starts_with("expected text in UTF-8: "));
         assert_eq!(trimmed("\u{feff}abc\n"), "abc");
     }
 }

@@ -1,17 +1,17 @@
-//! Frames as a GIF that goes on for ever.
+//! Frames as a looping GIF.
 
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, ImageError, RgbImage};
 
-/// How long a frame is shown, and the last one, in milliseconds.
+/// Durations of a frame and of the last frame, in milliseconds.
 const FRAME: [u32; 2] = [150, 1500];
-/// Of 1 (the best colours) to 30 (the fastest).
+/// The encoder's speed, from 1 (best colours) to 30 (fastest).
 const SPEED: i32 = 10;
 
-/// The bytes of a GIF file of `count` frames, each asked of `frame` by its number. The last one stays longer.
+/// The bytes of a GIF file of `count` frames, which `frame` makes by number. The last one is shown longer.
 ///
 /// # Errors
-/// Those of `frame`, and the encoder's.
+/// Those of `frame` and of the encoder.
 pub fn gif<E: From<ImageError>>(
     count: usize,
     mut frame: impl FnMut(usize) -> Result<RgbImage, E>,

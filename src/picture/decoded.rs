@@ -1,11 +1,10 @@
-//! What the VAE made.
+//! The decoded image.
 
 use super::Picture;
 use crate::tensor::PlainTensor;
 use image::{Rgb, RgbImage};
 
-/// `image` (1, 3, H, W), values 0 to 1, as bytes, rounded as diffusers rounds: half to even. `None` for a tensor of
-/// another shape.
+/// `image` (1, 3, H, W) with values from 0 to 1 as bytes, rounded half to even as in diffusers. `None` for another shape.
 pub fn picture(image: &PlainTensor) -> Option<Picture> {
     let (h, w, red) = image.plane(0)?;
     let (green, blue) = (image.plane(1)?.2, image.plane(2)?.2);

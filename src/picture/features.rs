@@ -1,4 +1,4 @@
-//! What a module makes of a picture, channel by channel and all channels at once.
+//! Feature maps of a module: channel by channel, as principal components, as mean and norm.
 
 use super::Picture;
 use super::grid::grid;
@@ -14,9 +14,9 @@ pub enum Drawn {
     /// As three principal components in red, green and blue.
     #[default]
     Pca,
-    /// Each in gray from its smallest value to its largest, in order.
+    /// Each channel in gray from its smallest value to its largest.
     Grid,
-    /// As [`Grid`](Self::Grid), those that vary the most first.
+    /// As [`Grid`](Self::Grid), by falling standard deviation.
     Sorted,
     /// Their mean.
     Mean,
@@ -24,7 +24,7 @@ pub enum Drawn {
     Norm,
 }
 
-/// Which row of a batch is drawn. The UNet has two: without the prompt, and with it.
+/// A row of the UNet's batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Row {
     /// With the prompt.
@@ -37,7 +37,7 @@ pub enum Row {
 }
 
 impl Drawn {
-    /// Every way with its name.
+    /// Every drawing with its name.
     pub const ALL: [(&'static str, Self); 5] = [
         ("pca", Self::Pca),
         ("grid", Self::Grid),
@@ -46,7 +46,7 @@ impl Drawn {
         ("norm", Self::Norm),
     ];
 
-    /// Its name.
+    /// The name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, drawn)| *drawn == self).map_or("", |(name, _)| name)
     }
@@ -57,41 +57,41 @@ impl Row {
     pub const ALL: [(&'static str, Self); 3] =
         [("text", Self::Text), ("uncond", Self::Uncond), ("difference", Self::Difference)];
 
-    /// Its name.
+    /// The name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, row)| *row == self).map_or("", |(name, _)| name)
     }
 }
 
-/// The channels of one row, each of them a picture.
+/// The feature maps of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     height: usize,
     width: usize,
-    /// A picture a channel, row by row.
+    /// One map per channel, row-major.
     channels: Vec<Vec<f32>>,
 }
 
-/// Pixels of a side of a grid, about: larger pictures are made smaller, each pixel the mean of a square.
+/// The approximate side of a grid in pixels: larger maps are reduced by averaging squares.
 const MOST: usize = 1536;
-/// Pixels that principal components are found from, at most: spread evenly over all.
+/// The largest number of pixels for principal components, evenly spread.
 const SAMPLES: usize = 4096;
-/// Standard deviations of a component that its colour spans to either side.
+/// Standard deviations of a component that its colour range covers on either side.
 const SPAN: f64 = 2.5;
 
 impl Features {
-    /// The channels of a row of `made`: (B, C, H, W), or tokens (B, N, C) that are pixels, where `latents` (h, w) or their
-    /// halves have N of them. Of one row, that one, whatever `row` is.
+    /// The channels of a row of `output`: (B, C, H, W), or tokens (B, N, C) that are the N pixels of a level of `latents` (h, w).
+    /// If B is 1, `row` is ignored.
     ///
     /// # Errors
-    /// What it is instead, and what would be right.
-    pub fn of(made: &PlainTensor, row: Row, latents: (usize, usize)) -> Result<Self, String> {
-        let (batch, channels, height, width, is_tokens) = match *made.shape() {
+    /// When the shape is another: what was found and what would be right.
+    pub fn of(output: &PlainTensor, row: Row, latents: (usize, usize)) -> Result<Self, String> {
+        let (batch, channels, height, width, is_tokens) = match *output.shape() {
             [b, c, h, w] => (b, c, h, w, false),
             [b, n, c] => {
                 let (h, w) = folded(n, latents).ok_or_else(|| {
                     format!(
-                        "its shape is {b}×{n}×{c}, and {n} tokens are no pixels of {}×{} latents",
+                        "its shape is {b}×{n}×{c}, and {n} tokens do not match a level of {}×{} latents",
                         latents.0, latents.1
                     )
                 })?;
@@ -106,11 +106,11 @@ impl Features {
         };
         let pixels = height * width;
         if batch == 0 || channels == 0 || pixels == 0 {
-            return Err("it holds nothing".into());
+            return Err("it is empty".into());
         }
         let value = |b: usize, c: usize, pixel: usize| match is_tokens {
-            true => made.data()[(b * pixels + pixel) * channels + c],
-            false => made.data()[(b * channels + c) * pixels + pixel],
+            true => output.data()[(b * pixels + pixel) * channels + c],
+            false => output.data()[(b * channels + c) * pixels + pixel],
         };
         let of = |c: usize, pixel: usize| match row {
             _ if batch == 1 => value(0, c, pixel),
@@ -122,7 +122,7 @@ impl Features {
         Ok(Self { height, width, channels })
     }
 
-    /// The channels as a picture.
+    /// The drawing of the channels.
     pub fn picture(&self, drawn: Drawn) -> Picture {
         match drawn {
             Drawn::Grid | Drawn::Sorted => self.grid(drawn == Drawn::Sorted),
@@ -168,11 +168,11 @@ impl Features {
             summed.sort_by(|(_, a), (_, b)| b.std.total_cmp(&a.std));
         }
         let cells: Vec<RgbImage> = summed.iter().map(|(channel, s)| self.cell(channel, s, shrink)).collect();
-        let order = if sorted { ", the most varied first" } else { "" };
-        Picture::new(grid(&cells), format!("{count} channels, each from its least to its most{order}"))
+        let order = if sorted { ", by falling std" } else { "" };
+        Picture::new(grid(&cells), format!("{count} channels, each from its min to its max{order}"))
     }
 
-    /// A channel in gray, with a dark line to the right of it and below where it is large enough.
+    /// A channel in gray, with a dark line on the right and below if it is large enough.
     fn cell(&self, channel: &[f32], summary: &Summary, shrink: usize) -> RgbImage {
         const LINE: Rgb<u8> = Rgb([24, 28, 36]);
         let (w, h) = (self.width.div_ceil(shrink), self.height.div_ceil(shrink));
@@ -234,7 +234,7 @@ impl Features {
     }
 }
 
-/// Height and width of `n` pixels that are latents of this size, halved as often as that takes.
+/// Height and width of the level of these latents that has `n` pixels.
 fn folded(n: usize, (mut h, mut w): (usize, usize)) -> Option<(usize, usize)> {
     loop {
         if h * w == n {
@@ -277,20 +277,20 @@ mod tests {
             (Some((2, 3)), Some((1, 1)), None)
         );
         let error = Features::of(&tokens, Row::Text, (8, 8)).unwrap_err();
-        assert!(error.contains("6 tokens are no pixels of 8×8 latents"), "{error}");
+        assert!(error.contains("6 tokens do not match a level of 8×8 latents"), "{error}");
         let flat = PlainTensor::from_values(&[2, 4], vec![0.; 8]).unwrap();
         assert!(Features::of(&flat, Row::Text, (8, 8)).unwrap_err().contains("its shape is 2×4"));
     }
 
     #[test]
-    fn one_row_is_drawn_whichever_is_asked() {
+    fn a_single_row_is_drawn_for_any_row() {
         let one = PlainTensor::from_values(&[1, 1, 1, 2], vec![1., 3.]).unwrap();
         let features = Features::of(&one, Row::Difference, (1, 2)).unwrap();
         assert_eq!(features.channels, [[1., 3.]]);
     }
 
     #[test]
-    fn a_channel_spans_from_black_to_white_and_the_varied_come_first() {
+    fn channels_span_black_to_white_and_sort_by_std() {
         let made = PlainTensor::from_values(&[1, 2, 1, 2], vec![5., 5.5, 9., -9.]).unwrap();
         let features = Features::of(&made, Row::Text, (1, 2)).unwrap();
         let pixels = |drawn| features.picture(drawn).image.pixels().map(|p| p[0]).collect::<Vec<_>>();
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_first_component_is_red() {
-        // One channel varies a lot over x, another a little over y, a third not at all.
+        // One channel varies strongly with x, another weakly with y, a third is constant.
         let values = |f: fn(usize, usize) -> f32| (0..16).map(move |i| f(i % 4, i / 4));
         let data = values(|x, _| 10. * x as f32).chain(values(|_, y| y as f32)).chain(values(|_, _| 3.));
         let made = PlainTensor::from_values(&[1, 3, 4, 4], data.collect()).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_green_in_every_way() {
+    fn values_that_are_not_finite_are_green_in_every_drawing() {
         let mut values = vec![1.; 32];
         values[5] = f32::NAN;
         values[0] = 2.;

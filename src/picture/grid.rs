@@ -1,8 +1,8 @@
-//! Pictures of one size beside each other.
+//! A grid of images of the same size.
 
 use image::{RgbImage, imageops};
 
-/// The cells left to right and top to bottom, in as many columns as make the grid nearest to a square.
+/// The cells, row by row, in the number of columns that makes the grid closest to a square.
 pub fn grid(cells: &[RgbImage]) -> RgbImage {
     let Some(first) = cells.first() else { return RgbImage::new(1, 1) };
     let columns = (cells.len() as f64).sqrt().ceil() as usize;

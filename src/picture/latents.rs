@@ -6,8 +6,8 @@ use crate::model::LatentRgbFactors;
 use crate::tensor::PlainTensor;
 use image::{Rgb, RgbImage};
 
-/// The instant picture of `latents` (1, C, h, w), as the UNet sees them: the checkpoint's linear estimate, else the
-/// channels in gray. `None` for a tensor of another shape.
+/// A fast preview of scaled `latents` (1, C, h, w): the linear estimate if there are factors, otherwise the channels in gray.
+/// `None` for another shape.
 pub fn estimate(latents: &PlainTensor, factors: Option<&LatentRgbFactors>) -> Option<Picture> {
     match factors {
         Some(factors) => linear(latents, factors),
@@ -30,7 +30,7 @@ fn linear(latents: &PlainTensor, map: &LatentRgbFactors) -> Option<Picture> {
     Some(Picture::new(image, "linear estimate"))
 }
 
-/// Each channel in gray, from -3 to 3: latents have a variance of about 1. `None` for a tensor that is not (1, C, h, w).
+/// Each channel in gray, from -3 to 3: latents have a variance of about 1. `None` unless the shape is (1, C, h, w).
 pub fn channels(latents: &PlainTensor) -> Option<Picture> {
     let (h, w, _) = latents.plane(0)?;
     let count = latents.shape()[1];
@@ -67,14 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_map_the_channels_are_shown_and_said() {
+    fn without_factors_the_channels_are_shown() {
         let picture = estimate(&latents(), None).unwrap();
         assert_eq!(picture.image.dimensions(), (4, 2));
         assert_eq!(picture.label, "4 channels, -3 to 3");
     }
 
     #[test]
-    fn what_is_no_picture_is_none() {
+    fn other_shapes_give_none() {
         let ids = PlainTensor::from_values(&[1, 2], vec![1., 2.]).unwrap();
         assert_eq!(estimate(&ids, None), None);
     }

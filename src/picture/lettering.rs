@@ -1,18 +1,18 @@
-//! Text as pixels, in GNU Unifont: 8×16 a letter, 16×16 a wide one.
+//! Text as pixels, in GNU Unifont: 8×16 for a letter, 16×16 for a wide one.
 
 use image::{Rgb, RgbImage};
 
 /// Height of a line in pixels.
 pub const LINE: u32 = 16;
-/// What stands for a character that the font has not.
+/// Replaces a character that the font lacks.
 const UNKNOWN: char = '\u{fffd}';
 
-/// How many pixels wide a text is.
+/// The width of a text in pixels.
 pub fn width(text: &str) -> u32 {
     text.chars().map(advance).sum()
 }
 
-/// Writes a text, its upper left corner at (`x`, `y`); what does not fit is left out.
+/// Writes a text with its upper left corner at (`x`, `y`), clipped to the image.
 pub fn write(image: &mut RgbImage, text: &str, (x, y): (u32, u32), colour: Rgb<u8>) {
     let mut left = x;
     for c in text.chars() {
@@ -32,7 +32,7 @@ pub fn write(image: &mut RgbImage, text: &str, (x, y): (u32, u32), colour: Rgb<u
     }
 }
 
-/// The text in lines that are at most `room` pixels wide, broken at spaces where there are some.
+/// The text in lines of at most `room` pixels, broken at spaces if possible.
 pub fn wrapped(text: &str, room: u32) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(' ') {
@@ -53,7 +53,7 @@ pub fn wrapped(text: &str, room: u32) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_string()).collect()
 }
 
-/// The text, or its beginning and an ellipsis, in at most `room` pixels.
+/// The text, or its beginning with an ellipsis, in at most `room` pixels.
 pub fn shortened(text: &str, room: u32) -> String {
     if width(text) <= room {
         return text.into();
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_written_leaves_its_room(text in "\\PC{0,40}", room in 16u32..200) {
+        fn text_stays_within_its_room(text in "\\PC{0,40}", room in 16u32..200) {
             for line in wrapped(&text, room) {
                 prop_assert!(width(&line) <= room);
             }

@@ -1,14 +1,14 @@
-//! Tensors as pictures.
+//! Tensors as images.
 //!
 //! - [`latents`]: latents as colours without the VAE, or channel by channel.
 //! - [`residual`]: signed tensors on a diverging colour scale, channel by channel.
-//! - [`features`]: what a module makes, channel by channel, as principal components, as mean and norm.
-//! - [`timemap`]: from which step on each pixel stays as it ends up. [`scale`]: from little to much in colours.
-//! - [`decoded`]: what the VAE made.
-//! - [`grid`]: channels beside each other.
-//! - [`sheet`]: pictures with captions, in rows and columns. [`lettering`]: text as pixels.
-//! - [`heat`]: maps as heat, alone or over a picture. [`animation`]: frames as a GIF.
-//! - [`png`]: PNG files, with the settings that made the picture inside.
+//! - [`features`]: feature maps of a module.
+//! - [`timemap`]: the step at which each pixel settles. [`scale`]: a sequential colour scale.
+//! - [`decoded`]: the decoded image.
+//! - [`grid`]: a grid of channels.
+//! - [`sheet`]: contact sheets. [`lettering`]: text as pixels.
+//! - [`heat`]: heat maps, alone or over an image. [`animation`]: frames as a GIF.
+//! - [`png`]: PNG files with the settings of their run.
 
 pub mod animation;
 pub mod decoded;
@@ -26,12 +26,12 @@ pub mod timemap;
 use image::RgbImage;
 use std::sync::Arc;
 
-/// A picture of a tensor, and how it was made. Cheap to clone.
+/// An image of a tensor, with a label. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     /// The pixels.
     pub image: Arc<RgbImage>,
-    /// How the pixels came from the tensor: `decoded by the VAE`, `linear estimate`, `4 channels, ±2.31`.
+    /// How the tensor was drawn: `decoded by the VAE`, `linear estimate`, `4 channels, ±2.31`.
     pub label: String,
 }
 

@@ -5,13 +5,13 @@ use super::grid::grid;
 use crate::tensor::PlainTensor;
 use image::{Rgb, RgbImage};
 
-/// The largest finite magnitude of a tensor: what a symmetric scale must reach.
+/// The largest finite magnitude of a tensor: the end of a symmetric scale.
 pub fn reach(tensor: &PlainTensor) -> f32 {
     tensor.data().iter().filter(|v| v.is_finite()).fold(0f32, |most, v| most.max(v.abs()))
 }
 
-/// Every channel of `tensor` (1, C, h, w), blue below 0 and red above, white at 0, saturated at ±`reach`; what is not
-/// finite is green. `None` for a tensor of another shape.
+/// Every channel of `tensor` (1, C, h, w): blue below 0, white at 0, red above, saturated at ±`reach`. Values that are not finite
+/// are green. `None` for another shape.
 pub fn diverging(tensor: &PlainTensor, reach: f32) -> Option<Picture> {
     let (h, w, _) = tensor.plane(0)?;
     let count = tensor.shape()[1];

@@ -1,8 +1,8 @@
-//! From little to much in colours that grow lighter.
+//! A sequential colour scale of growing lightness.
 
 use image::Rgb;
 
-/// matplotlib's `inferno` at nine places.
+/// matplotlib's `inferno` at nine equidistant points.
 const INFERNO: [[f32; 3]; 9] = [
     [0., 0., 4.],
     [31., 12., 72.],
@@ -15,10 +15,10 @@ const INFERNO: [[f32; 3]; 9] = [
     [252., 255., 164.],
 ];
 
-/// What is not finite.
+/// The colour of values that are not finite.
 pub const NOT_FINITE: Rgb<u8> = Rgb([0, 200, 80]);
 
-/// The colour of a share from 0 (nearly black) over red to 1 (light yellow); [`NOT_FINITE`] for what is no number.
+/// The colour of a share from 0 (nearly black) through red to 1 (light yellow); [`NOT_FINITE`] for NaN.
 pub fn sequential(share: f32) -> Rgb<u8> {
     if !share.is_finite() {
         return NOT_FINITE;

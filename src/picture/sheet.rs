@@ -1,4 +1,4 @@
-//! A contact sheet: pictures in rows and columns, unscaled, with what is what beside them.
+//! A contact sheet: unscaled images in rows and columns, with captions.
 
 use super::lettering::{LINE, shortened, width, wrapped, write};
 use image::{Rgb, RgbImage, imageops};
@@ -6,41 +6,41 @@ use image::{Rgb, RgbImage, imageops};
 const PAPER: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([30; 3]);
 const FAINT: Rgb<u8> = Rgb([120; 3]);
-/// A picture that is missing.
+/// The colour of a missing image.
 const MISSING: Rgb<u8> = Rgb([225; 3]);
-/// Pixels between two pictures.
+/// Pixels between two images.
 const GAP: u32 = 8;
-/// The narrowest sheet, so that its title can be read.
+/// The smallest width of a sheet, so that its title is readable.
 const NARROWEST: u32 = 320;
-/// The widest heading of a row.
+/// The largest width of a row's heading.
 const HEADING: u32 = 160;
 
-/// What a sheet shows.
+/// The contents of a contact sheet.
 #[derive(Debug, Clone, Default)]
 pub struct Sheet {
-    /// What all pictures have in common; long lines are broken.
+    /// The common settings; long lines are broken.
     pub title: Vec<String>,
-    /// What the columns differ in, such as `guidance_scale`; may be empty.
+    /// The setting in which the columns differ, such as `guidance_scale`; may be empty.
     pub across: String,
-    /// What the rows differ in.
+    /// The setting in which the rows differ; may be empty.
     pub down: String,
     /// The rows.
     pub rows: Vec<Row>,
-    /// Numbers with what they stand for: `1  a cat`.
+    /// The values of numbered headings: `1  a cat`.
     pub legend: Vec<String>,
 }
 
-/// Pictures beside each other.
+/// A row of images.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
-    /// What they have in common; may be empty.
+    /// The row's heading; may be empty.
     pub heading: String,
-    /// The pictures, each with what stands above it; without a picture there is a gray field.
+    /// The images with their captions. A missing image is drawn as a gray field.
     pub tiles: Vec<(String, Option<RgbImage>)>,
 }
 
 impl Sheet {
-    /// The sheet as a picture.
+    /// Draws the sheet.
     pub fn draw(&self) -> RgbImage {
         let tiles = || self.rows.iter().flat_map(|row| &row.tiles);
         let sizes = tiles().filter_map(|(_, tile)| Some(tile.as_ref()?.dimensions()));
@@ -57,7 +57,7 @@ impl Sheet {
         let (title, legend) = (broken(&self.title), broken(&self.legend));
         let axes = u32::from(!self.across.is_empty() || !self.down.is_empty());
         let row_height = LINE + cell_height + GAP;
-        // All of these are few.
+        // All of these numbers are small.
         let height = GAP
             + LINE * (title.len() as u32 + axes)
             + GAP
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_are_unscaled_and_in_their_places() {
+    fn tiles_are_unscaled_and_in_place() {
         let tile = |v| Some(RgbImage::from_pixel(70, 64, Rgb([v, 0, 0])));
         let row = |heading: &str, values: [u8; 2]| Row {
             heading: heading.into(),
@@ -114,7 +114,7 @@ mod tests {
             across: "guidance_scale".into(),
             down: "seed".into(),
             rows: vec![row("1", [10, 20]), row("2", [30, 40])],
-            legend: vec!["1  a cat that is told at such length that it takes more than a line".into()],
+            legend: vec!["1  a cat with a description so long that it takes more than one line".into()],
         };
         let drawn = sheet.draw();
         for (value, count) in
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_gray() {
+    fn missing_images_are_gray() {
         let rows = vec![Row { heading: String::new(), tiles: vec![("7".into(), None)] }];
         let drawn = Sheet { rows, ..Sheet::default() }.draw();
         assert_eq!(drawn.pixels().filter(|p| **p == MISSING).count(), 64 * 64);

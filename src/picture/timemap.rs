@@ -1,26 +1,25 @@
-//! From which step on each pixel stays as it ends up.
+//! The step at which each pixel settles on its final value.
 
 use super::Picture;
 use super::scale::sequential;
 use crate::tensor::{PlainTensor, Summary};
 use image::RgbImage;
 
-/// The tolerance where none is given, in standard deviations of what it ends up as.
+/// The default tolerance, in standard deviations of the final prediction.
 pub const TOLERANCE: f64 = 0.5;
 
-/// From which step on each pixel of what a run predicts stays as it ends up.
+/// The step at which each pixel of a run's predictions settles.
 ///
-/// x_k is `pred_original_sample` (1, C, h, w) of the k-th step, x_n that of the last. The distance of a pixel after step k
-/// is the largest |x_k − x_n| of its channels. A pixel has settled at the first step from which on, to the last, no
-/// distance is over `tolerance` × the standard deviation of all values of x_n. At the last step every pixel has, but one
-/// that is not finite there.
+/// x_k is `pred_original_sample` (1, C, h, w) of the k-th step, x_n that of the last. The distance of a pixel at step k is the
+/// largest |x_k − x_n| over its channels. A pixel settles at the first step from which on all distances are at most `tolerance` ×
+/// the standard deviation of all values of x_n. Pixels that are not finite at the last step never settle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeMap {
-    /// Rows of pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// Pixels of a row.
+    /// Width in pixels.
     pub width: usize,
-    /// For each pixel, row by row, the place in the list of steps from which on it has settled.
+    /// For each pixel, row-major, the index of the step at which it settles.
     pub settled: Vec<Option<usize>>,
     /// After each step, the share of pixels that have settled, from 0 to 1.
     pub shares: Vec<f64>,
@@ -29,8 +28,7 @@ pub struct TimeMap {
 }
 
 impl TimeMap {
-    /// The map of what steps predicted, the first first. `None` where there are fewer than two, or tensors of other
-    /// shapes.
+    /// The map of the predictions of consecutive steps. `None` for fewer than two, or for tensors of another shape.
     pub fn of(predicted: &[&PlainTensor], tolerance: f64) -> Option<Self> {
         let [first, .., last] = predicted else { return None };
         let &[1, channels, height, width] = last.shape() else { return None };
@@ -53,13 +51,13 @@ impl TimeMap {
         Some(Self { height, width, settled, shares, tolerance })
     }
 
-    /// The place in the list of steps after which at least this share of the pixels has settled.
+    /// The index of the first step at which at least this share of the pixels has settled.
     pub fn reached(&self, share: f64) -> Option<usize> {
         self.shares.iter().position(|reached| *reached >= share)
     }
 
-    /// The map as a picture: dark what settled first, light what settled last, green what is not finite. `steps` are the
-    /// numbers of the steps.
+    /// The map as an image: dark for pixels that settle early, light for late ones, green for those that never settle. `steps` are
+    /// the numbers of the steps.
     pub fn picture(&self, steps: &[usize]) -> Picture {
         let (first, last) = (self.settled.iter().flatten().min(), self.settled.iter().flatten().max());
         let (first, last) = (first.copied().unwrap_or(0), last.copied().unwrap_or(0));
@@ -71,7 +69,7 @@ impl TimeMap {
         let step = |at: usize| steps.get(at).map_or(String::new(), usize::to_string);
         let half = self.reached(0.5);
         let half = half.map_or(String::new(), |at| format!("; half of the pixels by step {}", step(at)));
-        // The usual tolerance goes without saying: the caption stands under a small picture.
+        // The default tolerance is left out: the caption is below a small image.
         let within = match self.tolerance == TOLERANCE {
             true => String::new(),
             false => format!("within {} std: ", self.tolerance),
@@ -95,9 +93,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pixel_has_settled_where_no_later_step_is_far() {
-        // Two channels of three pixels: the first is right from the start, the second comes near, leaves, and comes back,
-        // the third moves in its second channel alone.
+    fn a_pixel_settles_when_all_later_steps_are_near() {
+        // Two channels of three pixels: the first is final from the start; the second comes near, leaves, and comes back; the
+        // third moves in its second channel only.
         let steps = [
             tensor(&[1., 5., 0., -1., 0., 9.]),
             tensor(&[1., 0., 0., -1., 0., 9.]),
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_never_settles() {
+    fn pixels_that_are_not_finite_never_settle() {
         let (a, b) = (tensor(&[0., 0., 1., 1.]), tensor(&[0., f32::NAN, 1., 1.]));
         let map = TimeMap::of(&[&a, &b], 0.1).unwrap();
         assert_eq!((map.settled.clone(), map.shares.clone()), (vec![Some(0), None], vec![0.5, 0.5]));

@@ -1,7 +1,7 @@
-//! What a word does: the same step once more with the embeddings of its tokens replaced by the padding's.
+//! Ablation of a word: the same step with the embeddings of its tokens replaced by the padding's.
 //!
-//! Attention tells what is looked at, not what comes of it. What a token is for may be known to others as well: CLIP is
-//! causal, so those behind it, the end and the padding too, have read it.
+//! Attention maps show where the image attends to a word, not the effect of the word. An ablation misses what later tokens carry:
+//! CLIP is causal, so the embeddings after the word, those of the end and the padding too, depend on it.
 
 use super::attention::Size;
 use super::{Error, Models, Snapshot};
@@ -9,11 +9,11 @@ use crate::nn::{Error as Forward, Probe};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 
-/// The run before a step with the embeddings at `positions` replaced by that at `padding`; a position that is `padding`
-/// stays as it is. A prompt that was changed is encoded first.
+/// The snapshot before a step, with the embeddings at `positions` replaced by the one at `padding`. A changed prompt is encoded
+/// first.
 ///
 /// # Errors
-/// The text encoder's, the device's, or the probe's; a position that there is not.
+/// When a position does not exist, or the text encoder or the device fails.
 pub fn without(
     before: &Snapshot,
     positions: &[usize],
@@ -23,12 +23,12 @@ pub fn without(
 ) -> Result<Snapshot, Error> {
     const NAME: &str = "prompt_embeds";
     let before = before.encoded(models, probe)?;
-    let missing = || Error::from(Forward::Input(format!("{NAME} is not there yet")));
+    let missing = || Error::from(Forward::Input(format!("{NAME} does not exist yet")));
     let (_, embeds) = before.tensor(NAME).ok_or_else(missing)?;
     let tokens = embeds.dim(1)?;
     if let Some(wrong) = positions.iter().chain([&padding]).find(|position| **position >= tokens) {
-        let there = format!("there is no token {wrong}; expected 0 to {}", tokens.saturating_sub(1));
-        return Err(Forward::Input(there).into());
+        let message = format!("there is no token {wrong}; expected 0 to {}", tokens.saturating_sub(1));
+        return Err(Forward::Input(message).into());
     }
     let row = |position| embeds.narrow(1, if positions.contains(&position) { padding } else { position }, 1);
     let rows = (0..tokens).map(row).collect::<candle_core::Result<Vec<_>>>()?;
@@ -36,27 +36,27 @@ pub fn without(
     before.with_tensor(NAME, replaced, "prompt_embeds: a word taken out").ok_or_else(missing)
 }
 
-/// How far two tensors (1, C, h, w) are from each other at each pixel: the norm of the difference over the channels.
+/// The distance of two tensors (1, C, h, w) at each pixel: the norm of the difference over the channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EffectMap {
     /// Height and width.
     pub size: Size,
-    /// Row by row.
+    /// The distances, row-major.
     pub values: Vec<f32>,
 }
 
 impl EffectMap {
-    /// From what was to what is. `None` where these are no such tensors of one shape.
-    pub fn between(was: &PlainTensor, is: &PlainTensor) -> Option<Self> {
-        let (height, width, _) = was.plane(0)?;
+    /// The distances of `before` and `after`. `None` unless both have the same shape (1, C, h, w).
+    pub fn between(before: &PlainTensor, after: &PlainTensor) -> Option<Self> {
+        let (height, width, _) = before.plane(0)?;
         let mut values = vec![0f32; height * width];
-        if was.shape() != is.shape() {
+        if before.shape() != after.shape() {
             return None;
         }
-        for channel in 0..was.shape()[1] {
-            let (was, is) = (was.plane(channel)?.2, is.plane(channel)?.2);
-            for ((sum, was), is) in values.iter_mut().zip(was).zip(is) {
-                *sum += (is - was) * (is - was);
+        for channel in 0..before.shape()[1] {
+            let (before, after) = (before.plane(channel)?.2, after.plane(channel)?.2);
+            for ((sum, before), after) in values.iter_mut().zip(before).zip(after) {
+                *sum += (after - before) * (after - before);
             }
         }
         values.iter_mut().for_each(|value| *value = value.sqrt());
@@ -64,20 +64,19 @@ impl EffectMap {
     }
 }
 
-/// How alike two maps are that are nowhere negative.
+/// The similarity of two non-negative maps.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Agreement {
-    /// Of the maps less their means (Pearson's correlation): 1 the same, 0 nothing to do with each other, below 0 the
-    /// opposite. NaN where one is flat.
+    /// Pearson's correlation: 1 for proportional maps, 0 for unrelated ones, negative for opposite ones. NaN if one is constant.
     pub correlation: f64,
-    /// Of the maps as they are; never far from 1 where both are everywhere.
+    /// Cosine similarity; close to 1 if both maps are large everywhere.
     pub cosine: f64,
-    /// What they have in common once each is 1 in all: 1 the same, 0 nowhere both.
+    /// The sum of the pointwise minimum after each map is scaled to a sum of 1: 1 for equal maps, 0 for disjoint ones.
     pub overlap: f64,
 }
 
 impl Agreement {
-    /// Of two maps of one size.
+    /// The similarity of two maps of the same size.
     pub fn of(a: &[f32], b: &[f32]) -> Self {
         let [a, b] = [a, b].map(|map| map.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
         let centred = |map: &[f64]| {

@@ -1,7 +1,7 @@
-//! Every tensor of a run as one safetensors file, to compare with another pipeline's.
+//! Every tensor of a run as a safetensors file, to compare with other pipelines; and writing and reading files safely.
 
 use super::snapshot::TENSORS;
-use super::{Request, Snapshot, Stage};
+use super::{Request, Setting, Snapshot, Stage};
 use crate::nn::error::without_backtrace;
 use crate::nn::text;
 use candle_core::{DType, Tensor};
@@ -18,9 +18,9 @@ pub enum WriteError {
     /// The system refused.
     #[error("{path}: cannot be written: {reason}; expected a file in a folder that can be written to")]
     File {
-        /// The file asked for.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's message.
         reason: String,
     },
     /// A tensor could not be copied from its device.
@@ -28,27 +28,27 @@ pub enum WriteError {
     Tensor {
         /// The tensor.
         name: String,
-        /// What candle says.
+        /// candle's error.
         source: candle_core::Error,
     },
     /// The file's format refused.
     #[error("{path}: {reason}")]
     Format {
-        /// The file asked for.
+        /// The file.
         path: String,
-        /// What the format says.
+        /// The library's message.
         reason: String,
     },
 }
 
-/// Where a key of a dump comes: by its stage, within a stage in the order of the run, and then by name. Keys of no stage come last.
+/// The sort key of a dump's keys: by stage, then in the order of the run, then by name. Keys without a stage come last.
 pub fn place(key: &str) -> impl Ord + use<'_> {
     let (stage, name) = key.split_once('/').map_or((None, key), |(stage, name)| (Stage::of_key(stage), name));
-    let made = TENSORS.iter().position(|known| *known == name).unwrap_or(TENSORS.len());
-    (stage.is_none(), stage, made, key)
+    let index = TENSORS.iter().position(|known| *known == name).unwrap_or(TENSORS.len());
+    (stage.is_none(), stage, index, key)
 }
 
-/// Writes every named tensor of `snapshot` under `STAGE/NAME`, with the settings and what was done by hand in the metadata.
+/// Writes every tensor of `snapshot` under `STAGE/NAME`, with the settings and edits in the metadata.
 ///
 /// # Errors
 /// [`WriteError`].
@@ -96,7 +96,7 @@ fn write_tensors(
     write_beside(path, &file)
 }
 
-/// A tensor's bytes: integers as int64, all else as `f32`.
+/// A tensor's bytes: integers as int64, others as `f32`.
 fn bytes(tensor: &Tensor) -> candle_core::Result<(Dtype, Vec<u8>)> {
     let flat = tensor.flatten_all()?;
     if tensor.dtype().is_int() {
@@ -108,43 +108,20 @@ fn bytes(tensor: &Tensor) -> candle_core::Result<(Dtype, Vec<u8>)> {
     }
 }
 
-/// The settings as text, and what they were run on.
+/// The settings, the scheduler, the model and the program's version.
 fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
-    let Request {
-        prompt,
-        negative_prompt,
-        height,
-        width,
-        num_inference_steps,
-        guidance_scale,
-        seed,
-        eta,
-        init_image,
-        strength,
-        fault,
-    } = request;
-    let fault = fault.map(|fault| ("fault", fault.to_string()));
-    let init_image = init_image.iter().flat_map(|image| {
-        [("init_image", image.file_name().to_string()), ("strength", strength.to_string())]
-    });
-    let settings = [
-        ("prompt", prompt.clone()),
-        ("negative_prompt", negative_prompt.clone()),
-        ("height", height.to_string()),
-        ("width", width.to_string()),
-        ("num_inference_steps", num_inference_steps.to_string()),
-        ("guidance_scale", guidance_scale.to_string()),
-        ("seed", seed.to_string()),
-        ("eta", eta.to_string()),
+    let settings = Setting::of(request).into_iter().filter(|setting| setting.applies(request));
+    let settings = settings.map(|setting| (setting.to_string(), setting.get(request).without_folder()));
+    let run_on = [
         ("scheduler", "DDIMScheduler".into()),
         ("model", model.into()),
         ("diffuscope", env!("CARGO_PKG_VERSION").into()),
     ];
-    settings.into_iter().chain(init_image).chain(fault).map(|(key, value)| (key.to_string(), value)).collect()
+    settings.chain(run_on.map(|(key, value)| (key.to_string(), value))).collect()
 }
 
-/// Writes a file beside `path` and renames it: a reader sees the old file or the whole new one. What a link points at is
-/// written, and the link stays; a device or a pipe, such as `/dev/null`, is written to as it is.
+/// Writes a file beside `path` and renames it, so that readers see the old file or the whole new one. A link stays and its target
+/// is replaced; a device or a pipe, such as `/dev/null`, is written directly.
 ///
 /// # Errors
 /// [`WriteError::File`].
@@ -164,25 +141,25 @@ pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let written =
         file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(beside, path));
     written.map_err(|e| {
-        // The error that counts is the one that stopped the writing.
+        // The first error is the one to report.
         let _ = std::fs::remove_file(beside);
         failed(e)
     })
 }
 
-/// Whether something stands at `path` that is neither a file nor a folder: what is written there goes on elsewhere.
+/// Whether `path` is neither a file nor a folder, such as a device or a pipe.
 fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// Finds out, before a run, whether a file can be written at `path` after it.
+/// Checks before a run that a file can be written at `path`.
 ///
 /// # Errors
 /// [`WriteError::File`].
 pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     let failed = |reason: String| WriteError::File { path: path.display().to_string(), reason };
     if path.is_dir() {
-        return Err(failed("a folder stands there".into()));
+        return Err(failed("it is a folder".into()));
     }
     if is_stream(path) {
         return Ok(());
@@ -193,20 +170,19 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     std::fs::remove_file(&beside).map_err(|e| failed(e.to_string()))
 }
 
-/// No file that a person writes comes near this: bytes.
-const MOST_TEXT: u64 = 4 << 20;
+/// The largest text file, in bytes: far above any written by hand.
+const MAX_TEXT: u64 = 4 << 20;
 
-/// The text of a file that a person writes, whatever stands there: one that never ends is not read to its end, and a byte order
-/// mark is skipped.
+/// Reads a text file of limited size, without its byte order mark. The limit also stops at endless devices.
 ///
 /// # Errors
-/// The system's; and where it is larger, or no text in UTF-8.
+/// When the file cannot be read, is too large, or is not UTF-8.
 pub fn read_text(file: &Path) -> io::Result<String> {
     let mut text = vec![];
-    File::open(file)?.take(MOST_TEXT + 1).read_to_end(&mut text)?;
+    File::open(file)?.take(MAX_TEXT + 1).read_to_end(&mut text)?;
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if text.len() as u64 > MOST_TEXT {
-        return Err(wrong(format!("it has more than {MOST_TEXT} bytes")));
+    if text.len() as u64 > MAX_TEXT {
+        return Err(wrong(format!("it has more than {MAX_TEXT} bytes")));
     }
     text::utf8(&text).map(String::from).map_err(wrong)
 }
@@ -216,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_in_the_order_of_the_run() {
+    fn keys_sort_in_the_order_of_the_run() {
         let in_order = [
             "encode_prompt/prompt_embeds",
             "get_latent/init_latents",
@@ -242,7 +218,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn links_and_pipes_stay_what_they_are() {
+    fn links_and_pipes_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let [file, link, pipe] = ["file", "link", "pipe"].map(|name| folder.path().join(name));
         std::fs::write(&file, "old").unwrap();

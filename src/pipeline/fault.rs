@@ -1,5 +1,5 @@
-//! Mistakes that pipelines are known for, made on purpose: a reader learns what each looks like. Each is a probe around the
-//! stage; no model and no stage knows of them.
+//! Typical bugs of pipelines, made on purpose to show their effects. Each is a probe around the stage; models and stages do not
+//! contain them.
 
 use super::snapshot::Stage;
 use super::{Models, lines};
@@ -8,34 +8,34 @@ use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A mistake that is made on purpose. In a file it is the text that `set fault` takes.
+/// A deliberate bug. In files it is written as in `set fault`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Fault {
-    /// Latents go into the VAE as the UNet has them, not divided by its scaling factor.
+    /// Latents are not divided by the scaling factor before decoding.
     NoScalingFactor,
-    /// What the VAE makes is taken for a picture as it is: −1 to 1, not 0 to 1.
+    /// The decoded image is not mapped from [−1, 1] to [0, 1].
     NoDenormalize,
     /// The scheduler takes v for noise.
     EpsilonForV,
-    /// The residual without the prompt is taken for the one with it, and the other way round.
+    /// The residuals with and without the prompt are swapped.
     SwappedResiduals,
     /// Height and width of the first noise are swapped.
     TransposedLatents,
-    /// The UNet is told the number of the step in the place of the timestep.
+    /// The UNet gets the step's number instead of the timestep.
     WrongTimestep,
-    /// One value of a tensor is not a number.
-    NanIn(Watched),
+    /// One value of a tensor is NaN.
+    NanIn(NanTensor),
 }
 
-/// A tensor in which a fault can put NaN.
+/// A tensor into which a fault can insert NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Watched {
+pub enum NanTensor {
     /// `prompt_embeds`.
     PromptEmbeds,
     /// `negative_prompt_embeds`.
     NegativePromptEmbeds,
-    /// `latents`, of `get_latent` and of every step.
+    /// `latents` of `get_latent` and of every step.
     Latents,
     /// `uncond_residual`.
     UncondResidual,
@@ -47,7 +47,7 @@ pub enum Watched {
     Image,
 }
 
-impl Watched {
+impl NanTensor {
     /// Every tensor with its name.
     const ALL: [(&'static str, Self); 7] = [
         ("prompt_embeds", Self::PromptEmbeds),
@@ -59,13 +59,13 @@ impl Watched {
         ("image", Self::Image),
     ];
 
-    /// The row that it is of what the line at `path` makes, where that makes it.
+    /// Its row in the output of the line at `path`; `None` if another line produces it.
     fn row_at(self, path: &Path) -> Option<usize> {
         let is = |line: &std::sync::LazyLock<Path>| path == &**line;
         let (is_made, row) = match self {
             Self::PromptEmbeds => (is(&lines::TEXT_ENCODER), 1),
             Self::NegativePromptEmbeds => (is(&lines::TEXT_ENCODER), 0),
-            // Without a step the picture's latents are the first.
+            // Without steps, the start image's latents are the only ones.
             Self::Latents => {
                 let made_by = [&lines::ENCODE, &lines::RANDN, &lines::ADD_NOISE, &lines::SCHEDULER_STEP];
                 (made_by.into_iter().any(is), 0)
@@ -80,49 +80,53 @@ impl Watched {
 }
 
 impl Fault {
-    /// Every fault that is a word, with what goes wrong, in a line.
+    /// Every fault without an argument: its name and a description.
     pub const ALL: [(&'static str, Self, &'static str); 6] = [
         ("no_scaling_factor", Self::NoScalingFactor, "latents are not divided by the VAE's scaling factor"),
         ("no_denormalize", Self::NoDenormalize, "the decoded picture stays between -1 and 1"),
         ("epsilon_for_v", Self::EpsilonForV, "the scheduler takes v for noise"),
-        ("swapped_residuals", Self::SwappedResiduals, "both residuals in each other's place"),
+        (
+            "swapped_residuals",
+            Self::SwappedResiduals,
+            "the residuals with and without the prompt are swapped",
+        ),
         ("transposed_latents", Self::TransposedLatents, "height and width of the first noise are swapped"),
-        ("wrong_timestep", Self::WrongTimestep, "the UNet is told the step and not the timestep"),
+        ("wrong_timestep", Self::WrongTimestep, "the UNet gets the step's number instead of the timestep"),
     ];
 
-    /// Whether a stage makes the mistake when it runs.
+    /// Whether the fault occurs in `stage`.
     pub fn is_made_in(self, stage: Stage) -> bool {
         match self {
-            Self::NoScalingFactor | Self::NoDenormalize | Self::NanIn(Watched::Image) => {
+            Self::NoScalingFactor | Self::NoDenormalize | Self::NanIn(NanTensor::Image) => {
                 stage == Stage::VaeDecode
             }
             Self::TransposedLatents => stage == Stage::GetLatent,
-            Self::NanIn(Watched::PromptEmbeds | Watched::NegativePromptEmbeds) => {
+            Self::NanIn(NanTensor::PromptEmbeds | NanTensor::NegativePromptEmbeds) => {
                 stage == Stage::EncodePrompt
             }
-            Self::NanIn(Watched::Latents) => matches!(stage, Stage::GetLatent | Stage::Denoise { .. }),
+            Self::NanIn(NanTensor::Latents) => matches!(stage, Stage::GetLatent | Stage::Denoise { .. }),
             Self::EpsilonForV
             | Self::SwappedResiduals
             | Self::WrongTimestep
             | Self::NanIn(
-                Watched::UncondResidual | Watched::TextCondResidual | Watched::GuidedNoiseResidual,
+                NanTensor::UncondResidual | NanTensor::TextCondResidual | NanTensor::GuidedNoiseResidual,
             ) => matches!(stage, Stage::Denoise { .. }),
         }
     }
 
-    /// A fault by its name: one of [`ALL`](Self::ALL), or `nan_in TENSOR`.
+    /// Parses a fault: a name of [`ALL`](Self::ALL), or `nan_in TENSOR`.
     ///
     /// # Errors
-    /// What is known, in a line.
+    /// The expected names.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         if let Some((_, fault, _)) = Self::ALL.iter().find(|(name, ..)| *name == text) {
             return Ok(*fault);
         }
-        let known = || Watched::ALL.map(|(name, _)| name).join(", ");
+        let known = || NanTensor::ALL.map(|(name, _)| name).join(", ");
         match text.strip_prefix("nan_in").map(str::trim) {
-            Some(tensor) => match Watched::ALL.iter().find(|(name, _)| *name == tensor) {
+            Some(tensor) => match NanTensor::ALL.iter().find(|(name, _)| *name == tensor) {
                 Some((_, watched)) => Ok(Self::NanIn(*watched)),
-                None => Err(format!("nan_in wants a tensor: {}", known())),
+                None => Err(format!("nan_in takes a tensor: {}", known())),
             },
             None => {
                 let names = Self::ALL.map(|(name, ..)| name).join(", ");
@@ -135,7 +139,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::NanIn(tensor) = self {
-            let name = Watched::ALL.iter().find(|(_, known)| known == tensor).map_or("", |(name, _)| name);
+            let name = NanTensor::ALL.iter().find(|(_, known)| known == tensor).map_or("", |(name, _)| name);
             return write!(f, "nan_in {name}");
         }
         f.write_str(Self::ALL.iter().find(|(_, known, _)| known == self).map_or("", |(name, ..)| name))
@@ -152,11 +156,11 @@ impl TryFrom<String> for Fault {
     type Error = String;
 
     fn try_from(text: String) -> std::result::Result<Self, String> {
-        Self::parse(&text).map_err(|expected| format!("`{text}` is no fault: {expected}"))
+        Self::parse(&text).map_err(|expected| format!("unknown fault `{text}`: {expected}"))
     }
 }
 
-/// A probe that makes a mistake, where there is one to be made, and leaves all else to another.
+/// A probe that makes the fault and passes everything else to another probe.
 pub(super) struct Faulty<'a> {
     pub fault: Option<Fault>,
     pub stage: Stage,
@@ -165,7 +169,7 @@ pub(super) struct Faulty<'a> {
 }
 
 impl Faulty<'_> {
-    /// Whether the mistake is made at `path`.
+    /// Whether the fault occurs at `path`.
     fn is_at(&self, path: &Path) -> bool {
         let is = |line: &std::sync::LazyLock<Path>| path == &**line;
         let Some(fault) = self.fault else { return false };
@@ -175,7 +179,7 @@ impl Faulty<'_> {
             Fault::SwappedResiduals | Fault::WrongTimestep => is(&lines::UNET),
             Fault::TransposedLatents => is(&lines::RANDN),
             Fault::NanIn(tensor) => tensor.row_at(path).is_some(),
-            // The scheduler itself is another.
+            // `Request::check` changes the scheduler instead.
             Fault::EpsilonForV => false,
         }
     }
@@ -220,7 +224,7 @@ impl Probe for Faulty<'_> {
     }
 }
 
-/// A tensor whose first value of a row is not a number.
+/// `tensor` with NaN as the first value of a row.
 fn with_nan(tensor: &Tensor, row: usize) -> Result<Tensor> {
     let (shape, dtype) = (tensor.shape().clone(), tensor.dtype());
     let mut values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
@@ -241,16 +245,16 @@ mod tests {
         for (name, fault, _) in Fault::ALL {
             assert_eq!((Fault::parse(name), fault.to_string().as_str()), (Ok(fault), name));
         }
-        for (name, tensor) in Watched::ALL {
+        for (name, tensor) in NanTensor::ALL {
             let text = format!("nan_in {name}");
             assert_eq!(
                 (Fault::parse(&text), Fault::NanIn(tensor).to_string()),
                 (Ok(Fault::NanIn(tensor)), text.clone())
             );
         }
-        let text = serde_json::to_string(&Fault::NanIn(Watched::Latents)).unwrap();
+        let text = serde_json::to_string(&Fault::NanIn(NanTensor::Latents)).unwrap();
         assert_eq!(text, "\"nan_in latents\"");
-        assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), Fault::NanIn(Watched::Latents));
+        assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), Fault::NanIn(NanTensor::Latents));
         assert!(Fault::parse("nan_in x").unwrap_err().contains("prompt_embeds"));
         assert!(Fault::parse("").unwrap_err().contains("no_scaling_factor"));
     }

@@ -1,14 +1,13 @@
-//! The size of a run that starts from a picture: the picture's own, or one to which the picture is resized.
+//! The size of a run with a start image: the image's own size, or one to which the image is resized.
 
 use super::InitImage;
 use super::init_image::InitImageError;
 
-/// The size of a run that starts from a picture: the height and width that are given, and for each that is not the picture's own,
-/// brought down to a multiple of `multiple`, as diffusers' `VaeImageProcessor.get_default_height_width` has it. Height and width in
-/// pixels.
+/// The height and width in pixels of a run with a start image: each as given, or else the image's own, rounded down to a multiple
+/// of `multiple` (diffusers `VaeImageProcessor.get_default_height_width`).
 ///
 /// # Errors
-/// Where a side that is not given is smaller than `multiple` in the picture.
+/// When a side is not given and the image's own is smaller than `multiple`.
 pub fn filled_in(
     image: &InitImage,
     given: (Option<usize>, Option<usize>),
@@ -25,8 +24,8 @@ pub fn filled_in(
     Ok((side(given.0, height)?, side(given.1, width)?))
 }
 
-/// That a run has its picture's size, in a line.
-pub fn own_told(image: &InitImage, (height, width): (usize, usize), multiple: usize) -> String {
+/// The remark that a run has the size of its start image.
+pub fn own_size_remark(image: &InitImage, (height, width): (usize, usize), multiple: usize) -> String {
     let (own_height, own_width) = image.size();
     let name = image.file_name();
     match (own_height, own_width) == (height, width) {
@@ -37,23 +36,22 @@ pub fn own_told(image: &InitImage, (height, width): (usize, usize), multiple: us
     }
 }
 
-/// What becomes of a picture in a run of a size: diffusers' `VaeImageProcessor.resize` brings it to that height and width whatever
-/// its shape is, and so do we.
+/// How a start image is resized to the size of a run. As in diffusers' `VaeImageProcessor.resize`, the aspect ratio may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resized {
-    /// It has that size.
+    /// Not at all: the sizes are equal.
     Not,
-    /// It has that shape, to within what a multiple of eight takes off.
+    /// The aspect ratio stays, up to rounding to a multiple of eight.
     Scaled,
-    /// It is squeezed or stretched.
+    /// The aspect ratio changes.
     Squeezed,
 }
 
 impl Resized {
-    /// What becomes of `image` in a run of this height and width, whose sides are multiples of `multiple`.
+    /// How `image` is resized for a run of this height and width, whose sides are multiples of `multiple`.
     pub fn of(image: &InitImage, (height, width): (usize, usize), multiple: usize) -> Self {
         let (own_height, own_width) = image.size();
-        // Each side, of a picture scaled by the other one.
+        // Each side after scaling by the other side's factor.
         let [across, down] = [(own_width, height, own_height), (own_height, width, own_width)]
             .map(|(side, by, of)| side as f64 * by as f64 / of.max(1) as f64);
         let is_near = |scaled: f64, side: usize| (scaled - side as f64).abs() < multiple as f64;
@@ -64,14 +62,14 @@ impl Resized {
         }
     }
 
-    /// In a line; `None` where the picture stays as it is.
-    pub fn told(self, image: &InitImage, (height, width): (usize, usize)) -> Option<String> {
+    /// A sentence about it; `None` if the image is not resized.
+    pub fn remark(self, image: &InitImage, (height, width): (usize, usize)) -> Option<String> {
         let (own_height, own_width) = image.size();
         let line = format!("{} ({own_width}×{own_height}) is resized to {width}×{height}", image.file_name());
         match self {
             Self::Not => None,
             Self::Scaled => Some(line),
-            Self::Squeezed => Some(format!("{line}: its shape changes")),
+            Self::Squeezed => Some(format!("{line}: its aspect ratio changes")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a module makes, changed by hand: a probe around the stage, as a fault is. No model knows of it.
+//! Interventions: changes of module outputs, made by a probe around the stage.
 
 use super::Stage;
 use crate::nn::{Path, Probe, Result};
@@ -6,40 +6,43 @@ use candle_core::Tensor;
 use std::fmt;
 use std::sync::Arc;
 
-/// Tells a piece by its path.
+/// Whether an intervention applies to the module at a path.
 pub type IsAt = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
-/// What becomes of the output of the piece at a path.
+/// Maps the output of the module at a path to another.
 pub type Change = Arc<dyn Fn(&Path, Tensor) -> Result<Tensor> + Send + Sync>;
 
-/// Something done to what modules make, whenever they run from there on.
+/// A change of module outputs, from one stage on.
 #[derive(Clone)]
 pub struct Intervention {
-    /// What was done, as it was typed: `t("unet.mid_block") *= 0`.
+    /// The edit as typed: `t("unet.mid_block") *= 0`.
     pub text: Arc<str>,
-    /// The one stage in which it is done; `None` for every stage from there on.
+    /// The only stage to which it applies; `None` for every later stage.
     pub only: Option<Stage>,
-    /// Whether it is done to the piece at a path.
+    /// Whether it applies to the module at a path.
     pub is_at: IsAt,
-    /// What becomes of the output: shape and dtype must stay.
+    /// The new output, of the same shape and dtype.
     pub change: Change,
 }
 
 impl fmt::Debug for Intervention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meddling").field("text", &self.text).field("only", &self.only).finish_non_exhaustive()
+        f.debug_struct("Intervention")
+            .field("text", &self.text)
+            .field("only", &self.only)
+            .finish_non_exhaustive()
     }
 }
 
 impl Intervention {
-    /// Whether it is done in `stage`.
+    /// Whether it applies in `stage`.
     pub fn is_in(&self, stage: Stage) -> bool {
         self.only.is_none_or(|only| only == stage)
     }
 }
 
-/// A probe that meddles with a stage, and shows another what came of it.
+/// A probe that applies interventions and passes the results to another probe.
 pub(super) struct Intervening<'a> {
-    /// All that is done in this stage, the first first.
+    /// The interventions of this stage, in order.
     pub interventions: Vec<&'a Intervention>,
     pub probe: &'a mut dyn Probe,
 }
@@ -72,7 +75,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn what_watches_sees_what_became_of_the_output() {
+    fn the_other_probe_sees_the_changed_output() {
         let halving = Intervention {
             text: "t(\"b\") *= 0.5".into(),
             only: Some(Stage::Denoise { step: 2 }),
@@ -81,9 +84,9 @@ mod tests {
         };
         assert!(halving.is_in(Stage::Denoise { step: 2 }) && !halving.is_in(Stage::Denoise { step: 3 }));
         let mut recorder = Recorder::new(|_: &Path| true);
-        let mut meddled = Intervening { interventions: vec![&halving], probe: &mut recorder };
+        let mut probe = Intervening { interventions: vec![&halving], probe: &mut recorder };
         for path in ["a", "b"] {
-            watch(&mut meddled, &Path::new(path), &[], |_| Ok(Tensor::new(4f32, &Device::Cpu)?)).unwrap();
+            watch(&mut probe, &Path::new(path), &[], |_| Ok(Tensor::new(4f32, &Device::Cpu)?)).unwrap();
         }
         let seen = recorder.seen.iter().map(|(path, out)| (path.as_str(), out.to_scalar::<f32>().unwrap()));
         assert_eq!(seen.collect::<Vec<_>>(), [("a", 4.), ("b", 2.)]);

@@ -1,4 +1,4 @@
-//! The names under which a stage's lines announce themselves through the probe.
+//! The paths of stage lines, by which a probe sees them.
 
 use super::Stage;
 use crate::nn::Path;
@@ -7,37 +7,37 @@ use std::sync::LazyLock;
 macro_rules! lines {
     ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
         $($(#[$doc])* pub static $name: LazyLock<Path> = LazyLock::new(|| Path::new($path));)*
-        /// Every line, in the order in which a run comes by.
+        /// Every line, in the order of a run.
         pub const ALL: &[&str] = &[$($path),*];
     };
 }
 
 lines! {
-    /// Prompts to ids: → (2, 77), the negative prompt's and the prompt's.
+    /// Prompts → ids (2, 77): the negative prompt, then the prompt.
     TOKENIZE = "encode_prompt.tokenize";
-    /// Ids to embeddings: (2, 77) → (2, 77, C).
+    /// Ids → embeddings: (2, 77) → (2, 77, C).
     TEXT_ENCODER = "encode_prompt.text_encoder";
-    /// A picture to its latents: (1, 3, H, W), 0 to 1 → (1, 4, h, w).
+    /// The start image → its latents: (1, 3, H, W), 0 to 1 → (1, 4, h, w).
     ENCODE = "get_latent.encode";
-    /// The seed to noise: → (1, 4, h, w).
+    /// The seed → noise (1, 4, h, w).
     RANDN = "get_latent.randn";
-    /// A picture's latents, noise and the timestep to latents as noisy as that: (1, 4, h, w).
+    /// The start image's latents, noise and a timestep → noisy latents: (1, 4, h, w).
     ADD_NOISE = "get_latent.add_noise";
-    /// Latents and embeddings to both residuals: (2, 4, h, w), (2, 77, C) → (2, 4, h, w).
+    /// Latents and embeddings → both residuals: (2, 4, h, w), (2, 77, C) → (2, 4, h, w).
     UNET = "denoise.unet";
-    /// Both residuals to one: (1, 4, h, w) each.
+    /// Both residuals → the guided one: (1, 4, h, w) each.
     GUIDANCE = "denoise.guidance";
-    /// The residual, the timestep and the latents to less noisy latents: (1, 4, h, w).
+    /// The guided residual, the timestep and the latents → less noisy latents: (1, 4, h, w).
     SCHEDULER_STEP = "denoise.scheduler_step";
-    /// Latents to the VAE's own scale.
+    /// Latents → unscaled latents: (1, 4, h, w).
     SCALE = "vae_decode.scale";
-    /// Latents to a picture: (1, 4, h, w) → (1, 3, H, W), about -1 to 1.
+    /// Unscaled latents → an image: (1, 4, h, w) → (1, 3, H, W), about -1 to 1.
     DECODE = "vae_decode.decode";
-    /// The picture's values to 0 to 1.
+    /// The image with values from 0 to 1: (1, 3, H, W).
     DENORMALIZE = "vae_decode.denormalize";
 }
 
-/// The line of `stage` in which the module at `path` runs; `None` where it is no module of that stage.
+/// The line of `stage` in which the module at `path` runs; `None` if the stage does not run it.
 pub fn running(stage: Stage, path: &str) -> Option<&'static str> {
     let mut names = path.split('.');
     let (model, part) = (names.next()?, names.next());

@@ -1,5 +1,4 @@
-//! Several runs that go on together: what is the same in two of them is computed once, and the rest of a step goes
-//! through the UNet in batches.
+//! Several runs in lockstep: what they have in common is computed once, and the rest of a step goes through the UNet in batches.
 
 use super::snapshot::advance;
 use super::{Error, Fault, Models, Request, Snapshot, Stage, lines, memory};
@@ -8,22 +7,22 @@ use candle_core::{DType, Device, Tensor, TensorId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// What runs that go on together have computed, and what they share of it.
+/// Runs several snapshots in lockstep, and counts the UNet rows that sharing saves.
 #[derive(Debug, Clone)]
 pub struct Lockstep {
     rows_at_once: usize,
     rows: Rows,
-    /// Of the prompts; a mistake is in what it made.
-    texts: HashMap<([String; 2], Option<Fault>), Tensor>,
+    /// The embeddings of the prompts, by prompts and fault.
+    embeddings: HashMap<([String; 2], Option<Fault>), Tensor>,
     embeds: Interner,
 }
 
-/// Rows of the UNet: a run has two a step, one without the prompt and one with it.
+/// UNet rows. A run has two per step: one without the prompt, one with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rows {
-    /// How many the UNet computed.
+    /// The rows that the UNet computed.
     pub computed: usize,
-    /// How many the same runs would have computed each by itself.
+    /// The rows that the same runs would have computed separately.
     pub apart: usize,
 }
 
@@ -41,9 +40,9 @@ struct Row {
     embeds: Tensor,
 }
 
-/// How many rows go through the UNet at once. A fixed rule, so that results do not hang on how fast a machine is: a few
-/// small rows together keep the cores of a CPU busy, large ones only take memory and time; a GPU has room for more.
-/// `benches/comparison.rs` measures it, `docs/benchmarks.md` has what the rule for a CPU was set from.
+/// The UNet's batch size. The rule is fixed, so that results do not depend on the speed of the machine: batches of small rows use
+/// all cores of a CPU, batches of large ones only take memory, and a GPU takes larger batches. `benches/comparison.rs` measures
+/// it; `docs/benchmarks.md` has the measurements for the rule for CPUs.
 pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
     let pixels = height * width;
     match (device.is_cpu(), pixels) {
@@ -56,39 +55,39 @@ pub fn rows_at_once(device: &Device, height: usize, width: usize) -> usize {
     }
 }
 
-/// Whether something is done to what modules make in the stage that runs next.
-fn is_meddled(snapshot: &Snapshot) -> bool {
+/// Whether interventions apply to the next stage.
+fn has_interventions(snapshot: &Snapshot) -> bool {
     snapshot.interventions().next().is_some()
 }
 
 impl Lockstep {
-    /// For runs on `models`, with latents of the models' own size; `rows_at_once` rows go through the UNet together, or
-    /// as many as [`rows_at_once`] says.
+    /// For runs on `models` with latents of this height and width. `rows` is the UNet's batch size, by default that of
+    /// [`rows_at_once`].
     pub fn new(models: &Models, latents: (usize, usize), rows: Option<usize>) -> Self {
         let rule = || rows_at_once(&models.device, latents.0, latents.1);
         Self {
             rows_at_once: rows.unwrap_or_else(rule).max(1),
             rows: Rows::default(),
-            texts: HashMap::new(),
+            embeddings: HashMap::new(),
             embeds: Interner::default(),
         }
     }
 
-    /// The rows of the UNet so far.
+    /// The count of UNet rows.
     pub fn rows(&self) -> Rows {
         self.rows
     }
 
-    /// How many rows go through the UNet together at most.
+    /// The UNet's largest batch size.
     pub fn rows_at_once(&self) -> usize {
         self.rows_at_once
     }
 
-    /// Runs one stage of each: the snapshots before it → the snapshots after it, in the same order. They are what
-    /// [`advance`] gives for each, but for the rounding of a batch of other rows.
+    /// Runs one stage of each snapshot and returns the next snapshots in the same order. They equal those of [`advance`] up to
+    /// rounding, which depends on the batch.
     ///
     /// # Errors
-    /// As [`advance`]; then none of them went on.
+    /// As [`advance`]; then no run has advanced.
     pub fn advance(
         &mut self,
         snapshots: &[&Snapshot],
@@ -97,38 +96,38 @@ impl Lockstep {
     ) -> std::result::Result<Vec<Snapshot>, Error> {
         let mut encoded = Vec::with_capacity(snapshots.len());
         for snapshot in snapshots {
-            encoded.push(match is_meddled(snapshot) {
+            encoded.push(match has_interventions(snapshot) {
                 true => snapshot.encoded(models, probe)?,
-                false => self.sharing_texts(snapshot, probe, |probe| snapshot.encoded(models, probe))?,
+                false => self.sharing_embeddings(snapshot, probe, |probe| snapshot.encoded(models, probe))?,
             });
         }
         let (residuals, took) = self.residuals(&encoded, models, probe).map_err(|error| {
-            // A batch is of one size.
+            // All runs have the same size.
             let first = encoded.first().and_then(|first| Some((first.position()?, first.request())));
             match first {
                 Some((stage, request)) => memory::explained(error, stage, models, request),
                 None => error,
             }
         })?;
-        // By the latents, and the mistake that is made on the way from them.
+        // By latents and fault.
         let mut images: HashMap<(Vec<u32>, Option<Fault>), Tensor> = HashMap::new();
-        let mut pictures: Vec<(&Request, Tensor)> = vec![];
+        let mut init_latents: Vec<(&Request, Tensor)> = vec![];
         let mut next = Vec::with_capacity(encoded.len());
         for (snapshot, residual) in encoded.iter().zip(residuals) {
             next.push(match snapshot.position() {
-                // What is made otherwise is nobody else's.
-                Some(stage) if is_meddled(snapshot) => {
+                // Changed outputs are not shared.
+                Some(stage) if has_interventions(snapshot) => {
                     if matches!(stage, Stage::Denoise { .. }) {
                         self.rows.add(2, 2);
                     }
                     advance(snapshot, models, probe)?
                 }
                 Some(Stage::EncodePrompt) => {
-                    self.sharing_texts(snapshot, probe, |probe| advance(snapshot, models, probe))?
+                    self.sharing_embeddings(snapshot, probe, |probe| advance(snapshot, models, probe))?
                 }
                 Some(Stage::Denoise { .. }) => {
                     let is_known = residual.is_some();
-                    let mut sharing = Sharing { probe, line: &lines::UNET, known: residual, made: None };
+                    let mut sharing = Sharing { probe, line: &lines::UNET, known: residual, computed: None };
                     let mut next = advance(snapshot, models, &mut sharing)?;
                     if is_known {
                         next.add_time(took);
@@ -140,18 +139,18 @@ impl Lockstep {
                 Some(Stage::VaeDecode) => {
                     let latents = (bits(tensor(snapshot, "latents")?)?, snapshot.request().fault);
                     let known = images.get(&latents).cloned();
-                    let mut sharing = Sharing { probe, line: &lines::DECODE, known, made: None };
+                    let mut sharing = Sharing { probe, line: &lines::DECODE, known, computed: None };
                     let next = advance(snapshot, models, &mut sharing)?;
-                    images.extend(sharing.made.map(|made| (latents, made)));
+                    images.extend(sharing.computed.map(|image| (latents, image)));
                     next
                 }
                 Some(Stage::GetLatent) => {
                     let request = snapshot.request();
-                    let known = pictures.iter().find(|(known, _)| has_same_latents(known, request));
+                    let known = init_latents.iter().find(|(known, _)| has_same_latents(known, request));
                     let known = known.map(|(_, latents)| latents.clone());
-                    let mut sharing = Sharing { probe, line: &lines::ENCODE, known, made: None };
+                    let mut sharing = Sharing { probe, line: &lines::ENCODE, known, computed: None };
                     let next = advance(snapshot, models, &mut sharing)?;
-                    pictures.extend(sharing.made.map(|made| (request, made)));
+                    init_latents.extend(sharing.computed.map(|latents| (request, latents)));
                     next
                 }
                 None => advance(snapshot, models, probe)?,
@@ -160,8 +159,8 @@ impl Lockstep {
         Ok(next)
     }
 
-    /// Lets `run` have the embeddings of the snapshot's prompts where they are known, and keeps what it makes of them.
-    fn sharing_texts(
+    /// Runs `run` with the known embeddings of the snapshot's prompts, or stores those that it computes.
+    fn sharing_embeddings(
         &mut self,
         snapshot: &Snapshot,
         probe: &mut dyn Probe,
@@ -169,15 +168,15 @@ impl Lockstep {
     ) -> std::result::Result<Snapshot, Error> {
         let request = snapshot.request();
         let prompts = ([request.prompt.clone(), request.negative_prompt.clone()], request.fault);
-        let known = self.texts.get(&prompts).cloned();
-        let mut sharing = Sharing { probe, line: &lines::TEXT_ENCODER, known, made: None };
+        let known = self.embeddings.get(&prompts).cloned();
+        let mut sharing = Sharing { probe, line: &lines::TEXT_ENCODER, known, computed: None };
         let next = run(&mut sharing)?;
-        self.texts.extend(sharing.made.map(|made| (prompts, made)));
+        self.embeddings.extend(sharing.computed.map(|embeds| (prompts, embeds)));
         Ok(next)
     }
 
-    /// What the UNet predicts for each snapshot that is before a step: (2, 4, h, w), without the prompt and with it; and
-    /// the time that it took for each. `None` for one that asks the UNet something else.
+    /// The UNet's prediction for each snapshot before a step: (2, 4, h, w), without the prompt and with it; and the time per
+    /// snapshot. `None` for a snapshot that needs its own UNet pass.
     fn residuals(
         &mut self,
         snapshots: &[Snapshot],
@@ -187,15 +186,15 @@ impl Lockstep {
         let start = Instant::now();
         let mut latents_seen = Interner::default();
         let (mut rows, mut known) = (vec![], HashMap::new());
-        let mut wanted = vec![];
+        let mut rows_of_runs = vec![];
         for snapshot in snapshots {
             let Some(Stage::Denoise { step }) = snapshot.position() else {
-                wanted.push(None);
+                rows_of_runs.push(None);
                 continue;
             };
-            // Told the step in the place of the timestep, or meddled with, the UNet answers to the run itself.
-            if snapshot.request().fault == Some(Fault::WrongTimestep) || is_meddled(snapshot) {
-                wanted.push(None);
+            // A wrong timestep or an intervention needs the run's own UNet pass.
+            if snapshot.request().fault == Some(Fault::WrongTimestep) || has_interventions(snapshot) {
+                rows_of_runs.push(None);
                 continue;
             }
             let timestep = snapshot.scheduler().timesteps()[step];
@@ -210,19 +209,19 @@ impl Lockstep {
                     rows.len() - 1
                 });
             }
-            wanted.push(Some(two));
+            rows_of_runs.push(Some(two));
         }
         let predicted = self.predict(&rows, models, probe)?;
-        let runs = wanted.iter().flatten().count();
+        let runs = rows_of_runs.iter().flatten().count();
         self.rows.add(rows.len(), 2 * runs);
         let of = |two: Option<[usize; 2]>| {
             two.map(|two| Tensor::cat(&two.map(|row| &predicted[row]), 0)).transpose()
         };
-        let residuals = wanted.into_iter().map(of).collect::<candle_core::Result<_>>()?;
+        let residuals = rows_of_runs.into_iter().map(of).collect::<candle_core::Result<_>>()?;
         Ok((residuals, start.elapsed() / runs.max(1) as u32))
     }
 
-    /// The UNet on every row, those of one timestep and size together: (1, 4, h, w) each, in `f32`.
+    /// The UNet's output for every row, in batches of the same timestep and size: (1, 4, h, w) each, in `f32`.
     fn predict(&self, rows: &[Row], models: &Models, probe: &mut dyn Probe) -> Result<Vec<Tensor>> {
         let mut groups: Vec<Vec<usize>> = vec![];
         for (index, row) in rows.iter().enumerate() {
@@ -251,19 +250,19 @@ impl Lockstep {
                 predicted[row] = Some(residual.narrow(0, place, 1)?);
             }
         }
-        // Every row is in a group.
+        // Every row is in one group.
         Ok(predicted.into_iter().flatten().collect())
     }
 }
 
-/// Whether both runs start from the same picture, encoded with the same numbers.
+/// Whether both runs have the same start image, encoded with the same random numbers.
 fn has_same_latents(a: &Request, b: &Request) -> bool {
     let of = |request: &Request| (request.seed, request.height, request.width, request.fault);
     of(a) == of(b) && a.init_image == b.init_image
 }
 
 fn tensor<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Tensor> {
-    let missing = || crate::nn::Error::Input(format!("{name} is not there yet"));
+    let missing = || crate::nn::Error::Input(format!("{name} does not exist yet"));
     snapshot.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
 }
 
@@ -273,7 +272,7 @@ fn bits(tensor: &Tensor) -> candle_core::Result<Vec<u32>> {
     Ok(values.into_iter().map(f32::to_bits).collect())
 }
 
-/// Gives tensors numbers; those of the same values have the same.
+/// Numbers tensors, equal numbers for equal values.
 #[derive(Debug, Clone, Default)]
 struct Interner {
     by_id: HashMap<TensorId, usize>,
@@ -292,12 +291,12 @@ impl Interner {
     }
 }
 
-/// Answers for one line where that is known, keeps what it makes, and leaves all else to another probe.
+/// A probe that supplies the known output of one line or stores a computed one, and passes everything else to another probe.
 struct Sharing<'a> {
     probe: &'a mut dyn Probe,
     line: &'a Path,
     known: Option<Tensor>,
-    made: Option<Tensor>,
+    computed: Option<Tensor>,
 }
 
 impl Probe for Sharing<'_> {
@@ -319,7 +318,7 @@ impl Probe for Sharing<'_> {
     fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         let output = if self.probe.wants(path) { self.probe.exit(path, output)? } else { output };
         if path == self.line {
-            self.made = Some(output.clone());
+            self.computed = Some(output.clone());
         }
         Ok(output)
     }

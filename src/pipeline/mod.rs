@@ -1,24 +1,25 @@
 //! The four stages, and the state machine over them.
 //!
-//! - [`request`]: the settings of a run, and what is wrong with them. [`seed`]: the seeds that torch takes.
-//! - [`init_image`]: a picture that a run starts from; `picture_format`: those that are not read, by name. [`init_size`]: the
-//!   size of such a run. [`expected`]: about how long it takes.
-//! - [`models`]: everything that a run computes with, loaded.
-//! - [`preset`]: settings that a checkpoint wants and its files do not say.
-//! - [`memory`]: whether a run fits the machine, told before anything is allocated.
-//! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`, as the article has them.
-//! - [`lines`]: the names under which a stage's lines announce themselves.
+//! Functions that take a `Probe` also return its errors; their `# Errors` sections do not repeat this.
+//!
+//! - [`request`]: the settings of a run, and their errors. [`settings`]: the table of the settings. [`seed`]: the seeds that torch
+//!   takes.
+//! - [`init_image`]: the start image of a run. [`init_size`]: the size of such a run. [`time_estimate`]: an estimate of its time.
+//! - [`models`]: a loaded checkpoint.
+//! - [`preset`]: recommended settings that a checkpoint's files do not contain.
+//! - [`memory`]: whether a run fits the memory, checked before anything is allocated.
+//! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`.
+//! - [`lines`]: the paths of stage lines.
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
-//! - [`lockstep`]: several runs that go on together, and share what they can.
-//! - [`fault`]: known mistakes, made on purpose.
-//! - [`intervention`]: what a module makes, changed by hand.
-//! - [`attention`]: what the words of the prompt are looked at from. [`ablation`]: what a word does.
+//! - [`lockstep`]: several runs in lockstep, which share computations.
+//! - [`fault`]: typical bugs, made on purpose.
+//! - [`intervention`]: changes of module outputs.
+//! - [`attention`]: attention maps. [`ablation`]: the effect of a word.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
 pub mod ablation;
 pub mod attention;
 pub mod dump;
-pub mod expected;
 pub mod fault;
 pub mod init_image;
 pub mod init_size;
@@ -27,12 +28,13 @@ pub mod lines;
 pub mod lockstep;
 pub mod memory;
 pub mod models;
-mod picture_format;
 pub mod preset;
 pub mod request;
 pub mod seed;
+pub mod settings;
 pub mod snapshot;
 pub mod stages;
+pub mod time_estimate;
 
 pub use fault::Fault;
 pub use init_image::InitImage;
@@ -42,6 +44,7 @@ pub use models::Models;
 pub use preset::Preset;
 pub use request::{Request, RequestError};
 pub use seed::Seed;
+pub use settings::Setting;
 pub use snapshot::{Snapshot, Stage, StageRecord, advance};
 
 /// Why a run cannot start or go on.
@@ -50,13 +53,13 @@ pub enum Error {
     /// The settings are wrong.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// A stage stopped before its end.
+    /// A stage failed or was interrupted.
     #[error(transparent)]
     Forward(#[from] crate::nn::Error),
-    /// The GPU's memory did not last for a stage. What was recorded before is kept.
+    /// The GPU ran out of memory in a stage. Earlier stages stay recorded.
     #[error(transparent)]
     OutOfMemory(Box<memory::NoRoom>),
-    /// There is nothing behind `vae_decode`.
+    /// No stage follows `vae_decode`.
     #[error("the run is complete: nothing comes after vae_decode; `back` goes back, `restart` begins again")]
     Complete,
 }

@@ -1,16 +1,13 @@
-//! Everything that a run computes with.
+//! A loaded checkpoint.
 
 use super::{Preset, Request, Stage, lines, memory};
 use crate::checkpoint::LoadError;
 use crate::checkpoint::ModelSource;
-use crate::checkpoint::inventory::kept_bytes;
-
+use crate::checkpoint::inventory::loaded_bytes;
 use crate::checkpoint::kind;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::source::mark_skipped;
-
 use crate::checkpoint::unread;
-
 use crate::model::AutoencoderKL;
 use crate::model::ClipTextModel;
 use crate::model::ClipTokenizer;
@@ -21,7 +18,7 @@ use crate::model::clip::ClipTextConfig;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
-use crate::nn::ledger::{LoadReport, Parameter, ProgressFn};
+use crate::nn::load_report::{LoadReport, Parameter, ProgressFn};
 use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
@@ -30,43 +27,43 @@ use std::sync::Arc;
 /// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
 #[derive(Debug)]
 pub struct Models {
-    /// The paths of all modules, in the order in which they were loaded: a module before its parts.
+    /// The paths of all modules in loading order: a module before its submodules.
     pub modules: Vec<Path>,
-    /// How often a pass runs each of them: once, but for activations that one module applies in several places.
+    /// How often a forward pass runs each of them: once, except for activations that a module applies in several places.
     times: Vec<usize>,
     /// The modules as a tree.
     pub anatomy: Arc<[Module]>,
-    /// Every tensor of weights, in the order in which they were loaded.
+    /// All parameters, in loading order.
     pub parameters: Vec<Parameter>,
-    /// Where it came from.
+    /// The checkpoint's source.
     pub source: ModelSource,
-    /// Text to ids.
+    /// Text → token ids.
     pub tokenizer: ClipTokenizer,
-    /// Ids to embeddings.
+    /// Token ids → embeddings.
     pub text_encoder: ClipTextModel,
-    /// Noisy latents to a residual.
+    /// Noisy latents → a residual.
     pub unet: UNet2DConditionModel,
-    /// Latents to pictures.
+    /// Latents → images, and back.
     pub vae: AutoencoderKL,
-    /// The scheduler's configuration, as the pipeline runs it.
+    /// The scheduler's configuration, with the pipeline's overrides.
     pub scheduler: DdimConfig,
-    /// The scheduler that the checkpoint was saved with, in whose place DDIM stands; `None` where it was DDIM.
+    /// The checkpoint's own scheduler, which DDIM replaces; `None` if it is DDIM.
     pub stands_in_for: Option<String>,
-    /// The settings that the checkpoint wants, where they are not the usual ones.
+    /// Recommended settings, if they differ from diffusers' defaults.
     pub preset: Option<Preset>,
-    /// Latents to colours, for previews; `None` where the checkpoint has no such file.
+    /// Latents → colours, for previews; `None` if neither the checkpoint nor the program has factors.
     pub latent_rgb_factors: Option<LatentRgbFactors>,
-    /// Where tensors are computed.
+    /// The device of computation.
     pub device: Device,
-    /// The dtype that models compute in. Latents and residuals are `f32` whatever it is.
+    /// The dtype of the models. Latents and residuals are always `f32`.
     pub dtype: DType,
-    /// What a reader should know of the checkpoint: keys that were not understood, a scheduler that was replaced.
+    /// Warnings about the checkpoint, such as unknown keys or a replaced scheduler.
     pub notes: Vec<String>,
-    /// What a reader is told of the run at its start, which warns of nothing: the size that a picture gave it.
+    /// Remarks about the run that are not warnings, such as a size taken from the start image.
     pub remarks: Vec<String>,
 }
 
-/// The configurations of a checkpoint, read and checked, before any weight is.
+/// The configurations of a checkpoint, read and checked before the weights.
 #[derive(Debug)]
 pub struct Configs {
     /// `text_encoder/config.json`.
@@ -89,7 +86,7 @@ impl Configs {
     /// Reads every configuration of `source`.
     ///
     /// # Errors
-    /// When one is missing or unsupported, or they do not belong together.
+    /// When one is missing or unsupported, or they are inconsistent.
     pub fn load(source: &ModelSource) -> Result<Self, LoadError> {
         let index = source.config("model_index.json")?;
         check_kind(&index)?;
@@ -115,18 +112,18 @@ impl Configs {
         if let Some(class) = &configs.stands_in_for {
             let class = abridged(class);
             configs.notes.push(format!(
-                "{}: DDIM stands in for {class}, with what `DDIMScheduler.from_config` takes from its file",
+                "{}: DDIM stands in for {class}, with the settings that `DDIMScheduler.from_config` takes from its file",
                 scheduler.file()
             ));
         } else {
-            // PNDM's, which the files of Stable Diffusion 2 have in DDIM's, where diffusers passes over it too.
+            // A key of PNDM, in the DDIM files of Stable Diffusion 2. diffusers ignores it too.
             scheduler.raw("skip_prk_steps");
             configs.note_unknown(scheduler.file(), &scheduler.unknown_keys());
         }
         configs.preset = Preset::of(source, [&index, unet, scheduler], &configs.scheduler)?;
         if let Some(preset) = configs.preset {
             configs.scheduler = preset.applied_to(configs.scheduler);
-            configs.notes.push(format!("{source}: {preset}; what is asked for otherwise comes before it"));
+            configs.notes.push(format!("{source}: {preset}; explicit settings take precedence"));
         }
         for file in [&index, scheduler, text_encoder, unet, vae].into_iter().filter_map(ConfigFile::marked) {
             configs.notes.push(mark_skipped(&file));
@@ -139,11 +136,11 @@ impl Configs {
 
     fn note_unknown(&mut self, file: &str, keys: &[String]) {
         if !keys.is_empty() {
-            self.notes.push(format!("{file}: not understood and left aside: {}", keys.join(", ")));
+            self.notes.push(format!("{file}: unknown keys, ignored: {}", keys.join(", ")));
         }
     }
 
-    /// Whether what one model gives is what the next takes.
+    /// Checks that the output of each model fits the input of the next.
     fn check_fit(&self, source: &ModelSource) -> Result<(), LoadError> {
         let mismatch =
             |found, expected| Err(LoadError::Mismatch { model: source.to_string(), found, expected });
@@ -153,30 +150,30 @@ impl Configs {
             let other = other.map_or(String::new(), |what| format!(" ({what})"));
             return mismatch(
                 format!(
-                    "the UNet takes {} and gives {} channels, the VAE has {latents}",
+                    "the UNet takes {} channels and gives {}, the VAE has {latents}",
                     unet.in_channels, unet.out_channels
                 ),
-                format!("a text-to-image model, in which they are the same{other}"),
+                format!("a text-to-image model, in which they are equal{other}"),
             );
         }
         let width = self.text_encoder.hidden_size;
         if let Some(level) = unet.blocks.iter().find(|level| level.cross_attention_dim != width) {
             return mismatch(
-                format!("the UNet attends to embeddings of {}, the text encoder makes {width}", level.cross_attention_dim),
-                "`cross_attention_dim` of unet/config.json and `hidden_size` of text_encoder/config.json to be the same"
+                format!("the UNet attends to embeddings of width {}, the text encoder's have width {width}", level.cross_attention_dim),
+                "equal `cross_attention_dim` of unet/config.json and `hidden_size` of text_encoder/config.json"
                     .into(),
             );
         }
         if (self.vae.in_channels, self.vae.out_channels) != (3, 3) {
             let channels =
                 format!("the VAE takes {} and gives {}", self.vae.in_channels, self.vae.out_channels);
-            return mismatch(channels, "pictures of 3 channels".into());
+            return mismatch(channels, "images of 3 channels".into());
         }
         Ok(())
     }
 }
 
-/// Refuses pipelines of other kinds by the name that `model_index.json` gives them.
+/// Refuses other kinds of pipelines, by their class in `model_index.json`.
 fn check_kind(index: &ConfigFile) -> Result<(), LoadError> {
     if let Some(class) = index.get::<String>("_class_name", "a class name")? {
         kind::check_class(&class).map_err(|kind| LoadError::Kind { file: index.file().to_string(), kind })?;
@@ -188,41 +185,41 @@ impl Models {
     /// Loads the checkpoint at `source` to `device` in `dtype`.
     ///
     /// # Errors
-    /// When a file is missing, broken or unsupported, or the weights do not fit the memory.
+    /// When a file is missing, corrupt or unsupported, or the weights do not fit the memory.
     pub fn load(source: ModelSource, device: Device, dtype: DType) -> Result<Self, LoadError> {
-        Self::load_telling(source, device, dtype, Box::new(|_, _| ()))
+        Self::load_with_progress(source, device, dtype, Box::new(|_, _| ()))
     }
 
-    /// As [`load`](Self::load), with every tensor in `dtype`: on the CPU [`load`](Self::load) keeps weights of 16 bits as they are
-    /// and computes the same from half the memory, which this is to be compared with.
+    /// As [`load`](Self::load), with every tensor converted to `dtype`. On the CPU, [`load`](Self::load) keeps 16-bit weights as they
+    /// are, with the same results from half the memory; tests compare both.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_widened(source: ModelSource, device: Device, dtype: DType) -> Result<Self, LoadError> {
-        Self::load_so(source, device, dtype, Box::new(|_, _| ()), Weights::widened)
+        Self::load_mapped(source, device, dtype, Box::new(|_, _| ()), Weights::widened)
     }
 
-    /// As [`load`](Self::load), telling meanwhile how many bytes are read, and of how many.
+    /// As [`load`](Self::load). Calls `on_progress` with the bytes read and the total.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn load_telling(
+    pub fn load_with_progress(
         source: ModelSource,
         device: Device,
         dtype: DType,
-        tell: ProgressFn,
+        on_progress: ProgressFn,
     ) -> Result<Self, LoadError> {
-        Self::load_so(source, device, dtype, tell, |weights| weights)
+        Self::load_mapped(source, device, dtype, on_progress, |weights| weights)
     }
 
-    fn load_so(
+    fn load_mapped(
         source: ModelSource,
         device: Device,
         dtype: DType,
-        tell: ProgressFn,
-        kept: impl Fn(Weights) -> Weights,
+        on_progress: ProgressFn,
+        map: impl Fn(Weights) -> Weights,
     ) -> Result<Self, LoadError> {
-        Self::load_all(&source, &device, dtype, tell, kept)
+        Self::load_all(&source, &device, dtype, on_progress, map)
             .map_err(|error| memory::explained_loading(error, &source, &device, dtype))
     }
 
@@ -230,17 +227,17 @@ impl Models {
         source: &ModelSource,
         device: &Device,
         dtype: DType,
-        tell: ProgressFn,
-        kept: impl Fn(Weights) -> Weights,
+        on_progress: ProgressFn,
+        map: impl Fn(Weights) -> Weights,
     ) -> Result<Self, LoadError> {
-        let ledger = Arc::new(LoadReport::new(tell));
+        let report = Arc::new(LoadReport::new(on_progress));
         let mut configs = Configs::load(source)?;
         check_memory(source, device, dtype)?;
         let weights = |component| -> Result<Weights, LoadError> {
             let files = source.weights(component, Precision::of(dtype))?;
-            Ok(kept(Weights::new(files, component, dtype, device).noted_in(&ledger)))
+            Ok(map(Weights::new(files, component, dtype, device).with_report(&report)))
         };
-        // All files first, so that it is known how much there is to read.
+        // All files are opened first, so that the total is known.
         let (of_text_encoder, of_unet, of_vae) =
             (weights("text_encoder")?, weights("unet")?, weights("vae")?);
         let all = [&of_text_encoder, &of_unet, &of_vae];
@@ -253,7 +250,7 @@ impl Models {
         let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
         configs.notes.extend(all.iter().flat_map(|weights| unread::notes(weights.file(), &weights.unread())));
-        let (modules, times): (Vec<Path>, Vec<usize>) = ledger.modules().into_iter().unzip();
+        let (modules, times): (Vec<Path>, Vec<usize>) = report.modules().into_iter().unzip();
         Ok(Self {
             tokenizer,
             text_encoder,
@@ -265,28 +262,28 @@ impl Models {
             latent_rgb_factors,
             notes: configs.notes,
             remarks: vec![],
-            anatomy: anatomy(&modules, &ledger.parameters()).into(),
+            anatomy: anatomy(&modules, &report.parameters()).into(),
             modules,
             times,
-            parameters: ledger.parameters(),
+            parameters: report.parameters(),
             source: source.clone(),
             device: device.clone(),
             dtype,
         })
     }
 
-    /// How many modules run in a stage of `request`, one that runs several times as often: what a gauge counts.
+    /// The number of module runs in a stage of `request`, for a progress gauge.
     pub fn modules_in(&self, stage: Stage, request: &Request) -> usize {
-        let ran = self.modules.iter().zip(&self.times);
-        ran.filter(|(path, _)| runs_in(stage, request, path.as_str())).map(|(_, times)| times).sum()
+        let modules = self.modules.iter().zip(&self.times);
+        modules.filter(|(path, _)| runs_in(stage, request, path.as_str())).map(|(_, times)| times).sum()
     }
 
-    /// The most heads that an attention of the UNet has.
+    /// The largest number of heads of an attention of the UNet.
     pub fn unet_heads(&self) -> Option<usize> {
         self.unet.config().blocks.iter().map(|level| level.heads).max()
     }
 
-    /// The heads of the attentions of the UNet in the block at `path` or inside of it: `unet.up_blocks.1.attentions.0`.
+    /// The number of heads of the attentions at or below `path` in the UNet: `unet.up_blocks.1.attentions.0`.
     pub fn heads_at(&self, path: &str) -> Option<usize> {
         let blocks = &self.unet.config().blocks;
         let mut names = path.strip_prefix("unet.")?.split('.');
@@ -300,7 +297,7 @@ impl Models {
         blocks.get(level).map(|level| level.heads)
     }
 
-    /// Height and width in pixels that the UNet was trained on.
+    /// Height and width of training images in pixels.
     pub fn native_size(&self) -> (usize, usize) {
         let scale = self.vae.config().scale_factor();
         let (height, width) = self.unet.config().sample_size;
@@ -310,20 +307,20 @@ impl Models {
 
 /// Whether the module at `path` runs in a stage of `request`.
 pub fn runs_in(stage: Stage, request: &Request, path: &str) -> bool {
-    // A picture is encoded where there is one to start from.
+    // `get_latent` runs modules only to encode a start image.
     let is_idle = stage == Stage::GetLatent && request.init_image.is_none();
     !is_idle && lines::running(stage, path).is_some()
 }
 
-/// Whether the weights fit the main memory, told from their headers.
+/// Checks from the headers that the weights fit the main memory.
 fn check_memory(source: &ModelSource, device: &Device, dtype: DType) -> Result<(), LoadError> {
-    let needed = kept_bytes(source, dtype, device)?;
+    let needed = loaded_bytes(source, dtype, device)?;
     match memory::available() {
         Some(available) if device.is_cpu() && needed > u128::from(available) => Err(LoadError::Memory {
             model: source.to_string(),
             dtype: dtype.as_str(),
-            needed: memory::said(needed),
-            available: memory::said(available.into()),
+            needed: memory::human(needed),
+            available: memory::human(available.into()),
         }),
         _ => Ok(()),
     }

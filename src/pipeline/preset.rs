@@ -1,35 +1,35 @@
-//! Settings that a checkpoint wants and its files do not say.
+//! Recommended settings of distilled checkpoints, which their files do not contain.
 
 use crate::checkpoint::ModelSource;
 use crate::nn::{ConfigError, ConfigFile};
 use crate::scheduler::DdimConfig;
 use crate::scheduler::config::{PredictionType, TimestepSpacing};
 
-/// What a run of a distilled checkpoint is set to, where its reader asks for nothing else.
+/// Default settings of a distilled checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preset {
-    /// Whose it is.
+    /// The checkpoint's name.
     pub name: &'static str,
     /// Steps of `denoise`.
     pub num_inference_steps: usize,
-    /// 1: the residual with the prompt alone. diffusers' users write 0 for the same.
+    /// 1 means the text-conditioned residual alone, as 0 does in diffusers.
     pub guidance_scale: f64,
 }
 
-/// SD-Turbo (Sauer et al., 2023, "Adversarial Diffusion Distillation"): one step from noise to the picture.
+/// SD-Turbo (Sauer et al., 2023, "Adversarial Diffusion Distillation"): one step.
 pub const SD_TURBO: Preset = Preset { name: "SD-Turbo", num_inference_steps: 1, guidance_scale: 1. };
 
 impl Preset {
-    /// The preset of a checkpoint. Two things together make SD-Turbo, or what was tuned from it:
+    /// The preset of a checkpoint. SD-Turbo and its fine-tunes are recognised by two conditions, which must both be true:
     ///
-    /// - its scheduler's file is Euler's, with trailing spacing, of noise, and without rescaled betas;
-    /// - it is called turbo: a word of the repository's or folder's name, or of the name that the pipeline or the UNet was
-    ///   loaded from when it was saved (`_name_or_path`).
+    /// - the scheduler is Euler with trailing spacing, epsilon prediction and no rescaled betas;
+    /// - `turbo` is a word of the name of the repository or folder, or of `_name_or_path` in the pipeline's or the UNet's
+    ///   configuration.
     ///
-    /// Neither alone: ordinary fine-tunes have such schedulers too, and names are free.
+    /// One is not enough: ordinary fine-tunes have such schedulers too, and names are arbitrary.
     ///
     /// # Errors
-    /// When a file has something else than text where a name belongs.
+    /// When a name in a file is not a string.
     pub fn of(
         source: &ModelSource,
         [index, unet, scheduler]: [&ConfigFile; 3],
@@ -48,8 +48,7 @@ impl Preset {
         Ok((is_distilled && names.iter().any(|name| says_turbo(name))).then_some(SD_TURBO))
     }
 
-    /// The scheduler as the preset wants it: the one step ends at the picture, and not at timestep 0, which would leave 3% of
-    /// the noise in it.
+    /// The scheduler for the preset: ᾱ is 1 after the single step. That of timestep 0 would leave 3 % of the noise.
     pub fn applied_to(&self, config: DdimConfig) -> DdimConfig {
         DdimConfig { set_alpha_to_one: true, ..config }
     }
@@ -63,8 +62,7 @@ impl std::fmt::Display for Preset {
     }
 }
 
-/// Whether `turbo` is a word of the name. Of a path the last part counts, and a folder of the hub's cache, which has the
-/// repository's name.
+/// Whether `turbo` is a word of the name. In a path, only the last component and folders of the hub's cache are searched.
 fn says_turbo(name: &str) -> bool {
     let mut parts = name.split(['/', '\\']).filter(|part| !part.is_empty()).rev();
     let last = parts.next().into_iter();

@@ -13,60 +13,60 @@ use std::ops::Range;
 /// diffusers' default.
 pub const STRENGTH: f64 = 0.8;
 
-/// The longest prompt that is taken, in bytes: a model reads 75 tokens of it.
+/// The longest prompt, in bytes. A model reads 75 tokens of it.
 pub const MOST_PROMPT: usize = 100_000;
 
-/// What a run is asked to do, by diffusers' names.
+/// The settings of a run, under diffusers' names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// What the picture shall show.
+    /// The prompt.
     pub prompt: String,
-    /// What it shall not show; empty for nothing in particular.
+    /// What to avoid; may be empty.
     pub negative_prompt: String,
-    /// Height of the picture in pixels.
+    /// Height of the image in pixels.
     pub height: usize,
-    /// Width of the picture in pixels.
+    /// Width of the image in pixels.
     pub width: usize,
-    /// How many steps of `denoise` there are.
+    /// Number of denoising steps.
     pub num_inference_steps: usize,
-    /// How far to go from the unconditional residual to the text-conditioned one, and beyond.
+    /// Weight of the text-conditioned residual: 0 the unconditional one, 1 the conditioned one, more extrapolates.
     pub guidance_scale: f64,
-    /// What the first noise is drawn from, as `torch.Generator("cpu").manual_seed(seed)`.
+    /// Seed of the noise, as in `torch.Generator("cpu").manual_seed(seed)`.
     pub seed: Seed,
-    /// How much fresh noise each step adds: 0 none (DDIM), 1 as much as DDPM.
+    /// How much new noise each step adds: 0 none (DDIM), 1 as much as DDPM.
     pub eta: f64,
-    /// A picture to start from, in the place of noise alone. In JSON it is its name, from which it is not read back.
+    /// A start image, for image to image. Written to JSON as its name, and not read from JSON.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<InitImage>,
-    /// How much of the run a picture to start from leaves to be done: 0 none of it, 1 all.
+    /// With a start image, the fraction of the steps that run: 0 none, 1 all.
     pub strength: f64,
-    /// A mistake that is made on purpose.
+    /// A deliberate bug.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
 }
 
-/// What is wrong with a request.
+/// An error in a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// A height or width that the VAE cannot make.
+    /// A height or width that the VAE cannot produce.
     #[error("{name} is {found}; expected a multiple of {multiple}{nearest}")]
     Size {
         /// `height` or `width`.
         name: &'static str,
         /// The number asked for.
         found: usize,
-        /// How many pixels a latent stands for.
+        /// Pixels per latent in each direction.
         multiple: usize,
-        /// The multiple nearest to it, said.
+        /// The nearest multiple, as the end of the message.
         nearest: String,
     },
-    /// A prompt that nobody wrote: a file that was taken for one, or with what no text holds.
+    /// A prompt that is too long or contains a NUL character.
     #[error("{name} {found}; expected text of at most {MOST_PROMPT} bytes, of which a model reads 75 tokens")]
     Prompt {
         /// `prompt` or `negative_prompt`.
         name: &'static str,
-        /// What is wrong with it.
+        /// The error.
         found: String,
     },
     /// A number that is NaN or infinite.
@@ -77,21 +77,21 @@ pub enum RequestError {
         /// The number asked for.
         found: f64,
     },
-    /// A strength that is no share of a run.
-    #[error("strength is {0}; expected 0 to 1: how much of the run an init_image leaves to be done")]
+    /// A strength outside 0 to 1.
+    #[error("strength is {0}; expected 0 to 1: the fraction of the steps that run with an init_image")]
     Strength(f64),
     /// The number of steps or eta does not work with the model's scheduler.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// A mistake that cannot be made with these models.
+    /// A fault that is impossible with these models.
     #[error("{fault}: {why}")]
     Fault {
-        /// The mistake.
+        /// The fault.
         fault: Fault,
-        /// Why it cannot.
+        /// The reason.
         why: String,
     },
-    /// The run is larger than the machine.
+    /// The run does not fit the memory.
     #[error(
         "{width}×{height} pixels need about {needed} of memory and {available} are free; expected a smaller width and height{fits}"
     )]
@@ -100,19 +100,19 @@ pub enum RequestError {
         width: usize,
         /// The height asked for.
         height: usize,
-        /// What the run would take.
+        /// The memory that the run would take.
         needed: String,
-        /// What there is.
+        /// The available memory.
         available: String,
-        /// The largest height and width of that shape that would fit, where any does.
+        /// The largest height and width of the same shape that would fit, if any.
         largest: Option<(usize, usize)>,
-        /// What asks for that size, after `such as`; empty where none fits.
+        /// The flags or commands for that size, after `such as`; empty if none fits.
         fits: String,
     },
 }
 
 impl RequestError {
-    /// With commands of a session in the place of the program's flags.
+    /// The same error with commands of a session instead of the program's flags.
     pub fn in_session(self) -> Self {
         match self {
             Self::Memory { width, height, needed, available, largest, fits } => {
@@ -146,8 +146,8 @@ impl Default for Request {
 }
 
 impl Request {
-    /// The settings that `models` are meant for, with a prompt: their own size, and their preset's steps and scale or diffusers'
-    /// 50 and 7.5.
+    /// Default settings for `models` with a prompt: their native size, and the steps and guidance scale of their preset or of
+    /// diffusers, 50 and 7.5.
     pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
         let (height, width) = models.native_size();
         let mut request = Self { prompt: prompt.into(), height, width, ..Self::default() };
@@ -158,8 +158,8 @@ impl Request {
         request
     }
 
-    /// The steps of `denoise` that run, of `num_inference_steps`: all, or of a run that starts from a picture the last, as many
-    /// as `strength` says (diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`). None at strength 0.
+    /// The denoising steps that run: all, or with a start image the last `strength` · `num_inference_steps` (diffusers
+    /// `StableDiffusionImg2ImgPipeline.get_timesteps`). None at strength 0.
     pub fn steps(&self) -> Range<usize> {
         let n = self.num_inference_steps;
         if self.init_image.is_none() {
@@ -170,10 +170,10 @@ impl Request {
         t_start..n
     }
 
-    /// Whether `models` can run this: sizes, numbers, steps and memory. The scheduler of the run, when they can.
+    /// Checks that `models` can run this: sizes, numbers, steps and memory. Returns the scheduler of the run.
     ///
     /// # Errors
-    /// [`RequestError`] names the setting, what it is and what would be right.
+    /// [`RequestError`] names the setting, what was found and what would be right.
     pub fn check(&self, models: &Models) -> Result<DdimScheduler, RequestError> {
         for (name, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
             let found = if text.len() > MOST_PROMPT {
@@ -219,8 +219,8 @@ impl Request {
                 Err(RequestError::Memory {
                     width: self.width,
                     height: self.height,
-                    needed: memory::said(needed),
-                    available: memory::said(available.into()),
+                    needed: memory::human(needed),
+                    available: memory::human(available.into()),
                     largest,
                     fits: largest.map_or(String::new(), |size| format!(", such as {}", memory::flags(size))),
                 })
@@ -242,9 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_leaves_the_last_steps() {
+    fn with_a_start_image_only_the_last_steps_run() {
         assert_eq!(steps(10, 0.6), 4..10);
-        // int() cuts: 0.29 · 100 is 28.999… in f64, in Python too.
+        // int() truncates: 0.29 · 100 is 28.999… in f64, as in Python.
         assert_eq!(steps(100, 0.29), 72..100);
         assert_eq!(steps(50, 1.), 0..50);
         assert_eq!(steps(10, 0.), 10..10);

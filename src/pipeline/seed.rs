@@ -1,38 +1,38 @@
-//! What noise is drawn from: the numbers that torch's generator takes.
+//! Seeds, with the range that torch's generator takes.
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// The largest whole number up to which a reader of JSON in JavaScript has every one: 2^53.
-const MOST_IN_JAVASCRIPT: u128 = 1 << 53;
+/// 2^53: JavaScript represents every integer up to it exactly.
+const MAX_IN_JAVASCRIPT: u128 = 1 << 53;
 
-/// A seed: −2^63 to 2^64 − 1, as `torch.Generator("cpu").manual_seed(seed)` takes it. It keeps the sign that it was written
-/// with: −1 and 2^64 − 1 draw the same noise and are two ways to write it.
+/// A seed: −2^63 to 2^64 − 1, as in `torch.Generator("cpu").manual_seed(seed)`. It keeps its sign: −1 and 2^64 − 1 draw the same
+/// noise but are written differently.
 ///
-/// In JSON it is a number up to ±2^53, and text beyond, where a reader in JavaScript would round it.
+/// In JSON it is a number up to ±2^53, and a string beyond, as JavaScript would round the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seed(i128);
 
-/// A number that torch does not take, or a text that is no whole number.
+/// A number outside torch's range, or text that is not a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a whole number from {} to {} (-2^63 to 2^64-1, as torch takes them)", Seed::MIN, Seed::MAX)]
 pub struct SeedError;
 
 impl Seed {
-    /// The least seed.
+    /// The smallest seed.
     pub const MIN: i128 = i64::MIN as i128;
     /// The largest.
     pub const MAX: i128 = u64::MAX as i128;
 
-    /// The seed as torch keeps it (`Generator.initial_seed()`): a negative one counts down from 2^64. torch 2.15's documentation
-    /// has 2^64 − 1 there, which its code does not.
+    /// The seed modulo 2^64, as torch stores it (`Generator.initial_seed()`). torch 2.15's documentation says 2^64 − 1, but its code
+    /// uses 2^64.
     pub fn folded(self) -> u64 {
         self.0 as u64
     }
 
-    /// The seed as a signed number of 64 bits; `None` from 2^63 on.
+    /// The seed as an `i64`; `None` from 2^63 on.
     pub fn as_i64(self) -> Option<i64> {
         i64::try_from(self.0).ok()
     }
@@ -69,7 +69,7 @@ impl fmt::Display for Seed {
 impl Serialize for Seed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.as_i64() {
-            Some(seed) if self.0.unsigned_abs() <= MOST_IN_JAVASCRIPT => serializer.serialize_i64(seed),
+            Some(seed) if self.0.unsigned_abs() <= MAX_IN_JAVASCRIPT => serializer.serialize_i64(seed),
             _ => serializer.collect_str(self),
         }
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_torch_does_not_take_is_refused() {
+    fn seeds_outside_torchs_range_are_refused() {
         for seed in ["18446744073709551616", "-9223372036854775809", &"9".repeat(60), "", "-", "1e3", "٣"] {
             let error = seed.parse::<Seed>().unwrap_err().to_string();
             assert!(error.contains("from -9223372036854775808 to 18446744073709551615"), "{seed}: {error}");
@@ -136,12 +136,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_json_give_it_back(seed in Seed::MIN..=Seed::MAX) {
+        fn text_and_json_round_trip(seed in Seed::MIN..=Seed::MAX) {
             let seed = Seed::try_from(seed).unwrap();
             prop_assert_eq!(seed.to_string().parse(), Ok(seed));
             let json = serde_json::to_string(&seed).unwrap();
             prop_assert_eq!(serde_json::from_str::<Seed>(&json).unwrap(), seed);
-            // As a JavaScript reader has it.
+            // As JavaScript reads it.
             if let Ok(number) = json.parse::<f64>() {
                 prop_assert_eq!(number as i128, seed.0);
             }

@@ -1,6 +1,6 @@
-//! The whole pipeline: text to embeddings, a seed to noise, noise to a picture's latents, latents to a picture.
+//! The whole pipeline: prompts → embeddings, seed → noise, noise → latents of an image, latents → image.
 //!
-//! The names are those of the article that this program grew from, and of diffusers' `StableDiffusionPipeline`.
+//! Names follow diffusers' `StableDiffusionPipeline` and the article that this program is based on.
 
 use super::{Error, Models, Request, lines};
 use crate::model::tokenizer::Encoded;
@@ -9,22 +9,22 @@ use crate::scheduler::{DdimScheduler, DdimStep};
 use crate::tensor::Generator;
 use candle_core::{DType, Tensor};
 
-/// What every stage has to do with: the models, the settings, and the scheduler made for them.
+/// The context of every stage: models, settings, and the scheduler of these settings.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The models.
     pub models: &'a Models,
     /// The settings.
     pub request: &'a Request,
-    /// The scheduler of these settings.
+    /// The scheduler.
     pub scheduler: &'a DdimScheduler,
 }
 
-/// The whole run: the prompts → a picture, values 0 to 1: (1, 3, H, W). `advance` runs the same stages one at a time and makes the
-/// same picture, to the bit.
+/// The whole run: prompts → an image (1, 3, H, W) with values from 0 to 1. `advance` runs the same stages one at a time, with a
+/// bit-identical result.
 ///
 /// # Errors
-/// A stage's, or the probe's.
+/// Those of the stages.
 pub fn text_to_image(run: Run<'_>, probe: &mut dyn Probe) -> Result<Tensor, Error> {
     let prompt = encode_prompt(run, probe)?;
     let FirstLatents { mut latents, mut generator, .. } = get_latent(run, probe)?;
@@ -36,7 +36,7 @@ pub fn text_to_image(run: Run<'_>, probe: &mut dyn Probe) -> Result<Tensor, Erro
     vae_decode(run.models, &latents, probe)
 }
 
-/// What `encode_prompt` makes.
+/// The result of [`encode_prompt`].
 pub struct EncodedPrompt {
     /// Ids of the prompt: (1, 77).
     pub input_ids: Tensor,
@@ -46,16 +46,16 @@ pub struct EncodedPrompt {
     pub prompt_embeds: Tensor,
     /// Embeddings of the negative prompt: (1, 77, C).
     pub negative_prompt_embeds: Tensor,
-    /// What did not fit of the prompt, and of the negative prompt.
+    /// The text of the prompt, and of the negative prompt, that did not fit.
     pub cut: [Option<String>; 2],
-    /// What the tokenizer says of the concepts in the prompt, and in the negative prompt.
+    /// The tokenizer's warnings about the prompt, and about the negative prompt.
     pub warnings: [Vec<String>; 2],
 }
 
-/// The prompt and the negative prompt → embeddings that the UNet attends to.
+/// The prompt and the negative prompt → the embeddings to which the UNet attends: (1, 77, C) each.
 ///
 /// # Errors
-/// When a prompt cannot be tokenized, or the probe's.
+/// When a prompt cannot be tokenized, or the text encoder fails.
 pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPrompt, Error> {
     let Run { models, request, .. } = run;
     let negative = models.tokenizer.encode(&request.negative_prompt)?;
@@ -82,32 +82,32 @@ pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPromp
     })
 }
 
-/// What `get_latent` makes.
+/// The result of [`get_latent`].
 pub struct FirstLatents {
-    /// The picture to start from, values 0 to 1, where there is one: (1, 3, H, W).
+    /// The start image, if any, with values from 0 to 1: (1, 3, H, W).
     pub init_image: Option<Tensor>,
-    /// Its latents: (1, 4, h, w).
+    /// The latents of the start image: (1, 4, h, w).
     pub init_latents: Option<Tensor>,
-    /// What the seed gives: (1, 4, h, w).
+    /// The noise drawn from the seed: (1, 4, h, w).
     pub noise: Tensor,
-    /// What the first step begins with: (1, 4, h, w).
+    /// The input of the first step: (1, 4, h, w).
     pub latents: Tensor,
-    /// The generator, which goes on from there.
+    /// The generator after these draws.
     pub generator: Generator,
 }
 
-/// A seed → noise of an eighth of the picture's height and width: (1, 4, h, w). With a picture to start from, that picture's
-/// latents, as noisy as the first step takes them to be (diffusers' `StableDiffusionImg2ImgPipeline`).
+/// A seed → noise of an eighth of the image's height and width: (1, 4, h, w). With a start image, its latents at the noise level
+/// of the first step (diffusers `StableDiffusionImg2ImgPipeline`).
 ///
 /// # Errors
-/// The device's, or the probe's.
+/// When the device fails.
 pub fn get_latent(run: Run<'_>, probe: &mut dyn Probe) -> Result<FirstLatents, Error> {
     let Run { models, request, scheduler } = run;
     let mut generator = Generator::manual_seed(request.seed.folded());
     let (channels, scale) = (models.vae.config().latent_channels, models.vae.config().scale_factor());
     let shape = [1, channels, request.height / scale, request.width / scale];
 
-    // Image to image: the encoder gives a distribution of latents, from which the generator's first numbers draw.
+    // Image to image: sample from the encoder's distribution of latents, with the generator's first numbers.
     let image = request.init_image.as_ref();
     let init_image =
         image.map(|image| image.tensor(request.height, request.width, &models.device)).transpose()?;
@@ -135,28 +135,28 @@ pub fn get_latent(run: Run<'_>, probe: &mut dyn Probe) -> Result<FirstLatents, E
                 Ok(scheduler.add_noise(init_latents, &noise, t)?)
             })?
         }
-        // No step is left that would take noise away: none is added.
+        // Strength 0: no step follows that could remove noise.
         (Some(init_latents), None) => init_latents.clone(),
     };
     Ok(FirstLatents { init_image, init_latents, noise, latents, generator })
 }
 
-/// What one step of `denoise` makes: (1, 4, h, w) each.
+/// The result of [`denoise`]: (1, 4, h, w) each.
 pub struct Denoised {
-    /// What the UNet predicts without the prompt: noise, or under v-prediction v.
+    /// The UNet's prediction without the prompt: the noise ε, or v for a v-prediction model.
     pub uncond_residual: Tensor,
-    /// What it predicts with the prompt.
+    /// The UNet's prediction with the prompt.
     pub text_cond_residual: Tensor,
-    /// Both together.
+    /// The combination of both by classifier-free guidance.
     pub guided_noise_residual: Tensor,
-    /// The scheduler's step, with its intermediates; `prev_sample` are the new latents.
+    /// The scheduler's step with its intermediate values. `prev_sample` is the next step's latents.
     pub step: DdimStep,
 }
 
-/// One step from noise to picture: latents → less noisy latents.
+/// One denoising step: latents → less noisy latents, both (1, 4, h, w).
 ///
 /// # Errors
-/// The device's, or the probe's.
+/// When the device fails.
 pub fn denoise(
     run: Run<'_>,
     step: usize,
@@ -184,7 +184,7 @@ pub fn denoise(
             Ok((&uncond_residual + (push * request.guidance_scale)?)?)
         })?;
 
-    // The scheduler takes some of the predicted noise away.
+    // The scheduler removes some of the predicted noise.
     let noise = (request.eta > 0.).then(|| randn(generator, latents.dims(), models)).transpose()?;
     let timestep = Tensor::new(t as i64, &models.device)?;
     let mut ddim = None;
@@ -200,10 +200,10 @@ pub fn denoise(
     Ok(Denoised { uncond_residual, text_cond_residual, guided_noise_residual, step })
 }
 
-/// Latents → a picture of eight times their height and width, values 0 to 1: (1, 3, H, W).
+/// Latents (1, 4, h, w) → an image of eight times their height and width with values from 0 to 1: (1, 3, H, W).
 ///
 /// # Errors
-/// The device's, or the probe's.
+/// When the device fails.
 pub fn vae_decode(models: &Models, latents: &Tensor, probe: &mut dyn Probe) -> Result<Tensor, Error> {
     let scaling_factor = models.vae.config().scaling_factor;
 
@@ -219,7 +219,7 @@ pub fn vae_decode(models: &Models, latents: &Tensor, probe: &mut dyn Probe) -> R
     Ok(image)
 }
 
-/// Noise of `shape` on the models' device. Drawn in `f32` on the CPU, as diffusers' tutorials do.
+/// Standard normal noise of `shape` on the models' device, drawn in `f32` on the CPU as in diffusers' tutorials.
 fn randn(generator: &mut Generator, shape: &[usize], models: &Models) -> candle_core::Result<Tensor> {
     Tensor::from_vec(generator.randn(shape.iter().product()), shape, &models.device)
 }

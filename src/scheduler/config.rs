@@ -6,58 +6,58 @@ use crate::nn::{ConfigError, ConfigFile};
 /// The configuration of diffusers' `DDIMScheduler`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DdimConfig {
-    /// How many timesteps the model was trained on: 1000. The timesteps of a run are taken out of so many.
+    /// Number of timesteps in training: 1000. A run visits a subset of them.
     pub num_train_timesteps: usize,
     /// The first beta.
     pub beta_start: f64,
     /// The last beta.
     pub beta_end: f64,
-    /// How betas go from the first to the last.
+    /// The betas between the first and the last.
     pub beta_schedule: BetaSchedule,
-    /// Betas given one by one, instead of a schedule. They may be more than `num_train_timesteps`, or fewer where a run visits
-    /// none of those that are missing.
+    /// The betas themselves, instead of a schedule. There may be more than `num_train_timesteps`, or fewer if a run does not
+    /// visit the missing ones.
     pub trained_betas: Option<Vec<f32>>,
     /// Whether `pred_original_sample` is clipped. diffusers' pipeline turns it off.
     pub clip_sample: bool,
-    /// What it is clipped to, either side of 0.
+    /// The bound of clipping, on either side of 0.
     pub clip_sample_range: f64,
-    /// Whether the alpha behind the last step is 1, or that of timestep 0.
+    /// Whether ᾱ after the last step is 1, or that of timestep 0.
     pub set_alpha_to_one: bool,
-    /// What is added to every timestep under leading spacing. diffusers' pipeline sets it to 1.
+    /// Added to every timestep under leading spacing. diffusers' pipeline sets it to 1.
     pub steps_offset: usize,
-    /// What the model's output means.
+    /// What the model predicts.
     pub prediction_type: PredictionType,
-    /// Whether `pred_original_sample` is thresholded dynamically (Saharia et al., 2022, section 2.3).
+    /// Whether dynamic thresholding applies to `pred_original_sample` (Saharia et al., 2022, section 2.3).
     pub thresholding: bool,
-    /// The quantile that thresholding looks at.
+    /// The quantile of dynamic thresholding.
     pub dynamic_thresholding_ratio: f64,
-    /// The most that thresholding divides by.
+    /// The largest divisor of dynamic thresholding.
     pub sample_max_value: f64,
-    /// How the timesteps of a run are taken out of the training timesteps.
+    /// Which of the training timesteps a run visits.
     pub timestep_spacing: TimestepSpacing,
     /// Whether betas are rescaled so that the last timestep is pure noise (Lin et al., 2024, section 3.1).
     pub rescale_betas_zero_snr: bool,
 }
 
-/// `beta_schedule`: how betas go from `beta_start` to `beta_end`.
+/// `beta_schedule`: the betas from `beta_start` to `beta_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BetaSchedule {
-    /// In equal steps (Ho et al., 2020).
+    /// Equally spaced (Ho et al., 2020).
     Linear,
-    /// Their square roots in equal steps: Stable Diffusion's.
+    /// Square roots equally spaced: Stable Diffusion's.
     ScaledLinear,
-    /// So that alpha's product is a squared cosine (Nichol and Dhariwal, 2021).
+    /// ᾱ is a squared cosine (Nichol and Dhariwal, 2021).
     SquaredcosCapV2,
 }
 
-/// `prediction_type`: what the model's output means.
+/// `prediction_type`: what the model predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PredictionType {
     /// The noise in the sample.
     Epsilon,
-    /// Velocity, √ᾱ·noise − √(1−ᾱ)·picture (Salimans and Ho, 2022, appendix D).
+    /// Velocity v = √ᾱ·ε − √(1−ᾱ)·x₀ (Salimans and Ho, 2022, appendix D).
     VPrediction,
-    /// The sample without noise.
+    /// The sample without noise, x₀.
     Sample,
 }
 
@@ -75,7 +75,7 @@ impl PredictionType {
 /// `timestep_spacing` (Lin et al., 2024, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestepSpacing {
-    /// Multiples of T / N, from the lowest: never visits the last timestep.
+    /// Multiples of T / N from 0 up: the last timestep is never visited.
     Leading,
     /// From the last timestep down.
     Trailing,
@@ -95,24 +95,24 @@ impl TimestepSpacing {
 }
 
 impl DdimConfig {
-    /// Reads the file as `DDIMScheduler.from_config` does, also where another scheduler wrote it: absent keys
-    /// take `DDIMScheduler`'s defaults.
+    /// Reads the file as `DDIMScheduler.from_config` does, even if another scheduler wrote it: absent keys have
+    /// `DDIMScheduler`'s defaults.
     ///
     /// # Errors
     /// When a known key has a value that is not supported.
     pub fn read(file: &ConfigFile) -> Result<Self, ConfigError> {
         let flag = |key, default| file.or(key, default, "true or false");
         let trained_betas =
-            file.get::<Vec<f32>>("trained_betas", "a list of betas, one a training timestep, or null")?;
+            file.get::<Vec<f32>>("trained_betas", "a list of betas, one per training timestep, or null")?;
         let num_train_timesteps = file.count("num_train_timesteps", 1000)?;
         if let Some(betas) = &trained_betas
             && !(1..=MAX_COUNT).contains(&betas.len())
         {
             return Err(file.wrong("trained_betas", "1 to 1048576 betas"));
         }
-        // diffusers takes others too, and then computes roots of negative numbers.
+        // diffusers accepts others and then computes roots of negative numbers.
         if trained_betas.iter().flatten().any(|beta| !(0. ..1.).contains(beta)) {
-            return Err(file.wrong("trained_betas", "betas from 0, and less than 1"));
+            return Err(file.wrong("trained_betas", "betas of at least 0 and less than 1"));
         }
         let config = Self {
             num_train_timesteps,
@@ -171,24 +171,23 @@ impl DdimConfig {
         Ok(config)
     }
 
-    /// How many timesteps have a beta.
+    /// The number of timesteps that have a beta.
     pub fn num_betas(&self) -> usize {
         self.trained_betas.as_ref().map_or(self.num_train_timesteps, Vec::len)
     }
 
-    /// Whether `pred_original_sample` is kept within bounds.
+    /// Whether `pred_original_sample` is clipped or thresholded.
     pub fn is_bounded(&self) -> bool {
         self.thresholding || self.clip_sample
     }
 
-    /// This configuration as `StableDiffusionPipeline` runs it: `steps_offset` 1, `clip_sample` false, whatever
-    /// the file says.
+    /// This configuration as `StableDiffusionPipeline` overrides it: `steps_offset` 1, `clip_sample` false.
     pub fn as_in_pipeline(self) -> Self {
         Self { steps_offset: 1, clip_sample: false, ..self }
     }
 }
 
-/// The value of a key that names one of a few things; the first is diffusers' default.
+/// The value of a key with a fixed set of names. The first is diffusers' default.
 fn choice<T: Copy>(file: &ConfigFile, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
     let expected = one_of(choices.iter().map(|(name, _)| format!("{name:?}")));
     match file.get::<String>(key, &expected)? {

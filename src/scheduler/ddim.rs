@@ -6,7 +6,7 @@ use super::config::{DdimConfig, PredictionType};
 use super::tables::{self, SpacingError};
 use candle_core::{Result, Tensor};
 
-/// The scheduler of one run: its tables, and the timesteps that it visits.
+/// The scheduler of one run: ᾱ of every timestep, and the timesteps that the run visits.
 #[derive(Debug, Clone)]
 pub struct DdimScheduler {
     config: DdimConfig,
@@ -16,33 +16,33 @@ pub struct DdimScheduler {
     eta: f64,
 }
 
-/// One step, with every intermediate that it computed, by diffusers' names. Tensors have the latents' shape.
+/// One step, with every intermediate value under diffusers' name. Tensors have the shape of the latents.
 #[derive(Debug, Clone)]
 pub struct DdimStep {
-    /// The numbers of the step.
+    /// The scalars of the step.
     pub coefficients: Coefficients,
-    /// "Predicted x₀": what the picture would be if the prediction were right.
+    /// "Predicted x₀": the latents without noise, if the prediction were exact.
     pub pred_original_sample: Tensor,
-    /// The noise that the model sees in the sample.
+    /// The predicted noise in the sample.
     pub pred_epsilon: Tensor,
-    /// "Direction pointing to x_t": what keeps the sample as noisy as the next timestep wants it.
+    /// "Direction pointing to x_t": the noise that the next timestep's level requires.
     pub pred_sample_direction: Tensor,
     /// The sample of the next timestep.
     pub prev_sample: Tensor,
 }
 
-/// The numbers of a step, by diffusers' names.
+/// The scalars of a step, under diffusers' names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coefficients {
-    /// Where the step starts.
+    /// The timestep of the step's input.
     pub timestep: usize,
-    /// Where it leads: T / N earlier; negative at the end of a run.
+    /// The timestep of its output, T / N less; negative at the end of a run.
     pub prev_timestep: i64,
-    /// ᾱ at `timestep`: the share of the picture's variance in the sample.
+    /// ᾱ at `timestep`: the signal's share of the sample's variance.
     pub alpha_prod_t: f32,
     /// ᾱ at `prev_timestep`.
     pub alpha_prod_t_prev: f32,
-    /// 1 − `alpha_prod_t`: the share of the noise's variance.
+    /// 1 − `alpha_prod_t`: the noise's share of the variance.
     pub beta_prod_t: f32,
     /// The variance of formula 16 at eta 1.
     pub variance: f32,
@@ -53,21 +53,21 @@ pub struct Coefficients {
 /// Why a schedule cannot be run.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ScheduleError {
-    /// The number of steps does not work.
+    /// The number of steps is impossible.
     #[error(transparent)]
     Spacing(#[from] SpacingError),
     /// A step would divide by 0.
     #[error(
-        "timestep {timestep} is pure noise (rescale_betas_zero_snr), where prediction_type epsilon divides by 0; \
+        "timestep {timestep} is pure noise (rescale_betas_zero_snr), at which prediction_type epsilon divides by 0; \
          expected v_prediction or sample, or leading spacing, which does not visit it"
     )]
     PureNoise {
         /// The timestep.
         timestep: usize,
     },
-    /// A step from pure noise would keep no direction: its share is exactly 0, which `f32` rounds to either side.
+    /// A step from pure noise would have a direction of exactly 0, which `f32` rounds to either side.
     #[error(
-        "eta is {eta}: timestep {timestep} is pure noise (rescale_betas_zero_snr), where new noise would be all of the \
+        "eta is {eta}: timestep {timestep} is pure noise (rescale_betas_zero_snr), at which new noise would be all of the \
          step; expected less than 1, or leading spacing, which does not visit it"
     )]
     NoDirection {
@@ -78,7 +78,7 @@ pub enum ScheduleError {
     },
     /// A step would take the root of a negative number.
     #[error(
-        "eta is {eta}: at timestep {timestep} the noise would be more than the step has room for; expected 0 to 1"
+        "eta is {eta}: at timestep {timestep} the new noise would exceed the noise level; expected 0 to 1"
     )]
     Eta {
         /// The eta asked for.
@@ -89,10 +89,10 @@ pub enum ScheduleError {
 }
 
 impl DdimScheduler {
-    /// A run of `num_inference_steps`. `eta` 0 is DDIM, deterministic; 1 is as noisy as DDPM.
+    /// The scheduler of a run with `num_inference_steps`. `eta` 0 is deterministic (DDIM); 1 adds as much noise as DDPM.
     ///
     /// # Errors
-    /// When the settings cannot give a picture: [`ScheduleError`] says why.
+    /// When the settings are impossible: [`ScheduleError`] says why.
     pub fn new(
         config: &DdimConfig,
         num_inference_steps: usize,
@@ -110,7 +110,7 @@ impl DdimScheduler {
         Ok(scheduler)
     }
 
-    /// The timesteps that the run visits, from noise to picture.
+    /// The timesteps of the run, from noise to image.
     pub fn timesteps(&self) -> &[usize] {
         &self.timesteps
     }
@@ -120,7 +120,7 @@ impl DdimScheduler {
         &self.alphas_cumprod
     }
 
-    /// ᾱ where the run ends, before timestep 0: 1, or that of timestep 0.
+    /// ᾱ after the last step: 1, or that of timestep 0.
     pub fn final_alpha_cumprod(&self) -> f32 {
         self.final_alpha_cumprod
     }
@@ -130,12 +130,12 @@ impl DdimScheduler {
         &self.config
     }
 
-    /// What the first latents are multiplied by: 1, DDIM starts from plain noise.
+    /// Factor of the initial noise: 1 for DDIM.
     pub fn init_noise_sigma(&self) -> f64 {
         1.
     }
 
-    /// The numbers of the step from `timestep`, which is one of the training timesteps.
+    /// The scalars of the step from `timestep`, which is one of the training timesteps.
     pub fn coefficients(&self, timestep: usize) -> Coefficients {
         let stride = self.config.num_train_timesteps / self.timesteps.len();
         let prev_timestep = timestep as i64 - stride as i64;
@@ -158,9 +158,9 @@ impl DdimScheduler {
         }
     }
 
-    /// One step from `timestep` towards the picture (diffusers `DDIMScheduler.step`).
+    /// One denoising step from `timestep` (diffusers `DDIMScheduler.step`).
     ///
-    /// `model_output` and `sample` of one shape; `variance_noise` of the same, which counts where eta is over 0.
+    /// `model_output`, `sample` and `variance_noise` have the same shape. `variance_noise` is scaled by σ, which is 0 at eta 0.
     ///
     /// # Errors
     /// When the shapes differ, or the device fails.
@@ -175,7 +175,7 @@ impl DdimScheduler {
         let Coefficients { alpha_prod_t, alpha_prod_t_prev, beta_prod_t, std_dev_t, .. } = coefficients;
         let sqrt = |x: f32| f64::from(x.sqrt());
 
-        // "predicted x_0" of formula (12), from what the model predicts
+        // "predicted x_0" of formula (12), from the model's prediction
         let (pred_original_sample, pred_epsilon) = match self.config.prediction_type {
             PredictionType::Epsilon => {
                 let noise = (model_output * sqrt(beta_prod_t))?;
@@ -196,7 +196,7 @@ impl DdimScheduler {
         let direction = sqrt(1. - alpha_prod_t_prev - std_dev_t.powi(2));
         let pred_sample_direction = (&pred_epsilon * direction)?;
 
-        // x_{t-1} of formula (12), with its random noise where eta is over 0
+        // x_{t-1} of formula (12), with random noise if eta > 0
         let mut prev_sample = ((&pred_original_sample * sqrt(alpha_prod_t_prev))? + &pred_sample_direction)?;
         if let Some(noise) = variance_noise {
             prev_sample = (prev_sample + (noise * f64::from(std_dev_t))?)?;
@@ -204,8 +204,8 @@ impl DdimScheduler {
         Ok(DdimStep { coefficients, pred_original_sample, pred_epsilon, pred_sample_direction, prev_sample })
     }
 
-    /// The forward process in one step: `original_samples` as noisy as they are at `timestep` (diffusers
-    /// `DDIMScheduler.add_noise`). `noise` of the same shape, of mean 0 and variance 1.
+    /// The forward process in one step: `original_samples` at the noise level of `timestep` (diffusers
+    /// `DDIMScheduler.add_noise`). `noise` has the same shape and is standard normal.
     ///
     /// # Errors
     /// When the shapes differ, or the device fails.
@@ -217,7 +217,7 @@ impl DdimScheduler {
         (original_samples * sqrt(alpha_prod_t))? + (noise * sqrt(1. - alpha_prod_t))?
     }
 
-    /// `pred_original_sample` within the bounds that the configuration sets, if any.
+    /// `pred_original_sample`, clipped or thresholded as the configuration says.
     fn bounded(&self, sample: Tensor) -> Result<Tensor> {
         let range = self.config.clip_sample_range;
         if self.config.thresholding {
@@ -229,7 +229,7 @@ impl DdimScheduler {
         }
     }
 
-    /// Finds the step that would divide by 0 or take the root of a negative number, before any is run.
+    /// Refuses a run in which a step would divide by 0 or take the root of a negative number.
     fn check(&self) -> std::result::Result<(), ScheduleError> {
         for &timestep in &self.timesteps {
             let c = self.coefficients(timestep);
@@ -248,8 +248,8 @@ impl DdimScheduler {
     }
 }
 
-/// Dynamic thresholding: where the `ratio` quantile of |x| is over 1, everything is clipped to it and divided by
-/// it (diffusers `_threshold_sample`; Saharia et al., 2022, section 2.3). `sample` (1, C, h, w) → the same.
+/// Dynamic thresholding: if the `ratio` quantile of |x| exceeds 1, values are clipped to it and divided by it (diffusers
+/// `_threshold_sample`; Saharia et al., 2022, section 2.3). `sample` (1, C, h, w) → the same.
 fn threshold_sample(sample: &Tensor, ratio: f64, max_value: f64) -> Result<Tensor> {
     let mut magnitudes = sample.abs()?.flatten_all()?.to_vec1::<f32>()?;
     magnitudes.sort_unstable_by(f32::total_cmp);
@@ -278,9 +278,9 @@ mod tests {
         x.flatten_all().unwrap().to_vec1().unwrap()[0]
     }
 
-    /// Noise put on a known picture, and predicted rightly, gives the picture back, however it is predicted.
+    /// An exact prediction of any type recovers x₀ and the noise.
     #[test]
-    fn a_right_prediction_gives_the_picture() {
+    fn an_exact_prediction_recovers_the_sample() {
         let (picture, noise) = (0.3f32, -1.2f32);
         for prediction_type in ["epsilon", "v_prediction", "sample"] {
             let text = format!(r#"{{"prediction_type": "{prediction_type}"}}"#);
@@ -299,9 +299,9 @@ mod tests {
         }
     }
 
-    /// What was noised and is then predicted rightly comes back.
+    /// One step with an exact prediction undoes `add_noise`.
     #[test]
-    fn noise_that_is_added_can_be_taken_away() {
+    fn added_noise_can_be_removed() {
         let scheduler = DdimScheduler::new(&config("{}"), 20, 0.).unwrap();
         for t in [1, 500, 999] {
             let noisy = scheduler.add_noise(&tensor(0.3), &tensor(-1.2), t).unwrap();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_reason() {
+    fn impossible_settings_are_refused_with_the_reason() {
         let zero_snr = r#"{"rescale_betas_zero_snr": true, "timestep_spacing": "trailing"}"#;
         let error = DdimScheduler::new(&config(zero_snr), 10, 0.).unwrap_err();
         assert_eq!(error, ScheduleError::PureNoise { timestep: 999 });

@@ -1,8 +1,8 @@
-//! How noise is put on and taken off, apart from any model.
+//! The forward process, which adds noise, and the DDIM sampler, which removes it; independent of any model.
 //!
-//! - [`config`]: what `scheduler/scheduler_config.json` says.
-//! - [`tables`]: the betas and alphas of the 1000 training timesteps, and which of them a run visits.
-//! - [`ddim`]: `DDIMScheduler`: one step, with every intermediate that it computed.
+//! - [`config`]: reads `scheduler/scheduler_config.json`.
+//! - [`tables`]: betas and alphas of the 1000 training timesteps, and the timesteps of a run.
+//! - [`ddim`]: `DDIMScheduler`: one step, with every intermediate value.
 
 pub mod config;
 pub mod ddim;

@@ -1,16 +1,16 @@
-//! The betas and alphas of the training timesteps, and which timesteps a run visits.
+//! Betas and alphas of the training timesteps, and the timesteps of a run.
 
 use super::config::{BetaSchedule, DdimConfig, TimestepSpacing};
 use std::f64::consts::PI;
 
-/// ᾱ of every training timestep: the product of 1 − beta so far, as torch computes it. One `f32` a timestep.
+/// ᾱ of every training timestep: the cumulative product of 1 − beta.
 ///
-/// Betas and 1 − beta are `f32`; the product is accumulated in `f64` and rounded entry by entry.
+/// As in torch, betas and 1 − beta are `f32`; the product is accumulated in `f64` and each entry rounded.
 pub fn alphas_cumprod(config: &DdimConfig) -> Vec<f32> {
     cumprod(betas(config).iter().map(|beta| 1. - beta))
 }
 
-/// Beta of every training timestep: the share of the variance that is replaced by noise there.
+/// Beta of every training timestep: the share of the variance that it replaces by noise.
 pub fn betas(config: &DdimConfig) -> Vec<f32> {
     let betas = match &config.trained_betas {
         Some(betas) => betas.clone(),
@@ -56,8 +56,8 @@ fn cumprod(factors: impl Iterator<Item = f32>) -> Vec<f32> {
         .collect()
 }
 
-/// Shifts and scales √ᾱ so that the last is 0 and the first stays (Lin et al., 2024, algorithm 1; diffusers
-/// `rescale_zero_terminal_snr`). Betas in, betas out.
+/// Betas → betas whose √ᾱ is shifted and scaled so that the last is 0 and the first is unchanged (Lin et al., 2024,
+/// algorithm 1; diffusers `rescale_zero_terminal_snr`).
 fn rescale_zero_terminal_snr(betas: &[f32]) -> Vec<f32> {
     let roots: Vec<f32> = cumprod(betas.iter().map(|beta| 1. - beta)).into_iter().map(f32::sqrt).collect();
     let (Some(&first), Some(&last)) = (roots.first(), roots.last()) else { return vec![] };
@@ -67,7 +67,7 @@ fn rescale_zero_terminal_snr(betas: &[f32]) -> Vec<f32> {
     alphas.map(|alpha| 1. - alpha).collect()
 }
 
-/// Why a number of steps cannot be run.
+/// Why a number of steps is impossible.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SpacingError {
     /// No steps, or more than there are training timesteps.
@@ -80,7 +80,7 @@ pub enum SpacingError {
         /// `num_train_timesteps`.
         most: usize,
     },
-    /// A timestep lies after the last that has a beta.
+    /// A timestep has no beta.
     #[error(
         "{spacing} spacing with {steps} steps visits timestep {timestep}, and the last that has a beta is {last}; expected fewer \
          steps, or a beta for every timestep in `trained_betas`"
@@ -95,22 +95,22 @@ pub enum SpacingError {
         /// The last timestep.
         last: usize,
     },
-    /// Rounding gives another number of timesteps than asked for.
+    /// Rounding gives a different number of timesteps.
     #[error("{spacing} spacing with {steps} steps rounds to {found} timesteps; take one step more or fewer")]
     Rounding {
         /// The spacing.
         spacing: &'static str,
         /// The number of steps asked for.
         steps: usize,
-        /// The number that comes of it.
+        /// The number of timesteps.
         found: usize,
     },
 }
 
-/// The timesteps that a run of `steps` visits, from noise to picture (diffusers `DDIMScheduler.set_timesteps`).
+/// The timesteps of a run of `steps`, from noise to image (diffusers `DDIMScheduler.set_timesteps`).
 ///
 /// # Errors
-/// [`SpacingError`], where diffusers would fail or run another number of steps than asked for.
+/// [`SpacingError`] if diffusers would fail or run a different number of steps.
 pub fn timesteps(config: &DdimConfig, steps: usize) -> Result<Vec<usize>, SpacingError> {
     let train = config.num_train_timesteps;
     if steps == 0 || steps > train {

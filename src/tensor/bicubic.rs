@@ -1,13 +1,13 @@
-//! Planes enlarged as torch enlarges them: `F.interpolate(mode="bicubic", align_corners=False)`, without antialiasing.
+//! Bicubic interpolation, as `F.interpolate(mode="bicubic", align_corners=False)` in torch, without antialiasing.
 
 /// Keys' cubic kernel (1981) has one parameter; this is torch's.
 const A: f32 = -0.75;
 
-/// What a pixel of a row takes of four pixels of another: their places and their weights.
+/// The four source pixels of an output pixel: index and weight of each.
 type Taps = [(usize, f32); 4];
 
-/// Planes of `from` = (h', w') pixels with `channels` values each, as planes of `to` = (h, w): (h', w', C) → (h, w, C). At the
-/// same size nothing changes; beyond the border its pixels go on. `None` when `values` does not fill `from`, or a size is 0.
+/// Resizes `values` from `from` = (h', w') to `to` = (h, w): (h', w', C) → (h, w, C). At the same size nothing changes. Border
+/// pixels are repeated outside the image. `None` when `values` does not fill `from`, or a size is 0.
 pub fn resized(
     values: &[f32],
     channels: usize,
@@ -22,7 +22,7 @@ pub fn resized(
         return Some(values.to_vec());
     }
     let (rows, columns) = (taps(from.0, to.0), taps(from.1, to.1));
-    // Row by row to the new width, then the rows to the new height.
+    // First the width, then the height.
     let mut wide = vec![0f32; from.0 * to.1 * channels];
     for (small, large) in values.chunks(from.1 * channels).zip(wide.chunks_mut(to.1 * channels)) {
         for (taps, pixel) in columns.iter().zip(large.chunks_mut(channels)) {
@@ -47,7 +47,7 @@ fn add(sum: &mut [f32], values: &[f32], weight: f32) {
     }
 }
 
-/// What every pixel of a row of `large` takes of one of `small`.
+/// The taps of each of `large` output pixels in a row of `small` source pixels.
 fn taps(small: usize, large: usize) -> Vec<Taps> {
     let tap = |pixel: usize| {
         let at = (pixel as f32 + 0.5) * small as f32 / large as f32 - 0.5;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_size_changes_nothing_and_a_wrong_one_is_told() {
+    fn the_same_size_changes_nothing_and_a_wrong_size_is_refused() {
         let x = [1., f32::NAN, 3., 4.];
         let same = resized(&x, 1, (2, 2), (2, 2)).unwrap();
         assert!(same[1].is_nan() && same[2] == 3.);

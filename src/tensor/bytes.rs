@@ -1,7 +1,7 @@
-//! Numbers of bytes, for people.
+//! Byte counts as text.
 
-/// Bytes as a person reads them: `3.2 GB`.
-pub fn said(bytes: u128) -> String {
+/// A byte count in decimal units: `3.2 GB`.
+pub fn human(bytes: u128) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -17,9 +17,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_as_a_person_reads_them() {
-        assert_eq!(said(999), "999 B");
-        assert_eq!(said(38_000_000), "38.0 MB");
-        assert_eq!(said(u128::MAX).split(' ').next_back(), Some("PB"));
+    fn units_are_decimal() {
+        assert_eq!(human(999), "999 B");
+        assert_eq!(human(38_000_000), "38.0 MB");
+        assert_eq!(human(u128::MAX).split(' ').next_back(), Some("PB"));
     }
 }

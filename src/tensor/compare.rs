@@ -1,4 +1,4 @@
-//! How far apart two tensors are.
+//! Distance measures between two tensors.
 
 /// ‖a − b‖ / ‖b‖, with `b` the reference; 0 when both are zero, infinite when only `b` is.
 ///
@@ -9,7 +9,7 @@ pub fn relative_difference(a: &[f32], b: &[f32]) -> f64 {
     if difference == 0. { 0. } else { (difference / reference).sqrt() }
 }
 
-/// The cosine of the angle between two tensors seen as vectors; 0 when either has no length.
+/// The cosine of the angle between two tensors as vectors; 0 when either is zero.
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let (mut ab, mut aa, mut bb) = (0., 0., 0.);
     for (&a, &b) in a.iter().zip(b) {
@@ -26,8 +26,8 @@ pub fn distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The lengths of the parts of `v` along `axis` (negative when it points the other way) and across it. Without a length
-/// of `axis` all of `v` is across.
+/// The component of `v` along `axis` (negative when it points the other way), and the length of the rest, which is orthogonal
+/// to it. If `axis` is zero, all of `v` is orthogonal.
 pub fn along_and_across(v: &[f32], axis: &[f32]) -> (f64, f64) {
     let (mut dot, mut vv, mut aa) = (0., 0., 0.);
     for (&v, &a) in v.iter().zip(axis) {
@@ -37,12 +37,12 @@ pub fn along_and_across(v: &[f32], axis: &[f32]) -> (f64, f64) {
         aa += a * a;
     }
     let along = if aa == 0. { 0. } else { dot / aa.sqrt() };
-    // Rounding can leave a little less than nothing.
+    // Rounding can make it slightly negative.
     let across = vv - along * along;
     (along, if across < 0. { 0. } else { across.sqrt() })
 }
 
-/// Peak signal-to-noise ratio in dB of pictures whose values lie in `0..=peak`; infinite when equal.
+/// Peak signal-to-noise ratio in dB of two images whose values lie in `0..=peak`; infinite when equal.
 pub fn psnr(a: &[f32], b: &[f32], peak: f64) -> f64 {
     let mse: f64 =
         a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64;
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn cosine_knows_direction_only() {
+    fn cosine_ignores_length() {
         assert!((cosine(&[1., 1.], &[3., 3.]) - 1.).abs() < 1e-15);
         assert_eq!(cosine(&[1., 0.], &[0., 5.]), 0.);
         assert_eq!(cosine(&[0., 0.], &[0., 5.]), 0.);

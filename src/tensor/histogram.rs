@@ -1,13 +1,13 @@
-//! How the values of a tensor are spread.
+//! The distribution of a tensor's values.
 
-/// Counts of finite values in bins of equal width between the smallest and the largest of them.
+/// Counts of finite values in bins of equal width from the smallest to the largest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
     /// Lower edge of the first bin.
     pub low: f32,
-    /// Upper edge of the last bin, which it includes.
+    /// Upper edge of the last bin, inclusive.
     pub high: f32,
-    /// One count a bin.
+    /// One count per bin.
     pub counts: Vec<usize>,
 }
 
@@ -19,7 +19,7 @@ impl Histogram {
         let high = finite().fold(f32::NEG_INFINITY, f32::max);
         let mut counts = vec![0; bins.max(1)];
         let last = counts.len() - 1;
-        // In f64, where the width of f32's whole range does not overflow.
+        // In f64, so that the difference of two f32 values cannot overflow.
         let width = f64::from(high) - f64::from(low);
         for v in finite() {
             let at = if width > 0. { (f64::from(v) - f64::from(low)) / width } else { 0. };

@@ -1,13 +1,13 @@
-//! What can be said of any tensor, whatever it is for.
+//! Statistics and helpers for tensors of any kind.
 //!
-//! - [`bytes`]: how many bytes, for people.
-//! - [`plain`]: a tensor's values on the host, as shared `f32` with a shape: what leaves the worker.
+//! - [`bytes`]: byte counts as text.
+//! - [`plain`]: a tensor on the host, as shared `f32` values with a shape.
 //! - [`summary`]: mean, std, min, max, L2 and the NaN and Inf counts.
-//! - [`histogram`]: how the values are spread.
+//! - [`histogram`]: the distribution of the values.
 //! - [`compare`]: relative difference, cosine, PSNR of two tensors.
-//! - [`bicubic`]: planes enlarged as torch enlarges them.
-//! - [`principal`]: the directions in which channels vary together.
-//! - [`random`]: the generator of `torch.randn`, bit for bit in its draws.
+//! - [`bicubic`]: bicubic interpolation, as in torch.
+//! - [`principal`]: principal components of channels.
+//! - [`random`]: the random generator of torch on the CPU.
 
 pub mod bicubic;
 pub mod bytes;

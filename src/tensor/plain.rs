@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// A tensor copied to the host as `f32`, cheap to clone and to send to another thread.
 ///
-/// `dtype` names what the values were on the device, since a table says that and not `f32`.
+/// `dtype` is the dtype on the device, which tables show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlainTensor {
     shape: Arc<[usize]>,
@@ -23,7 +23,7 @@ impl PlainTensor {
         Ok(Self { shape: tensor.dims().into(), dtype: tensor.dtype(), data: data.into() })
     }
 
-    /// Values that were computed on the host. `None` when `data` does not fill `shape`.
+    /// A tensor of values computed on the host. `None` when `data` does not fill `shape`.
     pub fn from_values(shape: &[usize], data: Vec<f32>) -> Option<Self> {
         (shape.iter().product::<usize>() == data.len()).then(|| Self {
             shape: shape.into(),

@@ -5,31 +5,30 @@ use super::Generator;
 /// A direction in which channels vary together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Component {
-    /// Of length 1, a number a channel. The largest of them is positive.
+    /// A unit vector with one entry per channel. Its entry of largest magnitude is positive.
     pub direction: Vec<f64>,
-    /// Its share of the whole variance, from 0 to 1.
+    /// Its share of the total variance, from 0 to 1.
     pub share: f64,
 }
 
-/// What values vary around, and the directions in which they vary the most.
+/// The mean of samples, and the directions of largest variance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Principal {
     /// The mean of each channel.
     pub mean: Vec<f64>,
-    /// The directions, the one of the largest variance first.
+    /// The directions, by falling variance.
     pub components: Vec<Component>,
 }
 
-/// More directions are followed than are asked for: one that comes next may be nearly as large.
-const BESIDE: usize = 5;
-/// How often they are turned towards the largest.
-const TURNS: usize = 80;
+/// Extra directions to iterate on: the next variance may be nearly as large as the last one returned.
+const OVERSAMPLING: usize = 5;
+const ITERATIONS: usize = 80;
 
 impl Principal {
-    /// The `count` largest components of `samples`, each of which has a value a channel: the eigenvectors of their
-    /// covariance, by block power iteration (Halko, Martinsson and Tropp, 2011, section 4.5) from a fixed beginning, so
-    /// that the same samples give the same components. Fewer where there are fewer channels. `None` without samples, and
-    /// where one has another length than the first.
+    /// The `count` largest components of `samples`, which have one value per channel each: the eigenvectors of their
+    /// covariance, by block power iteration (Halko, Martinsson and Tropp, 2011, section 4.5). The start is fixed, so that
+    /// the same samples give the same components. Fewer if there are fewer channels. `None` if there are no samples, or
+    /// their lengths differ.
     pub fn of(samples: &[Vec<f64>], count: usize) -> Option<Self> {
         let channels = samples.first()?.len();
         if samples.iter().any(|sample| sample.len() != channels) {
@@ -38,20 +37,20 @@ impl Principal {
         let n = samples.len() as f64;
         let mean: Vec<f64> = (0..channels).map(|c| samples.iter().map(|s| s[c]).sum::<f64>() / n).collect();
         let covariance = covariance(samples, &mean);
-        let whole: f64 = (0..channels).map(|c| covariance[c * channels + c]).sum();
+        let total: f64 = (0..channels).map(|c| covariance[c * channels + c]).sum();
 
-        let followed = (count + BESIDE).min(channels);
+        let width = (count + OVERSAMPLING).min(channels);
         let mut generator = Generator::manual_seed(0);
         let mut basis: Vec<Vec<f64>> =
-            (0..followed).map(|_| generator.randn(channels).into_iter().map(f64::from).collect()).collect();
+            (0..width).map(|_| generator.randn(channels).into_iter().map(f64::from).collect()).collect();
         orthonormalize(&mut basis);
-        for _ in 0..TURNS {
+        for _ in 0..ITERATIONS {
             basis = basis.iter().map(|direction| product(&covariance, direction)).collect();
             orthonormalize(&mut basis);
         }
-        // Within what they span, the axes themselves.
-        let turned: Vec<Vec<f64>> = basis.iter().map(|direction| product(&covariance, direction)).collect();
-        let small = basis.iter().map(|a| turned.iter().map(|b| dot(a, b)).collect()).collect();
+        // The eigenvectors within the span of the basis (Rayleigh–Ritz).
+        let images: Vec<Vec<f64>> = basis.iter().map(|direction| product(&covariance, direction)).collect();
+        let small = basis.iter().map(|a| images.iter().map(|b| dot(a, b)).collect()).collect();
         let mut axes = eigen(small);
         axes.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let component = |(variance, axis): (f64, Vec<f64>)| {
@@ -65,12 +64,12 @@ impl Principal {
             if largest < 0. {
                 direction.iter_mut().for_each(|v| *v = -*v);
             }
-            Component { direction, share: if whole > 0. { (variance / whole).clamp(0., 1.) } else { 0. } }
+            Component { direction, share: if total > 0. { (variance / total).clamp(0., 1.) } else { 0. } }
         };
         Some(Self { components: axes.into_iter().take(count).map(component).collect(), mean })
     }
 
-    /// How far a sample lies along each component from the mean.
+    /// The coordinates of a sample along each component, relative to the mean.
     pub fn project(&self, sample: &[f64]) -> Vec<f64> {
         let along = |component: &Component| {
             let values = sample.iter().zip(&self.mean).zip(&component.direction);
@@ -80,7 +79,7 @@ impl Principal {
     }
 }
 
-/// The covariance of every two channels, row by row.
+/// The covariance matrix of the channels, row-major.
 fn covariance(samples: &[Vec<f64>], mean: &[f64]) -> Vec<f64> {
     let channels = mean.len();
     let mut sums = vec![0.; channels * channels];
@@ -106,8 +105,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Gram and Schmidt, twice over what is left: once is not enough in floating point. A direction of which nothing is left
-/// becomes 0.
+/// Gram–Schmidt, twice per vector: once is not enough in floating point. A vector that depends on earlier ones becomes 0.
 fn orthonormalize(basis: &mut [Vec<f64>]) {
     for at in 0..basis.len() {
         let (done, rest) = basis.split_at_mut(at);
@@ -118,13 +116,13 @@ fn orthonormalize(basis: &mut [Vec<f64>]) {
             direction.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
         }
         let length = dot(direction, direction).sqrt();
-        // What is left of a vector that lay among the others is rounding.
+        // A remainder this small is rounding error.
         let scale = if length > before * 1e-10 && length > 0. { 1. / length } else { 0. };
         direction.iter_mut().for_each(|v| *v *= scale);
     }
 }
 
-/// Eigenvalues with their eigenvectors of a small symmetric matrix, by Jacobi's rotations.
+/// Eigenvalues and eigenvectors of a small symmetric matrix, by Jacobi rotations.
 fn eigen(mut matrix: Vec<Vec<f64>>) -> Vec<(f64, Vec<f64>)> {
     let n = matrix.len();
     let unit = |i: usize| (0..n).map(|j| f64::from(u8::from(i == j))).collect::<Vec<f64>>();
@@ -169,7 +167,7 @@ mod tests {
     fn along(axes: &[(Vec<f64>, f64)], mean: &[f64]) -> Vec<Vec<f64>> {
         let mut samples = vec![];
         for (axis, variance) in axes {
-            // Two on each axis, of all samples that many: their variance along it is 2·d²/(n − 1).
+            // Two samples on each axis: their variance along it is 2·d²/(n − 1).
             let d = (variance * (2 * axes.len() - 1) as f64 / 2.).sqrt();
             for sign in [-1., 1.] {
                 samples.push(mean.iter().zip(axis).map(|(m, a)| m + sign * d * a).collect());
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn variances_that_are_nearly_the_same_are_told_apart() {
+    fn nearly_equal_variances_are_separated() {
         let axis = |at: usize| (0..12).map(|c| f64::from(u8::from(c == at))).collect::<Vec<f64>>();
         let axes: Vec<(Vec<f64>, f64)> = (0..12).map(|c| (axis(c), 1. - 0.02 * c as f64)).collect();
         let found = Principal::of(&along(&axes, &[0.; 12]), 3).unwrap();

@@ -1,8 +1,8 @@
-//! `torch.randn` on the CPU: the same seed gives the noise of any diffusers tutorial.
+//! `torch.randn` on the CPU: a seed gives the same noise as in diffusers.
 //!
 //! Facts from PyTorch's `DistributionTemplates.h` and `TransformationHelper.h`, checked against torch 2.15:
-//! the engine is MT19937 seeded with the low 32 bits, and normal numbers come from Box–Muller in one of two
-//! ways, by how many are asked for.
+//! the engine is MT19937, seeded with the low 32 bits. Normal numbers come from Box–Muller, in a different order for fewer
+//! than 16 numbers.
 
 use std::f32::consts::TAU as TAU_F32;
 use std::f64::consts::TAU;
@@ -10,7 +10,7 @@ use std::f64::consts::TAU;
 const N: usize = 624;
 const M: usize = 397;
 
-/// The Mersenne Twister MT19937 (Matsumoto and Nishimura, 1998): 32 random bits a draw.
+/// The Mersenne Twister MT19937 (Matsumoto and Nishimura, 1998): 32 random bits per draw.
 #[derive(Clone, PartialEq)]
 struct Mt19937 {
     state: [u32; N],
@@ -49,11 +49,11 @@ impl Mt19937 {
     }
 }
 
-/// `torch.Generator("cpu")`: its state is part of a snapshot, so that a step drawn again draws the same.
+/// `torch.Generator("cpu")`. Its state is part of a snapshot, so that a step that runs again draws the same numbers.
 #[derive(Clone, PartialEq)]
 pub struct Generator {
     engine: Mt19937,
-    /// The second half of the last pair that a small draw made.
+    /// The second number of the last pair of a small draw.
     spare: Option<f64>,
 }
 
@@ -79,7 +79,7 @@ impl Generator {
         (self.engine.draw() & 0x00ff_ffff) as f32 * (1. / (1 << 24) as f32)
     }
 
-    /// Uniform on [0, 1) with 53 bits out of two draws.
+    /// Uniform on [0, 1) with 53 bits from two draws.
     fn uniform_f64(&mut self) -> f64 {
         let bits = (u64::from(self.engine.draw()) << 32) | u64::from(self.engine.draw());
         (bits & ((1 << 53) - 1)) as f64 * (1. / (1u64 << 53) as f64)
@@ -96,8 +96,8 @@ impl Generator {
         r * theta.cos()
     }
 
-    /// A draw of 16 numbers and more: Box–Muller over blocks of 16 uniforms, eight radii and eight angles.
-    /// A ragged end is drawn again as the last 16 outputs.
+    /// A draw of 16 or more numbers: Box–Muller over blocks of 16 uniforms, eight radii and eight angles.
+    /// If the length is no multiple of 16, the last 16 outputs are drawn again.
     fn normal_blocks(&mut self, n: usize) -> Vec<f32> {
         let mut out: Vec<f32> = (0..n).map(|_| self.uniform()).collect();
         for block in out.chunks_exact_mut(16) {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_engine_is_mt19937() {
-        // The C++ standard's own check: draw 10,000 of the default seed.
+        // The C++ standard's check: draw 10,000 from the default seed.
         let mut engine = Mt19937::new(5489);
         let last = (0..10_000).map(|_| engine.draw()).last();
         assert_eq!(last, Some(4_123_659_995));

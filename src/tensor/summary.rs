@@ -3,15 +3,14 @@
 use super::PlainTensor;
 use serde::Serialize;
 
-/// What a row of the tensor table says of a tensor's values.
+/// Statistics of a tensor's values.
 ///
-/// The moments are taken over the finite values, so that one NaN does not hide the rest; `nan` and `inf`
-/// count the others. Sums are accumulated in `f64`.
+/// The moments are over the finite values; `nan` and `inf` count the others. Sums are accumulated in `f64`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
     /// Arithmetic mean.
     pub mean: f64,
-    /// Standard deviation with Bessel's correction, as `torch.std` has it by default; 0 for one value.
+    /// Standard deviation with Bessel's correction, the default of `torch.std`; 0 for one value.
     pub std: f64,
     /// Smallest finite value.
     pub min: f64,
@@ -26,9 +25,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises values in one pass for the sums and one for the deviations.
-    ///
-    /// With no finite value at all, mean, std, min, max and l2 are NaN.
+    /// The statistics of `values`. With no finite value, mean, std, min, max and l2 are NaN.
     pub fn of_values(values: &[f32]) -> Self {
         let nan = values.iter().filter(|v| v.is_nan()).count();
         let inf = values.iter().filter(|v| v.is_infinite()).count();
@@ -63,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_torch_has_it() {
+    fn same_as_torch() {
         // torch.tensor([1., 2., 3., 4.]): mean 2.5, std 1.2910, norm 5.4772
         let s = Summary::of_values(&[1., 2., 3., 4.]);
         assert_eq!((s.mean, s.min, s.max), (2.5, 1., 4.));
@@ -72,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_counted_and_left_out() {
+    fn values_that_are_not_finite_are_counted_and_left_out() {
         let s = Summary::of_values(&[f32::NAN, 1., f32::INFINITY, 3., f32::NEG_INFINITY]);
         assert_eq!((s.nan, s.inf, s.mean, s.min, s.max), (1, 2, 2., 1., 3.));
         assert!(Summary::of_values(&[f32::NAN]).mean.is_nan());

@@ -3,7 +3,7 @@
 use super::pictures::Pictures;
 use super::state::State;
 use super::theme::Theme;
-use super::view::Tab;
+use super::view::ViewId;
 use image::RgbImage;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -41,9 +41,11 @@ pub struct Hit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The name of a view.
-    Tab(Tab),
+    Tab(ViewId),
     /// A pane of the view, by its name: the area is what is inside of it.
     Pane(&'static str),
+    /// A part of a pane that its view drew: the pane's name, and a number that the view gave it.
+    Part(&'static str, usize),
     /// A stage, by its index.
     Stage(usize),
     /// The place before a stage where a breakpoint is shown.

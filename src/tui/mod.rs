@@ -25,6 +25,7 @@ pub mod findings;
 pub mod history;
 pub mod keymap;
 pub mod line;
+mod list;
 pub mod page;
 pub mod pictures;
 pub mod previews;
@@ -41,7 +42,7 @@ mod tests;
 use crate::debugger::session::Session;
 use crate::debugger::{Order, Worker};
 use crate::lesson::{LessonProgress, Progress, Reading};
-use crate::nn::ledger::ProgressFn;
+use crate::nn::load_report::ProgressFn;
 use app::{App, Effect, Input};
 use clock::Clock;
 use config::Config;
@@ -124,7 +125,7 @@ pub fn run(
     let keeping = study.map(|Study { reading, name, progress, warning }| {
         app.open_lesson(reading);
         warning.iter().for_each(|warning| app.warn(warning));
-        move |standing: &LessonProgress| progress.keep(&name, standing)
+        move |standing: &LessonProgress| progress.store(&name, standing)
     });
     let mut pictures = Pictures::new(Graphics::HalfBlocks);
     screen.draw(&mut app, &mut pictures)?;

@@ -1,6 +1,7 @@
 //! A page of text that scrolls.
 
 use super::canvas::Canvas;
+use super::list::{Scroll, Step};
 use super::text;
 use crate::debugger::record::NamedPicture;
 use crossterm::event::KeyCode;
@@ -17,7 +18,7 @@ pub struct Page {
     lines: Vec<Line<'static>>,
     /// So many of the first lines are prose, which is wrapped; the others are tables or code, which are scrolled sideways.
     prose: usize,
-    top: usize,
+    scroll: Scroll,
     left: usize,
 }
 
@@ -38,7 +39,7 @@ const SIDEWAYS: usize = 8;
 impl Page {
     /// A page of styled lines.
     pub fn new(title: &str, lines: Vec<Line<'static>>) -> Self {
-        Self { picture: None, title: title.into(), lines, prose: 0, top: 0, left: 0 }
+        Self { picture: None, title: title.into(), lines, prose: 0, scroll: Scroll::default(), left: 0 }
     }
 
     /// A page of plain lines, of which the first `prose` are wrapped.
@@ -77,25 +78,31 @@ impl Page {
         lines
     }
 
+    /// The whole text.
+    #[cfg(test)]
+    pub fn text(&self) -> String {
+        self.lines.iter().map(|line| line.to_string() + "\n").collect()
+    }
+
     /// Takes a key, where the page has rows of `size`.
     pub fn key(&mut self, key: KeyCode, size: Size) -> Turned {
         let size = Size { height: self.rows(size), ..size };
         let rows = usize::from(size.height.saturating_sub(1));
-        let (down, right) = self.room(size);
+        let lines = self.laid_out(size.width);
+        let step = |scroll: Scroll, step| scroll.step(step, lines.len(), rows);
         match key {
             KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => return Turned::Closed,
-            KeyCode::Up | KeyCode::Char('k') => self.top = self.top.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.top += 1,
-            KeyCode::PageUp => self.top = self.top.saturating_sub(rows),
-            KeyCode::PageDown | KeyCode::Char(' ') => self.top += rows,
-            KeyCode::Home => (self.top, self.left) = (0, 0),
-            KeyCode::End => self.top = down,
+            KeyCode::Char(' ') => self.scroll = step(self.scroll, Step::Pages(1)),
+            KeyCode::Home => (self.scroll, self.left) = (Scroll::default(), 0),
+            KeyCode::End => self.scroll = Scroll::at(usize::MAX),
             KeyCode::Left | KeyCode::Char('h') => self.left = self.left.saturating_sub(SIDEWAYS),
             KeyCode::Right | KeyCode::Char('l') => self.left += SIDEWAYS,
-            _ => return Turned::Unknown,
+            key => match Step::of(key) {
+                Some(by) => self.scroll = step(self.scroll, by),
+                None => return Turned::Unknown,
+            },
         }
-        self.top = self.top.min(down);
-        self.left = self.left.min(right);
+        self.left = self.left.min(self.room(size).1);
         Turned::On
     }
 
@@ -117,8 +124,8 @@ impl Page {
         }
         let (down, right) = self.room(area.as_size());
         let lines = self.laid_out(area.width);
-        let (top, left) = (self.top.min(down), self.left.min(right));
         let rows = usize::from(area.height) - 1;
+        let (top, left) = (self.scroll.top(lines.len(), rows), self.left.min(right));
         let shown = (top + 1).min(lines.len())..=(top + rows).min(lines.len());
         let mut place = if left < right { " more →".to_string() } else { String::new() };
         if down > 0 {
@@ -161,7 +168,7 @@ mod tests {
         for _ in 0..30 {
             page.key(KeyCode::Down, size);
         }
-        assert_eq!(page.top, 6);
+        assert_eq!(page.scroll.top(10, 4), 6);
         page.key(KeyCode::Right, size);
         assert_eq!(page.left, 0);
         assert_eq!(page.key(KeyCode::Esc, size), Turned::Closed);

@@ -4,11 +4,11 @@ use super::findings::Findings;
 use super::previews::Previews;
 use super::text;
 use crate::debugger::language::complete;
+use crate::debugger::outcome::Form;
 use crate::debugger::record::pictures::all;
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view::ModelLine;
-use crate::debugger::worker::COME_BACK;
-use crate::debugger::{Command, Event, Outcome, View};
+use crate::debugger::{CommandLine, Event, Outcome, View};
 use crate::lesson::Reading;
 use crate::pipeline::Stage;
 use std::collections::VecDeque;
@@ -37,7 +37,7 @@ pub struct State {
     /// What the worker does.
     pub activity: Activity,
     /// Commands that wait for the one that runs, the next one first.
-    pub waiting: VecDeque<String>,
+    pub waiting: VecDeque<CommandLine>,
     /// The lesson that is read.
     pub lesson: Option<Reading>,
     /// What the last command said.
@@ -178,8 +178,7 @@ impl State {
             }
             Event::Failed { command, error, view } => {
                 self.view = view.or(self.view.take());
-                self.messages = self.pointed_at(&command, &error);
-                self.messages.push(Message::new(Kind::Error, &error));
+                self.refuse(&command, &error);
                 // What was to follow was meant for the case that this worked.
                 self.waiting.clear();
                 news.idle = true;
@@ -264,6 +263,12 @@ impl State {
         self.clock.map(|[since, now]| now.duration_since(since))
     }
 
+    /// A command was not carried out, or a line is no command: the messages say why.
+    pub fn refuse(&mut self, line: &str, error: &str) {
+        self.messages = self.pointed_at(line, error);
+        self.messages.push(Message::new(Kind::Error, error));
+    }
+
     /// The line with the word that `error` complains of underlined, when it names one and the line is more than that.
     fn pointed_at(&self, command: &str, error: &str) -> Vec<Message> {
         let command = text::clean(command);
@@ -311,18 +316,16 @@ const SENTENCES: usize = 3;
 
 /// What a command has to say, when that is more than a line. What a move made is on the screen already.
 fn output(outcome: &Outcome, picture: Option<&NamedPicture>) -> Option<Output> {
-    let command = Command::parse(&outcome.command).ok().flatten();
-    // Coming back is a move that no command is.
-    let moves = outcome.command == COME_BACK || command.as_ref().is_some_and(Command::moves_cursor);
     let lines: Vec<String> = outcome.text().lines().map(text::clean).collect();
-    let prose = match command {
-        Some(Command::List) => 0,
-        _ => outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum(),
+    let prose = match outcome.form {
+        Form::Code => 0,
+        Form::Sentences | Form::Page => {
+            outcome.messages.iter().chain(&outcome.stopped).map(|said| said.lines().count()).sum()
+        }
     };
-    // A few sentences need no page; help is more than sentences.
-    let sentences = lines.len() == prose && !matches!(command, Some(Command::Help(_)));
+    let sentences = lines.len() == prose && outcome.form == Form::Sentences;
     let fit = if sentences { SENTENCES } else { 1 };
-    (!moves && lines.len() > fit).then(|| Output {
+    (!outcome.moved && lines.len() > fit).then(|| Output {
         title: text::clean(&outcome.command),
         lines,
         prose,

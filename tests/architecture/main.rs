@@ -6,6 +6,8 @@
 //! - [`rooms`]: the order, as data. [`list`]: the known violations, in `violations.txt`, which only shrinks.
 //! - [`reader`]: the paths in the sources. [`tree`]: what they lead to. [`arrows`]: which of them the order forbids.
 //! - [`planted`]: a planted violation of each kind, which the check must find.
+//!
+//! [`words`] is another check of the sources: plain English.
 
 mod arrows;
 mod list;
@@ -13,6 +15,7 @@ mod planted;
 mod reader;
 mod rooms;
 mod tree;
+mod words;
 
 use reader::Sources;
 use rooms::{LEVELS, Placement};

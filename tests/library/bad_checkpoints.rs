@@ -338,7 +338,10 @@ fn a_special_token_that_the_vocabulary_lacks() {
     );
     let nameless = json!({"0": {"lstrip": true}});
     let checkpoint = with("tokenizer/tokenizer_config.json", "added_tokens_decoder", nameless);
-    refused(&checkpoint, &["tokenizer_config.json: `added_tokens_decoder` has at 0", "`content`"]);
+    refused(
+        &checkpoint,
+        &["tokenizer_config.json: `added_tokens_decoder` has an invalid entry at 0", "`content`"],
+    );
 }
 
 #[test]
@@ -419,9 +422,12 @@ fn values_that_cannot_work() {
 #[test]
 fn parts_that_do_not_belong_together() {
     let checkpoint = with("unet/config.json", "cross_attention_dim", json!(1024));
-    refused(&checkpoint, &["the UNet attends to embeddings of 1024, the text encoder makes 32", "expected "]);
+    refused(
+        &checkpoint,
+        &["the UNet attends to embeddings of width 1024, the text encoder's have width 32", "expected "],
+    );
     let checkpoint = with("unet/config.json", "in_channels", json!(9));
-    refused(&checkpoint, &["the UNet takes 9 and gives 4 channels, the VAE has 4", "expected "]);
+    refused(&checkpoint, &["the UNet takes 9 channels and gives 4, the VAE has 4", "expected "]);
     let checkpoint = with("text_encoder/config.json", "vocab_size", json!(49407));
     refused(
         &checkpoint,

@@ -10,7 +10,7 @@ use diffuscope::debugger::language::features::FeatureQuery;
 use diffuscope::debugger::record::RecordId;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
-use diffuscope::debugger::{Event, Examination, InspectQuery, Inspection, Order, Worker};
+use diffuscope::debugger::{CommandLine, Event, Examination, InspectQuery, Inspection, Order, Worker};
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Error, Path, Probe, Recorder, Result, Unwatched};
 use diffuscope::picture::Picture;
@@ -220,12 +220,12 @@ fn record(event: Event) -> Option<RecordId> {
 #[test]
 fn in_the_background_it_gives_way_and_goes_on() {
     let (worker, events) = worker(2);
-    worker.order(Order::Command("next 3".into()));
+    worker.order(Order::Command(CommandLine::parse("next 3").unwrap().unwrap()));
     let id = wait(&events, record);
     let asked = Examination { record: id, asked: InspectQuery::Modules };
     worker.order(Order::Examine(vec![asked.clone()]));
     // However far it is by then: the command comes first, or what was asked is told before.
-    worker.order(Order::Command("print latents.std".into()));
+    worker.order(Order::Command(CommandLine::parse("print latents.std").unwrap().unwrap()));
     let (mut told, mut done) = (0, 0);
     while told == 0 || done == 0 {
         match events.recv_timeout(PATIENCE).expect("both are told") {
@@ -245,7 +245,7 @@ fn in_the_background_it_gives_way_and_goes_on() {
     let gone = Examination { record: RecordId(usize::MAX), asked: InspectQuery::Modules };
     worker.order(Order::Examine(vec![gone]));
     worker.order(Order::Examine(vec![]));
-    worker.order(Order::Command("back".into()));
+    worker.order(Order::Command(CommandLine::parse("back").unwrap().unwrap()));
     wait(&events, |event| matches!(event, Event::Done(..)).then_some(()));
     assert!(events.try_recv().is_err());
 }

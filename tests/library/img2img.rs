@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 use diffuscope::debugger::Outcome;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
-use diffuscope::lesson::playing::Told;
+use diffuscope::lesson::playing::LessonEvent;
 use diffuscope::lesson::problem::Source;
 use diffuscope::lesson::{Lesson, LessonRunner};
 use diffuscope::nn::Unwatched;
@@ -301,10 +301,10 @@ fn what_cannot_be_started_from_is_an_error_of_one_line() {
     wide[16..20].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
     let cases = [
         (write("cut.png", &whole[..whole.len() / 2]), "cut.png: broken"),
-        (write("empty.png", b""), "empty.png: an empty file; expected a picture"),
-        (write("text.png", b"not a picture"), "text.png: no picture of a known kind; expected a picture"),
+        (write("empty.png", b""), "empty.png: an empty file; expected an image"),
+        (write("text.png", b"not a picture"), "text.png: not an image of a known format; expected an image"),
         (write("wide.png", &wide), "wide.png"),
-        (folder.path().display().to_string(), "a folder; expected a picture"),
+        (folder.path().display().to_string(), "a folder; expected an image"),
         (
             folder.path().join("none.png").display().to_string(),
             "none.png: No such file or directory (os error 2); expected a readable file",
@@ -335,8 +335,8 @@ fn a_lesson_starts_from_a_picture() {
     let lesson = Lesson::read(Source::new("noise.md", text)).unwrap_or_else(|_| panic!("not read"));
     let (mut held, mut wrong) = (0, vec![]);
     LessonRunner::start(&lesson, Arc::clone(&SD2)).unwrap().play(&mut |told| match told {
-        Told::Holds(_) => held += 1,
-        Told::Wrong(problem) => wrong.push(problem.report(false)),
+        LessonEvent::Holds(_) => held += 1,
+        LessonEvent::Problem(problem) => wrong.push(problem.report(false)),
         _ => {}
     });
     assert_eq!((held, wrong), (3, vec![]));
@@ -455,7 +455,7 @@ fn a_truncated_picture_is_told_alike() {
         for length in [bytes.len() / 2, bytes.len() * 3 / 4] {
             std::fs::write(&file, &bytes[..length]).unwrap();
             let ran = diffuscope(&["run", "--init-image", file.to_str().unwrap()], "");
-            let expected = format!("{name}: broken: it ends before the picture does");
+            let expected = format!("{name}: broken: the file is truncated");
             assert!(ran.stderr.contains(&expected), "{length}: {}", ran.stderr);
         }
     }
@@ -487,14 +487,14 @@ fn a_size_of_another_shape_is_told() {
     let wide = picture(&folder, "wide.png", 192, 128);
     let (size, told) = size_of_run(&["--init-image", &wide, "--width", "128", "--height", "128"]);
     assert_eq!((size, told.lines().count()), ([128, 128], 1), "{told}");
-    assert!(told.contains("wide.png (192×128) is resized to 128×128: its shape changes"), "{told}");
+    assert!(told.contains("wide.png (192×128) is resized to 128×128: its aspect ratio changes"), "{told}");
     // The same shape smaller is what was asked for.
     let (size, told) = size_of_run(&["--init-image", &wide, "--width", "96", "--height", "64"]);
     assert_eq!((size, told.as_str()), ([96, 64], ""));
     // A side that is not given is the picture's, as VaeImageProcessor has it.
     let (size, told) = size_of_run(&["--init-image", &wide, "--width", "64"]);
     assert_eq!(size, [64, 128]);
-    assert!(told.contains("wide.png (192×128) is resized to 64×128: its shape changes"), "{told}");
+    assert!(told.contains("wide.png (192×128) is resized to 64×128: its aspect ratio changes"), "{told}");
 }
 
 #[test]
@@ -529,12 +529,12 @@ fn a_session_keeps_its_size_and_says_what_becomes_of_the_picture() {
     let (wide, square) = (picture(&folder, "wide.png", 192, 128), picture(&folder, "square.png", 256, 256));
     let mut session = session(None);
     let told = run(&mut session, &format!("set init_image {wide}")).text();
-    assert!(told.contains("wide.png (192×128) is resized to 32×32: its shape changes"), "{told}");
+    assert!(told.contains("wide.png (192×128) is resized to 32×32: its aspect ratio changes"), "{told}");
     assert!(told.contains("the run keeps its size"), "{told}");
     let told = run(&mut session, &format!("set init_image {square}")).text();
     assert!(told.contains("square.png (256×256) is resized to 32×32; the run keeps its size"), "{told}");
     let told = run(&mut session, "set width 64").text();
-    assert!(told.contains("square.png (256×256) is resized to 64×32: its shape changes"), "{told}");
+    assert!(told.contains("square.png (256×256) is resized to 64×32: its aspect ratio changes"), "{told}");
     let small = picture(&folder, "small.png", 64, 32);
     let told = run(&mut session, &format!("set init_image {small}")).text();
     assert!(!told.contains("resized"), "{told}");
@@ -549,8 +549,8 @@ fn compared_pictures_are_brought_to_the_size_of_the_run() {
     let (wide, tall) = (picture(&folder, "wide.png", 192, 128), picture(&folder, "tall.png", 64, 128));
     let mut session = session(Some("0.5"));
     let told = run(&mut session, &format!("compare init_image {wide} | {tall} | sample:cat | off")).text();
-    assert!(told.contains("wide.png (192×128) is resized to 32×32: its shape changes"), "{told}");
-    assert!(told.contains("tall.png (64×128) is resized to 32×32: its shape changes"), "{told}");
+    assert!(told.contains("wide.png (192×128) is resized to 32×32: its aspect ratio changes"), "{told}");
+    assert!(told.contains("tall.png (64×128) is resized to 32×32: its aspect ratio changes"), "{told}");
     run(&mut session, "continue");
     assert_eq!(session.variant_rows().unwrap().len(), 4);
 
@@ -559,7 +559,7 @@ fn compared_pictures_are_brought_to_the_size_of_the_run() {
     let ran = diffuscope(&[&["compare", "init_image", &wide, &tall, "-o", &sheet], &small[..]].concat(), "");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("tall.png (64×128) is resized to 32×32: its shape changes"),
+        ran.stderr.contains("tall.png (64×128) is resized to 32×32: its aspect ratio changes"),
         "{}",
         ran.stderr
     );

@@ -259,7 +259,7 @@ fn faults_are_settings_of_the_run() {
     let tree = run(&mut session, "info timelines").text();
     assert!(tree.contains("fault nan_in latents → off"), "{tree}");
     assert!(refused(&mut session, "set fault all").contains("expected one of no_scaling_factor"));
-    assert!(refused(&mut session, "set fault nan_in x").contains("nan_in wants a tensor"));
+    assert!(refused(&mut session, "set fault nan_in x").contains("nan_in takes a tensor"));
     run(&mut session, "switch main");
     assert_eq!(session.timeline().here().request().fault, None);
 

@@ -4,7 +4,7 @@ use crate::models::BUNDLED;
 use crate::support::program::diffuscope;
 use diffuscope::lesson::check::check;
 use diffuscope::lesson::format::Part;
-use diffuscope::lesson::playing::Told;
+use diffuscope::lesson::playing::LessonEvent;
 use diffuscope::lesson::problem::Source;
 use diffuscope::lesson::{Lesson, LessonRunner, Library};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn problems_after(name: &str, commands: &[&str]) -> usize {
     let lesson = Lesson::read(library.find(name).unwrap().source("en").unwrap().clone()).unwrap();
     let mut problems = 0;
     let mut playing = LessonRunner::start_with(&lesson, Arc::clone(&BUNDLED), commands).unwrap();
-    playing.play(&mut |told| problems += usize::from(matches!(told, Told::Wrong(_))));
+    playing.play(&mut |told| problems += usize::from(matches!(told, LessonEvent::Problem(_))));
     problems
 }
 
@@ -160,9 +160,9 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         (block("predict", "Why?"), "with 0 choices"),
         (block("predict", "Why?\n- [x] so"), "with 1 choices"),
         (block("predict", "- [x] so\n- [ ] no\nbecause"), "without a question"),
-        (block("predict", "Why?\n- [x] so\n- [ ] no"), "does not say why"),
+        (block("predict", "Why?\n- [x] so\n- [ ] no"), "without an explanation"),
         (block("predict", "Why?\n- [ ] so\n- [ ] no\nbecause"), "no choice is right"),
-        (block("predict", "Why?\n- so\n- [x] no\nbecause"), "does not say when it is right"),
+        (block("predict", "Why?\n- so\n- [x] no\nbecause"), "neither right nor wrong"),
         (block("predict", "Why?\n- so | latents.std >\n- [x] no\nbecause"), "latents.std >"),
         (block("try", ""), "without the task itself"),
         (block("try", "Do it."), "without `expect: CONDITION`"),
@@ -171,9 +171,9 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         (block("try", "Do it.\nexpect: step == 1\nsolution: walk"), "`walk` is no command"),
         (block("try", "Do it.\nexpect: step == 1\nsolution: quit"), "`quit` is refused"),
         (block("dbg", "set strength"), "set"),
-        (lesson("<!-- view: residual -->"), "`residual` is no view"),
-        (lesson("<!-- view: -->"), "`` is no view"),
-        (lesson("<!-- view: tensors --> and words"), "is no view"),
+        (lesson("<!-- view: residual -->"), "unknown view `residual`"),
+        (lesson("<!-- view: -->"), "unknown view ``"),
+        (lesson("<!-- view: tensors --> and words"), "unknown view"),
         (lesson("words <!-- view: tensors --> and words"), "within other text"),
         (lesson("- an item\n\n  <!-- view: tensors -->"), "within other text"),
         (lesson("It is {{ latents.std."), "`{{` without `}}`"),
@@ -245,11 +245,11 @@ fn languages_must_say_the_same() {
     write("en/01-a.md", "words\n\n```dbg\nnext\n```");
     assert!(said().contains("no translation: ja/01-a.md is missing"), "{}", said());
     write("ja/01-a.md", "言葉\n\n```dbg\nnext 2\n```");
-    assert!(said().contains("this dbg block is another than in"), "{}", said());
+    assert!(said().contains("this dbg block differs from"), "{}", said());
     write("ja/01-a.md", "言葉\n\n```dbg\nnext\n```\n\n```expect\nstep == -1\n```");
     assert!(said().contains("2 blocks; "), "{}", said());
     write("ja/01-a.md", "言葉\n\n<!-- view: tensors -->\n\n```dbg\nnext\n```");
-    assert!(said().contains("this view block is another than in"), "{}", said());
+    assert!(said().contains("this view block differs from"), "{}", said());
     write("ja/01-a.md", "言葉\n\n```dbg\nnext\n```");
     assert_eq!(said().lines().count(), 2, "the files and nothing else: {}", said());
 }
@@ -261,7 +261,7 @@ fn a_new_lesson_passes_its_check() {
     let file = file.to_str().unwrap();
     assert_eq!(diffuscope(&["lesson", "new", file], "").code, Some(0));
     let again = diffuscope(&["lesson", "new", file], "");
-    assert!(again.stderr.contains("there is a file already"), "{}", again.stderr);
+    assert!(again.stderr.contains("the file exists already"), "{}", again.stderr);
     let checked = diffuscope(&["lesson", "check", file], "");
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
     assert!(checked.stdout.contains("0 problems"));

@@ -151,7 +151,7 @@ fn a_gpu_without_memory_ends_a_stage_and_not_the_session() {
         for words in [
             "denoise 1: ",
             "no memory left for 16×16 pixels in f32",
-            "what ran before is kept",
+            "earlier stages are kept",
             "--dtype f16",
         ] {
             assert!(said.contains(words), "{line}: `{words}` is not in: {said}");

@@ -3,7 +3,7 @@
 use crate::support::checkpoint::{Checkpoint, checkpoint, weights_file};
 use candle_core::{DType, Device, Tensor};
 use diffuscope::checkpoint::LoadError;
-use diffuscope::checkpoint::inventory::{inventory, kept_bytes};
+use diffuscope::checkpoint::inventory::{inventory, loaded_bytes};
 use diffuscope::checkpoint::layout::Precision;
 use diffuscope::nn::device::DTypeChoice;
 use diffuscope::nn::weights::{WeightsError, WeightsFile};
@@ -115,7 +115,7 @@ fn what_is_kept_in_16_bits() {
 
     // Asked before loading is whether so much fits.
     let kept =
-        |checkpoint: &Checkpoint, dtype| kept_bytes(&checkpoint.source(), dtype, &Device::Cpu).unwrap();
+        |checkpoint: &Checkpoint, dtype| loaded_bytes(&checkpoint.source(), dtype, &Device::Cpu).unwrap();
     let all = inventory(&checkpoint.source(), Precision::Full).unwrap();
     let numbers: u128 = all.iter().map(|component| u128::from(component.parameters)).sum();
     let narrow = kept(&checkpoint, DType::F32);
@@ -187,7 +187,7 @@ fn an_index_that_is_none() {
         ("{}", "missing field `weight_map`"),
         (r#"{"weight_map": []}"#, "expected a tensor's key and a file's name"),
         (r#"{"weight_map": {"a": 1}}"#, "expected a string"),
-        (r#"{"weight_map": {"a": "b.safetensors", "a": "c.safetensors"}}"#, "tensor `a` stands there twice"),
+        (r#"{"weight_map": {"a": "b.safetensors", "a": "c.safetensors"}}"#, "tensor `a` is listed twice"),
         (r#"{"weight_map": {}}"#, "its weight_map is empty"),
     ] {
         let checkpoint = with_index(|_| ());
@@ -208,7 +208,7 @@ fn an_index_that_leads_out_of_its_folder() {
         "config.json",
     ] {
         let checkpoint = with_index(|index| index["weight_map"]["conv_in.bias"] = outside.into());
-        let said = format!("tensor `conv_in.bias` is said to be in {outside:?}");
+        let said = format!("tensor `conv_in.bias` is listed in {outside:?}");
         refused(&checkpoint, DType::F32, &[INDEX, &said, "in the same folder"]);
     }
 }
@@ -225,10 +225,10 @@ fn an_index_and_files_that_disagree() {
         let (_, file) = map.iter_mut().find(|(_, file)| !file.as_str().unwrap().contains("00002")).unwrap();
         *file = SECOND.into();
     });
-    refused(&checkpoint, DType::F32, &[INDEX, "is said to be in", SECOND, "which has it not"]);
+    refused(&checkpoint, DType::F32, &[INDEX, "is listed in", SECOND, "which lacks it"]);
     // A tensor that no file has.
     let checkpoint = with_index(|index| index["weight_map"]["nobody"] = SECOND.into());
-    refused(&checkpoint, DType::F32, &[INDEX, "tensor `nobody` is said to be in", "which has it not"]);
+    refused(&checkpoint, DType::F32, &[INDEX, "tensor `nobody` is listed in", "which lacks it"]);
     // A tensor in two files.
     let checkpoint = with_index(|_| ());
     let load = |file: &str| candle_core::safetensors::load(checkpoint.file(file), &Device::Cpu).unwrap();
@@ -275,8 +275,8 @@ fn on_the_cpu_auto_is_f32_whatever_is_stored() {
 fn weights_that_are_not_finite() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         for (key, numbers, said) in [
-            ("conv_in.bias", [0f32, f32::NAN, 1.].repeat(11)[..32].to_vec(), "11 of 32 numbers"),
-            ("conv_in.weight", [vec![1.; 1151], vec![f32::NEG_INFINITY]].concat(), "1 of 1152 numbers"),
+            ("conv_in.bias", [0f32, f32::NAN, 1.].repeat(11)[..32].to_vec(), "11 of 32 values"),
+            ("conv_in.weight", [vec![1.; 1151], vec![f32::NEG_INFINITY]].concat(), "1 of 1152 values"),
         ] {
             let checkpoint = checkpoint("sd2");
             let mut tensors = checkpoint.weights("unet");
@@ -299,7 +299,7 @@ fn weights_that_f16_cannot_hold() {
     refused(
         &checkpoint,
         DType::F16,
-        &[UNET, "2 of 32 numbers beyond the range of f16", "--dtype bf16 or f32"],
+        &[UNET, "2 of 32 values outside the range of f16", "--dtype bf16 or f32"],
     );
     for dtype in [DType::F32, DType::BF16] {
         Models::load(checkpoint.source(), Device::Cpu, dtype).unwrap();
@@ -356,7 +356,7 @@ fn the_text_half_of_a_whole_clip_model() {
     refused(
         &broken,
         DType::F32,
-        &["text_encoder/config.json: `text_config` is missing", "the text half of a CLIPModel"],
+        &["text_encoder/config.json: `text_config` is missing", "the text model's configuration"],
     );
     broken.write(
         "text_encoder/config.json",

@@ -5,7 +5,7 @@ use diffuscope::checkpoint::ModelSource;
 use diffuscope::debugger::expr::{Answer, Expression};
 use diffuscope::debugger::record::{NamedPicture, RecordId};
 use diffuscope::debugger::session::Session;
-use diffuscope::debugger::{Event, Order, Preview, View, Worker};
+use diffuscope::debugger::{CommandLine, Event, Order, Preview, View, Worker};
 use diffuscope::nn::attention::ATTENTION_PROBS;
 use diffuscope::nn::{Path, Probe};
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, Stage, advance, lines};
@@ -32,7 +32,8 @@ fn worker(steps: usize) -> (Worker, Receiver<Event>) {
 }
 
 fn command(worker: &Worker, line: &str) {
-    assert!(worker.order(Order::Command(line.into())), "the worker has ended");
+    let line = CommandLine::parse(line).unwrap().unwrap();
+    assert!(worker.order(Order::Command(line)), "the worker has ended");
 }
 
 /// Waits for an event that `wanted` makes something of.
@@ -280,8 +281,8 @@ fn loading_is_told_to_its_end() {
 /// A worker that tells of loading.
 fn worker_of_file(steps: usize) -> (Worker, Receiver<Event>) {
     let (tell, events) = channel();
-    let load = move |telling: diffuscope::nn::ledger::ProgressFn| {
-        let models = Models::load_telling(ModelSource::Bundled, Device::Cpu, DType::F32, telling)
+    let load = move |telling: diffuscope::nn::load_report::ProgressFn| {
+        let models = Models::load_with_progress(ModelSource::Bundled, Device::Cpu, DType::F32, telling)
             .map_err(|e| e.to_string())?;
         let request = Request { num_inference_steps: steps, ..Request::for_models(&models, "red apple") };
         Session::new(Arc::new(models), request).map_err(|e| e.to_string())

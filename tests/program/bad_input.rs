@@ -101,10 +101,7 @@ fn outputs_that_cannot_be_written_are_found_before_the_run() {
     for (flag, file) in [("-o", "no/such/folder/a.png"), ("--dump", "no/such/folder/a.safetensors")] {
         refused(&[&slow[..], &[flag, file]].concat(), &[file, "cannot be written"]);
     }
-    refused(
-        &[&slow[..], &["-o", folder_png.to_str().unwrap()]].concat(),
-        &["a.png", "a folder stands there"],
-    );
+    refused(&[&slow[..], &["-o", folder_png.to_str().unwrap()]].concat(), &["a.png", "it is a folder"]);
     refused(&[&slow[..], &["-o", "a.jpg"]].concat(), &["a.jpg: expected a file that ends in .png"]);
 }
 

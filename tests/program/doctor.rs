@@ -14,7 +14,7 @@ fn all_that_a_report_needs_is_told() {
         "--dtype auto",
         "\nProcessor\n  threads",
         "memory free",
-        "\nTerminal\n  size             standard input or output is no terminal",
+        "\nTerminal\n  size             standard input or output is not a terminal",
         "\nHub\n  cache",
         "certificates",
         "\nFiles\n  settings",

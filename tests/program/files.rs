@@ -48,7 +48,7 @@ fn the_table_is_what_diffusers_and_transformers_read() {
         };
         let names = with_shards(&case["files"]);
         let theirs = case["reads"].as_str();
-        assert_eq!(component.theirs(precision, &names).as_deref(), theirs, "{case}");
+        assert_eq!(component.read_by_diffusers(precision, &names).as_deref(), theirs, "{case}");
         let ours = component.choose(variant, |name| names.iter().any(|found| found == name));
         // A pickle is not read here, and is the last that is looked for.
         let expected = theirs.filter(|file| !file.ends_with(".bin"));
@@ -57,7 +57,7 @@ fn the_table_is_what_diffusers_and_transformers_read() {
     for case in answers["pipelines"].as_array().unwrap() {
         let precision = if case["variant"].is_null() { Precision::Full } else { Precision::Half };
         let theirs = |name: &str| {
-            Component::named(name).unwrap().theirs(precision, &with_shards(&case["files"][name]))
+            Component::named(name).unwrap().read_by_diffusers(precision, &with_shards(&case["files"][name]))
         };
         let components = ["text_encoder", "unet", "vae"];
         // A pipeline without a single file of the variant is an error in diffusers, and runs here.
@@ -325,8 +325,8 @@ fn what_may_be_meant_and_is_not_read_is_named() {
             "shards without an index",
             &|c| c.write("unet/diffusion_pytorch_model-00001-of-00002.safetensors", "a shard"),
             &[],
-            "unet: diffusion_pytorch_model.safetensors is read; diffusion_pytorch_model-00001-of-00002.safetensors belongs to \
-             several files whose index, diffusion_pytorch_model.safetensors.index.json, is not there",
+            "unet: diffusion_pytorch_model.safetensors is read; diffusion_pytorch_model-00001-of-00002.safetensors is a shard \
+             whose index, diffusion_pytorch_model.safetensors.index.json, is missing",
         ),
         (
             "shards of an older split",
@@ -337,7 +337,7 @@ fn what_may_be_meant_and_is_not_read_is_named() {
             },
             &[],
             "unet: 1 file is not read: diffusion_pytorch_model-00003-of-00003.safetensors, which \
-             diffusion_pytorch_model.safetensors.index.json does not name",
+             diffusion_pytorch_model.safetensors.index.json does not list",
         ),
         (
             "a LoRA in the UNet's folder",
@@ -364,13 +364,10 @@ fn weights_under_another_name_are_named_in_the_error() {
         ("diffusion_pytorch_model.bin", "a pickle"),
         ("diffusion_pytorch_model.fp32.safetensors", "variant fp32"),
         ("diffusion_pytorch_model.ema-00001-of-00002.safetensors", "variant ema"),
-        ("Diffusion_Pytorch_Model.safetensors", "not named as diffusers reads it"),
-        ("diffusion_pytorch_model.SAFETENSORS", "not named as diffusers reads it"),
-        ("model.safetensors", "not called diffusion_pytorch_model"),
-        (
-            "diffusion_pytorch_model-00001-of-00002.safetensors",
-            "a part of several files whose index is not there",
-        ),
+        ("Diffusion_Pytorch_Model.safetensors", "not a name that diffusers reads"),
+        ("diffusion_pytorch_model.SAFETENSORS", "not a name that diffusers reads"),
+        ("model.safetensors", "not named diffusion_pytorch_model"),
+        ("diffusion_pytorch_model-00001-of-00002.safetensors", "a shard whose index is missing"),
         ("diffusion_pytorch_model.safetensors.incomplete", "an unfinished download"),
         ("diffusion_pytorch_model.safetensors.crdownload", "an unfinished download"),
         ("diffusion_flax_model.msgpack", "for Flax"),
@@ -382,7 +379,7 @@ fn weights_under_another_name_are_named_in_the_error() {
         let checkpoint = checkpoint("sd2");
         fs::rename(checkpoint.file(UNET), checkpoint.file(&format!("unet/{file}"))).unwrap();
         let said = format!(
-            "/unet: no weights that are read: only {file}, {what}; expected diffusion_pytorch_model.safetensors or"
+            "/unet: no supported weights: only {file}, {what}; expected diffusion_pytorch_model.safetensors or"
         );
         refused(&checkpoint, "1", &[&said]);
     }
@@ -450,17 +447,17 @@ fn tensors_that_are_not_used_are_named() {
     let said =
         with(&["mid_block.attentions.0.to_q.lora_A.weight", "mid_block.attentions.0.to_q.lora_B.weight"]);
     let line = format!(
-        "{UNET}: 2 tensors of a LoRA not read, mid_block.attentions.0.to_q.lora_A.weight the first: diffusers does not apply"
+        "{UNET}: 2 tensors of a LoRA not read, the first is mid_block.attentions.0.to_q.lora_A.weight: diffusers does not apply"
     );
     assert!(warnings(&said).len() == 1 && said.contains(&line), "{said}");
     let said = with(&["conv_in.scale_weight"]);
     assert!(
-        said.contains("1 tensor of a quantized model not read, conv_in.scale_weight the first"),
+        said.contains("1 tensor of a quantized model not read, the first is conv_in.scale_weight"),
         "{said}"
     );
     let said = with(&["nobody"]);
     assert!(
-        said.contains("1 tensor that no module has, nobody the first: not read, as in diffusers"),
+        said.contains("1 tensor of unknown modules not read, as in diffusers; the first is nobody"),
         "{said}"
     );
     assert_eq!(warnings(&with(&[])), [""; 0]);
@@ -533,7 +530,7 @@ fn weights_of_8_bits_that_are_not_finite_are_refused() {
         let [narrow, _] = rounded(&checkpoint, kind, |all| all[..bytes.len()].copy_from_slice(bytes));
         checkpoint.write(UNET, narrow);
         let said =
-            format!("tensor `conv_in.weight` has {} of 1152 numbers that are NaN or infinite", bytes.len());
+            format!("tensor `conv_in.weight` has {} of 1152 values that are NaN or infinite", bytes.len());
         refused(&checkpoint, "1", &[UNET, &said]);
     }
 }
@@ -562,8 +559,8 @@ fn trained_betas_are_used_and_draw_no_warning() {
     );
     for (value, said) in [
         (json!([]), "expected 1 to 1048576 betas"),
-        (json!([0.1, -0.1]), "expected betas from 0, and less than 1"),
-        (json!([0.1, 1]), "expected betas from 0, and less than 1"),
+        (json!([0.1, -0.1]), "expected betas of at least 0 and less than 1"),
+        (json!([0.1, 1]), "expected betas of at least 0 and less than 1"),
         (json!("none"), "expected a list of betas"),
     ] {
         checkpoint.set(FILE, "trained_betas", value);
@@ -585,8 +582,9 @@ fn a_picture_of_a_format_that_is_not_read_is_named() {
     let ran = diffuscope(&["run", "--init-image", &files[0], "-o", &files[1]], "");
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.stderr
-            .contains("a.bmp: a BMP picture, which is not read; expected a picture, PNG, JPEG, WebP or GIF"),
+        ran.stderr.contains(
+            "a.bmp: a BMP picture, which is not supported; expected an image, PNG, JPEG, WebP or GIF"
+        ),
         "{}",
         ran.stderr
     );

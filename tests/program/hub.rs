@@ -519,7 +519,7 @@ fn no_network() {
     worked(&setup.run(&["model", "pull", NAME, "--dtype", "f16"]));
     let ran = setup.run_with(&nobody, &["run", "--model", NAME, "--steps", "1"]);
     worked(&ran);
-    assert!(ran.stderr.contains("taken as it is in the cache"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("used from the cache"), "{}", ran.stderr);
 }
 
 #[test]
@@ -572,7 +572,7 @@ fn missing_private_or_mistyped() {
     }
     let setup = faultless();
     refused(&setup.run(&["model", "pull", "you/minni"]), &["you/minni: the hub has no such model"]);
-    let said = ["`you/minni` is no folder here; on the hub: you/minni: the hub has no such model"];
+    let said = ["`you/minni` is not a folder; on the hub: you/minni: the hub has no such model"];
     refused(&setup.run(&["run", "--model", "you/minni"]), &said);
     refused(
         &setup.run(&["model", "pull", "you/mini@v9"]),
@@ -653,7 +653,7 @@ fn what_was_taken_off_the_hub_is_told_before_the_network_is_asked() {
             ],
         );
     }
-    refused(&setup.run(&["model", "pull", "sd16"]), &["`sd16`: no name on the hub", "sd15"]);
+    refused(&setup.run(&["model", "pull", "sd16"]), &["`sd16`: not a name on the hub", "sd15"]);
     refused(&setup.run(&["run", "--model", "you/mi--ni"]), &["`mi--ni` is no name on the hub"]);
     assert!(setup.hub.seen().is_empty());
 }
@@ -777,7 +777,11 @@ fn more_than_a_gigabyte_is_asked_about() {
         let ran = setup.run(&[&args[..], &[NAME]].concat());
         refused(
             &ran,
-            &["you/mini: 1.1 GB to fetch", "no terminal to ask on", "`diffuscope model pull you/mini --yes`"],
+            &[
+                "you/mini: 1.1 GB to fetch",
+                "no terminal for a confirmation",
+                "`diffuscope model pull you/mini --yes`",
+            ],
         );
         assert!(ran.stderr.contains(UNET), "{}", ran.stderr);
     }

@@ -73,12 +73,12 @@ fn what_is_told_of_the_eight() {
             told += &format!("{name}: {}\n", note.replace(&path, "FOLDER"));
         }
     }
-    let pndm = "FOLDER/scheduler/scheduler_config.json: DDIM stands in for PNDMScheduler, with what \
-                `DDIMScheduler.from_config` takes from its file";
+    let pndm = "FOLDER/scheduler/scheduler_config.json: DDIM stands in for PNDMScheduler, with the settings \
+                that `DDIMScheduler.from_config` takes from its file";
     let of_pndm = |names: &[&str]| names.iter().map(|name| format!("{name}: {pndm}\n")).collect::<String>();
     let turbo = format!(
-        "sd-turbo: {}\nsd-turbo: FOLDER: SD-Turbo's preset: 1 step, guidance_scale 1, set_alpha_to_one true; what is asked for \
-         otherwise comes before it\n",
+        "sd-turbo: {}\nsd-turbo: FOLDER: SD-Turbo's preset: 1 step, guidance_scale 1, set_alpha_to_one true; explicit settings \
+         take precedence\n",
         pndm.replace("PNDM", "EulerDiscrete")
     );
     let expected =
@@ -257,7 +257,7 @@ fn other_kinds_are_refused_by_name_before_any_weight_is_read() {
         ("StableUnCLIPPipeline", "unCLIP"),
         ("StableDiffusionControlNetPipeline", "a ControlNet"),
         ("FlaxStableDiffusionPipeline", "weights for JAX"),
-        ("SomethingNewPipeline", "which is not known here"),
+        ("SomethingNewPipeline", "which is unknown"),
     ] {
         let folder = published("sd2");
         folder.set("model_index.json", "_class_name", json!(class));
@@ -271,7 +271,7 @@ fn other_kinds_are_refused_by_name_before_any_weight_is_read() {
     {
         let folder = published("sd2");
         folder.set("unet/config.json", "in_channels", json!(channels));
-        refused(&folder, &[&format!("the UNet takes {channels} and gives 4 channels"), what]);
+        refused(&folder, &[&format!("the UNet takes {channels} channels and gives 4"), what]);
     }
     let folder = published("sd2");
     folder.set("model_index.json", "text_encoder", json!(["transformers", "CLIPTextModelWithProjection"]));

@@ -159,6 +159,6 @@ fn a_seed_of_minus_one_is_no_random_one() {
     assert!(parameters.contains(", Seed: 18446744073709551615, "), "{parameters}");
     for help in [&["run", "--help"][..], &["debug", "--help"]] {
         let help = diffuscope(help, "").stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(help.matches("-1 is torch's -1, not a random seed").count(), 1, "{help}");
+        assert_eq!(help.matches("-1 is an ordinary seed, as in torch").count(), 1, "{help}");
     }
 }

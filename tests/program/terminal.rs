@@ -449,7 +449,7 @@ fn a_lesson_is_read_survives_a_crash_and_is_done() {
     session.press("h");
     session.see("1. continue goes there.");
     session.press(":save latents l.safetensors\r");
-    session.see("a lesson writes no files");
+    session.see("a lesson does not write files");
     session.signal("KILL");
     assert_ne!(session.child.wait().unwrap().exit_code(), 0);
 
@@ -505,8 +505,8 @@ fn how_far_a_reader_is_stands_in_the_list() {
     let (listed, told) = said(&[]);
     assert!(told.contains("version 7") && listed.contains("not begun"), "{told}");
     std::fs::write(&file, kept).unwrap();
-    assert_eq!(said(&["reset", &name]).0, format!("{name} begins anew\n"));
+    assert_eq!(said(&["reset", &name]).0, format!("{name} starts from the beginning\n"));
     assert_eq!(said(&["reset", &name]).0, format!("{name} was not begun\n"));
     assert!(said(&["reset", "no-such-lesson"]).1.contains(&name));
-    assert_eq!(said(&["reset"]).0, "0 lessons begin anew\n");
+    assert_eq!(said(&["reset"]).0, "0 lessons start from the beginning\n");
 }

@@ -202,11 +202,11 @@ impl Hub {
     /// # Errors
     /// When it has not.
     pub fn check_room(&self, plan: &Plan) -> Result<(), HubError> {
-        use crate::tensor::bytes::said;
+        use crate::tensor::bytes::human;
         let folder = &self.settings.cache;
         match cache::free_space(folder) {
             Some(free) if free < plan.missing => {
-                let (needed, free) = (said(plan.missing.into()), said(free.into()));
+                let (needed, free) = (human(plan.missing.into()), human(free.into()));
                 Err(HubError::Disk { folder: folder.clone(), needed, free, prune: self.prune_hint() })
             }
             _ => Ok(()),
@@ -218,7 +218,7 @@ impl Hub {
         let prunable = self.scan().map_or(0, |scan| scan.prunable);
         match prunable {
             0 => String::new(),
-            bytes => format!(", `hf cache prune` frees {}", crate::tensor::bytes::said(bytes.into())),
+            bytes => format!(", `hf cache prune` frees {}", crate::tensor::bytes::human(bytes.into())),
         }
     }
 

@@ -8,7 +8,7 @@ use super::digest::{Hasher, hash_of};
 use super::settings::DOWNLOAD_TIMEOUT;
 use super::store::SharedFile;
 use super::{Event, Hub, HubError, HubName, RemoteFile, Swept};
-use crate::tensor::bytes::said;
+use crate::tensor::bytes::human;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -224,8 +224,8 @@ impl<'a> Partial<'a> {
         self.file.write_all(bytes).map_err(|error| match (error.kind(), free_space(&self.path)) {
             (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, free) => HubError::Disk {
                 folder: self.path.parent().unwrap_or(&self.path).into(),
-                needed: said((self.of.size - self.len).into()),
-                free: said(free.unwrap_or(0).into()),
+                needed: human((self.of.size - self.len).into()),
+                free: human(free.unwrap_or(0).into()),
                 prune: self.hub.prune_hint(),
             },
             _ => HubError::File { path: self.path.clone(), error },

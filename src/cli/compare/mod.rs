@@ -1,19 +1,18 @@
 //! `diffuscope compare`: variants of a run side by side.
 //!
-//! - `pictures`: what they are seen as.
+//! - `pictures`: contact sheets, animations and metrics.
 
 mod pictures;
 
 use super::args::GenerateArgs;
 use super::{print_picture, say, say_notes};
+use crate::debugger::Command;
 use crate::debugger::host::Host;
+use crate::debugger::language::arguments::Count;
 use crate::debugger::language::plan::Plan;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::session::Session;
-
 use crate::debugger::session::SessionHost;
 use crate::debugger::timeline::comparison::Comparison;
-
 use crate::nn::{ComputePool, Error, Path, Probe};
 use crate::picture::png;
 use crate::pipeline::dump;
@@ -37,37 +36,37 @@ Examples:
   diffuscope compare num_inference_steps 5,10,20,50 --json > figures.json
   diffuscope compare guidance_scale 1,7.5 --every 5 -o steps.png --gif steps.gif";
 
-/// What a shell says of a program that Ctrl-C ended.
+/// A shell's exit code for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 /// Flags of `diffuscope compare`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CompareArgs {
-    /// What varies, with its values: a setting, or `word WORD: OTHER …`; `by` and a second one
+    /// The setting to vary with its values, or `word WORD: OTHER …`; `by` adds a second axis
     #[arg(value_name = "NAME VALUES", required = true, allow_negative_numbers = true)]
     axes: Vec<String>,
 
     #[command(flatten)]
     generate: GenerateArgs,
 
-    /// Write the contact sheet here
+    /// Write the contact sheet to this file
     #[arg(short, long, value_name = "FILE.png")]
     output: Option<PathBuf>,
 
-    /// On the sheet a row for every N-th step: what the step takes for the picture
+    /// Add a row to the sheet for every N-th step, with its decoded x0 prediction
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     every: Option<u32>,
 
-    /// Write an animation of the steps here
+    /// Write an animation of the steps to this file
     #[arg(long, value_name = "FILE.gif")]
     gif: Option<PathBuf>,
 
-    /// Print the figures of every step
+    /// Print the metrics of every step
     #[arg(long)]
     json: bool,
 
-    /// Rows that go through the UNet at once [default: by device and size]
+    /// Batch size of the UNet in rows [default: depends on device and size]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch_rows: Option<u32>,
 }
@@ -75,7 +74,7 @@ pub struct CompareArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// In a line that names the culprit. Whether the files can be written is found out before the run.
+/// Every error is a message of one line. Whether the files can be written is checked before the run.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     for (file, ending) in [(&args.output, "png"), (&args.gif, "gif")] {
         if let Some(file) = file {
@@ -86,9 +85,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     }
     let plan = Plan::of_words(&args.axes).map_err(|e| anyhow!("compare: {e}"))?;
     args.generate.fetch_model()?;
-    let varies = |setting| plan.axes.iter().any(|axis| axis.setting == setting);
+    let varies = |name: &str| plan.axes.iter().any(|axis| axis.setting.name() == name);
     let tell = Box::new(|_, _| ());
-    let mut session = match varies(Setting::Width) || varies(Setting::Height) {
+    let mut session = match varies("width") || varies("height") {
         true => args.generate.session_of_sizes(tell)?,
         false => args.generate.session(tell)?,
     };
@@ -126,19 +125,19 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     if io::stdout().is_terminal() && !args.json {
         print_picture(&sheet)?;
     } else if args.output.is_none() && args.gif.is_none() && !args.json {
-        say("warning", "the sheet was not kept: `-o FILE.png` writes it");
+        say("warning", "the sheet was not saved: `-o FILE.png` writes it");
     }
     Ok(if stopped.is_some() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-/// Runs all variants to their ends, or to where Ctrl-C stops them: after how many ticks that was.
+/// Runs all variants until they are complete or Ctrl-C is pressed; then it returns the number of ticks.
 fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Option<usize>> {
     let ticks = session.comparison().map_or(0, Comparison::ticks);
     let bar = progress_bar(ticks as u64);
     while session.timeline().position().is_some() {
         bar.set_message(session.position_name());
-        let outcome = session.run_line("next", host)?;
-        for warning in outcome.iter().flat_map(|outcome| &outcome.warnings) {
+        let outcome = session.run(&Command::Next(Count(1)), host)?;
+        for warning in &outcome.warnings {
             bar.suspend(|| say("warning", warning));
         }
         if host.is_stopped() {
@@ -146,7 +145,7 @@ fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Op
             let tick = session.comparison().map_or(0, Comparison::tick);
             say(
                 "warning",
-                &format!("interrupted before {}: the sheet has what is there", session.position_name()),
+                &format!("interrupted before {}: the sheet shows the steps so far", session.position_name()),
             );
             return Ok(Some(tick));
         }
@@ -156,15 +155,15 @@ fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Op
     Ok(None)
 }
 
-/// A bar on stderr with the time that is left, hidden where that is no terminal.
+/// A progress bar on stderr with the remaining time, hidden without a terminal.
 fn progress_bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {elapsed}<{eta}");
-    // The template is ours; a wrong one leaves the default style.
+    // The template is constant; an invalid one would leave the default style.
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 
-/// Ends a run when Ctrl-C is pressed; pressed again, the program.
+/// Stops the run on the first Ctrl-C and the program on the second.
 struct Interruptible {
     stop: Arc<AtomicBool>,
 }
@@ -175,7 +174,7 @@ impl Interruptible {
         #[cfg(unix)]
         {
             use signal_hook::consts::SIGINT;
-            // In this order: the first press finds the flag down, and raises it.
+            // In this order, so that the first Ctrl-C only sets the flag.
             signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), Arc::clone(&stop))?;
             signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
         }

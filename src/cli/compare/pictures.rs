@@ -1,21 +1,17 @@
-//! What variants are seen as: a contact sheet, an animation, figures.
+//! Output of a comparison: a contact sheet, an animation, metrics.
 
 use crate::debugger::language::plan::Axis;
 use crate::debugger::language::plan::Plan;
 use crate::debugger::session::Session;
-
 use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::comparison::StepMetrics;
 use crate::debugger::timeline::comparison::metrics;
 use crate::debugger::timeline::tree::Branch;
-
-use crate::debugger::language::setting::Setting;
-
 use crate::nn::Unwatched;
 use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{animation, decoded};
 use crate::pipeline::init_image::file_name;
-use crate::pipeline::{self, InitImage, Stage, StageRecord, stages};
+use crate::pipeline::{self, Setting, Stage, StageRecord, stages};
 use crate::tensor::PlainTensor;
 use anyhow::Context;
 use candle_core::Tensor;
@@ -23,14 +19,14 @@ use image::RgbImage;
 use serde_json::json;
 use std::sync::Arc;
 
-/// Pictures in a row of a sheet of one axis.
+/// Images per row on a sheet with one axis.
 const ACROSS: usize = 8;
 
-/// What the variants are seen as.
+/// The output of a comparison.
 pub struct Pictures<'a> {
-    /// Whose runs they are.
+    /// The session with the runs.
     pub session: &'a Session,
-    /// Which of its timelines.
+    /// The comparison of its timelines.
     pub comparison: &'a Comparison,
 }
 
@@ -40,7 +36,7 @@ impl Pictures<'_> {
         self.comparison.members.iter().filter_map(move |member| of(member.branch))
     }
 
-    /// The record of each variant after so many ticks, where it has one with a picture.
+    /// The last record of each variant after `tick` ticks.
     fn records(&self, tick: usize) -> Vec<Option<Arc<StageRecord>>> {
         let lineup = self.comparison.lineup();
         let done = self.comparison.members.iter().map(|member| lineup.done(member, tick));
@@ -51,7 +47,7 @@ impl Pictures<'_> {
         self.branches().zip(done).map(record).collect()
     }
 
-    /// What a stage takes for the picture: that of `vae_decode`, or `pred_original_sample` decoded.
+    /// The image of a stage: that of `vae_decode`, or the decoded `pred_original_sample`.
     fn picture(&self, record: &StageRecord) -> anyhow::Result<Option<RgbImage>> {
         let image = match (record.tensor("image"), record.tensor("pred_original_sample"), record.stage) {
             (Some(image), ..) => image.clone(),
@@ -65,7 +61,7 @@ impl Pictures<'_> {
         Ok(decoded::picture(&PlainTensor::of(&image)?).map(|picture| (*picture.image).clone()))
     }
 
-    /// Those of an interrupted run as well: that is what the first Ctrl-C asks for, and the second ends the program.
+    /// Decodes latents, even after an interruption: the first Ctrl-C still writes the sheet.
     fn decode(&self, latents: &Tensor) -> Result<Tensor, pipeline::Error> {
         stages::vae_decode(self.session.models(), latents, &mut Unwatched)
     }
@@ -81,7 +77,7 @@ impl Pictures<'_> {
         Ok(pictures)
     }
 
-    /// The ticks that a sheet or an animation shows: after every `every`-th step, and the end.
+    /// The ticks on a sheet or in an animation: after every `every`-th step, and the last.
     fn shown(&self, every: usize) -> Vec<usize> {
         let last = self.comparison.tick();
         let steps =
@@ -89,11 +85,11 @@ impl Pictures<'_> {
         steps.chain([last]).collect()
     }
 
-    /// A picture of each variant in rows and columns; with `every`, a row for every so many-th step. `stopped` is after how
-    /// many ticks the runs were interrupted.
+    /// The contact sheet: an image of each variant; with `every`, a row for every `every`-th step. `stopped` is the number of ticks
+    /// after which the runs were interrupted.
     ///
     /// # Errors
-    /// The device's.
+    /// When the device fails.
     pub fn sheet(
         &self,
         plan: &Plan,
@@ -115,8 +111,8 @@ impl Pictures<'_> {
         Ok(sheet.draw())
     }
 
-    /// A picture of each variant after so many ticks: of two axes a row for each value of the second; of one, as many beside
-    /// each other as fit.
+    /// An image of each variant after `tick` ticks. With two axes, a row for each value of the second; with one, rows of
+    /// [`ACROSS`] images.
     fn rows(&self, plan: &Plan, tick: usize) -> anyhow::Result<Vec<Row>> {
         let pictures = self.pictures(tick)?;
         let Some(second) = plan.axes.get(1) else {
@@ -133,7 +129,7 @@ impl Pictures<'_> {
         Ok(rows.map(row).collect())
     }
 
-    /// One caption a variant: its value, or of a text its number in the legend.
+    /// The caption of each variant: its value, or the number of a text in the legend.
     fn captions(&self, plan: &Plan) -> Vec<String> {
         let numbers: Vec<Vec<String>> = plan.axes.iter().map(numbered).collect();
         let caption = |values: &Vec<String>| {
@@ -146,9 +142,9 @@ impl Pictures<'_> {
         self.comparison.members.iter().map(|member| caption(&member.values)).collect()
     }
 
-    /// What all variants have in common.
+    /// The common settings.
     fn title(&self, plan: &Plan, stopped: Option<usize>) -> Vec<String> {
-        // Of a prompt in which a word is swapped, the first variant is the prompt as it is.
+        // If a word is swapped, the first variant has the original prompt.
         let varied = |name: &str| plan.axes.iter().any(|axis| axis.name() == name);
         let Some(request) = self.branches().next().map(|b| b.timeline.here().request().clone()) else {
             return vec![];
@@ -160,22 +156,17 @@ impl Pictures<'_> {
         if !varied("negative_prompt") && !request.negative_prompt.is_empty() {
             title.push(format!("not: {}", request.negative_prompt));
         }
-        let settings = [
-            ("num_inference_steps", request.num_inference_steps.to_string()),
-            ("guidance_scale", request.guidance_scale.to_string()),
-            ("seed", request.seed.to_string()),
-            ("eta", request.eta.to_string()),
-            ("init_image", request.init_image.as_ref().map_or("", InitImage::file_name).to_string()),
-            ("strength", request.strength.to_string()),
-        ];
-        let counts = |name: &str, value: &str| match name {
-            "eta" => value != "0",
-            "init_image" => !value.is_empty(),
-            "strength" => request.init_image.is_some() || varied("init_image"),
-            _ => true,
+        // The prompts stand above, and the size is the pictures'.
+        let stands_elsewhere =
+            |name: &str| ["prompt", "negative_prompt", "width", "height"].contains(&name) || varied(name);
+        let counts = |setting: &Setting| {
+            let by_its_picture = setting.name() == "strength" && varied("init_image");
+            by_its_picture || setting.is_in_short_texts(&request)
         };
-        let common = settings.into_iter().filter(|(name, value)| !varied(name) && counts(name, value));
-        title.push(common.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join("  "));
+        let common = Setting::of(&request).into_iter();
+        let common = common.filter(|setting| !stands_elsewhere(setting.name()) && counts(setting));
+        let told = common.map(|setting| format!("{setting} {}", setting.get(&request).without_folder()));
+        title.push(told.collect::<Vec<_>>().join("  "));
         if let Some(tick) = stopped {
             title.push(format!("interrupted: {}", self.step_name(tick)));
         }
@@ -183,7 +174,7 @@ impl Pictures<'_> {
     }
 
     fn step_name(&self, tick: usize) -> String {
-        // The steps of the variant with the most, which the ticks are counted by.
+        // Ticks count the steps of the variant with the most.
         let most = self.branches().map(|branch| branch.timeline.here().request().steps());
         let most = most.reduce(|most, other| if other.len() > most.len() { other } else { most });
         match Stage::at(tick.saturating_sub(1), &most.unwrap_or_default()) {
@@ -193,15 +184,15 @@ impl Pictures<'_> {
         }
     }
 
-    /// The steps as frames of a GIF; `tell` is called after each.
+    /// The steps as frames of a GIF. `on_progress` is called after each frame.
     ///
     /// # Errors
-    /// The device's, or the encoder's.
+    /// When the device or the encoder fails.
     pub fn animation(
         &self,
         plan: &Plan,
         every: usize,
-        tell: impl Fn(usize, usize),
+        on_progress: impl Fn(usize, usize),
     ) -> anyhow::Result<Vec<u8>> {
         let ticks = self.shown(every);
         let (across, down) = axes(plan);
@@ -213,15 +204,15 @@ impl Pictures<'_> {
                 rows: self.rows(plan, ticks[index])?,
                 legend: legend(plan),
             };
-            tell(index + 1, ticks.len());
+            on_progress(index + 1, ticks.len());
             Ok(sheet.draw())
         })
     }
 
-    /// The figures of every step of every variant, with those of the base to tell them from.
+    /// The metrics of every step of every variant, and the differences from the base.
     ///
     /// # Errors
-    /// The device's.
+    /// When the device fails.
     pub fn json(&self, plan: &Plan) -> anyhow::Result<String> {
         let lineup = self.comparison.lineup();
         let base: Vec<_> = self.branches().nth(self.comparison.base).map_or(vec![], |b| b.timeline.records());
@@ -233,7 +224,7 @@ impl Pictures<'_> {
                 if record.tensor("latents").or_else(|| record.tensor("image")).is_none() {
                     continue;
                 }
-                // What the base had done when this one had done so much.
+                // The base's record at the same tick.
                 let tick = (0..=lineup.ticks()).find(|tick| lineup.done(member, *tick) == done + 1);
                 let beside = tick.and_then(|tick| base.get(lineup.done(base_member, tick).checked_sub(1)?));
                 let difference = beside.map(|base| metrics::difference(record, base)).transpose()?.flatten();
@@ -259,7 +250,7 @@ impl Pictures<'_> {
     }
 }
 
-/// What the columns and the rows of a sheet differ in: where there are both, with the way that each goes.
+/// The headings of a sheet's columns and rows, with arrows if there are both.
 fn axes(plan: &Plan) -> (String, String) {
     match &plan.axes[..] {
         [across, down] => (format!("{} →", across.name()), format!("{} ↓", down.name())),
@@ -267,7 +258,7 @@ fn axes(plan: &Plan) -> (String, String) {
     }
 }
 
-/// What stands above the values of an axis: themselves, or of texts their numbers.
+/// The headings of an axis's values: the values, or the numbers of texts.
 fn numbered(axis: &Axis) -> Vec<String> {
     let value = |(index, value): (usize, &String)| {
         if axis.is_text() { format!("{}", index + 1) } else { value.clone() }
@@ -275,13 +266,13 @@ fn numbered(axis: &Axis) -> Vec<String> {
     axis.values.iter().enumerate().map(value).collect()
 }
 
-/// Every number with the text that it stands for.
+/// The legend: every number with its text.
 fn legend(plan: &Plan) -> Vec<String> {
     let texts = plan.axes.iter().filter(|axis| axis.is_text());
     let lines = texts.flat_map(|axis| {
         let named = |(index, value): (usize, &String)| {
-            // A sheet is shown to others: of a path the file's name.
-            let value = if axis.setting == Setting::InitImage { file_name(value) } else { value };
+            // Sheets are shared: only the file's name of a path is shown.
+            let value = if axis.setting.is_file() { file_name(value) } else { value };
             let value = if value.is_empty() { "(empty)" } else { value };
             format!("{} {}  {value}", axis.name(), index + 1)
         };

@@ -1,18 +1,18 @@
-//! NVIDIA's GPUs as the driver's own `nvidia-smi` lists them: a build without CUDA can ask it too.
+//! NVIDIA GPUs as listed by `nvidia-smi`, which works in builds without CUDA too.
 
-use crate::pipeline::memory::said;
+use crate::pipeline::memory::human;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What the driver says of itself and its GPUs.
+/// The driver's report.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The driver's version.
     pub driver: Option<String>,
-    /// The newest CUDA that it can run.
+    /// The newest CUDA version that it supports.
     pub cuda: Option<String>,
     /// The GPUs.
     pub gpus: Vec<Gpu>,
@@ -23,24 +23,24 @@ pub struct Seen {
 pub struct Gpu {
     index: usize,
     name: String,
-    /// Bytes, all and unused.
+    /// Total and free memory in bytes.
     memory: Option<(u64, u64)>,
     compute_capability: String,
 }
 
-/// How long the driver may take: one that hangs is told as none.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit for the driver. One that hangs counts as absent.
+const TIMEOUT: Duration = Duration::from_secs(10);
 const QUERY: &str = "--query-gpu=index,name,memory.total,memory.free,driver_version,compute_cap";
 
 impl Seen {
-    /// Asks the driver.
+    /// Queries the driver.
     pub fn by_driver() -> Self {
         let listed = smi(&[QUERY, "--format=csv,noheader,nounits"]).unwrap_or_default();
         let mut seen = parse(&listed);
         if seen.driver.is_some() {
             seen.cuda = smi(&[]).as_deref().and_then(newest_cuda);
         } else if let Ok(version) = std::fs::read_to_string("/proc/driver/nvidia/version") {
-            // Where the tool is not installed: `NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue …`.
+            // The tool is not installed: `NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue …`.
             seen.driver = version
                 .split_whitespace()
                 .find(|word| word.contains('.') && word.split('.').all(|part| part.parse::<u32>().is_ok()))
@@ -50,7 +50,7 @@ impl Seen {
     }
 }
 
-/// What `nvidia-smi` prints; `None` where it is not there, fails or hangs.
+/// The output of `nvidia-smi`; `None` if it is missing, fails or hangs.
 fn smi(args: &[&str]) -> Option<String> {
     let mut command = Command::new("nvidia-smi");
     command.args(args).stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
@@ -59,8 +59,8 @@ fn smi(args: &[&str]) -> Option<String> {
     let status = loop {
         match child.try_wait().ok()? {
             Some(status) => break status,
-            None if begun.elapsed() > PATIENCE => {
-                // One that hangs in the driver may outlive this.
+            None if begun.elapsed() > TIMEOUT => {
+                // A process that hangs in the driver may survive this.
                 let _ = child.kill();
                 return None;
             }
@@ -72,7 +72,7 @@ fn smi(args: &[&str]) -> Option<String> {
     status.success().then_some(text)
 }
 
-/// The list that [`QUERY`] asks for; a line that cannot be read is left out.
+/// Parses the output of [`QUERY`]. Invalid lines are left out.
 pub fn parse(listed: &str) -> Seen {
     let mut seen = Seen::default();
     for line in listed.lines() {
@@ -91,7 +91,7 @@ pub fn parse(listed: &str) -> Seen {
     seen
 }
 
-/// `CUDA Version: 12.4` at the head of what `nvidia-smi` alone prints.
+/// `CUDA Version: 12.4` in the header of `nvidia-smi`.
 fn newest_cuda(printed: &str) -> Option<String> {
     let (_, version) = printed.split_once("CUDA Version:")?;
     version
@@ -105,14 +105,14 @@ impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cuda:{} {}", self.index, self.name)?;
         if let Some((total, free)) = self.memory {
-            write!(f, ", {} of which {} are free", said(total.into()), said(free.into()))?;
+            write!(f, ", {} of which {} are free", human(total.into()), human(free.into()))?;
         }
         write!(f, ", compute capability {}", self.compute_capability)
     }
 }
 
 impl Gpu {
-    /// For programs.
+    /// The GPU as JSON.
     pub fn as_json(&self) -> Value {
         json!({
             "device": format!("cuda:{}", self.index),
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drivers_list_is_read() {
+    fn the_drivers_list_is_parsed() {
         let seen = parse(
             "0, NVIDIA A100-SXM4-40GB, 40960, 40445, 550.54.15, 8.0\n1, NVIDIA GB10, [N/A], [N/A], 550.54.15, 12.1\nnonsense\n",
         );

@@ -1,7 +1,7 @@
-//! `diffuscope doctor`: what the program found of the machine, the terminal and the environment; what a report of a fault needs.
+//! `diffuscope doctor`: a report on devices, terminal and environment, for bug reports.
 
+mod environment;
 mod gpus;
-mod here;
 
 use crate::nn::device;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
@@ -20,18 +20,18 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DoctorArgs {
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Facts that belong together.
+/// A section of the report.
 struct Section {
     title: &'static str,
     facts: Vec<Fact>,
 }
 
-/// Something that was found: for people, and for programs.
+/// A fact as text and as JSON.
 struct Fact {
     name: &'static str,
     text: String,
@@ -39,13 +39,13 @@ struct Fact {
 }
 
 impl Fact {
-    /// What is a text anyway.
+    /// A fact whose JSON value is its text.
     fn text(name: &'static str, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { name, value: json!(text), text }
     }
 
-    /// What is a number, a list, or nothing to a program.
+    /// A fact with its own JSON value.
     fn new(name: &'static str, text: impl Into<String>, value: impl Into<Value>) -> Self {
         Self { name, text: text.into(), value: value.into() }
     }
@@ -56,15 +56,15 @@ impl Fact {
 /// # Errors
 /// When stdout cannot be written.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    // The terminal is asked before anything is written to it.
-    let terminal = here::terminal();
+    // The terminal is queried before anything is written to it.
+    let terminal = environment::terminal();
     let sections = [
-        here::versions(),
+        environment::versions(),
         devices(&Seen::by_driver()),
-        here::machine(),
+        environment::machine(),
         terminal,
-        here::hub(),
-        here::files(),
+        environment::hub(),
+        environment::files(),
     ];
     let mut out = io::stdout().lock();
     if args.json {
@@ -78,7 +78,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     for (i, Section { title, facts }) in sections.iter().enumerate() {
         writeln!(out, "{}{title}", if i > 0 { "\n" } else { "" })?;
         for Fact { name, text, .. } in facts {
-            // A value of the environment is anybody's: no control characters.
+            // Environment variables may contain control characters.
             let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
             writeln!(out, "  {name:<16} {text}")?;
         }
@@ -86,7 +86,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The GPUs that there are, whether they can be used, and what `auto` makes of that.
+/// The GPUs, whether they can be used, and the choices of `auto`.
 fn devices(seen: &Seen) -> Section {
     let built: Vec<&str> = [
         ("cuda", cfg!(feature = "cuda")),
@@ -98,19 +98,20 @@ fn devices(seen: &Seen) -> Section {
     .filter_map(|(name, is_built)| is_built.then_some(name))
     .collect();
     let built_for =
-        if built.is_empty() { "the CPU alone".into() } else { format!("the CPU, {}", built.join(", ")) };
+        if built.is_empty() { "the CPU only".into() } else { format!("the CPU, {}", built.join(", ")) };
     let mut facts = vec![Fact::new("built for", built_for, json!(built))];
 
     let driver = seen.driver.as_deref();
     facts.push(Fact::new("NVIDIA driver", driver.unwrap_or("none found"), json!(driver)));
     let cuda = seen.cuda.as_deref();
     if driver.is_some() {
-        let told = cuda.map_or("not told".into(), |cuda| format!("up to {cuda}, as the driver says"));
-        facts.push(Fact::new("CUDA", told, json!(cuda)));
+        let text =
+            cuda.map_or("not reported".into(), |cuda| format!("up to {cuda}, according to the driver"));
+        facts.push(Fact::new("CUDA", text, json!(cuda)));
     }
-    let told: Vec<String> = seen.gpus.iter().map(Gpu::to_string).collect();
-    let told = if told.is_empty() { "none found".into() } else { told.join("; ") };
-    facts.push(Fact::new("GPUs", told, seen.gpus.iter().map(Gpu::as_json).collect::<Vec<_>>()));
+    let gpus: Vec<String> = seen.gpus.iter().map(Gpu::to_string).collect();
+    let gpus = if gpus.is_empty() { "none found".into() } else { gpus.join("; ") };
+    facts.push(Fact::new("GPUs", gpus, seen.gpus.iter().map(Gpu::as_json).collect::<Vec<_>>()));
     if !seen.gpus.is_empty() && !cfg!(feature = "cuda") {
         facts.push(Fact::text(
             "to use them",
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_that_this_build_cannot_use_is_told_with_the_way_to_use_it() {
+    fn a_gpu_that_this_build_cannot_use_gives_advice() {
         let seen = Seen {
             driver: Some("550.54".into()),
             cuda: Some("12.4".into()),
@@ -150,7 +151,7 @@ mod tests {
         };
         assert!(text("GPUs").starts_with("cuda:0 NVIDIA A100-SXM4-40GB, 42.9 GB"), "{}", text("GPUs"));
         assert_eq!(text("to use them").contains("--features cuda"), cfg!(not(feature = "cuda")));
-        assert_eq!(text("CUDA"), "up to 12.4, as the driver says");
+        assert_eq!(text("CUDA"), "up to 12.4, according to the driver");
     }
 
     #[cfg(not(any(feature = "cuda", feature = "metal")))]
@@ -159,6 +160,6 @@ mod tests {
         let section = devices(&Seen::default());
         let text = |name| section.facts.iter().find(|fact| fact.name == name).unwrap().text.clone();
         assert_eq!([text("--device auto"), text("--dtype auto"), text("GPUs")], ["cpu", "f32", "none found"]);
-        assert_eq!(text("built for"), "the CPU alone");
+        assert_eq!(text("built for"), "the CPU only");
     }
 }

@@ -1,20 +1,17 @@
-//! What is in the cache: `diffuscope model list`, `verify` and `remove`.
+//! Models in the cache: `diffuscope model list`, `verify` and `remove`.
 
 use super::fetch::{Bars, asked, fetch};
 use super::hub_name;
-use crate::checkpoint::hub::name::SHORT_NAMES;
-use crate::checkpoint::hub::{CachedModel, Hub, State, Verified};
-use crate::checkpoint::source::POCKET;
-use crate::cli::say;
-
 use crate::checkpoint::hub::HubSnapshot;
 use crate::checkpoint::hub::Repaired;
+use crate::checkpoint::hub::Swept;
+use crate::checkpoint::hub::name::SHORT_NAMES;
+use crate::checkpoint::hub::{CachedModel, Hub, State, Verified};
 use crate::checkpoint::hub::{HubName, RemoteFile};
 use crate::checkpoint::layout::Precision;
-
-use crate::checkpoint::hub::Swept;
-
-use crate::pipeline::memory::said;
+use crate::checkpoint::source::POCKET;
+use crate::cli::say;
+use crate::pipeline::memory::human;
 use anyhow::{bail, ensure};
 use clap::Args;
 use serde_json::json;
@@ -25,14 +22,14 @@ use std::process::ExitCode;
 /// Flags of `diffuscope model list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
 const VERIFY_HELP: &str = "\
-Each file is hashed and compared with the name that the hub gave it, which is its hash; a file without such a name (a cache
-without links) with the hub's listing. `unknown` is a file that could not be compared.
+Each file is hashed and compared with the hash in its name; in a cache without links, with the hub's listing. `unknown` is a
+file that could not be compared.
 
 Exit code: 0 if every file is right, 1 if any is wrong, gone or unknown, or if files are missing.";
 
@@ -43,7 +40,7 @@ pub struct VerifyArgs {
     /// OWNER/NAME[@REVISION], or a short name
     name: String,
 
-    /// Fetch again what is wrong or gone; each file comes whole before it takes the place of the old one
+    /// Fetch files again that are wrong or gone; each is complete before it replaces the old one
     #[arg(long)]
     repair: bool,
 }
@@ -91,22 +88,23 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     }
     writeln!(out, "In {}:", cache.display())?;
     if models.is_empty() {
-        writeln!(out, "  nothing in the diffusers layout")?;
+        writeln!(out, "  no models in the diffusers layout")?;
     }
     for model in models {
         let shared = if model.removable == model.bytes {
             String::new()
         } else {
-            format!(", of which `model remove` frees {}", said(model.removable.into()))
+            format!(", of which `model remove` frees {}", human(model.removable.into()))
         };
-        writeln!(out, "  {:>9}  {}{shared}", said(model.bytes.into()), model.repository)?;
+        writeln!(out, "  {:>9}  {}{shared}", human(model.bytes.into()), model.repository)?;
         for commit in &model.commits {
             let names = if commit.revisions.is_empty() {
                 String::new()
             } else {
                 format!("  {}", commit.revisions.join(", "))
             };
-            let part = if commit.is_whole { "" } else { "  not all of it: `diffuscope model pull` goes on" };
+            let part =
+                if commit.is_whole { "" } else { "  incomplete: `diffuscope model pull` fetches the rest" };
             writeln!(out, "             {}{names}{part}", commit.commit)?;
             for link in &commit.broken {
                 writeln!(out, "             {link}")?;
@@ -115,16 +113,16 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     }
     let used = scan.bytes.saturating_sub(scan.unreferenced);
     if models.iter().map(|model| model.bytes).sum::<u64>() != used {
-        writeln!(out, "  {:>9}  together, as they share files", said(used.into()))?;
+        writeln!(out, "  {:>9}  in total, as they share files", human(used.into()))?;
     }
     if scan.unreferenced > 0 {
-        let bytes = said(scan.unreferenced.into());
+        let bytes = human(scan.unreferenced.into());
         let next = match (scan.unremovable.is_empty(), scan.prunable) {
             (true, _) => ": `hf cache prune` removes it".into(),
             (false, 0) => "; `hf cache prune` leaves these files, which can be deleted by hand:".into(),
             (false, bytes) => format!(
                 ": `hf cache prune` removes {}, and leaves these files, which can be deleted by hand:",
-                said(bytes.into())
+                human(bytes.into())
             ),
         };
         writeln!(out, "  {bytes:>9}  in the shared store, used by no repository{next}")?;
@@ -132,7 +130,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             writeln!(out, "             {}: {why}", path.display())?;
         }
     }
-    writeln!(out, "By a short name on the hub:")?;
+    writeln!(out, "Short names on the hub:")?;
     for short in SHORT_NAMES {
         writeln!(out, "  {:11}  {}: {}", short.name, short.repository, short.what)?;
     }
@@ -160,7 +158,7 @@ fn as_json(model: &CachedModel) -> serde_json::Value {
 /// Runs `diffuscope model verify`.
 ///
 /// # Errors
-/// When the model is not in the cache or cannot be read, and when not every file of it is right.
+/// When the model is not in the cache or cannot be read, or when not every file is right.
 pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let (hub, name) = (Hub::of_environment(), hub_name(&args.name)?);
     let snapshot = hub.any_cached(&name)?;
@@ -172,7 +170,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             _ => None,
         })
         .collect();
-    // A reason that all files have, as that the hub cannot be reached, is said once.
+    // A reason common to all files, such as an unreachable hub, is printed once.
     let shared_reason =
         reasons.first().copied().filter(|first| reasons.len() > 1 && reasons.iter().all(|why| why == first));
     let why = shared_reason.map(|why| format!(" ({why})")).unwrap_or_default();
@@ -208,7 +206,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     }
     ensure!(
         unknown == 0,
-        "{name}: {} could not be compared with a hash{why}, so not all of it is known to be right; where there is a network run `diffuscope model verify {name}`",
+        "{name}: {} could not be compared with a hash{why}; with a network connection, run `diffuscope model verify {name}`",
         count(unknown)
     );
     if !hub.missing(&snapshot).is_empty() {
@@ -221,7 +219,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 fn complete(hub: &Hub, snapshot: &HubSnapshot) -> anyhow::Result<()> {
     let name =
         HubName { repository: snapshot.name.repository.clone(), revision: Some(snapshot.commit.clone()) };
-    // Of weights in two precisions, those of which more is there.
+    // The precision of which more files are present.
     let (full, half) = (hub.plan(&name, Precision::Full)?, hub.plan(&name, Precision::Half)?);
     let plan = if half.missing < full.missing { half } else { full };
     let is_missing = |file: &&RemoteFile| !snapshot.folder.join(&file.path).exists();
@@ -231,7 +229,7 @@ fn complete(hub: &Hub, snapshot: &HubSnapshot) -> anyhow::Result<()> {
     Ok(missing.iter().try_for_each(|path| writeln!(out, "repaired {path}"))?)
 }
 
-/// Fetches again what is wrong or gone, and says what that did to others.
+/// Fetches wrong and missing files again, and reports other repositories that share them.
 fn repair(hub: &Hub, snapshot: &HubSnapshot, files: &[Verified]) -> anyhow::Result<()> {
     let (mut bars, mut lines) = (Bars::default(), vec![]);
     let done = hub.repair(snapshot, files, &mut |step| match step {
@@ -242,7 +240,7 @@ fn repair(hub: &Hub, snapshot: &HubSnapshot, files: &[Verified]) -> anyhow::Resu
                 None => {}
                 Some(Swept::Removed { bytes: 0 }) => {}
                 Some(Swept::Removed { bytes }) => {
-                    let freed = said(bytes.into());
+                    let freed = human(bytes.into());
                     lines.push(format!(
                         "         {freed} of the shared store freed, used by no other repository"
                     ));
@@ -276,29 +274,29 @@ fn count(files: usize) -> String {
 /// Runs `diffuscope model remove`.
 ///
 /// # Errors
-/// When it is not there, cannot be removed, or nobody can be asked.
+/// When it is not in the cache, cannot be removed, or there is no terminal for a question.
 pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
     let (hub, name) = (Hub::of_environment(), hub_name(&args.name)?);
     ensure!(
         name.revision.is_none(),
-        "{name}: all revisions of a model are removed together; say `diffuscope model remove {}`",
+        "{name}: all revisions of a model are removed together; run `diffuscope model remove {}`",
         name.repository
     );
     hub.check_readable(&name)?;
     let models = hub.scan()?.models;
     let Some(model) = models.iter().find(|model| model.repository == name.repository) else {
         bail!(
-            "{name}: it is not in {}; `diffuscope model list` tells what is",
+            "{name}: it is not in {}; `diffuscope model list` lists the models",
             hub.settings().cache.display()
         );
     };
-    let (size, free) = (said(model.bytes.into()), said(model.removable.into()));
+    let (size, free) = (human(model.bytes.into()), human(model.removable.into()));
     let shared =
         if model.removable == model.bytes { String::new() } else { format!(" (which frees {free})") };
     if !args.yes {
         ensure!(
             io::stdin().is_terminal() && io::stderr().is_terminal(),
-            "{name}: {size} to remove{shared}, and there is no terminal to ask on; say `diffuscope model remove {name} --yes`"
+            "{name}: {size} to remove{shared}, and there is no terminal for a confirmation; run `diffuscope model remove {name} --yes`"
         );
         if !asked(&format!("Remove {name}, {size}{shared}, for Python too?"))? {
             return Ok(ExitCode::FAILURE);
@@ -315,27 +313,27 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
                 *sum += bytes;
             }
             Swept::Left { path, bytes, why } => {
-                let (path, bytes) = (path.display(), said((*bytes).into()));
+                let (path, bytes) = (path.display(), human((*bytes).into()));
                 say("warning", &format!("{path} ({bytes}) was left in the shared store: {why}"));
             }
         }
     }
     for (with, (files, bytes)) in shared {
         let verb = if files == 1 { "stays" } else { "stay" };
-        let (files, bytes) = (count(files), said(bytes.into()));
+        let (files, bytes) = (count(files), human(bytes.into()));
         say("note", &format!("{files} ({bytes}) {verb} in the shared store, used by {with} too"));
     }
     for place in &removed.outside {
         say("warning", &format!("{} was left: only the link to it was removed", place.display()));
     }
-    let prunable = hub.scan()?.prunable;
+    let prunable = hub.scan().map_or(0, |scan| scan.prunable);
     if prunable > 0 {
-        let bytes = said(prunable.into());
+        let bytes = human(prunable.into());
         say(
             "note",
             &format!("{bytes} in the shared store are used by no repository: `hf cache prune` removes them"),
         );
     }
-    writeln!(io::stdout(), "{name}: removed, {} freed", said(removed.freed.into()))?;
+    writeln!(io::stdout(), "{name}: removed, {} freed", human(removed.freed.into()))?;
     Ok(ExitCode::SUCCESS)
 }

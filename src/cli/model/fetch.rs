@@ -1,18 +1,18 @@
-//! Models from the hub: what would come is shown and asked about, and comes with a bar a file.
+//! Fetches models from the hub: shows the files, asks if they are large, and shows a progress bar for each.
 
 use super::hub_name;
 use crate::checkpoint::hub::{Cached, Event, Hub, HubError, HubName, HubSnapshot, Plan};
 use crate::checkpoint::layout::Precision;
 use crate::cli::say;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
-use crate::pipeline::memory::said;
+use crate::pipeline::memory::human;
 use anyhow::bail;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-/// More than this is asked about.
+/// Larger downloads need confirmation.
 const ASKED_FROM: u64 = 1_000_000_000;
 
 /// Flags of `diffuscope model pull`.
@@ -22,15 +22,15 @@ pub struct PullArgs {
     /// OWNER/NAME[@REVISION] on the Hugging Face hub, or a short name
     name: String,
 
-    /// What it will be computed on, for --dtype auto
+    /// The device of later runs, for --dtype auto
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 
-    /// What it will be computed in: for f16 the smaller files are fetched where there are such
+    /// The dtype of later runs: for f16, the smaller files are fetched if they exist
     #[arg(long, default_value_t = DTypeChoice::Auto)]
     dtype: DTypeChoice,
 
-    /// Do not ask, however large it is
+    /// Do not ask about large models
     #[arg(short, long)]
     yes: bool,
 }
@@ -38,7 +38,7 @@ pub struct PullArgs {
 /// Runs `diffuscope model pull`.
 ///
 /// # Errors
-/// [`HubError`], or when nobody can be asked.
+/// [`HubError`], or when there is no terminal for a question.
 pub fn run(args: &PullArgs) -> anyhow::Result<ExitCode> {
     let name = hub_name(&args.name)?;
     let precision = Precision::of(args.dtype.on(&args.device.open()?));
@@ -49,17 +49,17 @@ pub fn run(args: &PullArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sees to it that `name` is in the cache. What is in it already is taken as it is, without a look at the hub.
+/// Fetches `name` unless it is in the cache. A complete model in the cache is used without contacting the hub.
 ///
 /// # Errors
-/// [`HubError`], or when nobody can be asked.
+/// [`HubError`], or when there is no terminal for a question.
 pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result<()> {
     let hub = Hub::of_environment();
     hub.check_readable(name)?;
     let offline = hub.settings().offline;
     match hub.cached(name, precision) {
         Cached::Whole(_) => return Ok(()),
-        // Offline the error says it.
+        // Offline, the error reports this.
         Cached::Part(broken) if !offline => {
             broken.iter().for_each(|link| say("warning", &format!("{name}: {link}")));
         }
@@ -68,7 +68,7 @@ pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result
     match if offline { hub.require_cached(name).map(|_| None) } else { hub.plan(name, precision).map(Some) } {
         Ok(None) => Ok(()),
         Ok(Some(plan)) => fetch(&hub, &plan, yes).map(drop),
-        // Weights of less precision are there, and whether there are others cannot be found out.
+        // Weights of another precision may be in the cache.
         Err(
             e @ (HubError::Unreachable { .. }
             | HubError::Stalled { .. }
@@ -76,7 +76,7 @@ pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result
             | HubError::Status { .. }),
         ) => {
             hub.require_cached(name).map_err(|_| e)?;
-            say("warning", &format!("{name}: taken as it is in the cache, as the hub cannot be asked"));
+            say("warning", &format!("{name}: used from the cache, as the hub cannot be reached"));
             Ok(())
         }
         Err(e) => Err(e.into()),
@@ -97,23 +97,24 @@ pub(super) fn fetch(hub: &Hub, plan: &Plan, yes: bool) -> anyhow::Result<HubSnap
     Ok(snapshot?)
 }
 
-/// What a pull brings, on stderr.
+/// Prints the files to fetch to stderr.
 fn show(hub: &Hub, plan: &Plan) -> io::Result<()> {
     let mut err = io::stderr().lock();
     writeln!(err, "{} at {} of {}", plan.name, plan.commit, hub.settings().endpoint)?;
     for file in &plan.files {
-        writeln!(err, "  {:>9}  {}", said(file.size.into()), file.path)?;
+        writeln!(err, "  {:>9}  {}", human(file.size.into()), file.path)?;
     }
-    let there: u64 = plan.files.iter().map(|file| file.size).sum::<u64>().saturating_sub(plan.missing);
-    let there = if there > 0 { format!(", {} is there already", said(there.into())) } else { String::new() };
-    writeln!(err, "  {:>9}  to fetch{there}", said(plan.missing.into()))
+    let cached: u64 = plan.files.iter().map(|file| file.size).sum::<u64>().saturating_sub(plan.missing);
+    let cached =
+        if cached > 0 { format!(", {} already in the cache", human(cached.into())) } else { String::new() };
+    writeln!(err, "  {:>9}  to fetch{cached}", human(plan.missing.into()))
 }
 
 fn agree(hub: &Hub, plan: &Plan) -> anyhow::Result<()> {
-    let (name, size) = (&plan.name, said(plan.missing.into()));
+    let (name, size) = (&plan.name, human(plan.missing.into()));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         bail!(
-            "{name}: {size} to fetch, which is asked about, and there is no terminal to ask on; say `diffuscope model pull {name} --yes`"
+            "{name}: {size} to fetch, and there is no terminal for a confirmation; run `diffuscope model pull {name} --yes`"
         );
     }
     if !asked(&format!("Fetch {size} into {}?", hub.settings().cache.display()))? {
@@ -122,7 +123,7 @@ fn agree(hub: &Hub, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the answer on the terminal is yes.
+/// Asks a question on the terminal; true if the answer is yes.
 pub(super) fn asked(question: &str) -> io::Result<bool> {
     write!(io::stderr(), "{question} [y/N] ")?;
     let mut answer = String::new();
@@ -130,7 +131,7 @@ pub(super) fn asked(question: &str) -> io::Result<bool> {
     Ok(["y", "yes"].contains(&&*answer.trim().to_lowercase()))
 }
 
-/// A bar on stderr for the file that comes; a line for each where that is no terminal.
+/// A progress bar on stderr for the current file; without a terminal, a line for each file.
 #[derive(Default)]
 pub(super) struct Bars {
     bar: Option<ProgressBar>,
@@ -142,24 +143,24 @@ impl Bars {
             Event::Begins { file, bytes } => {
                 let bar = ProgressBar::new(file.size).with_message(file.path.clone()).with_position(bytes);
                 let template = "  {msg:48} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-                // The template is ours; a wrong one leaves the default style.
+                // The template is constant; an invalid one would leave the default style.
                 self.bar = Some(match ProgressStyle::with_template(template) {
                     Ok(style) => bar.with_style(style),
                     Err(_) => bar,
                 });
-                // The rate is that of what comes now.
+                // Excludes the bytes of an earlier download from the rate.
                 self.bar.iter().for_each(ProgressBar::reset_eta);
             }
             Event::At { bytes, .. } => self.bar.iter().for_each(|bar| bar.set_position(bytes)),
-            Event::Again { file, why } => self.say(&format!("{}: {why}; again", file.path)),
+            Event::Again { file, why } => self.say(&format!("{}: {why}; trying again", file.path)),
             Event::Waits { file } => {
-                self.say(&format!("{}: another program fetches it just now; waiting", file.path))
+                self.say(&format!("{}: another program is fetching it; waiting", file.path))
             }
             Event::Done { file } => {
                 if self.bar.is_some() {
                     self.end();
-                    // Where the bar was, the line stays.
-                    let _ = writeln!(io::stderr(), "  {:>9}  {} has come", said(file.size.into()), file.path);
+                    // The line replaces the bar.
+                    let _ = writeln!(io::stderr(), "  {:>9}  {} fetched", human(file.size.into()), file.path);
                 }
             }
         }

@@ -1,23 +1,17 @@
-//! `diffuscope model info`: what a checkpoint holds.
+//! `diffuscope model info`: the contents of a checkpoint.
 
 use crate::checkpoint::LoadError;
 use crate::checkpoint::ModelSource;
 use crate::checkpoint::hub::Cached;
 use crate::checkpoint::hub::Hub;
 use crate::checkpoint::hub::Plan;
-
 use crate::checkpoint::inventory::ComponentWeights;
 use crate::checkpoint::inventory::inventory;
-
 use crate::checkpoint::layout::COMPONENTS;
 use crate::checkpoint::layout::Precision;
-
 use crate::checkpoint::source::POCKET;
-
 use crate::cli::say;
-
 use crate::model::ClipTokenizer;
-
 use crate::pipeline::memory;
 use crate::pipeline::models::Configs;
 use clap::Args;
@@ -33,11 +27,11 @@ pub struct InfoArgs {
     #[arg(default_value = POCKET, conflicts_with = "named")]
     model: String,
 
-    /// The same, as other subcommands take it
+    /// The same as MODEL, for consistency with other subcommands
     #[arg(long = "model", value_name = "MODEL")]
     named: Option<String>,
 
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -45,7 +39,7 @@ pub struct InfoArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// In a line that names the culprit.
+/// Every error is a message of one line.
 pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
     let named = args.named.as_deref().unwrap_or(&args.model);
     if let Some(name) = ModelSource::on_hub(named)? {
@@ -55,7 +49,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
             if hub.settings().offline {
                 hub.require_cached(&name).map_err(LoadError::from)?;
             }
-            tell_plan(&hub.plan(&name, Precision::Full)?, args.json)?;
+            print_plan(&hub.plan(&name, Precision::Full)?, args.json)?;
             if let Cached::Part(broken) = cached {
                 broken.iter().for_each(|link| say("warning", &format!("{name}: {link}")));
             }
@@ -85,20 +79,20 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What would be fetched of a model that is not in the cache.
-fn tell_plan(plan: &Plan, json: bool) -> io::Result<()> {
+/// Prints the files to fetch of a model that is not in the cache.
+fn print_plan(plan: &Plan, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         let files: Vec<_> =
             plan.files.iter().map(|file| json!({ "path": file.path, "bytes": file.size })).collect();
-        let told = json!({ "model": plan.name.to_string(), "commit": plan.commit, "missing": plan.missing, "files": files });
-        return writeln!(out, "{told}");
+        let object = json!({ "model": plan.name.to_string(), "commit": plan.commit, "missing": plan.missing, "files": files });
+        return writeln!(out, "{object}");
     }
-    writeln!(out, "{} at {}, not all of it in the cache", plan.name, plan.commit)?;
+    writeln!(out, "{} at {}, not completely in the cache", plan.name, plan.commit)?;
     for file in &plan.files {
-        writeln!(out, "  {:>9}  {}", memory::said(file.size.into()), file.path)?;
+        writeln!(out, "  {:>9}  {}", memory::human(file.size.into()), file.path)?;
     }
-    writeln!(out, "`diffuscope model pull {}` fetches {}", plan.name, memory::said(plan.missing.into()))
+    writeln!(out, "`diffuscope model pull {}` fetches {}", plan.name, memory::human(plan.missing.into()))
 }
 
 fn write_text(
@@ -119,7 +113,7 @@ fn write_text(
         "component", "file", "tensors", "parameters", "size"
     )?;
     for w in weights {
-        let (parameters, size) = (thousands(w.parameters), memory::said(w.bytes.into()));
+        let (parameters, size) = (thousands(w.parameters), memory::human(w.bytes.into()));
         let dtypes = w.dtypes.join(", ");
         writeln!(
             out,
@@ -130,7 +124,7 @@ fn write_text(
         )?;
     }
     let (parameters, bytes) = weights.iter().fold((0, 0), |(p, b), w| (p + w.parameters, b + w.bytes));
-    let (parameters, size) = (thousands(parameters), memory::said(bytes.into()));
+    let (parameters, size) = (thousands(parameters), memory::human(bytes.into()));
     writeln!(out, "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}", "together", "", "")?;
     for w in weights.iter().filter(|w| !w.unread.is_empty()) {
         writeln!(out, "  {}: not read: {}", w.name, w.unread.join(", "))?;
@@ -142,7 +136,7 @@ fn write_text(
     Ok(())
 }
 
-/// What tells one checkpoint from another, by the names that the configurations have for it.
+/// The main parameters of a checkpoint, under the configurations' keys.
 fn summary(configs: &Configs) -> serde_json::Value {
     let Configs { text_encoder: text, unet, vae, scheduler, stands_in_for, .. } = configs;
     let per_level = |f: fn(&crate::model::unet::config::LevelConfig) -> usize| -> Vec<usize> {
@@ -179,7 +173,7 @@ fn summary(configs: &Configs) -> serde_json::Value {
     })
 }
 
-/// A count with its thousands set apart: `8,807,044`.
+/// A count with thousands separators: `8,807,044`.
 fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -197,7 +191,7 @@ mod tests {
     use super::thousands;
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn thousands_are_separated() {
         assert_eq!([0, 999, 1000, 8_807_044].map(thousands), ["0", "999", "1,000", "8,807,044"]);
     }
 }

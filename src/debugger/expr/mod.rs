@@ -2,34 +2,36 @@
 //!
 //! - [`names`]: the names there are, and the trait that gives them values.
 //! - [`value`]: a tensor in an expression. [`mod@slice`]: a part of one. `syntax`: what is wrong with an expression.
+//! - `rewrite`: what is done to an expression so that CEL can evaluate it.
 
 pub mod names;
+mod rewrite;
 pub mod slice;
 mod syntax;
 pub mod value;
 
-use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::common::types::CelDouble;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
-use names::{NAMES, Resolver};
+use names::{OF_A_STEP, Resolver};
+use rewrite::{as_cel, depth, rewrite};
 use std::sync::{Arc, LazyLock};
-use value::{FIELDS, Function, TensorValue};
+use value::{Function, TensorValue};
 
 /// An expression, compiled.
 #[derive(Debug, Clone)]
 pub struct Expression {
     text: String,
     program: Arc<IdedExpr>,
-    /// Modules whose outputs it asks for.
+    /// Modules whose outputs it uses.
     modules: Arc<[AskedModule]>,
 }
 
-/// A module of which an expression asks for what it made: the argument of `t`.
+/// A module whose output an expression uses: the argument of `t`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum AskedModule {
-    /// `t(path)`: the one at hand.
+    /// `t(path)`: the current one.
     Here,
     /// `t("unet.mid_block")`.
     Named(String),
@@ -52,12 +54,12 @@ pub enum ExpressionError {
         /// What the parser says, in a line.
         reason: String,
     },
-    /// It asks for what is not there.
+    /// It uses a name that is not there.
     #[error("`{text}`: {reason}")]
     Missing {
         /// The expression.
         text: String,
-        /// What it asks for.
+        /// The name.
         name: String,
         /// When that is there, or what is there.
         reason: String,
@@ -151,7 +153,7 @@ impl Expression {
         &self.text
     }
 
-    /// The modules that it names, whose outputs it asks for.
+    /// The modules that it names, whose outputs it uses.
     pub fn modules(&self) -> impl Iterator<Item = &str> {
         self.modules.iter().filter_map(|asked| match asked {
             AskedModule::Here => None,
@@ -159,7 +161,7 @@ impl Expression {
         })
     }
 
-    /// Whether it asks for what the module at hand makes, or a module that `is_own`.
+    /// Whether it uses the output of the current module, or of a module that `is_own`.
     pub fn asks_for_output(&self, is_own: impl Fn(&str) -> bool) -> bool {
         self.modules.contains(&AskedModule::Here) || self.modules().any(is_own)
     }
@@ -253,14 +255,10 @@ pub const FUNCTIONS: [(&str, &str); 15] = [
     ("at(STEP, \"TENSOR\")", "a tensor as it was after that step, or after \"get_latent\""),
     ("of(\"TIMELINE\", \"TENSOR\")", "a tensor of another timeline, where it stands"),
     ("of(\"TIMELINE\", STEP, \"TENSOR\")", "a tensor of another timeline after that step"),
-    ("t(\"MODULE\")", "what a module made in the stage at hand, or in the last one; t(path) at a breakpoint"),
-    ("at(STEP, \"MODULE\")", "what it made in that step; of(\"TIMELINE\", STEP, \"MODULE\") likewise"),
+    ("t(\"MODULE\")", "a module's output in the current stage, or in the last one; t(path) at a breakpoint"),
+    ("at(STEP, \"MODULE\")", "its output in that step; of(\"TIMELINE\", STEP, \"MODULE\") likewise"),
     ("alpha_bar(t)", "ᾱ of a training timestep, such as timesteps[step]"),
 ];
-
-/// Functions that know the run, with how many arguments they take.
-const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 5] =
-    [("embed", 1..=1), ("at", 2..=2), ("of", 2..=3), ("alpha_bar", 1..=1), ("t", 1..=1)];
 
 /// What names mean.
 struct Names<'a>(&'a dyn Resolver);
@@ -277,7 +275,7 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         ExecutionError::UndeclaredReference(name) if name.as_str() == "step" => {
             "step is only there while a step of denoise is next".into()
         }
-        ExecutionError::UndeclaredReference(name) if is_of_a_step(name) => {
+        ExecutionError::UndeclaredReference(name) if OF_A_STEP.contains(&name.as_str()) => {
             format!("{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none")
         }
         ExecutionError::UndeclaredReference(name) if is_called(name, text) => {
@@ -286,7 +284,7 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         }
         ExecutionError::UndeclaredReference(name) => {
             let mut known = resolver.tensors();
-            known.extend(NAMES);
+            known.extend(names::plain());
             format!("`{name}` is not there; expected one of {}", known.join(", "))
         }
         ExecutionError::UnsupportedBinaryOperator(_, Value::UInt(large), Value::Int(other))
@@ -322,272 +320,9 @@ fn is_called(name: &str, text: &str) -> bool {
     text.contains(&format!("{name}("))
 }
 
-/// Whether a name is a number of the newest step.
-fn is_of_a_step(name: &str) -> bool {
-    let first = NAMES.iter().position(|known| *known == "timestep").unwrap_or(NAMES.len());
-    NAMES[first..].contains(&name)
-}
-
-/// Makes of an expression what CEL can evaluate: calls of functions that know the run become indices, and of a number and a
-/// tensor the tensor comes first, as CEL asks the left operand and its numbers know no tensors.
-fn rewrite(expression: &mut IdedExpr, modules: &mut Vec<AskedModule>) -> Result<(), String> {
-    match &mut expression.expr {
-        Expr::Call(call) => {
-            call.target.iter_mut().try_for_each(|target| rewrite(target, modules))?;
-            call.args.iter_mut().try_for_each(|argument| rewrite(argument, modules))?;
-            let known = OF_THE_RUN.iter().find(|(name, _)| *name == call.func_name && call.target.is_none());
-            if let Some((name, count)) = known {
-                if !count.contains(&call.args.len()) {
-                    let usage = FUNCTIONS.iter().filter(|(usage, _)| usage.starts_with(&format!("{name}(")));
-                    let usage: Vec<&str> = usage.map(|(usage, _)| *usage).collect();
-                    return Err(format!("{name} is called as {}", usage.join(" or ")));
-                }
-                if *name == "t" {
-                    modules.extend(asked(&call.args[0].expr));
-                }
-                *expression = indexed(expression.id, name, std::mem::take(&mut call.args));
-                return Ok(());
-            }
-            let [left, right] = &call.args[..] else { return Ok(()) };
-            if !is_number(&left.expr) || is_number(&right.expr) {
-                return Ok(());
-            }
-            match call.func_name.as_str() {
-                operators::MULTIPLY | operators::ADD => call.args.reverse(),
-                // a − t is −(t − a).
-                operators::SUBSTRACT => {
-                    call.args.reverse();
-                    let id = expression.id;
-                    let difference = std::mem::take(expression);
-                    let args = vec![difference];
-                    let negated = CallExpr { func_name: operators::NEGATE.into(), target: None, args };
-                    *expression = IdedExpr { id, expr: Expr::Call(negated) };
-                }
-                _ => {}
-            }
-            Ok(())
-        }
-        Expr::Select(select) => rewrite(&mut select.operand, modules),
-        Expr::List(list) => list.elements.iter_mut().try_for_each(|element| rewrite(element, modules)),
-        Expr::Comprehension(of) => {
-            let parts =
-                [&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result];
-            parts.into_iter().try_for_each(|part| rewrite(part, modules))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The module that an argument of `t` names; `None` where that is only known when it is evaluated.
-fn asked(argument: &Expr) -> Option<AskedModule> {
-    match argument {
-        Expr::Ident(name) if name == "path" => Some(AskedModule::Here),
-        Expr::Literal(LiteralValue::String(path)) => Some(AskedModule::Named(path.inner().to_string())),
-        _ => None,
-    }
-}
-
-/// `name[a][b]` of `name(a, b)`.
-fn indexed(id: u64, name: &str, arguments: Vec<IdedExpr>) -> IdedExpr {
-    let function = IdedExpr { id, expr: Expr::Ident(name.into()) };
-    arguments.into_iter().fold(function, |of, argument| {
-        let args = vec![of, argument];
-        IdedExpr { id, expr: Expr::Call(CallExpr { func_name: operators::INDEX.into(), target: None, args }) }
-    })
-}
-
-/// Whether an expression is a number, whatever the run.
-fn is_number(expression: &Expr) -> bool {
-    const OF_TENSORS: [&str; 4] = ["norm", "max_abs", "cos", "psnr"];
-    match expression {
-        Expr::Literal(_) => true,
-        Expr::Ident(name) => NAMES.contains(&name.as_str()),
-        Expr::Select(select) => FIELDS.split(", ").any(|field| field == select.field),
-        Expr::Call(call) if OF_TENSORS.contains(&call.func_name.as_str()) => true,
-        Expr::Call(call) if call.func_name == operators::INDEX => {
-            let is = |name: &str| matches!(&call.args[0].expr, Expr::Ident(of) if of == name);
-            is("timesteps") || is("alpha_bar")
-        }
-        Expr::Call(call) => {
-            const OF_NUMBERS: [&str; 7] = [
-                "sqrt",
-                "abs",
-                operators::NEGATE,
-                operators::ADD,
-                operators::SUBSTRACT,
-                operators::MULTIPLY,
-                operators::DIVIDE,
-            ];
-            OF_NUMBERS.contains(&call.func_name.as_str()) && call.args.iter().all(|arg| is_number(&arg.expr))
-        }
-        _ => false,
-    }
-}
-
-/// The expression as CEL reads it: parts of tensors, `t[0,2..5,:]`, in quotes, as CEL's brackets hold one value; and whole numbers
-/// from 2^63 on, which large seeds are, marked as having no sign.
-fn as_cel(text: &str) -> String {
-    let (mut made, mut quote, mut escaped) = (String::with_capacity(text.len()), None, false);
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if matches!(c, '"' | '\'') => quote = Some(c),
-            None if c.is_ascii_digit() && !made.ends_with(is_of_a_number_or_name) => {
-                let length = rest.as_str().find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.as_str().len());
-                let digits = format!("{c}{}", &rest.as_str()[..length]);
-                let is_whole = !rest.as_str()[length..].starts_with(is_of_a_number_or_name);
-                // -2^63 is one number for CEL, with its sign.
-                let is_least = made.trim_end().ends_with('-') && digits == "9223372036854775808";
-                let is_large = digits.parse::<i64>().is_err() && digits.parse::<u64>().is_ok();
-                rest = rest.as_str()[length..].chars();
-                made.push_str(&digits);
-                if is_whole && is_large && !is_least {
-                    made.push('u');
-                }
-                continue;
-            }
-            None if c == '[' => {
-                let behind = made.trim_end().chars().next_back();
-                let indexes = behind.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ')' | ']'));
-                let inner = rest.as_str().split(']').next().unwrap_or_default();
-                let is_part = |c: char| c.is_ascii_digit() || matches!(c, ',' | ':' | '.' | '-' | ' ');
-                let several = inner.contains([',', ':']) || inner.contains("..");
-                if indexes && several && inner.chars().all(is_part) && inner.len() < rest.as_str().len() {
-                    made.push_str(&format!("[\"{inner}\"]"));
-                    rest = rest.as_str()[inner.len() + 1..].chars();
-                    continue;
-                }
-            }
-            None => {}
-        }
-        made.push(c);
-    }
-    made
-}
-
-/// Whether a character next to digits makes them a part of a name or of a decimal number.
-fn is_of_a_number_or_name(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '.')
-}
-
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How deep an expression is nested, or chained by operators that nest it.
-fn depth(text: &str) -> usize {
-    let (mut deep, mut deepest) = (0usize, 0);
-    for c in text.chars() {
-        match c {
-            '(' | '[' | '{' => deep += 1,
-            ')' | ']' | '}' => deep = deep.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(deep);
-    }
-    let unary = text.split(|c| c != '-' && c != '!').map(str::len).max().unwrap_or(0);
-    deepest.max(unary).max(text.matches('?').count())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tensor::PlainTensor;
-    use cel::common::types::{CelInt, CelString};
-    use cel::common::value::Val;
-    use proptest::prelude::*;
-
-    /// Names from a table: expressions need no run.
-    struct Table;
-
-    impl Resolver for Table {
-        fn resolve(&self, name: &str) -> Option<Box<dyn Val>> {
-            Some(match name {
-                "latents" => {
-                    let values = PlainTensor::from_values(&[2, 3], vec![0., 1., 2., 3., 4., 5.]).unwrap();
-                    Box::new(TensorValue::new(values))
-                }
-                "step" => CowVal::owned(CelInt::from(3)).into_owned(),
-                "prompt" => CowVal::owned(CelString::from("a cat".to_string())).into_owned(),
-                _ => return None,
-            })
-        }
-
-        fn tensors(&self) -> Vec<&'static str> {
-            vec!["latents"]
-        }
-    }
-
-    #[test]
-    fn names_come_from_any_resolver() {
-        let value = |text: &str| Expression::compile(text).unwrap().evaluate(&Table);
-        assert!(matches!(value("latents.max"), Ok(Answer::Number(5.))));
-        assert!(matches!(value("latents[1,:].mean == 4.0 && prompt == \"a cat\""), Ok(Answer::Bool(true))));
-        assert!(matches!(value("latents * 2.0"), Ok(Answer::Tensor(_))));
-        assert!(matches!(value("[step, step + 1]"), Ok(Answer::List(text)) if text == "[3, 4]"));
-        let missing = value("latnts.max").unwrap_err().to_string();
-        assert!(missing.contains("`latnts` is not there; expected one of latents"), "{missing}");
-        let list = Expression::compile("[1]").unwrap().holds(&Table).unwrap_err().to_string();
-        assert!(list.contains("is a list; expected a condition"), "{list}");
-    }
-
-    #[test]
-    fn what_is_no_expression_says_so_in_a_line() {
-        for text in ["latents.std >", "1 +", ")", "\"", &"(".repeat(500), &"-".repeat(900), &"x".repeat(2000)]
-        {
-            let error = Expression::compile(text).unwrap_err().to_string();
-            assert!(!error.contains('\n'), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_cel_writes_otherwise_is_brought_to_it() {
-        for (text, expected) in [
-            ("latents[0,2,:].std", "latents[\"0,2,:\"].std"),
-            ("embed(\"a[1,2]\")[0, 2..5]", "embed(\"a[1,2]\")[\"0, 2..5\"]"),
-            ("x[0][1:2] + [1,2][0]", "x[0][\"1:2\"] + [1,2][0]"),
-            ("'it\\'s [1,2]' + x[1,", "'it\\'s [1,2]' + x[1,"),
-            ("seed==18446744073709551615&& x", "seed==18446744073709551615u&& x"),
-            ("9223372036854775808u + 9223372036854775807", "9223372036854775808u + 9223372036854775807"),
-            (
-                "-9223372036854775808 + 15680208700286123456.5",
-                "-9223372036854775808 + 15680208700286123456.5",
-            ),
-            (
-                "'18446744073709551615' + a18446744073709551615",
-                "'18446744073709551615' + a18446744073709551615",
-            ),
-            ("18446744073709551616", "18446744073709551616"),
-        ] {
-            assert_eq!(as_cel(text), expected);
-        }
-    }
-
-    #[test]
-    fn a_function_of_the_run_says_how_it_is_called() {
-        let said = |text: &str| Expression::compile(text).unwrap_err().to_string();
-        assert!(said("at(3)").contains("at is called as at(STEP, \"TENSOR\")"), "{}", said("at(3)"));
-        assert!(said("of(\"main\")").contains(" or of(\"TIMELINE\", STEP"));
-        assert!(said("embed()").contains("embed(\"TEXT\")"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_expression_makes_an_evaluation_panic(
-            text in "(latents|step|prompt|norm|cos|lerp|clamp|max_abs|[0-9.]{1,3}|[-+*/<>=!&|?:,. ()\\[\\]]|\\.std|\\[0,:\\]){1,12}",
-        ) {
-            if let Ok(expression) = Expression::compile(&text) {
-                let _ = expression.evaluate(&Table);
-            }
-        }
-
-        #[test]
-        fn no_text_makes_it_panic(text in "[a-z0-9_.()+*/<>=!&|?:\"' \\[\\]-]{0,120}") {
-            let _ = Expression::compile(&text);
-        }
-    }
-}
+mod tests;

@@ -1,21 +1,14 @@
 //! The names that an expression may use, and the trait that gives them their values.
 
+use crate::pipeline::Setting;
 use cel::common::value::Val;
 
-/// Names that are no tensors, by what they are of.
-pub const NAMES: [&str; 19] = [
-    "step",
-    "stage",
-    "prompt",
-    "negative_prompt",
-    "height",
-    "width",
-    "num_inference_steps",
-    "guidance_scale",
-    "seed",
-    "eta",
-    "strength",
-    "timesteps",
+/// Where the run stands.
+const POSITION: [&str; 2] = ["step", "stage"];
+/// The run's timesteps.
+const TIMESTEPS: &str = "timesteps";
+/// Names that have a value after a step: its numbers.
+pub const OF_A_STEP: [&str; 7] = [
     "timestep",
     "prev_timestep",
     "alpha_prod_t",
@@ -24,6 +17,18 @@ pub const NAMES: [&str; 19] = [
     "variance",
     "std_dev_t",
 ];
+
+/// Names that are no tensors: the position, the settings, the timesteps, the numbers of a step.
+pub fn plain() -> Vec<&'static str> {
+    let settings = Setting::all().filter(Setting::is_in_expressions).map(|setting| setting.entry().name);
+    POSITION.into_iter().chain(settings).chain([TIMESTEPS]).chain(OF_A_STEP).collect()
+}
+
+/// Whether a name is no tensor's.
+pub fn is_plain(name: &str) -> bool {
+    let is_setting = || Setting::find(name).is_some_and(|setting| setting.is_in_expressions());
+    POSITION.contains(&name) || name == TIMESTEPS || OF_A_STEP.contains(&name) || is_setting()
+}
 
 /// What gives the names in an expression their values. A session's scope is one; a test may use a table.
 pub trait Resolver: Sync {

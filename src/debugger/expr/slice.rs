@@ -1,4 +1,4 @@
-//! A part of a tensor: `0,:,8,2..5`, as it stands in brackets behind its name.
+//! A part of a tensor: `0,:,8,2..5`, as it stands in brackets after its name.
 
 use std::fmt;
 use std::ops::Range;
@@ -79,6 +79,13 @@ impl Part {
     }
 }
 
+impl fmt::Display for Slice {
+    /// As it stands between brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(Part::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = |end: Option<i64>| end.map_or(String::new(), |end| end.to_string());
@@ -134,7 +141,18 @@ mod tests {
         assert!(said(&format!("0,{}", i64::MAX)).contains("is not among them"));
     }
 
+    fn parts() -> impl Strategy<Value = Vec<Part>> {
+        let range = any::<[Option<i64>; 2]>().prop_map(|[from, to]| Part::Range(from, to));
+        prop::collection::vec(prop_oneof![any::<i64>().prop_map(Part::One), range], 1..6)
+    }
+
     proptest! {
+        #[test]
+        fn a_slice_is_written_and_parsed_again(parts in parts()) {
+            let slice = Slice(parts);
+            prop_assert_eq!(Slice::parse(&slice.to_string()), Ok(slice));
+        }
+
         #[test]
         fn no_part_makes_it_panic(part in "[0-9:., -]{0,24}", a in 0usize..5, b in 1usize..5) {
             let found = Slice::parse(&part).and_then(|parts| parts.within(&[a, b], "x"));

@@ -1,9 +1,9 @@
-//! What the parser of expressions complains of, in words for somebody who has not seen its grammar.
+//! The errors of the expression parser, in words that need no knowledge of its grammar.
 
 /// The first complaint of a parser's message, in a line: what is wrong, where, and what would be right.
 ///
 /// The parser writes `ERROR: <input>:LINE:COLUMN: Syntax error: WHAT` and what it read below, for each complaint. One that
-/// is not known here is told as it is.
+/// is not known here is shown as it is.
 pub fn told(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default().trim();
     let Some((column, what)) = located(first) else { return first.into() };
@@ -33,7 +33,7 @@ pub fn told(message: &str) -> String {
         .find_map(found);
     match unexpected {
         Some(unexpected) if unexpected == at_end => {
-            "it ends too early; expected a name, a number or `(` behind it".into()
+            "it ends too early; expected a name, a number or `(` after it".into()
         }
         Some(unexpected) if what.ends_with("expecting <EOF>") => {
             format!(
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_in_plain_words() {
         for (text, expected) in [
-            ("latents.std > ", "it ends too early; expected a name, a number or `(` behind it"),
+            ("latents.std > ", "it ends too early; expected a name, a number or `(` after it"),
             ("1 +* 2", "`*` at character 4 does not belong there; expected a name, a number or `(`"),
             ("norm(latents", "a `)` is missing at its end"),
             ("latents.std 1", "`1` at character 13 does not go on with it; expected an operator before it"),

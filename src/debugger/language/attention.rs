@@ -1,12 +1,12 @@
-//! What is asked of attention in the command language: which word or point, which layers, which steps.
+//! `show attention` and `show effect`: which word or point, which layers, which steps.
 
-use super::command::Command;
+use super::arguments::Look;
 use super::pattern::Pattern;
 use crate::debugger::text::{abridged, quoted, unquoted};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Which layers are looked into, and which of their heads.
+/// Which layers, and which of their heads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AttentionFilter {
     /// Attentions in a module like that; all without.
@@ -16,7 +16,7 @@ pub struct AttentionFilter {
 }
 
 impl AttentionFilter {
-    /// Whether the attention at `path` is looked into: it, or a module around it, is like the pattern. `unet.` may be left
+    /// Whether the attention at `path` is one of them: it, or a module around it, matches the pattern. `unet.` may be left
     /// out.
     pub fn is_in(&self, path: &str) -> bool {
         let Some(pattern) = &self.layer else { return true };
@@ -28,7 +28,7 @@ impl AttentionFilter {
     }
 }
 
-/// What is looked at.
+/// Whose attention is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// Every token.
@@ -39,10 +39,10 @@ pub enum Subject {
     Point(usize, usize),
 }
 
-/// `attention …`, behind `show` and `save`.
+/// What `show attention` and `save attention` ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttentionQuery {
-    /// What is looked at.
+    /// Whose attention.
     pub subject: Subject,
     /// In this step; in the one before the cursor without.
     pub step: Option<usize>,
@@ -50,6 +50,15 @@ pub struct AttentionQuery {
     pub over_steps: bool,
     /// In which layers.
     pub focus: AttentionFilter,
+}
+
+/// What `show effect` and `save effect` ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectQuery {
+    /// The word.
+    pub word: String,
+    /// In this step; in the one before the cursor without.
+    pub step: Option<usize>,
 }
 
 impl fmt::Display for Subject {
@@ -79,16 +88,13 @@ const ATTENTION: &str = "attention [WORD|at X,Y] [step K] [layer PATTERN] [head 
 /// What `effect` is followed by.
 const EFFECT: &str = "effect WORD [step K]";
 
-/// What is behind `show attention`, `show effect`, and with a file behind the word `save attention` and `save effect`. `None`
-/// when `rest` begins with neither.
-pub(super) fn parse(rest: &str, saves: bool) -> Option<Result<Command, String>> {
+/// A query about attention, or about the effect of a word; to be saved, with a file after the word.
+pub(super) fn parse(rest: &str, saves: bool) -> Result<(Look, Option<PathBuf>), String> {
     let mut words = Words { rest };
-    let command = match words.next()? {
-        "attention" => attention(words, saves),
-        "effect" => effect(words, saves),
-        _ => return None,
-    };
-    Some(command)
+    match words.next() {
+        Some("effect") => effect(words, saves).map(|(asked, file)| (Look::Effect(asked), file)),
+        _ => attention(words, saves).map(|(asked, file)| (Look::Attention(asked), file)),
+    }
 }
 
 /// Words, with those in quotes as one.
@@ -111,8 +117,8 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-fn attention(mut words: Words<'_>, saves: bool) -> Result<Command, String> {
-    let mut looking = AttentionQuery {
+fn attention(mut words: Words<'_>, saves: bool) -> Result<(AttentionQuery, Option<PathBuf>), String> {
+    let mut asked = AttentionQuery {
         subject: Subject::All,
         step: None,
         over_steps: false,
@@ -122,12 +128,12 @@ fn attention(mut words: Words<'_>, saves: bool) -> Result<Command, String> {
     match ahead.next() {
         Some("at") => {
             let at = ahead.next().unwrap_or_default();
-            looking.subject = point(at)?;
+            asked.subject = point(at)?;
             words = ahead;
         }
         Some("step" | "layer" | "head" | "over-steps") if !saves => {}
         Some(word) => {
-            looking.subject = Subject::Word(word.into());
+            asked.subject = Subject::Word(word.into());
             words = ahead;
         }
         None => {}
@@ -135,23 +141,23 @@ fn attention(mut words: Words<'_>, saves: bool) -> Result<Command, String> {
     let file = saves.then(|| file(&mut words, ATTENTION)).transpose()?;
     while let Some(word) = words.next() {
         match word {
-            "step" => looking.step = Some(number(words.next(), "step")?),
-            "head" => looking.focus.head = Some(number(words.next(), "head")?),
+            "step" => asked.step = Some(number(words.next(), "step")?),
+            "head" => asked.focus.head = Some(number(words.next(), "head")?),
             "layer" => {
                 let pattern = Pattern::parse(words.next().unwrap_or_default()).map_err(|e| e.to_string())?;
-                looking.focus.layer = Some(pattern);
+                asked.focus.layer = Some(pattern);
             }
-            "over-steps" => looking.over_steps = true,
+            "over-steps" => asked.over_steps = true,
             _ => return Err(unexpected(word, ATTENTION)),
         }
     }
-    if looking.over_steps && looking.step.is_some() {
+    if asked.over_steps && asked.step.is_some() {
         return Err("one step, or over-steps, not both".into());
     }
-    Ok(Command::Attention { looking, file })
+    Ok((asked, file))
 }
 
-fn effect(mut words: Words<'_>, saves: bool) -> Result<Command, String> {
+fn effect(mut words: Words<'_>, saves: bool) -> Result<(EffectQuery, Option<PathBuf>), String> {
     let word = words.next().ok_or_else(|| format!("no word named: {EFFECT}"))?.to_string();
     let file = saves.then(|| file(&mut words, EFFECT)).transpose()?;
     let step = match words.next() {
@@ -160,7 +166,7 @@ fn effect(mut words: Words<'_>, saves: bool) -> Result<Command, String> {
         Some(other) => return Err(unexpected(other, EFFECT)),
     };
     match words.next() {
-        None => Ok(Command::Effect { word, step, file }),
+        None => Ok((EffectQuery { word, step }, file)),
         Some(more) => Err(unexpected(more, EFFECT)),
     }
 }
@@ -170,7 +176,7 @@ fn unexpected(word: &str, usage: &str) -> String {
 }
 
 fn file(words: &mut Words<'_>, usage: &str) -> Result<PathBuf, String> {
-    let missing = || format!("a file is needed behind the word: save {usage}");
+    let missing = || format!("a file is needed after the word: save {usage}");
     words.next().map(|file| unquoted(file).into()).ok_or_else(missing)
 }
 
@@ -193,31 +199,36 @@ fn point(text: &str) -> Result<Subject, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debugger::Command;
     use proptest::prelude::*;
 
-    fn parsed(line: &str) -> Command {
-        Command::parse(line).unwrap().unwrap()
+    fn asked(line: &str) -> (Look, Option<PathBuf>) {
+        match Command::parse(line).unwrap().unwrap() {
+            Command::Show(look) => (look, None),
+            Command::Save(save) => (save.what, Some(save.file)),
+            other => panic!("{other}"),
+        }
     }
 
     #[test]
     fn words_points_and_where() {
-        let Command::Attention { looking, file: None } =
-            parsed("show attention \"red apple\" layer unet.mid_block head 1 step 3")
+        let (Look::Attention(query), None) =
+            asked("show attention \"red apple\" layer unet.mid_block head 1 step 3")
         else {
             panic!()
         };
-        assert_eq!((looking.subject, looking.step), (Subject::Word("red apple".into()), Some(3)));
-        assert_eq!((looking.focus.head, looking.focus.layer.unwrap().as_str()), (Some(1), "unet.mid_block"));
-        let Command::Attention { looking, file } = parsed("save attention at 3,4 a.png over-steps") else {
+        assert_eq!((query.subject, query.step), (Subject::Word("red apple".into()), Some(3)));
+        assert_eq!((query.focus.head, query.focus.layer.unwrap().as_str()), (Some(1), "unet.mid_block"));
+        let (Look::Attention(query), file) = asked("save attention at 3,4 a.png over-steps") else {
             panic!()
         };
-        assert_eq!((looking.subject, looking.over_steps), (Subject::Point(3, 4), true));
+        assert_eq!((query.subject, query.over_steps), (Subject::Point(3, 4), true));
         assert_eq!(file, Some("a.png".into()));
-        let Command::Attention { looking, .. } = parsed("show attention step 2") else { panic!() };
-        assert_eq!((looking.subject, looking.step), (Subject::All, Some(2)));
-        assert!(matches!(parsed("save effect apple \"a b.png\" step 1"),
-            Command::Effect { word, step: Some(1), file: Some(file) } if word == "apple" && file.to_str() == Some("a b.png")));
-        assert!(matches!(parsed("show latents"), Command::Show(_)));
+        let (Look::Attention(query), _) = asked("show attention step 2") else { panic!() };
+        assert_eq!((query.subject, query.step), (Subject::All, Some(2)));
+        let effect = Look::Effect(EffectQuery { word: "apple".into(), step: Some(1) });
+        assert_eq!(asked("save effect apple \"a b.png\" step 1"), (effect, Some("a b.png".into())));
+        assert_eq!(asked("show latents"), (Look::Named("latents".into()), None));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What a line that is being typed can go on with.
 
+use super::arguments::Topic;
 use super::edit::EDITABLE;
-use super::setting::{Setting, Topic};
-use super::verbs::{VERBS, Verb};
+use super::verb::Verb;
+use super::verbs::VERBS;
 use crate::debugger::expr::FUNCTIONS;
-use crate::debugger::expr::names::NAMES;
+use crate::debugger::expr::names;
 use crate::debugger::expr::value::FIELDS;
 use crate::picture::features::{Drawn, Row};
-use crate::pipeline::{Fault, InitImage, Stage};
+use crate::pipeline::{Setting, Stage};
 use std::ops::Range;
 
 /// What a word can go on with.
@@ -121,8 +122,10 @@ fn models() -> Vec<Candidate> {
     plain(["text_encoder.", "unet.", "vae."], "a module")
 }
 
-fn settings() -> Vec<Candidate> {
-    plain(Setting::ALL.map(|(name, _)| name), "setting")
+fn settings(are: impl Fn(&Setting) -> bool) -> Vec<Candidate> {
+    let candidate =
+        |setting: Setting| Candidate { text: setting.to_string(), help: setting.entry().summary.into() };
+    Setting::all().filter(are).map(candidate).collect()
 }
 
 pub(super) fn nothing(_: &[&str], _: &Names) -> Completion {
@@ -214,7 +217,7 @@ pub(super) fn save(words: &[&str], names: &Names) -> Completion {
     }
 }
 
-/// What `show` and `save` say of the inside of a stage.
+/// What `show` and `save` have of the inside of a stage.
 fn inside() -> Vec<Candidate> {
     let features = plain(["features"], "the output of a module");
     [features, plain(["attention"], "where a word attends"), plain(["effect"], "what a word does")].concat()
@@ -255,26 +258,17 @@ pub(super) fn set(words: &[&str], _: &Names) -> Completion {
             return Completion::Expression;
         }
         [] => [
-            settings(),
+            settings(|_| true),
             plain(["preview"], "which steps the VAE decodes"),
-            plain(["fault"], "a known mistake, made on purpose"),
             plain(EDITABLE, "tensor, to be changed by hand"),
             plain(["t(\""], "the output of a module, to be changed by hand"),
         ]
         .concat(),
-        ["fault"] => {
-            let fault = |(name, _, help): &(&str, Fault, &str)| Candidate {
-                text: (*name).into(),
-                help: (*help).into(),
-            };
-            let faults: Vec<Candidate> = Fault::ALL.iter().map(fault).collect();
-            [faults, plain(["nan_in"], "a value of a tensor is not a number"), plain(["off"], "")].concat()
-        }
-        ["init_image"] => {
-            let samples = plain(InitImage::samples().map(|name| format!("sample:{name}")), "a drawing");
-            [samples, plain(["off"], "")].concat()
-        }
         ["preview"] => plain(["every", "off"], ""),
+        [name] => {
+            let values = Setting::find(name).map_or(vec![], |setting| setting.values());
+            values.into_iter().map(|(text, help)| Candidate { text, help: help.into() }).collect()
+        }
         _ => vec![],
     })
 }
@@ -301,9 +295,14 @@ pub(super) fn timeline(words: &[&str], names: &Names) -> Completion {
 
 pub(super) fn compare(words: &[&str], names: &Names) -> Completion {
     Completion::Words(match words {
-        [] => [settings(), plain(["word"], "one word of the prompt"), plain(["base", "off"], "")].concat(),
+        [] => [
+            settings(Setting::is_compared),
+            plain(["word"], "one word of the prompt"),
+            plain(["base", "off"], ""),
+        ]
+        .concat(),
         ["base"] => plain(&names.timelines, "timeline"),
-        [.., "by"] => settings(),
+        [.., "by"] => settings(Setting::is_compared),
         [_, _, ..] => plain(["by", "here"], ""),
         _ => vec![],
     })
@@ -311,7 +310,7 @@ pub(super) fn compare(words: &[&str], names: &Names) -> Completion {
 
 pub(super) fn sweep(words: &[&str], _: &Names) -> Completion {
     Completion::Words(match words {
-        [] => settings(),
+        [] => settings(Setting::is_compared),
         [_, _] => plain(["here-to-end"], ""),
         _ => vec![],
     })
@@ -329,7 +328,7 @@ pub(super) fn help(words: &[&str], _: &Names) -> Completion {
     })
 }
 
-/// A name in an expression, or behind a dot what a tensor has.
+/// A name in an expression, or after a dot a field of a tensor.
 fn part_of_expression(before: &str, from: usize, names: &Names) -> Completions {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let start = before.rfind(|c| !is_part(c)).map_or(0, |at| at + 1).max(from);
@@ -342,7 +341,7 @@ fn part_of_expression(before: &str, from: usize, names: &Names) -> Completions {
         }
         _ => {
             let mut all = plain(&names.tensors, "tensor");
-            all.extend(plain(NAMES, ""));
+            all.extend(plain(names::plain(), ""));
             for (call, gives) in FUNCTIONS {
                 // Up to its first argument; one that can be called in two ways is one.
                 let (name, _) = call.split_once('(').unwrap_or((call, ""));
@@ -357,112 +356,4 @@ fn part_of_expression(before: &str, from: usize, names: &Names) -> Completions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn names() -> Names {
-        Names {
-            tensors: vec!["latents".into(), "prompt_embeds".into()],
-            pictures: vec!["latents".into(), "difference".into()],
-            breakpoints: vec![1, 12],
-            displays: vec![3],
-            timelines: vec!["main".into(), "wilder".into()],
-            words: vec!["red".into(), "apple".into()],
-            modules: [
-                "unet.conv_in",
-                "unet.mid_block",
-                "unet.mid_block.attentions.0",
-                "unet.mid_block.resnets.0",
-            ]
-            .map(String::from)
-            .into(),
-        }
-    }
-
-    fn words(line: &str) -> Vec<String> {
-        complete(line, line.len(), &names()).candidates.into_iter().map(|c| c.text).collect()
-    }
-
-    #[test]
-    fn attention_is_of_words_and_layers() {
-        assert_eq!(words("show attention a"), ["apple", "at"]);
-        assert_eq!(words("save effect r"), ["red"]);
-        assert_eq!(words("show attention apple layer unet.c"), ["unet.conv_in"]);
-        assert_eq!(words("save attention apple a.png head 1 s"), ["step"]);
-        assert!(words("show attention apple head ").is_empty() && words("save attention apple ").is_empty());
-    }
-
-    #[test]
-    fn words_go_on() {
-        assert_eq!(words("re"), ["reverse-continue", "restart", "rename"]);
-        assert_eq!(words("  cont"), ["continue"]);
-        assert_eq!(words("goto "), ["encode_prompt", "get_latent", "denoise", "vae_decode"]);
-        assert_eq!(words("b den"), ["denoise"]);
-        // A path goes on name by name.
-        assert_eq!(words("b un"), ["unet."]);
-        assert_eq!(words("break unet."), ["unet.conv_in", "unet.mid_block"]);
-        assert_eq!(
-            words("break unet.mid_block"),
-            ["unet.mid_block.attentions.0", "unet.mid_block.resnets.0"]
-        );
-        assert_eq!(words("patch unet.mid_block from "), ["main", "wilder"]);
-        assert_eq!(words("break denoise 5 "), ["if"]);
-        assert_eq!(words("break denoise if lat"), ["latents"]);
-        assert_eq!(words("print latents.s"), ["shape", "std"]);
-        assert_eq!(words("p norm(prompt_e"), ["prompt_embeds"]);
-        assert_eq!(words("set gui"), ["guidance_scale"]);
-        assert_eq!(words("set init_image sample:a"), ["sample:apple"]);
-        assert_eq!(words("set prompt_embeds = em"), ["embed("]);
-        assert_eq!(words("print lerp(prompt_embeds, o"), ["of("]);
-        assert_eq!(words("set preview "), ["every", "off"]);
-        assert_eq!(words("delete 1"), ["12"]);
-        assert_eq!(words("show d"), ["difference"]);
-        assert_eq!(words("show features unet.m"), ["unet.mid_block"]);
-        assert_eq!(words("show features unet.mid_block p"), ["pca"]);
-        assert_eq!(words("save features unet.mid_block f.png unc"), ["uncond"]);
-        assert_eq!(words("info mod"), ["modules"]);
-        assert_eq!(words("save timemap t.png w"), ["within"]);
-        assert_eq!(words("switch w"), ["wilder"]);
-        assert_eq!(words("delete timeline "), ["main", "wilder"]);
-        assert_eq!(words("compare gui"), ["guidance_scale"]);
-        assert_eq!(words("compare guidance_scale 1,3 "), ["by", "here"]);
-        assert_eq!(words("fork x at d"), ["denoise"]);
-        assert!(words("walk ").is_empty() && words("quit ").is_empty());
-    }
-
-    #[test]
-    fn the_word_at_fault_is_found() {
-        let line = "break denoise if latnts.std > 1";
-        let error = "`latnts.std > 1`: `latnts` is not there; expected one of latents";
-        assert_eq!(&line[error_span(line, error).unwrap()], "latnts");
-        assert_eq!(error_span("walk", "`walk` is no command; expected one of next"), Some(0..4));
-        assert_eq!(error_span("next", "the run is complete"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_line_makes_it_panic(line in "\\PC{0,60}", cursor in 0usize..80) {
-            let completions = complete(&line, cursor, &names());
-            prop_assert!(line.is_char_boundary(completions.from));
-        }
-
-        #[test]
-        fn what_is_completed_begins_with_what_was_typed(
-            verb in 0..VERBS.len(), rest in "[a-z_.(]{0,8}( [a-z_.(]{0,8})?",
-        ) {
-            let line = format!("{} {rest}", VERBS[verb].name);
-            let completions = complete(&line, line.len(), &names());
-            for candidate in completions.candidates {
-                prop_assert!(candidate.text.starts_with(&line[completions.from..]));
-            }
-        }
-
-        #[test]
-        fn any_error_points_into_the_line(line in "\\PC{0,40}", error in "\\PC{0,60}") {
-            if let Some(range) = error_span(&line, &error) {
-                prop_assert!(line.get(range).is_some());
-            }
-        }
-    }
-}
+mod tests;

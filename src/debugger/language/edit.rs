@@ -9,7 +9,7 @@ use crate::pipeline::Snapshot;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 
-/// What goes into later stages, and so is worth changing.
+/// The tensors that later stages take as inputs.
 pub const EDITABLE: [&str; 3] = ["latents", "prompt_embeds", "negative_prompt_embeds"];
 
 /// A change of a tensor.
@@ -17,7 +17,7 @@ pub const EDITABLE: [&str; 3] = ["latents", "prompt_embeds", "negative_prompt_em
 pub struct Edit {
     /// The tensor.
     name: String,
-    /// What of it is changed.
+    /// The part that is changed.
     parts: Slice,
     operation: Operation,
     value: Expression,
@@ -149,7 +149,7 @@ impl Edit {
         Ok(Self { name: name.into(), parts, operation, value, text: text.into() })
     }
 
-    /// The edit as it was typed, behind `set`.
+    /// The edit as it was typed, after `set`.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -206,6 +206,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_edit_is_written_and_parsed_again(
+            name in 0..EDITABLE.len(), parts in "(\\[-?[0-9](,:){0,2}(,[0-9]?\\.\\.[0-9]?)?\\])?", sign in "[*+]?", value in "-?[0-9]",
+        ) {
+            let edit = parsed(&format!("{}{parts} {sign}= {value}", EDITABLE[name]));
+            prop_assert_eq!(Edit::parse(edit.text()).and_then(Result::ok), Some(edit));
+        }
+
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,60}") {
             let _ = Edit::parse(&text);

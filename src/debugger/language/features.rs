@@ -1,6 +1,10 @@
-//! Which feature maps a command asks for.
+//! `show features` and `show timemap`: feature maps, and how they are drawn.
 
+use super::arguments::Look;
+use super::pattern::Pattern;
+use crate::debugger::text::{abridged, words};
 use crate::picture::features::{Drawn, Row};
+use std::path::PathBuf;
 
 /// Feature maps, and how they are drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -11,4 +15,54 @@ pub struct FeatureQuery {
     pub drawn: Drawn,
     /// Which row of the batch.
     pub row: Row,
+}
+
+/// `features PATH [HOW] [ROW]` and `timemap [within X]`; to be saved, with a file after the path or the word.
+pub(super) fn parse(rest: &str, saves: bool) -> Result<(Look, Option<PathBuf>), String> {
+    let words = words(rest);
+    let taken = |from: usize| -> Result<(Option<PathBuf>, &[&str]), String> {
+        match (saves, words.get(from)) {
+            (false, _) => Ok((None, words.get(from..).unwrap_or_default())),
+            (true, Some(file)) => Ok((Some((*file).into()), &words[from + 1..])),
+            (true, None) => Err("a file is needed, which ends with .png".into()),
+        }
+    };
+    if words.first() == Some(&"timemap") {
+        let (file, rest) = taken(1)?;
+        return Ok((time_map(rest)?, file));
+    }
+    let path = *words.get(1).ok_or("no module named, such as unet.mid_block")?;
+    if !Pattern::parse(path).is_ok_and(|pattern| pattern.is_one()) {
+        return Err(format!("`{}` is not the path of one module, such as unet.mid_block", abridged(path)));
+    }
+    let (file, rest) = taken(2)?;
+    let mut asked = FeatureQuery { path: path.into(), drawn: Drawn::default(), row: Row::default() };
+    for word in rest {
+        let drawn = Drawn::ALL.iter().find(|(name, _)| name == word);
+        let row = Row::ALL.iter().find(|(name, _)| name == word);
+        match (drawn, row) {
+            (Some((_, drawn)), _) => asked.drawn = *drawn,
+            (_, Some((_, row))) => asked.row = *row,
+            _ => {
+                let rows = Row::ALL.iter().map(|(name, _)| *name);
+                let known =
+                    Drawn::ALL.iter().map(|(name, _)| *name).chain(rows).collect::<Vec<_>>().join(", ");
+                return Err(format!("`{}` is no way to draw features, which are {known}", abridged(word)));
+            }
+        }
+    }
+    Ok((Look::Features(asked), file))
+}
+
+/// `[within X]`.
+fn time_map(rest: &[&str]) -> Result<Look, String> {
+    match rest {
+        [] => Ok(Look::TimeMap { within: None }),
+        ["within", x] => {
+            let within: Option<f64> = x.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.);
+            let within = within.ok_or_else(|| format!("`{}` is no tolerance of 0 or more", abridged(x)))?;
+            Ok(Look::TimeMap { within: Some(within) })
+        }
+        _ => Err(format!("`{}` is not expected after timemap", abridged(&rest.join(" ")))),
+    }
 }

@@ -1,4 +1,4 @@
-//! What a module makes, changed by hand: `t("unet.mid_block") *= 0`.
+//! The output of a module, changed by hand: `t("unet.mid_block") *= 0`.
 
 use super::edit::{EditError, Operation, spread};
 use super::pattern::Pattern;
@@ -12,11 +12,11 @@ use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// A change of what modules make.
+/// A change of modules' outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleEdit {
     modules: Pattern,
-    /// What of the output is changed.
+    /// The part of the output that is changed.
     parts: Slice,
     operation: Operation,
     value: Expression,
@@ -66,13 +66,13 @@ impl ModuleEdit {
         &self.modules
     }
 
-    /// What it does to modules from here on. The value is that of now; whether it fits an output is told when that is made.
+    /// The intervention on modules from here on. The value is evaluated now; whether it fits an output is checked when that is made.
     ///
     /// # Errors
     /// When the value has none here, or is neither a number nor a tensor.
     pub fn intervention(&self, names: &dyn Resolver) -> Result<Intervention, EditError> {
         let answer = self.value.evaluate(names)?;
-        // What is neither a number nor a tensor is told now.
+        // A value that is neither a number nor a tensor is refused now.
         if !matches!(answer, crate::debugger::expr::Answer::Tensor(_)) {
             spread(&answer, self.value.text(), 1, &[])?;
         }

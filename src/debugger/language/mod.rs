@@ -1,12 +1,13 @@
-//! The command language: what a key, a line of the console, a lesson or a batch file says.
+//! The command language: the commands of keys, console lines, lessons and batch files.
 //!
-//! - [`verbs`]: its words. [`command`]: a parsed line. `arguments`: the parsers of what follows a verb.
-//! - [`place`]: where to stop. [`setting`]: what `set` changes. [`pattern`]: several modules by one name.
+//! - [`verbs`]: the verbs, an entry each, and the enum [`Command`](command::Command) that follows from them. [`verb`]: what an entry
+//!   says. [`arguments`]: the types of what follows a verb. [`command`]: a line, parsed.
+//! - [`place`]: where to stop. [`preview`]: which steps the VAE decodes. [`pattern`]: several modules by one name.
 //! - [`attention`]: which word or point, and where. [`features`]: which feature maps. [`plan`]: what a comparison varies.
 //! - [`edit`]: a tensor changed by hand. [`intervention`]: a module's output changed by hand.
 //! - [`complete`]: completion of a line that is being typed.
 
-mod arguments;
+pub mod arguments;
 pub mod attention;
 pub mod command;
 pub mod complete;
@@ -16,5 +17,6 @@ pub mod intervention;
 pub mod pattern;
 pub mod place;
 pub mod plan;
-pub mod setting;
+pub mod preview;
+pub mod verb;
 pub mod verbs;

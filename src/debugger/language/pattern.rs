@@ -4,7 +4,7 @@ use crate::debugger::text::abridged;
 use std::fmt;
 use std::sync::Arc;
 
-/// What paths of modules must look like. A `*` stands for one or more characters, dots too: `unet.*.attn2` is every
+/// A pattern of modules' paths. A `*` stands for one or more characters, dots too: `unet.*.attn2` is every
 /// second attention of the UNet, however deep. Without a `*` it is one path. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(Arc<str>);
@@ -43,26 +43,26 @@ impl Pattern {
         !self.0.contains('*')
     }
 
-    /// Whether `path` looks like it.
+    /// Whether `path` matches.
     pub fn matches(&self, path: &str) -> bool {
         let mut parts = self.0.split('*');
         let first = parts.next().unwrap_or_default();
         let Some(mut rest) = path.strip_prefix(first) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
-            // Where a part occurs first, most is left for those behind it.
-            let Some(found) = behind_one(rest).and_then(|behind| behind.find(part).map(|at| &behind[at..]))
+            // The first occurrence leaves most for the parts that follow.
+            let Some(found) = after_one(rest).and_then(|after| after.find(part).map(|at| &after[at..]))
             else {
                 return false;
             };
             rest = &found[part.len()..];
         }
-        behind_one(rest).is_some_and(|behind| behind.ends_with(last))
+        after_one(rest).is_some_and(|after| after.ends_with(last))
     }
 }
 
-/// What is behind the first character.
-fn behind_one(text: &str) -> Option<&str> {
+/// What follows the first character.
+fn after_one(text: &str) -> Option<&str> {
     let first = text.chars().next()?;
     Some(&text[first.len_utf8()..])
 }
@@ -86,8 +86,8 @@ mod tests {
     fn means(pattern: &[u8], path: &[u8]) -> bool {
         match (pattern.split_first(), path.split_first()) {
             (None, None) => true,
-            (Some((b'*', behind)), Some((_, rest))) => means(behind, rest) || means(pattern, rest),
-            (Some((p, behind)), Some((c, rest))) => p == c && means(behind, rest),
+            (Some((b'*', after)), Some((_, rest))) => means(after, rest) || means(pattern, rest),
+            (Some((p, after)), Some((c, rest))) => p == c && means(after, rest),
             _ => false,
         }
     }
@@ -115,6 +115,12 @@ mod tests {
         #[test]
         fn a_pattern_means_what_it_says(pattern in "[ab*]{1,6}(\\.[ab*]{1,4}){0,3}", path in "[ab]{1,3}(\\.[ab]{1,3}){0,5}") {
             prop_assert_eq!(matches(&pattern, &path), means(pattern.as_bytes(), path.as_bytes()));
+        }
+
+        #[test]
+        fn a_pattern_is_written_and_parsed_again(text in "[a-zA-Z0-9_*]{1,6}(\\.[a-zA-Z0-9_*]{1,6}){0,5}") {
+            let pattern = Pattern::parse(&text).unwrap();
+            prop_assert_eq!(Pattern::parse(&pattern.to_string()), Ok(pattern));
         }
 
         #[test]

@@ -97,3 +97,35 @@ pub fn parse_stop(text: &str) -> Result<Stop, String> {
 
 /// The models whose modules can be named.
 const MODELS: [&str; 3] = ["text_encoder", "unet", "vae"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn places() -> impl Strategy<Value = Place> {
+        let fixed = [Stage::EncodePrompt, Stage::GetLatent, Stage::VaeDecode].map(Place::Stage);
+        let step = any::<usize>().prop_map(|step| Place::Stage(Stage::Denoise { step }));
+        prop_oneof![prop::sample::select(fixed.to_vec()), step, Just(Place::AnyStep)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_written_and_parsed_again(place in places()) {
+            prop_assert_eq!(parse_place(&place.to_string()), Ok(place));
+            prop_assert_eq!(parse_stop(&place.to_string()), Ok(Stop::Before(place)));
+        }
+
+        #[test]
+        fn a_stop_at_modules_is_written_and_parsed_again(path in "(text_encoder|unet|vae)(\\.[a-z0-9_*]{1,8}){0,4}") {
+            let stop = parse_stop(&path).unwrap();
+            prop_assert!(matches!(stop, Stop::Module(_)));
+            prop_assert_eq!(parse_stop(&stop.to_string()), Ok(stop));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,20}") {
+            let _ = (parse_place(&text), parse_stop(&text));
+        }
+    }
+}

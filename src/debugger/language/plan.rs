@@ -1,13 +1,14 @@
 //! What a comparison varies: one axis or two, as they are typed.
 
-use super::setting::Setting;
 use crate::debugger::text::abridged;
-use crate::pipeline::Request;
+use crate::pipeline::{Request, Setting};
 
 /// The most variants that are compared at once.
 pub const MOST: usize = 64;
 /// What an axis that swaps a word of the prompt is called.
 const WORD: &str = "word";
+/// The setting that it changes.
+const PROMPT: &str = "prompt";
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Plan {
         let axes = axes.into_iter().map(|pieces| {
             let Some((name, rest)) = pieces.split_first() else { return Err(nothing_named()) };
             let kind = Kind::find(name.text).ok_or_else(|| unknown(name.text))?;
-            match kind {
+            match &kind {
                 Kind::Setting(setting) if setting.is_text() => {
                     let values = split(rest, |at| rest[at].is("|"));
                     Axis::new(kind, values.into_iter().map(|value| joined(text, value)).collect())
@@ -81,7 +82,7 @@ impl Plan {
         let axes = split(words, is_by).into_iter().map(|words| {
             let Some((name, rest)) = words.split_first() else { return Err(nothing_named()) };
             let kind = Kind::find(name).ok_or_else(|| unknown(name))?;
-            match kind {
+            match &kind {
                 Kind::Word => Axis::of_word(rest.to_vec()),
                 Kind::Setting(setting) if setting.is_text() => Axis::new(kind, rest.to_vec()),
                 Kind::Setting(_) => Axis::new(kind, vec![rest.join(",")]),
@@ -150,7 +151,7 @@ impl std::fmt::Display for Plan {
 
 impl Axis {
     /// What the axis is called: the setting, or `word`.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         if self.word.is_some() { WORD } else { self.setting.name() }
     }
 
@@ -193,7 +194,7 @@ impl Axis {
             let listed = values.join(",");
             let mut values = vec![];
             for item in listed.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-                values.extend(range(setting, item)?);
+                values.extend(range(&setting, item)?);
             }
             values
         };
@@ -222,11 +223,12 @@ impl Axis {
         }
         // The prompt as it is stands first, for the others to differ from.
         values.insert(0, word.clone());
-        Ok(Self { setting: Setting::Prompt, word: Some(word), values })
+        let setting = Setting::find(PROMPT).ok_or_else(wrong)?;
+        Ok(Self { setting, word: Some(word), values })
     }
 
     fn apply(&self, value: &str, request: &mut Request) -> Result<(), String> {
-        let Some(word) = &self.word else { return self.setting.put(value, request) };
+        let Some(word) = &self.word else { return self.setting.set(value, request) };
         let (swapped, found) = swapped(&request.prompt, word, value);
         if !found {
             return Err(format!("the prompt has no word `{word}`: {}", request.prompt));
@@ -246,7 +248,7 @@ impl Axis {
 }
 
 /// What an axis can be called.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Kind {
     Setting(Setting),
     Word,
@@ -257,7 +259,7 @@ impl Kind {
         if name == WORD {
             return Some(Self::Word);
         }
-        Setting::ALL.iter().find(|(known, _)| *known == name).map(|(_, setting)| Self::Setting(*setting))
+        Setting::find(name).filter(Setting::is_compared).map(Self::Setting)
     }
 }
 
@@ -270,15 +272,13 @@ fn unknown(name: &str) -> String {
 }
 
 fn known() -> String {
-    let settings = Setting::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    format!("expected one of {settings}, {WORD}")
+    let settings = Setting::all().filter(Setting::is_compared).map(|setting| setting.to_string());
+    format!("expected one of {}, {WORD}", settings.collect::<Vec<_>>().join(", "))
 }
 
 /// `7`, or `1-8` of a setting that is a whole number.
-fn range(setting: Setting, item: &str) -> Result<Vec<String>, String> {
-    let whole =
-        matches!(setting, Setting::Seed | Setting::NumInferenceSteps | Setting::Width | Setting::Height);
-    if !whole || item.parse::<i128>().is_ok() {
+fn range(setting: &Setting, item: &str) -> Result<Vec<String>, String> {
+    if !setting.is_whole() || item.parse::<i128>().is_ok() {
         return Ok(vec![item.into()]);
     }
     // A minus at the beginning is a sign.
@@ -379,70 +379,4 @@ fn split<T>(all: &[T], is_end: impl Fn(usize) -> bool) -> Vec<&[T]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn values(text: &str) -> Vec<Vec<String>> {
-        Plan::parse(text).unwrap().axes.into_iter().map(|axis| axis.values).collect()
-    }
-
-    fn words(text: &[&str]) -> Vec<Vec<String>> {
-        let words: Vec<String> = text.iter().map(|word| word.to_string()).collect();
-        Plan::of_words(&words).unwrap().axes.into_iter().map(|axis| axis.values).collect()
-    }
-
-    #[test]
-    fn axes_of_every_kind() {
-        assert_eq!(values("guidance_scale 1,3,7.5, 15"), [["1", "3", "7.5", "15"]]);
-        assert_eq!(values("seed -1-2, 9"), [["-1", "0", "1", "2", "9"]]);
-        assert_eq!(values("num_inference_steps 5,10"), [["5", "10"]]);
-        assert_eq!(values("prompt \"a cat\" | a dog"), [["a cat", "a dog"]]);
-        assert_eq!(values("prompt \"two | by seed 3\" | \"\""), [["two | by seed 3", ""]]);
-        assert_eq!(values("word apple: pear | orange"), [["apple", "pear", "orange"]]);
-        assert_eq!(values("guidance_scale 1,7.5 by seed 1-3"), [vec!["1", "7.5"], vec!["1", "2", "3"]]);
-        assert!(Plan::parse("guidance_scale 1,3 here").unwrap().here);
-        assert_eq!(words(&["prompt", "a cat", "a dog by seed"]), [["a cat", "a dog by seed"]]);
-        assert_eq!(words(&["word", "apple:", "pear", "orange"]), [["apple", "pear", "orange"]]);
-        assert_eq!(words(&["seed", "1-2", "5", "by", "eta", "0,1"]), [vec!["1", "2", "5"], vec!["0", "1"]]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let said = |text: &str| Plan::parse(text).unwrap_err();
-        assert!(said("").contains("nothing named") || said("").contains("cannot be compared"));
-        assert!(said("sampler ddim").contains("`sampler` cannot be compared: expected one of prompt"));
-        assert!(said("guidance_scale 1,high").contains("guidance_scale cannot be `high`"));
-        assert!(said("guidance_scale").contains("no values"));
-        assert!(said("seed 1-100").contains("too many values"));
-        assert!(said("seed 1-10 by guidance_scale 1,2,3,4,5,6,7").contains("70 variants; at most 64"));
-        assert!(said("seed 5-2").contains("expected `2-5`"));
-        assert!(said("word pear | apple").contains("a colon"));
-        assert!(said("seed 1 by seed 2").contains("both axes are seed"));
-        assert!(said("seed 1 by eta 0 by width 64").contains("3 axes"));
-    }
-
-    #[test]
-    fn a_word_is_swapped_where_it_is_one() {
-        assert_eq!(
-            swapped("an apple, pineapple and apple", "apple", "pear"),
-            ("an pear, pineapple and pear".into(), true)
-        );
-        assert_eq!(swapped("a cat", "dog", "cow"), ("a cat".into(), false));
-        assert_eq!(swapped("赤い りんご", "りんご", "なし"), ("赤い なし".into(), true));
-    }
-
-    proptest! {
-        #[test]
-        fn no_plan_makes_it_panic(text in "\\PC{0,60}") {
-            let _ = Plan::parse(&text);
-        }
-
-        #[test]
-        fn no_words_make_it_panic(text in "(prompt|seed|word|guidance_scale|by|here|\\||\"|[0-9,: .-]{0,5}| ){0,12}") {
-            let _ = Plan::parse(&text);
-            let words: Vec<String> = text.split(' ').map(String::from).collect();
-            let _ = Plan::of_words(&words);
-        }
-    }
-}
+mod tests;

@@ -42,7 +42,7 @@ pub struct LayerRow {
     pub size: [usize; 2],
 }
 
-/// A token with how much it is looked at.
+/// A token with its share of the attention.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TokenRow {
     /// Its position.
@@ -222,11 +222,7 @@ impl AttentionReport {
         match self.positions.is_empty() {
             true => format!("{} in {of} ({layers}){peak}", self.subject),
             false => {
-                format!(
-                    "{} in {of} ({layers}): {:.2} % of what is looked at{peak}",
-                    self.subject,
-                    100. * share
-                )
+                format!("{} in {of} ({layers}): {:.2} % of the attention{peak}", self.subject, 100. * share)
             }
         }
     }
@@ -319,7 +315,7 @@ fn ranges(positions: &[usize]) -> String {
 /// A change below which a word does nothing, of a tensor's length.
 const NOTHING: f64 = 1e-6;
 
-/// In words, how alike what a word is looked at from and what it does are.
+/// In words, how alike two maps are: where the picture attends to a word, and what the word changes.
 pub fn verdict(agreement: &Agreement, relative: f64) -> String {
     let alike = match agreement.correlation {
         _ if relative < NOTHING => return "the word does nothing here".into(),

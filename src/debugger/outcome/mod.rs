@@ -27,8 +27,22 @@ pub struct Outcome {
     pub shown: Vec<Shown>,
     /// Whether the command moved the cursor, so that the tensors are those of the place it moved to.
     pub moved: bool,
+    /// What its messages are.
+    pub form: Form,
     /// Whether the command was `quit`.
     pub quit: bool,
+}
+
+/// What the messages of a command are, for an interface that lays them out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Sentences: a few of them need no page.
+    #[default]
+    Sentences,
+    /// A text to be read on a page of its own: help.
+    Page,
+    /// Lines of code, which are not wrapped.
+    Code,
 }
 
 /// Something that a command shows. The order of the variants is the order on screen and in JSON.

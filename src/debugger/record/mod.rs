@@ -44,7 +44,7 @@ pub struct RecordView {
     pub tensors: Vec<TensorView>,
     /// Of a step of `denoise`, `pred_original_sample` as it would be from one residual alone:
     /// `pred_original_sample.uncond` and `pred_original_sample.text`.
-    pub futures: Vec<TensorView>,
+    pub x0_predictions: Vec<TensorView>,
     /// Of `encode_prompt`, the prompt and the negative prompt.
     pub prompts: Vec<PromptView>,
     /// Pictures of them that need no model.
@@ -58,7 +58,7 @@ pub struct RecordId(pub usize);
 impl RecordView {
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&TensorView> {
-        self.tensors.iter().chain(&self.futures).find(|tensor| tensor.row.name == name)
+        self.tensors.iter().chain(&self.x0_predictions).find(|tensor| tensor.row.name == name)
     }
 
     /// The picture of that name.
@@ -95,11 +95,11 @@ impl RecordView {
     ) -> candle_core::Result<Self> {
         let tensors = record.tensors.iter().map(|(name, tensor)| TensorView::of(name, record.stage, tensor));
         let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
-        let mut futures = vec![];
-        for (name, tensor) in pictures::futures(record, before)? {
-            futures.push(TensorView::of(name, record.stage, &tensor)?);
+        let mut x0_predictions = vec![];
+        for (name, tensor) in pictures::x0_predictions(record, before)? {
+            x0_predictions.push(TensorView::of(name, record.stage, &tensor)?);
         }
-        let pictures = pictures::of(record.stage, &tensors, &futures, models);
+        let pictures = pictures::of(record.stage, &tensors, &x0_predictions, models);
         Ok(Self {
             id,
             stage: record.stage,
@@ -112,7 +112,7 @@ impl RecordView {
             warnings: record.warnings.clone(),
             prompts: prompts::of(record, &tensors, &models.tokenizer),
             tensors,
-            futures,
+            x0_predictions,
             pictures,
         })
     }

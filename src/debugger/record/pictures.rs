@@ -60,36 +60,36 @@ pub fn decodable(stage: Stage) -> &'static [&'static str] {
 ///
 /// # Errors
 /// The device's.
-pub fn futures(
+pub fn x0_predictions(
     record: &StageRecord,
     before: Option<&Tensor>,
 ) -> candle_core::Result<Vec<(&'static str, Tensor)>> {
     let (Some(coefficients), Some(before)) = (record.coefficients, before) else { return Ok(vec![]) };
-    let mut futures = vec![];
+    let mut x0_predictions = vec![];
     for (name, residual) in [
         ("pred_original_sample.uncond", "uncond_residual"),
         ("pred_original_sample.text", "text_cond_residual"),
     ] {
         if let Some(residual) = record.tensor(residual) {
             let step = record.scheduler.step(residual, coefficients.timestep, before, None)?;
-            futures.push((name, step.pred_original_sample));
+            x0_predictions.push((name, step.pred_original_sample));
         }
     }
-    Ok(futures)
+    Ok(x0_predictions)
 }
 
 /// Every picture of a stage that needs no model.
 pub(in crate::debugger) fn of(
     stage: Stage,
     tensors: &[TensorView],
-    futures: &[TensorView],
+    x0_predictions: &[TensorView],
     models: &Models,
 ) -> Vec<NamedPicture> {
     let difference = difference(tensors);
     let values = |name: &str| match name {
         "difference" => difference.as_ref(),
         "latents.channels" => find(tensors, "latents"),
-        _ => find(tensors, name).or_else(|| find(futures, name)),
+        _ => find(tensors, name).or_else(|| find(x0_predictions, name)),
     };
     let reach = RESIDUALS.iter().filter_map(|name| values(name)).map(residual::reach).fold(0., f32::max);
     let draw = |name: &&'static str| {

@@ -3,17 +3,18 @@
 use super::breakpoints::Breakpoint;
 use super::scope;
 use super::{Session, SessionError};
-use crate::debugger::expr::names::NAMES;
+use crate::debugger::expr::names;
 use crate::debugger::expr::value::FIELDS;
 use crate::debugger::expr::{Answer, Expression, FUNCTIONS};
-use crate::debugger::language::setting::{Setting, Topic};
-use crate::debugger::language::verbs::{COMMENTS, Group, VERBS, Verb};
-use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
+use crate::debugger::language::arguments::Topic;
+use crate::debugger::language::verb::{Group, Verb};
+use crate::debugger::language::verbs::{COMMENTS, VERBS};
+use crate::debugger::outcome::{Form, Outcome, Shown, ShownPicture};
 use crate::debugger::record::TensorRow;
 use crate::debugger::record::{RecordId, RecordView, pictures};
 use crate::nn::error::abridged;
 use crate::picture::{Picture, png};
-use crate::pipeline::dump;
+use crate::pipeline::{Setting, dump};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use serde_json::json;
@@ -37,17 +38,10 @@ impl Session {
             Topic::Display => Ok(Outcome::default().showing(Shown::Displays(self.displayed()))),
             Topic::Request => {
                 let value = serde_json::to_value(here.request()).unwrap_or_default();
-                let line = |(name, setting): &(&str, Setting)| match value.get(*name) {
-                    // A large seed is text in JSON.
-                    Some(serde_json::Value::String(number)) if !setting.is_text() => {
-                        format!("{name} = {number}")
-                    }
-                    Some(value) => format!("{name} = {value}"),
-                    None => format!("{name} = off"),
-                };
-                let fault = here.request().fault.map_or("off".into(), |fault| fault.to_string());
-                let lines = Setting::ALL.iter().map(line).chain([format!("fault = {fault}")]);
-                Ok(Outcome::lines(lines.collect()).showing(Shown::Value(value.clone())))
+                let line =
+                    |setting: &Setting| format!("{setting} = {}", setting.get(here.request()).in_message());
+                let lines = Setting::of(here.request()).iter().map(line).collect();
+                Ok(Outcome::lines(lines).showing(Shown::Value(value)))
             }
             Topic::Scheduler => Ok(self.info_scheduler()),
             Topic::Tensors => {
@@ -237,7 +231,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
                 lines.extend(FUNCTIONS.map(|(call, gives)| format!("    {call:32} {gives}")));
                 lines.push(format!("    TENSOR.{}", FIELDS.replace(", ", ", .")));
                 lines.push("    TENSOR[0,2..5,:]                 a part of it".into());
-                lines.push(format!("    {}", NAMES.join(", ")));
+                lines.push(format!("    {}", names::plain().join(", ")));
             }
             lines
         }
@@ -261,7 +255,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
             lines
         }
     };
-    Outcome::lines(messages)
+    Outcome { form: Form::Page, ..Outcome::lines(messages) }
 }
 
 fn valued(message: String, value: serde_json::Value) -> Outcome {

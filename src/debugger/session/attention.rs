@@ -121,7 +121,7 @@ impl Session {
             }],
             ..Sheet::default()
         };
-        let label = format!("with {text}, where it is looked at from, what it changes, without it");
+        let label = format!("with {text}, where the picture attends to it, what it changes, without it");
         let picture = Picture { image: Arc::new(sheet.draw()), label };
         match file {
             Some(file) => {

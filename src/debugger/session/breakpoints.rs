@@ -38,7 +38,7 @@ impl Breakpoint {
         }
     }
 
-    /// When a module is looked at that it names; `None` where it names none.
+    /// Before or after a module that it names; `None` where it names none.
     fn moment(&self, path: &str) -> Option<HookPhase> {
         match &self.place {
             Stop::Condition => Some(HookPhase::After),
@@ -91,7 +91,7 @@ pub struct Breakpoints {
 pub enum Hit {
     /// It is here, and its condition holds.
     Reached(Breakpoint),
-    /// It is here, and its condition cannot be told.
+    /// It is here, and its condition has no value.
     Undecided(Breakpoint, ExpressionError),
     /// The stage before made what is not finite: these tensors, of a comparison with the timelines that they are on.
     NotFinite(Breakpoint, Vec<(Option<String>, Vec<&'static str>)>),
@@ -139,7 +139,7 @@ impl Breakpoints {
         self.list.iter().filter_map(at).collect()
     }
 
-    /// Whether what every piece makes is to be looked at.
+    /// Whether the output of every module and line is checked.
     pub fn look_at_all(&self) -> bool {
         self.list.iter().any(|breakpoint| breakpoint.place == Stop::Condition)
     }
@@ -155,7 +155,7 @@ impl Breakpoints {
         conditions.flat_map(Expression::modules).map(String::from).collect()
     }
 
-    /// The first breakpoint that stops a stage at the piece at `path`.
+    /// The first breakpoint that stops a stage at the module or line at `path`.
     pub fn hit_inside(&mut self, names: &dyn Resolver, path: &str, moment: HookPhase) -> Option<Hit> {
         self.first_that_holds(names, |breakpoint| breakpoint.moment(path) == Some(moment))
     }
@@ -163,7 +163,7 @@ impl Breakpoints {
     /// The catchpoint for NaN and infinity, when a record has some.
     fn caught<'a>(&mut self, made: impl IntoIterator<Item = Made<'a>>) -> Option<Hit> {
         let catching = self.list.iter_mut().find(|breakpoint| breakpoint.place == Stop::NotFinite)?;
-        // A tensor that cannot be copied from its device shows itself when it is looked at.
+        // A tensor that cannot be copied from its device is reported when it is shown.
         let broken = |tensor: &Tensor| PlainTensor::of(tensor).is_ok_and(|plain| !plain.is_finite());
         let mut found = vec![];
         for (timeline, record) in made {
@@ -194,7 +194,7 @@ impl Breakpoints {
         self.first_that_holds(names, |breakpoint| stages.iter().any(|stage| breakpoint.place.is_at(*stage)))
     }
 
-    /// The first of those that are there whose condition holds, or cannot be told. It is counted, and deleted if it was
+    /// The first of those that are there whose condition holds, or has no value. It is counted, and deleted if it was
     /// temporary.
     fn first_that_holds(
         &mut self,

@@ -1,7 +1,7 @@
 //! What is other in one run than in another.
 
 use super::{Session, SessionError};
-use crate::debugger::language::setting::Side;
+use crate::debugger::language::arguments::Side;
 use crate::debugger::outcome::{DiffRow, Outcome, Shown, ShownPicture};
 use crate::debugger::timeline::Timeline;
 use crate::nn::error::without_backtrace;

@@ -5,7 +5,7 @@ use super::SessionError;
 use crate::debugger::expr::Answer;
 use crate::debugger::expr::Expression;
 use crate::debugger::expr::ExpressionError;
-use crate::debugger::expr::names::NAMES;
+use crate::debugger::expr::names;
 use crate::debugger::outcome::Displayed;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
@@ -79,5 +79,5 @@ impl Session {
 
 /// Whether a name is of something that a run comes to.
 fn is_to_come(name: &str) -> bool {
-    TENSORS.contains(&name) || NAMES.contains(&name)
+    TENSORS.contains(&name) || names::is_plain(name)
 }

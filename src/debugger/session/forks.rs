@@ -3,17 +3,17 @@
 use super::settings::check_changeable;
 use super::{Session, SessionError};
 use crate::debugger::language::place::Place;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::outcome::{Outcome, Shown};
 use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::tree::Branch;
+use crate::pipeline::Setting;
 use crate::pipeline::Stage;
 use crate::pipeline::dump::write_beside;
 use serde_json::json;
 use std::path::Path;
 
 impl Session {
-    /// A timeline of its own from here, or from before a stage that is behind; looks at it.
+    /// A new timeline from here, or from before an earlier stage; it becomes the current one.
     pub(super) fn fork(&mut self, name: Option<&str>, at: Option<Place>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("fork")?;
         self.leave();
@@ -152,7 +152,7 @@ impl Session {
         Ok(Outcome::message(format!("timeline {} saved to {}", branch.name, file.display())))
     }
 
-    /// Refuses a change while several timelines are looked at.
+    /// Refuses a change while several timelines are compared.
     pub(super) fn refuse_while_comparing(&self, verb: &str) -> Result<(), SessionError> {
         match self.comparing {
             true => Err(SessionError::Refused(format!(
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Refuses a setting that cannot change at the cursor any more.
-    pub(super) fn check_setting_here(&self, setting: Setting, value: &str) -> Result<(), SessionError> {
+    pub(super) fn check_setting_here(&self, setting: &Setting, value: &str) -> Result<(), SessionError> {
         check_changeable(setting, self.timeline().here(), value)
     }
 }

@@ -1,28 +1,28 @@
-//! Where a stage that is stepped through waits: told, with its source and its weights.
+//! Where a stage is paused, with its source and its weights.
 
 use super::{Session, SessionError};
 use crate::checkpoint::layout::Precision;
 
-use crate::debugger::outcome::{Outcome, Shown};
+use crate::debugger::outcome::{Form, Outcome, Shown};
 use crate::debugger::record::TensorRow;
 use crate::debugger::source::Function;
 use crate::debugger::source::module;
 use crate::debugger::stepping::HookPhase;
 use crate::debugger::stepping::PausedStage;
 use crate::nn::Weights;
-use crate::nn::ledger::Parameter;
+use crate::nn::load_report::Parameter;
 use crate::pipeline;
 use crate::tensor::PlainTensor;
 use candle_core::{DType, Device};
 use serde_json::json;
 
-/// Lines of source that `list` shows before and behind the line at hand.
+/// Lines of source that `list` shows before and after the current line.
 const AROUND: usize = 8;
 /// Tensors of weights that a frame tells the statistics of.
 const MOST_WEIGHTS: usize = 24;
 
 impl Session {
-    /// Where a stage that is stepped through waits, with what the piece at hand is given.
+    /// Where a stage that is stepped through waits, with the inputs of the current module or line.
     pub(super) fn frame(&self, stopped: Option<String>) -> Result<Outcome, SessionError> {
         let Some(inside) = &self.inside else {
             return Ok(Outcome::message(format!("not inside a stage; next: {}", self.position_name())));
@@ -46,7 +46,7 @@ impl Session {
         Ok(outcome)
     }
 
-    /// The same with all that is known of the module at hand: its class and its weights.
+    /// The same with all that is known of the current module: its class and its weights.
     pub(super) fn info_frame(&self) -> Result<Outcome, SessionError> {
         let mut outcome = self.frame(None)?;
         let Some(inside) = &self.inside else { return Ok(outcome) };
@@ -142,8 +142,8 @@ impl Session {
         Outcome::lines(messages)
     }
 
-    /// The source of the stage that runs next, with the line at hand marked; without one, its beginning. Inside a line that
-    /// of the module at hand.
+    /// The source of the stage that runs next, with the current line marked; without one, its beginning. Inside a line the
+    /// source of the current module.
     pub(super) fn list(&self) -> Result<Outcome, SessionError> {
         let stage = self.timeline().position().ok_or(pipeline::Error::Complete)?;
         let at = self.inside.as_ref().and_then(call);
@@ -156,12 +156,11 @@ impl Session {
             let mark = if Some(row) == here { "▶" } else { " " };
             format!("{mark}{:>4} {line}", first + row)
         });
-        Ok(Outcome::lines(messages.collect()))
+        Ok(Outcome { form: Form::Code, ..Outcome::lines(messages.collect()) })
     }
 }
 
-/// What the module at hand is given, behind what the one made that was passed last: its own output where it ran. Nothing at a
-/// line.
+/// The inputs of the current module, after the output of the last one: its own output where it ran. Nothing at a line.
 ///
 /// # Errors
 /// When a tensor cannot be copied from its device.
@@ -178,7 +177,7 @@ pub(in crate::debugger) fn given(inside: &PausedStage) -> candle_core::Result<Ve
         .collect()
 }
 
-/// What a stage that waits is in, the outermost first: the stage, the line, and the modules down to the one at hand.
+/// Where a stage is paused, from the outside in: the stage, the line, and the modules down to the current one.
 pub(in crate::debugger) fn frames(inside: &PausedStage) -> Vec<String> {
     let line = inside.line.rsplit('.').next().unwrap_or(inside.line);
     let modules = inside.module.as_ref().map_or(vec![], |module| module::crumbs(module.as_str()));
@@ -186,7 +185,7 @@ pub(in crate::debugger) fn frames(inside: &PausedStage) -> Vec<String> {
     outer.into_iter().chain(modules.into_iter().map(String::from)).collect()
 }
 
-/// Where the piece at hand is called: the function, and the row in it.
+/// Where the current module or line is called: the function, and the row in it.
 pub(in crate::debugger) fn call(inside: &PausedStage) -> Option<(Function, usize)> {
     let of_stage = || {
         let function = Function::of(inside.stage);

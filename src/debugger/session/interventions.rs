@@ -28,7 +28,7 @@ impl Session {
         }
     }
 
-    /// Changes what modules make from here on, on a timeline of its own.
+    /// Changes the outputs of modules from here on, on a new timeline.
     pub(super) fn intervene(&mut self, edit: &ModuleEdit) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         self.check_modules(edit.modules())?;
@@ -47,7 +47,7 @@ impl Session {
         Ok(self.go_on_with(intervention, &format!("{}-edited", short(edit.modules()))))
     }
 
-    /// Runs the step that is next with what a module makes in it on another timeline, on a timeline of its own.
+    /// Runs the next stage on a new timeline, with the output that a module has in it on another timeline.
     pub(super) fn patch(
         &mut self,
         pattern: &Pattern,

@@ -29,7 +29,7 @@ impl Session {
         }
     }
 
-    /// Back to where the session stood; what was done since is kept on timelines of its own. A stage that was stepped
+    /// Back to where the session stood; what was done since is kept on other timelines. A stage that was stepped
     /// through then is stepped through again, up to its line.
     ///
     /// # Errors
@@ -56,6 +56,7 @@ impl Session {
             outcome.messages.push(format!("what you did is kept: {}", kept.join(", ")));
         }
         outcome.position = self.position_name();
+        outcome.moved = true;
         Ok(outcome)
     }
 }

@@ -3,7 +3,7 @@
 //! - `moves`: moving the cursor, running stages. `steps`: stepping inside a stage. `frame`: where it is paused.
 //! - [`breakpoints`]: where a run stops. [`scope`]: the names in an expression, resolved on the run.
 //! - `interventions`: changing the outputs of modules. `settings`: changing settings and tensors.
-//! - `forks`: timelines. `compare`: several of them in lockstep. `diff`: how two of them differ.
+//! - `forks`: timelines. `compare`: several of them in lockstep. `sweep`: from which step on a setting no longer matters. `diff`: how two of them differ.
 //! - `displays`: values shown after every stop. `examine`: queries about the last stage. `attention`: words and points.
 //! - `marks`: a place to come back to. `answers`: `info`, `print`, `show`, `save`, `help`.
 
@@ -23,14 +23,19 @@ mod marks;
 mod moves;
 mod settings;
 mod steps;
+mod sweep;
 
-use super::expr::ExpressionError;
+use super::expr::{Expression, ExpressionError};
 use super::host::Host;
 use super::inspect::features::Kept;
-use super::language::command::{Command, CommandError};
+use super::language::arguments::{
+    BreakAt, Catch, Compare, Count, Delete, Diff, Display, Fork, Help, Info, Look, Nothing, Patch, Print,
+    Rename, Save, Set, Sweep, TimelineName, Undisplay,
+};
+use super::language::command::{Command, CommandError, CommandLine};
 use super::language::edit::EditError;
 use super::language::place::Stop;
-use super::language::setting::PreviewPolicy;
+use super::language::preview::PreviewPolicy;
 use super::outcome::Outcome;
 use super::replay::outputs::Outputs;
 use super::stepping::PausedStage;
@@ -47,6 +52,7 @@ use crate::nn::error::without_backtrace;
 use crate::pipeline::dump::WriteError;
 use crate::pipeline::{self, Models, Request, RequestError, Snapshot, StageRecord};
 use displays::Displays;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why a command was not carried out.
@@ -107,20 +113,20 @@ pub struct Session {
     timelines: TimelineTree,
     /// Timelines that go on together, while there are any.
     comparison: Option<Comparison>,
-    /// Whether they are what is looked at.
+    /// Whether the comparison is what commands are about.
     comparing: bool,
     /// The stage that is stepped through.
     inside: Option<PausedStage>,
-    /// Whether the command at hand left one, which is told.
+    /// Whether the current command left one, which its messages say.
     left: bool,
     breakpoints: Breakpoints,
     displays: Displays,
     previewing: PreviewPolicy,
-    /// Why nothing is saved, when nothing is.
+    /// Why `save` is refused, when it is.
     unsaved: Option<&'static str>,
-    /// Embeddings that expressions asked for.
+    /// Embeddings that expressions used.
     texts: Arc<EmbeddingCache>,
-    /// What modules made that expressions asked for.
+    /// Outputs of modules that expressions used.
     outputs: Arc<Outputs>,
     /// The record whose NaN stopped the run last.
     caught: Option<Arc<StageRecord>>,
@@ -187,7 +193,7 @@ impl Session {
         &self.models
     }
 
-    /// The timeline that is looked at.
+    /// The current timeline.
     pub fn timeline(&self) -> &Timeline {
         &self.timelines.current().timeline
     }
@@ -228,7 +234,7 @@ impl Session {
         self.inside.as_ref()
     }
 
-    /// What is known here: inside a stage, with what it made so far.
+    /// The names in an expression: those at the cursor, and inside a stage what it made so far.
     pub fn here(&self) -> Scope<'_> {
         Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts, &self.outputs)
     }
@@ -238,25 +244,34 @@ impl Session {
         &self.breakpoints
     }
 
-    /// Parses and carries out a line; `None` for an empty one.
+    /// Carries out a command. What it shows names the command as it is written; who read a line may put that there instead.
     ///
     /// # Errors
     /// [`SessionError`]; the cursor is then where the command got to.
+    pub fn run(&mut self, command: &Command, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
+        self.left = false;
+        let mut outcome = self.carry_out(command, host)?;
+        if self.left {
+            outcome.messages.insert(0, "left the stage: what it did so far is dropped".into());
+        }
+        outcome.command = command.to_string();
+        outcome.position = self.position_name();
+        outcome.moved = command.moves_cursor();
+        Ok(outcome)
+    }
+
+    /// As [`run`](Self::run) for a program that reads lines and no console: parses one, and carries it out. `None` for an empty one.
+    ///
+    /// # Errors
+    /// As that, or when the line is no command.
     pub fn run_line(
         &mut self,
         line: &str,
         host: &mut dyn SessionHost,
     ) -> Result<Option<Outcome>, SessionError> {
-        let Some(command) = Command::parse(line)? else { return Ok(None) };
-        self.left = false;
-        let mut outcome = self.carry_out(&command, host)?;
-        if self.left {
-            outcome.messages.insert(0, "left the stage: what it did so far is dropped".into());
-        }
-        outcome.command = line.trim().into();
-        outcome.position = self.position_name();
-        outcome.moved = command.moves_cursor();
-        Ok(Some(outcome))
+        let Some(CommandLine { command, text }) = CommandLine::parse(line)? else { return Ok(None) };
+        let outcome = self.run(&command, host)?;
+        Ok(Some(Outcome { command: text, ..outcome }))
     }
 
     /// The stage that runs next at the cursor, or `complete`.
@@ -266,71 +281,90 @@ impl Session {
 
     fn carry_out(&mut self, command: &Command, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         match command {
-            Command::Step(count) => {
+            Command::Next(Count(count)) => self.next(*count, host),
+            Command::Step(Count(count)) => {
                 self.refuse_while_comparing("step")?;
                 self.step(*count, host)
             }
-            Command::Finish => self.finish(host),
-            Command::Backtrace => Ok(self.backtrace()),
-            Command::List => self.list(),
-            Command::Next(count) => self.next(*count, host),
-            Command::Back(count) => self.back(*count),
-            Command::Continue => self.go_on(host, |_| false),
-            Command::ReverseContinue => self.reverse_continue(),
+            Command::Finish(Nothing) => self.finish(host),
+            Command::Back(Count(count)) => self.back(*count),
+            Command::Continue(Nothing) => self.go_on(host, |_| false),
+            Command::ReverseContinue(Nothing) => self.reverse_continue(),
             Command::Until(place) => self.until(*place, host),
             Command::Goto(place) => self.goto(*place, host),
-            Command::Restart => self.restart(),
-            Command::Break { stop, condition, temporary } => {
-                self.check_stop(stop)?;
-                let made = self.breakpoints.add(stop.clone(), condition.clone(), *temporary);
-                let mut outcome = Outcome::message(made.to_string());
-                if self.comparing && matches!(stop, Stop::Module(_)) {
-                    let alone = "it stops a timeline that runs alone, not those that are compared";
-                    outcome.messages.push(alone.into());
-                }
-                Ok(outcome)
+            Command::Restart(Nothing) => self.restart(),
+            Command::Break(at) => self.add_breakpoint(at, false),
+            Command::Tbreak(at) => self.add_breakpoint(at, true),
+            Command::Catch(Catch::NotFinite) => Ok(self.add_catchpoint(Stop::NotFinite, None)),
+            Command::Catch(Catch::If(condition)) => {
+                Ok(self.add_catchpoint(Stop::Condition, Some(condition.clone())))
             }
-            Command::CatchIf(condition) => {
-                let made = self.breakpoints.add(Stop::Condition, Some(condition.clone()), false);
-                Ok(Outcome::message(made.to_string()))
-            }
-            Command::Patch { module, timeline } => self.patch(module, timeline, host),
-            Command::Intervene(edit) => self.intervene(edit),
-            Command::CatchNan => {
-                Ok(Outcome::message(self.breakpoints.add(Stop::NotFinite, None, false).to_string()))
-            }
-            Command::Display(expression) => Ok(self.display(expression.clone())),
-            Command::Undisplay(id) => self.undisplay(*id),
-            Command::Show(name) => self.show(name),
-            Command::Attention { looking, file } => self.attention(looking, file.as_deref(), host),
-            Command::Effect { word, step, file } => self.effect(word, *step, file.as_deref(), host),
-            Command::SetFault(fault) => self.set_fault(*fault),
-            Command::Edit(edit) => self.edit(edit, host),
-            Command::SetPreview(previewing) => {
+            Command::Delete(Delete::Breakpoint(id)) => self.delete(*id),
+            Command::Delete(Delete::Timeline(name)) => self.delete_timeline(name),
+            Command::Info(Info::About(topic)) => self.info(*topic),
+            Command::Info(Info::Modules(pattern)) => self.info_modules(pattern.as_ref(), host),
+            Command::Backtrace(Nothing) => Ok(self.backtrace()),
+            Command::List(Nothing) => self.list(),
+            Command::Print(Print(text)) => self.print(text),
+            Command::Display(Display(expression)) => Ok(self.display(expression.clone())),
+            Command::Undisplay(Undisplay(id)) => self.undisplay(*id),
+            Command::Show(look) => self.show_or_save(look, None, host),
+            Command::Save(Save { what, file }) => self.show_or_save(what, Some(file), host),
+            Command::Set(Set::Setting { setting, value }) => self.set(setting, value),
+            Command::Set(Set::Fault(fault)) => self.set_fault(*fault),
+            Command::Set(Set::Preview(previewing)) => {
                 self.previewing = *previewing;
                 Ok(Outcome::message(format!("preview = {previewing}")))
             }
-            Command::Delete(id) => self.delete(*id),
-            Command::Modules(pattern) => self.info_modules(pattern.as_ref(), host),
-            Command::Features { asked, file } => self.features(asked, file.as_deref(), host),
-            Command::TimeMap { within, file } => self.time_map(*within, file.as_deref()),
-            Command::Info(topic) => self.info(*topic),
-            Command::Print(text) => self.print(text),
-            Command::Set { setting, value } => self.set(*setting, value),
-            Command::Save { what, file } => self.save(what, file),
-            Command::Fork { name, at } => self.fork(name.as_deref(), *at),
-            Command::Switch(name) => self.switch(name),
-            Command::Rename { old, new } => self.rename(old.as_deref(), new),
-            Command::DeleteTimeline(name) => self.delete_timeline(name),
-            Command::Compare(plan) => self.compare(plan),
-            Command::CompareAgain => self.compare_again(),
-            Command::CompareOff => self.compare_off(),
-            Command::CompareBase(name) => self.compare_base(name),
-            Command::Sweep { setting, value } => self.sweep(*setting, value, host),
-            Command::Diff { a, b, tolerance } => self.diff(a, b.as_ref(), *tolerance),
-            Command::Help(verb) => Ok(answers::help(*verb)),
-            Command::Quit => Ok(Outcome { quit: true, ..Outcome::default() }),
+            Command::Set(Set::Tensor(edit)) => self.edit(edit, host),
+            Command::Set(Set::Module(edit)) => self.intervene(edit),
+            Command::Patch(Patch { module, timeline }) => self.patch(module, timeline, host),
+            Command::Fork(Fork { name, at }) => self.fork(name.as_deref(), *at),
+            Command::Switch(TimelineName(name)) => self.switch(name),
+            Command::Rename(Rename { old, new }) => self.rename(old.as_deref(), new),
+            Command::Compare(Compare::Variants(plan)) => self.compare(plan),
+            Command::Compare(Compare::Again) => self.compare_again(),
+            Command::Compare(Compare::Off) => self.compare_off(),
+            Command::Compare(Compare::Base(name)) => self.compare_base(name),
+            Command::Sweep(Sweep { setting, value }) => self.sweep(setting, value, host),
+            Command::Diff(Diff { a, b, tolerance }) => self.diff(a, b.as_ref(), *tolerance),
+            Command::Help(Help(verb)) => Ok(answers::help(*verb)),
+            Command::Quit(Nothing) => Ok(Outcome { quit: true, ..Outcome::default() }),
         }
+    }
+
+    /// `show`, or with a file `save`.
+    fn show_or_save(
+        &mut self,
+        look: &Look,
+        file: Option<&PathBuf>,
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
+        let file = file.map(PathBuf::as_path);
+        match (look, file) {
+            (Look::Named(name), None) => self.show(name),
+            (Look::Named(name), Some(file)) => self.save(name, file),
+            (Look::Features(asked), _) => self.features(asked, file, host),
+            (Look::TimeMap { within }, _) => self.time_map(*within, file),
+            (Look::Attention(asked), _) => self.attention(asked, file, host),
+            (Look::Effect(asked), _) => self.effect(&asked.word, asked.step, file, host),
+        }
+    }
+
+    fn add_breakpoint(&mut self, at: &BreakAt, temporary: bool) -> Result<Outcome, SessionError> {
+        let BreakAt { stop, condition } = at;
+        self.check_stop(stop)?;
+        let made = self.breakpoints.add(stop.clone(), condition.clone(), temporary);
+        let mut outcome = Outcome::message(made.to_string());
+        if self.comparing && matches!(stop, Stop::Module(_)) {
+            let alone = "it stops a timeline that runs alone, not those that are compared";
+            outcome.messages.push(alone.into());
+        }
+        Ok(outcome)
+    }
+
+    fn add_catchpoint(&mut self, stop: Stop, condition: Option<Expression>) -> Outcome {
+        Outcome::message(self.breakpoints.add(stop, condition, false).to_string())
     }
 
     fn delete(&mut self, id: Option<usize>) -> Result<Outcome, SessionError> {

@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 
 impl Session {
-    /// Goes on stage by stage, over recorded ones and at the tip by running them, until `arrived`, a breakpoint, or
+    /// Advances stage by stage, over recorded ones and at the tip by running them, until `arrived`, a breakpoint, or
     /// the end.
     pub(super) fn go_on(
         &mut self,
@@ -77,7 +77,7 @@ impl Session {
         }
     }
 
-    /// Why a run is stopped here, when it is. Of a stage that made NaN or infinity the piece is looked for that did.
+    /// Why a run stops here, when it does. In a stage that made NaN or infinity, the module or line that did is searched.
     pub(super) fn stop_here(&mut self, host: &mut dyn SessionHost) -> Result<Option<String>, SessionError> {
         let Some(hit) = self.hit() else { return Ok(None) };
         let told = stop_message(&hit);
@@ -167,12 +167,12 @@ impl Session {
     ) -> Result<Outcome, SessionError> {
         self.check_place(place)?;
         self.check_any_step(place)?;
-        let behind = match (place, self.timeline().position()) {
+        let is_reached = match (place, self.timeline().position()) {
             (_, None) => true,
             (Place::Stage(stage), Some(next)) => stage <= next,
             (Place::AnyStep, Some(next)) => next == Stage::VaeDecode,
         };
-        if behind {
+        if is_reached {
             let here = self.position_name();
             return Err(SessionError::Refused(format!(
                 "{place} does not lie ahead: {here} is where the run stands; `goto {place}` goes back"
@@ -288,8 +288,8 @@ impl Session {
         };
         if !self.timeline().at_tip() {
             // Writing to a string does not fail.
-            let behind = self.timeline().recorded() - self.timeline().cursor();
-            let _ = write!(message, "; {behind} recorded ahead");
+            let ahead = self.timeline().recorded() - self.timeline().cursor();
+            let _ = write!(message, "; {ahead} recorded ahead");
         }
         let tensors = here.last().map(TensorRow::of_record).transpose()?.unwrap_or_default();
         let displays = self.displayed();

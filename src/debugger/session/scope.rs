@@ -1,4 +1,4 @@
-//! What an expression can ask for: the run here, its other states, other timelines, and the text encoder.
+//! The names of expressions, resolved: the run here, its other states, other timelines, and the text encoder.
 
 use crate::debugger::expr::names::Resolver;
 use crate::debugger::expr::value::{Function, TensorValue, mistake, number};
@@ -8,9 +8,10 @@ use crate::debugger::replay::outputs::Outputs;
 use crate::debugger::stepping::{HookPhase, PausedStage};
 use crate::debugger::timeline::tree::{Branch, TimelineTree};
 use crate::nn::{Path, Unwatched};
+use crate::pipeline::settings::Value;
 use crate::pipeline::stages;
 use crate::pipeline::stages::Run;
-use crate::pipeline::{Models, Request, Snapshot, Stage, lines};
+use crate::pipeline::{Models, Request, Setting, Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use cel::ExecutionError;
@@ -32,10 +33,10 @@ pub struct Scope<'a> {
     models: &'a Arc<Models>,
     texts: &'a Arc<EmbeddingCache>,
     outputs: &'a Arc<Outputs>,
-    at_hand: Option<PausedAt>,
+    paused: Option<PausedAt>,
 }
 
-/// The piece at which a stage waits, and what modules made so far of which that is known.
+/// The module or line at which a stage is paused, and the outputs of modules that are known so far.
 #[derive(Debug, Clone)]
 struct PausedAt {
     stage: Stage,
@@ -59,7 +60,7 @@ impl Deref for Scope<'_> {
 }
 
 impl<'a> Scope<'a> {
-    /// The cursor of the timeline that is looked at; inside a stage, with what that made so far.
+    /// The cursor of the current timeline; inside a stage, with what that made so far.
     pub(in crate::debugger) fn new(
         timelines: &'a TimelineTree,
         inside: Option<&PausedStage>,
@@ -72,17 +73,17 @@ impl<'a> Scope<'a> {
             Some(inside) => Cow::Owned(here.with_partial(inside.stage, inside.values())),
             None => Cow::Borrowed(here),
         };
-        let at_hand = inside.map(|inside| PausedAt {
+        let paused = inside.map(|inside| PausedAt {
             stage: inside.stage,
             path: inside.path().into(),
             moment: inside.moment,
             before: Arc::clone(inside.before()),
             outputs: inside.outputs(),
         });
-        Self { here, timelines, models, texts, outputs, at_hand }
+        Self { here, timelines, models, texts, outputs, paused }
     }
 
-    /// The same with another state in the place of the cursor's.
+    /// The same with another state instead of the cursor's.
     pub(in crate::debugger) fn with_here(self, here: Snapshot) -> Self {
         Self { here: Cow::Owned(here), ..self }
     }
@@ -141,24 +142,24 @@ impl<'a> Scope<'a> {
     /// `t(path)`: what a module made, in the stage that is stepped through or in the last one in which it ran.
     fn t(&self) -> Function {
         let modules = self.modules();
-        let at_hand = self.at_hand.clone();
+        let paused = self.paused.clone();
         let timeline = &self.timelines.current().timeline;
         let runs = timeline.snapshots()[..=timeline.cursor()].to_vec();
         Function::new("t", move |path| {
             let Some(path) = path.downcast_ref::<CelString<'_>>().map(|path| path.inner().to_string()) else {
                 return Err(mistake("t wants the path of a module in quotes: t(\"unet.mid_block\")"));
             };
-            let mut known = at_hand.iter().flat_map(|at_hand| &at_hand.outputs);
+            let mut known = paused.iter().flat_map(|paused| &paused.outputs);
             if let Some((_, output)) = known.find(|(known, _)| known.as_str() == path) {
                 let output = PlainTensor::of(output).map_err(|e| mistake(&e.to_string()))?;
                 return Ok(Box::new(TensorValue::new(output)));
             }
             modules.known(&path)?;
             // Of a stage that waits what ran in it already; else of the last one in which the module ran.
-            match at_hand.as_ref().filter(|at_hand| lines::running(at_hand.stage, &path).is_some()) {
-                Some(at_hand) => {
-                    let until = Some((at_hand.path.as_str(), at_hand.moment));
-                    modules.behind(&at_hand.before, &path, until)
+            match paused.as_ref().filter(|paused| lines::running(paused.stage, &path).is_some()) {
+                Some(paused) => {
+                    let until = Some((paused.path.as_str(), paused.moment));
+                    modules.output_after(&paused.before, &path, until)
                 }
                 None => modules.newest(&runs, &path),
             }
@@ -194,7 +195,7 @@ impl Resolver for Scope<'_> {
             "alpha_bar" => self.alpha_bar(),
             "t" => self.t(),
             "path" => {
-                let path = self.at_hand.as_ref()?.path.clone();
+                let path = self.paused.as_ref()?.path.clone();
                 return Some(CowVal::owned(CelString::from(path)).into_owned());
             }
             _ => return named(&self.here, name),
@@ -226,7 +227,7 @@ impl Modules {
     /// What the module at `path` made in the last stage among `runs` in which it ran.
     fn newest(&self, runs: &[Arc<Snapshot>], path: &str) -> Result<Box<dyn Val>, ExecutionError> {
         match outputs::before_it(runs, path) {
-            Some(before) => self.behind(&before, path, None),
+            Some(before) => self.output_after(&before, path, None),
             None => {
                 let stage = outputs::stage_of(path);
                 Err(mistake(&format!("{path} runs in {stage}, which is not recorded yet; run it first")))
@@ -234,8 +235,8 @@ impl Modules {
         }
     }
 
-    /// What the module at `path` made in the stage behind `before`, or in it up to the piece `until`.
-    fn behind(
+    /// The output of the module at `path` in the stage after `before`, or in it up to the module or line `until`.
+    fn output_after(
         &self,
         before: &Arc<Snapshot>,
         path: &str,
@@ -293,7 +294,7 @@ fn states(function: &'static str, branch: &Branch, modules: &Modules) -> Functio
                     match name.downcast_ref::<CelString<'_>>().map(|name| name.inner()) {
                         Some(path) if is_module(path) => {
                             modules.known(path)?;
-                            modules.behind(&before, path, None)
+                            modules.output_after(&before, path, None)
                         }
                         Some(name) => lookup(&state, name),
                         None => Err(mistake(&format!("{function} wants the name of a tensor in quotes"))),
@@ -337,7 +338,6 @@ pub(in crate::debugger) fn tensors(state: &Snapshot) -> Vec<&'static str> {
 /// What a name means in a state: tensors by their newest value, settings, the position, the newest step's numbers. A tensor is
 /// copied from its device when it is asked for.
 fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
-    let request = state.request();
     let int = |n: i64| Some(CowVal::owned(CelInt::from(n)).into_owned());
     let double = |x: f64| Some(CowVal::owned(CelDouble::from(x)).into_owned());
     let string = |s: &str| Some(CowVal::owned(CelString::from(s.to_string())).into_owned());
@@ -348,24 +348,11 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
             _ => None,
         },
         "stage" => string(state.position().map_or("complete", Stage::name)),
-        "prompt" => string(&request.prompt),
-        "negative_prompt" => string(&request.negative_prompt),
-        "height" => int(request.height as i64),
-        "width" => int(request.width as i64),
-        "num_inference_steps" => int(request.num_inference_steps as i64),
-        "guidance_scale" => double(request.guidance_scale),
-        "seed" => match request.seed.as_i64() {
-            Some(seed) => int(seed),
-            // CEL's whole numbers without a sign, which compare with those that have one.
-            None => Some(CowVal::owned(CelUInt::from(request.seed.folded())).into_owned()),
-        },
-        "eta" => double(request.eta),
-        "strength" => double(request.strength),
         "timesteps" => {
             let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
             cel::Value::from(timesteps).try_into().ok()
         }
-        // Inside a stage the one at hand.
+        // Inside a stage its own.
         "timestep" => match state.tensor("timestep").map(|(_, t)| t.to_scalar::<i64>()) {
             Some(timestep) => int(timestep.ok()?),
             None => coefficients().and_then(|c| int(c.timestep as i64)),
@@ -376,10 +363,23 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
         "beta_prod_t" => coefficients().and_then(|c| double(c.beta_prod_t.into())),
         "variance" => coefficients().and_then(|c| double(c.variance.into())),
         "std_dev_t" => coefficients().and_then(|c| double(c.std_dev_t.into())),
-        _ => {
-            let (_, tensor) = state.tensor(name)?;
-            let plain = PlainTensor::of(tensor).ok()?;
-            Some(Box::new(TensorValue::new(plain)))
-        }
+        _ => match Setting::find(name).filter(Setting::is_in_expressions) {
+            Some(setting) => match setting.get(state.request()) {
+                Value::Text(text) => string(&text),
+                Value::Count(count) => int(count as i64),
+                Value::Number(number) => double(number),
+                Value::Seed(seed) => match seed.as_i64() {
+                    Some(seed) => int(seed),
+                    // CEL's whole numbers without a sign, which compare with those that have one.
+                    None => Some(CowVal::owned(CelUInt::from(seed.folded())).into_owned()),
+                },
+                Value::Picture(_) | Value::Fault(_) => None,
+            },
+            None => {
+                let (_, tensor) = state.tensor(name)?;
+                let plain = PlainTensor::of(tensor).ok()?;
+                Some(Box::new(TensorValue::new(plain)))
+            }
+        },
     }
 }

@@ -4,7 +4,6 @@ use super::Session;
 use super::SessionError;
 use super::SessionHost;
 use crate::debugger::language::edit::Edit;
-use crate::debugger::language::setting::Setting;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
 use crate::debugger::record::TensorRow;
@@ -13,24 +12,26 @@ use crate::debugger::timeline::tree::BranchId;
 
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
-use crate::pipeline::{Fault, Request, RequestError, Snapshot, Stage};
+use crate::pipeline::{Fault, Request, RequestError, Setting, Snapshot, Stage};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 
 impl Session {
-    /// Changes a setting at the cursor. Behind the tip that is a fork: what is recorded stays on its own timeline.
-    pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<Outcome, SessionError> {
+    /// Changes a setting at the cursor. At an earlier stage that is a fork: what is recorded stays on its own timeline.
+    pub(super) fn set(&mut self, setting: &Setting, value: &str) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         let here = self.timeline().here();
         let name = setting.name();
         check_changeable(setting, here, value)?;
-        let mut request = here.request().clone();
-        setting.put(value, &mut request).map_err(SessionError::Refused)?;
+        let old = here.request().clone();
+        let mut request = old.clone();
+        setting.set(value, &mut request).map_err(SessionError::Refused)?;
         if request == *here.request() {
             return Ok(Outcome::message(format!("{name} = {value} already")));
         }
         let next = here.with_request(request, &self.models).map_err(RequestError::in_session)?;
-        let is_prompt = matches!(setting, Setting::Prompt | Setting::NegativePrompt);
+        let new = next.request().clone();
+        let is_prompt = (&new.prompt, &new.negative_prompt) != (&old.prompt, &old.negative_prompt);
         let again = is_prompt && !here.records().is_empty() && !next.is_encoded();
         self.check_undoes_no_edit(&next)?;
         let lost = if again { here.edits_of_embeddings() } else { vec![] };
@@ -51,33 +52,33 @@ impl Session {
             let lost = lost.iter().map(|edit| format!("`set {edit}` is undone when it is encoded"));
             outcome.warnings.extend(lost);
         }
-        if matches!(setting, Setting::InitImage | Setting::Width | Setting::Height) {
-            let kept = setting == Setting::InitImage;
-            outcome
-                .messages
-                .extend(self.resized_told(self.timeline().here().request()).map(|resized| {
-                    if kept { format!("{resized}; the run keeps its size") } else { resized }
-                }));
+        let is_another_picture = new.init_image != old.init_image;
+        if is_another_picture || (new.width, new.height) != (old.width, old.height) {
+            outcome.messages.extend(self.resized_told(&new).map(|resized| match is_another_picture {
+                true => format!("{resized}; the run keeps its size"),
+                false => resized,
+            }));
         }
-        if matches!(setting, Setting::InitImage | Setting::Strength | Setting::NumInferenceSteps) {
+        let steps = |request: &Request| (request.strength, request.num_inference_steps);
+        if is_another_picture || steps(&new) != steps(&old) {
             outcome.messages.extend(self.first_step_told());
         }
         Ok(outcome)
     }
 
-    /// What becomes of the picture that a run starts from, where it has not the run's size.
+    /// What happens to the picture that a run starts from, where it does not have the run's size.
     pub(super) fn resized_told(&self, request: &Request) -> Option<String> {
         let image = request.init_image.as_ref()?;
         let size = (request.height, request.width);
-        Resized::of(image, size, self.models.vae.config().scale_factor()).told(image, size)
+        Resized::of(image, size, self.models.vae.config().scale_factor()).remark(image, size)
     }
 
-    /// With which step a run begins that starts from a picture.
+    /// The step with which a run begins that starts from a picture.
     fn first_step_told(&self) -> Option<String> {
         let request = self.timeline().here().request();
         let steps = request.steps();
         if request.init_image.is_none() {
-            // Of a run without one nothing need be told, but that strength does nothing.
+            // Without one, the only news is that strength does nothing.
             let idle = request.strength != STRENGTH;
             return idle
                 .then(|| "strength counts with an init_image; `set init_image FILE|sample:NAME`".into());
@@ -93,7 +94,7 @@ impl Session {
         })
     }
 
-    /// Makes a known mistake from here on, or none; behind the tip that is a fork.
+    /// Makes a known mistake from here on, or none; at an earlier stage that is a fork.
     pub(super) fn set_fault(&mut self, fault: Option<Fault>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         let here = self.timeline().here();
@@ -114,7 +115,7 @@ impl Session {
         Ok(outcome)
     }
 
-    /// Changes a tensor by hand, on a timeline of its own: what the stages made stays where it is.
+    /// Changes a tensor by hand, on a new timeline: what the stages made stays where it is.
     pub(super) fn edit(&mut self, edit: &Edit, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
         self.leave();
@@ -146,7 +147,7 @@ impl Session {
     }
 
     /// Refuses to go on as `next` where a prompt would be encoded over an embedding that was changed by hand at the same place:
-    /// which of them came first could not be told afterwards.
+    /// their order would not be known afterwards.
     pub(super) fn check_undoes_no_edit(&self, next: &Snapshot) -> Result<(), SessionError> {
         let lost = if next.is_encoded() { vec![] } else { next.edits_of_embeddings() };
         match self.timeline().edited_here().iter().find(|edit| lost.contains(edit)) {
@@ -158,7 +159,7 @@ impl Session {
         }
     }
 
-    /// Goes on on a timeline of its own from here; says so.
+    /// Starts a new timeline here; the message about it.
     pub(super) fn fork_off(&mut self, wish: &str) -> String {
         let name = self.timelines.free_name(wish);
         let parent = self.timelines.current();
@@ -192,7 +193,7 @@ fn check_to_come(fault: Fault, here: &Snapshot) -> Result<(), SessionError> {
 }
 
 /// Refuses what cannot change any more once `get_latent` has run.
-pub(super) fn check_changeable(setting: Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
+pub(super) fn check_changeable(setting: &Setting, here: &Snapshot, value: &str) -> Result<(), SessionError> {
     let name = setting.name();
     if here.tensor("latents").is_some() && setting.fixes_initial_latents() {
         return Err(SessionError::Refused(format!(

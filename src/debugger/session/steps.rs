@@ -18,8 +18,8 @@ pub(super) enum Walked {
 }
 
 impl Session {
-    /// Into the stage, to before its first line; inside, into the line or the module at hand, `count` times. Behind the tip
-    /// the stage runs again.
+    /// Into the stage, to before its first line; inside, into the current line or module, `count` times. A recorded
+    /// stage runs again.
     pub(super) fn step(&mut self, count: usize, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.walk(count, host, |_| ResumeUntil::until(Until::Next))
     }
@@ -39,7 +39,7 @@ impl Session {
         })
     }
 
-    /// Out of the module that the one at hand is part of; of a line's own modules, out of the line; at a line, out of the
+    /// Out of the module that the current one is part of; of a line's own modules, out of the line; at a line, out of the
     /// stage.
     pub(super) fn finish(&mut self, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         let Some(inside) = &self.inside else {
@@ -105,7 +105,7 @@ impl Session {
         self.run_inside(&watch, host)
     }
 
-    /// Lets the stage at hand run on, or goes into the next one.
+    /// Lets the current stage run on, or goes into the next one.
     fn run_inside(
         &mut self,
         watch: &ResumeUntil,
@@ -146,7 +146,7 @@ impl Session {
         Ok(stepped)
     }
 
-    /// Why the stage is stopped at the piece at hand, when it is.
+    /// Why the stage is stopped at the current module or line, when it is.
     fn hit_inside(&mut self, watch: &ResumeUntil) -> Option<String> {
         let inside = self.inside.as_ref()?;
         let path = inside.path().to_string();
@@ -158,7 +158,7 @@ impl Session {
         hit.as_ref().map(stop_message)
     }
 
-    /// What the piece at hand was given, in a few words: whether that was whole.
+    /// The inputs of the current module or line, in a few words: whether they are finite.
     fn given(&self) -> &'static str {
         let inputs = self.inside.as_ref().map_or(&[][..], |inside| &inside.inputs);
         let is_broken = |tensor| crate::tensor::PlainTensor::of(tensor).is_ok_and(|plain| !plain.is_finite());
@@ -168,15 +168,14 @@ impl Session {
         }
     }
 
-    /// Runs the stage before the cursor, which made `what` is not finite, again with every piece watched, and stops after the
+    /// Runs the stage before the cursor, which made `what` is not finite, again with every module and line watched, and stops after the
     /// first that did. Where none is found the run stands where it stood. Why it stopped.
     pub(super) fn find_not_finite(
         &mut self,
         told: String,
         host: &mut dyn SessionHost,
     ) -> Result<String, SessionError> {
-        let is_behind = self.timeline_mut().backward();
-        if !is_behind {
+        if !self.timeline_mut().backward() {
             return Ok(told);
         }
         let watch = ResumeUntil { until: Until::End, catch: Catch::NotFinite, ..ResumeUntil::default() };

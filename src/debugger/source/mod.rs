@@ -47,7 +47,7 @@ impl File {
             }
             Self::Attention => ("src/model/attention.rs", include_str!("../../model/attention.rs")),
             Self::Resnet => ("src/model/resnet.rs", include_str!("../../model/resnet.rs")),
-            Self::Vae => ("src/model/vae.rs", include_str!("../../model/vae.rs")),
+            Self::Vae => ("src/model/vae/mod.rs", include_str!("../../model/vae/mod.rs")),
         }
     }
 }
@@ -75,14 +75,14 @@ pub struct Function {
     name: &'static str,
 }
 
-/// Where a function comes from and what is like it elsewhere.
+/// The counterparts of a function elsewhere.
 pub struct Reference {
     /// diffusers' function, or transformers'.
-    pub theirs: &'static str,
+    pub diffusers: &'static str,
     /// parediffusers', where it has one.
-    pub pare: Option<&'static str>,
-    /// What was published of it.
-    pub source: &'static str,
+    pub parediffusers: Option<&'static str>,
+    /// What was published about it.
+    pub paper: &'static str,
 }
 
 impl Function {
@@ -165,70 +165,74 @@ impl Function {
         Some(self.text().0 + self.row_of(path)?)
     }
 
-    /// What is like it elsewhere.
-    pub fn kin(self) -> Reference {
-        let kin = |theirs, pare, source| Reference { theirs, pare, source };
-        if let Some((theirs, source)) = self.owner.and_then(kin_of_module) {
-            return kin(theirs, None, source);
+    /// Its counterparts elsewhere.
+    pub fn reference(self) -> Reference {
+        let reference = |diffusers, parediffusers, paper| Reference { diffusers, parediffusers, paper };
+        if let Some((diffusers, paper)) = self.owner.and_then(reference_of_module) {
+            return reference(diffusers, None, paper);
         }
         match (self.file, self.name) {
-            (File::Stages, "encode_prompt") => kin(
+            (File::Stages, "encode_prompt") => reference(
                 "StableDiffusionPipeline.encode_prompt",
                 Some("PareDiffusionPipeline.encode_prompt"),
                 "CLIP: Radford et al., 2021",
             ),
-            (File::Stages, "get_latent") => kin(
+            (File::Stages, "get_latent") => reference(
                 "prepare_latents of StableDiffusionPipeline and …Img2ImgPipeline",
                 Some("PareDiffusionPipeline.get_latent"),
                 "x_T ~ N(0, I): Ho et al., 2020, algorithm 2",
             ),
             (File::Stages, "randn") => {
-                kin("randn_tensor", Some("PareDiffusionPipeline.get_latent"), "torch.randn")
+                reference("randn_tensor", Some("PareDiffusionPipeline.get_latent"), "torch.randn")
             }
-            (File::Stages, "denoise") => kin(
+            (File::Stages, "denoise") => reference(
                 "StableDiffusionPipeline.__call__, the denoising loop",
                 Some("PareDiffusionPipeline.denoise"),
                 "guidance: Ho and Salimans, 2022, equation 6",
             ),
-            (File::Stages, _) => kin(
+            (File::Stages, _) => reference(
                 "AutoencoderKL.decode, VaeImageProcessor.denormalize",
                 Some("PareDiffusionPipeline.vae_decode"),
                 "latents: Rombach et al., 2022",
             ),
-            (File::Ddim, "add_noise") => {
-                kin("DDIMScheduler.add_noise", None, "the forward process: Song et al., 2021, formula 4")
-            }
-            (File::Ddim, "step") => kin(
+            (File::Ddim, "add_noise") => reference(
+                "DDIMScheduler.add_noise",
+                None,
+                "the forward process: Song et al., 2021, formula 4",
+            ),
+            (File::Ddim, "step") => reference(
                 "DDIMScheduler.step",
                 Some("PareDDIMScheduler.step"),
                 "DDIM: Song et al., 2021, formulas 12 and 16",
             ),
             (File::Ddim, "coefficients") => {
-                kin("DDIMScheduler._get_variance", None, "σ: Song et al., 2021, formula 16")
+                reference("DDIMScheduler._get_variance", None, "σ: Song et al., 2021, formula 16")
             }
-            (File::Ddim, _) => kin(
+            (File::Ddim, _) => reference(
                 "DDIMScheduler._threshold_sample",
                 None,
                 "thresholding: Saharia et al., 2022, section 2.3",
             ),
             (File::Clip, _) => {
-                kin("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021")
+                reference("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021")
             }
-            (File::UNet, _) => kin(
+            (File::UNet, _) => reference(
                 "UNet2DConditionModel.forward",
                 Some("PareUNet2DConditionModel.forward"),
                 "U-Net: Ronneberger et al., 2015",
             ),
-            (File::Vae, "encode") => kin("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
-            _ => {
-                kin("AutoencoderKL.decode", Some("PareAutoencoderKL.decode"), "latents: Rombach et al., 2022")
-            }
+            (File::Vae, "encode") => reference("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
+            _ => reference(
+                "AutoencoderKL.decode",
+                Some("PareAutoencoderKL.decode"),
+                "latents: Rombach et al., 2022",
+            ),
         }
     }
 }
 
-/// What a part of a model is called elsewhere, by its type here, and what was published of it.
-fn kin_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
+/// A module's counterpart in diffusers or transformers, by its type here, and what was published about it.
+fn reference_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
     const UNET: &str = "U-Net: Ronneberger et al., 2015";
     const RESNET: &str = "residual blocks: He et al., 2016";
     const ATTENTION: &str = "attention: Vaswani et al., 2017, equation 1";
@@ -309,7 +313,7 @@ pub fn made_from(path: &str) -> impl Iterator<Item = &'static str> {
     lines.filter(move |line| line.split('.').next() == stage).flat_map(|line| outputs(line)).copied()
 }
 
-/// The names that a line of code gives a value to: behind `let`, or before `:`, as fields and arguments are.
+/// The names that a line of code gives a value to: after `let`, or before `:`, as fields and arguments are.
 pub fn bound(line: &str) -> Vec<&str> {
     let line = line.trim_start();
     let names = match line.strip_prefix("let ") {

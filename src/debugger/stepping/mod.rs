@@ -89,7 +89,7 @@ impl PausedStage {
         let of_thread = Arc::clone(&before);
         let thread = std::thread::spawn(move || {
             let result = advance(&of_thread, &models, &mut probe).map(|mut next| {
-                next.take_off_time(probe.waited());
+                next.subtract_time(probe.waited());
                 Box::new(next)
             });
             // A session that left does not listen.

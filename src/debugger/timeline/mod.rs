@@ -5,13 +5,13 @@
 pub mod comparison;
 pub mod tree;
 
-use super::language::setting::Setting;
-use crate::pipeline::{Request, Snapshot, Stage, StageRecord};
+use crate::pipeline::settings::Value;
+use crate::pipeline::{Request, Setting, Snapshot, Stage, StageRecord};
 use std::sync::Arc;
 
 /// The snapshots of one run, one after each stage, and the cursor on them.
 ///
-/// Behind the tip nothing is computed: the cursor walks. Only at the tip does anything run.
+/// Stages run at the tip only; before it the cursor moves over what is recorded.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     /// The first is the run before its first stage; there is always one. Timelines that had the same beginning share it.
@@ -75,7 +75,7 @@ impl Timeline {
         self.cursor = self.recorded();
     }
 
-    /// Puts `here` in the place of the snapshot at the cursor, and drops what follows.
+    /// Replaces the snapshot at the cursor, and drops what follows.
     pub fn replace_here(&mut self, here: Snapshot) {
         self.snapshots.truncate(self.cursor);
         self.snapshots.push(Arc::new(here));
@@ -121,27 +121,20 @@ impl Timeline {
     }
 }
 
-/// A setting that is another now.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+/// A setting with another value than before.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Change {
-    /// The setting: diffusers' name.
-    pub setting: &'static str,
-    /// What it was, as JSON has it.
-    pub from: serde_json::Value,
+    /// The setting.
+    pub setting: Setting,
+    /// What it was.
+    pub from: Value,
     /// What it is.
-    pub to: serde_json::Value,
+    pub to: Value,
 }
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // 12 and not 12.0, as it was typed.
-        let plain = |value: &serde_json::Value| match value {
-            serde_json::Value::Null => "off".into(),
-            // A large seed is text in JSON.
-            serde_json::Value::String(plain) if matches!(self.setting, "fault" | "seed") => plain.clone(),
-            value => value.as_f64().map_or(value.to_string(), |v| v.to_string()),
-        };
-        write!(f, "{} {} → {}", self.setting, plain(&self.from), plain(&self.to))
+        write!(f, "{} {} → {}", self.setting, self.from.in_message(), self.to.in_message())
     }
 }
 
@@ -151,11 +144,8 @@ pub fn edited(old: &[Arc<str>], new: &[Arc<str>]) -> Vec<Arc<str>> {
     new.iter().filter(is_new).cloned().collect()
 }
 
-/// What is other in `new` than in `old`, in the order of [`Setting::ALL`].
+/// The settings that differ between two requests, in the order of the table.
 pub fn changes(old: &Request, new: &Request) -> Vec<Change> {
-    // Numbers and texts always have a JSON.
-    let [old, new] = [old, new].map(|request| serde_json::to_value(request).unwrap_or_default());
-    let names = Setting::ALL.iter().map(|(name, _)| *name).chain(["fault"]);
-    let changed = names.filter(|name| old[*name] != new[*name]);
-    changed.map(|name| Change { setting: name, from: old[name].clone(), to: new[name].clone() }).collect()
+    let change = |setting: Setting| Change { from: setting.get(old), to: setting.get(new), setting };
+    Setting::of(new).into_iter().map(change).filter(|change| change.from != change.to).collect()
 }

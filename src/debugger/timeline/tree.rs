@@ -1,8 +1,12 @@
 //! The tree of timelines: each but the first branched off another, and shares what was recorded before.
 
 use super::{Change, Timeline};
+use crate::debugger::language::arguments::{Nothing, Set};
+use crate::debugger::language::command::Command;
+use crate::debugger::language::place::Place;
 use crate::debugger::timeline;
-use crate::pipeline::{Request, Snapshot, Stage};
+use crate::pipeline::settings::Value;
+use crate::pipeline::{Request, Setting, Snapshot, Stage};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -13,7 +17,7 @@ const MINE: &str = "my-";
 /// The longest name, in characters.
 const LONGEST: usize = 40;
 
-/// All timelines of a session; one of them is looked at.
+/// All timelines of a session; one of them is the current one.
 #[derive(Debug, Clone)]
 pub struct TimelineTree {
     /// Never empty.
@@ -74,7 +78,7 @@ pub enum TimelineError {
     /// The name is another timeline's.
     #[error("there is a timeline `{0}` already; expected a name of its own")]
     Taken(String),
-    /// The name cannot be told from other words.
+    /// The name has another meaning, or is no word.
     #[error("a timeline cannot be called `{name}`: {why}")]
     Name {
         /// The name.
@@ -99,12 +103,12 @@ impl TimelineTree {
         &self.list
     }
 
-    /// The one that is looked at.
+    /// The current timeline.
     pub fn current(&self) -> &Branch {
         &self.list[self.current]
     }
 
-    /// The one that is looked at, to be moved on.
+    /// The current timeline, to be changed.
     pub fn current_mut(&mut self) -> &mut Branch {
         &mut self.list[self.current]
     }
@@ -114,7 +118,7 @@ impl TimelineTree {
         self.list.iter().find(|branch| branch.id == id)
     }
 
-    /// A timeline by its number, to be moved on.
+    /// A timeline by its number, to be changed.
     pub fn get_mut(&mut self, id: BranchId) -> Option<&mut Branch> {
         self.list.iter_mut().find(|branch| branch.id == id)
     }
@@ -150,12 +154,12 @@ impl TimelineTree {
         id
     }
 
-    /// Looks at another timeline.
+    /// Makes another timeline the current one.
     pub fn switch(&mut self, id: BranchId) {
         self.current = self.list.iter().position(|branch| branch.id == id).unwrap_or(self.current);
     }
 
-    /// Calls a timeline something else.
+    /// Renames a timeline.
     ///
     /// # Errors
     /// [`TimelineError`].
@@ -168,8 +172,8 @@ impl TimelineTree {
         Ok(())
     }
 
-    /// Deletes a timeline; what branched off it then branched off its own parent. When it was looked at, that is, or
-    /// the oldest.
+    /// Deletes a timeline; what branched off it then branched off its own parent. Its parent, or the oldest, becomes the current
+    /// one when it was.
     ///
     /// # Errors
     /// When there is no such timeline, or no other.
@@ -222,7 +226,7 @@ impl TimelineTree {
         }
     }
 
-    /// A name that no timeline has: `wish`, or with a number behind it.
+    /// A name that no timeline has: `wish`, or with a number after it.
     pub fn free_name(&self, wish: &str) -> String {
         let wish: String =
             wish.chars().filter(|c| !c.is_whitespace() && !c.is_control() && *c != '"').collect();
@@ -323,36 +327,31 @@ impl Branch {
     ///
     /// # Errors
     /// The setting that no line can hold.
-    pub fn commands(&self) -> Result<Vec<String>, &'static str> {
+    pub fn commands(&self) -> Result<Vec<String>, Setting> {
         let start = self.timeline.snapshots().first().map(|snapshot| snapshot.request());
         let Some(start) = start else { return Ok(vec![]) };
-        let settings = serde_json::to_value(start).unwrap_or_default();
         let mut lines = vec![];
-        for (name, _) in crate::debugger::language::setting::Setting::ALL {
-            // What is off is not among them.
-            let off = || serde_json::Value::from("off");
-            let value = settings.get(name).cloned().unwrap_or_else(off);
-            lines.push(set(name, &value)?);
+        for setting in Setting::of(start) {
+            // A run begins without a fault.
+            match setting.get(start) {
+                Value::Fault(None) => {}
+                value => lines.push(set(setting, &value)?),
+            }
         }
-        lines.extend(start.fault.map(|fault| format!("set fault {fault}")));
         for (done, changes, edits) in self.timeline.changes() {
             // What was changed when all had run changed nothing that ran.
             let steps = self.timeline.snapshots()[done].request().steps();
             let Some(stage) = Stage::at(done, &steps) else { break };
-            lines.push(format!("goto {stage}"));
-            let fault = self.timeline.snapshots()[done].request().fault;
+            lines.push(goto(stage));
             for Change { setting, to, .. } in changes {
-                lines.push(match setting {
-                    "init_image" if to.is_null() => "set init_image off".into(),
-                    "fault" => fault.map_or("set fault off".into(), |fault| format!("set fault {fault}")),
-                    _ => set(setting, &to)?,
-                });
+                lines.push(set(setting, &to)?);
             }
+            // An edit is kept as it was typed after `set`.
             lines.extend(edits.iter().map(|edit| format!("set {edit}")));
         }
         match self.timeline.tip().position() {
-            None => lines.push("continue".into()),
-            Some(stage) => lines.push(format!("goto {stage}")),
+            None => lines.push(Command::Continue(Nothing).to_string()),
+            Some(stage) => lines.push(goto(stage)),
         }
         Ok(lines)
     }
@@ -364,51 +363,25 @@ impl Branch {
     }
 }
 
-/// `set NAME VALUE`, in quotes where it is a text.
-fn set(name: &'static str, value: &serde_json::Value) -> Result<String, &'static str> {
-    match value {
-        serde_json::Value::String(text) if text.chars().any(char::is_control) => Err(name),
-        serde_json::Value::String(text) => Ok(format!("set {name} \"{text}\"")),
-        other => Ok(format!("set {name} {other}")),
-    }
+/// The command that moves to before a stage.
+fn goto(stage: Stage) -> String {
+    Command::Goto(Place::Stage(stage)).to_string()
+}
+
+/// The command that gives a setting a value, or the setting where no line can hold that.
+fn set(setting: Setting, value: &Value) -> Result<String, Setting> {
+    let command = match value {
+        Value::Fault(fault) => Set::Fault(*fault),
+        value => {
+            let value = value.to_string();
+            if value.chars().any(char::is_control) {
+                return Err(setting);
+            }
+            Set::Setting { setting, value }
+        }
+    };
+    Ok(Command::Set(command).to_string())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checkpoint::ModelSource;
-    use crate::pipeline::{Models, Request};
-    use candle_core::{DType, Device};
-
-    #[test]
-    fn coming_back_keeps_what_was_done_since() {
-        let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
-        let start = Snapshot::start(Request::for_models(&models, "red apple"), &models).unwrap();
-        let mut timelines = TimelineTree::new(Timeline::new(start.clone()));
-        let then = timelines.clone();
-        assert!(timelines.come_back(&then).is_empty());
-
-        // Changed where it stood, and branched off.
-        timelines.current_mut().timeline.replace_here(start.clone());
-        let branched = timelines.current().timeline.branch();
-        let main = timelines.current().id;
-        timelines.add("other".into(), branched, Some(main));
-        timelines.rename(MAIN, "mine").unwrap();
-        assert_eq!(timelines.come_back(&then), ["my-mine", "my-other"]);
-        assert_eq!(timelines.names(), ["main", "my-mine", "my-other"]);
-        assert_eq!(timelines.current().name, "main");
-        assert!(Arc::ptr_eq(
-            &timelines.list()[0].timeline.snapshots()[0],
-            &then.list()[0].timeline.snapshots()[0]
-        ));
-
-        // What is kept already is kept once, under its name.
-        let later = timelines.clone();
-        assert!(timelines.come_back(&then).is_empty());
-        timelines.delete("my-other").unwrap();
-        assert!(timelines.come_back(&later).is_empty());
-        assert_eq!(timelines.names(), ["main", "my-mine"]);
-        let ids: HashSet<BranchId> = timelines.list().iter().map(|branch| branch.id).collect();
-        assert_eq!(ids.len(), 2);
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ pub use runs::{ComparisonView, TimelineView, VariantView};
 pub use viewer::Viewer;
 
 use super::language::pattern::Pattern;
-use super::language::setting::PreviewPolicy;
+use super::language::preview::PreviewPolicy;
 use super::outcome::Displayed;
 use super::record::TensorRow;
 use super::record::{RecordView, TensorView};

@@ -46,7 +46,7 @@ pub struct ComparisonView {
     /// What is varied: `guidance_scale by seed`.
     pub title: String,
     /// What each axis is called.
-    pub axes: Vec<&'static str>,
+    pub axes: Vec<String>,
     /// The variants.
     pub variants: Vec<VariantView>,
     /// The place of the one that the others are told by the difference from.

@@ -45,8 +45,8 @@ impl Viewer {
             return Ok(Some(tensor.clone()));
         }
         let before = before.as_ref().and_then(|before| before.tensor("latents"));
-        let futures = pictures::futures(&record, before)?;
-        Ok(futures.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
+        let x0_predictions = pictures::x0_predictions(&record, before)?;
+        Ok(x0_predictions.into_iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor))
     }
 
     /// Answers a query about the inside of a recorded stage by running the stage again, to its end or as far as the answer

@@ -1,24 +1,24 @@
-//! What is known of a part of a lesson.
+//! The state of a part of a lesson.
 
-use super::{Held, Value};
+use super::{ConditionResult, Value};
 use crate::lesson::format::Part;
 
-/// What is known of a part.
+/// The state of a part.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Of prose: its numbers, each once it was evaluated.
+    /// For prose: the live numbers, once evaluated.
     pub live: Vec<Option<Value>>,
-    /// Of conditions, and of a task's: whether each holds.
-    pub held: Vec<Option<Held>>,
-    /// Of commands, and of a task's solution: what each that was carried out said.
-    pub said: Vec<Vec<String>>,
-    /// Of a question: the choice that was made.
+    /// For conditions and tasks: the result of each condition.
+    pub held: Vec<Option<ConditionResult>>,
+    /// For commands and solutions: the messages of each command that has run.
+    pub messages: Vec<Vec<String>>,
+    /// For a question: the chosen answer.
     pub answer: Option<usize>,
-    /// Of a question whose answer may be told: whether each choice is right, once that is known.
+    /// For a question whose answer may be revealed: whether each choice is right, once known.
     pub right: Option<Vec<Option<bool>>>,
-    /// Of commands: the questions that they answer.
+    /// For commands: the questions that they answer.
     pub answers: Vec<usize>,
-    /// Of a task: how many hints were asked for.
+    /// For a task: the number of hints requested.
     pub hints: usize,
 }
 
@@ -33,7 +33,7 @@ impl Known {
         Self { live: vec![None; live], held: vec![None; held], ..Self::default() }
     }
 
-    /// The choices of a question that are right, once all are known and may be told.
+    /// The right choices of a question, once all are known and may be revealed.
     pub fn right_choices(&self) -> Option<Vec<usize>> {
         let right = self.right.as_ref()?;
         let all: Option<Vec<bool>> = right.iter().copied().collect();

@@ -1,73 +1,72 @@
-//! A lesson with a reader: what is shown, what it waits for, what came of it.
+//! A lesson with a reader, as a state machine.
 //!
-//! [`Reading`] changes nothing outside and computes nothing: what its reader does and what the debugger tells go in,
-//! [`Wish`]es come out. A lesson is read from one part to the next; a part ends at a stop, which wants something of the
-//! reader: commands that are carried out, a question that is answered, a task that is done.
+//! [`Reading`] has no side effects: the reader's actions and the debugger's events go in, [`LessonEffect`]s come out. A section of
+//! a lesson ends at a stop, which waits for the reader: commands to run, a question to answer, a task to do.
 //!
-//! - `place`: where its reader is. `known`: what is known of a part.
-//! - `asking`: what is evaluated for the place at hand; `asked`: those expressions, and where their values go.
+//! - `place`: the reader's position. `known`: the state of a part.
+//! - `evaluate`: requests evaluations; `evaluations`: their expressions and the destinations of the values.
 
-mod asked;
-mod asking;
+mod evaluate;
+mod evaluations;
 mod known;
 mod place;
 #[cfg(test)]
 mod tests;
 
-pub use asked::{Held, Value};
+pub use evaluations::{ConditionResult, Value};
 pub use known::Known;
 
-use super::block::{Line, Task};
+use super::block::{Task, Typed};
 use super::format::{Lesson, Part};
 use super::progress::LessonProgress;
-use crate::debugger::Command;
 use crate::debugger::expr::Expression;
-use asked::Asked;
+use crate::debugger::{Command, CommandLine};
+use evaluations::Evaluations;
 use std::sync::Arc;
 
-/// What the reader does.
+/// An action of the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Goes on: the next line of the block at hand.
+    /// Runs the next line of the current block.
     Go,
-    /// All lines that are left of the block; of a task, its solution.
+    /// Runs all remaining lines of the block, or the solution of a task.
     All,
-    /// Answers the question at hand with this choice.
+    /// Answers the current question with this choice.
     Answer(usize),
-    /// Asks for one more hint.
+    /// Shows one more hint.
     Hint,
-    /// Comes back to where the lesson was.
+    /// Returns the session to the lesson's position.
     ComeBack,
 }
 
-/// What is to be done for the lesson.
+/// An effect that the lesson requests.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Wish {
-    /// A line of the command language is carried out.
-    Run(String),
-    /// The session goes back to where it was noted last.
+pub enum LessonEffect {
+    /// Run a command.
+    Run(CommandLine),
+    /// Return the session to the last mark.
     ComeBack,
-    /// It is noted where the session stands.
+    /// Mark the session's position.
     Mark,
-    /// Expressions are evaluated; their values are told with the number.
+    /// Evaluate expressions; the values come back with the number.
     Evaluate(usize, Vec<Expression>),
-    /// A view is shown.
+    /// Show a view.
     Show(&'static str),
-    /// It is kept how far the reader is.
+    /// Store the reader's progress.
     Keep(LessonProgress),
 }
 
-/// What the worker does, as far as it concerns the lesson.
+/// The command that the worker is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Running {
-    /// It goes back to where the lesson was, and then on.
+    /// The return to the lesson's position, followed by an action.
     Back(Option<Act>),
-    /// It carries out the line at hand of a block, and the others too.
+    /// The current line of a block, or all of its lines.
     Line { all: bool },
-    /// It carries out this line of a solution.
+    /// This line of a solution.
     Solution(usize),
-    /// It carries out a command of the reader's own, which only looks or does more.
-    Theirs { looks: bool },
+    /// A command that the reader typed.
+    User { is_read_only: bool },
 }
 
 /// A lesson with a reader.
@@ -75,35 +74,35 @@ enum Running {
 pub struct Reading {
     lesson: Arc<Lesson>,
     known: Vec<Known>,
-    /// The stop at hand; as many as there are parts when the lesson is over.
+    /// The index of the current stop; at the end, the number of parts.
     at: usize,
-    /// Lines of it that are carried out.
+    /// The number of its lines that have run.
     line: usize,
-    /// The first part that was shown with the stop at hand.
+    /// The first part of the current section.
     section: usize,
-    /// Questions whose answers are told after the next commands.
+    /// Questions that the next commands answer.
     open: Vec<usize>,
     started: bool,
     running: Option<Running>,
-    /// What runs was asked for by the lesson, and is not yet given to the worker.
+    /// The lesson requested the running command, and the worker does not have it yet.
     wished: bool,
-    /// What runs was interrupted.
+    /// The running command was interrupted.
     interrupted: bool,
-    /// The session is not where the lesson left it: the reader looked elsewhere, or changed something.
+    /// The session is not at the lesson's position: the reader moved it or changed the run.
     elsewhere: bool,
     strayed: bool,
-    asked: Asked,
-    /// So many stops are gone through by themselves, as they were earlier.
+    evaluations: Evaluations,
+    /// The number of stops to replay with the stored answers.
     replay: usize,
     before: LessonProgress,
 }
 
 impl Reading {
-    /// A lesson before its first part; or, when the reader was in the middle of it, on the way there.
+    /// A lesson before its first part. If there is stored progress, it will replay to that position.
     pub fn new(lesson: Arc<Lesson>, before: Option<&LessonProgress>) -> Self {
         let of = lesson.parts.iter().filter(|part| part.is_stop()).count();
         let before = before.cloned().unwrap_or_default();
-        // A lesson that has other parts now is another.
+        // If the number of stops has changed, the stored progress does not apply.
         let replay = if before.is_begun() && before.of == of { before.done } else { 0 };
         let known = lesson.parts.iter().map(Known::of).collect();
         Self {
@@ -118,26 +117,26 @@ impl Reading {
             interrupted: false,
             elsewhere: false,
             strayed: false,
-            asked: Asked::default(),
+            evaluations: Evaluations::default(),
             replay,
             before: LessonProgress { of, ..before },
             lesson,
         }
     }
 
-    /// The session is there.
-    pub fn start(&mut self) -> Vec<Wish> {
+    /// Starts the lesson when the session is ready.
+    pub fn start(&mut self) -> Vec<LessonEffect> {
         if std::mem::replace(&mut self.started, true) {
             return vec![];
         }
-        let mut wishes = vec![Wish::Mark];
+        let mut wishes = vec![LessonEffect::Mark];
         self.advance(&mut wishes);
         self.replay_on(&mut wishes);
         wishes
     }
 
-    /// The reader does something. Nothing comes of what makes no sense now.
-    pub fn act(&mut self, act: Act) -> Vec<Wish> {
+    /// Handles an action of the reader. Actions that do not apply now are ignored.
+    pub fn act(&mut self, act: Act) -> Vec<LessonEffect> {
         if !self.started || self.is_busy() || self.running.is_some() {
             return vec![];
         }
@@ -165,49 +164,45 @@ impl Reading {
         wishes
     }
 
-    /// The worker is given a line: one that the lesson wished for, or one of the reader's own. When that is the line
-    /// that the lesson waits for, it counts as its.
-    pub fn given(&mut self, line: &str) {
+    /// Handles that the worker gets a command from the lesson or from the reader. A command of the reader's that is the lesson's
+    /// next one counts as the lesson's.
+    pub fn given(&mut self, command: &Command) {
         if std::mem::take(&mut self.wished) {
             return;
         }
-        let command = Command::parse(line).ok().flatten();
-        let awaited = match self.stop() {
+        let expected = match self.stop() {
             Some(Part::Commands(lines)) if !self.elsewhere && self.started => lines.get(self.line),
             _ => None,
         };
-        let awaited = awaited.and_then(|line| Command::parse(&line.text).ok().flatten());
-        self.running = Some(if command.is_some() && command == awaited {
-            Running::Line { all: false }
-        } else {
-            // What is no command does nothing.
-            Running::Theirs { looks: command.is_none_or(|command| command.is_read_only()) }
+        self.running = Some(match expected.is_some_and(|line| line.command == *command) {
+            true => Running::Line { all: false },
+            false => Running::User { is_read_only: command.is_read_only() },
         });
     }
 
-    /// What runs is interrupted.
+    /// Handles that the running command is interrupted.
     pub fn interrupt(&mut self) {
         self.interrupted = self.running.is_some();
     }
 
-    /// A command is done, and said this; `None` when it was not carried out.
-    pub fn ran(&mut self, said: Option<Vec<String>>) -> Vec<Wish> {
+    /// Handles that a command has finished with these messages; `None` if it failed.
+    pub fn ran(&mut self, messages: Option<Vec<String>>) -> Vec<LessonEffect> {
         let mut wishes = vec![];
         let interrupted = std::mem::take(&mut self.interrupted);
-        let said = said.filter(|_| !interrupted);
+        let messages = messages.filter(|_| !interrupted);
         self.wished = false;
-        match (self.running.take(), said) {
+        match (self.running.take(), messages) {
             (None, _) => {}
-            (Some(Running::Theirs { looks }), _) => {
-                self.elsewhere |= !looks;
-                self.strayed |= !looks;
+            (Some(Running::User { is_read_only }), _) => {
+                self.elsewhere |= !is_read_only;
+                self.strayed |= !is_read_only;
                 self.follow(&mut wishes);
-                if !looks {
+                if !is_read_only {
                     self.ask_task(&mut wishes);
                 }
             }
             (Some(_), None) => {
-                // How far it got is not known: the next try begins where the lesson was.
+                // The session's position is unknown: the next attempt starts from the mark.
                 self.elsewhere = true;
                 self.replay = 0;
             }
@@ -218,11 +213,11 @@ impl Reading {
                     wishes.extend(self.act(next));
                 }
             }
-            (Some(Running::Line { all }), Some(said)) => {
+            (Some(Running::Line { all }), Some(messages)) => {
                 (self.elsewhere, self.strayed) = (false, false);
-                self.known[self.at].said.push(said);
+                self.known[self.at].messages.push(messages);
                 self.line += 1;
-                wishes.push(Wish::Mark);
+                wishes.push(LessonEffect::Mark);
                 if self.line < self.commands().len() {
                     if all {
                         self.run_line(true, &mut wishes);
@@ -234,15 +229,15 @@ impl Reading {
                     self.known[here].answers = open;
                 }
             }
-            (Some(Running::Solution(line)), Some(said)) => {
-                self.known[self.at].said.push(said);
+            (Some(Running::Solution(line)), Some(messages)) => {
+                self.known[self.at].messages.push(messages);
                 let lines = self.task().map_or(0, |task| task.solution.len());
                 if line + 1 < lines {
                     self.run_solution(line + 1, &mut wishes);
                 } else {
                     (self.elsewhere, self.strayed) = (false, false);
                     self.ask_task(&mut wishes);
-                    wishes.push(Wish::Mark);
+                    wishes.push(LessonEffect::Mark);
                     self.pass(&[], &mut wishes);
                 }
             }
@@ -250,8 +245,8 @@ impl Reading {
         wishes
     }
 
-    /// The reader looks at another place of what is recorded: the numbers at hand are those of that place.
-    pub fn looked(&mut self) -> Vec<Wish> {
+    /// Handles that the reader moved the cursor: the numbers of the section are evaluated there.
+    pub fn looked(&mut self) -> Vec<LessonEffect> {
         let mut wishes = vec![];
         if self.started && !self.is_busy() {
             self.elsewhere = true;
@@ -260,7 +255,7 @@ impl Reading {
         wishes
     }
 
-    fn commands(&self) -> &[Line] {
+    fn commands(&self) -> &[Typed] {
         match self.stop() {
             Some(Part::Commands(lines)) => lines,
             _ => &[],
@@ -274,44 +269,43 @@ impl Reading {
         }
     }
 
-    fn come_back(&mut self, next: Option<Act>, wishes: &mut Vec<Wish>) {
+    fn come_back(&mut self, next: Option<Act>, wishes: &mut Vec<LessonEffect>) {
         self.running = Some(Running::Back(next));
         self.wished = false;
-        wishes.push(Wish::ComeBack);
+        wishes.push(LessonEffect::ComeBack);
     }
 
-    fn run_line(&mut self, all: bool, wishes: &mut Vec<Wish>) {
+    fn run_line(&mut self, all: bool, wishes: &mut Vec<LessonEffect>) {
         if let Some(line) = self.commands().get(self.line) {
-            wishes.push(Wish::Run(line.text.clone()));
+            wishes.push(LessonEffect::Run(line.line()));
             self.running = Some(Running::Line { all });
             self.wished = true;
         }
     }
 
-    fn run_solution(&mut self, line: usize, wishes: &mut Vec<Wish>) {
-        let Some(text) = self.task().and_then(|task| task.solution.get(line)).map(|line| line.text.clone())
-        else {
+    fn run_solution(&mut self, line: usize, wishes: &mut Vec<LessonEffect>) {
+        let Some(typed) = self.task().and_then(|task| task.solution.get(line)).map(Typed::line) else {
             return;
         };
         if line == 0 {
-            // What an earlier attempt said is not said twice.
-            self.known[self.at].said.clear();
+            // Drops the messages of an earlier attempt.
+            self.known[self.at].messages.clear();
         }
-        wishes.push(Wish::Run(text));
+        wishes.push(LessonEffect::Run(typed));
         self.running = Some(Running::Solution(line));
-        // Until it is done whole, the lesson is where it was before it.
+        // The lesson's position stays before the solution until all of it has run.
         self.elsewhere = true;
         self.wished = true;
     }
 
-    fn answer(&mut self, choice: Option<usize>, wishes: &mut Vec<Wish>) {
+    fn answer(&mut self, choice: Option<usize>, wishes: &mut Vec<LessonEffect>) {
         self.known[self.at].answer = choice;
         self.open.push(self.at);
         self.pass(&[], wishes);
     }
 
-    /// The stop at hand is done, and with it the answers of `questions` may be told.
-    fn pass(&mut self, questions: &[usize], wishes: &mut Vec<Wish>) {
+    /// Finishes the current stop; the answers of `questions` may be revealed.
+    fn pass(&mut self, questions: &[usize], wishes: &mut Vec<LessonEffect>) {
         self.at += 1;
         self.line = 0;
         for question in questions {
@@ -319,30 +313,30 @@ impl Reading {
         }
         self.advance(wishes);
         if !self.is_replaying() {
-            wishes.push(Wish::Keep(self.standing()));
+            wishes.push(LessonEffect::Keep(self.standing()));
         }
         self.replay_on(wishes);
     }
 
-    /// Shows what comes up to the next stop.
-    fn advance(&mut self, wishes: &mut Vec<Wish>) {
+    /// Shows the parts up to the next stop.
+    fn advance(&mut self, wishes: &mut Vec<LessonEffect>) {
         self.section = self.at;
         while let Some(part) = self.lesson.parts.get(self.at).filter(|part| !part.is_stop()) {
             match part {
-                Part::View(pointer) => wishes.push(Wish::Show(pointer.view)),
+                Part::View(pointer) => wishes.push(LessonEffect::Show(pointer.view)),
                 Part::Expect(expected) => {
                     expected
                         .iter()
                         .enumerate()
-                        .for_each(|(index, e)| self.asked.condition(self.at, index, e));
+                        .for_each(|(index, e)| self.evaluations.condition(self.at, index, e));
                 }
-                Part::Prose(prose) => self.asked.prose(self.at, prose),
+                Part::Prose(prose) => self.evaluations.prose(self.at, prose),
                 _ => {}
             }
             self.at += 1;
         }
         if self.stop().is_none() {
-            // Nothing more comes that could show them.
+            // No commands follow, so the answers are revealed here.
             for question in std::mem::take(&mut self.open) {
                 self.ask_question(question, wishes);
                 if let Some(known) = self.known.last_mut() {
@@ -350,10 +344,10 @@ impl Reading {
                 }
             }
         }
-        wishes.extend(self.asked.send());
+        wishes.extend(self.evaluations.send());
     }
 
-    fn replay_on(&mut self, wishes: &mut Vec<Wish>) {
+    fn replay_on(&mut self, wishes: &mut Vec<LessonEffect>) {
         if !self.is_replaying() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Where a reader is in a lesson.
+//! The reader's position in a lesson.
 
 use super::{Known, Reading, Running};
 use crate::lesson::format::{Lesson, Part};
@@ -10,59 +10,59 @@ impl Reading {
         &self.lesson
     }
 
-    /// The parts that are shown, each with what is known of it.
+    /// The visible parts, each with its state.
     pub fn shown(&self) -> impl Iterator<Item = (usize, &Part, &Known)> {
         let shown = self.lesson.parts.iter().zip(&self.known).enumerate();
         let last = if self.started { self.at + 1 } else { 0 };
         shown.take(last).map(|(place, (part, known))| (place, part, known))
     }
 
-    /// What is known of a part.
+    /// The state of a part.
     pub fn known(&self, part: usize) -> Option<&Known> {
         self.known.get(part)
     }
 
-    /// What the lesson waits for; `None` when it is over.
+    /// The current stop, at which the lesson waits; `None` at the end.
     pub fn stop(&self) -> Option<&Part> {
         self.lesson.parts.get(self.at)
     }
 
-    /// The place of that among the parts.
+    /// The index of the current stop among the parts.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// How many lines of the block at hand are carried out.
+    /// The number of lines of the current block that have run.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The first part that was shown with the stop at hand.
+    /// The first part of the current section.
     pub fn section(&self) -> usize {
         self.section
     }
 
-    /// How many stops are done, and how many there are.
+    /// The number of finished stops, and of all stops.
     pub fn progress(&self) -> (usize, usize) {
         (self.done(), self.before.of)
     }
 
-    /// Whether a line of the lesson runs, or it goes on by itself.
+    /// Whether the lesson runs a line or replays.
     pub fn is_busy(&self) -> bool {
-        self.is_replaying() || self.running.is_some_and(|running| !matches!(running, Running::Theirs { .. }))
+        self.is_replaying() || self.running.is_some_and(|running| !matches!(running, Running::User { .. }))
     }
 
-    /// Whether it goes by itself to where the reader was.
+    /// Whether the lesson replays to the stored position.
     pub fn is_replaying(&self) -> bool {
         self.done() < self.replay
     }
 
-    /// Whether the reader changed something that the lesson knows nothing of.
+    /// Whether the reader changed the run in a way that is not part of the lesson.
     pub fn has_strayed(&self) -> bool {
         self.strayed && !self.is_trying()
     }
 
-    /// Whether the stop at hand is a task: what the reader changes is what the lesson wants.
+    /// Whether the current stop is a task, for which the reader changes the run.
     pub(super) fn is_trying(&self) -> bool {
         matches!(self.stop(), Some(Part::Try(_)))
     }

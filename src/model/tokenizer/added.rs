@@ -1,12 +1,12 @@
-//! The tokens that were added to CLIP's: the special ones, and those of textual inversion (Gal et al., 2022).
+//! Tokens added to CLIP's vocabulary: special tokens, and those of textual inversion (Gal et al., 2022).
 //!
-//! Each generation of transformers saved them elsewhere, and transformers 5 reads them so
+//! Each generation of transformers saved them in another file. transformers 5 reads them in this order
 //! (`PreTrainedTokenizerBase._from_pretrained`):
 //!
-//! 1. `added_tokens_decoder` of `tokenizer_config.json` (transformers 4.34 and later); where it is there, nothing else counts;
-//! 2. otherwise `added_tokens.json` (before that), and over it
-//! 3. `added_tokens` of `tokenizer.json` (transformers 5, which writes no other file but `tokenizer_config.json`);
-//! 4. and tokens that `special_tokens_map.json` or `tokenizer_config.json` names and none of those files has.
+//! 1. `added_tokens_decoder` of `tokenizer_config.json` (transformers 4.34 and later); if it is present, 2 and 3 are ignored;
+//! 2. otherwise `added_tokens.json` (older versions), overridden by
+//! 3. `added_tokens` of `tokenizer.json` (transformers 5, which writes only this file and `tokenizer_config.json`);
+//! 4. tokens that `special_tokens_map.json` or `tokenizer_config.json` names and the files above lack.
 
 use super::MODEL_MAX_LENGTH;
 use crate::checkpoint::{LoadError, ModelSource};
@@ -17,10 +17,10 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use tokenizers::AddedToken;
 
-/// What a token has to look like, for messages.
+/// The expected form of a token, for messages.
 const EXPECTED: &str = "a token, or an object with its `content`";
 
-/// A token as a configuration has it: a string, or an object with `content`.
+/// A token in a configuration: a string, or an object with `content`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 enum TokenEntry {
@@ -51,7 +51,7 @@ pub struct StoredToken {
 }
 
 impl TokenEntry {
-    /// A token that is special because of the key that it stands under.
+    /// A token under a key of special tokens.
     fn special(self) -> AddedToken {
         match self {
             Self::Text(content) => AddedToken::from(content, true),
@@ -59,7 +59,7 @@ impl TokenEntry {
         }
     }
 
-    /// A token of a list of added ones, of which some are special and others are not.
+    /// A token in a list of added tokens, which says whether it is special.
     fn stored(self) -> AddedToken {
         match self {
             Self::Text(content) => AddedToken::from(content, true),
@@ -69,7 +69,7 @@ impl TokenEntry {
 }
 
 impl TokenObject {
-    /// What is not special is found in any case, unless it says otherwise.
+    /// By default, tokens that are not special are matched in any case.
     fn into_added(self) -> AddedToken {
         let added = AddedToken::from(self.content, self.special.unwrap_or(false))
             .single_word(self.single_word)
@@ -82,28 +82,28 @@ impl TokenObject {
     }
 }
 
-/// The tokens that are found in a prompt before its words are taken apart.
+/// The tokens that are matched in a prompt before byte-pair encoding.
 pub struct AddedTokens {
     /// The token that begins a prompt.
     pub bos: String,
-    /// The token that ends it.
+    /// The token that ends a prompt.
     pub eos: String,
-    /// The token of what the vocabulary lacks.
+    /// The token for unknown text.
     pub unk: String,
-    /// The token that fills it up.
+    /// The padding token.
     pub pad: String,
-    /// All of them, in the order in which transformers adds them. Those that the vocabulary lacks get the ids that follow
-    /// it, in this order: the ids in the files say no more than that.
+    /// All tokens, in the order in which transformers adds them. Those that the vocabulary lacks get the ids after its last, in
+    /// this order; the ids in the files only determine the order.
     pub tokens: Vec<AddedToken>,
     /// The ids in the files.
     pub stored: BTreeMap<u32, AddedToken>,
-    /// The file that each token is from, by the token's content; the special tokens' defaults are from none.
+    /// The file of each token, by content. Default special tokens have none.
     files: HashMap<String, String>,
     /// The files that begin with a byte order mark.
     pub marked: Vec<String>,
 }
 
-/// The special tokens that every tokenizer of transformers has, with CLIP's defaults, in transformers' order.
+/// The special tokens of every transformers tokenizer, with CLIP's defaults, in transformers' order.
 const NAMED: [(&str, Option<&str>); 7] = [
     ("bos_token", Some("<|startoftext|>")),
     ("eos_token", Some("<|endoftext|>")),
@@ -115,10 +115,10 @@ const NAMED: [(&str, Option<&str>); 7] = [
 ];
 
 impl AddedTokens {
-    /// Reads them; `from_json` is what `tokenizer.json` has.
+    /// Reads the tokens; `from_json` is `added_tokens` of `tokenizer.json`.
     ///
     /// # Errors
-    /// When an entry is no token, or a prompt has another length than 77.
+    /// When an entry is not a token, or `model_max_length` is not 77.
     pub fn load(source: &ModelSource, from_json: Vec<StoredToken>) -> Result<Self, LoadError> {
         let config = source.optional_config("tokenizer/tokenizer_config.json")?;
         let decoder = match &config {
@@ -169,7 +169,7 @@ impl AddedTokens {
             if stored.values().any(|known| known.content == token.content) {
                 continue;
             }
-            // Of two entries with one content, the last says how it is matched.
+            // Of two entries with the same content, the last determines the matching.
             match tokens.iter_mut().find(|known| known.content == token.content) {
                 Some(known) => *known = token.clone(),
                 None => tokens.push(token.clone()),
@@ -184,26 +184,26 @@ impl AddedTokens {
         Ok(Self { bos, eos, unk, pad, tokens, stored, files, marked })
     }
 
-    /// The file that has the token `content`; the folder of the tokenizer for a default that none has.
+    /// The file of the token `content`; `tokenizer` for a default special token.
     pub fn file_of(&self, content: &str) -> &str {
         self.files.get(content).map_or("tokenizer", String::as_str)
     }
 }
 
-/// The tokens that the files name.
+/// The special tokens.
 struct Named {
-    /// In the order of [`NAMED`]; whether a file names it, or it is the default.
+    /// In the order of [`NAMED`]; true if a file names the token, false for a default.
     tokens: [Option<(AddedToken, bool)>; 7],
-    /// Special tokens of other names.
+    /// Special tokens with other names.
     own: Vec<AddedToken>,
     /// Special tokens without a name.
     extra: Vec<AddedToken>,
-    /// Those of them that are known when `added_tokens.json` is read.
+    /// How many of `extra` are known when `added_tokens.json` is read.
     early: usize,
 }
 
 impl Named {
-    /// `map` comes before `config`.
+    /// Reads both files; `map` takes precedence.
     fn read(config: Option<&ConfigFile>, map: Option<&ConfigFile>) -> Result<Self, LoadError> {
         let mut tokens: [Option<(AddedToken, bool)>; 7] = Default::default();
         for (token, (key, default)) in tokens.iter_mut().zip(NAMED) {
@@ -217,7 +217,7 @@ impl Named {
             *token = entry.map(|entry| (entry.special(), true)).or(default);
         }
 
-        // `additional_special_tokens` is transformers 4's name of `extra_special_tokens`.
+        // transformers 4 calls `extra_special_tokens` `additional_special_tokens`.
         let list = |file: Option<&ConfigFile>, key: &str| -> Result<Option<Extra>, LoadError> {
             match file {
                 Some(file) => Ok(file.get(key, "a list of tokens, or an object of them by name")?),
@@ -246,7 +246,7 @@ impl Named {
         let is_own = |key: &str| key.ends_with("_token") && NAMED.iter().all(|(named, _)| *named != key);
         for file in config.into_iter().chain(map) {
             for key in file.unknown_keys().iter().filter(|key| is_own(key)) {
-                // `add_bos_token` is no token.
+                // `add_bos_token` is a flag.
                 own.extend(file.get::<TokenEntry>(key, EXPECTED).ok().flatten());
             }
         }
@@ -254,7 +254,7 @@ impl Named {
         Ok(Self { tokens, own: special(own), extra: special(extra.unwrap_or_default()), early })
     }
 
-    /// Those that the files name before `added_tokens.json` is read, which are special there.
+    /// The tokens that the files name before `added_tokens.json` is read; in that file they are special.
     fn explicit(&self) -> impl Iterator<Item = &AddedToken> {
         let named = self.tokens.iter().flatten().filter(|(_, is_named)| *is_named).map(|(token, _)| token);
         named.chain(&self.extra[..self.early])
@@ -265,7 +265,7 @@ impl Named {
     }
 }
 
-/// Further special tokens: a list, or, since transformers 5, an object of them by name.
+/// Further special tokens: a list, or in transformers 5 an object by name.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Extra {
@@ -273,7 +273,7 @@ enum Extra {
     Named(BTreeMap<String, TokenEntry>),
 }
 
-/// Whether a value is this text, or holds it at any depth.
+/// Whether a value is `text` or contains it at any depth.
 fn mentions(value: &Value, text: &str) -> bool {
     match value {
         Value::String(string) => string == text,
@@ -287,7 +287,10 @@ fn mentions(value: &Value, text: &str) -> bool {
 fn by_id(decoder: Map<String, Value>, config: &ConfigFile) -> Result<BTreeMap<u32, AddedToken>, LoadError> {
     let wrong = |id: &str, expected: &str| LoadError::Tokenizer {
         file: config.file().into(),
-        reason: format!("`added_tokens_decoder` has at {} something else than {expected}", abridged(id)),
+        reason: format!(
+            "`added_tokens_decoder` has an invalid entry at {}; expected {expected}",
+            abridged(id)
+        ),
     };
     let read = |(id, entry): (String, Value)| {
         let number = id.parse::<u32>().map_err(|_| wrong(&id, "an id and its token"))?;
@@ -297,7 +300,7 @@ fn by_id(decoder: Map<String, Value>, config: &ConfigFile) -> Result<BTreeMap<u3
     decoder.into_iter().map(read).collect()
 }
 
-/// diffusers pads a prompt to `model_max_length`; here it is always [`MODEL_MAX_LENGTH`], or refused.
+/// diffusers pads a prompt to `model_max_length`; only [`MODEL_MAX_LENGTH`] is supported.
 fn check_length(config: &ConfigFile) -> Result<(), LoadError> {
     match config.get::<f64>("model_max_length", "77")? {
         Some(length) if length != MODEL_MAX_LENGTH as f64 => {

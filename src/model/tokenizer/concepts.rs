@@ -1,24 +1,24 @@
-//! Concepts of several vectors (textual inversion), as diffusers' `maybe_convert_prompt` writes them out.
+//! Concepts of several vectors (textual inversion), expanded as in diffusers' `maybe_convert_prompt`.
 //!
-//! A concept `<x>` of three vectors is three added tokens, `<x>`, `<x>_1` and `<x>_2`. The prompt has `<x>`; the text encoder is
-//! given all three. diffusers puts the others into the text, wherever the text `<x>` stands. Here they are put in where the
-//! tokenizer finds the token `<x>`: that is the same text, unless another name contains `<x>`, which diffusers spoils.
+//! A concept `<x>` of three vectors is three added tokens, `<x>`, `<x>_1` and `<x>_2`. The prompt contains `<x>`; the text encoder
+//! gets all three. diffusers inserts the others wherever the text `<x>` occurs. This module inserts them where the tokenizer finds
+//! the token `<x>`, which gives the same text unless another name contains `<x>`: diffusers breaks that name.
 
 use super::ClipTokenizer;
 use crate::nn::error::abridged;
 use std::collections::BTreeSet;
 
-/// A prompt with the vectors of its concepts.
+/// A prompt with its concepts expanded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Converted {
     /// The prompt.
     pub text: String,
-    /// Where a concept does not count whole, or diffusers' tokens are others.
+    /// Concepts that are not expanded, and differences from diffusers.
     pub warnings: Vec<String>,
 }
 
 impl ClipTokenizer {
-    /// Whether `name` is a token that was added.
+    /// Whether `name` is an added token.
     fn has_added(&self, name: &str) -> bool {
         self.tokenizer.get_added_vocabulary().get_vocab().contains_key(name)
     }
@@ -31,7 +31,7 @@ impl ClipTokenizer {
         (1..).map(|i| format!("{name}_{i}")).take_while(|vector| self.has_added(vector)).collect()
     }
 
-    /// Which vector of a concept `id` is, where `previous` is the one before it: 2 for `<x>_2` after `<x>_1`.
+    /// The number of the vector `id` if it continues the concept of `previous`: 2 for `<x>_2` after `<x>_1`.
     pub fn next_vector(&self, previous: u32, id: u32) -> Option<usize> {
         let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
         let (previous, name) = (&added.get(&previous)?.content, &added.get(&id)?.content);
@@ -41,16 +41,16 @@ impl ClipTokenizer {
             0 => concept.to_string(),
             before => format!("{concept}_{before}"),
         };
-        // `<x>_01` is no vector.
+        // `<x>_01` is not a vector.
         (*previous == before && *name == format!("{concept}_{number}")).then_some(number)
     }
 
-    /// Whether `id` is a token that was added, and not one of CLIP's.
+    /// Whether `id` is an added token.
     pub fn is_added(&self, id: u32) -> bool {
         self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
     }
 
-    /// The prompt with every vector of the concepts in it.
+    /// The prompt with every vector of its concepts.
     ///
     /// # Errors
     /// When the vocabulary lacks a byte of the prompt.
@@ -70,7 +70,7 @@ impl ClipTokenizer {
                 concepts.push(token.clone());
             }
             if prompt.get(start..end) != Some(token) {
-                // Typed in another case: diffusers looks for the name as it is.
+                // Written in another case: diffusers searches for the exact name.
                 converted.warnings.extend(self.alone(*id, token));
                 continue;
             }
@@ -85,8 +85,8 @@ impl ClipTokenizer {
         converted.text.push_str(&prompt[taken..]);
         converted.warnings.dedup();
 
-        let theirs = self.replaced_as_text(prompt, &concepts);
-        if theirs != converted.text && self.ids(&theirs)? != self.ids(&converted.text)? {
+        let by_diffusers = self.replaced_as_text(prompt, &concepts);
+        if by_diffusers != converted.text && self.ids(&by_diffusers)? != self.ids(&converted.text)? {
             for concept in &concepts {
                 let strays = prompt.match_indices(concept.as_str()).map(|(start, _)| start);
                 let strays = strays.filter(|&start| !places.contains(&(concept, start)));
@@ -109,20 +109,20 @@ impl ClipTokenizer {
         Ok(converted)
     }
 
-    /// What to say of a concept that counts with its first vector alone.
+    /// The warning for a concept of which only the first vector is used.
     fn alone(&self, id: u32, token: &str) -> Option<String> {
         let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
         let name = &added.get(&id)?.content;
         let vectors = self.further_vectors(name).len() + 1;
         let reason = match vectors {
             1 => return None,
-            _ if name == token => "diffusers inserts the others only where the name is written exactly so",
-            _ => "diffusers inserts the others of no name that has capitals",
+            _ if name == token => "diffusers inserts the others only if the name is written in the same case",
+            _ => "diffusers does not insert the others for a name with capitals",
         };
-        Some(format!("`{}` counts with the first of its {vectors} vectors: {reason}", abridged(name)))
+        Some(format!("only the first of the {vectors} vectors of `{}` is used: {reason}", abridged(name)))
     }
 
-    /// diffusers' own loop.
+    /// The loop of diffusers.
     fn replaced_as_text(&self, prompt: &str, concepts: &[String]) -> String {
         concepts.iter().fold(prompt.to_string(), |prompt, concept| {
             let vectors = self.further_vectors(concept);
@@ -135,7 +135,7 @@ impl ClipTokenizer {
     }
 }
 
-/// Words in quotes; of many, the first ones and how many more there are.
+/// Words in quotes: the first ten, and the number of the others.
 fn listed(words: &BTreeSet<&str>) -> String {
     const MOST: usize = 10;
     let shown: Vec<String> = words.iter().take(MOST).map(|word| format!("`{}`", abridged(word))).collect();
@@ -146,7 +146,7 @@ fn listed(words: &BTreeSet<&str>) -> String {
     shown.join(", ") + &more
 }
 
-/// What stands between spaces around a byte.
+/// The word around a byte, delimited by whitespace.
 fn word_at(text: &str, place: usize) -> &str {
     let start = text[..place]
         .rfind(char::is_whitespace)

@@ -1,10 +1,10 @@
-//! `CLIPTokenizer` (transformers 5): text to 77 ids.
+//! `CLIPTokenizer` (transformers 5): text → 77 token ids.
 //!
 //! The byte-pair encoding is the `tokenizers` crate's. CLIP's normalizer, split pattern and byte-level step are
-//! built here, as transformers 5 builds them, whatever `tokenizer.json` says of its own.
+//! built here as in transformers 5, which ignores those of `tokenizer.json`.
 //!
 //! - `vocabulary`: CLIP's tokens and merges, from either generation of files.
-//! - `added`: the tokens that were added to them, and which of these are special.
+//! - `added`: added tokens, special ones among them.
 //! - `concepts`: concepts of several vectors (textual inversion).
 
 mod added;
@@ -24,10 +24,10 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, Decoder, SplitDelimiterBehavior, Tokenizer};
 use vocabulary::Vocabulary;
 
-/// How many ids a prompt has, the start, the end and the padding among them.
+/// The number of ids of a prompt, with start, end and padding.
 pub const MODEL_MAX_LENGTH: usize = 77;
 
-/// CLIP's way of taking words apart, before bytes are paired.
+/// CLIP's split pattern, applied before byte-pair encoding.
 const PATTERN: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -38,43 +38,43 @@ pub struct ClipTokenizer {
     bos_token_id: u32,
     eos_token_id: u32,
     pad_token_id: u32,
-    /// How many ids the text encoder has embeddings for.
+    /// The number of ids for which the text encoder has embeddings.
     vocab_size: usize,
-    /// The added tokens that have no embedding, by id.
-    beyond: BTreeMap<u32, Beyond>,
-    /// What a reader should know of the files.
+    /// The added tokens without an embedding, by id.
+    without_embedding: BTreeMap<u32, WithoutEmbedding>,
+    /// Remarks about the files.
     pub notes: Vec<String>,
 }
 
 /// An added token without an embedding.
 #[derive(Debug)]
-struct Beyond {
-    /// Its name.
+struct WithoutEmbedding {
+    /// Its content.
     token: String,
-    /// The file that has it.
+    /// Its file.
     file: String,
 }
 
-/// A prompt as the text encoder takes it.
+/// A tokenized prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// [`MODEL_MAX_LENGTH`] ids: start, the prompt, end, padding.
     pub input_ids: Vec<u32>,
     /// 1 for each id before the padding, 0 for the padding.
     pub attention_mask: Vec<u32>,
-    /// What did not fit, in the tokenizer's spelling, as diffusers' warning quotes it.
+    /// The text that did not fit, in the tokenizer's spelling, as in diffusers' warning.
     pub cut: Option<String>,
-    /// Concepts of several vectors that do not count whole, or that diffusers tokenizes otherwise.
+    /// Concepts that are not expanded, or that diffusers tokenizes differently.
     pub warnings: Vec<String>,
 }
 
 impl ClipTokenizer {
-    /// Loads `tokenizer/tokenizer.json`, or where that is not there `vocab.json` and `merges.txt`, and the tokens that were added.
+    /// Loads `tokenizer/tokenizer.json`, or else `vocab.json` and `merges.txt`, and the added tokens.
     ///
-    /// `vocab_size` is how many ids the text encoder has embeddings for.
+    /// `vocab_size` is the number of ids for which the text encoder has embeddings.
     ///
     /// # Errors
-    /// When the files are missing or do not fit together.
+    /// When the files are missing or inconsistent.
     pub fn load(source: &ModelSource, vocab_size: usize) -> Result<Self, LoadError> {
         let mut vocabulary = Vocabulary::load(source)?;
         vocabulary.check(vocab_size)?;
@@ -103,17 +103,18 @@ impl ClipTokenizer {
             .build()
             .map_err(|e| broken(e.to_string()))?;
         let tokenizer = assemble(bpe, &added.tokens).map_err(|e| broken(e.to_string()))?;
-        // Those that the vocabulary lacks have got the ids that follow it.
-        let without_embedding = |token: &AddedToken| {
+        // Tokens that the vocabulary lacks have ids after its last.
+        let missing_embedding = |token: &AddedToken| {
             let id = tokenizer.token_to_id(&token.content).filter(|&id| id as usize >= vocab_size)?;
             let file = added.file_of(&token.content).to_string();
-            Some((id, Beyond { token: token.content.clone(), file }))
+            Some((id, WithoutEmbedding { token: token.content.clone(), file }))
         };
-        let beyond: BTreeMap<u32, Beyond> = added.tokens.iter().filter_map(without_embedding).collect();
-        // Every prompt has these.
+        let without_embedding: BTreeMap<u32, WithoutEmbedding> =
+            added.tokens.iter().filter_map(missing_embedding).collect();
+        // Every prompt contains these.
         for token in [&added.bos, &added.eos, &added.pad] {
             let id = tokenizer.token_to_id(token).unwrap_or_default();
-            if let Some(Beyond { file, .. }) = beyond.get(&id) {
+            if let Some(WithoutEmbedding { file, .. }) = without_embedding.get(&id) {
                 return Err(LoadError::Tokenizer {
                     file: file.clone(),
                     reason: format!(
@@ -123,7 +124,7 @@ impl ClipTokenizer {
                 });
             }
         }
-        // An empty name is no token, and has no id.
+        // An empty token has no id.
         let id_of = |token: &str| {
             tokenizer.token_to_id(token).ok_or_else(|| broken("a special token is empty".into()))
         };
@@ -131,15 +132,14 @@ impl ClipTokenizer {
             bos_token_id: id_of(&added.bos)?,
             eos_token_id: id_of(&added.eos)?,
             pad_token_id: id_of(&added.pad)?,
-            notes: notes(&tokenizer, &vocabulary, &added, &beyond, vocab_size, source),
+            notes: notes(&tokenizer, &vocabulary, &added, &without_embedding, vocab_size, source),
             tokenizer,
             vocab_size,
-            beyond,
+            without_embedding,
         })
     }
 
-    /// Tokenizes as diffusers' `encode_prompt` does: with every vector of the concepts in it, cut and padded to
-    /// [`MODEL_MAX_LENGTH`].
+    /// Tokenizes as diffusers' `encode_prompt`: concepts expanded, truncated and padded to [`MODEL_MAX_LENGTH`].
     ///
     /// # Errors
     /// When the vocabulary lacks a byte of the prompt, or a token has no embedding.
@@ -150,8 +150,8 @@ impl ClipTokenizer {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(broken)?;
         let ids = encoding.get_ids();
         let kept = ids.len().min(MODEL_MAX_LENGTH - 2);
-        if let Some((id, Beyond { token, file })) =
-            ids[..kept].iter().find_map(|id| self.beyond.get_key_value(id))
+        if let Some((id, WithoutEmbedding { token, file })) =
+            ids[..kept].iter().find_map(|id| self.without_embedding.get_key_value(id))
         {
             return Err(crate::nn::Error::Input(format!(
                 "{file}: the added token `{}` of the prompt has id {id}; expected less than {}, `vocab_size` of \
@@ -170,7 +170,7 @@ impl ClipTokenizer {
         Ok(Encoded { input_ids, attention_mask, cut, warnings })
     }
 
-    /// The text of `ids`, a space after each word.
+    /// The text of `ids`, with a space between words.
     pub fn decode(&self, ids: &[u32]) -> String {
         let tokens = ids.iter().filter_map(|&id| self.tokenizer.id_to_token(id)).collect();
         let text = ByteLevel::default().decode(tokens).unwrap_or_default();
@@ -200,12 +200,12 @@ fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// What is not as it looks: ids without a token, tokens with another id than their file says, byte order marks.
+/// Notes on the files: ids without a token, tokens whose id differs from their file's, byte order marks.
 fn notes(
     tokenizer: &Tokenizer,
     vocabulary: &Vocabulary,
     added: &AddedTokens,
-    beyond: &BTreeMap<u32, Beyond>,
+    without_embedding: &BTreeMap<u32, WithoutEmbedding>,
     vocab_size: usize,
     source: &ModelSource,
 ) -> Vec<String> {
@@ -219,44 +219,45 @@ fn notes(
     if let Some(first) = without.first() {
         notes.push(format!(
             "{}: `vocab_size` is {vocab_size}, and {} of the ids {} no token in tokenizer/, from {first} on; expected a token \
-             for each: were tokens added whose files are missing?",
+             for each: are files of added tokens missing?",
             source.name_of("text_encoder/config.json"),
             without.len(),
             if without.len() == 1 { "has" } else { "have" },
         ));
     }
-    let moved = added.stored.iter().filter_map(|(&said, token)| {
+    let moved = added.stored.iter().filter_map(|(&stored, token)| {
         let id = tokenizer.token_to_id(&token.content)?;
-        (id != said).then_some((token, said, id))
+        (id != stored).then_some((token, stored, id))
     });
     let (known, moved): (Vec<_>, Vec<_>) = moved.partition(|(token, ..)| in_vocabulary(token));
     let more = |others: usize, what: &str| match others {
         0 => String::new(),
         count => format!(", and {count} more{what}"),
     };
-    if let [(token, said, id), others @ ..] = &known[..] {
+    if let [(token, stored, id), others @ ..] = &known[..] {
         notes.push(format!(
-            "{}: `{}` has id {said} there, but the vocabulary has that name with id {id}: the added token's own vector is never \
+            "{}: `{}` has id {stored} there, but the vocabulary has that name with id {id}: the added token's own vector is never \
              used{}",
             added.file_of(&token.content),
             abridged(&token.content),
             more(others.len(), " likewise"),
         ));
     }
-    if let [(token, said, id), others @ ..] = &moved[..] {
+    if let [(token, stored, id), others @ ..] = &moved[..] {
         notes.push(format!(
-            "{}: `{}` has id {said} there and gets {id}{}: transformers 5 numbers added tokens on from the vocabulary, without gaps",
+            "{}: `{}` has id {stored} there and gets {id}{}: transformers 5 numbers added tokens from the end of the vocabulary, \
+             without gaps",
             added.file_of(&token.content),
             abridged(&token.content),
             more(others.len(), " are moved"),
         ));
     }
-    if let Some((id, Beyond { token, file })) = beyond.first_key_value() {
+    if let Some((id, WithoutEmbedding { token, file })) = without_embedding.first_key_value() {
         notes.push(format!(
             "{file}: the added token `{}` gets id {id}{}, and `vocab_size` of text_encoder/config.json is {vocab_size}: a prompt with \
              such a token is refused",
             abridged(token),
-            more(beyond.len() - 1, " follow"),
+            more(without_embedding.len() - 1, " follow"),
         ));
     }
     notes

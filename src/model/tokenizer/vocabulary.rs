@@ -1,4 +1,4 @@
-//! `vocab.json` and `merges.txt`, or `tokenizer.json`, which holds both.
+//! `vocab.json` and `merges.txt`, or `tokenizer.json`, which contains both.
 
 use super::added::StoredToken;
 use crate::checkpoint::{LoadError, ModelSource};
@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// How many tokens a vocabulary may have whose merges are not counted.
+/// The largest vocabulary whose merges are not counted.
 const SMALL_VOCABULARY: usize = 10_000;
 
-/// Tokens with their ids, and the pairs that are merged, in order.
+/// Tokens with their ids, and the merges in order.
 pub struct Vocabulary {
-    /// The file that it came from, for messages.
+    /// The file's name, for messages.
     pub file: String,
     /// The id of each token.
     pub ids: HashMap<String, u32>,
-    /// The pairs, those that are merged first before the others.
+    /// The pairs to merge, by falling priority.
     pub merges: Vec<(String, String)>,
     /// `added_tokens` of `tokenizer.json`.
     pub added: Vec<StoredToken>,
@@ -37,7 +37,7 @@ struct BpeModel {
     merges: Vec<Merge>,
 }
 
-/// A merge: `"a b"` of old files, `["a", "b"]` of new ones.
+/// A merge: `"a b"` in old files, `["a", "b"]` in new ones.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Merge {
@@ -46,10 +46,10 @@ enum Merge {
 }
 
 impl Vocabulary {
-    /// Reads `tokenizer.json` where it is there, and otherwise the two files.
+    /// Reads `tokenizer.json` if it exists, otherwise the two files.
     ///
     /// # Errors
-    /// When they are missing or no vocabulary.
+    /// When the files are missing or invalid.
     pub fn load(source: &ModelSource) -> Result<Self, LoadError> {
         match source.optional_config("tokenizer/tokenizer.json")? {
             Some(file) => Self::from_tokenizer_json(&file),
@@ -108,13 +108,13 @@ impl Vocabulary {
         Ok(Self { file, ids, merges, added: vec![], marked })
     }
 
-    /// Nearly every token must have a merge: a list that was cut short is one too.
+    /// Checks that nearly every token has a merge: a truncated list is still a valid one.
     ///
     /// # Errors
-    /// When thousands have none.
+    /// When thousands of tokens have none.
     pub fn check_merges(&self) -> Result<(), LoadError> {
-        // Without its merge a token is never made. The small vocabularies that tests are made of have such tokens; of a real
-        // one, a list that was cut short leaves thousands.
+        // A token without a merge is never produced. The small vocabularies of tests have such tokens; a truncated list of a real
+        // one leaves thousands.
         let (tokens, merges) = (self.ids.len(), self.merges.len());
         if tokens > SMALL_VOCABULARY && tokens.saturating_sub(merges) > tokens / 20 {
             return Err(LoadError::Tokenizer {
@@ -127,10 +127,10 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Every merge must make a token out of two tokens: the `tokenizers` crate takes that for granted.
+    /// Checks that every merge makes a token from two tokens, which the `tokenizers` crate assumes.
     ///
     /// # Errors
-    /// When one does not, or a token has no embedding.
+    /// When a merge does not, or a token has no embedding.
     pub fn check(&self, vocab_size: usize) -> Result<(), LoadError> {
         if self.ids.is_empty() {
             let reason = "the vocabulary is empty; expected CLIP's 49,408 tokens".into();

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
 
-/// A level on the way down: `CrossAttnDownBlock2D`, or `DownBlock2D` where it has no attentions.
+/// A down block: `CrossAttnDownBlock2D`, or `DownBlock2D` without attentions.
 #[derive(Debug)]
 pub struct DownBlock2D {
     path: Path,
@@ -18,10 +18,10 @@ pub struct DownBlock2D {
 }
 
 impl DownBlock2D {
-    /// Loads the block of `level`, counted from full size; the innermost does not downsample.
+    /// Loads the block of `level`, counted from full size. The innermost level does not downsample.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(weights: &Weights, config: &UNetConfig, level: usize) -> Loaded<Self> {
         let here = &config.blocks[level];
         let from = config.blocks[level.saturating_sub(1)].channels;
@@ -50,11 +50,11 @@ impl DownBlock2D {
         })
     }
 
-    /// `hidden_states` (B, C', H, W), `temb` (B, T), `encoder_hidden_states` (B, M, D) → the halved output and
-    /// every intermediate, which the way up takes back: the last of them is the output itself.
+    /// `hidden_states` (B, C', H, W), `temb` (B, T), `encoder_hidden_states` (B, M, D) → the output (B, C, H/2, W/2), and the
+    /// skip connections for the up blocks, of which the last is the output.
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         hidden_states: &Tensor,
@@ -83,7 +83,7 @@ impl DownBlock2D {
     }
 }
 
-/// The middle of the hourglass: a resnet, an attention, a resnet (diffusers `UNetMidBlock2DCrossAttn`).
+/// The mid block: a resnet, a transformer, a resnet (diffusers `UNetMidBlock2DCrossAttn`).
 #[derive(Debug)]
 pub struct UNetMidBlock2DCrossAttn {
     path: Path,
@@ -95,7 +95,7 @@ impl UNetMidBlock2DCrossAttn {
     /// Loads the block at `weights`.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(weights: &Weights, config: &UNetConfig) -> Loaded<Self> {
         let level = config.innermost();
         let resnet = |i| load_resnet(weights, i, config, level.channels, level.channels);
@@ -109,7 +109,7 @@ impl UNetMidBlock2DCrossAttn {
     /// `hidden_states` (B, C, H, W), `temb` (B, T), `encoder_hidden_states` (B, M, D) → (B, C, H, W).
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         hidden_states: &Tensor,
@@ -125,7 +125,7 @@ impl UNetMidBlock2DCrossAttn {
     }
 }
 
-/// A level on the way up: `CrossAttnUpBlock2D`, or `UpBlock2D` where it has no attentions.
+/// An up block: `CrossAttnUpBlock2D`, or `UpBlock2D` without attentions.
 #[derive(Debug)]
 pub struct UpBlock2D {
     path: Path,
@@ -135,10 +135,10 @@ pub struct UpBlock2D {
 }
 
 impl UpBlock2D {
-    /// Loads the block of `level`, counted from full size; that of full size does not upsample.
+    /// Loads the block of `level`, counted from full size. The full-size level does not upsample.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(weights: &Weights, config: &UNetConfig, level: usize) -> Loaded<Self> {
         let here = &config.blocks[level];
         let layers = here.layers + 1;
@@ -161,16 +161,16 @@ impl UpBlock2D {
         })
     }
 
-    /// How many intermediates of the way down it takes.
+    /// The number of skip connections that it takes.
     pub fn layers(&self) -> usize {
         self.resnets.len()
     }
 
-    /// `hidden_states` (B, C', H, W), `res_hidden_states` of the way down, the last of them first to be used,
-    /// `temb` (B, T), `encoder_hidden_states` (B, M, D), the `upsample_size` of the next level → (B, C, 2H, 2W).
+    /// `hidden_states` (B, C', H, W), `res_hidden_states` from the down blocks, used from the last to the first, `temb` (B, T),
+    /// `encoder_hidden_states` (B, M, D), `upsample_size` of the next level → (B, C, 2H, 2W).
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         hidden_states: &Tensor,

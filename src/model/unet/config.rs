@@ -4,49 +4,49 @@ use crate::nn::config::one_of;
 use crate::nn::{ConfigError, ConfigFile};
 use serde_json::{Value, json};
 
-/// The UNet's configuration, with lists spread out over the levels.
+/// The UNet's configuration, level by level.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UNetConfig {
-    /// Channels of the latents coming in.
+    /// Channels of the input latents.
     pub in_channels: usize,
-    /// Channels of the residual going out.
+    /// Channels of the output.
     pub out_channels: usize,
     /// The levels, from full size down.
     pub blocks: Vec<LevelConfig>,
-    /// False where `mid_block_type` is null.
+    /// False if `mid_block_type` is null.
     pub has_mid_block: bool,
-    /// Groups of every group normalization.
+    /// Groups of every group norm.
     pub norm_num_groups: usize,
-    /// Epsilon of the resnets' normalizations and of `conv_norm_out`.
+    /// Epsilon of the resnets' group norms and of `conv_norm_out`.
     pub norm_eps: f64,
-    /// Padding of the convolution that halves: 1, or 0 (then the picture itself is padded at two sides).
+    /// Padding of the downsampling convolution: 1, or 0 (then the input is padded on two sides).
     pub downsample_padding: usize,
-    /// Whether a transformer's projections are linear layers (Stable Diffusion 2) or 1×1 convolutions (1).
+    /// Whether a transformer's projections are linear layers (Stable Diffusion 2) or 1×1 convolutions (Stable Diffusion 1).
     pub use_linear_projection: bool,
-    /// Whether the time embedding is [cos, sin] and not [sin, cos].
+    /// Whether the time embedding is [cos, sin] instead of [sin, cos].
     pub flip_sin_to_cos: bool,
-    /// What is taken from the divisor of the time embedding's frequencies.
+    /// Subtracted from the divisor of the time embedding's frequencies.
     pub freq_shift: f64,
-    /// Height and width of the latents that it was trained on.
+    /// Height and width of the latents in training.
     pub sample_size: (usize, usize),
 }
 
-/// One level of the hourglass: the down block and the up block of one size.
+/// One level: the down block and the up block of the same size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LevelConfig {
     /// Channels.
     pub channels: usize,
     /// Resnets of the down block; the up block has one more.
     pub layers: usize,
-    /// Heads of an attention. diffusers calls the key `attention_head_dim` for historical reasons.
+    /// Heads of an attention. The key is `attention_head_dim` for historical reasons.
     pub heads: usize,
-    /// Width of the prompt's embeddings.
+    /// Width of the prompt embeddings.
     pub cross_attention_dim: usize,
     /// Transformer blocks after each resnet.
     pub transformer_layers: usize,
-    /// Whether the down block attends (`CrossAttnDownBlock2D`).
+    /// Whether the down block has attentions (`CrossAttnDownBlock2D`).
     pub down_attends: bool,
-    /// Whether the up block attends (`CrossAttnUpBlock2D`).
+    /// Whether the up block has attentions (`CrossAttnUpBlock2D`).
     pub up_attends: bool,
 }
 
@@ -54,7 +54,7 @@ impl UNetConfig {
     /// Reads the file, with diffusers' defaults for absent keys.
     ///
     /// # Errors
-    /// When a known key has a value that is not supported, or the values do not fit together.
+    /// When a known key has an unsupported value, or the values are inconsistent.
     pub fn read(file: &ConfigFile) -> Result<Self, ConfigError> {
         refuse_unsupported(file)?;
         let channels: Vec<usize> = match file.raw("block_out_channels") {
@@ -62,7 +62,7 @@ impl UNetConfig {
             Some(Value::Array(list)) if !list.is_empty() => {
                 file.counts("block_out_channels", list.len(), 1)?
             }
-            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one a level")),
+            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one per level")),
         };
         let levels = channels.len();
         let down =
@@ -133,7 +133,7 @@ impl UNetConfig {
 const DEFAULT_DOWN: [bool; 4] = [true, true, true, false];
 const DEFAULT_UP: [bool; 4] = [false, true, true, true];
 
-/// Which of a list of block types attend, in the list's order.
+/// Whether each of a list of block types has attentions.
 fn attends(
     file: &ConfigFile,
     key: &str,
@@ -157,7 +157,7 @@ fn attends(
     if list.len() == levels { Ok(list) } else { Err(file.wrong(key, &expected)) }
 }
 
-/// Whether there is a middle: an absent key means diffusers' default, null means none.
+/// Whether there is a mid block: an absent key means diffusers' default, null means none.
 fn mid_block(file: &ConfigFile) -> Result<bool, ConfigError> {
     match file.raw("mid_block_type") {
         None => Ok(true),
@@ -167,8 +167,8 @@ fn mid_block(file: &ConfigFile) -> Result<bool, ConfigError> {
     }
 }
 
-/// `sample_size`: a number, or a height and a width. The files of diffusers before 0.9 often have 32, which was never meant:
-/// its pipeline takes 64 for any number below it.
+/// `sample_size`: a number, or a height and a width. Files of diffusers before 0.9 often have 32 by mistake: its pipeline
+/// replaces any number below 64 by 64.
 fn sample_size(file: &ConfigFile) -> Result<(usize, usize), ConfigError> {
     let size = file.counts("sample_size", 2, 64)?;
     let is_list = matches!(file.raw("sample_size"), Some(Value::Array(_)));
@@ -179,13 +179,13 @@ fn sample_size(file: &ConfigFile) -> Result<(usize, usize), ConfigError> {
     Ok((size[0], size[1]))
 }
 
-/// Whether a version of diffusers is below 0.9.0, of which 0.9.0.dev0 is none.
+/// Whether a version of diffusers is below 0.9.0. 0.9.0.dev0 is not.
 fn is_before_0_9(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     parts.next() == Some(Some(0)) && matches!(parts.next(), Some(Some(0..9)))
 }
 
-/// Parts of diffusers' UNet that Stable Diffusion 1 and 2 do without.
+/// Refuses options of diffusers' UNet that Stable Diffusion 1 and 2 do not use.
 fn refuse_unsupported(file: &ConfigFile) -> Result<(), ConfigError> {
     let (null, no, yes) = (json!(null), json!(false), json!(true));
     for key in [
@@ -218,13 +218,13 @@ fn refuse_unsupported(file: &ConfigFile) -> Result<(), ConfigError> {
     file.only("mid_block_scale_factor", &[json!(1), json!(1.0)])?;
     file.only("resnet_out_scale_factor", &[json!(1), json!(1.0)])?;
     file.only("mid_block_only_cross_attention", &[null.clone(), no.clone()])?;
-    // Attention here computes its scores so that f16 does not overflow, whether asked to or not.
+    // Scores never overflow in f16 here, with or without this option.
     file.only("upcast_attention", &[null, no.clone(), yes])?;
     match file.raw("only_cross_attention") {
         Some(Value::Array(list)) if list.iter().all(|v| *v == no) => {}
         _ => file.only("only_cross_attention", &[no])?,
     }
-    // Of no consequence: training's dropout, and parts of what is refused above.
+    // No effect: dropout, and details of options that are refused above.
     for key in [
         "dropout",
         "addition_embed_type_num_heads",
@@ -254,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn no_middle_is_null_and_not_absent() {
+    fn null_means_no_mid_block_and_absent_means_the_default() {
         assert!(!read(r#"{"mid_block_type": null}"#).unwrap().has_mid_block);
         assert!(read(r#"{"mid_block_type": "UNetMidBlock2D"}"#).unwrap_err().contains("mid_block_type"));
     }
 
     #[test]
-    fn the_sizes_of_old_files_are_raised() {
+    fn small_sample_sizes_of_old_files_become_64() {
         for (text, size) in [
             (r#"{"_diffusers_version": "0.6.0", "sample_size": 32}"#, (64, 64)),
             (r#"{"_diffusers_version": "0.8.1", "sample_size": 96}"#, (96, 96)),
@@ -285,8 +285,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
-        for (text, error_span) in [
+    fn invalid_configurations_are_refused() {
+        for (text, expected) in [
             (r#"{"attention_head_dim": 0}"#, "`attention_head_dim` is 0"),
             (r#"{"attention_head_dim": 7}"#, "`attention_head_dim` is 7"),
             (r#"{"norm_num_groups": 7}"#, "`norm_num_groups` is 7"),
@@ -298,7 +298,7 @@ mod tests {
             (r#"{"down_block_types": ["AttnDownBlock2D"]}"#, "`down_block_types`"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.contains(error_span), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

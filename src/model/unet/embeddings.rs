@@ -1,4 +1,4 @@
-//! The timestep as a vector (diffusers: `embeddings.py`; Ho et al., 2020, appendix B).
+//! The time embedding (diffusers: `embeddings.py`; Ho et al., 2020, appendix B).
 
 use super::UNetConfig;
 use crate::nn::activation::Activation;
@@ -6,7 +6,7 @@ use crate::nn::layers::{Leaf, Linear, linear};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
 
-/// A timestep as sines and cosines of falling frequencies (diffusers `Timesteps`).
+/// The sinusoidal embedding of a timestep: sines and cosines of falling frequencies (diffusers `Timesteps`).
 #[derive(Debug)]
 pub struct Timesteps {
     path: Path,
@@ -16,17 +16,16 @@ pub struct Timesteps {
 }
 
 impl Timesteps {
-    /// The projection that `config` asks for.
+    /// The embedding for `config`.
     pub fn new(path: Path, config: &UNetConfig) -> Self {
         let (flip_sin_to_cos, freq_shift) = (config.flip_sin_to_cos, config.freq_shift);
         Self { path, num_channels: config.blocks[0].channels, flip_sin_to_cos, freq_shift }
     }
 
-    /// `timestep` → (B, `num_channels`), in the dtype, on the device and for the batch of `sample`. Computed in
-    /// `f32`.
+    /// `timestep` → (B, `num_channels`), with the dtype, the device and the batch size of `sample`. Computed in `f32`.
     ///
     /// # Errors
-    /// The device's, or the probe's.
+    /// When the device fails.
     pub fn forward(&self, timestep: usize, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[], |_| {
             let half = self.num_channels / 2;
@@ -45,7 +44,7 @@ impl Timesteps {
     }
 }
 
-/// Two linear layers that make the time's vector what the resnets take (diffusers `TimestepEmbedding`).
+/// Two linear layers with silu between them (diffusers `TimestepEmbedding`).
 #[derive(Debug)]
 pub struct TimestepEmbedding {
     path: Path,
@@ -58,7 +57,7 @@ impl TimestepEmbedding {
     /// Loads the layers at `weights`.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(weights: &Weights, config: &UNetConfig) -> std::result::Result<Self, WeightsError> {
         let (channels, width) = (config.blocks[0].channels, config.time_embed_dim());
         Ok(Self {
@@ -72,7 +71,7 @@ impl TimestepEmbedding {
     /// (B, `num_channels`) → (B, `time_embed_dim`).
     ///
     /// # Errors
-    /// When the shape does not fit, or the probe's.
+    /// When the shape does not match the weights.
     pub fn forward(&self, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[sample], |probe| {
             let mut h = self.linear_1.forward(sample, probe)?;

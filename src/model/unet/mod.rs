@@ -1,11 +1,11 @@
-//! `UNet2DConditionModel` (diffusers): noisy latents, a timestep and a prompt to a residual.
+//! `UNet2DConditionModel` (diffusers): noisy latents, a timestep and prompt embeddings → a residual.
 //!
-//! An hourglass (Ronneberger et al., 2015): down through levels of halved height and width, through the middle,
-//! and up again, where each level gets what the way down left for it. The prompt comes in through cross-attention
-//! (Rombach et al., 2022, section 3.3).
+//! A U-Net (Ronneberger et al., 2015): down blocks halve height and width level by level, a mid block follows, and up blocks
+//! double them again. Skip connections lead from each down block to the up block of the same level. The prompt enters through
+//! cross-attention (Rombach et al., 2022, section 3.3).
 //!
-//! - [`config`]: what `unet/config.json` says.
-//! - [`embeddings`]: the timestep as a vector.
+//! - [`config`]: reads `unet/config.json`.
+//! - [`embeddings`]: the time embedding.
 //! - [`transformer`]: self-attention, cross-attention, feed-forward.
 //! - [`blocks`]: the levels.
 
@@ -23,7 +23,7 @@ use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
 use candle_core::Tensor;
 use embeddings::{TimestepEmbedding, Timesteps};
 
-/// The model that predicts what is noise in a latent.
+/// The model that predicts the noise in latents.
 #[derive(Debug)]
 pub struct UNet2DConditionModel {
     path: Path,
@@ -83,7 +83,7 @@ impl UNet2DConditionModel {
     /// → (B, `out_channels`, h, w). Height and width may be odd.
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         sample: &Tensor,
@@ -99,7 +99,7 @@ impl UNet2DConditionModel {
             // 2. pre-process
             let mut sample = self.conv_in.forward(sample, probe)?;
 
-            // 3. down, leaving every intermediate for the way up
+            // 3. down: every block also returns its skip connections
             let mut down_block_res_samples = vec![sample.clone()];
             for block in &self.down_blocks {
                 let (hidden_states, res_samples) =
@@ -116,7 +116,10 @@ impl UNet2DConditionModel {
             // 5. up
             for block in &self.up_blocks {
                 let rest = down_block_res_samples.len().checked_sub(block.layers()).ok_or_else(|| {
-                    Error::Input(format!("{}: more layers on the way up than down left for it", self.path))
+                    Error::Input(format!(
+                        "{}: the up blocks take more skip connections than the down blocks give",
+                        self.path
+                    ))
                 })?;
                 let res_samples = down_block_res_samples.split_off(rest);
                 let next_level = down_block_res_samples.last();

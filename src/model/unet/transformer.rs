@@ -1,4 +1,4 @@
-//! Transformers over pictures (diffusers: `transformer_2d.py`, `attention.py`).
+//! Transformers over pixels (diffusers: `transformer_2d.py`, `attention.py`).
 
 use super::UNetConfig;
 use super::config::LevelConfig;
@@ -10,7 +10,7 @@ use crate::nn::layers::{
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
 
-/// Every pixel a token: attends to the other pixels and to the prompt (diffusers `Transformer2DModel`).
+/// A transformer whose tokens are pixels, with cross-attention to the prompt (diffusers `Transformer2DModel`).
 #[derive(Debug)]
 pub struct Transformer2DModel {
     path: Path,
@@ -19,7 +19,7 @@ pub struct Transformer2DModel {
     transformer_blocks: Vec<BasicTransformerBlock>,
 }
 
-/// `proj_in` and `proj_out`, of either kind.
+/// `proj_in` and `proj_out`.
 #[derive(Debug)]
 enum Projections {
     /// Stable Diffusion 2: flatten, then project; project, then unflatten.
@@ -32,7 +32,7 @@ impl Transformer2DModel {
     /// Loads the transformer at `weights`.
     ///
     /// # Errors
-    /// When a tensor is missing or does not fit.
+    /// When a tensor is missing or has the wrong shape.
     pub fn load(
         weights: &Weights,
         config: &UNetConfig,
@@ -57,7 +57,7 @@ impl Transformer2DModel {
     /// `hidden_states` (B, C, H, W), `encoder_hidden_states` (B, M, `cross_attention_dim`) → (B, C, H, W).
     ///
     /// # Errors
-    /// When the shapes do not fit, or the probe's.
+    /// When the shapes do not match.
     pub fn forward(
         &self,
         hidden_states: &Tensor,
@@ -95,7 +95,7 @@ fn tokens_to_pixels(x: &Tensor, size: (usize, usize, usize, usize)) -> candle_co
     x.transpose(1, 2)?.contiguous()?.reshape(size)
 }
 
-/// Self-attention, cross-attention, feed-forward, each normalized before and added after (diffusers
+/// Self-attention, cross-attention and feed-forward, each after a layer norm and with a residual connection (diffusers
 /// `BasicTransformerBlock`).
 #[derive(Debug)]
 pub struct BasicTransformerBlock {
@@ -130,10 +130,10 @@ impl BasicTransformerBlock {
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
         watch(probe, &self.path, &[hidden_states, encoder_hidden_states], |probe| {
-            // 1. self-attention: pixels look at pixels
+            // 1. self-attention: pixels attend to pixels
             let normed = self.norm1.forward(hidden_states, probe)?;
             let mut h = (hidden_states + self.attn1.forward(&normed, None, probe)?)?;
-            // 2. cross-attention: pixels look at the prompt
+            // 2. cross-attention: pixels attend to the prompt
             let normed = self.norm2.forward(&h, probe)?;
             h = (&h + self.attn2.forward(&normed, Some(encoder_hidden_states), probe)?)?;
             // 3. feed-forward: every pixel on its own
@@ -143,7 +143,7 @@ impl BasicTransformerBlock {
     }
 }
 
-/// Out to four times the width through a gate, and back (diffusers `FeedForward`).
+/// A gated linear layer to four times the width, and a linear layer back (diffusers `FeedForward`).
 #[derive(Debug)]
 struct FeedForward {
     path: Path,
@@ -170,7 +170,7 @@ impl FeedForward {
     }
 }
 
-/// Half of a projection, gated by the gelu of the other half (diffusers `GEGLU`; Shazeer, 2020).
+/// One half of a projection times the gelu of the other half (diffusers `GEGLU`; Shazeer, 2020).
 #[derive(Debug)]
 struct Geglu {
     path: Path,

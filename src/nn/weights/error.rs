@@ -1,10 +1,10 @@
-//! What can be wrong with weights.
+//! Errors in weights files.
 
 use crate::nn::probe::Path;
 use candle_core::DType;
 use safetensors::Dtype;
 
-/// What is wrong with a weights file, or with a tensor in it.
+/// An error in a weights file, or in a tensor of it.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be opened or read.
@@ -12,15 +12,15 @@ pub enum WeightsError {
     Unreadable {
         /// Path of the file.
         file: String,
-        /// What the system says, or what stands there instead of a file.
+        /// The system's message, or what is there instead of a file.
         reason: String,
     },
-    /// The file is not a whole safetensors file.
+    /// The file is not a complete safetensors file.
     #[error("{file}: not a whole safetensors file: {reason}; fetch or copy it again")]
     Corrupt {
         /// Path of the file.
         file: String,
-        /// What does not add up.
+        /// The inconsistency.
         reason: String,
     },
     /// A tensor that the configuration asks for is not in the file.
@@ -33,7 +33,7 @@ pub enum WeightsError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
-    /// A tensor has the name that a wrapper of PyTorch gave it.
+    /// A tensor has a name that a wrapper in PyTorch gave it.
     #[error(
         "{file}: tensor `{key}` is missing; the file has `{found}`, the name that {wrapper} gives it; {advice}"
     )]
@@ -44,9 +44,9 @@ pub enum WeightsError {
         key: String,
         /// The key in the file.
         found: String,
-        /// What gave it that name.
+        /// The wrapper.
         wrapper: &'static str,
-        /// How it is saved without.
+        /// How to save the model without the wrapper.
         advice: &'static str,
     },
     /// A tensor has a shape that does not fit the configuration.
@@ -61,7 +61,7 @@ pub enum WeightsError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
-    /// A tensor is stored in a type that weights do not have.
+    /// A tensor is stored in an unsupported type.
     #[error(
         "{file}: tensor `{key}` is stored as {found:?}; expected F16, BF16, F32, F64, F8_E4M3 or F8_E5M2"
     )]
@@ -73,9 +73,9 @@ pub enum WeightsError {
         /// The type in the file.
         found: Dtype,
     },
-    /// A tensor has numbers that are none.
+    /// A tensor has values that are not finite.
     #[error(
-        "{file}: tensor `{key}` has {count} of {of} numbers that are NaN or infinite; expected finite weights: fetch or convert it again"
+        "{file}: tensor `{key}` has {count} of {of} values that are NaN or infinite; expected finite weights: fetch or convert it again"
     )]
     NotFinite {
         /// Path of the file.
@@ -87,8 +87,8 @@ pub enum WeightsError {
         /// How many there are.
         of: usize,
     },
-    /// A tensor has numbers beyond what the run's dtype can be.
-    #[error("{file}: tensor `{key}` has {count} of {of} numbers beyond the range of {dtype}; expected a dtype that holds them: --dtype bf16 or f32", dtype = dtype.as_str())]
+    /// A tensor has values outside the range of the run's dtype.
+    #[error("{file}: tensor `{key}` has {count} of {of} values outside the range of {dtype}; expected a dtype that holds them: --dtype bf16 or f32", dtype = dtype.as_str())]
     TooLarge {
         /// Path of the file.
         file: String,
@@ -98,17 +98,17 @@ pub enum WeightsError {
         count: usize,
         /// How many there are.
         of: usize,
-        /// The dtype that they were to be.
+        /// The run's dtype.
         dtype: DType,
     },
-    /// A model in several files whose index does not say which.
+    /// The index of a sharded model is wrong.
     #[error("{file}: {found}; expected {expected}")]
     Index {
         /// Path of the index.
         file: String,
-        /// What stands there.
+        /// What was found.
         found: String,
-        /// What should.
+        /// What would be right.
         expected: String,
     },
     /// A normalization's groups do not divide its channels.
@@ -123,17 +123,17 @@ pub enum WeightsError {
         /// How many channels there are.
         channels: usize,
     },
-    /// The device could not take a tensor.
+    /// A tensor could not be copied to the device.
     #[error("{file}: tensor `{key}`: {source}")]
     Device {
         /// Path of the file.
         file: String,
         /// The tensor's key.
         key: String,
-        /// What candle says.
+        /// candle's error.
         source: Box<candle_core::Error>,
     },
 }
 
-/// What a step of loading gives.
+/// The result of a step of loading.
 pub(super) type Result<T> = std::result::Result<T, WeightsError>;

@@ -25,11 +25,11 @@ pub struct WeightsFile {
     header: Metadata,
 }
 
-/// No header of a real checkpoint comes near this; safetensors itself has the same bound.
+/// The limit of the safetensors library; real headers are far smaller.
 const MAX_HEADER: u64 = 100_000_000;
 
 impl WeightsFile {
-    /// A file that is part of the program.
+    /// A file embedded in the program.
     ///
     /// # Errors
     /// [`WeightsError::Corrupt`].
@@ -66,12 +66,12 @@ impl WeightsFile {
         self.header.offset_keys().into_iter().filter_map(|key| self.header.info(&key).map(|info| (key, info)))
     }
 
-    /// What its header says of the tensor `key`.
+    /// The header's entry for the tensor `key`.
     pub fn info(&self, key: &str) -> Option<&TensorInfo> {
         self.header.info(key)
     }
 
-    /// How many bytes its tensors take.
+    /// The size of its tensors in bytes.
     pub fn data_len(&self) -> u64 {
         self.header.data_len() as u64
     }
@@ -91,13 +91,13 @@ impl Source for WeightsFile {
     }
 }
 
-/// Reads from a place, whoever else reads from another meanwhile.
+/// Reads at a position, independent of other threads.
 #[cfg(unix)]
 fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
 }
 
-/// As on unix, where it is one call.
+/// Reads at a position, independent of other threads.
 #[cfg(windows)]
 fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt;
@@ -115,11 +115,11 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<(
     Ok(())
 }
 
-/// What a file is that begins otherwise than safetensors does, of those that are found under that name.
+/// The kind of a file that is not safetensors, by its first bytes.
 fn other_kind(start: &[u8; 8]) -> Option<&'static str> {
     let lower = start.to_ascii_lowercase();
     match &lower[..] {
-        b"version " => Some("a pointer of git LFS, and not the file: `git lfs pull` fetches it"),
+        b"version " => Some("a git LFS pointer instead of the file: `git lfs pull` fetches it"),
         b"<!doctyp" => Some("a web page"),
         [b'p', b'k', 3, 4, ..] => Some("a zip file, as PyTorch's pickles are"),
         [b'g', b'g', b'u', b'f', ..] => Some("a GGUF file"),
@@ -128,8 +128,8 @@ fn other_kind(start: &[u8; 8]) -> Option<&'static str> {
     }
 }
 
-/// Reads the header of a file of `len` bytes: where its data begin, and what is there. Every offset has been
-/// checked to lie inside the file, in order, without gap or overlap, as long as its shape and dtype say.
+/// Reads and checks the header of a file of `len` bytes; returns the start of the data too. Every offset lies inside the file,
+/// in order, without gap or overlap, and every length matches its shape and dtype.
 fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Metadata)> {
     let corrupt = |reason: String| WeightsError::Corrupt { file: name.into(), reason };
     let unreadable =
@@ -175,34 +175,34 @@ mod tests {
 
     #[test]
     fn a_header_must_fit_its_file() {
-        let said = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
-        assert!(said(b"abc").contains("3 bytes, fewer than the 8"));
+        let error = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
+        assert!(error(b"abc").contains("3 bytes, fewer than the 8"));
         for (start, what) in [
-            (&b"version https://git-lfs.github.com/spec/v1"[..], "it is a pointer of git LFS"),
+            (&b"version https://git-lfs.github.com/spec/v1"[..], "it is a git LFS pointer"),
             (b"<!DOCTYPE html>", "it is a web page"),
             (b"<html><body>", "it is a web page"),
             (b"PK\x03\x04\0\0\x08\x08", "it is a zip file"),
             (b"GGUF\x03\0\0\0", "it is a GGUF file"),
         ] {
-            assert!(said(start).contains(what), "{}", said(start));
+            assert!(error(start).contains(what), "{}", error(start));
         }
-        assert!(said(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
+        assert!(error(&(1u64 << 60).to_le_bytes()).contains("claims 1152921504606846976 bytes"));
         let two = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
-        assert!(said(&file_of(two, 12)).contains("offset"), "{}", said(&file_of(two, 12)));
+        assert!(error(&file_of(two, 12)).contains("offset"), "{}", error(&file_of(two, 12)));
         let huge =
             r#"{"a":{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}}"#;
-        assert!(said(&file_of(huge, 8)).contains("describes"), "{}", said(&file_of(huge, 8)));
+        assert!(error(&file_of(huge, 8)).contains("describes"), "{}", error(&file_of(huge, 8)));
         let more =
             r#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
-        assert!(said(&file_of(more, 8)).contains("overflow"), "{}", said(&file_of(more, 8)));
+        assert!(error(&file_of(more, 8)).contains("overflow"), "{}", error(&file_of(more, 8)));
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(said(&file_of(one, 7)).contains("describes"));
+        assert!(error(&file_of(one, 7)).contains("describes"));
         assert!(check(&file_of(one, 8)).is_ok());
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+        fn no_bytes_panic(bytes: Vec<u8>) {
             let _ = check(&bytes);
         }
 

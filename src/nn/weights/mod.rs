@@ -1,13 +1,13 @@
 //! A checkpoint's safetensors files.
 //!
-//! A file's header is checked against its length before a tensor is allocated, and each tensor is read when it
-//! is asked for: nothing is mapped, so a file that shrinks while it is read is an error and not a signal. Numbers come block by
-//! block, on all cores, straight to where they are kept.
+//! A file's header is checked against its length before a tensor is allocated. Each tensor is read when it is asked for, block by
+//! block, on all cores, straight to its destination. Files are not mapped, so that a file that shrinks while it is read is an
+//! error and not a signal.
 //!
-//! - [`mod@file`]: one file. [`shards`]: a component's, one or several.
-//! - `reading`: from bytes to numbers.
-//! - `wrapper`: keys that a wrapper of PyTorch gave another name.
-//! - [`error`]: what can be wrong.
+//! - [`mod@file`]: one file. [`shards`]: the files of a component, one or several.
+//! - `reading`: bytes to numbers.
+//! - `wrapper`: keys that a wrapper in PyTorch renamed.
+//! - [`error`]: errors in weights files.
 
 pub mod error;
 pub mod file;
@@ -19,20 +19,20 @@ pub use error::WeightsError;
 pub use file::WeightsFile;
 pub use shards::Shards;
 
-use super::ledger::{LoadReport, Parameter};
+use super::load_report::{LoadReport, Parameter};
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor, WithDType};
 use error::Result;
 use half::{bf16, f16};
-use reading::{Kept, Stored};
+use reading::{Element, Stored};
 use safetensors::Dtype;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What matrices and kernels of `dims` dimensions are kept as that are stored as `stored`, when models compute in `dtype` on
-/// `device`. Layers on the CPU take weights of 16 bits as they are, and widen them where they are used: to the same numbers, in
-/// half the memory. Those of 8 bits become f16, which has every number of theirs.
-pub fn kept_as(stored: Dtype, dims: usize, dtype: DType, device: &Device) -> DType {
+/// The dtype in memory of a weight with `dims` dimensions that a file stores as `stored`, when models compute in `dtype` on
+/// `device`. CPU layers take 16-bit matrices and kernels as they are and widen them when they use them: the same numbers in
+/// half the memory. 8-bit weights become f16, which represents them exactly.
+pub fn storage_dtype(stored: Dtype, dims: usize, dtype: DType, device: &Device) -> DType {
     match stored {
         Dtype::F16 | Dtype::F8_E4M3 | Dtype::F8_E5M2
             if dims > 1 && dtype == DType::F32 && device.is_cpu() =>
@@ -44,41 +44,40 @@ pub fn kept_as(stored: Dtype, dims: usize, dtype: DType, device: &Device) -> DTy
     }
 }
 
-/// A place in a checkpoint's tensors, as candle's `VarBuilder` is: descends by name, and knows the probe path
-/// of the module that is being loaded from there.
+/// A prefix in a checkpoint's keys, like candle's `VarBuilder`. It also knows the path of the module that is loaded from there.
 #[derive(Debug, Clone)]
 pub struct Weights {
     files: Arc<Shards>,
-    /// Where we are in the file's keys: `down_blocks.0`.
+    /// The prefix of the file's keys: `down_blocks.0`.
     key: Path,
-    /// Where we are in the pipeline's modules: `unet.down_blocks.0`.
+    /// The module's path in the pipeline: `unet.down_blocks.0`.
     path: Path,
     dtype: DType,
     device: Device,
-    ledger: Option<Arc<LoadReport>>,
-    /// How often a pass runs the module here.
+    report: Option<Arc<LoadReport>>,
+    /// How often a forward pass runs the module.
     times: usize,
-    /// Whether everything comes as `dtype`.
+    /// Whether every tensor is converted to `dtype`.
     is_widened: bool,
 }
 
 impl Weights {
-    /// The root of `files`, whose modules are called `component.…`; tensors come as `dtype` on `device`.
+    /// The root of `files`. Module paths begin with `component`; tensors are loaded as `dtype` on `device`.
     pub fn new(files: impl Into<Shards>, component: &str, dtype: DType, device: &Device) -> Self {
         let (key, path) = (Path::new(""), Path::new(component));
         let (files, device) = (Arc::new(files.into()), device.clone());
-        Self { files, key, path, dtype, device, ledger: None, times: 1, is_widened: false }
+        Self { files, key, path, dtype, device, report: None, times: 1, is_widened: false }
     }
 
-    /// These, with every tensor as `dtype`, those too that layers could take as they are stored: to compare with.
+    /// The same, with every tensor converted to `dtype`. Tests compare with it.
     pub fn widened(self) -> Self {
         Self { is_widened: true, ..self }
     }
 
-    /// These, with every module and every byte noted in `ledger`.
-    pub fn noted_in(self, ledger: &Arc<LoadReport>) -> Self {
-        ledger.expect(self.files.data_len());
-        Self { ledger: Some(Arc::clone(ledger)), ..self }
+    /// The same, with every module and every byte added to `report`.
+    pub fn with_report(self, report: &Arc<LoadReport>) -> Self {
+        report.expect(self.files.data_len());
+        Self { report: Some(Arc::clone(report)), ..self }
     }
 
     /// Descends into the submodule `name`.
@@ -91,25 +90,25 @@ impl Weights {
         Self { key: self.key.join(stored), path: self.path.join(name), ..self.clone() }
     }
 
-    /// Descends in the file's keys alone: for a prefix that the modules do not have.
+    /// Descends in the file's keys only: for a prefix that the modules lack.
     pub fn pp_in_file(&self, stored: &str) -> Self {
         Self { key: self.key.join(stored), ..self.clone() }
     }
 
-    /// The same place, whose module a pass runs so many times, as one activation does in several places.
+    /// The same prefix for a module that a forward pass runs `times` times, such as a shared activation.
     pub fn run_times(&self, times: usize) -> Self {
         Self { times, ..self.clone() }
     }
 
-    /// The probe path of the module here, which is loaded with it: called once for every module.
+    /// The path of the module. Called once for every module, when it is loaded.
     pub fn path(&self) -> Path {
-        if let Some(ledger) = &self.ledger {
-            ledger.module(&self.path, self.times);
+        if let Some(report) = &self.report {
+            report.module(&self.path, self.times);
         }
         self.path.clone()
     }
 
-    /// The file's name, or that of the index of several, for messages.
+    /// The name of the file, or of the index of several, for messages.
     pub fn file(&self) -> &str {
         self.files.name()
     }
@@ -119,25 +118,25 @@ impl Weights {
         &self.files
     }
 
-    /// The keys that no module has asked for so far, sorted. Nothing of files without a ledger.
+    /// The keys that no module has read, sorted. Empty without a report.
     pub fn unread(&self) -> Vec<String> {
-        let Some(ledger) = &self.ledger else { return vec![] };
+        let Some(report) = &self.report else { return vec![] };
         let is_ours = |parameter: &Parameter| {
             let below = parameter.module.as_str().strip_prefix(self.path.as_str());
             below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
         };
         let read: BTreeSet<_> =
-            ledger.parameters().into_iter().filter(is_ours).map(|parameter| parameter.key).collect();
+            report.parameters().into_iter().filter(is_ours).map(|parameter| parameter.key).collect();
         let keys: BTreeSet<_> = self.files.tensors().map(|(key, _)| key).collect();
         keys.difference(&read).cloned().collect()
     }
 
-    /// The dtype that tensors come in.
+    /// The dtype of loaded tensors.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The device that tensors come to.
+    /// The device of loaded tensors.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -155,19 +154,19 @@ impl Weights {
     /// The tensor `name` here, which must have `shape`.
     ///
     /// # Errors
-    /// When it is missing, has another shape, cannot be read, or holds what is no finite number.
+    /// When it is missing, has another shape, cannot be read, or has values that are not finite.
     pub fn get(&self, shape: &[usize], name: &str) -> Result<Tensor> {
         self.get_as(shape, name, |_| self.dtype)
     }
 
-    /// The tensor `name` here for a layer that takes it as [`kept_as`] says: of 16 bits, where it is stored so.
+    /// The tensor `name` here in its [`storage_dtype`], for a layer that takes 16-bit weights.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_narrow(&self, shape: &[usize], name: &str) -> Result<Tensor> {
         self.get_as(shape, name, |stored| match self.is_widened {
             true => self.dtype,
-            false => kept_as(stored, shape.len(), self.dtype, &self.device),
+            false => storage_dtype(stored, shape.len(), self.dtype, &self.device),
         })
     }
 
@@ -192,17 +191,17 @@ impl Weights {
             DType::F32 => read.tensor::<f32>(),
             other => read.tensor::<f32>().and_then(|t| t.to_dtype(other).map_err(|e| read.failed(e))),
         }?;
-        if let Some(ledger) = &self.ledger {
-            ledger.read((end - start) as u64);
+        if let Some(report) = &self.report {
+            report.read((end - start) as u64);
             let (module, shape) = (self.path.clone(), shape.to_vec());
-            ledger.parameter(Parameter { module, name: name.into(), key: key.clone(), shape });
+            report.parameter(Parameter { module, name: name.into(), key: key.clone(), shape });
         }
-        // Converted on the host: a device gets the bytes it will keep.
+        // Converted on the host, so that only the final bytes are copied to the device.
         tensor.to_device(&self.device).map_err(|e| read.failed(e))
     }
 }
 
-/// A tensor to be read.
+/// A tensor to read.
 struct Read<'a> {
     file: &'a WeightsFile,
     stored: Stored,
@@ -212,7 +211,7 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    fn tensor<T: Kept + WithDType>(&self) -> Result<Tensor> {
+    fn tensor<T: Element + WithDType>(&self) -> Result<Tensor> {
         let of = self.shape.iter().product();
         let (file, key) = (self.file.name().to_string(), self.key.to_string());
         let numbers = reading::read::<T>(self.file, self.stored, self.start, of).map_err(|e| {

@@ -1,4 +1,4 @@
-//! Numbers from a file to where they are kept: block by block, on all cores, so that they are in memory once.
+//! Reads and converts numbers block by block, on all cores, so that a tensor is in memory only once.
 
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
@@ -8,16 +8,16 @@ use safetensors::Dtype;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many numbers a block has: what is made of it on the way stays in a core's cache.
+/// Numbers in a block: its intermediate values stay in a core's cache.
 const BLOCK: usize = 1 << 16;
 
 /// What tensors are read from.
 pub(super) trait Source: Sync {
-    /// Fills `bytes` with what is stored from byte `at` of the data on.
+    /// Fills `bytes` with the data from offset `at` on.
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
 }
 
-/// How numbers are stored that weights can be.
+/// A supported type of stored numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
     /// `torch.float8_e4m3fn`: 4 bits of exponent, 3 of mantissa, no infinity.
@@ -31,7 +31,7 @@ pub(super) enum Stored {
 }
 
 impl Stored {
-    /// `None` for what weights are not stored as.
+    /// `None` for an unsupported type.
     pub fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::F8_E4M3 => Some(Self::F8E4M3),
@@ -44,7 +44,7 @@ impl Stored {
         }
     }
 
-    /// Bytes of a number.
+    /// Bytes per number.
     fn width(self) -> usize {
         match self {
             Self::F8E4M3 | Self::F8E5M2 => 1,
@@ -55,21 +55,21 @@ impl Stored {
     }
 }
 
-/// The numbers of a tensor, as they are kept.
+/// The converted numbers of a tensor.
 #[derive(Debug)]
 pub(super) struct Numbers<T> {
     pub numbers: Vec<T>,
     /// How many are NaN or infinite in the file.
     pub not_finite: usize,
-    /// How many are finite in the file, and no more as a `T`.
+    /// How many are finite in the file, but not as a `T`.
     pub too_large: usize,
 }
 
-/// Reads `count` numbers that are stored as `stored`, from byte `at` of the data on.
+/// Reads `count` numbers of type `stored` from offset `at` of the data on.
 ///
 /// # Errors
-/// When they cannot be read.
-pub(super) fn read<T: Kept>(
+/// When the file cannot be read or is too short.
+pub(super) fn read<T: Element>(
     source: &impl Source,
     stored: Stored,
     at: u64,
@@ -88,7 +88,7 @@ pub(super) fn read<T: Kept>(
         }
         Ok::<_, io::Error>(())
     };
-    // Blocks are handed out in the file's order, so that the system sees what to read ahead.
+    // Blocks are handed out in the file's order, so that the system can read ahead.
     let blocks = numbers.chunks_mut(BLOCK).enumerate();
     if count <= BLOCK {
         let mut scratch = Default::default();
@@ -99,7 +99,7 @@ pub(super) fn read<T: Kept>(
     Ok(Numbers { numbers, not_finite: not_finite.into_inner(), too_large: too_large.into_inner() })
 }
 
-/// What a block is on its way.
+/// Buffers for the intermediate values of a block.
 #[derive(Default)]
 pub(super) struct Scratch {
     f16: Vec<f16>,
@@ -107,22 +107,22 @@ pub(super) struct Scratch {
     f32: Vec<f32>,
 }
 
-/// What weights are kept as.
-pub(super) trait Kept: Copy + Send + Sync {
-    /// So many numbers that are 0, of memory that nobody has touched yet.
+/// A type of weights in memory.
+pub(super) trait Element: Copy + Send + Sync {
+    /// `count` zeros, in memory that the system need not have written yet.
     fn zeros(count: usize) -> Vec<Self>;
 
-    /// Writes the numbers that are stored in `bytes`, and tells how many there are not finite.
+    /// Converts `bytes` to numbers in `to`; returns how many of the stored numbers are not finite.
     fn convert(stored: Stored, bytes: &[u8], to: &mut [Self], scratch: &mut Scratch) -> usize;
 
-    /// Whether a finite number that is stored so can be infinite here.
+    /// Whether a finite number of type `stored` can be infinite in this type.
     fn is_narrower(stored: Stored) -> bool;
 
     /// Whether it is neither NaN nor infinite.
     fn is_finite(self) -> bool;
 }
 
-impl Kept for f32 {
+impl Element for f32 {
     fn zeros(count: usize) -> Vec<Self> {
         vec![0.; count]
     }
@@ -145,7 +145,7 @@ impl Kept for f32 {
         count_not_finite(to)
     }
 
-    /// Those of 64 bits are counted after they are made `f32`.
+    /// `f64` numbers are counted after their conversion to `f32`.
     fn is_narrower(_: Stored) -> bool {
         false
     }
@@ -155,7 +155,7 @@ impl Kept for f32 {
     }
 }
 
-impl Kept for f16 {
+impl Element for f16 {
     fn zeros(count: usize) -> Vec<Self> {
         vec![0u16; count].reinterpret_into()
     }
@@ -177,7 +177,7 @@ impl Kept for f16 {
     }
 }
 
-impl Kept for bf16 {
+impl Element for bf16 {
     fn zeros(count: usize) -> Vec<Self> {
         vec![0u16; count].reinterpret_into()
     }
@@ -199,23 +199,22 @@ impl Kept for bf16 {
     }
 }
 
-/// The number that `byte` is in E4M3 of the Open Compute Project's 8-bit floating point specification: NaN where all bits but
-/// the sign are set.
+/// Decodes E4M3 of the Open Compute Project's 8-bit floating point specification: NaN if all bits but the sign are set.
 fn of_e4m3(byte: u8) -> f32 {
     let (sign, rest) = (u16::from(byte & 0x80) << 8, u16::from(byte & 0x7f));
     if rest == 0x7f {
         return f32::NAN;
     }
-    // Its bits in the place of f16's: the exponent is off by the difference of the biases, 15 - 7.
+    // As f16 bits, the exponent is too small by the difference of the biases, 15 - 7.
     f16::from_bits(sign | rest << 7).to_f32() * 256.
 }
 
-/// The number that `byte` is in E5M2: the upper half of an f16.
+/// Decodes E5M2, the upper half of an f16.
 fn of_e5m2(byte: u8) -> f32 {
     f16::from_bits(u16::from(byte) << 8).to_f32()
 }
 
-/// Lends `work` the numbers as `f32`; how many are not finite.
+/// Lends `work` the numbers as `f32`; returns how many are not finite.
 fn widened(
     stored: Stored,
     bytes: &[u8],
@@ -231,8 +230,8 @@ fn widened(
     not_finite
 }
 
-/// A sum and no `filter`: many numbers are looked at with one instruction.
-fn count_not_finite<T: Kept>(numbers: &[T]) -> usize {
+/// A sum instead of `filter().count()`, so that the compiler vectorizes it.
+fn count_not_finite<T: Element>(numbers: &[T]) -> usize {
     numbers.iter().map(|number| usize::from(!number.is_finite())).sum()
 }
 
@@ -263,7 +262,7 @@ mod tests {
     fn bytes_of(numbers: &[f32], stored: Stored) -> Vec<u8> {
         let numbers = numbers.iter();
         match stored {
-            Stored::F8E4M3 | Stored::F8E5M2 => unreachable!("they are tested byte by byte"),
+            Stored::F8E4M3 | Stored::F8E5M2 => unreachable!("tested byte by byte"),
             Stored::F16 => numbers.flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
             Stored::Bf16 => numbers.flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
             Stored::F32 => numbers.flat_map(|x| x.to_le_bytes()).collect(),
@@ -307,7 +306,7 @@ mod tests {
                 }
             }
         }
-        // f16 and bf16 have every one of them.
+        // f16 and bf16 represent all of them.
         for stored in [Stored::F8E4M3, Stored::F8E5M2] {
             let finite: Vec<u8> = all
                 .iter()
@@ -372,7 +371,7 @@ mod tests {
         numbers[9] = 1e30;
         for stored in ALL {
             let file = bytes_of(&numbers, stored);
-            // 1e30 is infinite as f16 already.
+            // 1e30 is stored as infinity in f16.
             let stored_so = if stored == Stored::F16 { 4 } else { 3 };
             let counts = |not_finite, too_large| (not_finite, too_large);
             let wide = read::<f32>(&file, stored, 0, numbers.len()).unwrap();

@@ -16,7 +16,7 @@ use std::path::{Component, Path};
 pub struct Shards {
     name: String,
     files: Vec<WeightsFile>,
-    /// Which of them each tensor is in; `None` where there is one, which has all.
+    /// The file of each tensor; `None` if there is only one file.
     places: Option<BTreeMap<String, usize>>,
     /// Whether the index begins with a byte order mark.
     has_mark: bool,
@@ -34,7 +34,7 @@ struct Index {
     weight_map: WeightMap,
 }
 
-/// Tensors' keys, each with the name of its file.
+/// The file name of each tensor, by key.
 #[derive(Debug)]
 struct WeightMap(BTreeMap<String, String>);
 
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for WeightMap {
     }
 }
 
-/// A map in which no key stands twice: of two, serde would take the last.
+/// A map without duplicate keys, of which serde would take the last.
 struct EachOnce;
 
 impl<'de> Visitor<'de> for EachOnce {
@@ -58,7 +58,7 @@ impl<'de> Visitor<'de> for EachOnce {
         let mut map = BTreeMap::new();
         while let Some((key, file)) = entries.next_entry::<String, String>()? {
             if map.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("tensor `{key}` stands there twice")));
+                return Err(de::Error::custom(format_args!("tensor `{key}` is listed twice")));
             }
             map.insert(key, file);
         }
@@ -67,10 +67,10 @@ impl<'de> Visitor<'de> for EachOnce {
 }
 
 impl Shards {
-    /// Opens every file that the index at `path`, whose text is `json`, names beside it.
+    /// Opens every file that the index at `path` names; `json` is the index's text.
     ///
     /// # Errors
-    /// When the index is not one, a file is missing or broken, or the two disagree.
+    /// When the index is invalid, a file is missing or corrupt, or the index and the files disagree.
     pub fn open(path: &Path, json: &[u8]) -> Result<Self> {
         let name = path.display().to_string();
         let wrong = |found: String, expected: &str| WeightsError::Index {
@@ -100,7 +100,7 @@ impl Shards {
                         matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
                     // A backslash is a separator on another system.
                     if !is_beside || file.contains(['/', '\\']) || !file.ends_with(".safetensors") {
-                        let found = format!("tensor `{key}` is said to be in {:?}", abridged(&file));
+                        let found = format!("tensor `{key}` is listed in {:?}", abridged(&file));
                         return Err(wrong(found, "the name of a .safetensors file in the same folder"));
                     }
                     files.push(WeightsFile::open(&path.with_file_name(&file))?);
@@ -112,8 +112,7 @@ impl Shards {
         }
         for (key, &number) in &places {
             if files[number].info(key).is_none() {
-                let found =
-                    format!("tensor `{key}` is said to be in {}, which has it not", files[number].name());
+                let found = format!("tensor `{key}` is listed in {}, which lacks it", files[number].name());
                 return Err(wrong(found, "files of one model: fetch or copy them again"));
             }
         }
@@ -144,14 +143,14 @@ impl Shards {
         &self.files
     }
 
-    /// The names of the files in their folder, with that of the index where there is one.
+    /// The file names, including the index's if there is one.
     pub fn file_names(&self) -> Vec<String> {
         let paths = self.files.iter().map(WeightsFile::name).chain([self.name.as_str()]);
         let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
         paths.filter_map(name).collect()
     }
 
-    /// The tensor `key`: its file, and what the header there says of it.
+    /// The tensor `key`: its file, and the header's entry.
     pub fn find(&self, key: &str) -> Option<(&WeightsFile, &TensorInfo)> {
         let number = match &self.places {
             None => 0,
@@ -161,13 +160,13 @@ impl Shards {
         Some((file, file.info(key)?))
     }
 
-    /// Every tensor's key, stored dtype and shape. What a file has beside the index is left out.
+    /// Every tensor's key, stored dtype and shape. Tensors that the index does not list are left out.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
         let is_listed = |key: &str| self.places.as_ref().is_none_or(|places| places.contains_key(key));
         self.files.iter().flat_map(WeightsFile::tensors).filter(move |(key, _)| is_listed(key))
     }
 
-    /// How many bytes the tensors take in all files.
+    /// The size of all tensors in bytes.
     pub fn data_len(&self) -> u64 {
         self.files.iter().map(WeightsFile::data_len).sum()
     }

@@ -1,10 +1,10 @@
-//! Keys that a wrapper of PyTorch gave another name: `_orig_mod.conv_in.weight` is `conv_in.weight` of a compiled model.
+//! Keys that a wrapper in PyTorch renamed: `_orig_mod.conv_in.weight` is `conv_in.weight` of a compiled model.
 //!
-//! diffusers and transformers do not undo it: they leave such a model random, with a line in their log. Here it is an error.
+//! diffusers and transformers leave such a model random and log a warning. Here it is an error.
 
 use super::{Shards, WeightsError};
 
-/// Names that a wrapper puts into keys, at the beginning or within: what puts them there, and what to do.
+/// Names that a wrapper inserts anywhere in keys, with the wrapper and the remedy.
 const WITHIN: [(&str, &str, &str); 4] = [
     ("_orig_mod.", "torch.compile", "save `model._orig_mod`"),
     ("_fsdp_wrapped_module.", "FullyShardedDataParallel", "save its full state dict"),
@@ -12,7 +12,7 @@ const WITHIN: [(&str, &str, &str); 4] = [
     ("base_layer.", "peft", "save it after `fuse_lora()` and `unload_lora_weights()`"),
 ];
 
-/// Names with which every key begins. The last fits all.
+/// Prefixes of every key. The last one matches all.
 const BEGINNINGS: [(&str, &str, &str); 6] = [
     ("module.", "DataParallel or DistributedDataParallel", "save `model.module`"),
     ("base_model.model.", "peft", "save `model.merge_and_unload()`"),
@@ -25,8 +25,7 @@ const BEGINNINGS: [(&str, &str, &str); 6] = [
 const ORIGINAL_LAYOUT: &str = "the original layout of Stable Diffusion";
 const CONVERT: &str = "convert the file to the diffusers layout";
 
-/// The error that `files` have no tensor `key` of shape `expected`, with the name that it has instead where a wrapper gave it
-/// one.
+/// The error that `files` lack tensor `key` of shape `expected`, with its name in the file if a wrapper renamed it.
 pub(super) fn missing(files: &Shards, key: String, expected: &[usize]) -> WeightsError {
     let file = files.name().to_string();
     for (word, wrapper, advice) in WITHIN {

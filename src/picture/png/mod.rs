@@ -1,7 +1,7 @@
-//! PNG files, with the settings that made the picture inside, in two forms.
+//! PNG files with the settings of their run in two text chunks.
 //!
-//! - [`record`]: our own, JSON that reads back exactly.
-//! - [`parameters`]: AUTOMATIC1111's, which many tools read.
+//! - [`record`]: this program's chunk, JSON that reads back exactly.
+//! - [`parameters`]: AUTOMATIC1111's chunk, which many tools read.
 
 pub mod parameters;
 pub mod record;
@@ -17,14 +17,14 @@ pub type TextChunks = Vec<(&'static str, String)>;
 /// The bytes of a PNG file with these text chunks.
 ///
 /// # Errors
-/// The encoder's.
+/// When the encoder fails.
 pub fn encode(image: &RgbImage, texts: &[(&'static str, String)]) -> Result<Vec<u8>, EncodingError> {
     let mut bytes = vec![];
     let mut encoder = Encoder::new(&mut bytes, image.width(), image.height());
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     for (keyword, text) in texts {
-        // A plain text chunk holds Latin-1; anything else has an international one, as Pillow has it.
+        // A plain text chunk holds Latin-1; other text needs an international chunk, as in Pillow.
         if text.chars().all(|c| u32::from(c) < 256 && c != '\0') {
             encoder.add_text_chunk((*keyword).into(), text.clone())?;
         } else {
@@ -37,8 +37,8 @@ pub fn encode(image: &RgbImage, texts: &[(&'static str, String)]) -> Result<Vec<
     Ok(bytes)
 }
 
-/// The text chunks of a picture of `run` on the model of that name. `picture` says what it shows, where that is not the run's image.
-/// With them a warning, where the chunk `parameters` cannot say what the run's prompts are.
+/// The text chunks of an image of `run` on the named model, and a warning if the chunk `parameters` cannot represent the prompts.
+/// `picture` says what the image shows if it is not the run's final image.
 pub fn texts(run: &Snapshot, model: &str, picture: Option<&str>) -> (TextChunks, Option<String>) {
     let record = RunRecord::new(run.request(), run.edits(), model, picture);
     let parameters = parameters::written(&record);
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_any_language_comes_back() {
+    fn text_in_any_language_round_trips() {
         for text in ["red apple", "café", "赤いりんご 🍎"] {
             let bytes = encode(&RgbImage::new(2, 1), &[("parameters", text.into())]).unwrap();
             let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();

@@ -1,18 +1,22 @@
-//! The chunk `parameters`: a run's settings in the form that AUTOMATIC1111's web interface writes and many tools read.
+//! The chunk `parameters`: a run's settings in the format of AUTOMATIC1111's web interface, which many tools read.
 //!
-//! The prompt, a line `Negative prompt: …` where there is one, and last a line of settings, `Steps: 20, Seed: 7, …`. A reader takes
-//! pairs of that line by a pattern, in Python's notation `\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`: a value goes up to
-//! the next comma, or is a JSON string. So a value with a comma, a colon or a quote is written as one.
+//! The prompt, a line `Negative prompt: …` if there is one, and a line of settings, `Steps: 20, Seed: 7, …`. Readers match the
+//! pairs of that line with a pattern, in Python `\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`: a value ends at the next
+//! comma, or is a JSON string. So a value with a comma, a colon or a quote is written as a JSON string.
 
 use super::record::RunRecord;
+use crate::pipeline::Setting;
 
 /// The chunk's keyword.
 pub const KEYWORD: &str = "parameters";
 
+/// Keys in their order.
+const ORDER: [&str; 9] =
+    ["Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Eta", "Denoising strength", "Init image"];
 const NEGATIVE: &str = "Negative prompt:";
-/// With fewer pairs than this a last line is one of the prompt.
+/// A last line with fewer pairs belongs to the prompt.
 const LEAST_PAIRS: usize = 3;
-/// What −1 is written as: in this text −1 is any seed, and this is what torch takes it for.
+/// Written for seed −1, which here would mean a random seed. torch takes both for the same seed.
 const MINUS_ONE: &str = "18446744073709551615";
 
 /// The text of a run.
@@ -30,24 +34,25 @@ pub fn written(record: &RunRecord) -> String {
 /// The line of settings, as pairs.
 fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
     let request = record.settings();
-    let seed = request.seed.to_string();
-    let seed = if seed == "-1" { MINUS_ONE.into() } else { seed };
     let mut pairs = vec![
-        ("Steps", request.num_inference_steps.to_string()),
         ("Sampler", "DDIM".into()),
-        ("CFG scale", request.guidance_scale.to_string()),
-        ("Seed", seed),
         ("Size", format!("{}x{}", request.width, request.height)),
         ("Model", record.model.clone()),
     ];
-    if request.eta != 0. {
-        pairs.push(("Eta", request.eta.to_string()));
+    for setting in Setting::of(request) {
+        let value = match setting.name() {
+            // The record keeps the picture apart.
+            "init_image" => record.init_image().map(String::from),
+            "strength" => record.init_image().map(|_| setting.get(request).to_string()),
+            _ => setting.is_in_short_texts(request).then(|| setting.get(request).to_string()),
+        };
+        let key = setting.entry().parameter;
+        if let Some(value) = value.filter(|_| !key.is_empty()) {
+            pairs.push((key, if (key, &*value) == ("Seed", "-1") { MINUS_ONE.into() } else { value }));
+        }
     }
-    if let Some(name) = record.init_image() {
-        pairs.push(("Denoising strength", request.strength.to_string()));
-        pairs.push(("Init image", name.into()));
-    }
-    pairs.extend(request.fault.map(|fault| ("Fault", fault.to_string())));
+    // The order is the web interface's; a setting that it does not know comes after those.
+    pairs.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
     if !record.edits.is_empty() {
         pairs.push(("Edits", record.edits.join("; ")));
     }
@@ -56,7 +61,7 @@ fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
     pairs
 }
 
-/// A value as a JSON string where it would not be read back as it is.
+/// The value, as a JSON string if a reader would not read it back unchanged.
 fn quoted(value: &str) -> String {
     let is_plain = !value.is_empty()
         && value.trim() == value
@@ -65,7 +70,7 @@ fn quoted(value: &str) -> String {
     if is_plain { value.into() } else { serde_json::Value::from(value).to_string() }
 }
 
-/// What a reader takes from such a text.
+/// The contents of such a chunk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
     /// The prompt.
@@ -145,13 +150,13 @@ fn string(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(end + 2))
 }
 
-/// A warning, where a reader of the text would not get the prompts back exactly: it takes a line of one for settings, or trims it.
+/// A warning if readers of the text would not get the prompts back exactly: they take a line for settings, or trim it.
 pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
     let request = record.settings();
     let prompts = [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)];
     let lines =
         || prompts.into_iter().flat_map(|(name, text)| text.split('\n').map(move |line| (name, line.trim())));
-    // Tools differ in which lines they take for settings: any that looks like them is told.
+    // Tools differ in which lines they take for settings, so any similar line gives a warning.
     let looks_like_settings = |line: &str| pairs(line).len() >= LEAST_PAIRS;
     let read = read(text);
     let read = [&read.prompt, &read.negative_prompt];
@@ -164,14 +169,14 @@ pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
     let exact = format!("the chunk `{}` has it exactly", super::record::KEYWORD);
     if let Some(line) = line {
         return Some(format!(
-            "{line} looks like settings, and tools that read the chunk `parameters` may take it for such; {exact}"
+            "{line} looks like settings, and tools that read the chunk `parameters` may take it for settings; {exact}"
         ));
     }
     let trimmed = prompts.iter().zip(read).filter(|((_, a), b)| a != b).map(|((name, _), _)| *name);
     let trimmed: Vec<&str> = trimmed.collect();
     (!trimmed.is_empty()).then(|| {
         format!(
-            "the chunk `parameters` loses white space at line ends of the {}: tools that read it trim every line; {exact}",
+            "the chunk `parameters` loses whitespace at line ends of the {}: tools that read it trim every line; {exact}",
             trimmed.join(" and the ")
         )
     })
@@ -211,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_in_the_form_that_others_read() {
+    fn parameters_are_in_the_format_of_other_tools() {
         let mut request = request("red apple");
         let written = text(&request, &[], "pocket");
         let (settings, version) = written.split_once(", Version: ").unwrap();
@@ -229,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_to_the_run_is_told() {
+    fn faults_and_edits_are_included() {
         let request = Request { fault: Fault::parse("nan_in latents").ok(), ..request("red apple") };
         let written = text(&request, &["latents[0,1] *= 2", "prompt_embeds = 0"], "pocket");
-        let told = ", Fault: nan_in latents, Edits: \"latents[0,1] *= 2; prompt_embeds = 0\", Version";
-        assert!(written.contains(told), "{written}");
+        let expected = ", Fault: nan_in latents, Edits: \"latents[0,1] *= 2; prompt_embeds = 0\", Version";
+        assert!(written.contains(expected), "{written}");
     }
 
-    /// What the pattern in this file's head, run by Python's `re.findall`, makes of these lines.
+    /// The results of Python's `re.findall` with the pattern in this file's first comment.
     #[test]
     fn pairs_are_those_of_the_pattern() {
         let found = |line: &str| {
@@ -262,9 +267,8 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever nothing is warned of.
         #[test]
-        fn it_reads_back_or_is_warned_of(
+        fn it_reads_back_exactly_or_gives_a_warning(
             prompt in lines(),
             negative_prompt in lines(),
             model in "([a-c]|é|,|: |\"|\\\\|/|Seed: 1|\\PC){1,12}",
@@ -277,21 +281,21 @@ mod tests {
             let record = RunRecord::new(&request, &edits, &model, None);
             let text = written(&record);
             let read = read(&text);
-            let wanted: Vec<(String, String)> =
+            let expected: Vec<(String, String)> =
                 settings(&record).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
-            prop_assert_eq!(&read.settings, &wanted, "{}", text);
+            prop_assert_eq!(&read.settings, &expected, "{}", text);
             let is_same = read.prompt == request.prompt && read.negative_prompt == request.negative_prompt;
             prop_assert!(is_same || misread(&record, &text).is_some(), "{:?}: {}", read, text);
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,40}(Steps: [0-9],|\"|\\\\|:|,|\n| |é){0,12}") {
+        fn no_text_panics(text in "\\PC{0,40}(Steps: [0-9],|\"|\\\\|:|,|\n| |é){0,12}") {
             let _ = read(&text);
         }
     }
 
     #[test]
-    fn plain_prompts_are_not_warned_of() {
+    fn plain_prompts_give_no_warning() {
         for prompt in ["", "a cat", "a cat: red, Seed: 7", "two\nlines, (a:1.2), <x>", "in  side\n\nend"] {
             for negative in ["", "Negative prompt: twice", "blur: 1"] {
                 let request = Request { negative_prompt: negative.into(), ..request(prompt) };
@@ -302,20 +306,20 @@ mod tests {
     }
 
     #[test]
-    fn lost_white_space_is_warned_of() {
-        let told = |prompt: &str, negative: &str| {
+    fn lost_whitespace_gives_a_warning() {
+        let misread_of = |prompt: &str, negative: &str| {
             let request = Request { negative_prompt: negative.into(), ..request(prompt) };
             let record = RunRecord::new(&request, &[], "pocket", None);
             misread(&record, &written(&record))
         };
         for prompt in [" lead", "trail ", "a  \n b", "a\r\nb", "\na"] {
-            let warning = told(prompt, "blurry").unwrap_or_else(|| panic!("{prompt:?} is not warned of"));
-            assert!(warning.contains("loses white space at line ends of the prompt:"), "{warning}");
+            let warning = misread_of(prompt, "blurry").unwrap_or_else(|| panic!("no warning for {prompt:?}"));
+            assert!(warning.contains("loses whitespace at line ends of the prompt:"), "{warning}");
             assert!(!warning.contains('\n'), "{warning}");
         }
-        let warning = told("a", "   ").unwrap();
+        let warning = misread_of("a", "   ").unwrap();
         assert!(warning.contains("line ends of the negative_prompt:"), "{warning}");
-        let warning = told(" a", "Negative prompt: twice ").unwrap();
+        let warning = misread_of(" a", "Negative prompt: twice ").unwrap();
         assert!(warning.contains("line ends of the prompt and the negative_prompt:"), "{warning}");
     }
 }

@@ -9,40 +9,40 @@ use std::sync::Arc;
 /// The chunk's keyword.
 pub const KEYWORD: &str = "diffuscope";
 
-/// What a picture keeps of the run that made it.
+/// The record of a run in an image file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecord {
     /// The version of the program that wrote it.
     pub diffuscope: String,
-    /// The model's name, without where it is.
+    /// The model's name, without its path.
     pub model: String,
-    /// What the picture shows, where that is not the run's image.
+    /// What the image shows, if not the run's final image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<String>,
-    /// The settings, but for the picture that the run started from.
+    /// The settings, without the start image.
     request: Request,
-    /// The picture that the run started from: its file's name, and what tells it from others of that name.
+    /// The start image, identified by name, size and digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     init_image: Option<InitImageRecord>,
-    /// What was done to the run by hand, the first first.
+    /// The edits of the run, in order.
     #[serde(default)]
     pub edits: Vec<String>,
 }
 
-/// Why a picture's settings cannot be read back.
+/// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The bytes are no PNG.
+    /// The bytes are not a PNG file.
     #[error("{0}; expected a PNG")]
     Png(#[from] png::DecodingError),
-    /// The chunk holds something else.
-    #[error("the text chunk `diffuscope`: {0}; expected what this program writes")]
+    /// The chunk is invalid.
+    #[error("the text chunk `diffuscope`: {0}; expected a record written by this program")]
     Json(#[from] serde_json::Error),
 }
 
 impl RunRecord {
-    /// What is kept of a run with these settings and edits. `picture` says what it shows, where that is not the run's image.
+    /// The record of a run with these settings and edits. `picture` says what the image shows if it is not the run's final image.
     pub fn new(request: &Request, edits: &[Arc<str>], model: &str, picture: Option<&str>) -> Self {
         Self {
             diffuscope: env!("CARGO_PKG_VERSION").into(),
@@ -54,7 +54,7 @@ impl RunRecord {
         }
     }
 
-    /// The record in a PNG file; `None` where it has none.
+    /// The record in a PNG file; `None` if it has none.
     ///
     /// # Errors
     /// [`RecordError`].
@@ -72,28 +72,27 @@ impl RunRecord {
         Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
     }
 
-    /// The settings. A picture that the run started from is read again: one of the samples, or the file of that name in the working
-    /// folder.
+    /// The settings. The start image is read again: a sample, or the file of that name in the working directory.
     ///
     /// # Errors
-    /// When that picture is not there, or is another.
+    /// When the start image does not exist or differs.
     pub fn request(&self) -> Result<Request, InitImageError> {
         let init_image = self.init_image.as_ref().map(InitImageRecord::open).transpose()?;
         Ok(Request { init_image, ..self.request.clone() })
     }
 
-    /// The settings, but for the picture that the run started from.
+    /// The settings, without the start image.
     pub(super) fn settings(&self) -> &Request {
         &self.request
     }
 
-    /// The name of the picture that the run started from.
+    /// The name of the start image.
     pub(super) fn init_image(&self) -> Option<&str> {
         self.init_image.as_ref().map(|image| image.name.as_str())
     }
 
     pub(super) fn to_json(&self) -> String {
-        // Numbers and texts always have a JSON.
+        // Numbers and strings always serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -111,7 +110,7 @@ mod tests {
         RunRecord::read(&bytes).unwrap().unwrap()
     }
 
-    /// Any settings: those that no model runs, too.
+    /// Any settings, even those that no model can run.
     fn requests() -> impl Strategy<Value = Request> {
         let faults = proptest::option::of(proptest::sample::select(vec![
             Fault::NoScalingFactor,
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_was_started_from_is_the_same_or_an_error() {
+    fn a_changed_or_missing_start_image_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("start.png");
         RgbImage::from_pixel(16, 8, image::Rgb([1, 2, 3])).save(&file).unwrap();
@@ -191,17 +190,20 @@ mod tests {
         let record = through_a_png(&RunRecord::new(&request, &[], "pocket", None));
         assert_eq!(record.init_image(), Some("start.png"));
         assert!(!record.to_json().contains(folder.path().to_str().unwrap()));
-        // It is looked for here, where there is none of that name.
+        // The working directory has no file of that name.
         let error = record.request().unwrap_err().to_string();
         assert!(error.starts_with("start.png: No such file"), "{error}");
         let mut other = record;
         other.init_image.as_mut().unwrap().name = "sample:cat".into();
         let error = other.request().unwrap_err().to_string();
-        assert!(error.contains("sample:cat: another picture (128×128)") && error.contains("16×8"), "{error}");
+        assert!(
+            error.contains("sample:cat: a different image (128×128)") && error.contains("16×8"),
+            "{error}"
+        );
     }
 
     #[test]
-    fn what_is_no_record_says_so() {
+    fn invalid_records_are_refused() {
         let read =
             |texts: &[(&'static str, String)]| RunRecord::read(&encode(&RgbImage::new(1, 1), texts).unwrap());
         assert_eq!(read(&[]).unwrap(), None);

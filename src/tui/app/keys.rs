@@ -1,15 +1,16 @@
 //! What becomes of a key.
 
 use super::{App, Effect, Mode};
-use crate::debugger::Command;
+use crate::debugger::{Command, CommandLine};
 use crate::lesson::reading::Act;
 use crate::tui::completion::Completion;
 use crate::tui::history;
 use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
+use crate::tui::list::Step;
 use crate::tui::page::Turned;
 use crate::tui::state::{Activity, Kind};
-use crate::tui::view::{self, Panes, Reply, Tab};
+use crate::tui::view::{self, Reply, View, ViewId};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 
@@ -89,7 +90,13 @@ impl App {
         let pane = self.focused();
         let room = self.room(pane);
         let (view, state) = self.of_pane_mut(pane);
-        match view.key(pane, key, room, state) {
+        let mut reply = Step::of(key.code).map_or(Reply::Unknown, |step| view.step(pane, step, room, state));
+        let declared =
+            key.code == KeyCode::Esc || view.bindings().iter().any(|keys| keys.take(pane, key.code));
+        if reply == Reply::Unknown && declared {
+            reply = view.key(pane, key, room, state);
+        }
+        match reply {
             Reply::Unknown if key.code == KeyCode::Esc => {
                 self.zoomed = false;
                 vec![]
@@ -156,13 +163,13 @@ impl App {
         vec![]
     }
 
-    pub(super) fn show(&mut self, tab: Tab) {
+    pub(super) fn show(&mut self, tab: ViewId) {
         self.tab = tab;
         self.zoomed = false;
     }
 
     /// Shows the view that the reader asks for: a lesson that covers it gives way.
-    pub(super) fn turn_to(&mut self, tab: Tab) {
+    pub(super) fn turn_to(&mut self, tab: ViewId) {
         self.on_lesson &= !self.lesson_covers();
         self.show(tab);
     }
@@ -192,18 +199,30 @@ impl App {
             self.draw_panics = true;
             return vec![];
         }
-        let mut effects = vec![];
-        if self.history.last() != Some(&line) {
-            self.history.push(line.clone());
-            let old = self.history.len().saturating_sub(history::MOST);
-            self.history.drain(..old);
-            effects.push(Effect::Remember(line.clone()));
+        let parsed = CommandLine::parse(&line);
+        // A wrong line is kept as it was typed, so that it can be corrected.
+        let mut effects = self.remember(match &parsed {
+            Ok(Some(known)) => known.command.to_string(),
+            _ => line.clone(),
+        });
+        match parsed {
+            Ok(Some(CommandLine { command: Command::Quit(_), .. })) => return vec![Effect::End(Ok(()))],
+            Ok(Some(line)) => effects.extend(self.give_command(line)),
+            Ok(None) => {}
+            Err(e) => self.state.refuse(&line, &e.to_string()),
         }
-        if matches!(Command::parse(&line), Ok(Some(Command::Quit))) {
-            return vec![Effect::End(Ok(()))];
-        }
-        effects.extend(self.give(line));
         effects
+    }
+
+    /// Keeps a line in the history, unless it is the last one there.
+    fn remember(&mut self, line: String) -> Vec<Effect> {
+        if self.history.last() == Some(&line) {
+            return vec![];
+        }
+        self.history.push(line.clone());
+        let old = self.history.len().saturating_sub(history::MOST);
+        self.history.drain(..old);
+        vec![Effect::Remember(line)]
     }
 
     /// Ctrl-C: stops what runs; else closes what is open; else the second in a row leaves.

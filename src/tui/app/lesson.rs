@@ -4,9 +4,9 @@
 use super::{App, Effect};
 use crate::debugger::worker::COME_BACK;
 use crate::lesson::Reading;
-use crate::lesson::reading::{Act, Wish};
+use crate::lesson::reading::{Act, LessonEffect};
 use crate::tui::state::{Activity, Kind};
-use crate::tui::view::{self, Tab};
+use crate::tui::view::{self, ViewId};
 use ratatui::layout::Rect;
 
 impl App {
@@ -60,19 +60,21 @@ impl App {
     }
 
     /// Does what the lesson wishes for.
-    pub(super) fn fulfil(&mut self, wishes: Vec<Wish>) -> Vec<Effect> {
+    pub(super) fn fulfil(&mut self, wishes: Vec<LessonEffect>) -> Vec<Effect> {
         let mut effects = vec![];
         for wish in wishes {
             match wish {
-                Wish::Run(line) => effects.extend(self.order(line)),
-                Wish::ComeBack => {
+                LessonEffect::Run(line) => effects.extend(self.order(line)),
+                LessonEffect::ComeBack => {
                     self.begin(COME_BACK);
                     effects.push(Effect::ComeBack);
                 }
-                Wish::Mark => effects.push(Effect::Mark),
-                Wish::Evaluate(number, expressions) => effects.push(Effect::Evaluate(number, expressions)),
-                Wish::Show(name) => self.tab = Tab::named(name).unwrap_or(self.tab),
-                Wish::Keep(standing) => effects.push(Effect::Keep(standing)),
+                LessonEffect::Mark => effects.push(Effect::Mark),
+                LessonEffect::Evaluate(number, expressions) => {
+                    effects.push(Effect::Evaluate(number, expressions))
+                }
+                LessonEffect::Show(name) => self.tab = ViewId::named(name).unwrap_or(self.tab),
+                LessonEffect::Keep(standing) => effects.push(Effect::Keep(standing)),
             }
         }
         effects

@@ -5,9 +5,13 @@
 //! - `look`: looking at what is recorded, and playing it.
 
 mod keys;
+mod learn;
 mod lesson;
 mod look;
+mod messages;
 mod mouse;
+
+pub use messages::{Effect, Input};
 
 use super::canvas::Hit;
 use super::completion::Completion;
@@ -17,83 +21,13 @@ use super::line::Line;
 use super::page::Page;
 use super::state::{Activity, Kind, Message, Output, State};
 use super::theme::Theme;
-use super::view::{LESSON, Pane, Panes, Tab, Views};
+use super::view::{LESSON, Pane, VIEWS, View, ViewId, Views};
 use super::{Error, text};
-use crate::debugger::expr::Expression;
 use crate::debugger::record::NamedPicture;
-use crate::debugger::{Event, Examination, Preview};
-use crate::lesson::{LessonProgress, Reading};
-use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
+use crate::debugger::{CommandLine, Examination, Preview};
+use crossterm::event::KeyEventKind;
 use ratatui::layout::{Rect, Size};
 use std::time::{Duration, Instant};
-
-/// What comes in, from the terminal and from the worker.
-#[derive(Debug)]
-pub enum Input {
-    /// A key.
-    Key(KeyEvent),
-    /// The mouse, and when.
-    Mouse(MouseEvent, Instant),
-    /// Text that was pasted.
-    Paste(String),
-    /// The terminal has another size.
-    Resize(Size),
-    /// Time has passed, and it is now so late.
-    Tick(Instant),
-    /// What the worker tells.
-    Worker(Event),
-    /// The worker has ended.
-    WorkerGone,
-    /// The terminal gives no more input, and why.
-    Closed(String),
-    /// The system asks the program to end, by this signal.
-    Signal(i32),
-    /// The system asks the program to stop until it is told to go on.
-    Suspend,
-    /// The program goes on after it was stopped.
-    Continued,
-    /// A picture can be drawn better than it was.
-    Drawn,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Effect {
-    /// The worker is given a line of the command language.
-    Order(String),
-    /// The worker looks at a place: where so many stages are done, of a comparison so many ticks.
-    Look(usize),
-    /// The worker panics, for tests.
-    Panic,
-    /// The VAE is asked for pictures, in the place of those that it was asked for before.
-    Previews(Vec<Preview>),
-    /// The worker is asked of the inside of stages, in the place of what it was asked before.
-    Examine(Vec<Examination>),
-    /// The worker evaluates expressions, and tells them with the number.
-    Evaluate(usize, Vec<Expression>),
-    /// The worker notes where the session stands.
-    Mark,
-    /// The worker goes back to where it stood then.
-    ComeBack,
-    /// It is kept how far the reader is in the lesson.
-    Keep(LessonProgress),
-    /// The worker's command is interrupted.
-    Interrupt,
-    /// The screen is drawn anew from nothing.
-    Redraw,
-    /// A line is kept in the history.
-    Remember(String),
-    /// A text is put on the terminal's clipboard.
-    Copy(String),
-    /// The mouse is taken, or left to the terminal.
-    Mouse(bool),
-    /// The program stops until the shell has it go on.
-    Suspend,
-    /// The terminal is taken over once more.
-    Retake,
-    /// The program ends: as the reader wished, or because of an error.
-    End(Result<(), Error>),
-}
 
 /// The application.
 #[derive(Debug)]
@@ -111,11 +45,11 @@ pub struct App {
     /// What keys do.
     pub keymap: Keymap,
     /// The view that is shown.
-    pub tab: Tab,
+    pub tab: ViewId,
     /// What each view remembers.
     pub views: Views,
     /// The pane that keys go to in each view; empty for the first.
-    focus: [&'static str; Tab::ALL.len()],
+    focus: [&'static str; VIEWS.len()],
     /// Whether keys go to the lesson.
     on_lesson: bool,
     /// Whether the pane that keys go to is shown alone.
@@ -176,9 +110,9 @@ impl App {
             theme: Theme::default(),
             depth: Depth::default(),
             keymap: Keymap::default(),
-            tab: Tab::default(),
+            tab: ViewId::default(),
             views: Views::default(),
-            focus: [""; Tab::ALL.len()],
+            focus: [""; VIEWS.len()],
             on_lesson: false,
             zoomed: false,
             graphics: "half blocks",
@@ -259,12 +193,12 @@ impl App {
     }
 
     /// What draws a pane.
-    pub fn of_pane(&self, pane: &str) -> &dyn Panes {
+    pub fn of_pane(&self, pane: &str) -> &dyn View {
         if pane == LESSON { &self.views.lesson } else { self.views.of(self.tab) }
     }
 
     /// What a pane's keys go to.
-    fn of_pane_mut(&mut self, pane: &str) -> (&mut dyn Panes, &State) {
+    fn of_pane_mut(&mut self, pane: &str) -> (&mut dyn View, &State) {
         let views = &mut self.views;
         (if pane == LESSON { &mut views.lesson } else { views.of_mut(self.tab) }, &self.state)
     }
@@ -298,99 +232,6 @@ impl App {
         hit.map_or(Size::default(), |hit| hit.area.as_size())
     }
 
-    fn learn(&mut self, event: Event) -> Vec<Effect> {
-        let event = match event {
-            Event::Evaluated(number, answers) => {
-                let wishes = self.state.lesson.as_mut().map(|lesson| lesson.evaluated(number, answers));
-                return self.fulfil(wishes.unwrap_or_default());
-            }
-            event => event,
-        };
-        let is_ready = matches!(event, Event::Ready(..));
-        let said = match &event {
-            Event::Done(outcome, _) => Some(outcome.brief()),
-            _ => None,
-        };
-        // What its commands say stands in the lesson.
-        let of_lesson = self.state.lesson.as_ref().is_some_and(Reading::is_busy);
-        let compared = self.state.is_comparing();
-        let news = self.state.learn(event);
-        match (compared, self.state.is_comparing()) {
-            (false, true) => self.show(Tab::Compare),
-            (true, false) if self.tab == Tab::Compare => self.show(Tab::Overview),
-            _ => {}
-        }
-        if let Some(error) = news.load_failed {
-            return vec![Effect::End(Err(Error::Load(error)))];
-        }
-        if news.quit {
-            return vec![Effect::End(Ok(()))];
-        }
-        // A line that is being typed is not taken away.
-        let typing = matches!(self.mode, Mode::Typing(..));
-        match (news.output, news.picture) {
-            (Some(output), _) => {
-                self.output = Some(output);
-                if !typing && !of_lesson {
-                    self.show_output();
-                }
-            }
-            (None, Some(picture)) if !typing => self.mode = Mode::Showing(picture),
-            _ => {}
-        }
-        if !news.idle {
-            return vec![];
-        }
-        let wishes = self.state.lesson.as_mut().map(|lesson| match is_ready {
-            true => lesson.start(),
-            false => lesson.ran(said),
-        });
-        let mut effects = self.fulfil(wishes.unwrap_or_default());
-        if self.state.activity != Activity::Idle {
-            // The lesson goes on from where it is, wherever its reader looked meanwhile.
-            self.state.look = None;
-            return effects;
-        }
-        // Where the reader looked meanwhile is where the next command starts; a stage that is stepped through waits.
-        if let Some(done) = self.state.look.filter(|_| !self.state.is_inside()) {
-            effects.extend(self.look_elsewhere(done));
-        }
-        if let Some(line) = self.state.waiting.pop_front() {
-            effects.extend(self.order(line));
-        }
-        effects
-    }
-
-    /// Asks for the pictures that the view wants of the VAE, when they are others than those asked for last.
-    fn ask_for_previews(&mut self) -> Option<Effect> {
-        let view = self.state.view.as_ref()?;
-        let missing = |preview: &Preview| self.state.previews.get(preview.record, preview.name).is_none();
-        let wanted: Vec<Preview> = match self.state.record() {
-            Some(record) if view.previewing.is_of(record.stage) => {
-                self.views.of(self.tab).previews(&self.state).into_iter().filter(missing).collect()
-            }
-            _ => vec![],
-        };
-        // What was asked for last and has come since need not be taken back.
-        let news = wanted.iter().any(|preview| !self.asked.contains(preview));
-        news.then(|| {
-            self.asked.clone_from(&wanted);
-            Effect::Previews(wanted)
-        })
-    }
-
-    /// Asks what the view wants to know of the inside of stages, when that is other than what was asked last; what nobody
-    /// looks at any more is given up.
-    fn examine(&mut self) -> Option<Effect> {
-        let mut wanted = self.views.of(self.tab).examines(&self.state);
-        wanted.retain(|asked| self.state.findings.get(asked).is_none());
-        self.examining.retain(|asked| self.state.findings.get(asked).is_none());
-        (wanted != self.examining).then(|| {
-            self.examining.clone_from(&wanted);
-            Effect::Examine(wanted)
-        })
-    }
-
     fn show_output(&mut self) {
         if let Some(Output { title, lines, prose, picture }) = &self.output {
             let mut page = Page::of_text(title, lines, *prose);
@@ -408,8 +249,20 @@ impl App {
         self.state.messages.push(Message::new(Kind::Warning, text));
     }
 
-    /// A command, to be carried out when those before it are.
+    /// A line of a key or a view, parsed and given on; a wrong one is reported.
     fn give(&mut self, line: String) -> Vec<Effect> {
+        match CommandLine::parse(&line) {
+            Ok(Some(line)) => self.give_command(line),
+            Ok(None) => vec![],
+            Err(e) => {
+                self.state.refuse(&line, &e.to_string());
+                vec![]
+            }
+        }
+    }
+
+    /// A command, to be carried out when those before it are.
+    fn give_command(&mut self, line: CommandLine) -> Vec<Effect> {
         if self.state.activity == Activity::Idle {
             return self.order(line);
         }
@@ -419,11 +272,11 @@ impl App {
         vec![]
     }
 
-    fn order(&mut self, line: String) -> Vec<Effect> {
+    fn order(&mut self, line: CommandLine) -> Vec<Effect> {
         if let Some(lesson) = &mut self.state.lesson {
-            lesson.given(&line);
+            lesson.given(&line.command);
         }
-        self.begin(&line);
+        self.begin(&line.text);
         vec![Effect::Order(line)]
     }
 

@@ -61,7 +61,7 @@ impl App {
             Target::Place(place) => self.look(place),
             Target::Stage(done) => self.look_at(done),
             Target::Gutter(index) => self.toggle_breakpoint(index),
-            Target::Pane(name) => {
+            Target::Pane(name) | Target::Part(name, _) => {
                 self.focus_on(name);
                 let at = Position::new(place.x - hit.area.x, place.y - hit.area.y);
                 let room = hit.area.as_size();
@@ -81,7 +81,10 @@ impl App {
                     return vec![];
                 }
                 let (view, state) = self.of_pane_mut(name);
-                let reply = view.press(name, at, room, state);
+                let reply = match hit.target {
+                    Target::Part(_, part) => view.press_part(name, part, at, room, state),
+                    _ => view.press(name, at, room, state),
+                };
                 self.reply(reply)
             }
         }

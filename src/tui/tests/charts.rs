@@ -31,7 +31,7 @@ fn the_table_can_be_copied() {
     let text = charts(NARROW, 6)
         .app
         .views
-        .of(crate::tui::view::Tab::Charts)
+        .of(crate::tui::view::ViewId::Charts)
         .selected("std", &charts(NARROW, 6).app.state);
     let text = text.unwrap();
     assert_eq!(text.lines().count(), 1 + 4, "a heading, and four steps");

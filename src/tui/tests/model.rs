@@ -9,7 +9,7 @@ use crate::nn::Unwatched;
 use crate::picture::Picture;
 use crate::tensor::Summary;
 use crate::tui::app::Effect;
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +101,7 @@ fn heat_goes_round_and_rows_too() {
     // All rows are drawn beside each other, then each alone.
     for (row, names) in [("text", 1), ("uncond", 1), ("difference", 1), ("all", 3)] {
         screen = screen.typed("u").found();
-        let asked: Vec<Examination> = screen.app.views.of(Tab::Model).examines(&screen.app.state);
+        let asked: Vec<Examination> = screen.app.views.of(ViewId::Model).examines(&screen.app.state);
         let drawn = asked.iter().filter(|asked| matches!(asked.asked, InspectQuery::Features(_))).count();
         assert_eq!(drawn, names, "{row}");
     }

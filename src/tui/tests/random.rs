@@ -142,7 +142,7 @@ proptest! {
             }
             for effect in app.handle(input) {
                 if let Effect::Order(line) = effect {
-                    prop_assert!(!line.trim().is_empty());
+                    prop_assert!(!line.text.trim().is_empty());
                 }
             }
             let mut hits = vec![];

@@ -5,7 +5,7 @@ use super::screen::{NARROW, Screen, WIDE, check};
 use crate::nn::Unwatched;
 use crate::tui::app::Input;
 use crate::tui::canvas::{Hit, Target};
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use std::time::Instant;
 
@@ -38,12 +38,12 @@ fn the_tree_as_text() {
 #[test]
 fn a_comparison_comes_to_the_front_and_a_variant_opens() {
     let screen = Screen::after(NARROW, 0).ran("compare guidance_scale 1,7.5");
-    assert_eq!(screen.app.tab, Tab::Compare);
+    assert_eq!(screen.app.tab, ViewId::Compare);
     let screen = screen.pressed(KeyCode::Char('l')).pressed(KeyCode::Enter);
     let orders = format!("{:?}", screen.effects);
     assert!(orders.contains("switch guidance_scale=7.5"), "{orders}");
     let screen = screen.settled().ran("switch guidance_scale=7.5");
-    assert_eq!(screen.app.tab, Tab::Overview);
+    assert_eq!(screen.app.tab, ViewId::Overview);
 }
 
 /// Two variants of 2 and 8 steps, all recorded, with the one of 2 as the base.
@@ -104,6 +104,6 @@ fn keys_and_the_mouse_choose_a_variant() {
 #[test]
 fn what_was_measured_can_be_copied() {
     let screen = compared(NARROW, &FOUR, 3);
-    let text = screen.app.views.of(Tab::Compare).selected("variants", &screen.app.state).unwrap();
+    let text = screen.app.views.of(ViewId::Compare).selected("variants", &screen.app.state).unwrap();
     assert_eq!(text.lines().count(), 1 + 4 * 3);
 }

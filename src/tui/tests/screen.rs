@@ -132,7 +132,7 @@ impl Screen {
     pub fn served(mut self) -> Self {
         for effect in std::mem::take(&mut self.effects) {
             let event = match effect {
-                Effect::Order(line) => Some(recorded::told(&mut self.session, &mut self.viewer, &line)),
+                Effect::Order(line) => Some(recorded::told(&mut self.session, &mut self.viewer, &line.text)),
                 Effect::Evaluate(number, expressions) => {
                     let here = self.session.here();
                     let answers = expressions.iter().map(|e| e.evaluate(&here).map_err(|e| e.to_string()));
@@ -204,7 +204,7 @@ impl Screen {
         self.effects
             .iter()
             .filter_map(|effect| match effect {
-                Effect::Order(line) => Some(line.as_str()),
+                Effect::Order(line) => Some(line.text.as_str()),
                 _ => None,
             })
             .collect()

@@ -11,7 +11,7 @@ use crate::pipeline::Stage;
 use crate::tui::Error;
 use crate::tui::app::{Effect, Mode};
 use crate::tui::canvas::Target;
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use image::RgbImage;
 use std::sync::Arc;
@@ -234,6 +234,24 @@ fn a_failure_drops_what_waits() {
 }
 
 #[test]
+fn a_wrong_line_is_reported_at_once_and_what_waits_still_runs() {
+    let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('n')).pressed(KeyCode::Char('n'));
+    let screen = screen.typed(":walk").pressed(KeyCode::Enter);
+    assert!(screen.orders().is_empty());
+    let messages = &screen.app.state.messages;
+    assert!(messages.iter().any(|message| message.text.contains("`walk` is no command")), "{messages:?}");
+    assert_eq!(done(screen, "").orders(), ["next"]);
+}
+
+#[test]
+fn the_history_has_commands_as_they_are_written_and_wrong_lines_as_typed() {
+    let screen = Screen::after(NARROW, 0).typed(":n").pressed(KeyCode::Enter);
+    assert_eq!(screen.orders(), ["n"]);
+    let screen = screen.typed(":walk").pressed(KeyCode::Enter);
+    assert_eq!(screen.app.history, ["next", "walk"]);
+}
+
+#[test]
 fn escape_only_closes_things() {
     let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('c')).pressed(KeyCode::Esc);
     assert!(screen.effects.is_empty());
@@ -337,7 +355,7 @@ fn the_mouse_selects_goes_and_zooms() {
         let place = (hit.area.right() - 1, hit.area.y);
         (screen.mouse(PRESS, place), place)
     };
-    assert_eq!(press(Target::Tab(Tab::Tensors)).0.app.tab, Tab::Tensors);
+    assert_eq!(press(Target::Tab(ViewId::Tensors)).0.app.tab, ViewId::Tensors);
     assert_eq!(press(Target::Stage(3)).0.looked().app.state.cursor(), 3);
     assert_eq!(press(Target::Place(1)).0.looked().app.state.cursor(), 1);
     assert_eq!(press(Target::Gutter(4)).0.orders(), ["break denoise 2"]);

@@ -4,7 +4,7 @@ use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::Event;
 use crate::debugger::view::Viewer;
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 
 fn tensors(size: (u16, u16), done: usize) -> Screen {
@@ -26,8 +26,9 @@ fn tensors_as_text() {
 
 #[test]
 fn the_selection_stays_with_the_name() {
-    let select =
-        |screen: &Screen| screen.app.views.of(Tab::Tensors).selected("histogram", &screen.app.state).unwrap();
+    let select = |screen: &Screen| {
+        screen.app.views.of(ViewId::Tensors).selected("histogram", &screen.app.state).unwrap()
+    };
     let screen = tensors(NARROW, 8).pressed(KeyCode::PageDown).pressed(KeyCode::Up);
     let before = select(&screen);
     let screen = screen.pressed(KeyCode::Left).looked();

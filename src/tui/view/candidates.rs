@@ -2,6 +2,7 @@
 
 use crate::tui::canvas::Canvas;
 use crate::tui::completion::Completion;
+use crate::tui::list::ListView;
 use crate::tui::text;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -18,7 +19,7 @@ pub fn draw(completion: &Completion, canvas: &mut Canvas<'_>, area: Rect) {
         return;
     }
     let theme = canvas.theme;
-    let top = chosen.map_or(0, |chosen| (chosen + 1).saturating_sub(rows));
+    let top = ListView::at(chosen.unwrap_or(0)).window(candidates.len(), rows).start;
     let place = Rect { y: area.bottom() - rows as u16, height: rows as u16, ..area };
     Clear.render(place, canvas.buf);
     canvas.buf.set_style(place, theme.page_title);

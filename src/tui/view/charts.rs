@@ -1,6 +1,6 @@
 //! Numbers over the steps that are recorded.
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{self, Pane, Reply};
 use super::welcome;
 use crate::debugger::View;
 use crate::debugger::record::RecordId;
@@ -77,7 +77,7 @@ pub struct Charts {
     measured: RefCell<Option<Rc<Measured>>>,
 }
 
-impl Panes for Charts {
+impl pane::View for Charts {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         if steps_recorded(state) == 0 {
             return vec![Pane::new("charts", "charts", area)];

@@ -1,8 +1,9 @@
 //! The help: every key and every command.
 
+use super::{VIEWS, View};
 use crate::debugger::language::verbs::{COMMENTS, VERBS};
 use crate::tui::app::App;
-use crate::tui::keymap::{self, Action, BINDINGS, EVERYWHERE};
+use crate::tui::keymap::{self, Action, EVERYWHERE, ViewKeys, bindings};
 use crate::tui::page::Page;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -26,8 +27,8 @@ const MARKS: [(&str, &str); 7] = [
 pub fn page(app: &App, width: u16) -> Page {
     let (width, theme) = (usize::from(width), &app.theme);
     let mut lines = vec![heading("Keys", theme)];
-    for binding in BINDINGS {
-        let keys = binding.keys.iter().copied().map(keymap::name).collect::<Vec<_>>().join(" ");
+    for binding in bindings() {
+        let keys = keymap::names(binding.keys);
         let command = match &binding.action {
             Action::Run(line) => line.to_string(),
             Action::Type(beginning) => format!(":{beginning}"),
@@ -40,6 +41,14 @@ pub fn page(app: &App, width: u16) -> Page {
     }
     for (keys, summary) in EVERYWHERE {
         lines.extend(entry(keys, "", summary, theme, width));
+    }
+    let views = VIEWS.iter().map(|view| (view.name, app.views.of(view.id).bindings()));
+    let lesson: (_, &[ViewKeys]) = ("lesson", app.views.lesson.bindings());
+    for (name, bindings) in views.chain([lesson]).filter(|(_, bindings)| !bindings.is_empty()) {
+        lines.extend([Line::default(), heading(&format!("Keys in {name}"), theme)]);
+        for keys in bindings {
+            lines.extend(entry(&keymap::names(keys.keys), "", keys.summary, theme, width));
+        }
     }
     lines.extend([Line::default(), heading("Commands, typed after :", theme)]);
     for verb in VERBS {
@@ -93,6 +102,6 @@ fn entry(keys: &str, command: &str, summary: &str, theme: &Theme, width: usize) 
     lines
 }
 
-fn heading(text: &'static str, theme: &Theme) -> Line<'static> {
-    Line::styled(text, theme.strong)
+fn heading(text: &str, theme: &Theme) -> Line<'static> {
+    Line::styled(text.to_string(), theme.strong)
 }

@@ -1,11 +1,11 @@
 //! The lowest lines: what was said, what runs, the line being typed, and which keys there are.
 
-use super::lesson::{self, LESSON};
+use super::lesson::LESSON;
 use super::rail::duration;
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
 use crate::tui::canvas::Canvas;
-use crate::tui::keymap::{self, BINDINGS};
+use crate::tui::keymap::{self, Binding, bindings};
 use crate::tui::line::Line as Typed;
 use crate::tui::state::{Activity, Kind};
 use crate::tui::text;
@@ -145,34 +145,39 @@ pub fn hints(app: &App) -> Line<'static> {
         Mode::Walk => {
             let running = matches!(app.state.activity, Activity::Running { .. });
             let interrupt = running.then(|| ("Ctrl-C".to_string(), "interrupt"));
-            let keys = BINDINGS.iter().filter(|binding| !binding.hint.is_empty());
-            let lesson = app.state.lesson.as_ref();
-            let lesson = lesson.map_or(vec![], |reading| match app.focused() == LESSON {
-                true if app.lesson_covers() => {
-                    let mut hints = lesson::hints(reading);
-                    hints.push(("L".to_string(), "view"));
-                    hints
-                }
-                true => lesson::hints(reading),
-                false => vec![("L".to_string(), "lesson")],
-            });
+            let focused = app.focused();
+            let mut own = app.of_pane(focused).hints(focused, &app.state);
+            match app.state.lesson.is_some() {
+                true if focused == LESSON && app.lesson_covers() => own.push(("L".into(), "view")),
+                true if focused != LESSON => own.insert(0, ("L".into(), "lesson")),
+                _ => {}
+            }
+            let (moves, others): (Vec<Binding>, Vec<Binding>) =
+                bindings().filter(|binding| !binding.hint.is_empty()).partition(Binding::moves);
+            let hint = |binding: Binding| (keymap::names(&binding.keys[..1]), binding.hint);
+            let (first, then) = if focused == LESSON { (own, vec![]) } else { (vec![], own) };
             interrupt
                 .into_iter()
-                .chain(lesson)
-                .chain(keys.map(|key| (keymap::name(key.keys[0]), key.hint)))
+                .chain(first)
+                .chain(moves.into_iter().map(hint))
+                .chain(then)
+                .chain(others.into_iter().map(hint))
                 .collect()
         }
     };
     fitting(hints, &app.theme, app.size.width.into())
 }
 
-/// The hints that fit; the last two, help and quit, for longest.
+/// Hints that are kept longest: the last ones, of the console, help and quit.
+const KEPT: usize = 3;
+
+/// The hints that fit.
 fn fitting(mut hints: Vec<(String, &str)>, theme: &Theme, width: usize) -> Line<'static> {
     let total = |hints: &[(String, &str)]| -> usize {
         hints.iter().map(|(key, hint)| text::width(key) + text::width(hint) + 3).sum()
     };
-    while total(&hints) > width + 2 && hints.len() > 2 {
-        hints.remove(hints.len() - 3);
+    while total(&hints) > width + 2 && hints.len() > KEPT {
+        hints.remove(hints.len() - KEPT - 1);
     }
     let mut line = Line::default();
     for (key, hint) in hints {

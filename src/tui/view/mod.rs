@@ -1,7 +1,7 @@
 //! How the application is shown.
 //!
 //! - [`draw`] puts the screen together: `title`, `tabs`, the panes of one view, `scrubber`, `message`.
-//! - The views, each a list of panes that it lays out, draws and takes keys for ([`Panes`]): `overview`,
+//! - The views, each a list of panes that it lays out, draws and takes keys for ([`View`]): `overview`,
 //!   `tensors`, `residuals`, `scheduler`, `prompt`, `charts`, `source`, `timelines`, `compare`, `model`,
 //!   `attention`.
 //! - `lesson`, beside them when one is read.
@@ -17,10 +17,11 @@ mod message;
 mod model;
 mod numbers;
 mod overview;
-mod panes;
+mod pane;
 mod pictures;
 mod prompt;
 mod rail;
+mod registry;
 mod residuals;
 mod scheduler;
 mod scrubber;
@@ -34,7 +35,8 @@ mod welcome;
 
 pub use help::page as help_page;
 pub use lesson::{LESSON, beside};
-pub use panes::{Pane, Panes, Reply, Tab, Views};
+pub use pane::{Pane, Reply, View};
+pub use registry::{VIEWS, ViewId, Views};
 
 use super::app::{App, Mode};
 use super::canvas::{Canvas, Hit, Target};

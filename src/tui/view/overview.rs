@@ -1,11 +1,13 @@
 //! The overview: the stages, and of the one before the cursor the pictures, the numbers and the tensors.
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{self, Pane, Reply};
 use super::{numbers, pictures, rail, table, welcome};
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view;
 use crate::debugger::view::View;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{Scroll, Step};
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
@@ -26,8 +28,8 @@ const TENSORS: &str = "tensors";
 pub struct Overview {
     /// Which picture is shown alone, of those that there are.
     enlarged: Option<usize>,
-    /// The first row of the table that is shown.
-    top: usize,
+    /// The scroll position of the table.
+    table: Scroll,
     /// How latents are shown.
     rendering: Rendering,
 }
@@ -63,7 +65,7 @@ impl Rendering {
     }
 }
 
-impl Panes for Overview {
+impl pane::View for Overview {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some((view, record)) = state.view.as_deref().zip(state.record()) else {
             let [rail, rest] = beside(area);
@@ -95,18 +97,44 @@ impl Panes for Overview {
         match (pane, state.view.as_deref(), state.record()) {
             (STAGES, Some(view), _) => rail::draw(view, canvas, area),
             (STAGES, None, _) => {}
-            (TENSORS, _, Some(record)) => draw_numbers(record, self.top, canvas, area),
+            (TENSORS, _, Some(record)) => draw_numbers(record, self.table, canvas, area),
             (_, Some(view), Some(record)) => self.draw_pictures(view, record, canvas, area),
             _ => welcome::draw(canvas, area),
         }
     }
 
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Char('v')],
+                panes: &[],
+                hint: "rendering",
+                summary: "draw latents decoded by the VAE, as the linear estimate, or as channels",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[PICTURES],
+                hint: "enlarge",
+                summary: "in the pictures: show one alone",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
+        match pane {
+            STAGES => Reply::Look(state.cursor().saturating_add_signed(step.rows(room.height.into()))),
+            TENSORS => {
+                let lines = state.record().map_or(0, |record| record.tensors.len());
+                self.table = self.table.step(step, lines, table::visible(lines, room.height));
+                Reply::Taken
+            }
+            _ => Reply::Unknown,
+        }
+    }
+
     fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         match (pane, key.code) {
-            (STAGES, KeyCode::Up | KeyCode::Char('k')) => Reply::Look(state.cursor().saturating_sub(1)),
-            (STAGES, KeyCode::Down | KeyCode::Char('j')) => Reply::Look(state.cursor() + 1),
-            (TENSORS, KeyCode::Up | KeyCode::Char('k')) => self.scroll(-1, state),
-            (TENSORS, KeyCode::Down | KeyCode::Char('j')) => self.scroll(1, state),
             (_, KeyCode::Char('v')) => {
                 self.rendering = self.rendering.next();
                 Reply::Taken
@@ -128,26 +156,12 @@ impl Panes for Overview {
         Reply::Unknown
     }
 
-    fn wheel(&mut self, pane: &str, rows: i16, _: Size, state: &State) -> Reply {
-        match pane {
-            STAGES => Reply::Look(state.cursor().saturating_add_signed(rows.into())),
-            TENSORS => self.scroll(rows.into(), state),
-            _ => Reply::Unknown,
-        }
-    }
-
     fn decodes(&self) -> &'static [&'static str] {
         &["pred_original_sample", "latents"]
     }
 }
 
 impl Overview {
-    fn scroll(&mut self, rows: isize, state: &State) -> Reply {
-        let last = state.record().map_or(0, |record| record.tensors.len()).saturating_sub(1);
-        self.top = self.top.saturating_add_signed(rows).min(last);
-        Reply::Taken
-    }
-
     /// Shows one picture as large as there is room; then the next; then all.
     fn enlarge(&mut self, state: &State) {
         let count = state.record().map_or(0, |record| shown(record).len());
@@ -191,12 +205,12 @@ fn above(record: &RecordView, area: Rect) -> [Rect; 2] {
     Layout::vertical([Constraint::Min(0), Constraint::Length(wanted.min(most))]).areas(area)
 }
 
-fn draw_numbers(record: &RecordView, top: usize, canvas: &mut Canvas<'_>, area: Rect) {
+fn draw_numbers(record: &RecordView, scroll: Scroll, canvas: &mut Canvas<'_>, area: Rect) {
     let mut lines = numbers::lines(record, canvas.theme, area.width);
     // Where rows are scarce, a third of them.
     lines.truncate(usize::from(area.height / 3).max(1));
     let [told, rows] =
         Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
     canvas.lines(&lines, told);
-    table::draw(record, top, canvas, rows);
+    table::draw(record, scroll, canvas, rows);
 }

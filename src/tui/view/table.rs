@@ -4,6 +4,7 @@ use crate::debugger::record::RecordView;
 use crate::debugger::record::TensorRow;
 use crate::debugger::text::shape;
 use crate::tui::canvas::Canvas;
+use crate::tui::list::Scroll;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::layout::Rect;
@@ -106,8 +107,15 @@ pub fn rows(record: &RecordView) -> usize {
     1 + record.tensors.len()
 }
 
-/// Draws the table from its row `top` on; where it is too high, its last row says what is left out.
-pub fn draw(record: &RecordView, top: usize, canvas: &mut Canvas<'_>, area: Rect) {
+/// Rows of tensors that an area of `height` has room for, of `count`: without the heading and, where the table does not fit, its
+/// last row, which counts the hidden ones.
+pub fn visible(count: usize, height: u16) -> usize {
+    let room = usize::from(height.saturating_sub(1));
+    if count > room { room.saturating_sub(1) } else { room }
+}
+
+/// Draws the table; where it is too high, its last row counts the hidden rows.
+pub fn draw(record: &RecordView, scroll: Scroll, canvas: &mut Canvas<'_>, area: Rect) {
     let (theme, buf) = (canvas.theme, &mut *canvas.buf);
     let rows: Vec<&TensorRow> = record.tensors.iter().map(|tensor| &tensor.row).collect();
     let columns = choose(&rows, area.width.into());
@@ -118,10 +126,9 @@ pub fn draw(record: &RecordView, top: usize, canvas: &mut Canvas<'_>, area: Rect
     let line = |cell: &dyn Fn(Column) -> (String, Style)| line(&columns, gap, cell);
     line(&heading).render(first, buf);
 
-    let room = usize::from(area.height.saturating_sub(1));
-    let scrolls = rows.len() > room;
-    let shown = if scrolls { room.saturating_sub(1) } else { room };
-    let top = top.min(rows.len().saturating_sub(shown));
+    let shown = visible(rows.len(), area.height);
+    let scrolls = rows.len() > usize::from(area.height.saturating_sub(1));
+    let top = scroll.top(rows.len(), shown);
     for (row, place) in rows.iter().skip(top).take(shown).zip(places.by_ref()) {
         line(&|column| (column.text(row), column.style(row, theme))).render(place, buf);
     }

@@ -1,41 +1,46 @@
 //! The names of the views, with their keys.
 
-use super::Tab;
+use super::registry::Entry;
+use super::{VIEWS, ViewId};
 use crate::tui::canvas::{Canvas, Target};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-type Naming = fn(Tab) -> &'static str;
+type Naming = fn(&Entry) -> &'static str;
 
-/// How much of the names is shown, all, the beginnings, a few letters, none, and what stands behind each. Of the view that is shown it is
-/// all.
-const NAMES: [(Naming, &str); 5] =
-    [(Tab::name, " "), (Tab::name, ""), (Tab::short, ""), (Tab::shortest, ""), (|_| "", "")];
+/// How much of the names is shown, from all to nothing, and what follows each. The current view has its whole name.
+const NAMES: [(Naming, &str); 5] = [
+    (|view| view.name, " "),
+    (|view| view.name, ""),
+    (|view| view.short, ""),
+    (|view| view.shortest, ""),
+    (|_| "", ""),
+];
 
-/// Draws the names; the one that is shown stands in brackets.
-pub fn draw(shown: Tab, canvas: &mut Canvas<'_>, area: Rect) {
+/// Draws the names, the current view's in brackets.
+pub fn draw(shown: ViewId, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
-    let line = |tab: Tab, (name, behind): (Naming, &'static str)| {
-        let (open, close, style) =
-            if tab == shown { ("[", "]", theme.focus) } else { (" ", behind, theme.plain) };
-        let name = if tab == shown { tab.name() } else { name(tab) };
+    let line = |view: &Entry, (name, after): (Naming, &'static str)| {
+        let here = view.id == shown;
+        let (open, close, style) = if here { ("[", "]", theme.focus) } else { (" ", after, theme.plain) };
+        let name = if here { view.name } else { name(view) };
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
         Line::from(vec![
             Span::styled(open, style),
-            Span::styled(tab.key().to_string(), theme.key),
+            Span::styled(view.key.to_string(), theme.key),
             Span::styled(name, style),
             Span::styled(close, style),
         ])
     };
-    let width = |name| Tab::ALL.iter().map(|tab| line(*tab, name).width()).sum::<usize>();
+    let width = |name| VIEWS.iter().map(|view| line(view, name).width()).sum::<usize>();
     let fitting = NAMES.into_iter().find(|name| width(*name) <= area.width.into());
     let mut x = area.x;
-    for tab in Tab::ALL {
-        let line = line(tab, fitting.unwrap_or(NAMES[4]));
+    for view in VIEWS {
+        let line = line(view, fitting.unwrap_or(NAMES[4]));
         // Few names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
-        canvas.hit(place, Target::Tab(tab));
+        canvas.hit(place, Target::Tab(view.id));
         line.render(place, canvas.buf);
         x = x.saturating_add(place.width);
     }

@@ -1,17 +1,20 @@
 //! The tree of timelines: where each branched off, what changed there, and what its newest stage made.
 
-use super::panes::{Pane, Panes, Reply, previews_of};
+use super::pane::{self, Pane, Reply, previews_of};
 use super::welcome;
 use crate::debugger::Preview;
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view::{TimelineView, View};
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{ListView, Step};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
+use std::ops::Range;
 
 const TREE: &str = "tree";
 /// Rows of a timeline: its name, its track, what changed, and one that is empty; where there is room, its picture has
@@ -39,12 +42,12 @@ pub struct Timelines {
     chosen: Option<String>,
 }
 
-impl Panes for Timelines {
+impl pane::View for Timelines {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let count = state.view.as_ref().map_or(0, |view| view.timelines.len());
         let title = match count {
             0 | 1 => "timelines".to_string(),
-            _ => format!("{count} timelines: ↑ ↓ choose, Enter looks at one"),
+            _ => format!("{count} timelines: ↑ ↓ select, Enter switches"),
         };
         vec![Pane::new(TREE, title, area)]
     }
@@ -53,10 +56,10 @@ impl Panes for Timelines {
         let state = canvas.state;
         let Some(view) = state.view.as_deref() else { return welcome::draw(canvas, area) };
         let chosen = self.place(view);
-        let (high, top, count) = shown(&view.timelines, chosen, area.height);
+        let (high, window) = shown(&view.timelines, self.list(view), area.height);
         let deepest = view.timelines.iter().map(depth).max().unwrap_or(0);
         let mut rest = area;
-        for (index, timeline) in view.timelines.iter().enumerate().skip(top).take(count) {
+        for (index, timeline) in view.timelines.iter().enumerate().skip(window.start).take(window.len()) {
             let [own, below] = Layout::vertical([Constraint::Length(high), Constraint::Min(0)]).areas(rest);
             draw_branches(&view.timelines, index, canvas, own);
             draw_timeline(timeline, index == chosen, deepest, canvas, own);
@@ -73,20 +76,33 @@ impl Panes for Timelines {
         }
     }
 
-    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[ViewKeys {
+            keys: &[KeyCode::Enter],
+            panes: &[],
+            hint: "switch",
+            summary: "switch to the selected timeline",
+        }];
+        KEYS
+    }
+
+    fn step(&mut self, _: &str, step: Step, room: Size, state: &State) -> Reply {
         let Some(view) = state.view.as_deref() else { return Reply::Unknown };
-        match key.code {
-            KeyCode::Up | KeyCode::Char('k') => self.choose(view, -1),
-            KeyCode::Down | KeyCode::Char('j') => self.choose(view, 1),
-            KeyCode::Enter => self.open(view),
-            _ => Reply::Unknown,
-        }
+        let count = view.timelines.len();
+        let (_, window) = shown(&view.timelines, self.list(view), room.height);
+        let list = self.list(view).step(step, count, window.len());
+        self.chosen = view.timelines.get(list.selected(count)).map(|timeline| timeline.name.clone());
+        Reply::Taken
+    }
+
+    fn key(&mut self, _: &str, _: KeyEvent, _: Size, state: &State) -> Reply {
+        state.view.as_deref().map_or(Reply::Unknown, |view| self.open(view))
     }
 
     fn press(&mut self, _: &str, at: Position, room: Size, state: &State) -> Reply {
         let Some(view) = state.view.as_deref() else { return Reply::Unknown };
-        let (high, top, _) = shown(&view.timelines, self.place(view), room.height);
-        let pressed = top + usize::from(at.y / high);
+        let (high, window) = shown(&view.timelines, self.list(view), room.height);
+        let pressed = window.start + usize::from(at.y / high);
         match view.timelines.get(pressed) {
             Some(timeline) if pressed == self.place(view) && !timeline.is_current => self.open(view),
             Some(timeline) => {
@@ -95,10 +111,6 @@ impl Panes for Timelines {
             }
             None => Reply::Taken,
         }
-    }
-
-    fn wheel(&mut self, _: &str, rows: i16, _: Size, state: &State) -> Reply {
-        state.view.as_deref().map_or(Reply::Unknown, |view| self.choose(view, rows.signum().into()))
     }
 
     fn previews(&self, state: &State) -> Vec<Preview> {
@@ -119,11 +131,8 @@ impl Timelines {
         self.chosen.as_ref().and_then(named).or_else(current).unwrap_or(0)
     }
 
-    fn choose(&mut self, view: &View, by: isize) -> Reply {
-        let last = view.timelines.len().saturating_sub(1);
-        let place = self.place(view).saturating_add_signed(by).min(last);
-        self.chosen = view.timelines.get(place).map(|timeline| timeline.name.clone());
-        Reply::Taken
+    fn list(&self, view: &View) -> ListView {
+        ListView::at(self.place(view))
     }
 
     fn open(&mut self, view: &View) -> Reply {
@@ -134,12 +143,12 @@ impl Timelines {
     }
 }
 
-/// Rows of a timeline, the first that is shown so that the chosen one is, and how many are.
-fn shown(timelines: &[TimelineView], chosen: usize, rows: u16) -> (u16, usize, usize) {
+/// The rows that each timeline takes, and the timelines that are visible.
+fn shown(timelines: &[TimelineView], list: ListView, rows: u16) -> (u16, Range<usize>) {
     let all = timelines.len().max(1);
     let high = (usize::from(rows) / all.max(FEWEST)).clamp(ROWS.into(), MOST_ROWS.into()) as u16;
     let count = usize::from((rows / high).max(1));
-    (high, chosen.saturating_sub(count / 2).min(all.saturating_sub(count)), count)
+    (high, list.window(timelines.len(), count))
 }
 
 /// Pictures are no larger than if there were so many timelines: there is something to be told of one alone.

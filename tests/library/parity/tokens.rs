@@ -242,14 +242,14 @@ fn a_concept_that_does_not_count_whole_is_told() {
     assert_eq!(
         warned("a <CAT-TOY>"),
         [
-            "`<cat-toy>` counts with the first of its 3 vectors: diffusers inserts the others only where the name is written \
-          exactly so"
+            "only the first of the 3 vectors of `<cat-toy>` is used: diffusers inserts the others only if the name is written \
+          in the same case"
         ]
     );
     assert_eq!(
         warned("FooStyle, xfoostyley"),
         [
-            "`FooStyle` counts with the first of its 2 vectors: diffusers inserts the others of no name that has capitals"
+            "only the first of the 2 vectors of `FooStyle` is used: diffusers does not insert the others for a name with capitals"
         ]
     );
     for silent in ["a <cat-toy>", "<dot>", "zqfoobar", "<cat-toy>_1", "zqfoo zqfoo", "cat"] {
@@ -290,7 +290,7 @@ fn what_does_not_fit_is_told() {
         said,
         [
             "text_encoder/config.json: `vocab_size` is 49418, and 1 of the ids has no token in tokenizer/, from 49417 on; \
-          expected a token for each: were tokens added whose files are missing?"
+          expected a token for each: are files of added tokens missing?"
         ]
     );
     assert!(
@@ -300,7 +300,7 @@ fn what_does_not_fit_is_told() {
         notes("moved", 49411),
         [
             "tokenizer/added_tokens.json: `[PAD]` has id 49409 there and gets 49408, and 2 more are moved: transformers 5 numbers \
-          added tokens on from the vocabulary, without gaps"
+          added tokens from the end of the vocabulary, without gaps"
         ]
     );
     let said = notes("five", 49416);
@@ -352,7 +352,7 @@ fn a_run_inserts_the_vectors_in_both_prompts() {
     assert_eq!(word::resolve("on grass", &shown).unwrap(), [4, 5]);
     let warnings = &snapshot.last().unwrap().warnings;
     assert!(
-        matches!(&warnings[..], [said] if said.starts_with("the negative_prompt: `<cat-toy>` counts with the first of its 2"))
+        matches!(&warnings[..], [said] if said.starts_with("the negative_prompt: only the first of the 2 vectors of `<cat-toy>` is used"))
     );
 }
 

@@ -37,7 +37,7 @@ impl<'a> Alignment<'a> {
         self.0.len() + 3
     }
 
-    /// How many stages a variant has done after so many ticks.
+    /// How many stages a variant has done after `tick` ticks.
     pub fn done(self, member: &Member, tick: usize) -> usize {
         let (own, all) = (member.timesteps.len(), self.0.len());
         match tick {
@@ -48,13 +48,13 @@ impl<'a> Alignment<'a> {
         }
     }
 
-    /// The stages that a variant does in the tick that so many are done after, by how many it has done after each.
+    /// The stages that a variant does in tick `tick`, each by how many are done after it.
     pub fn stages(self, member: &Member, tick: usize) -> std::ops::RangeInclusive<usize> {
         let before = tick.checked_sub(1).map_or(0, |before| self.done(member, before) + 1);
         before..=self.done(member, tick)
     }
 
-    /// The first tick after which a variant has done so many stages.
+    /// The first tick after which a variant has done `done` stages.
     pub fn tick_of(self, member: &Member, done: usize) -> usize {
         (0..self.ticks()).find(|tick| self.done(member, *tick) >= done).unwrap_or(self.ticks())
     }

@@ -1,4 +1,4 @@
-//! What a step of a variant is told by.
+//! The metrics of a variant's step.
 
 use crate::pipeline::StageRecord;
 use crate::tensor::PlainTensor;

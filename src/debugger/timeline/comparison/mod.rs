@@ -21,15 +21,15 @@ pub struct Comparison {
     /// What is varied: `guidance_scale by seed`.
     pub title: String,
     /// What each axis is called.
-    pub axes: Vec<&'static str>,
+    pub axes: Vec<String>,
     /// The variants.
     pub members: Vec<Member>,
-    /// The place of the variant that the others are told by the difference from.
+    /// The place of the variant that differences are from.
     pub base: usize,
     /// How many ticks are done where its reader looks.
     tick: usize,
     lockstep: Lockstep,
-    /// Of a sweep, the run as it is: each other variant changed a setting after so many stages.
+    /// Of a sweep, the run as it is: each other variant changed a setting after a number of stages.
     pub sweep: Option<BranchId>,
 }
 
@@ -37,7 +37,7 @@ impl Comparison {
     /// A comparison of timelines, which stands where the first of them does.
     pub fn new(
         title: String,
-        axes: Vec<&'static str>,
+        axes: Vec<String>,
         members: Vec<(BranchId, Vec<String>)>,
         timelines: &TimelineTree,
         lockstep: Lockstep,
@@ -68,7 +68,7 @@ impl Comparison {
     /// After how many ticks all is recorded.
     pub fn recorded(&self, timelines: &TimelineTree) -> usize {
         let recorded = self.members.iter().map(|member| {
-            // One that is gone is waited for by nobody.
+            // A deleted timeline holds nothing up.
             (member, timelines.get(member.branch).map_or(usize::MAX, |b| b.timeline.recorded()))
         });
         self.lineup().recorded(recorded)
@@ -94,12 +94,12 @@ impl Comparison {
         self.members.iter().any(|member| member.timesteps != self.members[0].timesteps)
     }
 
-    /// The timeline of the variant that the others are told by the difference from.
+    /// The timeline of the variant that differences are from.
     pub fn base_branch(&self) -> Option<BranchId> {
         self.members.get(self.base).map(|member| member.branch)
     }
 
-    /// The first tick after which the base has done so many stages.
+    /// The first tick after which the base has done `done` stages.
     pub fn tick_of(&self, done: usize) -> usize {
         self.members.get(self.base).map_or(0, |base| self.lineup().tick_of(base, done))
     }
@@ -133,7 +133,7 @@ impl Comparison {
     /// One tick on, running what is not recorded. What a reader should know of what ran.
     ///
     /// # Errors
-    /// [`Error::Complete`] behind the last tick; else a stage's, or the probe's. The cursors are then where they were.
+    /// [`Error::Complete`] after the last tick; else a stage's, or the probe's. The cursors are then where they were.
     pub fn advance(
         &mut self,
         timelines: &mut TimelineTree,
@@ -160,18 +160,18 @@ impl Comparison {
         let mut warnings = vec![];
         loop {
             let lineup = Alignment::of(&self.members);
-            let behind = |member: &&Member| {
+            let lags = |member: &&Member| {
                 let recorded = timelines.get(member.branch).map(|branch| branch.timeline.recorded());
                 recorded.is_some_and(|recorded| recorded < lineup.done(member, tick))
             };
-            let behind: Vec<BranchId> = self.members.iter().filter(behind).map(|m| m.branch).collect();
-            if behind.is_empty() {
+            let late: Vec<BranchId> = self.members.iter().filter(lags).map(|m| m.branch).collect();
+            if late.is_empty() {
                 return Ok(warnings);
             }
             let tips: Vec<&Snapshot> =
-                behind.iter().filter_map(|id| Some(timelines.get(*id)?.timeline.tip())).collect();
+                late.iter().filter_map(|id| Some(timelines.get(*id)?.timeline.tip())).collect();
             let next = self.lockstep.advance(&tips, models, probe)?;
-            for (id, next) in behind.iter().zip(next) {
+            for (id, next) in late.iter().zip(next) {
                 for warning in next.last().iter().flat_map(|record| &record.warnings) {
                     if !warnings.contains(warning) {
                         warnings.push(warning.clone());

@@ -1,11 +1,13 @@
 //! Small maps beside each other: over the steps, by layer, by head.
 
 use super::Attention;
+use super::STRIP;
 use super::found::{Found, Waiting, short};
 use crate::picture::heat;
 use crate::pipeline::Stage;
 use crate::pipeline::attention::Size;
-use crate::tui::canvas::Canvas;
+use crate::tui::canvas::{Canvas, Target};
+use crate::tui::list::ListView;
 use crate::tui::text;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -144,9 +146,8 @@ impl Strip {
 
     /// The maps, as many as there is room for around the one that is chosen.
     pub fn draw(&self, view: &Attention, canvas: &mut Canvas<'_>, area: Rect) {
-        view.cells.borrow_mut().clear();
         if let Some(waiting) = &self.waiting {
-            return super::draw_waiting(waiting, canvas, area);
+            return super::panes::draw_waiting(waiting, canvas, area);
         }
         let captions = if self.cells.iter().any(|cell| !cell.caption[1].is_empty()) { 2 } else { 1 };
         let high = area.height.saturating_sub(captions);
@@ -158,10 +159,9 @@ impl Strip {
         let ratio = size.1 as f64 * f64::from(cell_height) / (size.0 as f64 * f64::from(cell_width)).max(1.);
         let wide = ((f64::from(high) * ratio).round() as u16).clamp(LEAST, area.width);
         let shown = usize::from((area.width + 1) / (wide + 1)).max(1);
-        let first = super::top(self.chosen, self.cells.len(), shown as u16);
+        let first = ListView::at(self.chosen).window(self.cells.len(), shown).start;
         let maps = self.cells.iter().filter_map(|cell| cell.map.as_ref());
         let scale = heat::scale(maps.map(|(values, _)| &values[..]));
-        let mut places = vec![Rect::default(); first];
         for (place, (index, cell)) in self.cells.iter().enumerate().skip(first).take(shown).enumerate() {
             let x = area.x + place as u16 * (wide + 1);
             let at = Rect { x, y: area.y, width: wide, height: high };
@@ -182,8 +182,7 @@ impl Strip {
                 [&name, more].map(|caption| Line::styled(text::shortened(caption, wide.into()), style));
             let below = Rect { y: at.bottom(), height: captions, ..at };
             canvas.lines(&lines[..captions.into()], below.intersection(area));
-            places.push(Rect { x: x - area.x, y: 0, height: area.height, ..at });
+            canvas.hit(Rect { height: area.height, ..at }.intersection(area), Target::Part(STRIP, index));
         }
-        *view.cells.borrow_mut() = places;
     }
 }

@@ -6,12 +6,14 @@
 mod chart;
 mod column;
 
-use super::panes::{Pane, Panes, Reply, previews_of};
+use super::pane::{Pane, Reply, View, previews_of};
 use super::welcome;
 use crate::debugger::Preview;
 use crate::debugger::record::RecordView;
 use crate::debugger::view::ComparisonView;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{ListView, Step};
 use crate::tui::state::State;
 use chart::{Measure, Measured};
 use column::Drawn;
@@ -43,8 +45,8 @@ const EXAMPLES: [(&str, &str); 8] = [
 /// Variants side by side.
 #[derive(Debug, Default)]
 pub struct Compare {
-    /// The variant that is chosen.
-    chosen: usize,
+    /// The selected variant.
+    chosen: ListView,
     /// What is charted.
     measure: Measure,
     /// Pictures on a scale that all variants share, made once.
@@ -65,21 +67,19 @@ impl Compare {
     fn page(&self, comparison: &ComparisonView, width: u16) -> Page {
         let all = comparison.variants.len().max(1);
         let fit = usize::from(((width + 1) / NARROWEST).max(1)).min(all);
-        let first = self.chosen.min(all - 1) / fit * fit;
+        let first = self.chosen.selected(all) / fit * fit;
         // At most as many as fit on a terminal.
         Page { first, count: fit.min(all - first), width: (width + 1) / fit as u16 }
     }
 
     fn choose(&mut self, comparison: &ComparisonView, by: isize) -> Reply {
-        let last = comparison.variants.len().saturating_sub(1);
-        self.chosen = self.chosen.min(last).saturating_add_signed(by).min(last);
+        self.chosen = self.chosen.step(Step::Rows(by), comparison.variants.len(), 1);
         Reply::Taken
     }
 
     /// A line of the command language about the chosen variant.
     fn about(&self, comparison: &ComparisonView, verb: &str) -> Reply {
-        let last = comparison.variants.len().saturating_sub(1);
-        match comparison.variants.get(self.chosen.min(last)) {
+        match comparison.variants.get(self.chosen.selected(comparison.variants.len())) {
             Some(variant) => Reply::Run(format!("{verb} {}", variant.name)),
             None => Reply::Taken,
         }
@@ -92,7 +92,7 @@ fn compared(state: &State) -> Option<(&ComparisonView, usize)> {
     Some((comparison, state.place()))
 }
 
-impl Panes for Compare {
+impl View for Compare {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some((comparison, tick)) = compared(state) else {
             return vec![Pane::new(VARIANTS, "compare", area)];
@@ -138,19 +138,56 @@ impl Panes for Compare {
         for index in page.first..page.first + page.count {
             let x = area.x + (index - page.first) as u16 * page.width;
             let own = Rect { x, width: page.width - 1, ..area }.intersection(area);
-            let is_chosen = index == self.chosen.min(comparison.variants.len() - 1);
+            let is_chosen = index == self.chosen.selected(comparison.variants.len());
             column::draw(comparison, index, tick, is_chosen, &mut self.drawn.borrow_mut(), canvas, own);
         }
     }
 
-    fn key(&mut self, _: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
+                panes: &[],
+                hint: "variant",
+                summary: "select the previous or next variant; PgUp and PgDn a screen of them",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[],
+                hint: "open",
+                summary: "switch to the variant's timeline",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('=')],
+                panes: &[],
+                hint: "base",
+                summary: "compare the other variants with the selected one",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('v')],
+                panes: &[],
+                hint: "measure",
+                summary: "draw the next measure in the chart",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, _: &str, step: Step, room: Size, state: &State) -> Reply {
+        match (compared(state), step) {
+            (Some((comparison, _)), Step::Pages(_)) => {
+                let page = self.page(comparison, room.width).count;
+                self.choose(comparison, step.rows(page))
+            }
+            _ => Reply::Unknown,
+        }
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         let Some((comparison, _)) = compared(state) else { return Reply::Unknown };
-        let page = self.page(comparison, room.width).count as isize;
         match key.code {
             KeyCode::Char('h') => self.choose(comparison, -1),
             KeyCode::Char('l') => self.choose(comparison, 1),
-            KeyCode::PageUp => self.choose(comparison, -page),
-            KeyCode::PageDown => self.choose(comparison, page),
             KeyCode::Enter => self.about(comparison, "switch"),
             KeyCode::Char('=') => self.about(comparison, "compare base"),
             KeyCode::Char('v') => {
@@ -168,7 +205,7 @@ impl Panes for Compare {
             return tick.map_or(Reply::Taken, Reply::Place);
         }
         let page = self.page(comparison, room.width);
-        self.chosen = page.first + usize::from(at.x / page.width.max(1)).min(page.count - 1);
+        self.chosen = ListView::at(page.first + usize::from(at.x / page.width.max(1)).min(page.count - 1));
         Reply::Taken
     }
 

@@ -1,12 +1,12 @@
 //! A lesson's parts as lines: prose, and what each block wants, did and found.
 
 use super::{flow, prose};
-use crate::lesson::block::{Choice, Expected, Line as Command, Question, Task};
-use crate::lesson::reading::{Held, Known, Reading};
+use crate::lesson::block::{Choice, Expected, Question, Task, Typed as Command};
+use crate::lesson::reading::{ConditionResult, Known, Reading};
 use crate::lesson::{Part, reading::Act};
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::Tab;
+use crate::tui::view::ViewId;
 use ratatui::text::{Line, Span};
 
 /// A line, and what pressing on it does.
@@ -24,7 +24,7 @@ pub enum Press {
     /// What a key does.
     Act(Act),
     /// Shows a view.
-    Show(Tab),
+    Show(ViewId),
 }
 
 /// A lesson as far as it is shown.
@@ -93,11 +93,11 @@ impl Writer<'_> {
     }
 
     fn view(&mut self, name: &str) {
-        let Some(tab) = Tab::named(name) else { return };
+        let Some(tab) = ViewId::named(name) else { return };
         self.gap();
         let spans = [
             Span::styled("→ ", self.theme.key),
-            Span::styled(tab.key().to_string(), self.theme.key),
+            Span::styled(tab.entry().key.to_string(), self.theme.key),
             Span::styled(format!(" {name}"), self.theme.faint),
         ];
         self.pressed(vec![Line::from_iter(spans)], Press::Show(tab));
@@ -120,7 +120,7 @@ impl Writer<'_> {
                 true => self.pressed(lines, Press::Act(Act::Go)),
                 false => self.lines(lines),
             }
-            self.said(known.said.get(index));
+            self.said(known.messages.get(index));
         }
         if here && !self.reading.is_busy() {
             self.wants(match lines.len() - done {
@@ -137,7 +137,7 @@ impl Writer<'_> {
         }
     }
 
-    fn conditions(&mut self, expected: &[Expected], held: &[Option<Held>]) {
+    fn conditions(&mut self, expected: &[Expected], held: &[Option<ConditionResult>]) {
         self.gap();
         for (expected, held) in expected.iter().zip(held) {
             self.condition(expected, held.as_ref(), ("✗ ", true));
@@ -148,7 +148,7 @@ impl Writer<'_> {
     fn condition(
         &mut self,
         expected: &Expected,
-        held: Option<&Held>,
+        held: Option<&ConditionResult>,
         (mark, is_fault): (&'static str, bool),
     ) {
         let theme = self.theme;
@@ -259,7 +259,7 @@ impl Writer<'_> {
                 self.lines(vec![Line::from(spans)]);
             }
         }
-        for (line, said) in task.solution.iter().zip(&known.said) {
+        for (line, said) in task.solution.iter().zip(&known.messages) {
             let command = Span::styled(text::clean(&line.text), self.theme.code.function);
             self.lines(flow::hanging(&[Span::styled("✓ ", self.theme.done)], &[command], self.columns));
             self.said(Some(said));

@@ -6,10 +6,12 @@ mod blocks;
 mod flow;
 mod prose;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{Pane, Reply, View};
 use crate::lesson::Part;
 use crate::lesson::reading::{Act, Reading};
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{Scroll, Step};
 use crate::tui::state::State;
 use crate::tui::text;
 use blocks::{Drawn, Press};
@@ -34,7 +36,7 @@ pub fn beside(area: Rect) -> Option<[Rect; 2]> {
 }
 
 /// The keys that the lesson has now, each with what it does.
-pub fn hints(reading: &Reading) -> Vec<(String, &'static str)> {
+fn hints(reading: &Reading) -> Vec<(String, &'static str)> {
     let mut hints: Vec<(String, &'static str)> = vec![];
     if reading.is_busy() {
         return hints;
@@ -100,7 +102,7 @@ fn laid_out(reading: &Reading, room: Size) -> Drawn {
     blocks::draw(reading, &Default::default(), room.width.into())
 }
 
-impl Panes for Lesson {
+impl View for Lesson {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let title = state.lesson.as_ref().map_or(String::new(), |reading| {
             let (done, of) = reading.progress();
@@ -124,6 +126,53 @@ impl Panes for Lesson {
         }
     }
 
+    fn bindings(&self) -> &'static [ViewKeys] {
+        use KeyCode::Char;
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[],
+                hint: "",
+                summary: "run the next line, or go on",
+            },
+            ViewKeys {
+                keys: &[Char('x')],
+                panes: &[],
+                hint: "",
+                summary: "run all lines, or a task's solution",
+            },
+            ViewKeys {
+                keys: &[
+                    Char('a'),
+                    Char('b'),
+                    Char('c'),
+                    Char('d'),
+                    Char('e'),
+                    Char('f'),
+                    Char('g'),
+                    Char('h'),
+                    Char('i'),
+                ],
+                panes: &[],
+                hint: "",
+                summary: "answer a question: nothing runs until it is answered; in a task, h shows a hint",
+            },
+        ];
+        KEYS
+    }
+
+    fn hints(&self, _: &str, state: &State) -> Vec<(String, &'static str)> {
+        state.lesson.as_ref().map_or(vec![], hints)
+    }
+
+    fn step(&mut self, _: &str, step: Step, room: Size, state: &State) -> Reply {
+        let Some(reading) = &state.lesson else { return Reply::Unknown };
+        let drawn = laid_out(reading, room);
+        let Window { top, rows, .. } = self.window(reading, &drawn, room.height);
+        let scroll = Scroll::at(top).step(step, drawn.rows.len(), rows);
+        self.scroll(scroll.top(drawn.rows.len(), rows), reading)
+    }
+
     fn key(&mut self, _: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
         let Some(reading) = &state.lesson else { return Reply::Unknown };
         let drawn = laid_out(reading, room);
@@ -133,10 +182,6 @@ impl Panes for Lesson {
         let asks = matches!(reading.stop(), Some(Part::Predict(_)));
         let page = rows.saturating_sub(1).max(1);
         let reply = match key.code {
-            KeyCode::Up | KeyCode::Char('k') => return self.scroll(top.saturating_sub(1), reading),
-            KeyCode::Down | KeyCode::Char('j') => return self.scroll(top + 1.min(below), reading),
-            KeyCode::PageUp => return self.scroll(top.saturating_sub(page), reading),
-            KeyCode::PageDown => return self.scroll(top + page.min(below), reading),
             KeyCode::Enter => act(Act::Go),
             KeyCode::Char('x') => act(Act::All),
             KeyCode::Char('h') => act(Act::Hint),
@@ -160,13 +205,6 @@ impl Panes for Lesson {
             Some(Press::Show(tab)) => Reply::Show(tab),
             None => Reply::Unknown,
         }
-    }
-
-    fn wheel(&mut self, _: &str, rows: i16, room: Size, state: &State) -> Reply {
-        let Some(reading) = &state.lesson else { return Reply::Unknown };
-        let drawn = laid_out(reading, room);
-        let Window { top, below, .. } = self.window(reading, &drawn, room.height);
-        self.scroll(top.saturating_add_signed(rows.into()).min(top + below), reading)
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {

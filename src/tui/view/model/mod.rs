@@ -9,7 +9,7 @@ mod opened;
 mod statistic;
 mod tree;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{self, Pane, Reply};
 use super::welcome;
 use crate::debugger::inspect::{ModuleRun, ModulesRun};
 use crate::debugger::language::features::FeatureQuery;
@@ -20,6 +20,8 @@ use crate::picture::features::{Drawn, Row};
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::findings::Finding;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::Step;
 use crate::tui::state::State;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
@@ -203,7 +205,7 @@ impl Model {
     }
 }
 
-impl Panes for Model {
+impl pane::View for Model {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let known = Known::of(state);
         let tree_width = match area.width >= WIDE {
@@ -248,19 +250,65 @@ impl Panes for Model {
         }
     }
 
-    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
+                panes: &[],
+                hint: "close open",
+                summary: "close the module, or go to the one that contains it; open the module",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[],
+                hint: "enlarge",
+                summary: "show its output alone",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('v')],
+                panes: &[],
+                hint: "heat",
+                summary: "show the next statistic as heat",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('d')],
+                panes: &[],
+                hint: "drawing",
+                summary: "draw its channels the next way",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('u')],
+                panes: &[],
+                hint: "",
+                summary: "draw the unconditional row, the text-conditioned one, or their difference",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('B')],
+                panes: &[],
+                hint: "break",
+                summary: "set or delete a breakpoint at the module",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
+        if pane == OPENED {
+            return Reply::Unknown;
+        }
+        let known = Known::of(state);
+        let rows = self.rows(&known);
+        let list = tree::list(&rows, self.selected(&known), &known);
+        let list = list.step(step, rows.len(), tree::visible(room.height));
+        self.choose(&rows, &known, list.selected(rows.len()))
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         let known = Known::of(state);
         let rows = self.rows(&known);
         let selected = self.selected(&known).to_string();
         let at = rows.iter().position(|row| known.all[row.module].path == selected).unwrap_or(0);
-        let page = usize::from(room.height.saturating_sub(tree::OTHER_ROWS)).max(1);
         match key.code {
-            KeyCode::Up | KeyCode::Char('k') if pane != OPENED => {
-                self.choose(&rows, &known, at.saturating_sub(1))
-            }
-            KeyCode::Down | KeyCode::Char('j') if pane != OPENED => self.choose(&rows, &known, at + 1),
-            KeyCode::PageUp => self.choose(&rows, &known, at.saturating_sub(page)),
-            KeyCode::PageDown => self.choose(&rows, &known, at + page),
             KeyCode::Char('l') => self.unfold(true, &rows, at, &known),
             KeyCode::Char('h') => self.unfold(false, &rows, at, &known),
             KeyCode::Enter => {
@@ -301,11 +349,10 @@ impl Panes for Model {
             TREE => {
                 let rows = self.rows(&known);
                 let selected = self.selected(&known).to_string();
-                let top = tree::top(&rows, &selected, &known, room.height);
-                let Some(pressed) = usize::from(at.y).checked_sub(1).and_then(|row| rows.get(top + row))
-                else {
-                    return Reply::Taken;
-                };
+                let list = tree::list(&rows, &selected, &known);
+                let row = usize::from(at.y).checked_sub(1);
+                let row = row.and_then(|row| list.row_at(row, rows.len(), tree::visible(room.height)));
+                let Some(pressed) = row.and_then(|row| rows.get(row)) else { return Reply::Taken };
                 let path = known.all[pressed.module].path.clone();
                 // Twice on the same opens it, or closes it.
                 if path == selected && pressed.open.is_some() {
@@ -322,11 +369,6 @@ impl Panes for Model {
             }
             _ => Reply::Unknown,
         }
-    }
-
-    fn wheel(&mut self, _: &str, rows: i16, room: Size, state: &State) -> Reply {
-        let code = if rows < 0 { KeyCode::Up } else { KeyCode::Down };
-        self.key(TREE, code.into(), room, state)
     }
 
     fn examines(&self, state: &State) -> Vec<Examination> {

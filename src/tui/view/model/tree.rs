@@ -7,6 +7,7 @@ use crate::debugger::language::pattern::Pattern;
 use crate::debugger::text::shape;
 use crate::model::anatomy::{Module, is_within};
 use crate::tui::canvas::Canvas;
+use crate::tui::list::ListView;
 use crate::tui::text;
 use crate::tui::widget::heat::ink;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -58,11 +59,14 @@ fn place(rows: &[Row], selected: &str, known: &Known<'_>) -> Option<usize> {
     rows.iter().rposition(|row| is_within(selected, &known.all[row.module].path))
 }
 
-/// The first row that is shown, so that the selected one is, with some around it.
-pub fn top(rows: &[Row], selected: &str, known: &Known<'_>, height: u16) -> usize {
-    let shown = usize::from(height.saturating_sub(OTHER_ROWS));
-    let at = place(rows, selected, known).unwrap_or(0);
-    (at + 1 + shown / 4).saturating_sub(shown).min(rows.len().saturating_sub(shown))
+/// The list with the selected module.
+pub fn list(rows: &[Row], selected: &str, known: &Known<'_>) -> ListView {
+    ListView::at(place(rows, selected, known).unwrap_or(0))
+}
+
+/// Rows of modules that an area of `height` has room for.
+pub fn visible(height: u16) -> usize {
+    height.saturating_sub(OTHER_ROWS).into()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +167,7 @@ pub fn draw(
     line.render(heading, canvas.buf);
 
     let heat = known.run.map(|run| Heat::of(statistic, run));
-    let top = top(rows, selected, known, area.height);
+    let top = list(rows, selected, known).window(rows.len(), visible(area.height)).start;
     let at = place(rows, selected, known);
     for ((index, row), place) in rows.iter().enumerate().skip(top).zip(body.rows()) {
         let module = &known.all[row.module];

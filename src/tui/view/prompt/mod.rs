@@ -4,16 +4,16 @@
 
 mod embedded;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{Pane, Reply, View};
 use super::welcome;
 use crate::debugger::prompt::{TokenKind, TokenView};
 use crate::debugger::record::RecordId;
 use crate::tui::canvas::Canvas;
+use crate::tui::list::{ListView, Step};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widget::heat;
-use crossterm::event::{KeyCode, KeyEvent};
 use embedded::{Embedded, Prompts};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::style::Style;
@@ -32,7 +32,7 @@ const TEXT: usize = 16;
 #[derive(Debug, Default)]
 pub struct Prompt {
     /// The token that is selected in the prompt, and in the negative prompt.
-    selected: [usize; 2],
+    selected: [ListView; 2],
     /// Which of the two the cosines are of.
     negative: bool,
     /// Measured once for each record.
@@ -53,12 +53,12 @@ impl Prompt {
 
     /// The token that is selected of a prompt.
     fn at(&self, prompts: &Prompts, negative: bool) -> usize {
-        let last = prompts.of_both[usize::from(negative)].tokens.len().saturating_sub(1);
-        self.selected[usize::from(negative)].min(last)
+        let tokens = prompts.of_both[usize::from(negative)].tokens.len();
+        self.selected[usize::from(negative)].selected(tokens)
     }
 }
 
-impl Panes for Prompt {
+impl View for Prompt {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(prompts) = self.prompts(state) else { return vec![Pane::new(PROMPT, "prompt", area)] };
         let [prompt, negative] = &prompts.of_both;
@@ -111,25 +111,16 @@ impl Panes for Prompt {
         }
     }
 
-    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+    fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
         let Some(prompts) = self.prompts(state) else { return Reply::Unknown };
-        let negative = if pane == COSINES { self.negative } else { pane == NEGATIVE };
-        let at = self.at(&prompts, negative);
-        let last = prompts.of_both[usize::from(negative)].tokens.len().saturating_sub(1);
-        let page = usize::from(room.height).max(1);
-        let next = match key.code {
-            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => at + 1,
-            KeyCode::PageUp => at.saturating_sub(page),
-            KeyCode::PageDown => at + page,
-            _ => return Reply::Unknown,
-        };
-        self.select(negative, next.min(last))
+        let negative = self.is_negative(pane);
+        let tokens = prompts.of_both[usize::from(negative)].tokens.len();
+        self.select(negative, self.selected[usize::from(negative)].step(step, tokens, room.height.into()))
     }
 
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
         let Some(prompts) = self.prompts(state) else { return Reply::Unknown };
-        let negative = if pane == COSINES { self.negative } else { pane == NEGATIVE };
+        let negative = self.is_negative(pane);
         let of = &prompts.of_both[usize::from(negative)];
         let tokens = of.tokens.len();
         let (high, before, rows) = match pane {
@@ -143,14 +134,11 @@ impl Panes for Prompt {
                 (high, 0, rows / high)
             }
         };
-        let top = top(self.at(&prompts, negative), tokens, rows);
-        let pressed = top + usize::from(at.y.saturating_sub(before) / high);
-        self.select(negative, pressed.min(tokens.saturating_sub(1)))
-    }
-
-    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
-        let code = if rows < 0 { KeyCode::Up } else { KeyCode::Down };
-        self.key(pane, code.into(), room, state)
+        let row = usize::from(at.y.saturating_sub(before) / high);
+        match self.selected[usize::from(negative)].row_at(row, tokens, rows.into()) {
+            Some(pressed) => self.select(negative, ListView::at(pressed)),
+            None => Reply::Taken,
+        }
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {
@@ -226,12 +214,6 @@ impl Cells {
     }
 }
 
-/// The first row that is shown so that `selected` is.
-fn top(selected: usize, all: usize, rows: u16) -> usize {
-    let rows = usize::from(rows);
-    selected.saturating_sub(rows / 2).min(all.saturating_sub(rows))
-}
-
 fn kind(kind: TokenKind) -> &'static str {
     match kind {
         TokenKind::Start => "start",
@@ -268,7 +250,11 @@ fn style(token: &TokenView, theme: &Theme) -> Style {
 }
 
 impl Prompt {
-    fn select(&mut self, negative: bool, token: usize) -> Reply {
+    fn is_negative(&self, pane: &str) -> bool {
+        if pane == COSINES { self.negative } else { pane == NEGATIVE }
+    }
+
+    fn select(&mut self, negative: bool, token: ListView) -> Reply {
         self.negative = negative;
         self.selected[usize::from(negative)] = token;
         Reply::Taken
@@ -285,7 +271,7 @@ impl Prompt {
         let [rows, below] =
             Layout::vertical([Constraint::Length(most), Constraint::Length(notes)]).areas(area);
         let selected = self.at(prompts, negative);
-        let top = top(selected, of.tokens.len(), rows.height / high);
+        let top = ListView::at(selected).window(of.tokens.len(), (rows.height / high).into()).start;
         let mut strip_at = 0;
         let rows = rows.rows().step_by(high.into()).map(|row| Rect { height: high, ..row });
         for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(rows) {
@@ -332,8 +318,9 @@ impl Prompt {
         let selected = self.at(prompts, self.negative);
         let cells = Cells::fitting(of.tokens.len(), area.as_size());
         let (high, wide, names) = (cells.high, cells.wide(), usize::from(NAMES));
-        let top = top(selected, of.tokens.len(), cells.rows);
-        let left = self::top(selected, of.tokens.len(), cells.columns);
+        let list = ListView::at(selected);
+        let top = list.window(of.tokens.len(), cells.rows.into()).start;
+        let left = list.window(of.tokens.len(), cells.columns.into()).start;
         let shown = || (left..of.tokens.len()).take(cells.columns.into());
         let mut area = area;
         if cells.are_headed {

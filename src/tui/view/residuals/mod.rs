@@ -4,17 +4,18 @@
 
 mod guidance;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{Pane, Reply, View};
 use super::pictures::{self, Captioned};
 use super::welcome;
 use crate::debugger::record::RecordView;
 use crate::tensor::compare::distance;
 use crate::tui::canvas::Canvas;
+use crate::tui::list::{Scroll, Step};
 use crate::tui::state::State;
 use crate::tui::text;
+use crate::tui::theme::Theme;
 use crate::tui::widget::heat;
 use crate::tui::widget::plot::short;
-use crossterm::event::{KeyCode, KeyEvent};
 use guidance::Guidance;
 use ratatui::layout::{Constraint, Layout, Rect, Size};
 use ratatui::text::{Line, Span};
@@ -41,8 +42,8 @@ const FUTURE: [(&str, &str); 3] = [
 /// Both residuals, and what guidance made of them.
 #[derive(Debug, Default)]
 pub struct Residuals {
-    /// The first line of the numbers that is shown.
-    top: usize,
+    /// The scroll position of the numbers.
+    scroll: Scroll,
 }
 
 /// The step that the reader looks at; after `vae_decode`, the last one.
@@ -50,7 +51,7 @@ fn step(state: &State) -> Option<&RecordView> {
     state.step().map(|(step, _)| step)
 }
 
-impl Panes for Residuals {
+impl View for Residuals {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(record) = step(state) else { return vec![Pane::new(RESIDUALS, "residuals", area)] };
         let what = match state.model.as_ref().map(|model| model.prediction_type) {
@@ -93,19 +94,18 @@ impl Panes for Residuals {
             FUTURES => draw_futures(record, canvas, area),
             _ => {
                 let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
-                let lines = told(record, prediction, canvas, area.width);
-                let top = self.top.min(lines.len().saturating_sub(area.height.into()));
+                let lines = told(record, prediction, canvas.theme, area.width);
+                let top = self.scroll.top(lines.len(), area.height.into());
                 canvas.scrolled(&lines, top, area);
             }
         }
     }
 
-    fn key(&mut self, pane: &str, key: KeyEvent, _: Size, _: &State) -> Reply {
-        match (pane, key.code) {
-            (GUIDANCE, KeyCode::Up | KeyCode::Char('k')) => self.top = self.top.saturating_sub(1),
-            (GUIDANCE, KeyCode::Down | KeyCode::Char('j')) => self.top = (self.top + 1).min(MOST_LINES),
-            _ => return Reply::Unknown,
-        }
+    fn step(&mut self, pane: &str, by: Step, room: Size, state: &State) -> Reply {
+        let Some(record) = step(state).filter(|_| pane == GUIDANCE) else { return Reply::Unknown };
+        let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
+        let lines = told(record, prediction, &Theme::default(), room.width).len();
+        self.scroll = self.scroll.step(by, lines, room.height.into());
         Reply::Taken
     }
 
@@ -125,9 +125,6 @@ const WORDS: u16 = 60;
 const NUMBERS: usize = 27;
 /// Lines that are told below the futures.
 const FUTURES_TOLD: u16 = 3;
-
-/// More lines than there are numbers: the pane scrolls no further.
-const MOST_LINES: usize = 30;
 
 fn draw_residuals(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let [drawn, scale] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
@@ -196,8 +193,7 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
 }
 
 /// What guidance did in words, and then in numbers.
-fn told(record: &RecordView, prediction: &str, canvas: &Canvas<'_>, width: u16) -> Vec<Line<'static>> {
-    let theme = canvas.theme;
+fn told(record: &RecordView, prediction: &str, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let Some(guidance) = Guidance::of(record) else { return vec![] };
     let words = text::wrapped(&guidance.words(prediction), width.into());
     let mut lines: Vec<Line<'static>> =

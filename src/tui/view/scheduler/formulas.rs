@@ -12,9 +12,6 @@ use crate::tui::theme::Theme;
 use crate::tui::widget::plot::short;
 use ratatui::text::{Line, Span};
 
-/// More lines than there are: the pane scrolls no further.
-pub const LINES: usize = 30;
-
 /// Lines before the formulas, and lines of each.
 const COEFFICIENTS: usize = 4;
 const OF_A_FORMULA: usize = 3;

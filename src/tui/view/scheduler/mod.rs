@@ -4,10 +4,12 @@
 
 mod formulas;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{Pane, Reply, View};
 use super::welcome;
 use crate::debugger::view::ScheduleView;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{self, Scroll};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -27,11 +29,11 @@ const TIMESTEPS: &str = "timesteps";
 pub struct Scheduler {
     /// The element of the latents whose numbers are put in.
     element: Element,
-    /// The first line of the formulas that is shown.
-    top: usize,
+    /// The scroll position of the formulas.
+    scroll: Scroll,
 }
 
-impl Panes for Scheduler {
+impl View for Scheduler {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(view) = &state.view else { return vec![Pane::new(STEP, "scheduler", area)] };
         let title = match Step::of(state) {
@@ -83,7 +85,7 @@ impl Panes for Scheduler {
                 if usize::from(area.height) >= lines.len() + usize::from(formulas::GAPS) {
                     lines = formulas::spaced(lines);
                 }
-                let top = self.top.min(lines.len().saturating_sub(area.height.into()));
+                let top = self.scroll.top(lines.len(), area.height.into());
                 canvas.scrolled(&lines, top, area);
             }
             (_, None) => welcome::draw_text(
@@ -97,11 +99,36 @@ impl Panes for Scheduler {
         }
     }
 
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
+                panes: &[STEP],
+                hint: "element",
+                summary: "put in the numbers of the previous or next element",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('['), KeyCode::Char(']')],
+                panes: &[STEP],
+                hint: "",
+                summary: "the element one row of latents up or down",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, pane: &str, step: list::Step, room: Size, state: &State) -> Reply {
+        if pane != STEP {
+            return Reply::Unknown;
+        }
+        let lines = self.lines(state, &Theme::default(), room.width).len();
+        self.scroll = self.scroll.step(step, lines, room.height.into());
+        Reply::Taken
+    }
+
     fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         let Some(step) = Step::of(state).filter(|_| pane == STEP) else { return Reply::Unknown };
         match key.code {
-            KeyCode::Up | KeyCode::Char('k') => self.top = self.top.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.top = (self.top + 1).min(formulas::LINES),
             KeyCode::Char('l') => self.element = step.moved(self.element, 1),
             KeyCode::Char('h') => self.element = step.moved(self.element, -1),
             KeyCode::Char(']') => self.element = step.moved(self.element, step.width() as isize),
@@ -119,13 +146,6 @@ impl Panes for Scheduler {
         let steps = view.schedule.timesteps.iter().enumerate();
         let nearest = steps.min_by_key(|(_, visited)| visited.abs_diff(all - 1 - timestep.min(all - 1)));
         nearest.map_or(Reply::Taken, |(step, _)| Reply::Look(step + 3))
-    }
-
-    fn wheel(&mut self, pane: &str, rows: i16, _: Size, _: &State) -> Reply {
-        if pane == STEP {
-            self.top = self.top.saturating_add_signed(rows.into()).min(formulas::LINES);
-        }
-        Reply::Taken
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {

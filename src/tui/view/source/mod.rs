@@ -4,17 +4,17 @@
 //! - `colour`: the colours of the code. The code itself is [`crate::debugger::source`].
 
 mod colour;
+mod values;
 
 pub(super) use colour::coloured;
 
-use super::panes::{Pane, Panes, Reply};
-use crate::debugger::record::RecordView;
-use crate::debugger::record::TensorRow;
+use super::pane::{Pane, Reply, View};
 use crate::debugger::source::{self, Function};
-use crate::debugger::text::{number, shape};
 use crate::debugger::view::InsideView;
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{ListView, Scroll, Step};
 use crate::tui::state::{Activity, State};
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -30,26 +30,18 @@ const ELSEWHERE: &str = "elsewhere";
 const GUTTER: usize = 7;
 /// Columns that the code moves sideways at once.
 const SIDEWAYS: usize = 8;
-/// Columns of the longest name whose value is shown.
-const NAME: usize = 24;
-/// The same where there is little room.
-const NARROW_NAME: usize = 21;
-/// Columns of a mean and a standard deviation: names give way to them.
-const SHORT: usize = 16;
-/// Columns from which on there is room for a tensor's shape.
-const WIDE_VALUES: u16 = 52;
 
 /// The code of the stage.
 #[derive(Debug, Default)]
 pub struct Source {
     /// The functions gone into from the stage's own, the last last, each with the row of the call.
     inside: Vec<(Function, usize)>,
-    /// The row that is selected, and of which function.
-    selected: Option<(Function, usize)>,
+    /// The selected row, and the function that it belongs to.
+    selected: Option<(Function, ListView)>,
     /// Columns that the code is moved to the left.
     left: usize,
-    /// How far the values are scrolled.
-    top: usize,
+    /// The scroll position of the values.
+    scroll: Scroll,
 }
 
 /// The stage whose code is shown: the one that runs, else the one that runs next, else the last.
@@ -83,7 +75,7 @@ fn inside(state: &State) -> Option<&InsideView> {
     state.view.as_ref().filter(|view| view.cursor == state.cursor())?.inside.as_ref()
 }
 
-impl Panes for Source {
+impl View for Source {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let function = self.function(state);
         let below = (area.height / 3).clamp(5, 11);
@@ -117,8 +109,7 @@ impl Panes for Source {
             CODE => self.draw_code(canvas, area),
             VALUES => {
                 let lines = self.values(canvas.state, canvas.theme, area.width);
-                let most = lines.len().saturating_sub(area.height.into());
-                canvas.scrolled(&lines, self.top.min(most), area);
+                canvas.scrolled(&lines, self.scroll.top(lines.len(), area.height.into()), area);
             }
             _ => {
                 let lines = self.elsewhere(canvas.state, canvas.theme, area.width);
@@ -127,28 +118,53 @@ impl Panes for Source {
         }
     }
 
-    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
-        let page = i32::from(room.height.saturating_sub(1)).max(1);
-        let rows = match key.code {
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::PageUp => -page,
-            KeyCode::PageDown => page,
-            KeyCode::Enter if pane == CODE => return self.go_inside(state),
-            KeyCode::Esc => return self.come_back(),
-            KeyCode::Char('h') if pane == CODE => {
-                self.left = self.left.saturating_sub(SIDEWAYS);
-                return Reply::Taken;
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[CODE],
+                hint: "into",
+                summary: "show the function that the line calls; Esc returns",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
+                panes: &[CODE],
+                hint: "",
+                summary: "scroll the code sideways",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
+        match pane {
+            CODE => {
+                let function = self.function(state);
+                let list = self.list(state).step(step, function.text().1.len(), room.height.into());
+                self.selected = Some((function, list));
             }
-            KeyCode::Char('l') if pane == CODE => {
+            VALUES => {
+                let lines = self.values(state, &Theme::default(), room.width).len();
+                self.scroll = self.scroll.step(step, lines, room.height.into());
+            }
+            _ => return Reply::Unknown,
+        }
+        Reply::Taken
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+        match key.code {
+            KeyCode::Enter => return self.go_inside(state),
+            KeyCode::Esc => return self.come_back(),
+            KeyCode::Char('h') => self.left = self.left.saturating_sub(SIDEWAYS),
+            KeyCode::Char('l') => {
                 let (_, text) = self.function(state).text();
                 let widest = text.iter().map(|line| text::width(line)).max().unwrap_or(0);
                 self.left = (self.left + SIDEWAYS).min(widest);
-                return Reply::Taken;
             }
             _ => return Reply::Unknown,
-        };
-        self.scroll(pane, rows, room, state)
+        }
+        Reply::Taken
     }
 
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
@@ -157,15 +173,10 @@ impl Panes for Source {
         }
         let function = self.function(state);
         let rows = function.text().1.len();
-        let row = self.first_row(state, room.height.into()) + usize::from(at.y);
-        if row < rows {
-            self.selected = Some((function, row));
+        if let Some(row) = self.list(state).row_at(at.y.into(), rows, room.height.into()) {
+            self.selected = Some((function, ListView::at(row)));
         }
         Reply::Taken
-    }
-
-    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
-        self.scroll(pane, rows.into(), room, state)
     }
 
     fn selected(&self, pane: &str, state: &State) -> Option<String> {
@@ -180,41 +191,19 @@ impl Source {
         self.inside.last().map_or_else(|| outermost(state), |(function, _)| *function)
     }
 
+    fn list(&self, state: &State) -> ListView {
+        ListView::at(self.row(state))
+    }
+
     /// The row that keys are about: the selected one, else the one that runs, else the first of the code.
     fn row(&self, state: &State) -> usize {
         let function = self.function(state);
         let (_, text) = function.text();
-        let last = text.len().saturating_sub(1);
         let running = if self.inside.is_empty() { running(state) } else { None };
         match self.selected {
-            Some((of, row)) if of == function => row.min(last),
+            Some((of, list)) if of == function => list.selected(text.len()),
             _ => running.unwrap_or_else(|| text.iter().position(|line| !line.starts_with("//")).unwrap_or(0)),
         }
-    }
-
-    /// The first row that is shown where there are `height`: what keys are about stands in the middle.
-    fn first_row(&self, state: &State, height: usize) -> usize {
-        let rows = self.function(state).text().1.len();
-        self.row(state).saturating_sub(height / 2).min(rows.saturating_sub(height))
-    }
-
-    fn scroll(&mut self, pane: &str, by: i32, room: Size, state: &State) -> Reply {
-        let by = by as isize;
-        match pane {
-            CODE => {
-                let function = self.function(state);
-                let last = function.text().1.len().saturating_sub(1);
-                let row = self.row(state).saturating_add_signed(by).min(last);
-                self.selected = Some((function, row));
-            }
-            VALUES => {
-                let rows = self.values(state, &Theme::default(), room.width).len();
-                let most = rows.saturating_sub(room.height.into());
-                self.top = self.top.min(most).saturating_add_signed(by).min(most);
-            }
-            _ => return Reply::Unknown,
-        }
-        Reply::Taken
     }
 
     /// Shows the function that is called in the selected row.
@@ -224,7 +213,7 @@ impl Source {
         let (_, text) = function.text();
         if let Some(called) = text.get(row).and_then(|line| function.called(line)) {
             self.inside.push((called, row));
-            (self.selected, self.left, self.top) = (None, 0, 0);
+            (self.selected, self.left, self.scroll) = (None, 0, Scroll::default());
         }
         Reply::Taken
     }
@@ -233,8 +222,8 @@ impl Source {
     fn come_back(&mut self) -> Reply {
         let Some((_, row)) = self.inside.pop() else { return Reply::Unknown };
         // The stage's own function may be another by now: then nothing of it is selected.
-        self.selected = self.inside.last().map(|(function, _)| (*function, row));
-        (self.left, self.top) = (0, 0);
+        self.selected = self.inside.last().map(|(function, _)| (*function, ListView::at(row)));
+        (self.left, self.scroll) = (0, Scroll::default());
         Reply::Taken
     }
 
@@ -268,58 +257,18 @@ impl Source {
             line
         };
         let lines: Vec<Line<'static>> = code.into_iter().enumerate().map(line).collect();
-        canvas.scrolled(&lines, self.first_row(state, area.height.into()), area);
-    }
-
-    /// What the names of the function stand for.
-    fn values(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let function = self.function(state);
-        let (_, text) = function.text();
-        let mut names: Vec<&str> = vec![];
-        for name in text.iter().flat_map(|line| source::bound(line)) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        // Where there is little room the shape gives way: the numbers are what changes.
-        let narrow = width < WIDE_VALUES;
-        let line = |name: &str, told: String| {
-            let columns =
-                if narrow { NARROW_NAME.min(usize::from(width).saturating_sub(SHORT + 1)) } else { NAME };
-            let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
-            Line::from(vec![
-                Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
-                Span::raw(told),
-            ])
-        };
-        let row = |name: &str, tensor: &TensorRow| {
-            let s = &tensor.summary;
-            let short = format!("{} ± {}", number(s.mean), number(s.std));
-            line(name, if narrow { short } else { told(tensor) })
-        };
-        let mut lines = vec![];
-        // What the module at hand is given, and what was made last.
-        if let Some(inside) = inside(state).filter(|_| self.inside.is_empty()) {
-            lines.extend(inside.given.iter().map(|tensor| row(&tensor.name, tensor)));
-        }
-        for name in names {
-            if let Some(tensor) = known(state, function, name) {
-                lines.push(row(name, tensor));
-            } else if let Some(value) = coefficient(state, function, name) {
-                lines.push(line(name, value));
-            }
-        }
-        if lines.is_empty() {
-            lines.push(Line::styled("none of its names is known yet", theme.faint));
-        }
-        lines
+        let window = self.list(state).window(lines.len(), area.height.into());
+        canvas.scrolled(&lines, window.start, area);
     }
 
     fn elsewhere(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let kin = self.function(state).kin();
+        let reference = self.function(state).reference();
         let none = "has no function for it";
-        let entries =
-            [("diffusers", kin.theirs), ("parediffusers", kin.pare.unwrap_or(none)), ("source", kin.source)];
+        let entries = [
+            ("diffusers", reference.diffusers),
+            ("parediffusers", reference.parediffusers.unwrap_or(none)),
+            ("source", reference.paper),
+        ];
         let mut lines = vec![];
         for (name, told) in entries {
             for (index, part) in
@@ -347,58 +296,10 @@ fn beside(state: &State, function: Function, line: &str, called: Option<Function
     if let Some(called) = called {
         return Some(format!("→ {}", called.path()));
     }
-    let mut values = source::bound(line).into_iter().filter_map(|name| known(state, function, name));
-    let first = values.next()?;
+    let mut bound = source::bound(line).into_iter().filter_map(|name| values::known(state, function, name));
+    let first = bound.next()?;
     // Of two only the table below has room to tell.
-    values.next().is_none().then(|| told(first))
-}
-
-/// The newest tensor of that name where the reader looks.
-fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorRow> {
-    if let Some(row) = inside(state).and_then(|inside| inside.values.iter().find(|row| row.name == name)) {
-        return Some(row);
-    }
-    // What the stage is still to make is not what the stage before made.
-    let is_to_come = |inside: &InsideView| {
-        name == "prev_sample" || name != "latents" && source::made_from(inside.line).any(|made| made == name)
-    };
-    if inside(state).is_some_and(is_to_come) {
-        return None;
-    }
-    let name = match name {
-        "prev_sample" => "latents",
-        "model_output" => "guided_noise_residual",
-        // What the step started from is the record's before.
-        "sample" if function.is_step() => return before(state)?.tensor("latents").map(|tensor| &tensor.row),
-        name => name,
-    };
-    let records = state.view.as_ref()?.records.get(..state.cursor())?;
-    records.iter().rev().find_map(|record| record.tensor(name)).map(|tensor| &tensor.row)
-}
-
-/// What the stage before the last one made.
-fn before(state: &State) -> Option<&RecordView> {
-    let records = &state.view.as_ref()?.records;
-    records.get(state.cursor().checked_sub(2)?).map(|record| &**record)
-}
-
-fn told(row: &TensorRow) -> String {
-    format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
-}
-
-/// A number of the scheduler's last step.
-fn coefficient(state: &State, function: Function, name: &str) -> Option<String> {
-    let of = state.record().filter(|_| function.is_step())?.coefficients?;
-    Some(match name {
-        "timestep" => of.timestep.to_string(),
-        "prev_timestep" => of.prev_timestep.to_string(),
-        "alpha_prod_t" => number(of.alpha_prod_t.into()),
-        "alpha_prod_t_prev" => number(of.alpha_prod_t_prev.into()),
-        "beta_prod_t" => number(of.beta_prod_t.into()),
-        "variance" => number(of.variance.into()),
-        "std_dev_t" => number(of.std_dev_t.into()),
-        _ => return None,
-    })
+    bound.next().is_none().then(|| values::told(first))
 }
 
 /// The spans of a line from column `left` on.

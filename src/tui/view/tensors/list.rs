@@ -4,6 +4,7 @@ use super::{Found, Tensors};
 use crate::debugger::record::TensorView;
 use crate::debugger::text::shape;
 use crate::tui::canvas::Canvas;
+use crate::tui::list::ListView;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widget::bars::sparkline;
@@ -200,10 +201,9 @@ fn choose(listed: &[Found<'_>], width: u16) -> Vec<(Column, usize)> {
     columns
 }
 
-/// The first tensor that is shown, so that the selected one is; a heading and a line of keys take a row each.
-pub(super) fn top(selected: usize, all: usize, height: u16) -> usize {
-    let rows = usize::from(height.saturating_sub(2));
-    (selected + 1).saturating_sub(rows).min(all.saturating_sub(rows))
+/// Rows of tensors that an area of `height` has room for; a heading and a line of keys take a row each.
+pub(super) fn visible(height: u16) -> usize {
+    height.saturating_sub(2).into()
 }
 
 /// Draws the list.
@@ -228,7 +228,7 @@ pub(super) fn draw(
         line.push_span(Span::styled(aligned(*column, text, *width), theme.faint));
     }
     line.render(first, canvas.buf);
-    let top = top(selected, listed.len(), area.height);
+    let top = ListView::at(selected).window(listed.len(), visible(area.height)).start;
     for ((index, found), row) in listed.iter().enumerate().skip(top).zip(rows.rows()) {
         let here = index == selected;
         let mut line = Line::from(Span::styled(if here { "▸" } else { " " }, theme.focus));

@@ -6,11 +6,13 @@
 mod list;
 mod opened;
 
-use super::panes::{Pane, Panes, Reply};
+use super::pane::{Pane, Reply, View};
 use super::welcome;
 use crate::debugger::record::{RecordId, RecordView, TensorView};
 use crate::tensor::Histogram;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
+use crate::tui::list::{ListView, Scroll, Step};
 use crate::tui::state::State;
 use crossterm::event::{KeyCode, KeyEvent};
 use list::Order;
@@ -42,7 +44,7 @@ pub struct Tensors {
     /// What of its values is shown.
     grid: Grid,
     /// The first channel that is shown.
-    channel: usize,
+    channels: Scroll,
     /// Histograms, made once each.
     histograms: RefCell<HashMap<(RecordId, String, usize), Histogram>>,
 }
@@ -64,6 +66,10 @@ impl Tensors {
         listed.iter().position(|(_, tensor)| tensor.row.name == self.selected).unwrap_or(0)
     }
 
+    fn list(&self, listed: &[Found<'_>]) -> ListView {
+        ListView::at(self.at(listed))
+    }
+
     /// The histogram of a tensor in `bins` bins.
     fn histogram(&self, (record, tensor): Found<'_>, bins: usize) -> Histogram {
         let key = (record.id, tensor.row.name.clone(), bins);
@@ -75,7 +81,7 @@ impl Tensors {
     }
 }
 
-impl Panes for Tensors {
+impl View for Tensors {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let listed = self.listed(state);
         let all = state.view.as_ref().map_or(0, |view| view.tensors(state.cursor()).len());
@@ -137,7 +143,7 @@ impl Panes for Tensors {
                 opened::draw_spread(&tensor.row, &self.histogram(found, bins), canvas, area);
             }
             VALUES => self.grid.draw(&tensor.values, canvas, area),
-            CHANNELS => opened::draw_channels(&tensor.values, self.channel, canvas, area),
+            CHANNELS => opened::draw_channels(&tensor.values, self.channels, canvas, area),
             _ => {
                 let before =
                     state.view.as_ref().and_then(|v| v.tensor_before(&tensor.row.name, state.cursor()));
@@ -146,33 +152,71 @@ impl Panes for Tensors {
         }
     }
 
-    fn key(&mut self, pane: &str, key: KeyEvent, room: Size, state: &State) -> Reply {
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const KEYS: &[ViewKeys] = &[
+            ViewKeys {
+                keys: &[KeyCode::Enter],
+                panes: &[LIST],
+                hint: "open",
+                summary: "in the list: open the tensor",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('<'), KeyCode::Char('>')],
+                panes: &[LIST],
+                hint: "sort",
+                summary: "in the list: sort by the previous or next column",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('.')],
+                panes: &[LIST],
+                hint: "reverse",
+                summary: "in the list: reverse the order",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
+                panes: &[VALUES],
+                hint: "column",
+                summary: "in the values: go to the previous or next column",
+            },
+            ViewKeys {
+                keys: &[KeyCode::Char('['), KeyCode::Char(']')],
+                panes: &[VALUES],
+                hint: "plane",
+                summary: "in the values: go to the previous or next plane",
+            },
+        ];
+        KEYS
+    }
+
+    fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
         let listed = self.listed(state);
-        let at = self.at(&listed);
-        let Some((_, tensor)) = listed.get(at) else { return Reply::Unknown };
-        let page = usize::from(room.height).saturating_sub(2).max(1) as isize;
-        let rows = match key.code {
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::PageUp => -page,
-            KeyCode::PageDown => page,
-            _ => 0,
-        };
+        let Some((_, tensor)) = listed.get(self.at(&listed)) else { return Reply::Unknown };
+        match pane {
+            LIST => {
+                let list = self.list(&listed).step(step, listed.len(), list::visible(room.height));
+                self.selected.clone_from(&listed[list.selected(listed.len())].1.row.name);
+            }
+            CHANNELS => {
+                let channels = opened::channels(&tensor.values).0;
+                let rows = usize::from(room.height.saturating_sub(1));
+                self.channels = self.channels.step(step, channels, rows);
+            }
+            VALUES => self.grid.step(step, room.height, &tensor.values),
+            _ => return Reply::Unknown,
+        }
+        Reply::Taken
+    }
+
+    fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+        let listed = self.listed(state);
+        let Some((_, tensor)) = listed.get(self.at(&listed)) else { return Reply::Unknown };
         match (pane, key.code) {
             (_, KeyCode::Esc) if self.opened => self.opened = false,
             (LIST, KeyCode::Enter) => self.opened = true,
             (LIST, KeyCode::Char('<')) => self.order.before(),
             (LIST, KeyCode::Char('>')) => self.order.next(),
             (LIST, KeyCode::Char('.')) => self.order.reverse(),
-            (LIST, _) if rows != 0 => {
-                let next = at.saturating_add_signed(rows).min(listed.len() - 1);
-                self.selected.clone_from(&listed[next].1.row.name);
-            }
-            (CHANNELS, _) if rows != 0 => {
-                let last = opened::channels(&tensor.values).0.saturating_sub(1);
-                self.channel = self.channel.min(last).saturating_add_signed(rows).min(last);
-            }
-            (VALUES, code) => return self.grid.key(code, rows, &tensor.values),
+            (VALUES, code) => return self.grid.key(code, &tensor.values),
             _ => return Reply::Unknown,
         }
         Reply::Taken
@@ -187,17 +231,13 @@ impl Panes for Tensors {
             let found: Vec<_> = listed.iter().map(|(record, tensor)| (*record, *tensor)).collect();
             self.order.press(&found, at.x, room.width);
         } else {
-            let top = list::top(self.at(&listed), listed.len(), room.height);
-            if let Some((_, tensor)) = listed.get(top + usize::from(at.y) - 1) {
+            let rows = list::visible(room.height);
+            let row = self.list(&listed).row_at(usize::from(at.y) - 1, listed.len(), rows);
+            if let Some((_, tensor)) = row.and_then(|row| listed.get(row)) {
                 self.selected.clone_from(&tensor.row.name);
             }
         }
         Reply::Taken
-    }
-
-    fn wheel(&mut self, pane: &str, rows: i16, room: Size, state: &State) -> Reply {
-        let code = if rows < 0 { KeyCode::Up } else { KeyCode::Down };
-        self.key(pane, code.into(), room, state)
     }
 
     fn filter(&mut self, text: &str) -> bool {

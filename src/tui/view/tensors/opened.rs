@@ -6,6 +6,7 @@ use crate::debugger::text::shape;
 use crate::tensor::compare::{cosine, distance, relative_difference};
 use crate::tensor::{Histogram, PlainTensor, Summary};
 use crate::tui::canvas::Canvas;
+use crate::tui::list::{Scroll, Step};
 use crate::tui::text;
 use crate::tui::view::{Reply, welcome};
 use crate::tui::widget::bars::{Bars, COUNTS};
@@ -54,19 +55,18 @@ pub(super) fn channels_title(values: &PlainTensor) -> String {
     }
 }
 
-/// Draws the statistics of each channel, from `first` on.
-pub(super) fn draw_channels(values: &PlainTensor, first: usize, canvas: &mut Canvas<'_>, area: Rect) {
+/// Draws the statistics of each channel.
+pub(super) fn draw_channels(values: &PlainTensor, scroll: Scroll, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let (count, len) = channels(values);
     let rows = usize::from(area.height.saturating_sub(1));
-    let first = first.min(count.saturating_sub(rows));
     // Where there is no room for five columns, four.
     let columns = if usize::from(area.width) < 4 + 5 * CELL { 4 } else { 5 };
     let cell = (usize::from(area.width.saturating_sub(4)) / columns).clamp(1, CELL);
     let headings = ["mean", "std", "min", "max", "L2"];
     let heading: String = headings[..columns].iter().map(|name| format!("{name:>cell$}")).collect();
     let mut lines = vec![Line::styled(format!("{:>4}{heading}", ""), theme.faint)];
-    for channel in (first..count).take(rows) {
+    for channel in (scroll.top(count, rows)..count).take(rows) {
         let part = values.data().get(channel * len..(channel + 1) * len).unwrap_or_default();
         let s = Summary::of_values(part);
         let numbers: String = [s.mean, s.std, s.min, s.max, s.l2][..columns]
@@ -160,10 +160,9 @@ impl Grid {
         }
     }
 
-    pub fn key(&mut self, code: KeyCode, rows: isize, values: &PlainTensor) -> Reply {
+    pub fn key(&mut self, code: KeyCode, values: &PlainTensor) -> Reply {
         let mut at = self.within(values);
         match code {
-            _ if rows != 0 => at.row = at.row.saturating_add_signed(rows),
             KeyCode::Char('h') => at.column = at.column.saturating_sub(1),
             KeyCode::Char('l') => at.column += 1,
             KeyCode::Char('[') => at.plane = at.plane.saturating_sub(1),
@@ -172,6 +171,13 @@ impl Grid {
         }
         *self = at.within(values);
         Reply::Taken
+    }
+
+    /// Moves down or up, where there is room for `height` rows with their heading.
+    pub fn step(&mut self, step: Step, height: u16, values: &PlainTensor) {
+        let mut at = self.within(values);
+        at.row = at.row.saturating_add_signed(step.rows(height.saturating_sub(1).into()));
+        *self = at.within(values);
     }
 
     fn value(values: &PlainTensor, plane: usize, row: usize, column: usize) -> Option<f32> {
@@ -238,13 +244,12 @@ mod tests {
             let values = PlainTensor::from_values(&[1, dims.0, dims.1, dims.2], vec![1.; dims.0 * dims.1 * dims.2]).unwrap();
             let mut grid = Grid::default();
             for key in keys {
-                let (code, rows) = match key {
-                    0 => (KeyCode::Up, -1),
-                    1 => (KeyCode::Down, 1),
-                    2 => (KeyCode::PageDown, 20),
-                    other => (KeyCode::Char(['h', 'l', '[', ']'][other - 3]), 0),
-                };
-                grid.key(code, rows, &values);
+                match key {
+                    0 => grid.step(Step::Rows(-1), 20, &values),
+                    1 => grid.step(Step::Rows(1), 20, &values),
+                    2 => grid.step(Step::Pages(1), 20, &values),
+                    other => drop(grid.key(KeyCode::Char(['h', 'l', '[', ']'][other - 3]), &values)),
+                }
                 prop_assert_eq!(grid, grid.within(&values));
             }
         }

@@ -1,4 +1,4 @@
-//! How long a run of a size takes, about: a step of the model's own size is timed, and scaled by the UNet's arithmetic.
+//! An estimate of a run's time: one step at the model's native size is timed and scaled by the UNet's multiplications.
 
 use super::{Error, Models, Request};
 use crate::model::unet::UNetConfig;
@@ -6,19 +6,19 @@ use crate::nn::Unwatched;
 use candle_core::{DType, Tensor};
 use std::time::{Duration, Instant};
 
-/// How often a side may hold the model's own until a picture's size is warned of.
-const TIMES: usize = 2;
+/// A side longer than this many times the native one gives a warning.
+const FACTOR: usize = 2;
 /// Tokens of a prompt.
 const TOKENS: usize = 77;
 
-/// A warning, where a side of the run is more than twice the model's own: how long its steps take, about. One step of the model's own
-/// size is computed for it.
+/// A warning with the estimated time if a side of the image is more than twice the native one. It runs one step at the native
+/// size.
 ///
 /// # Errors
-/// The device's.
+/// When the device fails.
 pub fn warning(models: &Models, request: &Request) -> Result<Option<String>, Error> {
     let (height, width) = models.native_size();
-    if request.height <= TIMES * height && request.width <= TIMES * width {
+    if request.height <= FACTOR * height && request.width <= FACTOR * width {
         return Ok(None);
     }
     let steps = request.steps().len();
@@ -38,8 +38,8 @@ pub fn warning(models: &Models, request: &Request) -> Result<Option<String>, Err
          {width}×{height} (measured: {} a step); --width and --height choose another size",
         request.width,
         request.height,
-        said(all),
-        said(a_step),
+        human(all),
+        human(a_step),
     )))
 }
 
@@ -49,7 +49,7 @@ fn latents(models: &Models, height: usize, width: usize) -> f64 {
     (height / scale) as f64 * (width / scale) as f64
 }
 
-/// One pass of the UNet over both rows, at this height and width in pixels.
+/// One UNet pass over both rows, at this height and width in pixels.
 fn timed_step(models: &Models, height: usize, width: usize) -> Result<Duration, Error> {
     let config = models.unet.config();
     let scale = models.vae.config().scale_factor();
@@ -60,17 +60,17 @@ fn timed_step(models: &Models, height: usize, width: usize) -> Result<Duration, 
         let prompts = zeros(&[2, TOKENS, embeds])?;
         let start = Instant::now();
         let residual = models.unet.forward(&sample, 0, &prompts, &mut Unwatched)?;
-        // A GPU is done when there are numbers.
+        // Reading a number waits for the GPU.
         residual.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
         Ok(start.elapsed())
     };
-    // What the first pass prepares is not timed.
+    // A warm-up pass.
     let least = 1 << config.blocks.len().saturating_sub(1).min(8);
     step(least, least)?;
     step(height / scale, width / scale)
 }
 
-/// Multiplications of a pass of the UNet over so many pixels of latents, without what is the same for every size: convolutions and
+/// Multiplications of a UNet pass over `latents` latent pixels, without those independent of the size. Convolutions and
 /// projections grow with the pixels, self-attention with their square.
 fn multiplications(config: &UNetConfig, latents: f64) -> f64 {
     let levels = config.blocks.iter().enumerate().map(|(level, block)| {
@@ -78,8 +78,8 @@ fn multiplications(config: &UNetConfig, latents: f64) -> f64 {
         let c = block.channels as f64;
         // Two convolutions of 3×3.
         let resnet = 18. * c * c;
-        // Into and out of the transformer; in each of its blocks eight projections for two attentions, less the prompt's two, and a
-        // feed-forward of 12 c²; scores and their products with what is attended to.
+        // `proj_in` and `proj_out`. Per transformer block: six projections of pixels, a feed-forward of 12 c², and scores and
+        // weighted sums of both attentions.
         let block_of_transformer = 18. * c * c + 2. * c * (n + TOKENS as f64);
         let transformer = 2. * c * c + block.transformer_layers as f64 * block_of_transformer;
         let (down, up) = (block.layers, block.layers + 1);
@@ -89,8 +89,8 @@ fn multiplications(config: &UNetConfig, latents: f64) -> f64 {
     levels.sum()
 }
 
-/// A duration as a reader counts it.
-fn said(time: Duration) -> String {
+/// A duration in seconds, minutes or hours.
+fn human(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds < 10. => format!("{seconds:.1} s"),
         seconds if seconds < 100. => format!("{seconds:.0} s"),
@@ -115,17 +115,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_much_larger_is_warned_of() {
+    fn only_much_larger_sizes_give_a_warning() {
         let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
         let of = |height, width| {
             let request = Request { height, width, num_inference_steps: 3, ..Request::default() };
             warning(&models, &request).unwrap()
         };
         assert_eq!((of(128, 128), of(256, 256), of(8, 256)), (None, None, None));
-        let told = of(264, 128).unwrap();
+        let warning_text = of(264, 128).unwrap();
         assert!(
-            told.starts_with("128×264 is more than twice the model's own 128×128: 3 steps take about "),
-            "{told}"
+            warning_text
+                .starts_with("128×264 is more than twice the model's own 128×128: 3 steps take about "),
+            "{warning_text}"
         );
         let of = |num_inference_steps, strength| {
             let init_image = crate::pipeline::InitImage::open("sample:apple").ok();
@@ -140,14 +141,17 @@ mod tests {
             warning(&models, &request).unwrap()
         };
         assert_eq!(of(3, 0.), None);
-        let told = of(3, 0.4).unwrap();
-        assert!(told.contains(": 1 step takes about ") && told.contains("times what it takes"), "{told}");
+        let warning_text = of(3, 0.4).unwrap();
+        assert!(
+            warning_text.contains(": 1 step takes about ") && warning_text.contains("times what it takes"),
+            "{warning_text}"
+        );
     }
 
     #[test]
-    fn times_are_said_as_they_are_counted() {
+    fn durations_have_the_right_unit() {
         for (seconds, expected) in [(0.26, "0.3 s"), (42.4, "42 s"), (600., "10 min"), (7300., "2 h")] {
-            assert_eq!(said(Duration::from_secs_f64(seconds)), expected);
+            assert_eq!(human(Duration::from_secs_f64(seconds)), expected);
         }
     }
 }

@@ -1,10 +1,13 @@
-//! What a step of `denoise` attends to: probes that fold the probabilities of each attention into maps as they come, so that
-//! no layer's are kept.
+//! Attention maps of a step of `denoise`: probes add the probabilities of each attention to maps, so that no layer's
+//! probabilities are stored.
 //!
 //! Tang et al., 2023 ("What the DAAM: Interpreting Stable Diffusion Using Cross Attention", section 3): the map of a token is
-//! the sum, over heads and cross-attention layers, of the probabilities with which each pixel looks at it, enlarged
-//! bicubically to the latents' size, what that undershoots set to 0. The start token, the end and the padding have maps as
-//! words have.
+//! the sum, over heads and cross-attention layers, of the probabilities with which each pixel attends to it, resized bicubically
+//! to the latents' size, with negative values set to 0. The start token, the end token and the padding have maps too.
+
+mod maps;
+
+pub use maps::TokenMaps;
 
 use crate::nn::attention::{ATTENTION_PROBS, attention_probs};
 use crate::nn::{Error, Path, Probe, Result};
@@ -16,94 +19,36 @@ const PROMPT_ROW: usize = 1;
 /// The last name of a cross-attention's path, and of a self-attention's: diffusers'.
 const CROSS: &str = "attn2";
 const SELF: &str = "attn1";
-/// The names of an attention's projections: diffusers'. The query is made first.
+/// diffusers' names of an attention's projections. The query is computed first.
 const QUERY: &str = "to_q";
 const KEY: &str = "to_k";
 
 /// Height and width.
 pub type Size = (usize, usize);
 
-/// A picture for each of several tokens.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenMaps {
-    /// Height and width.
-    pub size: Size,
-    /// How many tokens.
-    pub tokens: usize,
-    /// (height, width, tokens), as a layer has them.
-    values: Vec<f32>,
-}
-
-impl TokenMaps {
-    fn zero(size: Size, tokens: usize) -> Self {
-        Self { size, tokens, values: vec![0.; size.0 * size.1 * tokens] }
-    }
-
-    /// Maps that were made elsewhere, (height, width, tokens). `None` when `values` does not fill them.
-    pub fn from_values(size: Size, tokens: usize, values: Vec<f32>) -> Option<Self> {
-        (size.0 * size.1 * tokens == values.len()).then_some(Self { size, tokens, values })
-    }
-
-    /// The sum of the maps of these tokens: (height, width), row by row. A token that there is not adds nothing.
-    pub fn of(&self, positions: &[usize]) -> Vec<f32> {
-        let sum = |pixel: &[f32]| positions.iter().filter_map(|position| pixel.get(*position)).sum();
-        self.values.chunks(self.tokens.max(1)).map(sum).collect()
-    }
-
-    /// These maps with those of the tokens from `first` on summed into one.
-    pub fn folded(&self, first: usize) -> Self {
-        let kept = (first + 1).min(self.tokens);
-        let mut values = Vec::with_capacity(self.size.0 * self.size.1 * kept);
-        for pixel in self.values.chunks(self.tokens.max(1)) {
-            let (own, rest) = pixel.split_at(first.min(pixel.len()));
-            values.extend_from_slice(own);
-            if !rest.is_empty() {
-                values.push(rest.iter().sum());
-            }
-        }
-        Self { tokens: kept, values, ..*self }
-    }
-
-    /// How much each token is looked at: the sum of its map, of the sum of all. NaN where a map is not finite.
-    pub fn shares(&self) -> Vec<f64> {
-        let mut totals = vec![0f64; self.tokens];
-        for pixel in self.values.chunks(self.tokens.max(1)) {
-            totals.iter_mut().zip(pixel).for_each(|(total, value)| *total += f64::from(*value));
-        }
-        let all: f64 = totals.iter().sum();
-        totals.iter().map(|total| total / all).collect()
-    }
-
-    fn add(&mut self, other: &[f32]) {
-        self.values.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
-    }
-}
-
-/// A layer that was looked into.
+/// An attention layer whose probabilities were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     /// The attention's path.
     pub path: String,
     /// Its heads.
     pub heads: usize,
-    /// The height and width that it works at.
+    /// The height and width of its feature maps.
     pub size: Size,
 }
 
-/// Which maps are made of a step.
+/// How the maps of a step are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// One of all, at the latents' size: DAAM.
+    /// One for all layers, at the latents' size: DAAM.
     Whole,
-    /// One of each layer, at the layer's size, its heads averaged.
+    /// One for each layer, at the layer's size, averaged over heads.
     Layers,
-    /// One of each head, at the layer's size: of the layer that is looked into first.
+    /// One for each head of the first layer, at the layer's size.
     Heads,
 }
 
-/// Folds what cross-attentions look at into maps of the tokens.
-///
-/// A probe over as many steps as it is given to: what they make is summed.
+/// A probe that sums the probabilities of cross-attentions into maps of the tokens, over all steps that it observes.
 pub struct CrossAttention<'a> {
     size: Size,
     is_wanted: &'a dyn Fn(&str) -> bool,
@@ -114,22 +59,22 @@ pub struct CrossAttention<'a> {
 }
 
 impl<'a> CrossAttention<'a> {
-    /// Of latents of `size`, the attentions whose path `is_wanted`, of them one head or all.
+    /// A probe for latents of `size`. It reads the attentions for whose path `is_wanted` is true: one head, or all.
     pub fn new(size: Size, is_wanted: &'a dyn Fn(&str) -> bool, head: Option<usize>, split: Split) -> Self {
         Self { size, is_wanted, head, split, layers: vec![], maps: vec![] }
     }
 
-    /// The layers that were looked into, in the order in which they ran.
+    /// The layers that were read, in running order.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
 
-    /// The layers that were looked into, and the maps: as many as [`Split`] says.
+    /// The layers that were read, and the maps, grouped by [`Split`].
     pub fn done(self) -> (Vec<Layer>, Vec<TokenMaps>) {
         (self.layers, self.maps)
     }
 
-    /// The layer's place on the list, where it is put when it is new.
+    /// The layer's index in the list; a new layer is appended.
     fn place_of(&mut self, layer: Layer) -> usize {
         let known = self.layers.iter().position(|known| known.path == layer.path);
         known.unwrap_or_else(|| {
@@ -138,11 +83,11 @@ impl<'a> CrossAttention<'a> {
         })
     }
 
-    /// Adds one layer of one step. `probs` (heads, N, tokens).
+    /// Adds the probabilities of one layer in one step. `probs` (heads, N, tokens).
     fn fold(&mut self, layer: Layer, probs: &Tensor) -> Result<()> {
         let (heads, _, tokens) = probs.dims3()?;
         let chosen = match self.head {
-            // A layer with fewer heads has none of that number.
+            // The layer has fewer heads.
             Some(head) if head >= heads => return Ok(()),
             Some(head) => head..head + 1,
             None => 0..heads,
@@ -155,7 +100,7 @@ impl<'a> CrossAttention<'a> {
                 Split::Whole => {
                     let latents = self.size;
                     let mut large = bicubic::resized(&values, tokens, size, latents).unwrap_or_default();
-                    // Not `max`: NaN stays NaN.
+                    // Not `max`, which would drop NaN.
                     large.iter_mut().filter(|value| **value < 0.).for_each(|value| *value = 0.);
                     self.maps_at(0, latents, tokens).add(&large);
                 }
@@ -194,10 +139,10 @@ impl Probe for CrossAttention<'_> {
     }
 }
 
-/// Folds what one pixel looks at in self-attentions into a map at the latents' size: heads averaged, every layer's map 1 in
-/// all, layers averaged.
+/// A probe that averages the self-attention of one pixel into a map at the latents' size: averaged over heads, scaled to a sum of
+/// 1 in each layer, averaged over layers.
 ///
-/// It is computed from queries and keys, for that pixel alone: what all pixels look at is as large as their number squared.
+/// It is computed from queries and keys for that pixel alone: the probabilities of all pixels take the square of their number.
 pub struct SelfAttention<'a> {
     size: Size,
     /// Column and row in the latents.
@@ -206,15 +151,15 @@ pub struct SelfAttention<'a> {
     /// The heads of the attention at a path.
     heads: &'a dyn Fn(&str) -> Option<usize>,
     head: Option<usize>,
-    /// The point's own query in the layer that runs: (1, 1, C).
+    /// The pixel's query in the running layer: (1, 1, C).
     query: Option<Tensor>,
     layers: Vec<Layer>,
     sum: Vec<f32>,
 }
 
 impl<'a> SelfAttention<'a> {
-    /// From the point at column and row `point` of latents of `size`; the attentions whose path `is_wanted`, which have so
-    /// many `heads`, of them one head or all.
+    /// A probe for the pixel at column and row `point` of latents of `size`. It reads the attentions for whose path `is_wanted` is
+    /// true: one head, or all of `heads`.
     pub fn new(
         size: Size,
         point: (usize, usize),
@@ -226,18 +171,18 @@ impl<'a> SelfAttention<'a> {
         Self { size, point, is_wanted, heads, head, query: None, layers: vec![], sum }
     }
 
-    /// The layers that were looked into, and the map: (height, width), 1 in all.
+    /// The layers that were read, and the map: (height, width), with a sum of 1.
     pub fn done(self) -> (Vec<Layer>, Vec<f32>) {
         let layers = self.layers.len().max(1) as f32;
         let map = self.sum.iter().map(|value| value / layers).collect();
         (self.layers, map)
     }
 
-    /// Adds one layer of one step. `keys` (1, N, C).
+    /// Adds one layer in one step. `keys` (1, N, C).
     fn fold(&mut self, layer: Layer, query: &Tensor, keys: &Tensor) -> Result<()> {
         let probs = attention_probs(query, keys, None, layer.heads)?.squeeze(0)?;
         let probs = match self.head {
-            // A layer with fewer heads has none of that number.
+            // The layer has fewer heads.
             Some(head) if head >= layer.heads => return Ok(()),
             Some(head) => probs.narrow(0, head, 1)?,
             None => probs,
@@ -263,7 +208,7 @@ impl Probe for SelfAttention<'_> {
         let pixels = rows.dim(0)?;
         if let Some(path) = projection_of(path, QUERY) {
             let size = size_of(path, self.size, pixels)?;
-            // The layer's pixel that the point lies in.
+            // The layer's pixel that contains the point.
             let (x, y) = (self.point.0 * size.1 / self.size.1, self.point.1 * size.0 / self.size.0);
             self.query = Some(rows.narrow(0, (y * size.1 + x).min(pixels - 1), 1)?.unsqueeze(0)?);
         } else if let (Some(path), Some(query)) = (projection_of(path, KEY), self.query.take())
@@ -288,7 +233,7 @@ fn cross_attention_of(path: &Path) -> Option<&str> {
     (attention.starts_with("unet.") && attention.rsplit('.').next() == Some(CROSS)).then_some(attention)
 }
 
-/// (B, …) → (…) of the prompt, in `f32`.
+/// (B, …) → (…): the row of the prompt, in `f32`.
 fn prompt_row(batch: &Tensor) -> Result<Tensor> {
     let row = PROMPT_ROW.min(batch.dim(0)?.saturating_sub(1));
     Ok(batch.i(row)?.to_dtype(DType::F32)?)
@@ -298,13 +243,13 @@ fn size_of(path: &str, latents: Size, pixels: usize) -> Result<Size> {
     level_of(latents, pixels).ok_or_else(|| {
         let (height, width) = latents;
         Error::Input(format!(
-            "{path}: {pixels} pixels are no level of latents of {height}×{width}; expected them halved, rounded up"
+            "{path}: {pixels} pixels do not match a level of {height}×{width} latents; expected sides halved and rounded up"
         ))
     })
 }
 
-/// The height and width of the UNet's level that has so many pixels: the latents', halved and rounded up at each level.
-/// `None` where no level has.
+/// The height and width of the UNet's level with `pixels` pixels: the latents' size, halved and rounded up at each level. `None`
+/// if no level matches.
 pub fn level_of(latents: Size, pixels: usize) -> Option<Size> {
     let levels = std::iter::successors(Some(latents), |&(h, w)| {
         (h > 1 || w > 1).then(|| (h.div_ceil(2), w.div_ceil(2)))
@@ -345,7 +290,7 @@ mod tests {
         let (large, small) = (path("unet.a.attn2"), path("unet.mid.attn2"));
         assert!(probe.wants(&large) && !probe.wants(&path("unet.a.attn1")));
         assert!(!probe.wants(&Path::new("unet.a.attn2")) && !probe.wants(&path("text_encoder.attn2")));
-        // Pixel p looks at token p in the first layer, at token 1 alone in the second.
+        // Pixel p attends to token p in the first layer, to token 1 in the second.
         probe.exit(&large, probs(2, 4, 4, |_, p, t| f32::from(u8::from(p == t)))).unwrap();
         probe.exit(&small, probs(1, 1, 4, |_, _, t| f32::from(u8::from(t == 1)))).unwrap();
         let (layers, maps) = probe.done();
@@ -376,22 +321,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pixel_of_no_level_is_an_error_and_nan_stays() {
+    fn pixels_that_match_no_level_are_an_error_and_nan_stays() {
         let all = |_: &str| true;
         let mut probe = CrossAttention::new((2, 2), &all, None, Split::Whole);
         let e = probe.exit(&path("unet.a.attn2"), probs(1, 3, 2, |_, _, _| 0.5)).unwrap_err();
-        assert!(e.to_string().contains("3 pixels are no level of latents of 2×2"), "{e}");
+        assert!(e.to_string().contains("3 pixels do not match a level of 2×2 latents"), "{e}");
         probe.exit(&path("unet.a.attn2"), probs(1, 1, 2, |_, _, _| f32::NAN)).unwrap();
         assert!(probe.done().1[0].of(&[0])[3].is_nan());
     }
 
     #[test]
-    fn what_a_point_looks_at_is_one_in_all() {
+    fn the_self_attention_of_a_point_has_a_sum_of_1() {
         let all = |_: &str| true;
         let mut probe = SelfAttention::new((2, 4), (3, 1), &all, &|_| Some(2), None);
         let (to_q, to_k) = (Path::new("unet.a.attn1.to_q"), Path::new("unet.a.attn1.to_k"));
         assert!(probe.wants(&to_q) && probe.wants(&to_k) && !probe.wants(&Path::new("unet.a.attn2.to_q")));
-        // Every pixel has a channel of its own in both heads, and looks at itself.
+        // Every pixel has its own channel in both heads, and attends to itself.
         let own = |n: usize| (0..8).map(move |c| f32::from(u8::from(n == c)) * 30.);
         let row: Vec<f32> = (0..8).flat_map(|n| own(n).chain(own(n))).collect();
         let both = Tensor::from_vec([row.clone(), row].concat(), (2, 8, 16), &Device::Cpu).unwrap();

@@ -1,40 +1,40 @@
-//! What is loaded of a checkpoint: told while it is, and counted for who will watch it run.
+//! A record of what was loaded from a checkpoint: its progress, modules and parameters.
 
 use super::Path;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Told of bytes read and bytes in all, at most once a hundredth.
+/// Called with the bytes read and the total, at most once per percent.
 pub type ProgressFn = Box<dyn Fn(u64, u64) + Send + Sync>;
 
-/// What is loaded so far.
+/// What has been loaded.
 pub struct LoadReport {
-    tell: ProgressFn,
+    on_progress: ProgressFn,
     total: AtomicU64,
     read: AtomicU64,
     modules: Mutex<Vec<(Path, usize)>>,
     parameters: Mutex<Vec<Parameter>>,
 }
 
-/// A tensor of weights.
+/// A parameter of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// The module that it is of.
+    /// The module's path.
     pub module: Path,
-    /// Its name there: `weight`, `bias`.
+    /// Its name in the module: `weight`, `bias`.
     pub name: String,
-    /// Its name in the file.
+    /// Its key in the file.
     pub key: String,
     /// Its shape.
     pub shape: Vec<usize>,
 }
 
 impl LoadReport {
-    /// With nothing loaded yet.
-    pub fn new(tell: ProgressFn) -> Self {
+    /// An empty report.
+    pub fn new(on_progress: ProgressFn) -> Self {
         Self {
-            tell,
+            on_progress,
             total: AtomicU64::new(0),
             read: AtomicU64::new(0),
             modules: Mutex::default(),
@@ -42,36 +42,36 @@ impl LoadReport {
         }
     }
 
-    /// A tensor of weights is loaded.
+    /// Adds a parameter.
     pub fn parameter(&self, parameter: Parameter) {
         self.parameters.lock().unwrap_or_else(PoisonError::into_inner).push(parameter);
     }
 
-    /// All tensors of weights that were loaded.
+    /// All parameters.
     pub fn parameters(&self) -> Vec<Parameter> {
         self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// So many bytes more are to be read.
+    /// Adds to the total of bytes to read.
     pub fn expect(&self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many bytes more were read.
+    /// Adds to the bytes read.
     pub fn read(&self, bytes: u64) {
         let total = self.total.load(Ordering::Relaxed).max(1);
         let before = self.read.fetch_add(bytes, Ordering::Relaxed);
         if before * 100 / total != (before + bytes) * 100 / total {
-            (self.tell)(before + bytes, total);
+            (self.on_progress)(before + bytes, total);
         }
     }
 
-    /// A module is loaded that will be watched by this path, so many times in a pass.
+    /// Adds a module that one forward pass runs `times` times.
     pub fn module(&self, path: &Path, times: usize) {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).push((path.clone(), times));
     }
 
-    /// The paths of all modules in the order in which they were loaded, each with how often a pass runs it.
+    /// The paths of all modules in loading order, each with how often a forward pass runs it.
     pub fn modules(&self) -> Vec<(Path, usize)> {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -79,7 +79,10 @@ impl LoadReport {
 
 impl fmt::Debug for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("read", &self.read).field("total", &self.total).finish_non_exhaustive()
+        f.debug_struct("LoadReport")
+            .field("read", &self.read)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,13 +92,13 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn it_is_told_once_a_hundredth() {
-        let told = Arc::new(Mutex::new(vec![]));
-        let teller = Arc::clone(&told);
-        let ledger = LoadReport::new(Box::new(move |read, total| teller.lock().unwrap().push((read, total))));
-        ledger.expect(1000);
-        (0..1000).for_each(|_| ledger.read(1));
-        let told = told.lock().unwrap();
-        assert_eq!((told.len(), told[0], told[99]), (100, (10, 1000), (1000, 1000)));
+    fn progress_is_reported_once_per_percent() {
+        let calls = Arc::new(Mutex::new(vec![]));
+        let sink = Arc::clone(&calls);
+        let report = LoadReport::new(Box::new(move |read, total| sink.lock().unwrap().push((read, total))));
+        report.expect(1000);
+        (0..1000).for_each(|_| report.read(1));
+        let calls = calls.lock().unwrap();
+        assert_eq!((calls.len(), calls[0], calls[99]), (100, (10, 1000), (1000, 1000)));
     }
 }

@@ -1,122 +1,23 @@
-//! `AutoencoderKL` (diffusers): pictures to latents of an eighth of their height and width, and back (Rombach et
-//! al., 2022, section 3.1).
+//! `AutoencoderKL` (diffusers): images → latents of an eighth of their height and width, and back (Rombach et al., 2022,
+//! section 3.1).
+//!
+//! - [`config`]: reads `vae/config.json`.
+
+pub mod config;
+
+pub use config::VaeConfig;
 
 use super::attention::SpatialAttention;
-use super::resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
+use super::resnet::{Downsample2D, ResnetBlock2D, Upsample2D};
 use crate::nn::activation::Activation;
 use crate::nn::layers::{Conv2d, GroupNorm, Leaf, conv1x1, conv3x3, group_norm};
-use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
+use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::Tensor;
-use serde_json::{Value, json};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
 
-/// Epsilon of every normalization in a VAE.
+/// Epsilon of every group norm in a VAE.
 const EPS: f64 = 1e-6;
-
-/// `vae/config.json`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VaeConfig {
-    /// Channels of a picture coming in: 3.
-    pub in_channels: usize,
-    /// Channels of a picture going out: 3.
-    pub out_channels: usize,
-    /// Channels of the latents.
-    pub latent_channels: usize,
-    /// Channels of the levels, from full size down.
-    pub block_out_channels: Vec<usize>,
-    /// Resnets of a level in the encoder; the decoder's levels have one more.
-    pub layers_per_block: usize,
-    /// Groups of every group normalization.
-    pub norm_num_groups: usize,
-    /// What latents are multiplied by before the UNet sees them, so that they have a variance of 1.
-    pub scaling_factor: f64,
-    /// Whether a 1×1 convolution follows the encoder.
-    pub use_quant_conv: bool,
-    /// Whether a 1×1 convolution comes before the decoder.
-    pub use_post_quant_conv: bool,
-    /// Whether the middle attends.
-    pub mid_block_add_attention: bool,
-}
-
-impl VaeConfig {
-    /// Reads the file, with diffusers' defaults for absent keys.
-    ///
-    /// # Errors
-    /// When a known key has a value that is not supported, or the values do not fit together.
-    pub fn read(file: &ConfigFile) -> std::result::Result<Self, ConfigError> {
-        let block_out_channels = match file.raw("block_out_channels") {
-            None | Some(Value::Null) => vec![64],
-            Some(Value::Array(list)) if !list.is_empty() => {
-                file.counts("block_out_channels", list.len(), 1)?
-            }
-            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one a level")),
-        };
-        let levels = block_out_channels.len();
-        for (key, kind) in
-            [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")]
-        {
-            file.only(key, &[json!(vec![kind; levels])])?;
-        }
-        let norm_num_groups = file.count("norm_num_groups", 32)?;
-        if let Some(c) = block_out_channels.iter().find(|&c| c % norm_num_groups != 0) {
-            return Err(
-                file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too"))
-            );
-        }
-        let scaling_factor = file.number("scaling_factor", 0.18215)?;
-        if scaling_factor == 0. {
-            return Err(file.wrong("scaling_factor", "a number other than 0: latents are divided by it"));
-        }
-        file.only("act_fn", &[json!("silu"), json!("swish")])?;
-        for key in ["latents_mean", "latents_std"] {
-            file.only(key, &[Value::Null])?;
-        }
-        file.only("shift_factor", &[Value::Null, json!(0), json!(0.0)])?;
-        // Of no consequence here: the size trained on, and a precaution for f16.
-        for key in ["sample_size", "force_upcast"] {
-            file.raw(key);
-        }
-        let flag = |key| file.or(key, true, "true or false");
-        Ok(Self {
-            in_channels: file.count("in_channels", 3)?,
-            out_channels: file.count("out_channels", 3)?,
-            latent_channels: file.count("latent_channels", 4)?,
-            block_out_channels,
-            layers_per_block: file.count("layers_per_block", 1)?,
-            norm_num_groups,
-            scaling_factor,
-            use_quant_conv: flag("use_quant_conv")?,
-            use_post_quant_conv: flag("use_post_quant_conv")?,
-            mid_block_add_attention: flag("mid_block_add_attention")?,
-        })
-    }
-
-    /// How many pixels a latent is wide: 8 with four levels.
-    pub fn scale_factor(&self) -> usize {
-        1usize.checked_shl(self.block_out_channels.len() as u32 - 1).unwrap_or(usize::MAX)
-    }
-
-    /// Channels of the level `i`, counted from full size.
-    fn channels(&self, i: usize) -> usize {
-        self.block_out_channels[i]
-    }
-
-    fn innermost(&self) -> usize {
-        // `read` refuses an empty list of levels.
-        self.block_out_channels[self.block_out_channels.len() - 1]
-    }
-
-    fn resnet(&self, in_channels: usize, out_channels: usize) -> ResnetConfig {
-        ResnetConfig {
-            in_channels,
-            out_channels,
-            temb_channels: None,
-            groups: self.norm_num_groups,
-            eps: EPS,
-        }
-    }
-}
 
 /// The variational autoencoder.
 #[derive(Debug)]
@@ -128,18 +29,17 @@ pub struct AutoencoderKL {
     config: VaeConfig,
 }
 
-/// What the encoder makes of a picture: a normal distribution for every latent (diffusers
-/// `DiagonalGaussianDistribution`).
+/// The encoder's output: a normal distribution for every latent (diffusers `DiagonalGaussianDistribution`).
 #[derive(Debug, Clone)]
 pub struct DiagonalGaussianDistribution {
     /// (B, `latent_channels`, h, w).
     pub mean: Tensor,
-    /// Logarithm of the variance, between -30 and 20: (B, `latent_channels`, h, w).
+    /// Logarithm of the variance, clamped to -30..=20: (B, `latent_channels`, h, w).
     pub logvar: Tensor,
 }
 
 impl DiagonalGaussianDistribution {
-    /// Latents of the distribution, in the dtype of `noise`, which has their shape, mean 0 and variance 1.
+    /// `mean` + std · `noise`, in the dtype of `noise`, which is standard normal and has the shape of the latents.
     ///
     /// # Errors
     /// When the shapes differ, or the device fails.
@@ -151,14 +51,14 @@ impl DiagonalGaussianDistribution {
 }
 
 impl AutoencoderKL {
-    /// Loads the model; both generations of names in its attention are read.
+    /// Loads the model, with either generation of names in its attentions.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit `config`.
     pub fn load(weights: &Weights, config: VaeConfig) -> Loaded<Self> {
         let latents = config.latent_channels;
-        let conv = |wanted: bool, name, channels| {
-            wanted.then(|| conv1x1(&weights.pp(name), channels, channels)).transpose()
+        let conv = |is_used: bool, name, channels| {
+            is_used.then(|| conv1x1(&weights.pp(name), channels, channels)).transpose()
         };
         Ok(Self {
             encoder: Encoder::load(&weights.pp("encoder"), &config)?,
@@ -174,10 +74,10 @@ impl AutoencoderKL {
         &self.config
     }
 
-    /// `x`, pictures of values -1 to 1, (B, 3, H, W) → distributions of unscaled latents, (B, C, H/8, W/8).
+    /// Images `x` with values from -1 to 1, (B, 3, H, W) → distributions of unscaled latents, (B, C, H/8, W/8).
     ///
     /// # Errors
-    /// When the shape does not fit, or the probe's.
+    /// When the shape does not match the weights.
     pub fn encode(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<DiagonalGaussianDistribution> {
         let mut moments = self.encoder.forward(x, probe)?;
         if let Some(quant_conv) = &self.quant_conv {
@@ -187,10 +87,10 @@ impl AutoencoderKL {
         Ok(DiagonalGaussianDistribution { mean: halves[0].clone(), logvar: halves[1].clamp(-30., 20.)? })
     }
 
-    /// `z`, latents divided by the scaling factor, (B, C, h, w) → pictures of values about -1 to 1, (B, 3, 8h, 8w).
+    /// Unscaled latents `z`, (B, C, h, w) → images with values from about -1 to 1, (B, 3, 8h, 8w).
     ///
     /// # Errors
-    /// When the shape does not fit, or the probe's.
+    /// When the shape does not match the weights.
     pub fn decode(&self, z: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         match &self.post_quant_conv {
             Some(post_quant_conv) => self.decoder.forward(&post_quant_conv.forward(z, probe)?, probe),
@@ -199,7 +99,7 @@ impl AutoencoderKL {
     }
 }
 
-/// Pictures to the moments of latents (diffusers `Encoder`).
+/// Images → mean and log variance of latents (diffusers `Encoder`).
 #[derive(Debug)]
 struct Encoder {
     path: Path,
@@ -241,7 +141,7 @@ impl Encoder {
     }
 }
 
-/// Latents to pictures (diffusers `Decoder`).
+/// Latents → images (diffusers `Decoder`).
 #[derive(Debug)]
 struct Decoder {
     path: Path,
@@ -283,7 +183,7 @@ impl Decoder {
     }
 }
 
-/// A level of the encoder (diffusers `DownEncoderBlock2D`).
+/// One level of the encoder (diffusers `DownEncoderBlock2D`).
 #[derive(Debug)]
 struct DownEncoderBlock2D {
     path: Path,
@@ -292,7 +192,7 @@ struct DownEncoderBlock2D {
 }
 
 impl DownEncoderBlock2D {
-    /// Loads the block of `level`, counted from full size; the innermost does not downsample.
+    /// Loads the block of `level`, counted from full size. The innermost level does not downsample.
     fn load(weights: &Weights, config: &VaeConfig, level: usize) -> Loaded<Self> {
         let (from, to) = (config.channels(level.saturating_sub(1)), config.channels(level));
         Ok(Self {
@@ -319,7 +219,7 @@ impl DownEncoderBlock2D {
     }
 }
 
-/// A level of the decoder (diffusers `UpDecoderBlock2D`).
+/// One level of the decoder (diffusers `UpDecoderBlock2D`).
 #[derive(Debug)]
 struct UpDecoderBlock2D {
     path: Path,
@@ -328,7 +228,7 @@ struct UpDecoderBlock2D {
 }
 
 impl UpDecoderBlock2D {
-    /// Loads the block of `level`, counted from full size; that of full size does not upsample.
+    /// Loads the block of `level`, counted from full size. The full-size level does not upsample.
     fn load(weights: &Weights, config: &VaeConfig, level: usize) -> Loaded<Self> {
         let below = config.block_out_channels.get(level + 1).copied();
         let (from, to) = (below.unwrap_or(config.innermost()), config.channels(level));
@@ -371,7 +271,7 @@ fn load_resnets(
         .collect()
 }
 
-/// The middle: a resnet, an attention of every pixel to every other, a resnet (diffusers `UNetMidBlock2D`).
+/// The mid block: a resnet, self-attention over pixels, a resnet (diffusers `UNetMidBlock2D`).
 #[derive(Debug)]
 struct UNetMidBlock2D {
     path: Path,

@@ -10,10 +10,10 @@ use crate::tui::terminal::Found;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// The candle that this was built with.
+/// The version of candle.
 const CANDLE: &str = "0.11.1";
 
-/// Of the program and of what computes.
+/// Versions of the program and its libraries.
 pub fn versions() -> Section {
     let profile = if cfg!(debug_assertions) { "a debug build: models take minutes" } else { "release" };
     let bundled = if cfg!(feature = "bundled") { "in the program" } else { "not in this build" };
@@ -33,23 +33,23 @@ pub fn versions() -> Section {
 pub fn machine() -> Section {
     let threads = rayon::current_num_threads();
     let features = cpu_features();
-    let told = if features.is_empty() { "none that are used".into() } else { features.join(", ") };
+    let text = if features.is_empty() { "none that are used".into() } else { features.join(", ") };
     let free = memory::available();
     Section {
         title: "Processor",
         facts: vec![
             Fact::new("threads", threads.to_string(), threads),
-            Fact::new("instructions", told, json!(features)),
+            Fact::new("instructions", text, json!(features)),
             Fact::new(
                 "memory free",
-                free.map_or("not told".into(), |bytes| memory::said(bytes.into())),
+                free.map_or("not reported".into(), |bytes| memory::human(bytes.into())),
                 json!(free),
             ),
         ],
     }
 }
 
-/// Those instructions that are used where they are there.
+/// The available instruction sets among those that are used.
 fn cpu_features() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]
     let all = [
@@ -67,7 +67,7 @@ fn cpu_features() -> Vec<&'static str> {
     ];
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let all: [(&'static str, bool); 0] = [];
-    all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
+    all.into_iter().filter_map(|(name, is_available)| is_available.then_some(name)).collect()
 }
 
 /// The terminal, as the interface would use it.
@@ -80,11 +80,7 @@ pub fn terminal() -> Section {
             Fact::text("pictures", graphics),
             Fact::new("a cell's pixels", format!("{}×{}", cell.0, cell.1), json!([cell.0, cell.1])),
         ],
-        None => vec![Fact::new(
-            "size",
-            "standard input or output is no terminal: nothing was asked of it",
-            Value::Null,
-        )],
+        None => vec![Fact::new("size", "standard input or output is not a terminal", Value::Null)],
     };
     let colours = chosen.and_then(|config| config.colours).unwrap_or_else(tui::depth::Depth::detect);
     let colours = serde_json::to_value(colours).ok().and_then(|value| value.as_str().map(String::from));
@@ -94,7 +90,7 @@ pub fn terminal() -> Section {
     Section { title: "Terminal", facts }
 }
 
-/// The hub's settings, and what there is in the cache.
+/// The hub's settings, and the size of the cache.
 pub fn hub() -> Section {
     let hub = Hub::of_environment();
     let settings = hub.settings();
@@ -129,13 +125,13 @@ pub fn hub() -> Section {
             Fact::text("cache", settings.cache.display().to_string()),
             Fact::new(
                 "models",
-                format!("{count}, {}{unreadable}", memory::said(bytes.into())),
+                format!("{count}, {}{unreadable}", memory::human(bytes.into())),
                 json!({ "count": count, "bytes": bytes }),
             ),
             Fact::text("endpoint", without_password(&settings.endpoint)),
             Fact::new(
                 "token",
-                token.as_ref().map_or("none".into(), |from| format!("there is one, of {from}")),
+                token.as_ref().map_or("none".into(), |from| format!("set, from {from}")),
                 json!(token),
             ),
             Fact::new("offline", if settings.offline { "yes" } else { "no" }, settings.offline),
@@ -149,11 +145,11 @@ pub fn hub() -> Section {
     }
 }
 
-/// The reader's files.
+/// The user's files.
 pub fn files() -> Section {
     let place = |path: Option<&Path>| match path {
-        Some(path) => format!("{}{}", path.display(), if path.exists() { "" } else { " (not there)" }),
-        None => "nowhere: there is no home folder".into(),
+        Some(path) => format!("{}{}", path.display(), if path.exists() { "" } else { " (does not exist)" }),
+        None => "none: there is no home folder".into(),
     };
     let config = Config::path();
     let progress = Progress::of_reader();
@@ -170,7 +166,7 @@ pub fn files() -> Section {
     Section { title: "Files", facts }
 }
 
-/// Those of the environment's variables that are set.
+/// The environment variables that are set.
 fn variables(names: &[&str], shown: impl Fn(&str, &str) -> String) -> Fact {
     let set: Vec<(String, String)> = names
         .iter()
@@ -185,7 +181,7 @@ fn variables(names: &[&str], shown: impl Fn(&str, &str) -> String) -> Fact {
     Fact::new("variables", text, value)
 }
 
-/// An address without who asks: `https://user:secret@host` says `https://…@host`.
+/// A URL without credentials: `https://user:secret@host` becomes `https://…@host`.
 fn without_password(address: &str) -> String {
     let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -201,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_of_candle_is_the_one_that_is_locked() {
+    fn the_version_of_candle_is_the_locked_one() {
         let locked = include_str!("../../../Cargo.lock");
         assert!(locked.contains(&format!("name = \"candle-core\"\nversion = \"{CANDLE}\"")));
     }

@@ -1,6 +1,6 @@
-//! Formats of pictures that are not read, told from a file's first bytes, so that such a file is not called broken.
+//! Unsupported image formats, recognised by a file's first bytes, so that such a file is not called broken.
 
-/// A format: where its signature stands, the signature, and its name.
+/// A format: the offset of its signature, the signature, and its name.
 const SIGNATURES: [(usize, &[u8], &str); 38] = [
     (0, b"II*\0", "a TIFF picture"),
     (0, b"MM\0*", "a TIFF picture"),
@@ -39,21 +39,21 @@ const SIGNATURES: [(usize, &[u8], &str); 38] = [
     (0, b"%PDF", "a PDF document"),
     (0, b"<svg", "an SVG picture"),
     (0, b"<?xml", "an SVG picture"),
-    (0, b"version https://git-lfs.github.com/spec/", "a pointer of git LFS"),
+    (0, b"version https://git-lfs.github.com/spec/", "a git LFS pointer"),
 ];
 
-/// How a web page begins that was saved in the place of a picture.
+/// The beginning of a web page that was saved instead of an image.
 const PAGES: [&[u8]; 2] = [b"<!doctype html", b"<html"];
 
-/// What a file is whose format is known and not read; `None` for the others.
-pub(super) fn not_read(bytes: &[u8]) -> Option<&'static str> {
+/// The unsupported format of a file; `None` if it is not recognised.
+pub(super) fn unsupported(bytes: &[u8]) -> Option<&'static str> {
     if let Some((.., name)) = SIGNATURES
         .iter()
         .find(|(at, signature, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(signature)))
     {
         return Some(name);
     }
-    // Two letters are few: the bytes that a bitmap's header keeps free are 0.
+    // Two letters are not enough: the reserved bytes of a bitmap's header must be 0.
     if bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
         return Some("a BMP picture");
     }

@@ -1,0 +1,215 @@
+//! The settings of a run, in one table beside [`Request`].
+//!
+//! An [`Entry`] says what a setting is called (diffusers' name), how it is read from a request and written to it, how its value is
+//! parsed and shown, and what it is for. The table drives the program's flags, `set` and its completion, the names in
+//! expressions, `info request`, the text in a PNG, the metadata of a dump, the axes of a comparison and the lines of a
+//! saved timeline. Whether models can run a value is a question for [`Request::check`].
+//!
+//! `setting`: the handle. `value`: the types that a setting can have.
+//!
+//! To add a setting, add a field to [`Request`] and an entry to [`SETTINGS`].
+//!
+//! A setting is a handle, [`Setting`], found by its name; nothing outside of this file lists them. So some runs can have more of
+//! them than others: an entry with the name `scheduler.*` is a family. It stands for `scheduler.use_karras_sigmas` and for whatever else
+//! its `members` finds in a request; `get` and `set` are told which member is meant. A line such as `set
+//! scheduler.use_karras_sigmas …` parses without a run, and [`Setting::set`] refuses a member that the run does not have. A
+//! family has no flag. An expression sees the name before the dot; a scope gives it a map of the members.
+
+mod setting;
+mod value;
+
+pub use setting::Setting;
+pub use value::{Access, Field, Value, ValueError};
+
+use super::Request;
+
+/// Every setting, in the order in which they are listed.
+pub const SETTINGS: &[Entry] = &[
+    Entry {
+        name: "prompt",
+        flags: &["prompt"],
+        value: "PROMPT",
+        summary: "what the image shows",
+        help: "The prompt [default: depends on the model]",
+        field: Field::Text(Access { get: |r, _| r.prompt.clone(), set: |r, _, text| r.prompt = text }),
+        ..OF_STAGES
+    },
+    Entry {
+        name: "negative_prompt",
+        flags: &["negative-prompt"],
+        value: "PROMPT",
+        summary: "what the image avoids",
+        help: "The negative prompt: what to avoid",
+        quiet: true,
+        field: Field::Text(Access {
+            get: |r, _| r.negative_prompt.clone(),
+            set: |r, _, text| r.negative_prompt = text,
+        }),
+        ..OF_STAGES
+    },
+    Entry {
+        name: "height",
+        flags: &["height"],
+        value: "PX",
+        summary: "in pixels",
+        help: "Height in pixels, a multiple of 8 [default: the model's training size, or the height of the start image]",
+        field: Field::Count(Access { get: |r, _| r.height, set: |r, _, pixels| r.height = pixels }, "pixels"),
+        ..OF_RUN
+    },
+    Entry {
+        name: "width",
+        flags: &["width"],
+        value: "PX",
+        summary: "in pixels",
+        help: "Width in pixels, a multiple of 8 [default: the model's training size, or the width of the start image]",
+        field: Field::Count(Access { get: |r, _| r.width, set: |r, _, pixels| r.width = pixels }, "pixels"),
+        ..OF_RUN
+    },
+    Entry {
+        name: "num_inference_steps",
+        flags: &["steps", "num-inference-steps"],
+        value: "N",
+        parameter: "Steps",
+        summary: "the number of denoising steps",
+        help: "Number of denoising steps [default: 20; SD-Turbo: 1]",
+        field: Field::Count(
+            Access { get: |r, _| r.num_inference_steps, set: |r, _, steps| r.num_inference_steps = steps },
+            "steps",
+        ),
+        ..OF_RUN
+    },
+    Entry {
+        name: "guidance_scale",
+        flags: &["guidance-scale"],
+        value: "SCALE",
+        parameter: "CFG scale",
+        summary: "weight of the text-conditioned residual",
+        help: "Weight of the text-conditioned residual; 1 is no guidance [default: 7.5; SD-Turbo: 1]",
+        field: Field::Number(
+            Access { get: |r, _| r.guidance_scale, set: |r, _, scale| r.guidance_scale = scale },
+            "a number",
+        ),
+        ..OF_STAGES
+    },
+    Entry {
+        name: "seed",
+        flags: &["seed"],
+        value: "SEED",
+        parameter: "Seed",
+        summary: "of the noise",
+        help: "Seed of the noise, as in torch.Generator(\"cpu\").manual_seed(SEED): -2^63 to 2^64-1. -1 is an ordinary seed, as in \
+               torch [default: 0]",
+        field: Field::Seed(Access { get: |r, _| r.seed, set: |r, _, seed| r.seed = seed }),
+        ..OF_RUN
+    },
+    Entry {
+        name: "eta",
+        flags: &["eta"],
+        value: "ETA",
+        parameter: "Eta",
+        summary: "new noise in each step, 0 to 1",
+        help: "New noise in each step: 0 none (DDIM), 1 as much as DDPM [default: 0]",
+        quiet: true,
+        field: Field::Number(
+            Access { get: |r, _| r.eta, set: |r, _, eta| r.eta = eta },
+            "a number from 0 to 1",
+        ),
+        ..OF_STAGES
+    },
+    Entry {
+        name: "init_image",
+        flags: &["init-image"],
+        value: "FILE",
+        parameter: "Init image",
+        summary: "the start image",
+        help: "Start image, for image to image: a file, or sample:apple, cat, house, pizza",
+        field: Field::Picture(Access {
+            get: |r, _| r.init_image.clone(),
+            set: |r, _, picture| r.init_image = picture,
+        }),
+        ..OF_RUN
+    },
+    Entry {
+        name: "strength",
+        flags: &["strength"],
+        value: "STRENGTH",
+        parameter: "Denoising strength",
+        summary: "the fraction of the steps that run",
+        help: "With a start image, the fraction of the steps that run: 0 none, 1 all [default: 0.8]",
+        applies: |request| request.init_image.is_some(),
+        field: Field::Number(
+            Access { get: |r, _| r.strength, set: |r, _, strength| r.strength = strength },
+            "a number from 0 to 1",
+        ),
+        ..OF_RUN
+    },
+    Entry {
+        name: "fault",
+        parameter: "Fault",
+        summary: "a known mistake, made on purpose",
+        field: Field::Fault(Access { get: |r, _| r.fault, set: |r, _, fault| r.fault = fault }),
+        ..OF_STAGES
+    },
+];
+
+/// A setting as the table has it.
+#[derive(Debug)]
+pub struct Entry {
+    /// diffusers' name; `NAME.*` for a family of settings that only some runs have.
+    pub name: &'static str,
+    /// The program's flags for it without their dashes, the one that is shown first; empty where it has none.
+    pub flags: &'static [&'static str],
+    /// What a flag's help calls its value.
+    pub value: &'static str,
+    /// The key in a PNG's chunk `parameters`; empty where it has none, or a place of its own there.
+    pub parameter: &'static str,
+    /// What it is, in a few words.
+    pub summary: &'static str,
+    /// What it is, as the flag's help has it.
+    pub help: &'static str,
+    /// Of what part of a run it is.
+    pub of: Of,
+    /// Whether short texts leave it out while it has its default.
+    pub quiet: bool,
+    /// Whether it has a meaning in such a run.
+    pub applies: fn(&Request) -> bool,
+    /// Of a family, the members that such a run has.
+    pub members: fn(&Request) -> Vec<String>,
+    /// Where a request keeps it, and how it is typed.
+    pub field: Field,
+}
+
+/// Of what part of a run a setting is: until when it can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The whole run: it fixes the initial latents, and cannot change once `get_latent` has run.
+    Run,
+    /// The stages that are still to come.
+    Stages,
+}
+
+/// An entry's defaults.
+const OF_STAGES: Entry = Entry {
+    name: "",
+    flags: &[],
+    value: "",
+    parameter: "",
+    summary: "",
+    help: "",
+    of: Of::Stages,
+    quiet: false,
+    applies: |_| true,
+    members: |_| vec![],
+    field: Field::Text(Access { get: |_, _| String::new(), set: |_, _, _| () }),
+};
+const OF_RUN: Entry = Entry { of: Of::Run, ..OF_STAGES };
+
+impl Entry {
+    /// Of a family, what the names of its members begin with: `scheduler.`.
+    pub fn family(&self) -> Option<&'static str> {
+        self.name.strip_suffix('*')
+    }
+}
+
+#[cfg(test)]
+mod tests;

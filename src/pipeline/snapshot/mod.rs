@@ -1,0 +1,256 @@
+//! A run between two stages.
+//!
+//! A [`Snapshot`] is immutable and cheap to clone; [`advance`] returns the next one. To go back is to read an older snapshot, to
+//! fork is to advance with a changed request.
+//!
+//! - `stage`: the stages and their order. `advance`: one stage.
+
+mod advance;
+mod stage;
+
+pub use advance::advance;
+pub use stage::{Stage, TENSORS};
+
+use super::intervention::Intervention;
+use super::{Error, Models, Request, RequestError};
+use crate::scheduler::DdimScheduler;
+use crate::scheduler::ddim::Coefficients;
+use crate::tensor::Generator;
+use candle_core::Tensor;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The record of a finished stage.
+#[derive(Debug)]
+pub struct StageRecord {
+    /// The stage.
+    pub stage: Stage,
+    /// Its tensors under diffusers' names, in the order of computation.
+    pub tensors: Vec<(&'static str, Tensor)>,
+    /// The scalars of a step of `denoise`.
+    pub coefficients: Option<Coefficients>,
+    /// The `guidance_scale` with which the stage ran.
+    pub guidance_scale: f64,
+    /// The scheduler with which the stage ran.
+    pub scheduler: Arc<DdimScheduler>,
+    /// Its tensors that were edited afterwards.
+    pub edited: Vec<&'static str>,
+    /// Warnings, such as a truncated prompt.
+    pub warnings: Vec<String>,
+    /// For `encode_prompt`: the text of the prompt and of the negative prompt that did not fit.
+    pub cut: [Option<String>; 2],
+    /// Its duration.
+    pub took: Duration,
+}
+
+impl StageRecord {
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor)
+    }
+}
+
+/// A run between two stages: the request, the records of finished stages, and the generator's state.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    request: Arc<Request>,
+    scheduler: Arc<DdimScheduler>,
+    records: Vec<Arc<StageRecord>>,
+    /// The tensors so far of a stage that is stepped through. They precede `records` in lookups.
+    partial: Option<Arc<StageRecord>>,
+    /// The prompt and the negative prompt of the embeddings.
+    encoded: Option<(String, String)>,
+    generator: Generator,
+    /// The edits of tensors and module outputs.
+    edits: Vec<Arc<str>>,
+    /// Changes of module outputs in later stages.
+    interventions: Vec<Intervention>,
+}
+
+impl Snapshot {
+    /// The run before its first stage.
+    ///
+    /// # Errors
+    /// When `models` cannot run `request`.
+    pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
+        let scheduler = Arc::new(request.check(models)?);
+        let generator = Generator::manual_seed(request.seed.folded());
+        Ok(Self {
+            request: Arc::new(request),
+            scheduler,
+            records: vec![],
+            partial: None,
+            encoded: None,
+            generator,
+            edits: vec![],
+            interventions: vec![],
+        })
+    }
+
+    /// This snapshot with other settings. A changed prompt is encoded again before the next stage.
+    ///
+    /// # Errors
+    /// When `models` cannot run `request`.
+    pub fn with_request(&self, request: Request, models: &Models) -> Result<Self, RequestError> {
+        let scheduler = Arc::new(request.check(models)?);
+        Ok(Self { request: Arc::new(request), scheduler, ..self.clone() })
+    }
+
+    /// The run after these records, for tests of views.
+    #[cfg(test)]
+    pub(crate) fn after(&self, records: &[Arc<StageRecord>]) -> Self {
+        let encoded = Some((self.request.prompt.clone(), self.request.negative_prompt.clone()));
+        Self { records: records.to_vec(), encoded, ..self.clone() }
+    }
+
+    /// This snapshot with the tensors so far of the next stage.
+    pub fn with_partial(&self, stage: Stage, tensors: Vec<(&'static str, Tensor)>) -> Self {
+        let record = StageRecord {
+            stage,
+            tensors,
+            coefficients: None,
+            guidance_scale: self.request.guidance_scale,
+            scheduler: Arc::clone(&self.scheduler),
+            edited: vec![],
+            warnings: vec![],
+            cut: [None, None],
+            took: Duration::ZERO,
+        };
+        Self { partial: Some(Arc::new(record)), ..self.clone() }
+    }
+
+    /// This snapshot with the newest tensor of that name replaced; `edit` describes the change. `None` if there is no such tensor.
+    pub fn with_tensor(&self, name: &str, tensor: Tensor, edit: &str) -> Option<Self> {
+        let index = self.records.iter().rposition(|record| record.tensor(name).is_some())?;
+        let known = &self.records[index];
+        let tensors = known
+            .tensors
+            .iter()
+            .map(|(own, kept)| (*own, if *own == name { tensor.clone() } else { kept.clone() }));
+        let mut edited = known.edited.clone();
+        let new = known.tensors.iter().map(|(own, _)| *own).find(|own| *own == name);
+        edited.extend(new.filter(|new| !known.edited.contains(new)));
+        let mut next = self.clone();
+        next.records[index] = Arc::new(StageRecord {
+            tensors: tensors.collect(),
+            edited,
+            scheduler: Arc::clone(&known.scheduler),
+            warnings: known.warnings.clone(),
+            cut: known.cut.clone(),
+            ..**known
+        });
+        next.edits.push(edit.into());
+        Some(next)
+    }
+
+    /// This snapshot with one more intervention.
+    pub fn with_intervention(&self, intervention: Intervention) -> Self {
+        let mut next = self.clone();
+        next.edits.push(Arc::clone(&intervention.text));
+        next.interventions.push(intervention);
+        next
+    }
+
+    /// The interventions that apply to the next stage.
+    pub fn interventions(&self) -> impl Iterator<Item = &Intervention> {
+        let next = self.position();
+        self.interventions
+            .iter()
+            .filter(move |intervention| next.is_some_and(|stage| intervention.is_in(stage)))
+    }
+
+    /// The edits of tensors and module outputs, in order.
+    pub fn edits(&self) -> &[Arc<str>] {
+        &self.edits
+    }
+
+    /// The settings.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The scheduler of the run.
+    pub fn scheduler(&self) -> &DdimScheduler {
+        &self.scheduler
+    }
+
+    /// The timesteps of the run, from noise to image. With a start image, only the last ones.
+    pub fn timesteps(&self) -> &[usize] {
+        &self.scheduler.timesteps()[self.request.steps()]
+    }
+
+    /// The scheduler of the run, shared.
+    pub fn shared_scheduler(&self) -> &Arc<DdimScheduler> {
+        &self.scheduler
+    }
+
+    /// The records of finished stages, in order.
+    pub fn records(&self) -> &[Arc<StageRecord>] {
+        &self.records
+    }
+
+    /// The record of the last finished stage.
+    pub fn last(&self) -> Option<&StageRecord> {
+        self.records.last().map(|record| &**record)
+    }
+
+    /// The next stage; `None` when the run is complete.
+    pub fn position(&self) -> Option<Stage> {
+        Stage::at(self.records.len(), &self.request.steps())
+    }
+
+    /// The newest tensor of that name, or of a key such as `denoise.003/latents`, with its stage.
+    pub fn tensor(&self, name: &str) -> Option<(Stage, &Tensor)> {
+        let (stage, name) = match name.split_once('/') {
+            Some((stage, name)) => (Some(stage), name),
+            None => (None, name),
+        };
+        // The loop assigns the scheduler's `prev_sample` to `latents`.
+        let name = if name == "prev_sample" { "latents" } else { name };
+        let records = self
+            .partial
+            .iter()
+            .chain(self.records.iter().rev())
+            .filter(|record| stage.is_none_or(|key| record.stage.key() == key));
+        records.into_iter().find_map(|record| record.tensor(name).map(|tensor| (record.stage, tensor)))
+    }
+
+    /// Whether the embeddings match the current prompts.
+    pub fn is_encoded(&self) -> bool {
+        let request = self.request();
+        self.encoded.as_ref().is_some_and(|(prompt, negative_prompt)| {
+            (prompt, negative_prompt) == (&request.prompt, &request.negative_prompt)
+        })
+    }
+
+    /// The edits of embeddings, which are lost when a prompt is encoded again.
+    pub fn edits_of_embeddings(&self) -> Vec<Arc<str>> {
+        self.edits.iter().filter(|edit| is_of_embeddings(edit)).cloned().collect()
+    }
+
+    /// Adds to the last stage's duration the time of computations that it shares with other runs.
+    pub(in crate::pipeline) fn add_time(&mut self, took: Duration) {
+        // A shared record is not that of the stage that just ran.
+        if let Some(record) = self.records.last_mut().and_then(Arc::get_mut) {
+            record.took += took;
+        }
+    }
+
+    /// Subtracts from the last stage's duration the time that it waited for the user.
+    pub fn subtract_time(&mut self, waited: Duration) {
+        // A shared record is not that of the stage that just ran.
+        if let Some(record) = self.records.last_mut().and_then(Arc::get_mut) {
+            record.took = record.took.saturating_sub(waited);
+        }
+    }
+
+    fn require(&self, name: &str) -> Result<&Tensor, Error> {
+        let missing = || crate::nn::Error::Input(format!("{name} does not exist yet")).into();
+        self.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
+    }
+}
+
+/// An edit begins with the name of its tensor.
+fn is_of_embeddings(edit: &str) -> bool {
+    ["prompt_embeds", "negative_prompt_embeds"].iter().any(|name| edit.starts_with(name))
+}

@@ -1,0 +1,132 @@
+//! What keys do, in one list, with the views' keys from [`VIEWS`] and the keys that a view takes itself.
+
+use super::Action::{
+    self, ComeBack, CopySelected, Filter, FocusNext, FocusPrevious, Help, LastOutput, Lesson, LookBack,
+    LookFirst, LookLast, LookOn, Mouse, Play, Quit, Show, Type, Zoom,
+};
+use crate::tui::view::VIEWS;
+use KeyCode::{BackTab, Char, End, F, Home, Left, Right, Tab as TabKey};
+use crossterm::event::KeyCode;
+use std::borrow::Cow;
+
+/// Keys and their action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The keys.
+    pub keys: &'static [KeyCode],
+    /// What they do.
+    pub action: Action,
+    /// Two or three words for the line of hints; empty for keys that only the help lists.
+    pub hint: &'static str,
+    /// What they do, in a line.
+    pub summary: &'static str,
+}
+
+impl Binding {
+    /// Whether they run a line of the command language.
+    pub fn moves(&self) -> bool {
+        matches!(self.action, Action::Run(_))
+    }
+}
+
+/// Keys that a view takes itself. They come before those of [`bindings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewKeys {
+    /// The keys.
+    pub keys: &'static [KeyCode],
+    /// The panes that take them; empty for every pane of the view.
+    pub panes: &'static [&'static str],
+    /// A word or two for the line of hints; empty for keys that only the help lists.
+    pub hint: &'static str,
+    /// What they do, in a line.
+    pub summary: &'static str,
+}
+
+impl ViewKeys {
+    /// Whether a pane takes a key.
+    pub fn take(&self, pane: &str, key: KeyCode) -> bool {
+        self.keys.contains(&key) && self.belong_to(pane)
+    }
+
+    /// Whether a pane has these keys.
+    pub fn belong_to(&self, pane: &str) -> bool {
+        self.panes.is_empty() || self.panes.contains(&pane)
+    }
+}
+
+/// Every key of the interface, in the order in which the help lists them.
+pub fn bindings() -> impl Iterator<Item = Binding> {
+    let shows = VIEWS.iter().map(|view| key(view.keys, Show(view.id), "", view.summary));
+    RUNNING.iter().cloned().chain(shows).chain(SCREEN.iter().cloned())
+}
+
+/// Keys that run stages, or choose what is shown of the run.
+const RUNNING: &[Binding] = &[
+    run(
+        &[Char('n')],
+        "next",
+        "next",
+        "run the next stage, or pass a recorded one; inside a stage, the module",
+    ),
+    run(&[Char('s')], "step", "step", "go into the stage, its lines, their modules: 7 shows the source"),
+    run(&[Char('f')], "finish", "", "run out of the current module, or of the stage"),
+    run(&[Char('b')], "back", "back", "go back one stage; nothing is computed"),
+    run(&[Char('c')], "continue", "continue", "run until a breakpoint or the end"),
+    run(&[Char('r')], "reverse-continue", "", "go back until a breakpoint or the start"),
+    run(&[Char('R')], "restart", "", "go to the start and drop what is recorded"),
+    key(&[Left], LookBack, "", "show the previous recorded stage, also while something runs"),
+    key(&[Right], LookOn, "", "show the next recorded stage"),
+    key(&[Home], LookFirst, "", "show the start"),
+    key(&[End], LookLast, "", "show the newest stage"),
+    key(&[Char(' ')], Play, "play", "play what is recorded, or stop"),
+];
+
+/// Keys of the screen and of the console.
+const SCREEN: &[Binding] = &[
+    key(&[TabKey], FocusNext, "pane", "give keys to the next pane"),
+    key(&[BackTab], FocusPrevious, "", "give keys to the previous pane"),
+    key(&[Char('z')], Zoom, "zoom", "show one pane alone, or all again"),
+    key(
+        &[Char('L')],
+        Lesson,
+        "",
+        "in a lesson: give keys to the lesson or to the view; on a narrow screen it covers the view",
+    ),
+    key(&[Char('w')], ComeBack, "", "in a lesson: return to where it was; what you did is kept"),
+    key(&[Char('/')], Filter, "", "show only rows that contain a text"),
+    key(&[Char('y')], CopySelected, "", "copy what is selected"),
+    key(&[Char('m')], Mouse, "", "give the mouse to the terminal, to select text; or take it again"),
+    key(&[Char('B')], Type("break "), "", "set a breakpoint: opens the console"),
+    key(&[Char('g')], Type("goto "), "", "go to a stage: opens the console"),
+    key(&[Char('p')], Type("print "), "", "show a tensor or expression: opens the console"),
+    key(&[Char('e')], Type("set "), "", "change a setting: opens the console"),
+    key(&[Char('C')], Type("compare "), "", "compare variants: opens the console"),
+    key(&[Char('o')], LastOutput, "", "show the last output again"),
+    key(&[Char(':')], Type(""), "console", "type a command"),
+    key(&[Char('?'), F(1)], Help, "help", "this page"),
+    key(&[Char('q')], Quit, "quit", "quit"),
+];
+
+/// Keys with the same meaning everywhere, for the help.
+pub const EVERYWHERE: &[(&str, &str)] = &[
+    ("Ctrl-C", "interrupt the running command; when none runs, twice quits"),
+    ("Esc", "close what is open: the console, a page, a zoomed pane"),
+    ("Ctrl-L", "redraw the screen"),
+    ("Ctrl-Z", "suspend the program; `fg` in the shell resumes it"),
+    ("↑ ↓ k j PgUp PgDn", "scroll or select in the focused pane; in the console, earlier lines"),
+    ("mouse", "select, scroll, go to a stage; left of a stage, set a breakpoint; twice on a pane, zoom it"),
+];
+
+const fn key(keys: &'static [KeyCode], action: Action, hint: &'static str, summary: &'static str) -> Binding {
+    Binding { keys, action, hint, summary }
+}
+
+/// A key that runs a line of the command language.
+const fn run(
+    keys: &'static [KeyCode],
+    line: &'static str,
+    hint: &'static str,
+    summary: &'static str,
+) -> Binding {
+    key(keys, Action::Run(Cow::Borrowed(line)), hint, summary)
+}

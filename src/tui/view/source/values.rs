@@ -1,0 +1,114 @@
+//! The values of a function's names: tensors of the run, numbers of the scheduler's step.
+
+use super::{Source, inside};
+use crate::debugger::record::{RecordView, TensorRow};
+use crate::debugger::source::{self, Function};
+use crate::debugger::text::{number, shape};
+use crate::debugger::view::InsideView;
+use crate::tui::state::State;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use ratatui::text::{Line, Span};
+
+/// Columns from which on there is room for a tensor's shape.
+const WIDE_VALUES: u16 = 52;
+/// Columns of the longest name whose value is shown.
+const NAME: usize = 24;
+/// The same where there is little room.
+const NARROW_NAME: usize = 21;
+/// Columns of a mean and a standard deviation: names give way to them.
+const SHORT: usize = 16;
+
+impl Source {
+    /// What the names of the function stand for.
+    pub(super) fn values(&self, state: &State, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+        let function = self.function(state);
+        let (_, text) = function.text();
+        let mut names: Vec<&str> = vec![];
+        for name in text.iter().flat_map(|line| source::bound(line)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        // Where there is little room the shape gives way: the numbers are what changes.
+        let narrow = width < WIDE_VALUES;
+        let line = |name: &str, told: String| {
+            let columns =
+                if narrow { NARROW_NAME.min(usize::from(width).saturating_sub(SHORT + 1)) } else { NAME };
+            let told = text::shortened(&told, usize::from(width).saturating_sub(columns + 1));
+            Line::from(vec![
+                Span::styled(format!("{:<columns$} ", text::shortened(name, columns)), theme.tensor),
+                Span::raw(told),
+            ])
+        };
+        let row = |name: &str, tensor: &TensorRow| {
+            let s = &tensor.summary;
+            let short = format!("{} ± {}", number(s.mean), number(s.std));
+            line(name, if narrow { short } else { told(tensor) })
+        };
+        let mut lines = vec![];
+        // What the module at hand is given, and what was made last.
+        if let Some(inside) = inside(state).filter(|_| self.inside.is_empty()) {
+            lines.extend(inside.given.iter().map(|tensor| row(&tensor.name, tensor)));
+        }
+        for name in names {
+            if let Some(tensor) = known(state, function, name) {
+                lines.push(row(name, tensor));
+            } else if let Some(value) = coefficient(state, function, name) {
+                lines.push(line(name, value));
+            }
+        }
+        if lines.is_empty() {
+            lines.push(Line::styled("none of its names is known yet", theme.faint));
+        }
+        lines
+    }
+}
+
+/// The newest tensor of that name where the reader looks.
+pub(super) fn known<'a>(state: &'a State, function: Function, name: &str) -> Option<&'a TensorRow> {
+    if let Some(row) = inside(state).and_then(|inside| inside.values.iter().find(|row| row.name == name)) {
+        return Some(row);
+    }
+    // What the stage is still to make is not what the stage before made.
+    let is_to_come = |inside: &InsideView| {
+        name == "prev_sample" || name != "latents" && source::made_from(inside.line).any(|made| made == name)
+    };
+    if inside(state).is_some_and(is_to_come) {
+        return None;
+    }
+    let name = match name {
+        "prev_sample" => "latents",
+        "model_output" => "guided_noise_residual",
+        // What the step started from is the record's before.
+        "sample" if function.is_step() => return before(state)?.tensor("latents").map(|tensor| &tensor.row),
+        name => name,
+    };
+    let records = state.view.as_ref()?.records.get(..state.cursor())?;
+    records.iter().rev().find_map(|record| record.tensor(name)).map(|tensor| &tensor.row)
+}
+
+/// What the stage before the last one made.
+fn before(state: &State) -> Option<&RecordView> {
+    let records = &state.view.as_ref()?.records;
+    records.get(state.cursor().checked_sub(2)?).map(|record| &**record)
+}
+
+pub(super) fn told(row: &TensorRow) -> String {
+    format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
+}
+
+/// A number of the scheduler's last step.
+fn coefficient(state: &State, function: Function, name: &str) -> Option<String> {
+    let of = state.record().filter(|_| function.is_step())?.coefficients?;
+    Some(match name {
+        "timestep" => of.timestep.to_string(),
+        "prev_timestep" => of.prev_timestep.to_string(),
+        "alpha_prod_t" => number(of.alpha_prod_t.into()),
+        "alpha_prod_t_prev" => number(of.alpha_prod_t_prev.into()),
+        "beta_prod_t" => number(of.beta_prod_t.into()),
+        "variance" => number(of.variance.into()),
+        "std_dev_t" => number(of.std_dev_t.into()),
+        _ => return None,
+    })
+}
