@@ -762,7 +762,7 @@ fn of_size(size: u64) -> Setup {
 fn a_full_disk() {
     let setup = of_size(1 << 60);
     setup.refuses(&[
-        "hub: 1152.9 PB are wanted and",
+        "hub: 1152.9 PB are needed and",
         "are free",
         "`diffuscope model remove NAME`",
         "HF_HOME",

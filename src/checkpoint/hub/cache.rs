@@ -344,7 +344,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let repo = RepoCache::of(cache.path(), "a/b", true);
         let digest = file("a", "a").digest;
-        let held = repo.lock(&digest, || panic!("nobody has it")).unwrap();
+        let held = repo.lock(&digest, || panic!("the lock is free")).unwrap();
         let (waits, waited) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let other = scope.spawn(|| repo.lock(&digest, || waits.send(()).unwrap()).unwrap());

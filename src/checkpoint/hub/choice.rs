@@ -44,7 +44,7 @@ impl<'a> Paths<'a> {
         self.0.iter().copied().find(|path| *path == wanted)
     }
 
-    /// The paths that are wanted, small ones first.
+    /// The paths that a run needs, small files first.
     ///
     /// # Errors
     /// When what there is makes no model that runs here.

@@ -92,7 +92,7 @@ impl Hasher {
     }
 }
 
-/// The hash of the file at `path`, made as `like` was; `None` where no file is there, as behind a broken link.
+/// The hash of the file at `path`, made as `like` was; `None` if there is no file, as at the end of a broken link.
 ///
 /// # Errors
 /// When it cannot be read.

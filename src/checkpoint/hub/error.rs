@@ -111,7 +111,7 @@ pub enum HubError {
     )]
     Hash { file: String, found: String, expected: String },
     #[error(
-        "{folder}: {needed} are wanted and {free} are free; make room (`diffuscope model list`, `diffuscope model remove NAME`{prune}), or set HF_HOME to a folder on another disk",
+        "{folder}: {needed} are needed and {free} are free; make room (`diffuscope model list`, `diffuscope model remove NAME`{prune}), or set HF_HOME to a folder on another disk",
         folder = folder.display()
     )]
     Disk { folder: PathBuf, needed: String, free: String, prune: String },

@@ -67,13 +67,13 @@ pub struct Plan {
     pub missing: u64,
 }
 
-/// What is told while files are fetched.
+/// What happens while files are fetched.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the fields are what the events say of them")]
 pub enum Event<'a> {
-    /// A file begins, with so many bytes of an earlier attempt.
+    /// A file begins; `bytes` of it are there from an earlier attempt.
     Begins { file: &'a RemoteFile, bytes: u64 },
-    /// So many bytes of it have come.
+    /// `bytes` of it have come.
     At { file: &'a RemoteFile, bytes: u64 },
     /// The connection broke, and another follows.
     Again { file: &'a RemoteFile, why: String },

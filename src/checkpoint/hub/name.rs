@@ -86,7 +86,7 @@ impl HubName {
             if part.len() > LONGEST {
                 return wrong(format!("`{part}` is longer than {LONGEST} characters"));
             }
-            // The cache's folders are told apart by `--`.
+            // `--` separates owner and name in the cache's folders.
             if part.contains("--")
                 || part.contains("..")
                 || part.starts_with(['-', '.'])

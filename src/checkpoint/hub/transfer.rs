@@ -58,7 +58,7 @@ impl Transfer<'_> {
         self.arrive(tell)?.keep(self.repo.blob(&self.file.digest)).map(|()| true)
     }
 
-    /// Fetches the file and then puts it in the place of `place`, if what is there is still not right.
+    /// Fetches the file and then replaces `place` with it, if what is there is still wrong.
     pub fn replace(&self, place: &Path, tell: &mut dyn FnMut(Event)) -> Result<Repair, HubError> {
         let _held = self.lock(tell)?;
         let partial = self.arrive(tell)?;
