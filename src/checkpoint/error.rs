@@ -2,6 +2,7 @@
 
 use super::{hub, kind};
 use crate::nn::{ConfigError, WeightsError};
+use tr::tr;
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +49,10 @@ pub enum LoadError {
     Device(#[from] crate::nn::device::DeviceError),
     /// The weights do not fit the main memory.
     #[error(
-        "{model}: the weights need {needed} as {dtype} and {available} of memory are free; expected a smaller model, or --dtype f16"
-    )]
+        "{}", tr!(
+            "{model}: the weights need {needed} as {dtype} and {available} of memory are free; expected a smaller model, or --dtype f16",
+            model = .model, needed = .needed, dtype = .dtype, available = .available
+        ))]
     Memory {
         /// The checkpoint.
         model: String,
@@ -76,8 +79,10 @@ pub enum LoadError {
 /// A GPU that ran out of memory for weights.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({message}); expected {advice}"
-)]
+    "{}", tr!(
+        "{model}: the weights need {needed} as {dtype} and {device} has no memory left for them ({message}); expected {advice}",
+        model = .model, needed = .needed, dtype = .dtype, device = .device, message = .message, advice = .advice
+    ))]
 pub struct NoRoom {
     /// The checkpoint.
     pub model: String,

@@ -3,6 +3,7 @@
 use crate::nn::error::abridged;
 use crate::nn::{ConfigError, ConfigFile};
 use serde_json::json;
+use tr::tr;
 
 /// The supported pipelines. Both have the same components; the second is for image to image.
 const SUPPORTED: [&str; 2] = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"];
@@ -46,7 +47,10 @@ const OTHERS: [(&str, &str); 30] = [
 
 /// A pipeline of an unsupported class.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`_class_name` is {class:?}, {what}; expected {EXPECTED}")]
+#[error("{}", tr!(
+    "`_class_name` is {class}, {what}; expected {EXPECTED}",
+    class = format_args!("{:?}", .class), what = .what, EXPECTED = .EXPECTED
+))]
 pub struct OtherKind {
     /// Its class in diffusers.
     pub class: String,

@@ -7,6 +7,7 @@
 
 use candle_core::DType;
 use std::collections::BTreeMap;
+use tr::tr;
 
 /// A component that has weights.
 #[derive(Debug, PartialEq, Eq)]
@@ -185,15 +186,17 @@ impl Component {
         if !others.is_empty() {
             let sets = if others.len() == 1 { "two sets" } else { "three sets" };
             let others = others.join(" and ");
-            notes.push(format!(
+            notes.push(tr!(
                 "{name}: {sets} of weights in one folder: {head} is read, as {library} does, and {others} is not; remove the \
-                 outdated one"
+                 outdated one",
+                name, sets, head, library, others
             ));
         }
         if let Some(pickle) = self.read_by_diffusers(precision, names).filter(|file| file.ends_with(".bin")) {
-            notes.push(format!(
+            notes.push(tr!(
                 "{name}: {head} is read; {library} would read {pickle}, a pickle, which is not supported here: if the two differ, \
-                 so does the image"
+                 so does the image",
+                name, head, library, pickle
             ));
         }
         // Shards without an index, of a variant that would be preferred.
@@ -206,9 +209,12 @@ impl Component {
             if let [first, ..] = shards[..]
                 && !self.sets(variant).any(is_indexed)
             {
-                notes.push(format!(
+                notes.push(tr!(
                     "{name}: {head} is read; {first} is a shard whose index, {}, is missing",
-                    set.head()
+                    set.head(),
+                    name,
+                    head,
+                    first
                 ));
             }
         }
@@ -231,7 +237,10 @@ impl Component {
         let (name, head, n) = (self.name, set.head(), left.len());
         let files = if n == 1 { "file is" } else { "files are" };
         set.is_sharded().then(|| {
-            format!("{name}: {n} {files} not read: {first}, which {head} does not list; remove files of an older save")
+            tr!(
+                "{name}: {n} {files} not read: {first}, which {head} does not list; remove files of an older save",
+                name, n, files, first, head
+            )
         })
     }
 
@@ -240,9 +249,9 @@ impl Component {
         let is_other = |name: &String| Some(format!("{name}, {}", self.what_is(name, None)?));
         let others: Vec<_> = names.iter().filter_map(is_other).collect();
         match &others[..] {
-            [] => "no weights".into(),
-            [only] => format!("no supported weights: only {only}"),
-            [first, rest @ ..] => format!("no supported weights: only {first}, and {} more", rest.len()),
+            [] => tr!("no weights"),
+            [only] => tr!("no supported weights: only {only}", only),
+            [first, rest @ ..] => tr!("no supported weights: only {first}, and {} more", rest.len(), first),
         }
     }
 
@@ -258,7 +267,7 @@ impl Component {
     /// read.
     fn what_is(&'static self, name: &str, chosen: Option<WeightSet>) -> Option<String> {
         if is_lora(name) {
-            return Some("a LoRA, which is not applied".into());
+            return Some(tr!("a LoRA, which is not applied"));
         }
         let lower = name.to_lowercase();
         let is_it = |(start, endings, _): &&Leftover| {
@@ -279,12 +288,12 @@ impl Component {
             let is_shard = shard.is_shard(name);
             if is_shard || self.sets(variant).any(|set| set.head() == name) {
                 return match (chosen, variant) {
-                    (None, _) => "a shard whose index is missing".into(),
+                    (None, _) => tr!("a shard whose index is missing"),
                     (Some(chosen), variant) if chosen.variant == variant => {
-                        "another set of the same weights".into()
+                        tr!("another set of the same weights")
                     }
-                    (_, Variant::Fp16) => "variant fp16".into(),
-                    (_, Variant::Plain) => "without a variant".into(),
+                    (_, Variant::Fp16) => tr!("variant fp16"),
+                    (_, Variant::Plain) => tr!("without a variant"),
                 };
             }
         }
@@ -294,9 +303,9 @@ impl Component {
         match variant {
             Some(variant) => format!("variant {variant}"),
             None if name.to_lowercase().starts_with(self.stem) => {
-                format!("not a name that {} reads", self.library)
+                tr!("not a name that {} reads", self.library)
             }
-            None => format!("not named {}", self.stem),
+            None => tr!("not named {}", self.stem),
         }
     }
 }
@@ -367,7 +376,8 @@ pub fn is_lora(name: &str) -> bool {
 
 /// The note on a LoRA's file in a checkpoint.
 pub fn lora_note(path: &str) -> String {
-    format!(
-        "{path}: a LoRA, which is not applied; diffusers does not apply it either, without `load_lora_weights`"
+    tr!(
+        "{path}: a LoRA, which is not applied; diffusers does not apply it either, without `load_lora_weights`",
+        path
     )
 }

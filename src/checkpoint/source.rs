@@ -12,6 +12,7 @@ use candle_core::{DType, Device};
 use safetensors::Dtype;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use tr::tr;
 
 /// The name of the bundled model.
 pub const POCKET: &str = "pocket";
@@ -43,8 +44,8 @@ impl ModelSource {
             } else {
                 Err(LoadError::File {
                     path: POCKET.into(),
-                    found: "this program was built without the feature `bundled`".into(),
-                    expected: "a checkpoint folder, or a build with this feature".into(),
+                    found: tr!("this program was built without the feature `bundled`"),
+                    expected: tr!("a checkpoint folder, or a build with this feature"),
                 })
             };
         }
@@ -58,10 +59,11 @@ impl ModelSource {
                 None => e.to_string(),
             },
         };
-        let expected = format!(
+        let expected = tr!(
             "a checkpoint folder in the diffusers layout, `{POCKET}`, the bundled model, or a model on the Hugging Face hub: \
              OWNER/NAME, {}",
-            short_names()
+            short_names(),
+            POCKET
         );
         Err(LoadError::File { path: name.into(), found, expected })
     }
@@ -148,7 +150,7 @@ impl ModelSource {
             return Err(wrong(found.into(), "a file"));
         }
         if metadata.len() > MAX_TEXT_FILE {
-            let expected = format!("a file of at most {} MiB", MAX_TEXT_FILE >> 20);
+            let expected = tr!("a file of at most {} MiB", MAX_TEXT_FILE >> 20);
             return Err(wrong(format!("{} MiB", metadata.len() >> 20), &expected));
         }
         std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| unreadable(e.to_string()))
@@ -161,7 +163,7 @@ impl ModelSource {
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
         self.read(file)?.ok_or_else(|| LoadError::File {
             path: self.name_of(file),
-            found: "no such file".into(),
+            found: tr!("no such file"),
             expected: "a checkpoint folder with model_index.json, tokenizer/, text_encoder/, unet/, vae/, scheduler/"
                 .into(),
         })
@@ -191,7 +193,7 @@ impl ModelSource {
     pub fn weights(&self, component: &str, precision: Precision) -> Result<Shards, LoadError> {
         let component = Component::named(component).ok_or_else(|| LoadError::File {
             path: self.name_of(component),
-            found: "not a component with weights".into(),
+            found: tr!("not a component with weights"),
             expected: one_of(COMPONENTS.iter().map(|component| component.name)),
         })?;
         let Some(folder) = self.folder() else {
@@ -276,7 +278,7 @@ pub fn mark_skipped(file: &str) -> String {
     let folder = Path::new(file).parent().and_then(Path::file_name).unwrap_or_default();
     let library =
         if folder == "tokenizer" || folder == "text_encoder" { "transformers" } else { "diffusers" };
-    format!("{file}: begins with a byte order mark, which {library} refuses; it is skipped")
+    tr!("{file}: begins with a byte order mark, which {library} refuses; it is skipped", file, library)
 }
 
 /// The dtype for a GPU, from the stored dtypes and their counts: values trained in bf16 may exceed the range of f16.
@@ -297,7 +299,7 @@ fn is_single_file(file: &Path) -> bool {
 fn single_file(name: &str) -> LoadError {
     LoadError::File {
         path: name.into(),
-        found: "all weights in one file, not a folder".into(),
+        found: tr!("all weights in one file, not a folder"),
         expected: "a checkpoint folder in the diffusers layout, to which diffusers converts such a file: \
                    StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
             .into(),

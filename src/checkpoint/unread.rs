@@ -4,6 +4,7 @@
 //! model are not: without them the image differs.
 
 use crate::nn::error::abridged;
+use tr::tr;
 
 /// Prefixes and suffixes of keys in files of older versions or of the whole CLIP model, which make no difference.
 const HARMLESS: [&str; 5] =
@@ -51,11 +52,21 @@ pub fn notes(file: &str, keys: &[String]) -> Vec<String> {
         let tensors = if n == 1 { "1 tensor".into() } else { format!("{n} tensors") };
         Some(match RELEVANT.get(kind) {
             Some((_, what, advice)) => {
-                format!("{file}: {tensors} {what} not read, the first is {first}: {advice}")
+                tr!(
+                    "{file}: {tensors} {what} not read, the first is {first}: {advice}",
+                    file,
+                    tensors,
+                    what,
+                    first,
+                    advice
+                )
             }
             None => {
-                format!(
-                    "{file}: {tensors} of unknown modules not read, as in diffusers; the first is {first}"
+                tr!(
+                    "{file}: {tensors} of unknown modules not read, as in diffusers; the first is {first}",
+                    file,
+                    tensors,
+                    first
                 )
             }
         })

@@ -13,6 +13,7 @@ use crate::pipeline::init_size::{self, Resized};
 use crate::pipeline::{Models, Request, time_estimate};
 use clap::Args;
 use std::sync::Arc;
+use tr::tr;
 
 /// The settings of a run, and its model and device.
 #[derive(Debug, Clone, Args)]
@@ -58,7 +59,7 @@ impl ModelArgs {
             // The name may be that of a folder.
             Some(
                 HubError::Missing { .. } | HubError::MissingOrPrivate { .. } | HubError::Unreachable { .. },
-            ) => e.context(format!("`{}` is not a folder; on the hub", self.model)),
+            ) => e.context(tr!("`{}` is not a folder; on the hub", self.model)),
             _ => e,
         })
     }

@@ -14,6 +14,7 @@ use serde_json::json;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tr::tr;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -99,8 +100,8 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
         Box::new(io::stdin().lock())
     } else {
         let expected = "expected a file of debugger commands, one per line";
-        let opened =
-            std::fs::File::open(file).with_context(|| format!("{name}: cannot be read; {expected}"))?;
+        let opened = std::fs::File::open(file)
+            .with_context(|| tr!("{name}: cannot be read; {expected}", name, expected))?;
         anyhow::ensure!(!opened.metadata()?.is_dir(), "{name}: a folder; {expected}");
         Box::new(BufReader::new(opened))
     };

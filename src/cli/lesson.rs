@@ -17,6 +17,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tr::tr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -144,10 +145,10 @@ fn reset(name: Option<&str>) -> anyhow::Result<ExitCode> {
     };
     let count = Progress::of_reader().reset(name.as_deref())?;
     match (name, count) {
-        (Some(name), 0) => println!("{name} was not begun"),
-        (Some(name), _) => println!("{name} starts from the beginning"),
-        (None, 1) => println!("1 lesson starts from the beginning"),
-        (None, count) => println!("{count} lessons start from the beginning"),
+        (Some(name), 0) => println!("{}", tr!("{name} was not begun", name)),
+        (Some(name), _) => println!("{}", tr!("{name} starts from the beginning", name)),
+        (None, 1) => println!("{}", tr!("1 lesson starts from the beginning")),
+        (None, count) => println!("{}", tr!("{count} lessons start from the beginning", count)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -169,8 +170,7 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
         [file] if file.is_alone => file,
         _ => library.find(&args.name)?,
     };
-    let source =
-        entry.source(&args.language.language()).with_context(|| format!("{}: no file", entry.name))?;
+    let source = entry.source(&args.language.language()).with_context(|| tr!("{}: no file", entry.name))?;
     let lesson = match Lesson::read(source.clone()) {
         Ok(lesson) => lesson,
         Err(problems) => return report(&problems),
@@ -188,7 +188,7 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
     let reading = Reading::new(Arc::clone(&lesson), stored.get(&name));
     let load = move |tell| {
         let models = args.model.load(tell).map_err(|e| e.to_string())?;
-        session(&lesson, Arc::new(models)).map_err(|e| format!("{}: its settings: {e}", lesson.source.name()))
+        session(&lesson, Arc::new(models)).map_err(|e| tr!("{}: its settings: {e}", lesson.source.name(), e))
     };
     if let Err(e) = tui::run(config, Some(Study { reading, name, progress, warning }), load) {
         say("error", &e.to_string());
@@ -198,7 +198,7 @@ fn go_through(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn read(entry: &Entry, language: &str) -> anyhow::Result<Lesson> {
-    let source = entry.source(language).with_context(|| format!("{}: no file", entry.name))?;
+    let source = entry.source(language).with_context(|| tr!("{}: no file", entry.name))?;
     Lesson::read(source.clone()).map_err(|problems| anyhow::anyhow!("{}", reports(&problems)))
 }
 
@@ -263,10 +263,13 @@ fn check_all(path: Option<PathBuf>, model: &ModelArgs) -> anyhow::Result<ExitCod
     let models = Arc::new(model.load(Box::new(|_, _| ()))?);
     let checked = check(&library, &models, |name| eprintln!("{name}"));
     println!(
-        "{} lessons, {} conditions hold, {} problems",
-        checked.lessons,
-        checked.holds,
-        checked.problems.len()
+        "{}",
+        tr!(
+            "{} lessons, {} conditions hold, {} problems",
+            checked.lessons,
+            checked.holds,
+            checked.problems.len()
+        )
     );
     report(&checked.problems)
 }
@@ -281,12 +284,9 @@ fn begin(file: &Path) -> anyhow::Result<ExitCode> {
         file.display()
     );
     if file.exists() {
-        bail!("{}: the file exists already; expected a new one", file.display());
+        bail!("{}", tr!("{}: the file exists already; expected a new one", file.display()));
     }
     write_beside(file, SKELETON.as_bytes())?;
-    say(
-        "note",
-        &format!("{} written; `diffuscope lesson check {}` checks it", file.display(), file.display()),
-    );
+    say("note", &tr!("{} written; `diffuscope lesson check {}` checks it", file.display(), file.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use crate::debugger::expr::Expression;
 use crate::debugger::language::arguments::{Nothing, Set};
 use crate::debugger::{Command, CommandLine};
 use std::ops::Range;
+use tr::tr;
 
 /// A line of a block with its position in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +104,8 @@ impl Reader<'_> {
         for Line { text, at } in lines {
             let refused = match Command::parse(&text) {
                 Ok(None) => continue,
-                Ok(Some(Command::Save(_))) => "`save` is refused in a lesson".into(),
-                Ok(Some(Command::Quit(Nothing))) => "`quit` is refused in a lesson".into(),
+                Ok(Some(Command::Save(_))) => tr!("`save` is refused in a lesson"),
+                Ok(Some(Command::Quit(Nothing))) => tr!("`quit` is refused in a lesson"),
                 Ok(Some(command)) => match checked(&command) {
                     Ok(()) => {
                         commands.push(Typed { command, text, at });
@@ -151,7 +152,7 @@ impl Reader<'_> {
         if choices.len() < 2 {
             self.problem(
                 at.clone(),
-                format!("a predict block with {} choices; expected two or more", choices.len()),
+                tr!("a predict block with {} choices; expected two or more", choices.len()),
             );
         }
         if why.is_empty() {
@@ -202,7 +203,7 @@ impl Reader<'_> {
             (solution.is_empty(), "`solution: COMMAND`, which the check runs"),
         ] {
             if missing {
-                self.problem(at.clone(), format!("a try block without {what}"));
+                self.problem(at.clone(), tr!("a try block without {what}", what));
             }
         }
         Task { task: task.join("\n"), expected, hints, solution, at }

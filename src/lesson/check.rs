@@ -6,6 +6,7 @@ use super::playing::{LessonEvent, LessonRunner};
 use super::problem::Problem;
 use crate::pipeline::Models;
 use std::sync::Arc;
+use tr::tr;
 
 /// The result of a check.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ fn run(lesson: &Lesson, models: &Arc<Models>, checked: &mut Checked) {
             LessonEvent::Problem(problem) => checked.problems.push(problem),
             _ => {}
         }),
-        Err(e) => checked.problems.push(lesson.source.problem(0..0, format!("its settings: {e}"))),
+        Err(e) => checked.problems.push(lesson.source.problem(0..0, tr!("its settings: {e}", e))),
     }
 }
 
@@ -61,7 +62,7 @@ fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
             && let Some(other) = entry.sources().next()
         {
             let problem =
-                other.problem(0..0, format!("no translation: {language}/{}.md is missing", entry.name));
+                other.problem(0..0, tr!("no translation: {language}/{}.md is missing", entry.name, language));
             problems.push(problem);
         }
     }
@@ -73,7 +74,7 @@ fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
     let (first_blocks, second_blocks) = (blocks(first), blocks(second));
     for ((kind, lines, _), (other, others, at)) in first_blocks.iter().zip(&second_blocks) {
         if kind != other || lines != others {
-            let what = format!("this {other} block differs from {}", first.source.name());
+            let what = tr!("this {other} block differs from {}", first.source.name(), other);
             problems.push(
                 second.source.problem(at.clone(), what).help(format!("{kind} there: {}", lines.join("; "))),
             );
@@ -81,13 +82,11 @@ fn languages(entry: &Entry, read: &[Lesson]) -> Vec<Problem> {
         }
     }
     if first_blocks.len() != second_blocks.len() {
-        let what =
-            format!("{} blocks; {} has {}", second_blocks.len(), first.source.name(), first_blocks.len());
+        let what = tr!("{} blocks; {} has {}", second_blocks.len(), first.source.name(), first_blocks.len());
         problems.push(second.source.problem(0..0, what));
     }
     if first.settings != second.settings {
-        problems
-            .push(second.source.problem(0..0, format!("the settings differ from {}", first.source.name())));
+        problems.push(second.source.problem(0..0, tr!("the settings differ from {}", first.source.name())));
     }
     problems
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use tr::tr;
 
 /// Tags of active blocks.
 const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
@@ -62,7 +63,7 @@ impl<'de> Deserialize<'de> for Written {
             type Value = Written;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or a number")
+                f.write_str(&tr!("text or a number"))
             }
 
             fn visit_bool<E>(self, value: bool) -> Result<Written, E> {
@@ -221,8 +222,8 @@ impl Lesson {
                     } else if !tag.is_empty() && !SHOWN.contains(&tag.as_str()) {
                         let known = TAGS.iter().chain(&SHOWN).copied().collect::<Vec<_>>().join(", ");
                         let problem =
-                            source.problem(first_line(&source, &whole), format!("unknown tag `{tag}`"));
-                        problems.push(problem.help(format!("expected one of {known}")));
+                            source.problem(first_line(&source, &whole), tr!("unknown tag `{tag}`", tag));
+                        problems.push(problem.help(tr!("expected one of {known}", known)));
                     }
                 }
                 Event::Start(Tag::HtmlBlock) => {
@@ -278,9 +279,9 @@ fn read_part(source: &Source, piece: Piece, problems: &mut Vec<Problem>) -> Opti
             let name = name.and_then(|inner| inner.trim().strip_prefix("view:")).unwrap_or_default().trim();
             let view = VIEWS.into_iter().find(|known| *known == name);
             if view.is_none() {
-                let problem = source.problem(at.clone(), format!("unknown view `{name}`"));
+                let problem = source.problem(at.clone(), tr!("unknown view `{name}`", name));
                 problems.push(
-                    problem.help(format!("expected `<!-- view: NAME -->` with one of {}", VIEWS.join(", "))),
+                    problem.help(tr!("expected `<!-- view: NAME -->` with one of {}", VIEWS.join(", "))),
                 );
             }
             view.map(|view| Part::View(Pointer { view, at }))
@@ -301,7 +302,7 @@ fn read_part(source: &Source, piece: Piece, problems: &mut Vec<Problem>) -> Opti
                 _ => false,
             };
             if is_empty && reader.problems.is_empty() {
-                reader.problem(head, format!("an empty {tag} block"));
+                reader.problem(head, tr!("an empty {tag} block", tag));
             }
             Some(part)
         }
@@ -389,7 +390,7 @@ fn read_front(
                 Ok(()) => commands.push(Command::Set(Set::Setting { setting, value })),
                 Err(e) => problems.push(source.problem(place, e)),
             },
-            Ok(_) => problems.push(source.problem(place, format!("`{name}` is not a setting of a run"))),
+            Ok(_) => problems.push(source.problem(place, tr!("`{name}` is not a setting of a run", name))),
             Err(e) => problems.push(source.problem(place, e.to_string())),
         }
     }

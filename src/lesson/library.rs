@@ -5,6 +5,7 @@ use crate::pipeline::dump::read_text;
 use std::fs;
 use std::io;
 use std::path::Path;
+use tr::tr;
 
 /// The codes of the languages. The first is the fallback.
 pub const LANGUAGES: [&str; 2] = ["en", "ja"];
@@ -156,7 +157,10 @@ impl Library {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FindError {
     /// No name begins with it.
-    #[error("no lesson `{name}`; expected the name, the number or the beginning of one of {known}")]
+    #[error("{}", tr!(
+        "no lesson `{name}`; expected the name, the number or the beginning of one of {known}",
+        name = .name, known = .known
+    ))]
     Unknown {
         /// The requested name.
         name: String,
@@ -164,7 +168,10 @@ pub enum FindError {
         known: String,
     },
     /// More than one name begins with it.
-    #[error("`{name}` could be {found}; expected more of the name")]
+    #[error("{}", tr!(
+        "`{name}` could be {found}; expected more of the name",
+        name = .name, found = .found
+    ))]
     Ambiguous {
         /// The requested name.
         name: String,

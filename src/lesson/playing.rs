@@ -9,6 +9,7 @@ use crate::debugger::{Outcome, SessionError};
 use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, RequestError};
 use std::sync::Arc;
+use tr::tr;
 
 /// The default number of steps.
 const STEPS: usize = 20;
@@ -141,7 +142,7 @@ impl<'a> LessonRunner<'a> {
             match self.holds(expected) {
                 Ok(true) => report(LessonEvent::Holds(expected)),
                 Ok(false) => {
-                    let what = format!("`{}` does not hold", expected.expression.text());
+                    let what = tr!("`{}` does not hold", expected.expression.text());
                     let problem = self.lesson.source.problem(expected.at.clone(), what);
                     report(LessonEvent::Problem(problem.help(self.values_in(&expected.expression))));
                 }
@@ -178,8 +179,7 @@ impl<'a> LessonRunner<'a> {
             match right[..] {
                 [one] => report(LessonEvent::Answer(question, one)),
                 _ => {
-                    let what =
-                        format!("{} choices are right after the next commands; expected one", right.len());
+                    let what = tr!("{} choices are right after the next commands; expected one", right.len());
                     report(LessonEvent::Problem(self.lesson.source.problem(question.at.clone(), what)));
                 }
             }
@@ -243,7 +243,12 @@ pub fn shown(answer: &Answer) -> String {
         Answer::Tensor(value) => {
             let summary = value.summary();
             let shape = crate::debugger::text::shape(value.tensor().shape());
-            format!("{shape}, mean {:.4}, std {:.4}", summary.mean, summary.std)
+            tr!(
+                "{shape}, mean {}, std {}",
+                format_args!("{:.4}", summary.mean),
+                format_args!("{:.4}", summary.std),
+                shape
+            )
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use tr::tr;
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -37,10 +38,10 @@ impl std::fmt::Display for LessonProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { done, of, .. } = self;
         match (self.is_begun(), self.finished) {
-            (true, false) => write!(f, "part {} of {of}", done + 1),
-            (true, true) => write!(f, "done; again at part {} of {of}", done + 1),
+            (true, false) => f.write_str(&tr!("part {} of {of}", done + 1, of)),
+            (true, true) => f.write_str(&tr!("done; again at part {} of {of}", done + 1, of)),
             (false, true) => write!(f, "done"),
-            (false, false) => write!(f, "not begun"),
+            (false, false) => f.write_str(&tr!("not begun")),
         }
     }
 }
@@ -88,7 +89,7 @@ impl Progress {
         match read(file) {
             Ok(lessons) => (lessons, None),
             Err(why) => {
-                let warning = format!("{}: {why}; lessons start from the beginning", file.display());
+                let warning = tr!("{}: {why}; lessons start from the beginning", file.display(), why);
                 (ProgressByLesson::new(), Some(warning))
             }
         }
@@ -142,15 +143,17 @@ fn read(file: &Path) -> Result<ProgressByLesson, String> {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(ProgressByLesson::new()),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            return Err(format!("not a progress file: {e}"));
+            return Err(tr!("not a progress file: {e}", e));
         }
-        Err(e) => return Err(format!("cannot be read: {e}")),
+        Err(e) => return Err(tr!("cannot be read: {e}", e)),
     };
-    let broken = |e: serde_json::Error| format!("not a progress file: {e}");
+    let broken = |e: serde_json::Error| tr!("not a progress file: {e}", e);
     let Versioned { version } = serde_json::from_str(&text).map_err(broken)?;
     if version != VERSION {
-        return Err(format!(
-            "version {version}, of another release of diffuscope; expected version {VERSION}"
+        return Err(tr!(
+            "version {version}, of another release of diffuscope; expected version {VERSION}",
+            version,
+            VERSION
         ));
     }
     let file: ProgressFile = serde_json::from_str(&text).map_err(broken)?;

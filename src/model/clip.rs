@@ -6,6 +6,7 @@ use crate::nn::layers::{Embedding, LayerNorm, Leaf, Linear, embedding, layer_nor
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
 use candle_core::{DType, Device, Tensor};
 use serde_json::json;
+use tr::tr;
 
 /// `text_encoder/config.json`.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +61,7 @@ impl ClipTextConfig {
             use_attention_mask: file.or("use_attention_mask", false, "true or false")?,
         };
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-            let expected = format!("a divisor of `hidden_size`, {}", config.hidden_size);
+            let expected = tr!("a divisor of `hidden_size`, {}", config.hidden_size);
             return Err(file.wrong("num_attention_heads", &expected));
         }
         if config.max_position_embeddings < 77 {

@@ -2,6 +2,7 @@
 
 use super::vae::VaeConfig;
 use crate::checkpoint::{LoadError, ModelSource};
+use tr::tr;
 
 /// The least-squares linear map from scaled latents to RGB from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,8 @@ impl LatentRgbFactors {
     /// When it does not fit `latent_channels`.
     pub fn load(source: &ModelSource, latent_channels: usize) -> Result<Option<Self>, LoadError> {
         let Some(file) = source.optional_config("latent_rgb_factors.json")? else { return Ok(None) };
-        let expected = format!("{latent_channels} rows of three numbers, one per latent channel");
+        let expected =
+            tr!("{latent_channels} rows of three numbers, one per latent channel", latent_channels);
         let factors: Vec<[f32; 3]> = file.require("factors", &expected)?;
         if factors.len() != latent_channels {
             return Err(file.wrong("factors", &expected).into());

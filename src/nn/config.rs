@@ -6,12 +6,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use tr::tr;
 
 /// What is wrong with a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not JSON.
-    #[error("{file}: line {line}, column {column}: not valid JSON: {reason}")]
+    #[error("{}", tr!(
+        "{file}: line {line}, column {column}: not valid JSON: {reason}",
+        file = .file, line = .line, column = .column, reason = .reason
+    ))]
     Json {
         /// Path of the file.
         file: String,
@@ -23,7 +27,10 @@ pub enum ConfigError {
         reason: String,
     },
     /// The file is JSON, but not an object.
-    #[error("{file}: expected a JSON object with {}, found {found}", contents(file))]
+    #[error("{}", tr!(
+        "{file}: expected a JSON object with {}, found {found}",
+        contents(file), file = .file, found = .found
+    ))]
     NotAnObject {
         /// Path of the file.
         file: String,
@@ -31,7 +38,10 @@ pub enum ConfigError {
         found: &'static str,
     },
     /// A key that has no default is absent.
-    #[error("{file}: `{key}` is missing; expected {expected}")]
+    #[error("{}", tr!(
+        "{file}: `{key}` is missing; expected {expected}",
+        file = .file, key = .key, expected = .expected
+    ))]
     Missing {
         /// Path of the file.
         file: String,
@@ -41,7 +51,10 @@ pub enum ConfigError {
         expected: String,
     },
     /// A key has a value that cannot be used.
-    #[error("{file}: `{key}` is {found}; expected {expected}")]
+    #[error("{}", tr!(
+        "{file}: `{key}` is {found}; expected {expected}",
+        file = .file, key = .key, found = .found, expected = .expected
+    ))]
     Value {
         /// Path of the file.
         file: String,
@@ -90,7 +103,7 @@ impl ConfigFile {
     pub fn parse(file: impl Into<String>, bytes: &[u8]) -> Result<Self> {
         let file = file.into();
         if let Some(encoding) = text::other_encoding(bytes) {
-            let reason = format!("its byte order mark says {encoding}; expected UTF-8");
+            let reason = tr!("its byte order mark says {encoding}; expected UTF-8", encoding);
             return Err(ConfigError::Json { file, line: 1, column: 1, reason });
         }
         let has_mark = text::has_mark(bytes);
@@ -201,7 +214,7 @@ impl ConfigFile {
             _ => vec![self.count(key, default)?; n],
         };
         if list.len() != n || !list.iter().copied().all(is_count) {
-            return Err(self.wrong(key, &format!("{COUNT}, or a list of {n}, one a block")));
+            return Err(self.wrong(key, &tr!("{COUNT}, or a list of {n}, one a block", COUNT, n)));
         }
         Ok(list)
     }
@@ -270,7 +283,7 @@ fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
 pub fn one_of(values: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> String {
     let alone = values.len() == 1;
     let listed = values.map(|v| v.to_string()).collect::<Vec<_>>().join(", ");
-    if alone { listed } else { format!("one of {listed}") }
+    if alone { listed } else { tr!("one of {listed}", listed) }
 }
 
 fn kind(value: &Value) -> &'static str {

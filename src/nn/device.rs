@@ -3,6 +3,7 @@
 use super::gpu::GpuFailure;
 use candle_core::{DType, Device};
 use std::str::FromStr;
+use tr::tr;
 
 /// The value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,7 +23,7 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is not a device; expected auto, cpu, cuda, cuda:N or metal");
+        let expected = || tr!("`{text}` is not a device; expected auto, cpu, cuda, cuda:N or metal", text);
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -70,7 +71,7 @@ impl FromStr for DTypeChoice {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(format!("`{text}` is not a dtype; expected auto, f32, f16 or bf16")),
+            _ => Err(tr!("`{text}` is not a dtype; expected auto, f32, f16 or bf16", text)),
         }
     }
 }
@@ -103,10 +104,10 @@ impl DeviceChoice {
         let unavailable = |e: candle_core::Error| {
             let reason = match super::error::without_backtrace(e) {
                 candle_core::Error::NotCompiledWithCudaSupport => {
-                    "this program was built without CUDA (cargo feature `cuda`)".into()
+                    tr!("this program was built without CUDA (cargo feature `cuda`)")
                 }
                 candle_core::Error::NotCompiledWithMetalSupport => {
-                    "this program was built without Metal (cargo feature `metal`)".into()
+                    tr!("this program was built without Metal (cargo feature `metal`)")
                 }
                 other => self.explain(&other.to_string()),
             };
@@ -130,7 +131,7 @@ impl DeviceChoice {
             _ => return None,
         };
         let error = gpu.open().err().filter(|_| device.is_cpu())?;
-        Some(format!("computed on the CPU, because no GPU can be used: {}", error.reason))
+        Some(tr!("computed on the CPU, because no GPU can be used: {}", error.reason))
     }
 
     /// What the driver's message means for this choice.
@@ -141,8 +142,8 @@ impl DeviceChoice {
             (Some(GpuFailure::NoSuchDevice), Self::Cuda(n)) => {
                 match (0..n).take_while(|&n| Device::new_cuda(n).is_ok()).count() {
                     0 => GpuFailure::NoDevice.advice().into(),
-                    1 => "there is one GPU, cuda:0".into(),
-                    count => format!("there are {count} GPUs, cuda:0 to cuda:{}", count - 1),
+                    1 => tr!("there is one GPU, cuda:0"),
+                    count => tr!("there are {count} GPUs, cuda:0 to cuda:{}", count - 1, count),
                 }
             }
             (Some(failure), _) => format!("{} ({line})", failure.advice()),

@@ -2,12 +2,13 @@
 
 use super::gpu::GpuFailure;
 use super::probe::Path;
+use tr::tr;
 
 /// A forward pass that did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A probe stopped the run before this module or stage line.
-    #[error("interrupted before {0}")]
+    #[error("{}", tr!("interrupted before {0}", .0))]
     Interrupted(Path),
     /// A probe failed at this module or stage line.
     #[error("{path}: {message}")]
@@ -22,8 +23,10 @@ pub enum Error {
     Input(String),
     /// The GPU has no memory left for a tensor.
     #[error(
-        "out of memory on the GPU: {0}; expected a smaller width and height, --dtype f16, or --device cpu"
-    )]
+        "{}", tr!(
+            "out of memory on the GPU: {0}; expected a smaller width and height, --dtype f16, or --device cpu",
+            .0
+        ))]
     OutOfMemory(String),
     /// A GPU failed in another known way.
     #[error("{advice} ({message})")]

@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use tr::tr;
 
 /// Why opening `path` failed with `error`: a dangling link and its target, or the error's message.
 pub fn found(path: &Path, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound && path.is_symlink() {
-        format!("a link to {}, where there is no file", end_of(path).display())
+        tr!("a link to {}, where there is no file", end_of(path).display())
     } else {
         error.to_string()
     }

@@ -1,5 +1,7 @@
 //! UTF-8 text with or without a byte order mark.
 
+use tr::tr;
+
 /// UTF-8's byte order mark, which some editors write.
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -31,8 +33,8 @@ pub fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
 pub fn utf8(bytes: &[u8]) -> Result<&str, String> {
     match (std::str::from_utf8(without_mark(bytes)), other_encoding(bytes)) {
         (Ok(text), _) => Ok(text),
-        (Err(_), Some(encoding)) => Err(format!("its byte order mark says {encoding}; expected UTF-8")),
-        (Err(e), None) => Err(format!("expected text in UTF-8: {e}")),
+        (Err(_), Some(encoding)) => Err(tr!("its byte order mark says {encoding}; expected UTF-8", encoding)),
+        (Err(e), None) => Err(tr!("expected text in UTF-8: {e}", e)),
     }
 }
 

@@ -7,6 +7,7 @@ use super::scale::{NOT_FINITE, sequential};
 use crate::tensor::principal::Principal;
 use crate::tensor::{PlainTensor, Summary};
 use image::{Rgb, RgbImage};
+use tr::tr;
 
 /// How channels are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -90,23 +91,28 @@ impl Features {
             [b, c, h, w] => (b, c, h, w, false),
             [b, n, c] => {
                 let (h, w) = folded(n, latents).ok_or_else(|| {
-                    format!(
+                    tr!(
                         "its shape is {b}×{n}×{c}, and {n} tokens do not match a level of {}×{} latents",
-                        latents.0, latents.1
+                        latents.0,
+                        latents.1,
+                        b,
+                        n,
+                        c
                     )
                 })?;
                 (b, c, h, w, true)
             }
             ref other => {
                 let shape = other.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
-                return Err(format!(
-                    "its shape is {shape}; expected channels of pixels, or tokens that are pixels"
+                return Err(tr!(
+                    "its shape is {shape}; expected channels of pixels, or tokens that are pixels",
+                    shape
                 ));
             }
         };
         let pixels = height * width;
         if batch == 0 || channels == 0 || pixels == 0 {
-            return Err("it is empty".into());
+            return Err(tr!("it is empty"));
         }
         let value = |b: usize, c: usize, pixel: usize| match is_tokens {
             true => output.data()[(b * pixels + pixel) * channels + c],
@@ -132,7 +138,14 @@ impl Features {
                 let reach =
                     PlainTensor::from_values(&[mean.len()], mean.clone()).map_or(0., |mean| reach(&mean));
                 let image = self.image(|pixel| colour(mean[pixel], reach));
-                Picture::new(image, format!("mean of {} channels, ±{reach:.3}", self.channels.len()))
+                Picture::new(
+                    image,
+                    tr!(
+                        "mean of {} channels, ±{reach}",
+                        self.channels.len(),
+                        reach = format_args!("{:.3}", reach)
+                    ),
+                )
             }
             Drawn::Norm => {
                 let norm = self.over_channels(|values| values.map(|v| v * v).sum::<f32>().sqrt());
@@ -142,7 +155,12 @@ impl Features {
                 let image = self.image(|pixel| sequential(share(norm[pixel])));
                 Picture::new(
                     image,
-                    format!("norm over {} channels, {min:.2} to {max:.2}", self.channels.len()),
+                    tr!(
+                        "norm over {} channels, {min} to {max}",
+                        self.channels.len(),
+                        min = format_args!("{:.2}", min),
+                        max = format_args!("{:.2}", max)
+                    ),
                 )
             }
         }
@@ -169,7 +187,7 @@ impl Features {
         }
         let cells: Vec<RgbImage> = summed.iter().map(|(channel, s)| self.cell(channel, s, shrink)).collect();
         let order = if sorted { ", by falling std" } else { "" };
-        Picture::new(grid(&cells), format!("{count} channels, each from its min to its max{order}"))
+        Picture::new(grid(&cells), tr!("{count} channels, each from its min to its max{order}", count, order))
     }
 
     /// A channel in gray, with a dark line on the right and below if it is large enough.
@@ -230,7 +248,7 @@ impl Features {
         });
         let shares = principal.components.iter().map(|c| format!("{:.0} %", c.share * 100.));
         let shares = shares.collect::<Vec<_>>().join(" + ");
-        Picture::new(image, format!("principal components of {} channels: {shares}", self.channels.len()))
+        Picture::new(image, tr!("principal components of {} channels: {shares}", self.channels.len(), shares))
     }
 }
 

@@ -5,6 +5,7 @@ use super::grid::grid;
 use crate::model::LatentRgbFactors;
 use crate::tensor::PlainTensor;
 use image::{Rgb, RgbImage};
+use tr::tr;
 
 /// A fast preview of scaled `latents` (1, C, h, w): the linear estimate if there are factors, otherwise the channels in gray.
 /// `None` for another shape.
@@ -41,7 +42,7 @@ pub fn channels(latents: &PlainTensor) -> Option<Picture> {
             Some(RgbImage::from_fn(w as u32, h as u32, |x, y| gray(plane[y as usize * w + x as usize])))
         })
         .collect::<Option<_>>()?;
-    Some(Picture::new(grid(&cells), format!("{count} channels, -3 to 3")))
+    Some(Picture::new(grid(&cells), tr!("{count} channels, -3 to 3", count)))
 }
 
 /// 0 to 1 as a byte; NaN is 0.

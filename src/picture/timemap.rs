@@ -4,6 +4,7 @@ use super::Picture;
 use super::scale::sequential;
 use crate::tensor::{PlainTensor, Summary};
 use image::RgbImage;
+use tr::tr;
 
 /// The default tolerance, in standard deviations of the final prediction.
 pub const TOLERANCE: f64 = 0.5;
@@ -68,16 +69,18 @@ impl TimeMap {
         });
         let step = |at: usize| steps.get(at).map_or(String::new(), usize::to_string);
         let half = self.reached(0.5);
-        let half = half.map_or(String::new(), |at| format!("; half of the pixels by step {}", step(at)));
+        let half = half.map_or(String::new(), |at| tr!("; half of the pixels by step {}", step(at)));
         // The default tolerance is left out: the caption is below a small image.
         let within = match self.tolerance == TOLERANCE {
             true => String::new(),
-            false => format!("within {} std: ", self.tolerance),
+            false => tr!("within {} std: ", self.tolerance),
         };
-        let label = format!(
+        let label = tr!(
             "{within}dark = settled early (step {}), light = late ({}){half}",
             step(first),
-            step(last)
+            step(last),
+            within,
+            half
         );
         Picture::new(image, label)
     }

@@ -8,6 +8,7 @@ use super::{Error, Models, Snapshot};
 use crate::nn::{Error as Forward, Probe};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use tr::tr;
 
 /// The snapshot before a step, with the embeddings at `positions` replaced by the one at `padding`. A changed prompt is encoded
 /// first.
@@ -23,11 +24,11 @@ pub fn without(
 ) -> Result<Snapshot, Error> {
     const NAME: &str = "prompt_embeds";
     let before = before.encoded(models, probe)?;
-    let missing = || Error::from(Forward::Input(format!("{NAME} does not exist yet")));
+    let missing = || Error::from(Forward::Input(tr!("{NAME} does not exist yet", NAME)));
     let (_, embeds) = before.tensor(NAME).ok_or_else(missing)?;
     let tokens = embeds.dim(1)?;
     if let Some(wrong) = positions.iter().chain([&padding]).find(|position| **position >= tokens) {
-        let message = format!("there is no token {wrong}; expected 0 to {}", tokens.saturating_sub(1));
+        let message = tr!("there is no token {wrong}; expected 0 to {}", tokens.saturating_sub(1), wrong);
         return Err(Forward::Input(message).into());
     }
     let row = |position| embeds.narrow(1, if positions.contains(&position) { padding } else { position }, 1);

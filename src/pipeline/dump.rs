@@ -11,12 +11,16 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use tr::tr;
 
 /// Why a file was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The system refused.
-    #[error("{path}: cannot be written: {reason}; expected a file in a folder that can be written to")]
+    #[error("{}", tr!(
+        "{path}: cannot be written: {reason}; expected a file in a folder that can be written to",
+        path = .path, reason = .reason
+    ))]
     File {
         /// The file.
         path: String,
@@ -159,7 +163,7 @@ fn is_stream(path: &Path) -> bool {
 pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     let failed = |reason: String| WriteError::File { path: path.display().to_string(), reason };
     if path.is_dir() {
-        return Err(failed("it is a folder".into()));
+        return Err(failed(tr!("it is a folder")));
     }
     if is_stream(path) {
         return Ok(());
@@ -182,7 +186,7 @@ pub fn read_text(file: &Path) -> io::Result<String> {
     File::open(file)?.take(MAX_TEXT + 1).read_to_end(&mut text)?;
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     if text.len() as u64 > MAX_TEXT {
-        return Err(wrong(format!("it has more than {MAX_TEXT} bytes")));
+        return Err(wrong(tr!("it has more than {MAX_TEXT} bytes", MAX_TEXT)));
     }
     text::utf8(&text).map(String::from).map_err(wrong)
 }

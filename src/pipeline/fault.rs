@@ -7,6 +7,7 @@ use crate::nn::{Path, Probe, Result};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use tr::tr;
 
 /// A deliberate bug. In files it is written as in `set fault`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,11 +127,11 @@ impl Fault {
         match text.strip_prefix("nan_in").map(str::trim) {
             Some(tensor) => match NanTensor::ALL.iter().find(|(name, _)| *name == tensor) {
                 Some((_, watched)) => Ok(Self::NanIn(*watched)),
-                None => Err(format!("nan_in takes a tensor: {}", known())),
+                None => Err(tr!("nan_in takes a tensor: {}", known())),
             },
             None => {
                 let names = Self::ALL.map(|(name, ..)| name).join(", ");
-                Err(format!("expected one of {names}, nan_in TENSOR, off"))
+                Err(tr!("expected one of {names}, nan_in TENSOR, off", names))
             }
         }
     }
@@ -156,7 +157,7 @@ impl TryFrom<String> for Fault {
     type Error = String;
 
     fn try_from(text: String) -> std::result::Result<Self, String> {
-        Self::parse(&text).map_err(|expected| format!("unknown fault `{text}`: {expected}"))
+        Self::parse(&text).map_err(|expected| tr!("unknown fault `{text}`: {expected}", text, expected))
     }
 }
 

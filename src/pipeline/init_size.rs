@@ -2,6 +2,7 @@
 
 use super::InitImage;
 use super::init_image::InitImageError;
+use tr::tr;
 
 /// The height and width in pixels of a run with a start image: each as given, or else the image's own, rounded down to a multiple
 /// of `multiple` (diffusers `VaeImageProcessor.get_default_height_width`).
@@ -29,9 +30,15 @@ pub fn own_size_remark(image: &InitImage, (height, width): (usize, usize), multi
     let (own_height, own_width) = image.size();
     let name = image.file_name();
     match (own_height, own_width) == (height, width) {
-        true => format!("image to image at {width}×{height} pixels, the size of {name}"),
-        false => format!(
-            "image to image at {width}×{height} pixels, the size of {name} ({own_width}×{own_height}) in multiples of {multiple}"
+        true => tr!("image to image at {width}×{height} pixels, the size of {name}", width, height, name),
+        false => tr!(
+            "image to image at {width}×{height} pixels, the size of {name} ({own_width}×{own_height}) in multiples of {multiple}",
+            width,
+            height,
+            name,
+            own_width,
+            own_height,
+            multiple
         ),
     }
 }
@@ -65,11 +72,18 @@ impl Resized {
     /// A sentence about it; `None` if the image is not resized.
     pub fn remark(self, image: &InitImage, (height, width): (usize, usize)) -> Option<String> {
         let (own_height, own_width) = image.size();
-        let line = format!("{} ({own_width}×{own_height}) is resized to {width}×{height}", image.file_name());
+        let line = tr!(
+            "{} ({own_width}×{own_height}) is resized to {width}×{height}",
+            image.file_name(),
+            own_width,
+            own_height,
+            width,
+            height
+        );
         match self {
             Self::Not => None,
             Self::Scaled => Some(line),
-            Self::Squeezed => Some(format!("{line}: its aspect ratio changes")),
+            Self::Squeezed => Some(tr!("{line}: its aspect ratio changes", line)),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::nn::{Path, Probe, Result};
 use candle_core::{DType, Device, Tensor, TensorId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use tr::tr;
 
 /// Runs several snapshots in lockstep, and counts the UNet rows that sharing saves.
 #[derive(Debug, Clone)]
@@ -262,7 +263,7 @@ fn has_same_latents(a: &Request, b: &Request) -> bool {
 }
 
 fn tensor<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Tensor> {
-    let missing = || crate::nn::Error::Input(format!("{name} does not exist yet"));
+    let missing = || crate::nn::Error::Input(tr!("{name} does not exist yet", name));
     snapshot.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
 }
 

@@ -11,6 +11,7 @@ use crate::nn::gpu::GpuFailure;
 use crate::nn::{self, WeightsError, device};
 use candle_core::{DType, Device};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use tr::tr;
 
 pub use crate::tensor::bytes::human;
 
@@ -66,8 +67,10 @@ pub fn needed_by_records(models: &Models, request: &Request, done: usize) -> u12
 /// A GPU that ran out of memory in a stage.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{stage}: {device} has no memory left for {width}×{height} pixels in {dtype} ({message}); earlier stages are kept; expected {advice}"
-)]
+    "{}", tr!(
+        "{stage}: {device} has no memory left for {width}×{height} pixels in {dtype} ({message}); earlier stages are kept; expected {advice}",
+        stage = .stage, device = .device, width = .width, height = .height, dtype = .dtype, message = .message, advice = .advice
+    ))]
 pub struct NoRoom {
     /// The stage.
     pub stage: String,
@@ -91,7 +94,7 @@ pub(super) fn explained(error: Error, stage: Stage, models: &Models, request: &R
     let Request { height, width, .. } = *request;
     let smaller = smaller(models, height, width).map(|(height, width)| {
         let needed = needed_by_run(models, height, width) * models.dtype.size_in_bytes() as u128 / 4;
-        format!(
+        tr!(
             "a smaller image, such as {}, which takes about {} besides the weights",
             flags((height, width)),
             human(needed)
@@ -166,7 +169,7 @@ pub(super) fn explained_loading(
     let bytes = |size: usize| parameters.map_or("memory".into(), |n| human(u128::from(n) * size as u128));
     let half = (dtype == DType::F32)
         .then(|| format!("--dtype f16, which needs {}", bytes(DType::F16.size_in_bytes())));
-    let ways: Vec<_> = half.into_iter().chain(["a smaller model".into(), "--device cpu".into()]).collect();
+    let ways: Vec<_> = half.into_iter().chain([tr!("a smaller model"), "--device cpu".into()]).collect();
     LoadError::DeviceMemory(Box::new(checkpoint::NoRoom {
         model: source.to_string(),
         dtype: dtype.as_str(),

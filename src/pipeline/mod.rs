@@ -17,6 +17,8 @@
 //! - [`attention`]: attention maps. [`ablation`]: the effect of a word.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
+use tr::tr;
+
 pub mod ablation;
 pub mod attention;
 pub mod dump;
@@ -60,7 +62,9 @@ pub enum Error {
     #[error(transparent)]
     OutOfMemory(Box<memory::NoRoom>),
     /// No stage follows `vae_decode`.
-    #[error("the run is complete: nothing comes after vae_decode; `back` goes back, `restart` begins again")]
+    #[error("{}", tr!(
+        "the run is complete: nothing comes after vae_decode; `back` goes back, `restart` begins again"
+    ))]
     Complete,
 }
 

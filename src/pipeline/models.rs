@@ -23,6 +23,7 @@ use crate::nn::{ConfigFile, Path, Weights};
 use crate::scheduler::DdimConfig;
 use candle_core::{DType, Device};
 use std::sync::Arc;
+use tr::tr;
 
 /// A checkpoint, loaded (diffusers `StableDiffusionPipeline`).
 #[derive(Debug)]
@@ -111,9 +112,9 @@ impl Configs {
         configs.check_fit(source)?;
         if let Some(class) = &configs.stands_in_for {
             let class = abridged(class);
-            configs.notes.push(format!(
+            configs.notes.push(tr!(
                 "{}: DDIM stands in for {class}, with the settings that `DDIMScheduler.from_config` takes from its file",
-                scheduler.file()
+                scheduler.file(), class
             ));
         } else {
             // A key of PNDM, in the DDIM files of Stable Diffusion 2. diffusers ignores it too.
@@ -123,7 +124,7 @@ impl Configs {
         configs.preset = Preset::of(source, [&index, unet, scheduler], &configs.scheduler)?;
         if let Some(preset) = configs.preset {
             configs.scheduler = preset.applied_to(configs.scheduler);
-            configs.notes.push(format!("{source}: {preset}; explicit settings take precedence"));
+            configs.notes.push(tr!("{source}: {preset}; explicit settings take precedence", source, preset));
         }
         for file in [&index, scheduler, text_encoder, unet, vae].into_iter().filter_map(ConfigFile::marked) {
             configs.notes.push(mark_skipped(&file));
@@ -136,7 +137,7 @@ impl Configs {
 
     fn note_unknown(&mut self, file: &str, keys: &[String]) {
         if !keys.is_empty() {
-            self.notes.push(format!("{file}: unknown keys, ignored: {}", keys.join(", ")));
+            self.notes.push(tr!("{file}: unknown keys, ignored: {}", keys.join(", "), file));
         }
     }
 
@@ -149,25 +150,29 @@ impl Configs {
             let other = kind::unet_of_channels(unet.in_channels);
             let other = other.map_or(String::new(), |what| format!(" ({what})"));
             return mismatch(
-                format!(
+                tr!(
                     "the UNet takes {} channels and gives {}, the VAE has {latents}",
-                    unet.in_channels, unet.out_channels
+                    unet.in_channels,
+                    unet.out_channels,
+                    latents
                 ),
-                format!("a text-to-image model, in which they are equal{other}"),
+                tr!("a text-to-image model, in which they are equal{other}", other),
             );
         }
         let width = self.text_encoder.hidden_size;
         if let Some(level) = unet.blocks.iter().find(|level| level.cross_attention_dim != width) {
             return mismatch(
-                format!("the UNet attends to embeddings of width {}, the text encoder's have width {width}", level.cross_attention_dim),
+                tr!(
+                    "the UNet attends to embeddings of width {}, the text encoder's have width {width}",
+                    level.cross_attention_dim, width
+                ),
                 "equal `cross_attention_dim` of unet/config.json and `hidden_size` of text_encoder/config.json"
                     .into(),
             );
         }
         if (self.vae.in_channels, self.vae.out_channels) != (3, 3) {
-            let channels =
-                format!("the VAE takes {} and gives {}", self.vae.in_channels, self.vae.out_channels);
-            return mismatch(channels, "images of 3 channels".into());
+            let channels = tr!("the VAE takes {} and gives {}", self.vae.in_channels, self.vae.out_channels);
+            return mismatch(channels, tr!("images of 3 channels"));
         }
         Ok(())
     }

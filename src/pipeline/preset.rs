@@ -4,6 +4,7 @@ use crate::checkpoint::ModelSource;
 use crate::nn::{ConfigError, ConfigFile};
 use crate::scheduler::DdimConfig;
 use crate::scheduler::config::{PredictionType, TimestepSpacing};
+use tr::tr;
 
 /// Default settings of a distilled checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,7 +59,12 @@ impl std::fmt::Display for Preset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, num_inference_steps: steps, guidance_scale } = self;
         let steps = if *steps == 1 { "1 step".to_string() } else { format!("{steps} steps") };
-        write!(f, "{name}'s preset: {steps}, guidance_scale {guidance_scale}, set_alpha_to_one true")
+        f.write_str(&tr!(
+            "{name}'s preset: {steps}, guidance_scale {guidance_scale}, set_alpha_to_one true",
+            name,
+            steps,
+            guidance_scale
+        ))
     }
 }
 

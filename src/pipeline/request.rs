@@ -9,6 +9,7 @@ use crate::scheduler::config::PredictionType;
 use crate::scheduler::{DdimScheduler, ScheduleError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use tr::tr;
 
 /// diffusers' default.
 pub const STRENGTH: f64 = 0.8;
@@ -50,7 +51,10 @@ pub struct Request {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// A height or width that the VAE cannot produce.
-    #[error("{name} is {found}; expected a multiple of {multiple}{nearest}")]
+    #[error("{}", tr!(
+        "{name} is {found}; expected a multiple of {multiple}{nearest}",
+        name = .name, found = .found, multiple = .multiple, nearest = .nearest
+    ))]
     Size {
         /// `height` or `width`.
         name: &'static str,
@@ -62,7 +66,10 @@ pub enum RequestError {
         nearest: String,
     },
     /// A prompt that is too long or contains a NUL character.
-    #[error("{name} {found}; expected text of at most {MOST_PROMPT} bytes, of which a model reads 75 tokens")]
+    #[error("{}", tr!(
+        "{name} {found}; expected text of at most {MOST_PROMPT} bytes, of which a model reads 75 tokens",
+        name = .name, found = .found, MOST_PROMPT = .MOST_PROMPT
+    ))]
     Prompt {
         /// `prompt` or `negative_prompt`.
         name: &'static str,
@@ -70,7 +77,7 @@ pub enum RequestError {
         found: String,
     },
     /// A number that is NaN or infinite.
-    #[error("{name} is {found}; expected a finite number")]
+    #[error("{}", tr!("{name} is {found}; expected a finite number", name = .name, found = .found))]
     NotFinite {
         /// `guidance_scale` or `eta`.
         name: &'static str,
@@ -78,7 +85,10 @@ pub enum RequestError {
         found: f64,
     },
     /// A strength outside 0 to 1.
-    #[error("strength is {0}; expected 0 to 1: the fraction of the steps that run with an init_image")]
+    #[error("{}", tr!(
+        "strength is {0}; expected 0 to 1: the fraction of the steps that run with an init_image",
+        .0
+    ))]
     Strength(f64),
     /// The number of steps or eta does not work with the model's scheduler.
     #[error(transparent)]
@@ -93,8 +103,10 @@ pub enum RequestError {
     },
     /// The run does not fit the memory.
     #[error(
-        "{width}×{height} pixels need about {needed} of memory and {available} are free; expected a smaller width and height{fits}"
-    )]
+        "{}", tr!(
+            "{width}×{height} pixels need about {needed} of memory and {available} are free; expected a smaller width and height{fits}",
+            width = .width, height = .height, needed = .needed, available = .available, fits = .fits
+        ))]
     Memory {
         /// The width asked for.
         width: usize,
@@ -116,8 +128,9 @@ impl RequestError {
     pub fn in_session(self) -> Self {
         match self {
             Self::Memory { width, height, needed, available, largest, fits } => {
-                let commands =
-                    |(height, width)| format!(", such as `set width {width}` and `set height {height}`");
+                let commands = |(height, width)| {
+                    tr!(", such as `set width {width}` and `set height {height}`", width, height)
+                };
                 let fits = largest.map_or(fits, commands);
                 Self::Memory { width, height, needed, available, largest, fits }
             }
@@ -177,9 +190,9 @@ impl Request {
     pub fn check(&self, models: &Models) -> Result<DdimScheduler, RequestError> {
         for (name, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
             let found = if text.len() > MOST_PROMPT {
-                format!("has {} bytes", text.len())
+                tr!("has {} bytes", text.len())
             } else if let Some(at) = text.find('\0') {
-                format!("has a NUL character at byte {at}")
+                tr!("has a NUL character at byte {at}", at)
             } else {
                 continue;
             };
@@ -189,8 +202,11 @@ impl Request {
         for (name, found) in [("width", self.width), ("height", self.height)] {
             if found == 0 || found % multiple != 0 {
                 let nearest = found.saturating_add(multiple / 2) / multiple * multiple;
-                let nearest =
-                    if nearest > 0 && found > 0 { format!(", such as {nearest}") } else { String::new() };
+                let nearest = if nearest > 0 && found > 0 {
+                    tr!(", such as {nearest}", nearest)
+                } else {
+                    String::new()
+                };
                 return Err(RequestError::Size { name, found, multiple, nearest });
             }
         }
@@ -206,7 +222,7 @@ impl Request {
         if let Some(fault @ Fault::EpsilonForV) = self.fault {
             if config.prediction_type != PredictionType::VPrediction {
                 let why =
-                    format!("these models predict {}; expected v_prediction", config.prediction_type.name());
+                    tr!("these models predict {}; expected v_prediction", config.prediction_type.name());
                 return Err(RequestError::Fault { fault, why });
             }
             config.prediction_type = PredictionType::Epsilon;
@@ -222,7 +238,7 @@ impl Request {
                     needed: memory::human(needed),
                     available: memory::human(available.into()),
                     largest,
-                    fits: largest.map_or(String::new(), |size| format!(", such as {}", memory::flags(size))),
+                    fits: largest.map_or(String::new(), |size| tr!(", such as {}", memory::flags(size))),
                 })
             }
             _ => Ok(scheduler),

@@ -4,6 +4,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use tr::tr;
 
 /// 2^53: JavaScript represents every integer up to it exactly.
 const MAX_IN_JAVASCRIPT: u128 = 1 << 53;
@@ -17,7 +18,10 @@ pub struct Seed(i128);
 
 /// A number outside torch's range, or text that is not a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a whole number from {} to {} (-2^63 to 2^64-1, as torch takes them)", Seed::MIN, Seed::MAX)]
+#[error("{}", tr!(
+    "expected a whole number from {} to {} (-2^63 to 2^64-1, as torch takes them)",
+    Seed::MIN, Seed::MAX
+))]
 pub struct SeedError;
 
 impl Seed {
@@ -83,7 +87,7 @@ impl<'de> Deserialize<'de> for Seed {
             type Value = Seed;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a whole number from {} to {}, or its digits as text", Seed::MIN, Seed::MAX)
+                f.write_str(&tr!("a whole number from {} to {}, or its digits as text", Seed::MIN, Seed::MAX))
             }
 
             fn visit_i64<E: Error>(self, seed: i64) -> Result<Seed, E> {

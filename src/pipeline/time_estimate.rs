@@ -5,6 +5,7 @@ use crate::model::unet::UNetConfig;
 use crate::nn::Unwatched;
 use candle_core::{DType, Tensor};
 use std::time::{Duration, Instant};
+use tr::tr;
 
 /// A side longer than this many times the native one gives a warning.
 const FACTOR: usize = 2;
@@ -30,16 +31,21 @@ pub fn warning(models: &Models, request: &Request) -> Result<Option<String>, Err
     let times = arithmetic(request.height, request.width) / arithmetic(height, width);
     let all = a_step.mul_f64(times * steps as f64);
     let (counted, they) = match steps {
-        1 => ("1 step takes".to_string(), "it takes"),
-        _ => (format!("{steps} steps take"), "they take"),
+        1 => (tr!("1 step takes"), "it takes"),
+        _ => (tr!("{steps} steps take", steps), "they take"),
     };
-    Ok(Some(format!(
-        "{}×{} is more than twice the model's own {width}×{height}: {counted} about {}, {times:.0} times what {they} at \
+    Ok(Some(tr!(
+        "{}×{} is more than twice the model's own {width}×{height}: {counted} about {}, {times} times what {they} at \
          {width}×{height} (measured: {} a step); --width and --height choose another size",
         request.width,
         request.height,
         human(all),
         human(a_step),
+        width,
+        height,
+        counted,
+        times = format_args!("{:.0}", times),
+        they
     )))
 }
 

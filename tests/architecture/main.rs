@@ -7,10 +7,11 @@
 //! - [`reader`]: the paths in the sources. [`tree`]: what they lead to. [`arrows`]: which of them the order forbids.
 //! - [`planted`]: a planted violation of each kind, which the check must find.
 //!
-//! [`words`] is another check of the sources: plain English.
+//! Two other checks of the sources stand beside it: [`words`], plain English, and [`messages`], which are marked for translation.
 
 mod arrows;
 mod list;
+mod messages;
 mod planted;
 mod reader;
 mod rooms;

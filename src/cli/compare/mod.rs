@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tr::tr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -120,7 +121,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
         println!("{}", pictures.json(&plan)?);
     } else {
         let apart = rows.apart;
-        eprintln!("{} UNet evaluations ({apart} without sharing)", rows.computed);
+        eprintln!("{}", tr!("{} UNet evaluations ({apart} without sharing)", rows.computed, apart));
     }
     if io::stdout().is_terminal() && !args.json {
         print_picture(&sheet)?;
@@ -145,7 +146,7 @@ fn advance(session: &mut Session, host: &mut Interruptible) -> anyhow::Result<Op
             let tick = session.comparison().map_or(0, Comparison::tick);
             say(
                 "warning",
-                &format!("interrupted before {}: the sheet shows the steps so far", session.position_name()),
+                &tr!("interrupted before {}: the sheet shows the steps so far", session.position_name()),
             );
             return Ok(Some(tick));
         }

@@ -18,6 +18,7 @@ use candle_core::Tensor;
 use image::RgbImage;
 use serde_json::json;
 use std::sync::Arc;
+use tr::tr;
 
 /// Images per row on a sheet with one axis.
 const ACROSS: usize = 8;
@@ -178,9 +179,9 @@ impl Pictures<'_> {
         let most = self.branches().map(|branch| branch.timeline.here().request().steps());
         let most = most.reduce(|most, other| if other.len() > most.len() { other } else { most });
         match Stage::at(tick.saturating_sub(1), &most.unwrap_or_default()) {
-            Some(Stage::Denoise { step }) => format!("after denoise {step}"),
+            Some(Stage::Denoise { step }) => tr!("after denoise {step}", step),
             Some(stage) if tick > 0 => format!("after {stage}"),
-            _ => "at the start".into(),
+            _ => tr!("at the start"),
         }
     }
 

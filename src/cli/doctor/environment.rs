@@ -9,6 +9,7 @@ use crate::tui::config::Config;
 use crate::tui::terminal::Found;
 use serde_json::{Map, Value, json};
 use std::path::Path;
+use tr::tr;
 
 /// The version of candle.
 const CANDLE: &str = "0.11.1";
@@ -33,7 +34,7 @@ pub fn versions() -> Section {
 pub fn machine() -> Section {
     let threads = rayon::current_num_threads();
     let features = cpu_features();
-    let text = if features.is_empty() { "none that are used".into() } else { features.join(", ") };
+    let text = if features.is_empty() { tr!("none that are used") } else { features.join(", ") };
     let free = memory::available();
     Section {
         title: "Processor",
@@ -42,7 +43,7 @@ pub fn machine() -> Section {
             Fact::new("instructions", text, json!(features)),
             Fact::new(
                 "memory free",
-                free.map_or("not reported".into(), |bytes| memory::human(bytes.into())),
+                free.map_or(tr!("not reported"), |bytes| memory::human(bytes.into())),
                 json!(free),
             ),
         ],
@@ -131,13 +132,13 @@ pub fn hub() -> Section {
             Fact::text("endpoint", without_password(&settings.endpoint)),
             Fact::new(
                 "token",
-                token.as_ref().map_or("none".into(), |from| format!("set, from {from}")),
+                token.as_ref().map_or("none".into(), |from| tr!("set, from {from}", from)),
                 json!(token),
             ),
             Fact::new("offline", if settings.offline { "yes" } else { "no" }, settings.offline),
-            Fact::text("certificates", certificates.map_or("Mozilla's list".into(), |file| file.to_string())),
+            Fact::text("certificates", certificates.map_or(tr!("Mozilla's list"), |file| file.to_string())),
             variables(&known, |name, value| match name {
-                "HF_TOKEN" => "(not shown)".into(),
+                "HF_TOKEN" => tr!("(not shown)"),
                 "HF_ENDPOINT" => without_password(value),
                 _ => value.into(),
             }),
@@ -149,7 +150,7 @@ pub fn hub() -> Section {
 pub fn files() -> Section {
     let place = |path: Option<&Path>| match path {
         Some(path) => format!("{}{}", path.display(), if path.exists() { "" } else { " (does not exist)" }),
-        None => "none: there is no home folder".into(),
+        None => tr!("none: there is no home folder"),
     };
     let config = Config::path();
     let progress = Progress::of_reader();
@@ -176,7 +177,7 @@ fn variables(names: &[&str], shown: impl Fn(&str, &str) -> String) -> Fact {
         })
         .collect();
     let text: Vec<String> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let text = if text.is_empty() { "none is set".into() } else { text.join(" ") };
+    let text = if text.is_empty() { tr!("none is set") } else { text.join(" ") };
     let value: Map<String, Value> = set.into_iter().map(|(name, value)| (name, value.into())).collect();
     Fact::new("variables", text, value)
 }

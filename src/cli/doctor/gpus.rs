@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tr::tr;
 
 /// The driver's report.
 #[derive(Debug, Default)]
@@ -105,9 +106,9 @@ impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cuda:{} {}", self.index, self.name)?;
         if let Some((total, free)) = self.memory {
-            write!(f, ", {} of which {} are free", human(total.into()), human(free.into()))?;
+            f.write_str(&tr!(", {} of which {} are free", human(total.into()), human(free.into())))?;
         }
-        write!(f, ", compute capability {}", self.compute_capability)
+        f.write_str(&tr!(", compute capability {}", self.compute_capability))
     }
 }
 

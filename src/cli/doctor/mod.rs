@@ -10,6 +10,7 @@ use gpus::{Gpu, Seen};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tr::tr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,7 +99,7 @@ fn devices(seen: &Seen) -> Section {
     .filter_map(|(name, is_built)| is_built.then_some(name))
     .collect();
     let built_for =
-        if built.is_empty() { "the CPU only".into() } else { format!("the CPU, {}", built.join(", ")) };
+        if built.is_empty() { tr!("the CPU only") } else { format!("the CPU, {}", built.join(", ")) };
     let mut facts = vec![Fact::new("built for", built_for, json!(built))];
 
     let driver = seen.driver.as_deref();
@@ -106,11 +107,11 @@ fn devices(seen: &Seen) -> Section {
     let cuda = seen.cuda.as_deref();
     if driver.is_some() {
         let text =
-            cuda.map_or("not reported".into(), |cuda| format!("up to {cuda}, according to the driver"));
+            cuda.map_or(tr!("not reported"), |cuda| tr!("up to {cuda}, according to the driver", cuda));
         facts.push(Fact::new("CUDA", text, json!(cuda)));
     }
     let gpus: Vec<String> = seen.gpus.iter().map(Gpu::to_string).collect();
-    let gpus = if gpus.is_empty() { "none found".into() } else { gpus.join("; ") };
+    let gpus = if gpus.is_empty() { tr!("none found") } else { gpus.join("; ") };
     facts.push(Fact::new("GPUs", gpus, seen.gpus.iter().map(Gpu::as_json).collect::<Vec<_>>()));
     if !seen.gpus.is_empty() && !cfg!(feature = "cuda") {
         facts.push(Fact::text(

@@ -18,6 +18,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use tr::tr;
 
 /// Flags of `diffuscope model list`.
 #[derive(Debug, Args)]
@@ -84,17 +85,17 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if cfg!(feature = "bundled") {
-        writeln!(out, "In the program:\n  {POCKET}")?;
+        writeln!(out, "{}", tr!("In the program:\n  {POCKET}", POCKET))?;
     }
     writeln!(out, "In {}:", cache.display())?;
     if models.is_empty() {
-        writeln!(out, "  no models in the diffusers layout")?;
+        writeln!(out, "{}", tr!("  no models in the diffusers layout"))?;
     }
     for model in models {
         let shared = if model.removable == model.bytes {
             String::new()
         } else {
-            format!(", of which `model remove` frees {}", human(model.removable.into()))
+            tr!(", of which `model remove` frees {}", human(model.removable.into()))
         };
         writeln!(out, "  {:>9}  {}{shared}", human(model.bytes.into()), model.repository)?;
         for commit in &model.commits {
@@ -113,7 +114,11 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     }
     let used = scan.bytes.saturating_sub(scan.unreferenced);
     if models.iter().map(|model| model.bytes).sum::<u64>() != used {
-        writeln!(out, "  {:>9}  in total, as they share files", human(used.into()))?;
+        writeln!(
+            out,
+            "{}",
+            tr!("  {}  in total, as they share files", format_args!("{:>9}", human(used.into())))
+        )?;
     }
     if scan.unreferenced > 0 {
         let bytes = human(scan.unreferenced.into());
@@ -125,12 +130,20 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
                 human(bytes.into())
             ),
         };
-        writeln!(out, "  {bytes:>9}  in the shared store, used by no repository{next}")?;
+        writeln!(
+            out,
+            "{}",
+            tr!(
+                "  {bytes}  in the shared store, used by no repository{next}",
+                bytes = format_args!("{:>9}", bytes),
+                next
+            )
+        )?;
         for (path, why) in &scan.unremovable {
             writeln!(out, "             {}: {why}", path.display())?;
         }
     }
-    writeln!(out, "Short names on the hub:")?;
+    writeln!(out, "{}", tr!("Short names on the hub:"))?;
     for short in SHORT_NAMES {
         writeln!(out, "  {:11}  {}: {}", short.name, short.repository, short.what)?;
     }
@@ -178,9 +191,15 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     for Verified { path, state, .. } in &files {
         match state {
             State::Right => writeln!(out, "right    {path}")?,
-            State::Wrong(found) => writeln!(out, "wrong    {path}: its hash is {found}")?,
+            State::Wrong(found) => {
+                writeln!(out, "{}", tr!("wrong    {path}: its hash is {found}", path, found))?
+            }
             State::Gone(target) => {
-                writeln!(out, "gone     {path}: a link to {}, where there is no file", target.display())?;
+                writeln!(
+                    out,
+                    "{}",
+                    tr!("gone     {path}: a link to {}, where there is no file", target.display(), path)
+                )?;
             }
             State::Unknown(why) if shared_reason == Some(why) => writeln!(out, "unknown  {path}")?,
             State::Unknown(why) => writeln!(out, "unknown  {path}: {why}")?,
@@ -195,7 +214,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     ensure!(
         bad == 0 || args.repair,
         "{name}: {} wrong or gone; `diffuscope model verify {name} --repair` fetches {} again",
-        if bad == 1 { "1 file is".into() } else { format!("{bad} files are") },
+        if bad == 1 { tr!("1 file is") } else { tr!("{bad} files are", bad) },
         if bad == 1 { "it" } else { "them" }
     );
     if bad > 0 {
@@ -241,8 +260,9 @@ fn repair(hub: &Hub, snapshot: &HubSnapshot, files: &[Verified]) -> anyhow::Resu
                 Some(Swept::Removed { bytes: 0 }) => {}
                 Some(Swept::Removed { bytes }) => {
                     let freed = human(bytes.into());
-                    lines.push(format!(
-                        "         {freed} of the shared store freed, used by no other repository"
+                    lines.push(tr!(
+                        "         {freed} of the shared store freed, used by no other repository",
+                        freed
                     ));
                 }
                 Some(Swept::Shared { with, .. }) => {
@@ -251,12 +271,18 @@ fn repair(hub: &Hub, snapshot: &HubSnapshot, files: &[Verified]) -> anyhow::Resu
                             Some(Ok(_)) => format!(": `diffuscope model verify {other} --repair`"),
                             _ => String::new(),
                         };
-                        say("warning", &format!("{}: {other} has the same bad file{next}", file.path));
+                        say(
+                            "warning",
+                            &tr!("{}: {other} has the same bad file{next}", file.path, other, next),
+                        );
                     }
                 }
                 Some(Swept::Left { path, why, .. }) => {
                     let path = path.display();
-                    say("warning", &format!("{}: the bad shared file {path} was left: {why}", file.path));
+                    say(
+                        "warning",
+                        &tr!("{}: the bad shared file {path} was left: {why}", file.path, path, why),
+                    );
                 }
             }
         }
@@ -286,19 +312,23 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
     let models = hub.scan()?.models;
     let Some(model) = models.iter().find(|model| model.repository == name.repository) else {
         bail!(
-            "{name}: it is not in {}; `diffuscope model list` lists the models",
-            hub.settings().cache.display()
+            "{}",
+            tr!(
+                "{name}: it is not in {}; `diffuscope model list` lists the models",
+                hub.settings().cache.display(),
+                name
+            )
         );
     };
     let (size, free) = (human(model.bytes.into()), human(model.removable.into()));
     let shared =
-        if model.removable == model.bytes { String::new() } else { format!(" (which frees {free})") };
+        if model.removable == model.bytes { String::new() } else { tr!(" (which frees {free})", free) };
     if !args.yes {
         ensure!(
             io::stdin().is_terminal() && io::stderr().is_terminal(),
             "{name}: {size} to remove{shared}, and there is no terminal for a confirmation; run `diffuscope model remove {name} --yes`"
         );
-        if !asked(&format!("Remove {name}, {size}{shared}, for Python too?"))? {
+        if !asked(&tr!("Remove {name}, {size}{shared}, for Python too?", name, size, shared))? {
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -314,17 +344,29 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
             }
             Swept::Left { path, bytes, why } => {
                 let (path, bytes) = (path.display(), human((*bytes).into()));
-                say("warning", &format!("{path} ({bytes}) was left in the shared store: {why}"));
+                say(
+                    "warning",
+                    &tr!("{path} ({bytes}) was left in the shared store: {why}", path, bytes, why),
+                );
             }
         }
     }
     for (with, (files, bytes)) in shared {
         let verb = if files == 1 { "stays" } else { "stay" };
         let (files, bytes) = (count(files), human(bytes.into()));
-        say("note", &format!("{files} ({bytes}) {verb} in the shared store, used by {with} too"));
+        say(
+            "note",
+            &tr!(
+                "{files} ({bytes}) {verb} in the shared store, used by {with} too",
+                files,
+                bytes,
+                verb,
+                with
+            ),
+        );
     }
     for place in &removed.outside {
-        say("warning", &format!("{} was left: only the link to it was removed", place.display()));
+        say("warning", &tr!("{} was left: only the link to it was removed", place.display()));
     }
     let prunable = hub.scan().map_or(0, |scan| scan.prunable);
     if prunable > 0 {

@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use tr::tr;
 
 /// Larger downloads need confirmation.
 const ASKED_FROM: u64 = 1_000_000_000;
@@ -76,7 +77,7 @@ pub fn ensure(name: &HubName, precision: Precision, yes: bool) -> anyhow::Result
             | HubError::Status { .. }),
         ) => {
             hub.require_cached(name).map_err(|_| e)?;
-            say("warning", &format!("{name}: used from the cache, as the hub cannot be reached"));
+            say("warning", &tr!("{name}: used from the cache, as the hub cannot be reached", name));
             Ok(())
         }
         Err(e) => Err(e.into()),
@@ -100,24 +101,33 @@ pub(super) fn fetch(hub: &Hub, plan: &Plan, yes: bool) -> anyhow::Result<HubSnap
 /// Prints the files to fetch to stderr.
 fn show(hub: &Hub, plan: &Plan) -> io::Result<()> {
     let mut err = io::stderr().lock();
-    writeln!(err, "{} at {} of {}", plan.name, plan.commit, hub.settings().endpoint)?;
+    writeln!(err, "{}", tr!("{} at {} of {}", plan.name, plan.commit, hub.settings().endpoint))?;
     for file in &plan.files {
         writeln!(err, "  {:>9}  {}", human(file.size.into()), file.path)?;
     }
     let cached: u64 = plan.files.iter().map(|file| file.size).sum::<u64>().saturating_sub(plan.missing);
     let cached =
-        if cached > 0 { format!(", {} already in the cache", human(cached.into())) } else { String::new() };
-    writeln!(err, "  {:>9}  to fetch{cached}", human(plan.missing.into()))
+        if cached > 0 { tr!(", {} already in the cache", human(cached.into())) } else { String::new() };
+    writeln!(
+        err,
+        "{}",
+        tr!("  {}  to fetch{cached}", format_args!("{:>9}", human(plan.missing.into())), cached)
+    )
 }
 
 fn agree(hub: &Hub, plan: &Plan) -> anyhow::Result<()> {
     let (name, size) = (&plan.name, human(plan.missing.into()));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         bail!(
-            "{name}: {size} to fetch, and there is no terminal for a confirmation; run `diffuscope model pull {name} --yes`"
+            "{}",
+            tr!(
+                "{name}: {size} to fetch, and there is no terminal for a confirmation; run `diffuscope model pull {name} --yes`",
+                name,
+                size
+            )
         );
     }
-    if !asked(&format!("Fetch {size} into {}?", hub.settings().cache.display()))? {
+    if !asked(&tr!("Fetch {size} into {}?", hub.settings().cache.display(), size))? {
         return Err(HubError::Declined { name: name.to_string() }.into());
     }
     Ok(())
@@ -152,10 +162,8 @@ impl Bars {
                 self.bar.iter().for_each(ProgressBar::reset_eta);
             }
             Event::At { bytes, .. } => self.bar.iter().for_each(|bar| bar.set_position(bytes)),
-            Event::Again { file, why } => self.say(&format!("{}: {why}; trying again", file.path)),
-            Event::Waits { file } => {
-                self.say(&format!("{}: another program is fetching it; waiting", file.path))
-            }
+            Event::Again { file, why } => self.say(&tr!("{}: {why}; trying again", file.path, why)),
+            Event::Waits { file } => self.say(&tr!("{}: another program is fetching it; waiting", file.path)),
             Event::Done { file } => {
                 if self.bar.is_some() {
                     self.end();

@@ -18,6 +18,7 @@ use clap::Args;
 use serde_json::json;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tr::tr;
 
 /// Flags of `diffuscope model info`.
 #[derive(Debug, Args)]
@@ -88,11 +89,15 @@ fn print_plan(plan: &Plan, json: bool) -> io::Result<()> {
         let object = json!({ "model": plan.name.to_string(), "commit": plan.commit, "missing": plan.missing, "files": files });
         return writeln!(out, "{object}");
     }
-    writeln!(out, "{} at {}, not completely in the cache", plan.name, plan.commit)?;
+    writeln!(out, "{}", tr!("{} at {}, not completely in the cache", plan.name, plan.commit))?;
     for file in &plan.files {
         writeln!(out, "  {:>9}  {}", memory::human(file.size.into()), file.path)?;
     }
-    writeln!(out, "`diffuscope model pull {}` fetches {}", plan.name, memory::human(plan.missing.into()))
+    writeln!(
+        out,
+        "{}",
+        tr!("`diffuscope model pull {}` fetches {}", plan.name, memory::human(plan.missing.into()))
+    )
 }
 
 fn write_text(
@@ -127,7 +132,7 @@ fn write_text(
     let (parameters, size) = (thousands(parameters), memory::human(bytes.into()));
     writeln!(out, "  {:12}  {:file_width$}  {:>7}  {parameters:>13}  {size:>9}", "together", "", "")?;
     for w in weights.iter().filter(|w| !w.unread.is_empty()) {
-        writeln!(out, "  {}: not read: {}", w.name, w.unread.join(", "))?;
+        writeln!(out, "{}", tr!("  {}: not read: {}", w.name, w.unread.join(", ")))?;
     }
     for (component, keys) in summary(configs).as_object().into_iter().flatten() {
         let keys = keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}"));

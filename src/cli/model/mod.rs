@@ -12,6 +12,7 @@ use crate::checkpoint::hub::name::short_names;
 use crate::checkpoint::hub::{HubError, HubName};
 use clap::Subcommand;
 use std::process::ExitCode;
+use tr::tr;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +57,6 @@ pub fn run(command: ModelCommand) -> anyhow::Result<ExitCode> {
 
 /// Parses a name on the hub.
 fn hub_name(text: &str) -> Result<HubName, HubError> {
-    let found = || format!("not a name on the hub (short names are {})", short_names());
+    let found = || tr!("not a name on the hub (short names are {})", short_names());
     HubName::parse(text).unwrap_or_else(|| Err(HubError::Name { name: text.into(), found: found() }))
 }

@@ -5,6 +5,7 @@ use crate::debugger::expr::{Answer, Expression};
 use crate::lesson::block::Expected;
 use crate::lesson::format::Prose;
 use crate::lesson::playing::{operands, shown};
+use tr::tr;
 
 /// A value as shown in prose, or an error.
 pub type Value = Result<String, String>;
@@ -87,7 +88,7 @@ impl Slot {
     pub(super) fn put(self, answer: Result<Answer, String>, known: &mut [Known]) {
         let truth = |answer: Result<Answer, String>| match answer {
             Ok(Answer::Bool(truth)) => Ok(truth),
-            Ok(other) => Err(format!("{}; expected true or false", shown(&other))),
+            Ok(other) => Err(tr!("{}; expected true or false", shown(&other))),
             Err(e) => Err(e),
         };
         match self {

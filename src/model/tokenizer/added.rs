@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use tokenizers::AddedToken;
+use tr::tr;
 
 /// The expected form of a token, for messages.
 const EXPECTED: &str = "a token, or an object with its `content`";
@@ -287,9 +288,10 @@ fn mentions(value: &Value, text: &str) -> bool {
 fn by_id(decoder: Map<String, Value>, config: &ConfigFile) -> Result<BTreeMap<u32, AddedToken>, LoadError> {
     let wrong = |id: &str, expected: &str| LoadError::Tokenizer {
         file: config.file().into(),
-        reason: format!(
+        reason: tr!(
             "`added_tokens_decoder` has an invalid entry at {}; expected {expected}",
-            abridged(id)
+            abridged(id),
+            expected
         ),
     };
     let read = |(id, entry): (String, Value)| {

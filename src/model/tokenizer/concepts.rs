@@ -7,6 +7,7 @@
 use super::ClipTokenizer;
 use crate::nn::error::abridged;
 use std::collections::BTreeSet;
+use tr::tr;
 
 /// A prompt with its concepts expanded.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,11 +99,10 @@ impl ClipTokenizer {
                 };
                 let (words, they) =
                     (listed(&words), if words.len() == 1 { listed(&words) } else { "they".into() });
-                converted.warnings.push(format!(
+                converted.warnings.push(tr!(
                     "{words} {contain} `{concept}`, a concept of {} vectors: diffusers inserts its vectors there too, and gets \
                      other tokens; here {they} {kept}",
-                    self.further_vectors(concept).len() + 1,
-                    concept = abridged(concept),
+                    self.further_vectors(concept).len() + 1, words, contain, concept = abridged(concept), they, kept
                 ));
             }
         }
@@ -119,7 +119,12 @@ impl ClipTokenizer {
             _ if name == token => "diffusers inserts the others only if the name is written in the same case",
             _ => "diffusers does not insert the others for a name with capitals",
         };
-        Some(format!("only the first of the {vectors} vectors of `{}` is used: {reason}", abridged(name)))
+        Some(tr!(
+            "only the first of the {vectors} vectors of `{}` is used: {reason}",
+            abridged(name),
+            vectors,
+            reason
+        ))
     }
 
     /// The loop of diffusers.
@@ -141,7 +146,7 @@ fn listed(words: &BTreeSet<&str>) -> String {
     let shown: Vec<String> = words.iter().take(MOST).map(|word| format!("`{}`", abridged(word))).collect();
     let more = match words.len().saturating_sub(MOST) {
         0 => String::new(),
-        more => format!(" and {more} more"),
+        more => tr!(" and {more} more", more),
     };
     shown.join(", ") + &more
 }

@@ -22,6 +22,7 @@ use tokenizers::normalizers::{Lowercase, NFC, Replace, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, Decoder, SplitDelimiterBehavior, Tokenizer};
+use tr::tr;
 use vocabulary::Vocabulary;
 
 /// The number of ids of a prompt, with start, end and padding.
@@ -85,8 +86,9 @@ impl ClipTokenizer {
                 || added.stored.values().any(|stored| stored.content == *token);
             if !is_known {
                 let token = abridged(token);
-                return Err(broken(format!(
-                    "the special token `{token}` is not in the vocabulary; expected all of them in it"
+                return Err(broken(tr!(
+                    "the special token `{token}` is not in the vocabulary; expected all of them in it",
+                    token
                 )));
             }
         }
@@ -117,17 +119,18 @@ impl ClipTokenizer {
             if let Some(WithoutEmbedding { file, .. }) = without_embedding.get(&id) {
                 return Err(LoadError::Tokenizer {
                     file: file.clone(),
-                    reason: format!(
+                    reason: tr!(
                         "the added token `{}` gets id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json",
-                        abridged(token)
+                        abridged(token),
+                        id,
+                        vocab_size
                     ),
                 });
             }
         }
         // An empty token has no id.
-        let id_of = |token: &str| {
-            tokenizer.token_to_id(token).ok_or_else(|| broken("a special token is empty".into()))
-        };
+        let id_of =
+            |token: &str| tokenizer.token_to_id(token).ok_or_else(|| broken(tr!("a special token is empty")));
         Ok(Self {
             bos_token_id: id_of(&added.bos)?,
             eos_token_id: id_of(&added.eos)?,
@@ -145,7 +148,7 @@ impl ClipTokenizer {
     /// When the vocabulary lacks a byte of the prompt, or a token has no embedding.
     pub fn encode(&self, prompt: &str) -> Result<Encoded, crate::nn::Error> {
         let broken =
-            |e: tokenizers::Error| crate::nn::Error::Input(format!("the prompt cannot be tokenized: {e}"));
+            |e: tokenizers::Error| crate::nn::Error::Input(tr!("the prompt cannot be tokenized: {e}", e));
         let Converted { text, warnings } = self.maybe_convert_prompt(prompt).map_err(broken)?;
         let encoding = self.tokenizer.encode_fast(text, false).map_err(broken)?;
         let ids = encoding.get_ids();
@@ -153,11 +156,13 @@ impl ClipTokenizer {
         if let Some((id, WithoutEmbedding { token, file })) =
             ids[..kept].iter().find_map(|id| self.without_embedding.get_key_value(id))
         {
-            return Err(crate::nn::Error::Input(format!(
+            return Err(crate::nn::Error::Input(tr!(
                 "{file}: the added token `{}` of the prompt has id {id}; expected less than {}, `vocab_size` of \
                  text_encoder/config.json: a prompt without it, or embeddings for it",
                 abridged(token),
-                self.vocab_size
+                self.vocab_size,
+                file,
+                id
             )));
         }
         let mut input_ids = vec![self.bos_token_id];
@@ -217,12 +222,10 @@ fn notes(
         (0..vocab_size as u32).filter(|&id| tokenizer.id_to_token(id).is_none() && !is_explained(id));
     let without: Vec<u32> = without.collect();
     if let Some(first) = without.first() {
-        notes.push(format!(
+        notes.push(tr!(
             "{}: `vocab_size` is {vocab_size}, and {} of the ids {} no token in tokenizer/, from {first} on; expected a token \
              for each: are files of added tokens missing?",
-            source.name_of("text_encoder/config.json"),
-            without.len(),
-            if without.len() == 1 { "has" } else { "have" },
+            source.name_of("text_encoder/config.json"), without.len(), if without.len() == 1 { "has" } else { "have" }, vocab_size, first
         ));
     }
     let moved = added.stored.iter().filter_map(|(&stored, token)| {
@@ -232,32 +235,27 @@ fn notes(
     let (known, moved): (Vec<_>, Vec<_>) = moved.partition(|(token, ..)| in_vocabulary(token));
     let more = |others: usize, what: &str| match others {
         0 => String::new(),
-        count => format!(", and {count} more{what}"),
+        count => tr!(", and {count} more{what}", count, what),
     };
     if let [(token, stored, id), others @ ..] = &known[..] {
-        notes.push(format!(
+        notes.push(tr!(
             "{}: `{}` has id {stored} there, but the vocabulary has that name with id {id}: the added token's own vector is never \
              used{}",
-            added.file_of(&token.content),
-            abridged(&token.content),
-            more(others.len(), " likewise"),
+            added.file_of(&token.content), abridged(&token.content), more(others.len(), " likewise"), stored, id
         ));
     }
     if let [(token, stored, id), others @ ..] = &moved[..] {
-        notes.push(format!(
+        notes.push(tr!(
             "{}: `{}` has id {stored} there and gets {id}{}: transformers 5 numbers added tokens from the end of the vocabulary, \
              without gaps",
-            added.file_of(&token.content),
-            abridged(&token.content),
-            more(others.len(), " are moved"),
+            added.file_of(&token.content), abridged(&token.content), more(others.len(), " are moved"), stored, id
         ));
     }
     if let Some((id, WithoutEmbedding { token, file })) = without_embedding.first_key_value() {
-        notes.push(format!(
+        notes.push(tr!(
             "{file}: the added token `{}` gets id {id}{}, and `vocab_size` of text_encoder/config.json is {vocab_size}: a prompt with \
              such a token is refused",
-            abridged(token),
-            more(without_embedding.len() - 1, " follow"),
+            abridged(token), more(without_embedding.len() - 1, " follow"), file, id, vocab_size
         ));
     }
     notes

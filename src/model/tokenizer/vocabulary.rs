@@ -7,6 +7,7 @@ use crate::nn::{ConfigFile, text};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
+use tr::tr;
 
 /// The largest vocabulary whose merges are not counted.
 const SMALL_VOCABULARY: usize = 10_000;
@@ -71,9 +72,10 @@ impl Vocabulary {
             Merge::Pair(a, b) => Ok((a, b)),
             Merge::Line(line) => pair(&line).ok_or_else(|| LoadError::Tokenizer {
                 file: file.file().into(),
-                reason: format!(
+                reason: tr!(
                     "merge {i} is `{}`; expected two tokens with a space between",
-                    abridged(&line)
+                    abridged(&line),
+                    i
                 ),
             }),
         });
@@ -101,7 +103,7 @@ impl Vocabulary {
         let merges = lines.map(|(i, line)| {
             pair(line).ok_or_else(|| {
                 let shown = abridged(line);
-                wrong(format!("line {}: `{shown}`; expected two tokens with a space between", i + 1))
+                wrong(tr!("line {}: `{shown}`; expected two tokens with a space between", i + 1, shown))
             })
         });
         let merges = merges.collect::<Result<Vec<_>, _>>()?;
@@ -119,8 +121,10 @@ impl Vocabulary {
         if tokens > SMALL_VOCABULARY && tokens.saturating_sub(merges) > tokens / 20 {
             return Err(LoadError::Tokenizer {
                 file: self.file.replace("vocab.json", "merges.txt"),
-                reason: format!(
-                    "{merges} merges for a vocabulary of {tokens}; expected one for nearly every token: fetch or copy it again"
+                reason: tr!(
+                    "{merges} merges for a vocabulary of {tokens}; expected one for nearly every token: fetch or copy it again",
+                    merges,
+                    tokens
                 ),
             });
         }
@@ -133,13 +137,15 @@ impl Vocabulary {
     /// When a merge does not, or a token has no embedding.
     pub fn check(&self, vocab_size: usize) -> Result<(), LoadError> {
         if self.ids.is_empty() {
-            let reason = "the vocabulary is empty; expected CLIP's 49,408 tokens".into();
+            let reason = tr!("the vocabulary is empty; expected CLIP's 49,408 tokens");
             return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
         }
         if let Some((token, id)) = self.ids.iter().find(|&(_, &id)| id as usize >= vocab_size) {
-            let reason = format!(
+            let reason = tr!(
                 "the token `{}` has id {id}; expected less than {vocab_size}, `vocab_size` of text_encoder/config.json",
-                abridged(token)
+                abridged(token),
+                id,
+                vocab_size
             );
             return Err(LoadError::Tokenizer { file: self.file.clone(), reason });
         }
@@ -147,8 +153,10 @@ impl Vocabulary {
             for token in [a, b, &format!("{a}{b}")] {
                 if !self.ids.contains_key(token.as_str()) {
                     let (merge, token) = (abridged(&format!("{a} {b}")), abridged(token));
-                    let reason = format!(
-                        "the merge `{merge}` needs the token `{token}`, which is not in the vocabulary"
+                    let reason = tr!(
+                        "the merge `{merge}` needs the token `{token}`, which is not in the vocabulary",
+                        merge,
+                        token
                     );
                     return Err(LoadError::Tokenizer {
                         file: self.file.replace("vocab.json", "merges.txt"),

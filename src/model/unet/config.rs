@@ -3,6 +3,7 @@
 use crate::nn::config::one_of;
 use crate::nn::{ConfigError, ConfigFile};
 use serde_json::{Value, json};
+use tr::tr;
 
 /// The UNet's configuration, level by level.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +77,7 @@ impl UNetConfig {
         let norm_num_groups = file.count("norm_num_groups", 32)?;
         if let Some(c) = channels.iter().find(|&c| c % norm_num_groups != 0) {
             return Err(
-                file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too"))
+                file.wrong("norm_num_groups", &tr!("a divisor of every `block_out_channels`, {c} too", c))
             );
         }
         let blocks: Vec<LevelConfig> = (0..levels)
@@ -96,7 +97,7 @@ impl UNetConfig {
             attends && level.channels % level.heads != 0
         });
         if let Some((i, level)) = misfit {
-            let expected = format!("heads that divide the {} channels of level {i}", level.channels);
+            let expected = tr!("heads that divide the {} channels of level {i}", level.channels, i);
             return Err(file.wrong("attention_head_dim", &expected));
         }
         let downsample_padding = file.or("downsample_padding", 1, "0 or 1")?;
@@ -142,7 +143,7 @@ fn attends(
     attending: &str,
     default: &[bool],
 ) -> Result<Vec<bool>, ConfigError> {
-    let expected = format!("a list of {levels} block types, each {}", one_of([plain, attending].iter()));
+    let expected = tr!("a list of {levels} block types, each {}", one_of([plain, attending].iter()), levels);
     let list = match file.get::<Vec<String>>(key, &expected)? {
         None => default.to_vec(),
         Some(types) => types

@@ -22,6 +22,7 @@ use crate::nn::{Error, Path, Probe, Result, Weights, WeightsError, watch};
 use blocks::{DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D};
 use candle_core::Tensor;
 use embeddings::{TimestepEmbedding, Timesteps};
+use tr::tr;
 
 /// The model that predicts the noise in latents.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl UNet2DConditionModel {
             // 5. up
             for block in &self.up_blocks {
                 let rest = down_block_res_samples.len().checked_sub(block.layers()).ok_or_else(|| {
-                    Error::Input(format!(
+                    Error::Input(tr!(
                         "{}: the up blocks take more skip connections than the down blocks give",
                         self.path
                     ))

@@ -4,6 +4,7 @@ use super::EPS;
 use crate::model::resnet::ResnetConfig;
 use crate::nn::{ConfigError, ConfigFile};
 use serde_json::{Value, json};
+use tr::tr;
 
 /// The VAE's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +53,7 @@ impl VaeConfig {
         let norm_num_groups = file.count("norm_num_groups", 32)?;
         if let Some(c) = block_out_channels.iter().find(|&c| c % norm_num_groups != 0) {
             return Err(
-                file.wrong("norm_num_groups", &format!("a divisor of every `block_out_channels`, {c} too"))
+                file.wrong("norm_num_groups", &tr!("a divisor of every `block_out_channels`, {c} too", c))
             );
         }
         let scaling_factor = file.number("scaling_factor", 0.18215)?;

@@ -3,12 +3,16 @@
 use crate::nn::probe::Path;
 use candle_core::DType;
 use safetensors::Dtype;
+use tr::tr;
 
 /// An error in a weights file, or in a tensor of it.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be opened or read.
-    #[error("{file}: {reason}; expected a readable safetensors file")]
+    #[error("{}", tr!(
+        "{file}: {reason}; expected a readable safetensors file",
+        file = .file, reason = .reason
+    ))]
     Unreadable {
         /// Path of the file.
         file: String,
@@ -16,7 +20,10 @@ pub enum WeightsError {
         reason: String,
     },
     /// The file is not a complete safetensors file.
-    #[error("{file}: not a whole safetensors file: {reason}; fetch or copy it again")]
+    #[error("{}", tr!(
+        "{file}: not a whole safetensors file: {reason}; fetch or copy it again",
+        file = .file, reason = .reason
+    ))]
     Corrupt {
         /// Path of the file.
         file: String,
@@ -24,7 +31,10 @@ pub enum WeightsError {
         reason: String,
     },
     /// A tensor that the configuration asks for is not in the file.
-    #[error("{file}: tensor `{key}` is missing; expected one of shape {expected:?}")]
+    #[error("{}", tr!(
+        "{file}: tensor `{key}` is missing; expected one of shape {expected}",
+        file = .file, key = .key, expected = format_args!("{:?}", .expected)
+    ))]
     MissingKey {
         /// Path of the file.
         file: String,
@@ -35,8 +45,10 @@ pub enum WeightsError {
     },
     /// A tensor has a name that a wrapper in PyTorch gave it.
     #[error(
-        "{file}: tensor `{key}` is missing; the file has `{found}`, the name that {wrapper} gives it; {advice}"
-    )]
+        "{}", tr!(
+            "{file}: tensor `{key}` is missing; the file has `{found}`, the name that {wrapper} gives it; {advice}",
+            file = .file, key = .key, found = .found, wrapper = .wrapper, advice = .advice
+        ))]
     Wrapped {
         /// Path of the file.
         file: String,
@@ -50,7 +62,10 @@ pub enum WeightsError {
         advice: &'static str,
     },
     /// A tensor has a shape that does not fit the configuration.
-    #[error("{file}: tensor `{key}` has shape {found:?}; config.json asks for {expected:?}")]
+    #[error("{}", tr!(
+        "{file}: tensor `{key}` has shape {found}; config.json asks for {expected}",
+        file = .file, key = .key, found = format_args!("{:?}", .found), expected = format_args!("{:?}", .expected)
+    ))]
     Shape {
         /// Path of the file.
         file: String,
@@ -63,8 +78,10 @@ pub enum WeightsError {
     },
     /// A tensor is stored in an unsupported type.
     #[error(
-        "{file}: tensor `{key}` is stored as {found:?}; expected F16, BF16, F32, F64, F8_E4M3 or F8_E5M2"
-    )]
+        "{}", tr!(
+            "{file}: tensor `{key}` is stored as {found}; expected F16, BF16, F32, F64, F8_E4M3 or F8_E5M2",
+            file = .file, key = .key, found = format_args!("{:?}", .found)
+        ))]
     Dtype {
         /// Path of the file.
         file: String,
@@ -75,8 +92,10 @@ pub enum WeightsError {
     },
     /// A tensor has values that are not finite.
     #[error(
-        "{file}: tensor `{key}` has {count} of {of} values that are NaN or infinite; expected finite weights: fetch or convert it again"
-    )]
+        "{}", tr!(
+            "{file}: tensor `{key}` has {count} of {of} values that are NaN or infinite; expected finite weights: fetch or convert it again",
+            file = .file, key = .key, count = .count, of = .of
+        ))]
     NotFinite {
         /// Path of the file.
         file: String,
@@ -88,7 +107,10 @@ pub enum WeightsError {
         of: usize,
     },
     /// A tensor has values outside the range of the run's dtype.
-    #[error("{file}: tensor `{key}` has {count} of {of} values outside the range of {dtype}; expected a dtype that holds them: --dtype bf16 or f32", dtype = dtype.as_str())]
+    #[error("{}", tr!(
+        "{file}: tensor `{key}` has {count} of {of} values outside the range of {dtype}; expected a dtype that holds them: --dtype bf16 or f32",
+        file = .file, key = .key, count = .count, of = .of, dtype = dtype.as_str()
+    ))]
     TooLarge {
         /// Path of the file.
         file: String,
@@ -112,7 +134,10 @@ pub enum WeightsError {
         expected: String,
     },
     /// A normalization's groups do not divide its channels.
-    #[error("{file}: `{path}`: {groups} groups do not divide {channels} channels")]
+    #[error("{}", tr!(
+        "{file}: `{path}`: {groups} groups do not divide {channels} channels",
+        file = .file, path = .path, groups = .groups, channels = .channels
+    ))]
     Groups {
         /// Path of the file.
         file: String,

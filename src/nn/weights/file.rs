@@ -7,6 +7,7 @@ use crate::nn::links;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::fs::File;
 use std::io::{self, Read};
+use tr::tr;
 
 /// Where a file's bytes are.
 #[derive(Debug)]
@@ -135,24 +136,28 @@ fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Meta
     let unreadable =
         |e: std::io::Error| WeightsError::Unreadable { file: name.into(), reason: e.to_string() };
     if len < 8 {
-        return Err(corrupt(format!("it holds {len} bytes, fewer than the 8 of a header's length")));
+        return Err(corrupt(tr!("it holds {len} bytes, fewer than the 8 of a header's length", len)));
     }
     let mut size = [0; 8];
     bytes.read_exact(&mut size).map_err(unreadable)?;
     if let Some(what) = other_kind(&size) {
-        return Err(corrupt(format!("it is {what}")));
+        return Err(corrupt(tr!("it is {what}", what)));
     }
     let size = u64::from_le_bytes(size);
     if size > MAX_HEADER || size > len - 8 {
-        return Err(corrupt(format!("its header claims {size} bytes and the file has {len}")));
+        return Err(corrupt(tr!("its header claims {size} bytes and the file has {len}", size, len)));
     }
     let mut header = vec![0; size as usize];
     bytes.read_exact(&mut header).map_err(unreadable)?;
     let header: Metadata = serde_json::from_slice(&header)
-        .map_err(|e| corrupt(format!("its header: {}", abridged(&e.to_string()))))?;
+        .map_err(|e| corrupt(tr!("its header: {}", abridged(&e.to_string()))))?;
     let expected = 8 + size + header.data_len() as u64;
     if expected != len {
-        return Err(corrupt(format!("its header describes {expected} bytes and the file has {len}")));
+        return Err(corrupt(tr!(
+            "its header describes {expected} bytes and the file has {len}",
+            expected,
+            len
+        )));
     }
     Ok((8 + size, header))
 }

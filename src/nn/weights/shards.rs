@@ -10,6 +10,7 @@ use serde::de::{self, MapAccess, Visitor};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Component, Path};
+use tr::tr;
 
 /// The files that a component's tensors are in.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl<'de> Visitor<'de> for EachOnce {
     type Value = WeightMap;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tensor's key and a file's name each")
+        f.write_str(&tr!("a tensor's key and a file's name each"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> std::result::Result<WeightMap, A::Error> {
@@ -79,14 +80,14 @@ impl Shards {
             expected: expected.into(),
         };
         if let Some(encoding) = text::other_encoding(json) {
-            return Err(wrong(format!("its byte order mark says {encoding}"), "JSON in UTF-8"));
+            return Err(wrong(tr!("its byte order mark says {encoding}", encoding), "JSON in UTF-8"));
         }
         let index: Index = serde_json::from_slice(text::without_mark(json)).map_err(|e| {
             wrong(abridged(&e.to_string()), r#"{"weight_map": {"TENSOR": "FILE.safetensors", …}}"#)
         })?;
         let map = index.weight_map.0;
         if map.is_empty() {
-            return Err(wrong("its weight_map is empty".into(), "a file for every tensor"));
+            return Err(wrong(tr!("its weight_map is empty"), "a file for every tensor"));
         }
         let mut numbers = HashMap::new();
         let mut files = Vec::new();
@@ -100,7 +101,8 @@ impl Shards {
                         matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
                     // A backslash is a separator on another system.
                     if !is_beside || file.contains(['/', '\\']) || !file.ends_with(".safetensors") {
-                        let found = format!("tensor `{key}` is listed in {:?}", abridged(&file));
+                        let found =
+                            tr!("tensor `{key}` is listed in {}", format_args!("{:?}", abridged(&file)), key);
                         return Err(wrong(found, "the name of a .safetensors file in the same folder"));
                     }
                     files.push(WeightsFile::open(&path.with_file_name(&file))?);
@@ -112,7 +114,7 @@ impl Shards {
         }
         for (key, &number) in &places {
             if files[number].info(key).is_none() {
-                let found = format!("tensor `{key}` is listed in {}, which lacks it", files[number].name());
+                let found = tr!("tensor `{key}` is listed in {}, which lacks it", files[number].name(), key);
                 return Err(wrong(found, "files of one model: fetch or copy them again"));
             }
         }
@@ -120,7 +122,7 @@ impl Shards {
             for (key, _) in file.tensors() {
                 if let Some(&other) = places.get(&key).filter(|&&place| place != number) {
                     let found =
-                        format!("tensor `{key}` is in {} and in {}", files[other].name(), file.name());
+                        tr!("tensor `{key}` is in {} and in {}", files[other].name(), file.name(), key);
                     return Err(wrong(found, "every tensor in one file"));
                 }
             }

@@ -6,6 +6,7 @@
 
 use super::record::RunRecord;
 use crate::pipeline::Setting;
+use tr::tr;
 
 /// The chunk's keyword.
 pub const KEYWORD: &str = "parameters";
@@ -164,20 +165,22 @@ pub fn misread(record: &RunRecord, text: &str) -> Option<String> {
         prompts.iter().zip(read).all(|((_, a), b)| a.split_whitespace().eq(b.split_whitespace()));
     let line = lines()
         .find(|(_, line)| looks_like_settings(line) || (!has_same_words && line.starts_with(NEGATIVE)))
-        .map(|(name, line)| format!("the line `{}` of the {name}", beginning(line)))
+        .map(|(name, line)| tr!("the line `{}` of the {name}", beginning(line), name))
         .or_else(|| (!has_same_words).then(|| "a prompt".into()));
-    let exact = format!("the chunk `{}` has it exactly", super::record::KEYWORD);
+    let exact = tr!("the chunk `{}` has it exactly", super::record::KEYWORD);
     if let Some(line) = line {
-        return Some(format!(
-            "{line} looks like settings, and tools that read the chunk `parameters` may take it for settings; {exact}"
+        return Some(tr!(
+            "{line} looks like settings, and tools that read the chunk `parameters` may take it for settings; {exact}",
+            line,
+            exact
         ));
     }
     let trimmed = prompts.iter().zip(read).filter(|((_, a), b)| a != b).map(|((name, _), _)| *name);
     let trimmed: Vec<&str> = trimmed.collect();
     (!trimmed.is_empty()).then(|| {
-        format!(
+        tr!(
             "the chunk `parameters` loses whitespace at line ends of the {}: tools that read it trim every line; {exact}",
-            trimmed.join(" and the ")
+            trimmed.join(" and the "), exact
         )
     })
 }

@@ -5,6 +5,7 @@ use crate::pipeline::init_image::{InitImageError, InitImageRecord};
 use serde::{Deserialize, Serialize};
 use std::io::Cursor;
 use std::sync::Arc;
+use tr::tr;
 
 /// The chunk's keyword.
 pub const KEYWORD: &str = "diffuscope";
@@ -37,7 +38,10 @@ pub enum RecordError {
     #[error("{0}; expected a PNG")]
     Png(#[from] png::DecodingError),
     /// The chunk is invalid.
-    #[error("the text chunk `diffuscope`: {0}; expected a record written by this program")]
+    #[error("{}", tr!(
+        "the text chunk `diffuscope`: {0}; expected a record written by this program",
+        .0
+    ))]
     Json(#[from] serde_json::Error),
 }
 

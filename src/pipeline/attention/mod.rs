@@ -13,6 +13,7 @@ use crate::nn::attention::{ATTENTION_PROBS, attention_probs};
 use crate::nn::{Error, Path, Probe, Result};
 use crate::tensor::bicubic;
 use candle_core::{DType, IndexOp, Tensor};
+use tr::tr;
 
 /// The row of a step's batch that has the prompt; the one before it has the negative prompt.
 const PROMPT_ROW: usize = 1;
@@ -242,8 +243,9 @@ fn prompt_row(batch: &Tensor) -> Result<Tensor> {
 fn size_of(path: &str, latents: Size, pixels: usize) -> Result<Size> {
     level_of(latents, pixels).ok_or_else(|| {
         let (height, width) = latents;
-        Error::Input(format!(
-            "{path}: {pixels} pixels do not match a level of {height}×{width} latents; expected sides halved and rounded up"
+        Error::Input(tr!(
+            "{path}: {pixels} pixels do not match a level of {height}×{width} latents; expected sides halved and rounded up",
+            path, pixels, height, width
         ))
     })
 }

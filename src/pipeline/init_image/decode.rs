@@ -5,6 +5,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
+use tr::tr;
 
 /// The memory limit of a decoder, in bytes: the largest image in RGB.
 const MOST_MEMORY: u64 = 3 * (MOST_PIXELS as u64).pow(2);
@@ -25,7 +26,7 @@ pub(super) fn read(name: &str) -> Result<Vec<u8>, InitImageError> {
     let file = BufReader::new(File::open(path).map_err(system)?);
     file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(system)?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(InitImageError::Huge { file: name.into(), found: "a larger file".into() });
+        return Err(InitImageError::Huge { file: name.into(), found: tr!("a larger file") });
     }
     Ok(bytes)
 }
@@ -38,7 +39,7 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage, InitImageErro
     let wrong = |found: String| InitImageError::File { file: name.into(), found };
     let huge = |found: String| InitImageError::Huge { file: name.into(), found };
     if let Some(what) = format::unsupported(bytes) {
-        return Err(wrong(format!("{what}, which is not supported")));
+        return Err(wrong(tr!("{what}, which is not supported", what)));
     }
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| wrong(e.to_string()))?;
@@ -56,7 +57,7 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage, InitImageErro
         return Err(wrong(TRUNCATED.into()));
     }
     let broken = |e: ImageError| match e {
-        ImageError::Limits(_) => huge("an image that takes more memory".into()),
+        ImageError::Limits(_) => huge(tr!("an image that takes more memory")),
         other if is_truncated(&other) => wrong(TRUNCATED.into()),
         other => wrong(format!("broken: {}", one_line(&other.to_string()))),
     };
@@ -70,9 +71,11 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage, InitImageErro
         return Err(huge(format!("{width}×{height} pixels")));
     }
     if decoder.total_bytes() > MOST_MEMORY {
-        return Err(huge(format!(
+        return Err(huge(tr!(
             "{width}×{height} pixels of {} bytes",
-            decoder.color_type().bytes_per_pixel()
+            decoder.color_type().bytes_per_pixel(),
+            width,
+            height
         )));
     }
     // The EXIF orientation of a camera's image.

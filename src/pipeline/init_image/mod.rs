@@ -13,6 +13,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::Path;
 use std::sync::Arc;
+use tr::tr;
 
 /// The bundled drawings by name. `lessons/samples/README.md` states their origin.
 const SAMPLES: [(&str, &[u8]); 4] = [
@@ -39,7 +40,10 @@ pub struct InitImage {
 #[derive(Debug, thiserror::Error)]
 pub enum InitImageError {
     /// Not an image file, or a broken one.
-    #[error("{file}: {found}; expected an image, PNG, JPEG, WebP or GIF, or `sample:` and one of {}", InitImage::samples().join(", "))]
+    #[error("{}", tr!(
+        "{file}: {found}; expected an image, PNG, JPEG, WebP or GIF, or `sample:` and one of {}",
+        InitImage::samples().join(", "), file = .file, found = .found
+    ))]
     File {
         /// The name as given.
         file: String,
@@ -47,7 +51,10 @@ pub enum InitImageError {
         found: String,
     },
     /// A file that cannot be read.
-    #[error("{file}: {found}; expected a readable file, or `sample:` and one of {}", InitImage::samples().join(", "))]
+    #[error("{}", tr!(
+        "{file}: {found}; expected a readable file, or `sample:` and one of {}",
+        InitImage::samples().join(", "), file = .file, found = .found
+    ))]
     Unreadable {
         /// The name as given.
         file: String,
@@ -55,7 +62,10 @@ pub enum InitImageError {
         found: String,
     },
     /// A file or an image that is too large.
-    #[error("{file}: {found}; expected at most {} MB and {MOST_PIXELS}×{MOST_PIXELS} pixels", MOST_BYTES >> 20)]
+    #[error("{}", tr!(
+        "{file}: {found}; expected at most {} MB and {MOST_PIXELS}×{MOST_PIXELS} pixels",
+        MOST_BYTES >> 20, file = .file, found = .found, MOST_PIXELS = .MOST_PIXELS
+    ))]
     Huge {
         /// The name as given.
         file: String,
@@ -63,7 +73,10 @@ pub enum InitImageError {
         found: String,
     },
     /// An image that differs from the recorded one.
-    #[error("{file}: a different image ({found}); expected the one of {expected} that the run started from")]
+    #[error("{}", tr!(
+        "{file}: a different image ({found}); expected the one of {expected} that the run started from",
+        file = .file, found = .found, expected = .expected
+    ))]
     Another {
         /// The name as given.
         file: String,
@@ -74,8 +87,10 @@ pub enum InitImageError {
     },
     /// An image smaller than one latent.
     #[error(
-        "{file}: {width}×{height} pixels; expected at least {least}×{least}, or a size for the run: --width and --height"
-    )]
+        "{}", tr!(
+            "{file}: {width}×{height} pixels; expected at least {least}×{least}, or a size for the run: --width and --height",
+            file = .file, width = .width, height = .height, least = .least
+        ))]
     Small {
         /// The name as given.
         file: String,
@@ -87,7 +102,10 @@ pub enum InitImageError {
         least: usize,
     },
     /// There is no drawing of that name.
-    #[error("there is no sample `{name}`; expected one of {}", InitImage::samples().join(", "))]
+    #[error("{}", tr!(
+        "there is no sample `{name}`; expected one of {}",
+        InitImage::samples().join(", "), name = .name
+    ))]
     Sample {
         /// The name.
         name: String,

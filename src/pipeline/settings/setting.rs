@@ -7,6 +7,7 @@ use crate::pipeline::{Fault, InitImage, Request};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
+use tr::tr;
 
 /// A setting: an entry of the table, or a member of a family in it.
 #[derive(Debug, Clone)]
@@ -122,7 +123,7 @@ impl Setting {
         match &self.entry.field {
             Field::Text(access) => (access.set)(request, member, text.into()),
             Field::Count(access, unit) => {
-                (access.set)(request, member, parsed(text, &format!("a number of {unit}"))?);
+                (access.set)(request, member, parsed(text, &tr!("a number of {unit}", unit))?);
             }
             Field::Number(access, expected) => (access.set)(request, member, parsed(text, expected)?),
             Field::Seed(access) => {

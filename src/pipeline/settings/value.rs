@@ -4,6 +4,7 @@ use crate::pipeline::init_image::InitImageError;
 use crate::pipeline::{Fault, InitImage, Request, Seed};
 use serde::{Serialize, Serializer};
 use std::fmt;
+use tr::tr;
 
 /// How a request is read and changed. The text is the member of a family, else empty.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Serialize for Value {
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
     /// It is something else; what was expected.
-    #[error("cannot be `{found}`; {expected}")]
+    #[error("{}", tr!("cannot be `{found}`; {expected}", found = .found, expected = .expected))]
     Other {
         /// The text, abridged.
         found: String,
@@ -121,6 +122,6 @@ pub enum ValueError {
     #[error(transparent)]
     Picture(#[from] InitImageError),
     /// A member that the run's family does not have.
-    #[error("is no setting of this run; expected {0}")]
+    #[error("{}", tr!("is no setting of this run; expected {0}", .0))]
     Member(String),
 }

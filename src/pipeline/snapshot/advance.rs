@@ -10,6 +10,7 @@ use crate::scheduler::ddim::Coefficients;
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::Instant;
+use tr::tr;
 
 impl Snapshot {
     /// This snapshot with embeddings of its current prompts. Encoding a changed prompt again discards the edits of its old
@@ -143,7 +144,11 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
         .collect();
     warnings.extend(names.iter().zip(&cut).filter_map(|(name, cut)| {
         cut.as_ref().map(|cut| {
-            format!("the {name} is longer than 77 tokens; this was cut from its end: \"{}\"", beginning(cut))
+            tr!(
+                "the {name} is longer than 77 tokens; this was cut from its end: \"{}\"",
+                beginning(cut),
+                name
+            )
         })
     }));
     Ok(StageOutput {

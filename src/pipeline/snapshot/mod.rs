@@ -19,6 +19,7 @@ use crate::tensor::Generator;
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::Duration;
+use tr::tr;
 
 /// The record of a finished stage.
 #[derive(Debug)]
@@ -245,7 +246,7 @@ impl Snapshot {
     }
 
     fn require(&self, name: &str) -> Result<&Tensor, Error> {
-        let missing = || crate::nn::Error::Input(format!("{name} does not exist yet")).into();
+        let missing = || crate::nn::Error::Input(tr!("{name} does not exist yet", name)).into();
         self.tensor(name).map(|(_, tensor)| tensor).ok_or_else(missing)
     }
 }
