@@ -123,9 +123,9 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     if scan.unreferenced > 0 {
         let bytes = human(scan.unreferenced.into());
         let next = match (scan.unremovable.is_empty(), scan.prunable) {
-            (true, _) => ": `hf cache prune` removes it".into(),
-            (false, 0) => "; `hf cache prune` leaves these files, which can be deleted by hand:".into(),
-            (false, bytes) => format!(
+            (true, _) => tr!(": `hf cache prune` removes it"),
+            (false, 0) => tr!("; `hf cache prune` leaves these files, which can be deleted by hand:"),
+            (false, bytes) => tr!(
                 ": `hf cache prune` removes {}, and leaves these files, which can be deleted by hand:",
                 human(bytes.into())
             ),
@@ -373,7 +373,10 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
         let bytes = human(prunable.into());
         say(
             "note",
-            &format!("{bytes} in the shared store are used by no repository: `hf cache prune` removes them"),
+            &tr!(
+                "{bytes} in the shared store are used by no repository: `hf cache prune` removes them",
+                bytes
+            ),
         );
     }
     writeln!(io::stdout(), "{name}: removed, {} freed", human(removed.freed.into()))?;
