@@ -1,7 +1,7 @@
 //! `diffuscope debug`: the interface; without a terminal, every stage as text; with `--batch`, commands from a file.
 
 use super::args::GenerateArgs;
-use super::{say, say_notes};
+use super::{print_picture, say, say_notes};
 use crate::debugger::language::arguments::Count;
 use crate::debugger::{Command, CommandLine, Outcome, Session, SessionError};
 use crate::nn::load_report::ProgressFn;
@@ -171,9 +171,7 @@ fn write_text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     write!(out, "{}", outcome.text())?;
     if let Some(shown) = outcome.picture().filter(|_| io::stdout().is_terminal()) {
         out.flush()?;
-        let picture = image::DynamicImage::ImageRgb8((*shown.picture.image).clone());
-        let config = viuer::Config { absolute_offset: false, ..Default::default() };
-        viuer::print(&picture, &config).map_err(io::Error::other)?;
+        print_picture(&shown.picture.image)?;
     }
     Ok(())
 }

@@ -111,6 +111,13 @@ fn say_notes(models: &Models) {
     models.notes.iter().for_each(|note| say("warning", note));
 }
 
+/// Prints a picture on the terminal that stdout is, below the cursor: as large as there is room, in the terminal's own protocol if
+/// it has one, else with two pixels a cell. The interface draws with ratatui-image, into a place that its layout chooses.
+fn print_picture(image: &image::RgbImage) -> io::Result<()> {
+    let config = viuer::Config { absolute_offset: false, ..Default::default() };
+    viuer::print(&image::DynamicImage::ImageRgb8(image.clone()), &config).map(drop).map_err(io::Error::other)
+}
+
 /// Prints `error: …` or `warning: …` to stderr, as one line without control characters.
 fn say(kind: &str, message: &str) {
     let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");

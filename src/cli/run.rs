@@ -1,7 +1,7 @@
 //! `diffuscope run`: the whole pipeline at once.
 
 use super::args::GenerateArgs;
-use super::{say, say_notes};
+use super::{print_picture, say, say_notes};
 use crate::nn::{ComputePool, Unwatched};
 use crate::picture::{decoded, png};
 use crate::pipeline::{Snapshot, advance, dump};
@@ -79,8 +79,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         dump::write(&snapshot, &model, file)?;
     }
     if io::stdout().is_terminal() {
-        let shown = image::DynamicImage::ImageRgb8((*picture.image).clone());
-        viuer::print(&shown, &viuer::Config { absolute_offset: false, ..Default::default() })?;
+        print_picture(&picture.image)?;
     } else if args.output.is_none() && args.dump.is_none() {
         say("warning", "the image was not saved: `-o FILE.png` writes it");
     }

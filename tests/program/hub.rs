@@ -6,17 +6,22 @@ use crate::support::checkpoint::checkpoint;
 use crate::support::program::{self, Ran};
 #[cfg(unix)]
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+#[cfg(unix)]
+use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+const SMALL: &str = "vae/config.json";
 const UNET_F16: &str = "unet/diffusion_pytorch_model.fp16.safetensors";
 
 /// A miniature with what else real models have, none of which is wanted.
@@ -283,6 +288,26 @@ fn the_token_goes_to_the_hub_and_to_no_other_host() {
     }
 }
 
+/// Another port is another host, and so is another name of the same one.
+#[test]
+fn the_token_goes_to_no_other_port() {
+    let other = Hub::start(FILES.clone(), |_, reply| reply);
+    let there = other.endpoint();
+    let setup = Setup {
+        home: tempfile::tempdir().unwrap(),
+        hub: Hub::start(FILES.clone(), move |request, mut reply| {
+            if request.path.contains("/resolve/") && request.path.ends_with(SMALL) {
+                reply.headers.retain(|(name, _)| *name != "Location");
+                reply.headers.push(("Location", format!("{there}/api/resolve-cache/content/{SMALL}")));
+            }
+            reply
+        }),
+    };
+    worked(&setup.run_with(&[("HF_TOKEN", "hf_secret")], &["model", "pull", NAME]));
+    let seen = other.seen();
+    assert!(!seen.is_empty() && seen.iter().all(|request| !request.headers.contains_key("authorization")));
+}
+
 // A transfer goes on.
 
 #[test]
@@ -400,6 +425,11 @@ fn compressed_all_the_same() {
         reply
     });
     setup.refuses(&[UNET, "came compressed (gzip)", "HF_ENDPOINT"]);
+    let setup = with_unet(|_, mut reply| {
+        reply.headers.push(("Content-Encoding", "br".into()));
+        reply
+    });
+    setup.refuses(&[UNET, "came compressed (br)", "HF_ENDPOINT"]);
 }
 
 // What goes wrong on the way.
@@ -732,7 +762,7 @@ fn of_size(size: u64) -> Setup {
 fn a_full_disk() {
     let setup = of_size(1 << 60);
     setup.refuses(&[
-        "hub: 1152.9 PB are wanted and",
+        "hub: 1152.9 PB are needed and",
         "are free",
         "`diffuscope model remove NAME`",
         "HF_HOME",
@@ -786,6 +816,123 @@ fn a_terminal_is_asked_on() {
         assert!(!output.contains("\x1b[?1049h"), "{output}");
         assert_eq!(output.contains("error: you/mini: not fetched"), !is_fetched, "{output}");
         assert_eq!(setup.hub.gets(UNET) > 0, is_fetched, "{output}");
+    }
+}
+
+// A process that ends anywhere, and a disk that fills up.
+
+/// Ends a pull when `cut` bytes of `file` are on disk; the signal cannot be caught.
+#[cfg(unix)]
+fn killed_pull(file: &'static str, cut: usize) -> Setup {
+    let is_first = AtomicBool::new(true);
+    let setup = setup(move |request, reply| match request.gets(file) {
+        true if is_first.swap(false, Ordering::Relaxed) => Reply { play: Play::StallAfter(cut), ..reply },
+        _ => reply,
+    });
+    let mut command = setup.command(&[("HF_HUB_DOWNLOAD_TIMEOUT", "600")], &["model", "pull", NAME]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let has_come = || fs::metadata(setup.incomplete(file)).is_ok_and(|found| found.len() == cut as u64);
+    while setup.hub.gets(file) == 0 || !has_come() {
+        assert!(child.try_wait().unwrap().is_none(), "the pull ended by itself");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    setup
+}
+
+impl Setup {
+    /// That nothing in the cache is other than its name says, and that nothing says that the model is whole.
+    #[track_caller]
+    fn is_sound_part(&self) {
+        for blob in fs::read_dir(self.shelf().join("blobs")).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = blob.file_name().unwrap().to_str().unwrap();
+            if !name.ends_with(".incomplete") {
+                let is_right = |file: &&&str| digest(file, &FILES[**file]) == name;
+                let file = WANTED.iter().find(is_right).unwrap();
+                assert!(fs::read(&blob).unwrap() == FILES[*file], "{file}");
+            }
+        }
+        let snapshot = self.shelf().join("snapshots").join(COMMIT);
+        if snapshot.exists() {
+            for (file, content) in files_of(&snapshot) {
+                assert!(content == FILES[&file], "{file}");
+            }
+        }
+        assert!(!self.shelf().join("refs/main").exists());
+        let ran = self.run_with(&[("HF_HUB_OFFLINE", "1")], &["run", "--model", NAME]);
+        refused(&ran, &["only a part of it is in"]);
+    }
+}
+
+#[cfg(unix)]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    /// A pull that is killed at any byte of any file leaves what the next one continues from that byte.
+    #[test]
+    fn a_pull_that_is_killed_at_any_byte_is_continued(
+        (file, cut) in prop::sample::select(&WANTED[..]).prop_flat_map(|file| {
+            let size = FILES[file].len();
+            // The first and the last byte more often than by chance.
+            (Just(file), prop_oneof![Just(0), Just(size - 1), 0..size])
+        })
+    ) {
+        let setup = killed_pull(file, cut);
+        setup.is_sound_part();
+        let before = setup.hub.seen().len();
+        setup.pull();
+        setup.has_all();
+        let seen = setup.hub.seen();
+        let next = seen[before..].iter().find(|request| request.gets(file));
+        prop_assert_eq!(next.map(Request::from), Some((cut > 0).then_some(cut)));
+    }
+}
+
+/// `diffuscope model pull` where no file may grow beyond `blocks` of 512 bytes. If it is not `warned`, the system ends it there.
+#[cfg(unix)]
+fn limited(setup: &Setup, blocks: usize, is_warned: bool) -> std::process::Command {
+    let pull = setup.command(&[], &["model", "pull", NAME]);
+    let trap = if is_warned { "trap '' XFSZ; " } else { "" };
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("{trap}ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
+    command.arg(pull.get_program()).args(pull.get_args());
+    for (name, value) in pull.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// A disk that takes no more is reported; what has come is kept, under no name of something whole, and continued.
+#[cfg(unix)]
+#[test]
+fn a_write_that_fails_is_reported_and_nothing_counts_as_whole() {
+    let blocks = FILES[UNET].len() / 1024;
+    let setup = faultless();
+    let ran = program::run(limited(&setup, blocks, true), "");
+    refused(
+        &ran,
+        &["blobs/", ".incomplete: File too large", "expected a cache that can be read and written"],
+    );
+    setup.is_sound_part();
+    setup.pull();
+    setup.has_all();
+}
+
+/// The system ends the process in the middle of a write.
+#[cfg(unix)]
+#[test]
+fn a_process_that_ends_in_a_write_is_continued() {
+    for blocks in [16, FILES[UNET].len() / 1024, FILES[UNET].len() / 512] {
+        let setup = faultless();
+        let ran = program::run(limited(&setup, blocks, false), "");
+        assert_eq!(ran.code, None, "{}", ran.stderr);
+        setup.is_sound_part();
+        setup.pull();
+        setup.has_all();
     }
 }
 

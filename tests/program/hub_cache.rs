@@ -9,7 +9,7 @@ use crate::support::program::{self, Ran};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -562,6 +562,10 @@ fn a_part_of_a_model_is_not_right() {
     let ran = setup.offline(&["model", "verify", NAME]);
     refused(&ran, &["only a part of it is in"]);
     assert!(ran.stdout.contains(&format!("right    {UNET}")), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("missing  vae/config.json\n"), "{}", ran.stdout);
+    fs::remove_file(setup.file(NAME, UNET)).unwrap();
+    let ran = setup.offline(&["model", "verify", NAME]);
+    assert!(ran.stdout.ends_with(&format!("missing  vae/config.json\nmissing  {UNET}\n")), "{}", ran.stdout);
 }
 
 #[test]
@@ -612,6 +616,62 @@ fn a_folder_that_cannot_be_read_is_named() {
         let ran = setup.offline(&["model", "list"]);
         assert!(said.iter().all(|words| ran.stderr.contains(words)), "{}", ran.stderr);
     }
+}
+
+/// A folder that this user may not read, in a snapshot. Root may read any, so the program then runs as another user.
+#[test]
+fn a_folder_of_a_snapshot_that_cannot_be_read_is_named() {
+    let setup = setup(&[NAME], Layout::Links);
+    let folder = setup.file(NAME, "unet");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(setup.home.path(), 0o755);
+    mode(&folder, 0o000);
+    let is_root = fs::read_dir(&folder).is_ok();
+    let offline = |args: &[&str]| {
+        let command = setup.command(args);
+        let mut other = Command::new(if is_root { "setpriv" } else { "env" });
+        if is_root {
+            other.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        other.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => other.env(name, value),
+                None => other.env_remove(name),
+            };
+        }
+        other.env("HF_HUB_OFFLINE", "1");
+        program::run(other, "")
+    };
+    let said = [folder.to_str().unwrap(), "Permission denied"];
+    for args in [["verify", NAME].as_slice(), &["remove", NAME, "--yes"], &["info", NAME]] {
+        refused(&offline(&[&["model"], args].concat()), &said);
+    }
+    refused(&offline(&["run", "--model", NAME]), &said);
+    let ran = offline(&["model", "list"]);
+    assert!(said.iter().all(|words| ran.stderr.contains(words)), "{}", ran.stderr);
+    mode(&folder, 0o755);
+    setup.is_right(NAME);
+}
+
+/// Of two unused files one has no manifest: Python removes the other.
+#[test]
+fn what_python_would_remove_is_said_where_it_helps() {
+    let setup = setup(&[NAME], Layout::Shared);
+    fs::remove_dir_all(shelf(&setup.cache(), NAME)).unwrap();
+    fs::remove_file(manifest(&setup.cache(), &FILES[UNET])).unwrap();
+    let ran = setup.offline(&["model", "list"]);
+    for said in ["`hf cache prune` removes ", ", and leaves these files", "its manifest (.refs) is missing"] {
+        assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    }
+    fill(&setup.cache(), TWIN, &FILES, Layout::Plain);
+    let ran = setup.offline(&["model", "remove", TWIN, "--yes"]);
+    worked(&ran);
+    assert!(
+        ran.stderr.contains("are used by no repository: `hf cache prune` removes them"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - [`walk`], [`compare`], [`seeds`], [`settings`], [`doctor`]: what the subcommands do.
 //! - [`files`], [`public_checkpoints`], [`byte_order_mark`], [`hub`], [`hub_cache`]: checkpoints on disk and from the hub.
+//! - [`hf_hub`]: what the library for the hub does by itself, where the program has code of its own.
 //! - [`bad_input`], [`nothing_gets_through`]: mistakes, and what an error says.
 //! - [`terminal`]: the interface in a pseudo-terminal.
 //! - [`hub_server`], [`hub_layouts`]: a hub on loopback that misbehaves on request, and the cache in each of Python's layouts.
@@ -13,6 +14,7 @@ mod byte_order_mark;
 mod compare;
 mod doctor;
 mod files;
+mod hf_hub;
 mod hub;
 mod hub_cache;
 mod hub_layouts;

@@ -13,6 +13,7 @@ the client's own function for that, and a second repository, for which the hub s
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MINI, TWIN = "you/mini", "you/twin"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 FILES = {str(f.relative_to(ROOT / "models/pocket")) for f in (ROOT / "models/pocket").rglob("*") if f.is_file()}
+# Bytes of a file after which the system ends a pull: in a small file, and in large ones.
+KILLED = (1, 4096, 1_000_001)
 LARGE = {f for f in FILES if f.endswith(".safetensors")}
 rows = []
 
@@ -124,6 +127,13 @@ class Setup:
         ran = subprocess.run([self.program, *args], env=self.environment(cache, more), capture_output=True,
                              text=True, cwd=self.folder)
         return ran.returncode, ran.stdout, ran.stderr
+
+    def killed(self, cache, name, size):
+        """A pull that the system ends when it writes beyond byte `size` of a file; its exit code."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        ran = subprocess.run([self.program, "model", "pull", name], env=self.environment(cache, {}), capture_output=True,
+                             cwd=self.folder, preexec_fn=limit)
+        return ran.returncode
 
 
 def check(kind, what, seen, is_right):
@@ -275,6 +285,29 @@ def main():
                   code == 0 and seen == f"{len(LARGE)} {expected}")
             found_by_python(setup, kind, cache[where], MINI)
             lists(setup, kind, cache[where])
+
+        for size in KILLED:
+            kind = f"killed at byte {size}"
+            at = Path(folder) / kind / "hub"
+            code = setup.killed(at, MINI, size)
+            parts = list((shelf(at, MINI) / "blobs").glob("*.incomplete"))
+            seen = ", ".join(str(part.stat().st_size) for part in parts)
+            check(kind, f"`model pull {MINI}`", f"signal {-code}, {seen} bytes of one file", code < 0 and seen == str(size))
+            local = setup.python("local", at, MINI)["found"]
+            check(kind, f"snapshot_download({MINI!r}, local_files_only=True)", f"found: {local}", local is None)
+            other = Path(folder) / f"{kind}, Python" / "hub"
+            shutil.copytree(at, other, symlinks=True)
+            before = setup.fetched()
+            found = setup.python("download", other, MINI)
+            fetched = setup.fetched() - before
+            check(kind, f"snapshot_download({MINI!r})", f"{'found' if found['found'] else found}, {fetched} files fetched",
+                  bool(found["found"]) and not found["said"])
+            is_right(setup, kind, other, MINI)
+            found_by_python(setup, kind, other, MINI)
+            code, _, _ = setup.diffuscope(at, "model", "pull", MINI, offline=False)
+            left = len(list((shelf(at, MINI) / "blobs").glob("*.incomplete")))
+            check(kind, f"`model pull {MINI}` again", f"exit code {code}, {left} files left of the first", code == 0 and left == 0)
+            found_by_python(setup, kind, at, MINI)
 
         def copy(name):
             to = Path(folder) / name / "hub"

@@ -1,4 +1,5 @@
-//! The cache that Python's `huggingface_hub` and this program share, in its layout:
+//! The cache that Python's `huggingface_hub` and this program share, in its layout. hf-hub has the paths; ours is what it does not do
+//! as Python does: locks in `.locks/`, `.incomplete` files, links that are replaced, refs that are renamed into place, no links.
 //!
 //! ```text
 //! models--OWNER--NAME/blobs/ETAG              the files, named by the hash of their content
@@ -14,12 +15,12 @@
 use super::lock::hold;
 use super::name::is_commit;
 use super::store::Store;
-use super::tree::{BrokenLink, Tree, names_in};
+use super::tree::{BrokenLink, Tree, check_readable, check_snapshots, names_in};
 use super::{Digest, HubError, HubName, RemoteFile};
 use crate::checkpoint::layout::Precision;
-
 use crate::nn::links::normal;
 use crate::nn::text::trimmed;
+use hf_hub::{Cache, CacheRepo, Repo};
 use std::fs;
 use std::fs::File;
 use std::io;
@@ -48,9 +49,10 @@ pub enum Cached {
 }
 
 /// A cached model's part of the cache.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct RepoCache {
     pub folder: PathBuf,
+    repo: CacheRepo,
     locks: PathBuf,
     pub store: Store,
     /// Whether a snapshot gets links, and not the files themselves.
@@ -60,9 +62,10 @@ pub(super) struct RepoCache {
 impl RepoCache {
     /// Where `cache` has the model `OWNER/NAME`; `links` unless the environment forbids them.
     pub fn of(cache: &Path, repository: &str, links: bool) -> Self {
-        let name = format!("models--{}", repository.replace('/', "--"));
-        let locks = cache.join(".locks").join(&name);
-        Self { folder: cache.join(&name), locks, store: Store::of(cache), links: links && cfg!(unix) }
+        let repo = Repo::model(repository.into());
+        let (folder, locks) = (cache.join(repo.folder_name()), cache.join(".locks").join(repo.folder_name()));
+        let repo = Cache::new(cache.into()).repo(repo);
+        Self { folder, repo, locks, store: Store::of(cache), links: links && cfg!(unix) }
     }
 
     /// Whether its folders can be read, where they are.
@@ -70,9 +73,10 @@ impl RepoCache {
     /// # Errors
     /// Names the folder that cannot.
     pub fn check_readable(&self) -> Result<(), HubError> {
-        let inner = ["blobs", "refs", "snapshots"].map(|name| self.folder.join(name));
-        let outer = self.folder.parent().into_iter().chain([&*self.folder]);
-        outer.chain(inner.iter().map(|folder| &**folder)).try_for_each(check_readable)
+        let outer = [self.folder.parent().unwrap_or(&self.folder), &self.folder];
+        outer.into_iter().try_for_each(|folder| check_readable(folder, 0))?;
+        ["blobs", "refs"].into_iter().try_for_each(|name| check_readable(&self.folder.join(name), 0))?;
+        check_snapshots(&self.folder.join("snapshots"))
     }
 
     pub fn blobs(&self) -> PathBuf {
@@ -81,12 +85,12 @@ impl RepoCache {
 
     /// Where a file's content is.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.blobs().join(digest.hex())
+        self.repo.blob_path(digest.hex())
     }
 
     /// Where what has come of it so far is.
     pub fn incomplete(&self, digest: &Digest) -> PathBuf {
-        self.blobs().join(format!("{digest}.incomplete"))
+        self.repo.blob_path(&format!("{digest}.incomplete"))
     }
 
     /// Whether the commit's file is there, as a blob or in the snapshot itself. Its size is compared and not its hash: whoever put
@@ -107,7 +111,7 @@ impl RepoCache {
 
     /// The folder of a commit.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
-        self.folder.join("snapshots").join(commit)
+        self.repo.pointer_path(commit)
     }
 
     /// Holds the lock of a file's content, as long as what is returned lives; tells `waits` when another has it.
@@ -140,29 +144,21 @@ impl RepoCache {
 
     /// Makes the file part of the commit's folder. `is_new` when no other snapshot can have its blob.
     pub fn link(&self, commit: &str, file: &RemoteFile, is_new: bool) -> Result<(), HubError> {
-        let path = self.snapshot(commit).join(&file.path);
-        let wrong = |error| HubError::File { path: path.clone(), error };
-        if is_file_of(fs::symlink_metadata(&path), file.size) {
-            return Ok(());
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(wrong)?;
-        }
+        let (path, blob) = (self.snapshot(commit).join(&file.path), self.blob(&file.digest));
         // Of a path `unet/config.json` two folders up, `COMMIT` and `snapshots`, and one for each of its own.
         let up = "../".repeat(2 + file.path.matches('/').count());
         let target = PathBuf::from(format!("{up}blobs/{}", file.digest));
-        if fs::read_link(&path).is_ok_and(|leads| leads == target) {
+        if is_file_of(fs::symlink_metadata(&path), file.size)
+            || fs::read_link(&path).is_ok_and(|leads| leads == target)
+        {
             return Ok(());
         }
-        // Beside and renamed: a run that reads the file meanwhile finds the old one or the new one.
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
-        let _ = fs::remove_file(&beside);
-        if !self.links || !linked(&target, &beside).map_err(wrong)? {
-            let blob = self.blob(&file.digest);
-            let moved = if is_new { fs::rename(&blob, &beside) } else { fs::copy(&blob, &beside).map(drop) };
-            moved.map_err(wrong)?;
-        }
-        fs::rename(&beside, &path).map_err(wrong)
+        self.place(&path, |beside| {
+            if self.links && linked(&target, beside)? {
+                return Ok(());
+            }
+            if is_new { fs::rename(&blob, beside) } else { fs::copy(&blob, beside).map(drop) }
+        })
     }
 
     /// Notes which commit `revision` is.
@@ -170,13 +166,23 @@ impl RepoCache {
         if revision == commit {
             return Ok(());
         }
-        let path = self.folder.join("refs").join(revision);
-        let wrong = |error| HubError::File { path: path.clone(), error };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(wrong)?;
-        }
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&beside, commit).and_then(|()| fs::rename(&beside, &path)).map_err(wrong)
+        self.place(&self.folder.join("refs").join(revision), |beside| fs::write(beside, commit))
+    }
+
+    /// Has `write` make a file, which is then renamed to `path`: a reader finds the old one or the new one. It is made in `blobs/`,
+    /// because Python takes whatever it finds in `refs/` and in snapshots for a part of the model.
+    fn place(&self, path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), HubError> {
+        let beside = self.repo.blob_path(&format!("{}.incomplete", std::process::id()));
+        let placed = || {
+            for folder in [path.parent(), beside.parent()].into_iter().flatten() {
+                fs::create_dir_all(folder)?;
+            }
+            // An earlier process may have had this one's number.
+            let _ = fs::remove_file(&beside);
+            write(&beside).inspect_err(|_| drop(fs::remove_file(&beside)))?;
+            fs::rename(&beside, path)
+        };
+        placed().map_err(|error| HubError::File { path: path.into(), error })
     }
 
     /// Which commit `name`'s revision was when it was last looked at.
@@ -202,7 +208,7 @@ impl RepoCache {
         };
         let tree = Tree::of(&snapshot.folder);
         let broken = tree.broken_for(name, precision);
-        if broken.is_empty() && tree.suits(precision) {
+        if broken.is_empty() && tree.missing(precision).is_empty() {
             Cached::Whole(snapshot)
         } else {
             Cached::Part(broken)
@@ -239,16 +245,6 @@ impl RepoCache {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a folder can be read, where it is.
-pub(super) fn check_readable(folder: &Path) -> Result<(), HubError> {
-    match fs::read_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(HubError::File { path: folder.into(), error })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -306,7 +302,7 @@ mod tests {
     #[test]
     fn links_lead_to_blobs_and_move_on() {
         let cache = tempfile::tempdir().unwrap();
-        let shelf = RepoCache::of(cache.path(), "a/b", true);
+        let repo = RepoCache::of(cache.path(), "a/b", true);
         let blobs = cache.path().join("models--a--b/blobs");
         fs::create_dir_all(&blobs).unwrap();
         for (path, content) in
@@ -314,29 +310,44 @@ mod tests {
         {
             let file = file(path, content);
             fs::write(blobs.join(file.digest.hex()), content).unwrap();
-            assert!(shelf.has(COMMIT, &file));
-            shelf.link(COMMIT, &file, true).unwrap();
-            shelf.link(COMMIT, &file, false).unwrap();
+            assert!(repo.has(COMMIT, &file));
+            repo.link(COMMIT, &file, true).unwrap();
+            repo.link(COMMIT, &file, false).unwrap();
             let found = cache.path().join("models--a--b/snapshots").join(COMMIT).join(path);
             assert_eq!(fs::read_to_string(found).unwrap(), content);
         }
-        assert_eq!(Tree::of(&shelf.snapshot(COMMIT)).files, ["model_index.json", "unet/config.json"]);
-        shelf.note("refs/pr/1", COMMIT).unwrap();
+        assert_eq!(Tree::of(&repo.snapshot(COMMIT)).files, ["model_index.json", "unet/config.json"]);
+        repo.note("refs/pr/1", COMMIT).unwrap();
         let name = HubName::parse("a/b@refs/pr/1").unwrap().unwrap();
-        assert_eq!(shelf.commit_of(&name), Some(COMMIT.into()));
-        shelf.remove_folders().unwrap();
+        assert_eq!(repo.commit_of(&name), Some(COMMIT.into()));
+        repo.remove_folders().unwrap();
         assert!(!blobs.exists());
+    }
+
+    /// What a process leaves that ends between a file's making and its renaming: here the renaming fails.
+    #[test]
+    fn nothing_is_left_where_python_looks() {
+        let cache = tempfile::tempdir().unwrap();
+        let repo = RepoCache::of(cache.path(), "a/b", true);
+        let file = file("unet/config.json", "1");
+        let in_the_way = [repo.folder.join("refs/main"), repo.snapshot(COMMIT).join(&file.path)];
+        in_the_way.iter().for_each(|path| fs::create_dir_all(path.join("folder")).unwrap());
+        repo.note("main", COMMIT).unwrap_err();
+        repo.link(COMMIT, &file, true).unwrap_err();
+        for path in in_the_way {
+            assert_eq!(names_in(path.parent().unwrap()).len(), 1, "{}", path.display());
+        }
     }
 
     #[test]
     fn a_lock_is_held_by_one() {
         let cache = tempfile::tempdir().unwrap();
-        let shelf = RepoCache::of(cache.path(), "a/b", true);
+        let repo = RepoCache::of(cache.path(), "a/b", true);
         let digest = file("a", "a").digest;
-        let held = shelf.lock(&digest, || panic!("nobody has it")).unwrap();
+        let held = repo.lock(&digest, || panic!("the lock is free")).unwrap();
         let (waits, waited) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| shelf.lock(&digest, || waits.send(()).unwrap()).unwrap());
+            let other = scope.spawn(|| repo.lock(&digest, || waits.send(()).unwrap()).unwrap());
             waited.recv().unwrap();
             drop(held);
             other.join().unwrap();

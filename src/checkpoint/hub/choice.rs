@@ -1,4 +1,5 @@
-//! Which of a model's files are wanted: what is read here, and of the weights one variant a component, in one file or in several.
+//! Which of a model's files a run needs: configurations, the tokenizer, and one variant of each component's weights, in one file or in
+//! shards. Ours, because hf-hub fetches files by name and knows no pipelines.
 
 use super::{HubError, HubName};
 use crate::checkpoint::layout::COMPONENTS;
@@ -43,7 +44,7 @@ impl<'a> Paths<'a> {
         self.0.iter().copied().find(|path| *path == wanted)
     }
 
-    /// The paths that are wanted, small ones first.
+    /// The paths that a run needs, small files first.
     ///
     /// # Errors
     /// When what there is makes no model that runs here.
@@ -105,16 +106,32 @@ impl<'a> Paths<'a> {
         self.0.iter().filter_map(within).filter(|name| !name.contains('/')).collect()
     }
 
-    /// Whether every file is there that a run in `precision` would have, as far as can be told without the hub: a run in full
-    /// precision on files of half of it is not what the hub may have better.
-    pub fn suit(&self, precision: Precision) -> bool {
-        let has_tokenizer = self.has("tokenizer/tokenizer.json")
-            || self.has("tokenizer/vocab.json") && self.has("tokenizer/merges.txt");
-        let has_weights = |component| {
-            self.variant(component, Variant::Plain).is_some()
-                || precision == Precision::Half && self.variant(component, Variant::Fp16).is_some()
+    /// The files that a run in `precision` needs and that are not here, as far as that can be known without the hub. Weights of half
+    /// the precision do not suffice for a run in full precision: the hub may have better ones.
+    pub fn missing(&self, precision: Precision) -> Vec<String> {
+        let tokenizer = ["tokenizer/vocab.json", "tokenizer/merges.txt"].into_iter();
+        let tokenizer = tokenizer.filter(|_| !self.has("tokenizer/tokenizer.json"));
+        let small = NEEDED.into_iter().chain(tokenizer).filter(|file| !self.has(file)).map(String::from);
+        let variants = match precision {
+            Precision::Full => &[Variant::Plain][..],
+            Precision::Half => &[Variant::Plain, Variant::Fp16],
         };
-        NEEDED.iter().all(|file| self.has(file)) && has_tokenizer && COMPONENTS.iter().all(has_weights)
+        let is_missing = |component: &&'static Component| {
+            variants.iter().all(|variant| self.variant(component, *variant).is_none())
+        };
+        small
+            .chain(COMPONENTS.iter().filter(is_missing).map(|it| self.missing_weights(it, precision)))
+            .collect()
+    }
+
+    /// The weights of a component of which not all are here: one file, or the shards of an index that is here.
+    fn missing_weights(&self, component: &'static Component, precision: Precision) -> String {
+        let Component { name, stem, .. } = component;
+        let names = self.names_in(name);
+        match component.choose_for(precision, |file| names.contains(&file)) {
+            Some(index) => format!("{name}/{stem}-*.safetensors, a shard of {}", index.path()),
+            None => format!("{name}/{stem}.safetensors"),
+        }
     }
 }
 
@@ -234,12 +251,14 @@ mod tests {
         let paths = [without("unet/diffusion_pytorch_model"), SHARDS.to_vec()].concat();
         assert_eq!(of_unet(&paths, Full), SHARDS[..4]);
         assert_eq!(of_unet(&paths, Half), SHARDS[4..7]);
-        assert!(Paths(paths.clone()).suit(Full) && Paths(paths.clone()).suit(Half));
+        assert!(
+            Paths(paths.clone()).missing(Full).is_empty() && Paths(paths.clone()).missing(Half).is_empty()
+        );
         // Of one variant that is not whole the other is taken; and several files before one that an older save left.
         let broken =
             |left_out| paths.iter().copied().filter(move |path| *path != left_out).collect::<Vec<_>>();
         assert_eq!(of_unet(&broken(SHARDS[2]), Full), SHARDS[4..7]);
-        assert!(!Paths(broken(SHARDS[2])).suit(Full));
+        assert!(!Paths(broken(SHARDS[2])).missing(Full).is_empty());
         assert_eq!(of_unet(&broken(SHARDS[4]), Half), SHARDS[..4]);
         assert_eq!(of_unet(&[SD15, &SHARDS].concat(), Full), SHARDS[..4]);
         let in_text_encoder: Vec<_> =
@@ -266,7 +285,7 @@ mod tests {
         let paths = [without("unet/diffusion_pytorch_model"), once.to_vec()].concat();
         assert_eq!(of_unet(&paths, Half), once);
         assert_eq!(of_unet(&paths, Full), once);
-        assert!(Paths(paths).suit(Half));
+        assert!(Paths(paths).missing(Half).is_empty());
 
         let paths = [without("unet/diffusion_pytorch_model"), SHARDS[..3].to_vec()].concat();
         let error = choose(&paths, Full).unwrap_err();
@@ -279,12 +298,22 @@ mod tests {
 
     #[test]
     fn whether_a_cache_has_it_all() {
-        let suits = |paths: Vec<&str>, precision| Paths(paths).suit(precision);
+        let suits = |paths: Vec<&str>, precision| Paths(paths).missing(precision).is_empty();
         assert!(suits(SD15.to_vec(), Full));
         assert!(suits(without("fp16"), Half));
         assert!(suits(without("unet/diffusion_pytorch_model.safetensors"), Half));
         assert!(!suits(without("unet/diffusion_pytorch_model.safetensors"), Full));
         assert!(!suits(without("merges.txt"), Full));
         assert!(!suits(without("scheduler/"), Full));
+        let missing = |left_out| Paths(without(left_out)).missing(Half);
+        assert_eq!(missing("scheduler/"), ["scheduler/scheduler_config.json"]);
+        assert_eq!(missing("vae/diffusion"), ["vae/diffusion_pytorch_model.safetensors"]);
+        let shards = [without("unet/diffusion_pytorch_model"), SHARDS[..3].to_vec()].concat();
+        assert_eq!(
+            Paths(shards).missing(Full),
+            [
+                "unet/diffusion_pytorch_model-*.safetensors, a shard of unet/diffusion_pytorch_model.safetensors.index.json"
+            ]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a file on the hub is known by: the hash of its content, which also names it in the cache.
+//! The hash of a file on the hub, which also names its content in the cache. hf-hub hashes nothing.
 
 use super::name::is_hex;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
@@ -92,7 +92,7 @@ impl Hasher {
     }
 }
 
-/// The hash of the file at `path`, made as `like` was; `None` where no file is there, as behind a broken link.
+/// The hash of the file at `path`, made as `like` was; `None` if there is no file, as at the end of a broken link.
 ///
 /// # Errors
 /// When it cannot be read.

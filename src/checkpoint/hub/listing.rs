@@ -1,7 +1,10 @@
-//! One look at a model's API: the commit that its files are fetched of, their sizes and hashes.
+//! The listing of a model: the commit that its files are fetched from, and the size and hash of each. Ours, because hf-hub's
+//! `RepoInfo` has the commit and the names alone, and its `metadata` takes two requests a file and has no kind of hash.
 
+use super::client::broken_off;
 use super::name::is_commit;
-use super::{Digest, Hub, HubError, HubName, http};
+use super::settings::LOOK_TIMEOUT;
+use super::{Digest, Hub, HubError, HubName};
 use serde::Deserialize;
 use std::io::Read;
 
@@ -56,32 +59,26 @@ struct Lfs {
 }
 
 impl Hub {
-    /// Looks what the model `name` has.
+    /// Asks the hub for the listing of `name`.
     ///
     /// # Errors
-    /// When the hub cannot be reached, refuses, or answers what it should not.
-    pub fn look(&self, name: &HubName) -> Result<Listing, HubError> {
-        let (endpoint, repository) = (&self.settings.endpoint, &name.repository);
-        let revision = http::escaped(name.revision());
-        let url = format!("{endpoint}/api/models/{repository}/revision/{revision}?blobs=true");
-        let patience = self.settings.look_timeout;
-        let http = self.http()?;
-        let mut answer = self.patiently(&url, super::LOOK_TIMEOUT, || http.get(&url, 0, patience))?;
+    /// When the hub cannot be reached, refuses, or answers something else.
+    pub fn listing(&self, name: &HubName) -> Result<Listing, HubError> {
+        let client = self.client()?;
+        let url = client.listing_url(name);
+        let given_up = |broken| self.given_up(&url, LOOK_TIMEOUT, broken);
+        let mut answer = client.get_patiently(&url, self.settings.look_timeout).map_err(given_up)?;
         if answer.status != 200 {
             return Err(self.refusal(name, answer));
         }
         let mut text = Vec::new();
-        (&mut answer.body).take(MAX_ANSWER).read_to_end(&mut text).map_err(|e| {
-            match http::broken_off(&e) {
-                http::Broken::Stalled => self.stalled(&url, super::LOOK_TIMEOUT),
-                _ => HubError::Lost { url: url.clone(), why: e.to_string() },
-            }
-        })?;
+        let read_to_end = (&mut answer.body).take(MAX_ANSWER).read_to_end(&mut text);
+        read_to_end.map_err(|e| given_up(broken_off(&e)))?;
         read(&text).map_err(|found| HubError::Answer {
             url,
             found,
             expected: "the listing of a model: its commit, and of each file the name, size and hash",
-            endpoint: endpoint.clone(),
+            endpoint: self.settings.endpoint.clone(),
         })
     }
 }

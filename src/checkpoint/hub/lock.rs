@@ -1,4 +1,4 @@
-//! Lock files, held as Python's `filelock` holds them.
+//! Lock files, held as Python's `filelock` holds them. hf-hub's stand elsewhere, so that Python does not wait for them.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

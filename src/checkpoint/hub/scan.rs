@@ -1,8 +1,8 @@
-//! What is in the cache, how much of the disk it takes, and a model out of it again.
+//! What the cache holds, how much of the disk it takes, and the removal of a model. hf-hub lists and removes nothing.
 
-use super::cache::{RepoCache, check_readable};
+use super::cache::RepoCache;
 use super::store::{SharedFile, Store};
-use super::tree::{BrokenLink, Tree, names_in};
+use super::tree::{BrokenLink, Tree, check_readable, names_in};
 use super::{Hub, HubError, HubName, Swept};
 use crate::checkpoint::layout::Precision;
 use crate::nn::links::{end_of, normal};
@@ -19,6 +19,8 @@ pub struct Scan {
     pub bytes: u64,
     /// Bytes in the shared store that no repository uses, of whatever kind.
     pub unreferenced: u64,
+    /// How many of them `hf cache prune` removes.
+    pub prunable: u64,
     /// Those of them that Python does not remove, and why: the marker or their manifest is wrong.
     pub unremovable: Vec<(PathBuf, String)>,
     /// The folders that cannot be read, each with the system's error.
@@ -71,7 +73,7 @@ impl Hub {
     /// When the cache's own folder cannot be read.
     pub fn scan(&self) -> Result<Scan, HubError> {
         let cache = &self.settings().cache;
-        check_readable(cache)?;
+        check_readable(cache, 0)?;
         let store = Store::of(cache);
         let mut unreadable = vec![];
         // Where a folder cannot be read, no shared file is called unused.
@@ -83,31 +85,32 @@ impl Hub {
                 continue;
             };
             let repository = format!("{owner}/{name}");
-            let shelf = self.shelf(&HubName { repository: repository.clone(), revision: None });
-            if let Err(error) = shelf.check_readable() {
+            let repo = self.repo(&HubName { repository: repository.clone(), revision: None });
+            if let Err(error) = repo.check_readable() {
                 unreadable.push(error);
                 continue;
             }
-            let commits = commits(&shelf, &repository);
+            let commits = commits(&repo, &repository);
             if !commits.is_empty() {
-                let files = Files::of(&shelf);
-                let removable = files.removable(&shelf, links.as_ref());
+                let files = Files::of(&repo);
+                let removable = files.removable(&repo, links.as_ref());
                 models.push(CachedModel { repository, bytes: files.bytes(), removable, commits });
                 all.extend(files.content);
             }
         }
         models.sort_by(|a, b| a.repository.cmp(&b.repository));
-        let (mut unreferenced, mut unremovable) = (0, vec![]);
+        let (mut unreferenced, mut prunable, mut unremovable) = (0, 0, vec![]);
         for file in
             links.iter().flat_map(|links| store.files().into_iter().filter(|f| !links.contains_key(f)))
         {
             unreferenced += file.bytes();
-            if let Err(why) = file.references() {
-                unremovable.push((file.path, why));
+            match file.references() {
+                Ok(_) => prunable += file.bytes(),
+                Err(why) => unremovable.push((file.path, why)),
             }
         }
         let bytes = all.into_values().map(|(bytes, _)| bytes).sum::<u64>() + unreferenced;
-        Ok(Scan { models, bytes, unreferenced, unremovable, unreadable })
+        Ok(Scan { models, bytes, unreferenced, prunable, unremovable, unreadable })
     }
 
     /// Takes a model out of the cache, all of its revisions. A file of the shared store goes with its last reference.
@@ -115,17 +118,17 @@ impl Hub {
     /// # Errors
     /// When its folder cannot be removed.
     pub fn remove(&self, name: &HubName) -> Result<Removed, HubError> {
-        let shelf = self.shelf(name);
-        shelf.check_readable()?;
+        let repo = self.repo(name);
+        repo.check_readable()?;
         // A link to a folder goes alone.
-        if shelf.folder.is_symlink() {
-            let outside = vec![end_of(&shelf.folder)];
-            fs::remove_file(&shelf.folder)
-                .map_err(|error| HubError::File { path: shelf.folder.clone(), error })?;
+        if repo.folder.is_symlink() {
+            let outside = vec![end_of(&repo.folder)];
+            fs::remove_file(&repo.folder)
+                .map_err(|error| HubError::File { path: repo.folder.clone(), error })?;
             return Ok(Removed { outside, ..Removed::default() });
         }
-        let Files { own, shared, outside, .. } = Files::of(&shelf);
-        shelf.remove_folders()?;
+        let Files { own, shared, outside, .. } = Files::of(&repo);
+        repo.remove_folders()?;
         let mut removed = Removed { freed: own, outside: outside.into_iter().collect(), kept: vec![] };
         for file in shared.into_iter().filter(SharedFile::is_there) {
             match file.lock().map_or_else(|why| file.left(why), |held| file.sweep(&held)) {
@@ -137,13 +140,14 @@ impl Hub {
     }
 }
 
-fn commits(shelf: &RepoCache, repository: &str) -> Vec<CachedCommit> {
+fn commits(repo: &RepoCache, repository: &str) -> Vec<CachedCommit> {
     let mut commits = vec![];
-    for (commit, revisions) in shelf.commits() {
-        let folder = shelf.snapshot(&commit);
+    for (commit, revisions) in repo.commits() {
+        let folder = repo.snapshot(&commit);
         let tree = Tree::of(&folder);
         let name = HubName { repository: repository.into(), revision: Some(commit.clone()) };
-        let is_whole = tree.suits(Precision::Half) && tree.broken_for(&name, Precision::Half).is_empty();
+        let is_whole =
+            tree.missing(Precision::Half).is_empty() && tree.broken_for(&name, Precision::Half).is_empty();
         let index = "model_index.json";
         if tree.files.iter().any(|path| path == index) || tree.broken.iter().any(|link| link.path == index) {
             commits.push(CachedCommit { commit, revisions, folder, is_whole, broken: tree.broken });
@@ -197,26 +201,26 @@ struct Files {
 }
 
 impl Files {
-    fn of(shelf: &RepoCache) -> Self {
+    fn of(repo: &RepoCache) -> Self {
         let mut files = Self::default();
-        for name in names_in(&shelf.blobs()) {
-            files.add(shelf, &shelf.blobs().join(name));
+        for name in names_in(&repo.blobs()) {
+            files.add(repo, &repo.blobs().join(name));
         }
-        let snapshots = shelf.folder.join("snapshots");
+        let snapshots = repo.folder.join("snapshots");
         for commit in names_in(&snapshots) {
             let folder = snapshots.join(commit);
             // A link leads to a blob, or is somebody's own; a file is a cache's without links.
             for path in Tree::of(&folder).files.iter().map(|path| folder.join(path)) {
                 if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
-                    files.add(shelf, &path);
+                    files.add(repo, &path);
                 }
             }
         }
         files
     }
 
-    fn add(&mut self, shelf: &RepoCache, path: &Path) {
-        if let Ok(Some(shared)) = shelf.store.target(path) {
+    fn add(&mut self, repo: &RepoCache, path: &Path) {
+        if let Ok(Some(shared)) = repo.store.target(path) {
             self.shared.insert(shared);
         } else if path.is_symlink() {
             self.outside.insert(end_of(path));
@@ -239,11 +243,11 @@ impl Files {
         self.content.values().map(|(bytes, _)| bytes).sum()
     }
 
-    fn removable(&self, shelf: &RepoCache, links: Option<&BTreeMap<SharedFile, BTreeSet<PathBuf>>>) -> u64 {
-        if shelf.folder.is_symlink() {
+    fn removable(&self, repo: &RepoCache, links: Option<&BTreeMap<SharedFile, BTreeSet<PathBuf>>>) -> u64 {
+        if repo.folder.is_symlink() {
             return 0;
         }
-        let own = normal(&shelf.folder);
+        let own = normal(&repo.folder);
         let is_own = |file: &&SharedFile| {
             let users = links.and_then(|links| links.get(*file));
             file.references().is_ok()

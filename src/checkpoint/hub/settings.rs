@@ -1,4 +1,5 @@
-//! What the environment says of the hub, by the names that Python's `huggingface_hub` has for it.
+//! What the environment says of the hub, by the names that Python's `huggingface_hub` has for it. Ours, because hf-hub 0.5 reads
+//! `HF_HOME` and `HF_ENDPOINT` alone.
 
 use crate::nn::text::trimmed;
 use std::ffi::OsString;
@@ -19,11 +20,11 @@ pub struct Settings {
     pub token: Option<Token>,
     /// `HF_HUB_OFFLINE`: nothing is asked of the network.
     pub offline: bool,
-    /// `HF_HUB_ETAG_TIMEOUT`: how long the hub may take to say what a model has.
+    /// `HF_HUB_ETAG_TIMEOUT`: how long the hub may take to list a model.
     pub look_timeout: Duration,
     /// `HF_HUB_DOWNLOAD_TIMEOUT`: how long a transfer may stand still.
     pub download_timeout: Duration,
-    /// `SSL_CERT_FILE`: whose certificates are believed, in the place of Mozilla's list.
+    /// `SSL_CERT_FILE`: the certificates to trust, instead of Mozilla's list.
     pub certificates: Option<PathBuf>,
 }
 
@@ -35,6 +36,11 @@ pub struct Token {
     pub from: String,
 }
 
+/// The variable with the time that the hub may take to answer.
+pub(super) const LOOK_TIMEOUT: &str = "HF_HUB_ETAG_TIMEOUT";
+/// The variable with the time that a transfer may stand still.
+pub(super) const DOWNLOAD_TIMEOUT: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
+
 const ENDPOINT: &str = "https://huggingface.co";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,6 +48,11 @@ impl Settings {
     /// What this process' environment says.
     pub fn of_environment() -> Self {
         Self::of(|name| std::env::var_os(name))
+    }
+
+    /// The time that `variable` sets.
+    pub(super) fn timeout(&self, variable: &str) -> Duration {
+        if variable == LOOK_TIMEOUT { self.look_timeout } else { self.download_timeout }
     }
 
     fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -87,17 +98,17 @@ impl Settings {
             }),
             links: !is_true("HF_HUB_DISABLE_SYMLINKS"),
             offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
-            look_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
-            download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
+            look_timeout: seconds(LOOK_TIMEOUT),
+            download_timeout: seconds(DOWNLOAD_TIMEOUT),
             certificates: folder("SSL_CERT_FILE"),
         }
     }
 }
 
 impl Token {
-    /// What an `Authorization` header says.
-    pub(super) fn header(&self) -> String {
-        format!("Bearer {}", self.secret)
+    /// What an `Authorization` header holds.
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
     }
 }
 
@@ -135,10 +146,10 @@ mod tests {
         std::fs::write(home.path().join("token"), "hf_saved\n").unwrap();
         let home = home.path().to_str().unwrap();
         let token = |variables: &[(&str, &str)]| {
-            settings(&[&[("HF_HOME", home)], variables].concat()).token.map(|token| token.header())
+            settings(&[&[("HF_HOME", home)], variables].concat()).token.map(|token| token.secret)
         };
-        assert_eq!(token(&[]), Some("Bearer hf_saved".into()));
-        assert_eq!(token(&[("HF_TOKEN", "hf_given\n")]), Some("Bearer hf_given".into()));
+        assert_eq!(token(&[]), Some("hf_saved".into()));
+        assert_eq!(token(&[("HF_TOKEN", "hf_given\n")]), Some("hf_given".into()));
         assert_eq!(token(&[("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
         assert_eq!(token(&[("HF_TOKEN_PATH", "/nowhere")]), None);
         assert_eq!(token(&[("HF_TOKEN", "two\r\nHeader: lines")]), None);

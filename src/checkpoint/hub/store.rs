@@ -1,4 +1,4 @@
-//! The store in which huggingface_hub 2.4 keeps files that several repositories of a cache share:
+//! The store in which huggingface_hub 2.4 keeps files that several repositories of a cache share (hf-hub does not know it):
 //!
 //! ```text
 //! blobs/.huggingface-shared-blobs   the marker: `1` and a line feed
@@ -54,7 +54,7 @@ pub enum Swept {
         /// The repositories: `OWNER/NAME`, or the folder's name where it is no model's.
         with: Vec<String>,
     },
-    /// Kept, because it cannot be told whether others use it.
+    /// Kept, because others may use it.
     Left {
         /// Where it is.
         path: PathBuf,
@@ -229,7 +229,7 @@ impl SharedFile {
         hold(&self.beside(".lock"), 0o666, || ()).map_err(|e| format!("its lock cannot be taken ({e})"))
     }
 
-    /// The blobs that link to it, of those that its manifest names. Why that cannot be told, otherwise.
+    /// The blobs that link to it, of those that its manifest names. Otherwise, why they are unknown.
     pub fn references(&self) -> Result<BTreeSet<PathBuf>, String> {
         self.store().check()?;
         let manifest = self.beside(".refs");

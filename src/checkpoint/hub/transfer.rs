@@ -1,32 +1,17 @@
-//! One file from the hub into the cache: gone on with where it was broken off, and hashed.
+//! The transfer of one file: continued from where an earlier one ended, and hashed before it counts as fetched. Ours, because hf-hub's
+//! sends the token to the host that keeps the file, never times out, appends whatever comes, and compares no hash
+//! (`tests/program/hf_hub.rs`).
 
-use super::DOWNLOAD_TIMEOUT;
-use super::Event;
-use super::Hub;
-use super::HubError;
-use super::HubName;
-use super::RemoteFile;
-use super::Swept;
 use super::cache::{RepoCache, free_space};
-use super::digest::Hasher;
-use super::digest::hash_of;
-use super::http;
-use super::http::Answer;
-use super::http::Broken;
+use super::client::{ATTEMPTS, Answer, Broken, broken_off, pause, undecoded};
+use super::digest::{Hasher, hash_of};
+use super::settings::DOWNLOAD_TIMEOUT;
 use super::store::SharedFile;
+use super::{Event, Hub, HubError, HubName, RemoteFile, Swept};
 use crate::tensor::bytes::human;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How often in a row a connection may bring nothing new.
-pub(super) const ATTEMPTS: u32 = 4;
-
-/// How long is waited before the attempt after `fruitless` ones.
-pub(super) fn pause(fruitless: u32) -> Duration {
-    Duration::from_millis(250) * 2u32.pow(fruitless.min(6))
-}
 
 /// Why an attempt ended before the file did.
 enum Ended {
@@ -48,7 +33,7 @@ pub(super) struct Transfer<'a> {
     pub name: &'a HubName,
     pub commit: &'a str,
     pub file: &'a RemoteFile,
-    pub shelf: &'a RepoCache,
+    pub repo: &'a RepoCache,
 }
 
 /// What came of a repair.
@@ -62,24 +47,24 @@ pub(super) enum Repair {
 impl Transfer<'_> {
     /// Brings the file into the cache, where it is not there yet; whether it came now.
     pub fn run(&self, tell: &mut dyn FnMut(Event)) -> Result<bool, HubError> {
-        if self.shelf.has(self.commit, self.file) {
+        if self.repo.has(self.commit, self.file) {
             return Ok(false);
         }
         let _held = self.lock(tell)?;
         // Whoever had the lock before may have brought it.
-        if self.shelf.has(self.commit, self.file) {
+        if self.repo.has(self.commit, self.file) {
             return Ok(false);
         }
-        self.arrive(tell)?.keep(self.shelf.blob(&self.file.digest)).map(|()| true)
+        self.arrive(tell)?.keep(self.repo.blob(&self.file.digest)).map(|()| true)
     }
 
-    /// Fetches the file and then puts it in the place of `place`, if what is there is still not right.
+    /// Fetches the file and then replaces `place` with it, if what is there is still wrong.
     pub fn replace(&self, place: &Path, tell: &mut dyn FnMut(Event)) -> Result<Repair, HubError> {
         let _held = self.lock(tell)?;
         let partial = self.arrive(tell)?;
         let wrong = |error| HubError::File { path: place.into(), error };
         partial.file.sync_all().map_err(wrong)?;
-        let shared = self.shelf.store.target(place).map_err(wrong)?;
+        let shared = self.repo.store.target(place).map_err(wrong)?;
         let shared = shared.filter(SharedFile::is_known).map(|shared| (shared.lock(), shared));
         // Under the locks: another program may have repaired it since it was read.
         if hash_of(place, &self.file.digest).map_err(wrong)?.as_deref() == Some(self.file.digest.hex()) {
@@ -95,12 +80,12 @@ impl Transfer<'_> {
     }
 
     fn lock(&self, tell: &mut dyn FnMut(Event)) -> Result<File, HubError> {
-        self.shelf.lock(&self.file.digest, || tell(Event::Waits { file: self.file }))
+        self.repo.lock(&self.file.digest, || tell(Event::Waits { file: self.file }))
     }
 
     /// Brings the whole file, with the right hash, but not yet to its place.
     fn arrive(&self, tell: &mut dyn FnMut(Event)) -> Result<Partial<'_>, HubError> {
-        let mut partial = Partial::open(self.shelf.incomplete(&self.file.digest), self.file)?;
+        let mut partial = Partial::open(self.hub, self.repo.incomplete(&self.file.digest), self.file)?;
         tell(Event::Begins { file: self.file, bytes: partial.len });
         let mut is_resumed = partial.len > 0;
         loop {
@@ -125,9 +110,10 @@ impl Transfer<'_> {
     /// Fetches what is wanting, in as many attempts as it takes; whether there were several.
     fn fill(&self, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<bool, HubError> {
         let (mut fruitless, mut furthest, mut attempts) = (0, partial.len, 0);
+        let url = self.hub.client()?.file_url(self.name, self.commit, &self.file.path);
         while partial.len < self.file.size {
             attempts += 1;
-            let broken = match self.attempt(partial, tell) {
+            let broken = match self.attempt(&url, partial, tell) {
                 Ok(()) => continue,
                 Err(Ended::Wrong(error)) => return Err(error),
                 Err(Ended::Broken(broken)) => broken,
@@ -135,7 +121,7 @@ impl Transfer<'_> {
             fruitless = if partial.len > furthest { 0 } else { fruitless + 1 };
             furthest = furthest.max(partial.len);
             if fruitless == ATTEMPTS {
-                return Err(self.hub.given_up(&self.url(), DOWNLOAD_TIMEOUT, broken));
+                return Err(self.hub.given_up(&url, DOWNLOAD_TIMEOUT, broken));
             }
             let why = match &broken {
                 Broken::Unreachable { why, .. } | Broken::Lost(why) => why.clone(),
@@ -147,16 +133,10 @@ impl Transfer<'_> {
         Ok(attempts > 1)
     }
 
-    fn url(&self) -> String {
-        let path: Vec<_> = self.file.path.split('/').map(http::escaped).collect();
-        let (endpoint, repository) = (&self.hub.settings.endpoint, &self.name.repository);
-        format!("{endpoint}/{repository}/resolve/{}/{}", self.commit, path.join("/"))
-    }
-
     /// One connection: all that it brings goes to `partial`.
-    fn attempt(&self, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<(), Ended> {
+    fn attempt(&self, url: &str, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<(), Ended> {
         let patience = self.hub.settings.download_timeout;
-        let mut answer = self.hub.http()?.get(&self.url(), partial.len, patience).map_err(Ended::Broken)?;
+        let mut answer = self.hub.client()?.get(url, partial.len, patience).map_err(Ended::Broken)?;
         let again = |why: String| Ended::Broken(Broken::Lost(why));
         match answer.status {
             206 if begins_at(&answer) == Some(partial.len) => {}
@@ -166,16 +146,19 @@ impl Transfer<'_> {
                 partial.restart_unless_empty()?;
                 return Err(again("another part came than was asked for".into()));
             }
-            status if self.hub.is_busy(status) || !answer.is_hubs => {
+            status if answer.is_busy() || !answer.is_hubs => {
                 // Also an address that the hub handed out and that is valid no longer: it hands out another.
                 return Err(again(format!("{} answers {status}", answer.url)));
             }
             _ => return Err(self.hub.refusal(self.name, answer).into()),
         }
-        if let Some(encoding) = answer.header("Content-Encoding").filter(|encoding| *encoding != "identity") {
+        let (url, endpoint) = (answer.url.clone(), self.hub.settings.endpoint.clone());
+        let compressed = |encoding: &str| {
             let found = format!("the file came compressed ({encoding})");
-            let (url, endpoint) = (answer.url.clone(), self.hub.settings.endpoint.clone());
-            return Err(HubError::Answer { url, found, expected: "it as it is", endpoint }.into());
+            Ended::Wrong(HubError::Answer { url, found, expected: "it as it is", endpoint })
+        };
+        if let Some(encoding) = answer.header("Content-Encoding").filter(|encoding| *encoding != "identity") {
+            return Err(compressed(encoding));
         }
         let mut block = vec![0; 256 << 10];
         loop {
@@ -197,7 +180,10 @@ impl Transfer<'_> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // All that was announced has come, whatever became of the connection.
                 Err(_) if partial.len == self.file.size => return Ok(()),
-                Err(e) => return Err(Ended::Broken(http::broken_off(&e))),
+                Err(e) => {
+                    let broken = || Ended::Broken(broken_off(&e));
+                    return Err(undecoded(&e).map_or_else(broken, compressed));
+                }
             }
         }
     }
@@ -210,6 +196,7 @@ fn begins_at(answer: &Answer) -> Option<u64> {
 
 /// What has come of a file so far, on disk, and its hash.
 struct Partial<'a> {
+    hub: &'a Hub,
     path: PathBuf,
     file: File,
     len: u64,
@@ -218,7 +205,7 @@ struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    fn open(path: PathBuf, of: &'a RemoteFile) -> Result<Self, HubError> {
+    fn open(hub: &'a Hub, path: PathBuf, of: &'a RemoteFile) -> Result<Self, HubError> {
         let wrong = |error| HubError::File { path: path.clone(), error };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(wrong)?;
@@ -230,7 +217,7 @@ impl<'a> Partial<'a> {
         }
         let mut hasher = of.digest.hasher(of.size);
         let len = hasher.read(&mut file).map_err(wrong)?;
-        Ok(Self { path, file, len, hasher, of })
+        Ok(Self { hub, path, file, len, hasher, of })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
@@ -239,6 +226,7 @@ impl<'a> Partial<'a> {
                 folder: self.path.parent().unwrap_or(&self.path).into(),
                 needed: human((self.of.size - self.len).into()),
                 free: human(free.unwrap_or(0).into()),
+                prune: self.hub.prune_hint(),
             },
             _ => HubError::File { path: self.path.clone(), error },
         })?;

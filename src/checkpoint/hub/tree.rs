@@ -1,7 +1,7 @@
-//! What is in a snapshot's folder: files, and links that lead to none.
+//! What is in a snapshot's folder: files, and links that lead to none. hf-hub looks for one file at a time.
 
 use super::choice::Paths;
-use super::{Digest, HubName};
+use super::{Digest, HubError, HubName};
 use crate::checkpoint::layout::Precision;
 use crate::nn::links::end_of;
 use std::fs;
@@ -29,6 +29,31 @@ pub(super) fn names_in(folder: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
+/// How deep folders are read: no model is as deep, and a link may lead in a circle.
+const DEPTH: usize = 4;
+
+/// Whether a folder can be read, if it is there, and the folders in it down to `depth`.
+///
+/// # Errors
+/// Names the folder that cannot.
+pub(super) fn check_readable(folder: &Path, depth: usize) -> Result<(), HubError> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| HubError::File { path: folder.into(), error })?,
+    };
+    if depth == 0 {
+        return Ok(());
+    }
+    let folders =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && !is_link_to_blob(path));
+    folders.into_iter().try_for_each(|path| check_readable(&path, depth - 1))
+}
+
+/// The same of a folder of snapshots.
+pub(super) fn check_snapshots(folder: &Path) -> Result<(), HubError> {
+    check_readable(folder, DEPTH + 1)
+}
+
 /// What is in a folder and the folders in it, by paths with `/`, sorted.
 pub(super) struct Tree {
     pub files: Vec<String>,
@@ -37,8 +62,6 @@ pub(super) struct Tree {
 
 impl Tree {
     pub fn of(folder: &Path) -> Self {
-        // No model is as deep, and a link may lead in a circle.
-        const DEPTH: usize = 4;
         // Left by file managers; Python passes over them too.
         const FOREIGN: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
         fn walk(folder: &Path, before: &str, depth: usize, found: &mut Tree) {
@@ -69,9 +92,9 @@ impl Tree {
         found
     }
 
-    /// Whether all is there that a run in `precision` needs.
-    pub fn suits(&self, precision: Precision) -> bool {
-        Paths(self.files.iter().map(String::as_str).collect()).suit(precision)
+    /// The files that a run in `precision` needs and that are not here.
+    pub fn missing(&self, precision: Precision) -> Vec<String> {
+        Paths(self.files.iter().map(String::as_str).collect()).missing(precision)
     }
 
     /// The broken links among the files that a run in `precision` would read.

@@ -1,4 +1,4 @@
-//! Whether the files of a cached model are still what the hub has, and the repair of those that are not.
+//! Whether the files of a cached model are still what the hub has, and the repair of those that are not. hf-hub hashes nothing.
 
 use super::cache::RepoCache;
 use super::digest::hash_of;
@@ -58,7 +58,7 @@ impl Hub {
     /// When there is none.
     pub fn any_cached(&self, name: &HubName) -> Result<HubSnapshot, HubError> {
         self.check_readable(name)?;
-        match self.shelf(name).any(name) {
+        match self.repo(name).any(name) {
             Some(snapshot) => Ok(snapshot),
             None => self.require_cached(name),
         }
@@ -70,7 +70,7 @@ impl Hub {
     /// # Errors
     /// When a file cannot be read.
     pub fn verify(&self, snapshot: &HubSnapshot) -> Result<Vec<Verified>, HubError> {
-        let (shelf, tree) = (self.shelf(&snapshot.name), Tree::of(&snapshot.folder));
+        let (repo, tree) = (self.repo(&snapshot.name), Tree::of(&snapshot.folder));
         let listing = OnceCell::new();
         let listed = |path: &str| -> Result<Digest, String> {
             let listing = listing.get_or_init(|| self.listing_of(snapshot).map_err(|e| e.to_string()));
@@ -81,7 +81,7 @@ impl Hub {
         for path in tree.files {
             let file = snapshot.folder.join(&path);
             let wrong = |error| HubError::File { path: file.clone(), error };
-            let (place, named) = shelf.content_of(&file).map_err(wrong)?;
+            let (place, named) = repo.content_of(&file).map_err(wrong)?;
             let state = match named.map_or_else(|| listed(&path), Ok) {
                 Err(why) => State::Unknown(why),
                 Ok(digest) => match hash_of(&file, &digest).map_err(wrong)? {
@@ -94,16 +94,19 @@ impl Hub {
         }
         for link in tree.broken {
             let file = snapshot.folder.join(&link.path);
-            let place = shelf.content_of(&file).map_or(file, |(place, _)| place);
+            let place = repo.content_of(&file).map_or(file, |(place, _)| place);
             files.push(Verified { path: link.path, state: State::Gone(link.target), place });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
 
-    /// Whether the snapshot has all files that a run needs.
-    pub fn is_whole(&self, snapshot: &HubSnapshot) -> bool {
-        Tree::of(&snapshot.folder).suits(Precision::Half)
+    /// The files that a run needs and the snapshot lacks, as far as that can be known without the hub. A link to nothing counts as
+    /// there: [`verify`](Self::verify) reports it.
+    pub fn missing(&self, snapshot: &HubSnapshot) -> Vec<String> {
+        let Tree { mut files, broken } = Tree::of(&snapshot.folder);
+        files.extend(broken.into_iter().map(|link| link.path));
+        Tree { files, broken: vec![] }.missing(Precision::Half)
     }
 
     fn listing_of(&self, snapshot: &HubSnapshot) -> Result<Listing, HubError> {
@@ -112,7 +115,7 @@ impl Hub {
         }
         let name =
             HubName { repository: snapshot.name.repository.clone(), revision: Some(snapshot.commit.clone()) };
-        self.look(&name)
+        self.listing(&name)
     }
 
     /// Fetches again those of `files` that [`verify`](Self::verify) found wrong or gone. Each comes whole before it takes the place of
@@ -139,14 +142,14 @@ impl Hub {
         let remotes = bad.iter().map(|file| remote(file)).collect::<Result<Vec<_>, _>>()?;
         let missing = remotes.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
         self.check_room(&Plan { name: name.clone(), commit: commit.clone(), files: vec![], missing })?;
-        let shelf = self.shelf(name);
+        let repo = self.repo(name);
         let mut done = BTreeSet::new();
         for (file, remote) in bad.into_iter().zip(&remotes) {
-            let place = Self::place_of(&shelf, file, remote);
+            let place = Self::place_of(&repo, file, remote);
             let mut swept = None;
             // Two files with the same content have one blob.
             if done.insert(place.clone()) {
-                let transfer = Transfer { hub: self, name, commit, file: remote, shelf: &shelf };
+                let transfer = Transfer { hub: self, name, commit, file: remote, repo: &repo };
                 if let Repair::Done(shared) =
                     transfer.replace(&place, &mut |event| tell(Repaired::Fetch(event)))?
                 {
@@ -154,8 +157,8 @@ impl Hub {
                 }
                 tell(Repaired::Fetch(Event::Done { file: remote }));
             }
-            if place == shelf.blob(&remote.digest) {
-                shelf.link(commit, remote, false)?;
+            if place == repo.blob(&remote.digest) {
+                repo.link(commit, remote, false)?;
             }
             tell(Repaired::Done(file, swept));
         }
@@ -163,8 +166,8 @@ impl Hub {
     }
 
     /// Where the replacement goes: where the bad content is, if that belongs to the cache, or to the blob that the hub names.
-    fn place_of(shelf: &RepoCache, file: &Verified, remote: &RemoteFile) -> PathBuf {
-        let is_own_file = file.place.starts_with(shelf.folder.join("snapshots")) && !file.place.is_symlink();
-        if is_own_file { file.place.clone() } else { shelf.blob(&remote.digest) }
+    fn place_of(repo: &RepoCache, file: &Verified, remote: &RemoteFile) -> PathBuf {
+        let is_own_file = file.place.starts_with(repo.folder.join("snapshots")) && !file.place.is_symlink();
+        if is_own_file { file.place.clone() } else { repo.blob(&remote.digest) }
     }
 }

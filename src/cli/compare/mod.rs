@@ -5,8 +5,7 @@
 mod pictures;
 
 use super::args::GenerateArgs;
-use super::say;
-use super::say_notes;
+use super::{print_picture, say, say_notes};
 use crate::debugger::Command;
 use crate::debugger::host::Host;
 use crate::debugger::language::arguments::Count;
@@ -125,8 +124,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
         eprintln!("{}", tr!("{} UNet evaluations ({apart} without sharing)", rows.computed, apart));
     }
     if io::stdout().is_terminal() && !args.json {
-        let shown = image::DynamicImage::ImageRgb8(sheet);
-        viuer::print(&shown, &viuer::Config { absolute_offset: false, ..Default::default() })?;
+        print_picture(&sheet)?;
     } else if args.output.is_none() && args.gif.is_none() && !args.json {
         say("warning", "the sheet was not saved: `-o FILE.png` writes it");
     }

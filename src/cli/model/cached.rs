@@ -122,9 +122,13 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     }
     if scan.unreferenced > 0 {
         let bytes = human(scan.unreferenced.into());
-        let next = match scan.unremovable.is_empty() {
-            true => ": `hf cache prune` removes it",
-            false => "; `hf cache prune` leaves these files, which can be deleted by hand:",
+        let next = match (scan.unremovable.is_empty(), scan.prunable) {
+            (true, _) => tr!(": `hf cache prune` removes it"),
+            (false, 0) => tr!("; `hf cache prune` leaves these files, which can be deleted by hand:"),
+            (false, bytes) => tr!(
+                ": `hf cache prune` removes {}, and leaves these files, which can be deleted by hand:",
+                human(bytes.into())
+            ),
         };
         writeln!(
             out,
@@ -201,6 +205,9 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             State::Unknown(why) => writeln!(out, "unknown  {path}: {why}")?,
         }
     }
+    for path in hub.missing(&snapshot) {
+        writeln!(out, "missing  {path}")?;
+    }
     drop(out);
     let bad = files.iter().filter(|file| file.state.is_bad()).count();
     let unknown = files.iter().filter(|file| matches!(file.state, State::Unknown(_))).count();
@@ -213,7 +220,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if bad > 0 {
         repair(&hub, &snapshot, &files)?;
     }
-    if args.repair && !hub.settings().offline && !hub.is_whole(&snapshot) {
+    if args.repair && !hub.settings().offline && !hub.missing(&snapshot).is_empty() {
         complete(&hub, &snapshot)?;
     }
     ensure!(
@@ -221,7 +228,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         "{name}: {} could not be compared with a hash{why}; with a network connection, run `diffuscope model verify {name}`",
         count(unknown)
     );
-    if !hub.is_whole(&snapshot) {
+    if !hub.missing(&snapshot).is_empty() {
         hub.require_cached(&name)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -360,6 +367,17 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
     }
     for place in &removed.outside {
         say("warning", &tr!("{} was left: only the link to it was removed", place.display()));
+    }
+    let prunable = hub.scan().map_or(0, |scan| scan.prunable);
+    if prunable > 0 {
+        let bytes = human(prunable.into());
+        say(
+            "note",
+            &tr!(
+                "{bytes} in the shared store are used by no repository: `hf cache prune` removes them",
+                bytes
+            ),
+        );
     }
     writeln!(io::stdout(), "{}", tr!("{name}: removed, {} freed", human(removed.freed.into()), name))?;
     Ok(ExitCode::SUCCESS)
