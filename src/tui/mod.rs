@@ -8,7 +8,7 @@
 //! - [`clock`]: when the next tick is due.
 //! - [`completion`] and [`history`] of the console.
 //! - [`pictures`]: pictures in the terminal; [`previews`]: those that the VAE decoded. [`findings`]: inspection
-//! results.
+//!   results.
 //! - [`terminal`]: captured, and restored however the program ends.
 //! - [`theme`]: every colour; [`depth`]: reduction to fewer colours. [`config`]: the user's settings.
 //! - [`text`]: text from outside, made safe for a screen.
