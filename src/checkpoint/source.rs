@@ -219,8 +219,9 @@ impl ModelSource {
         LoadError::File {
             path: self.name_of(component.name),
             found: component.nothing_read(&self.names_in(component.name)),
-            expected: format!(
-                "{stem}.safetensors or {stem}.fp16.safetensors, or several with {stem}.safetensors.index.json"
+            expected: tr!(
+                "{stem}.safetensors or {stem}.fp16.safetensors, or several with {stem}.safetensors.index.json",
+                stem
             ),
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use tr::tr;
 
 /// The settings. A setting that the file does not have keeps its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file exists and cannot be read.
-    #[error("{}: cannot be read: {error}", file.display())]
+    #[error("{}", tr!("{}: cannot be read: {error}", file.display(), error = .error))]
     Read {
         /// The file.
         file: PathBuf,

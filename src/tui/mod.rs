@@ -52,15 +52,19 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use terminal::Screen;
+use tr::tr;
 
 /// Why the interface ended, other than by the user's request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The terminal cannot be drawn on.
-    #[error("the interface needs a terminal: {0}; `diffuscope debug --batch -x FILE` needs none")]
+    #[error("{}", tr!(
+        "the interface needs a terminal: {0}; `diffuscope debug --batch -x FILE` needs none",
+        .0
+    ))]
     Terminal(#[from] io::Error),
     /// The terminal gives no more input.
-    #[error("the terminal cannot be read: {0}")]
+    #[error("{}", tr!("the terminal cannot be read: {0}", .0))]
     Input(String),
     /// The user's own keys are invalid.
     #[error(transparent)]
@@ -69,10 +73,10 @@ pub enum Error {
     #[error("{0}")]
     Load(String),
     /// The worker thread has ended.
-    #[error("the worker thread has ended; its message is above")]
+    #[error("{}", tr!("the worker thread has ended; its message is above"))]
     Worker,
     /// The system asked the program to end.
-    #[error("ended by signal {0}")]
+    #[error("{}", tr!("ended by signal {0}", .0))]
     Signal(i32),
 }
 
@@ -179,7 +183,7 @@ const BETWEEN_FRAMES: usize = 64;
 /// The next input; `None` when none arrives within `patience`.
 fn next(inbox: &Receiver<Input>, patience: Option<Duration>) -> Result<Option<Input>, Error> {
     // The thread that reads keys holds a sender until the terminal is closed, and reports that.
-    let closed = || Error::Input("the thread that reads it has ended".into());
+    let closed = || Error::Input(tr!("the thread that reads it has ended"));
     match patience {
         None => inbox.recv().map(Some).map_err(|_| closed()),
         Some(patience) => match inbox.recv_timeout(patience) {
@@ -256,7 +260,7 @@ fn serve(
                     }
                     Effect::Keep(standing) => {
                         if let Err(e) = (kept.lesson)(&standing) {
-                            app.warn(&format!("your progress in the lesson is not saved: {e}"));
+                            app.warn(&tr!("your progress in the lesson is not saved: {e}", e));
                         }
                     }
                     Effect::Remember(line) => kept.history.add(&line),

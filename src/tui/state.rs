@@ -14,6 +14,7 @@ use crate::pipeline::Stage;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tr::tr;
 
 /// The session's state.
 #[derive(Debug, Default)]
@@ -286,7 +287,7 @@ impl State {
     fn show_outcome(&mut self, outcome: &Outcome, has_page: bool) {
         let message = |text: &String| Message::new(Kind::Info, text);
         self.messages = if has_page {
-            vec![Message::new(Kind::Info, &format!("{}: o shows it again", outcome.command))]
+            vec![Message::new(Kind::Info, &tr!("{}: o shows it again", outcome.command))]
         } else {
             outcome.messages.iter().chain(&outcome.stopped).map(message).collect()
         };

@@ -6,6 +6,7 @@ use crate::checkpoint::layout::COMPONENTS;
 use crate::checkpoint::layout::Component;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::layout::Variant;
+use tr::tr;
 
 /// Files that are read where they are there.
 const SMALL_FILES: [&str; 12] = [
@@ -77,7 +78,8 @@ impl<'a> Paths<'a> {
         let Component { name: folder, stem, .. } = component;
         let names = self.names_in(folder);
         if let Some(index) = component.choose_for(precision, |file| names.contains(&file)) {
-            let expected = format!("{folder}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors");
+            let expected =
+                tr!("{folder}/{stem}-00001-of-N.safetensors to N, or one {stem}.safetensors", folder, stem);
             return Err(HubError::ShardMissing { name, component: folder, file: index.path(), expected });
         }
         let is_pickle = |file: &&&str| [".bin", ".ckpt", ".pt", ".pth"].iter().any(|end| file.ends_with(end));
@@ -129,7 +131,7 @@ impl<'a> Paths<'a> {
         let Component { name, stem, .. } = component;
         let names = self.names_in(name);
         match component.choose_for(precision, |file| names.contains(&file)) {
-            Some(index) => format!("{name}/{stem}-*.safetensors, a shard of {}", index.path()),
+            Some(index) => tr!("{name}/{stem}-*.safetensors, a shard of {}", index.path(), name, stem),
             None => format!("{name}/{stem}.safetensors"),
         }
     }

@@ -9,6 +9,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
+use tr::tr;
 use ureq::http::HeaderMap;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -128,7 +129,7 @@ impl Client {
                 }
             }
         }
-        Err(Broken::Lost(format!("it leads on and on, in the end to {url}")))
+        Err(Broken::Lost(tr!("it leads on and on, in the end to {url}", url)))
     }
 
     /// Gets `url`, and again if the connection breaks or the hub is busy. If there is no host, the first attempt is the last.
@@ -186,9 +187,13 @@ impl Hub {
             (401 | 404, _, _) => HubError::Missing { name, url },
             (403, _, token) => {
                 let see = |token| {
-                    format!("see at {endpoint}/settings/tokens whether the token of {token} may read this")
+                    tr!(
+                        "see at {endpoint}/settings/tokens whether the token of {token} may read this",
+                        endpoint,
+                        token
+                    )
                 };
-                let set = "set HF_TOKEN to a token that may read this, or run `hf auth login`".to_string();
+                let set = tr!("set HF_TOKEN to a token that may read this, or run `hf auth login`");
                 HubError::Forbidden { name, said, next: token.map_or(set, see) }
             }
             (status, _, _) => HubError::Status { url: answer.url, status, said },
@@ -220,7 +225,7 @@ fn certificates_in(file: &Path) -> Result<RootCerts, HubError> {
         }
     }
     if certificates.is_empty() {
-        return Err(wrong("no certificate is in it".into()));
+        return Err(wrong(tr!("no certificate is in it")));
     }
     Ok(RootCerts::new_with_certs(&certificates))
 }
@@ -228,15 +233,16 @@ fn certificates_in(file: &Path) -> Result<RootCerts, HubError> {
 fn broken(url: &str, error: ureq::Error) -> Broken {
     use ureq::{Error, Timeout};
     let why = match error {
-        Error::Timeout(Timeout::Connect | Timeout::Resolve) => "it does not answer".into(),
+        Error::Timeout(Timeout::Connect | Timeout::Resolve) => tr!("it does not answer"),
         Error::Timeout(_) => return Broken::Stalled,
-        Error::HostNotFound => "no such host is known".into(),
+        Error::HostNotFound => tr!("no such host is known"),
         Error::Io(e) if e.kind() == io::ErrorKind::TimedOut => return Broken::Stalled,
         Error::Io(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             return Broken::Lost(e.to_string());
         }
-        other if other.to_string().contains("invalid peer certificate") => format!(
-            "{other} (something between that has its own? SSL_CERT_FILE names a file of those to believe)"
+        other if other.to_string().contains("invalid peer certificate") => tr!(
+            "{other} (something between that has its own? SSL_CERT_FILE names a file of those to believe)",
+            other
         ),
         other => other.to_string(),
     };

@@ -7,6 +7,7 @@ use super::settings::LOOK_TIMEOUT;
 use super::{Digest, Hub, HubError, HubName};
 use serde::Deserialize;
 use std::io::Read;
+use tr::tr;
 
 /// What a model has at one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Hub {
 fn read(text: &[u8]) -> Result<Listing, String> {
     let model: Model = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     if !is_commit(&model.sha) {
-        return Err(format!("the commit is `{}`", model.sha));
+        return Err(tr!("the commit is `{}`", model.sha));
     }
     let file = |sibling: Sibling| {
         let digest = match &sibling.lfs {
@@ -96,7 +97,7 @@ fn read(text: &[u8]) -> Result<Listing, String> {
         let size = sibling.lfs.and_then(|lfs| lfs.size).or(sibling.size);
         match (size, digest) {
             (Some(size), Some(digest)) => Ok(RemoteFile { path: sibling.rfilename, size, digest }),
-            _ => Err(format!("`{}` is without a size or a hash", sibling.rfilename)),
+            _ => Err(tr!("`{}` is without a size or a hash", sibling.rfilename)),
         }
     };
     let class = model.config["diffusers"]["_class_name"].as_str().map(str::to_string);

@@ -29,6 +29,7 @@ pub mod verify;
 
 use crate::checkpoint::layout::Precision;
 pub use cache::Cached;
+use tr::tr;
 
 pub use cache::HubSnapshot;
 pub use digest::Digest;
@@ -218,7 +219,7 @@ impl Hub {
         let prunable = self.scan().map_or(0, |scan| scan.prunable);
         match prunable {
             0 => String::new(),
-            bytes => format!(", `hf cache prune` frees {}", crate::tensor::bytes::human(bytes.into())),
+            bytes => tr!(", `hf cache prune` frees {}", crate::tensor::bytes::human(bytes.into())),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::HubError;
 use std::fmt;
+use tr::tr;
 
 /// A model that is known here by a short name.
 #[derive(Debug)]
@@ -81,10 +82,10 @@ impl HubName {
         }
         for part in repository.split('/') {
             if let Some(c) = part.chars().find(|&c| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
-                return wrong(format!("`{c}` is in no name on the hub"));
+                return wrong(tr!("`{c}` is in no name on the hub", c));
             }
             if part.len() > LONGEST {
-                return wrong(format!("`{part}` is longer than {LONGEST} characters"));
+                return wrong(tr!("`{part}` is longer than {LONGEST} characters", part, LONGEST));
             }
             // `--` separates owner and name in the cache's folders.
             if part.contains("--")
@@ -92,8 +93,9 @@ impl HubName {
                 || part.starts_with(['-', '.'])
                 || part.ends_with(['-', '.'])
             {
-                return wrong(format!(
-                    "`{part}` is no name on the hub, as none has `--` or `..`, or begins or ends with `-` or `.`"
+                return wrong(tr!(
+                    "`{part}` is no name on the hub, as none has `--` or `..`, or begins or ends with `-` or `.`",
+                    part
                 ));
             }
         }
@@ -102,7 +104,7 @@ impl HubName {
             let is_path = revision.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
             let is_plain = revision.chars().all(|c| c.is_ascii_graphic() && !"\\:?*[~^".contains(c));
             if !is_path || !is_plain {
-                return wrong(format!("`{revision}` is no branch, tag or commit"));
+                return wrong(tr!("`{revision}` is no branch, tag or commit", revision));
             }
         }
         Ok(Self { repository: repository.into(), revision: revision.map(str::to_string) })

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use tr::tr;
 
 /// Where the hub is, where its files are kept, and who asks.
 #[derive(Debug, Clone)]
@@ -114,7 +115,7 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token of {}", self.from)
+        f.write_str(&tr!("Token of {}", self.from))
     }
 }
 

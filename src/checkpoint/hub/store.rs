@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
+use tr::tr;
 
 const MARKER: &str = ".huggingface-shared-blobs";
 /// What the marker of the one layout that is known here holds.
@@ -117,18 +118,22 @@ impl Store {
         let is_folder = fs::symlink_metadata(self.folder()).is_ok_and(|found| found.is_dir());
         let found = match fs::symlink_metadata(&marker) {
             Ok(found) if is_folder && found.is_file() => fs::read_to_string(&marker),
-            Ok(_) => return Err(format!("the marker {MARKER} is no regular file")),
+            Ok(_) => return Err(tr!("the marker {MARKER} is no regular file", MARKER)),
             Err(e) => Err(e),
         };
         match found {
             // Python reads it as text, with any line end.
             Ok(text) if text.replace("\r\n", "\n").replace('\r', "\n") == MARKER_TEXT => Ok(()),
-            Ok(text) => Err(format!(
-                "the marker {MARKER} says {:?}; expected {MARKER_TEXT:?}",
-                text.chars().take(16).collect::<String>()
+            Ok(text) => Err(tr!(
+                "the marker {MARKER} says {}; expected {MARKER_TEXT}",
+                format_args!("{:?}", text.chars().take(16).collect::<String>()),
+                MARKER,
+                MARKER_TEXT = format_args!("{:?}", MARKER_TEXT)
             )),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(format!("the marker {MARKER} is missing")),
-            Err(e) => Err(format!("the marker {MARKER} cannot be read ({e})")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(tr!("the marker {MARKER} is missing", MARKER))
+            }
+            Err(e) => Err(tr!("the marker {MARKER} cannot be read ({e})", MARKER, e)),
         }
     }
 
@@ -193,7 +198,7 @@ fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, String> {
     });
     match read {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(vec![]),
-        read => read.map_err(|e| format!("{} cannot be read ({e})", folder.display())),
+        read => read.map_err(|e| tr!("{} cannot be read ({e})", folder.display(), e)),
     }
 }
 
@@ -226,7 +231,7 @@ impl SharedFile {
     /// Holds its lock, as long as what is returned lives. Why it may not be changed, otherwise.
     pub fn lock(&self) -> Result<File, String> {
         self.store().check()?;
-        hold(&self.beside(".lock"), 0o666, || ()).map_err(|e| format!("its lock cannot be taken ({e})"))
+        hold(&self.beside(".lock"), 0o666, || ()).map_err(|e| tr!("its lock cannot be taken ({e})", e))
     }
 
     /// The blobs that link to it, of those that its manifest names. Otherwise, why they are unknown.
@@ -235,12 +240,12 @@ impl SharedFile {
         let manifest = self.beside(".refs");
         let text = match fs::symlink_metadata(&manifest) {
             Ok(found) if found.is_file() => fs::read_to_string(&manifest),
-            Ok(_) => return Err("its manifest (.refs) is no regular file".into()),
+            Ok(_) => return Err(tr!("its manifest (.refs) is no regular file")),
             Err(e) => Err(e),
         };
         let text = text.map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => "its manifest (.refs) is missing".to_string(),
-            _ => format!("its manifest (.refs) cannot be read ({e})"),
+            io::ErrorKind::NotFound => tr!("its manifest (.refs) is missing"),
+            _ => tr!("its manifest (.refs) cannot be read ({e})", e),
         })?;
         let store = self.store();
         let mut references = BTreeSet::new();
@@ -251,7 +256,7 @@ impl SharedFile {
             }
             let blob = self.cache.join(path);
             let target =
-                store.target(&blob).map_err(|e| format!("{} cannot be read ({e})", blob.display()))?;
+                store.target(&blob).map_err(|e| tr!("{} cannot be read ({e})", blob.display(), e))?;
             if target.as_ref() == Some(self) {
                 references.insert(blob);
             }
@@ -292,11 +297,11 @@ impl SharedFile {
     fn remove(&self, bytes: u64) -> Result<Swept, String> {
         let removed = match fs::symlink_metadata(&self.path) {
             Ok(found) if found.is_file() => fs::remove_file(&self.path),
-            Ok(_) => return Err("it is no regular file".into()),
+            Ok(_) => return Err(tr!("it is no regular file")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Swept::Removed { bytes: 0 }),
             Err(e) => Err(e),
         };
-        removed.map_err(|e| format!("it cannot be removed ({e})"))?;
+        removed.map_err(|e| tr!("it cannot be removed ({e})", e))?;
         // Without its file it says nothing any more, and does no harm.
         let _ = fs::remove_file(self.beside(".refs"));
         Ok(Swept::Removed { bytes })
@@ -315,7 +320,7 @@ impl SharedFile {
         };
         write().map_err(|e| {
             let _ = fs::remove_file(&beside);
-            format!("its manifest (.refs) cannot be written ({e})")
+            tr!("its manifest (.refs) cannot be written ({e})", e)
         })
     }
 }

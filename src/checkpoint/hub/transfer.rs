@@ -12,6 +12,7 @@ use crate::tensor::bytes::human;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use tr::tr;
 
 /// Why an attempt ended before the file did.
 enum Ended {
@@ -98,7 +99,7 @@ impl Transfer<'_> {
             if is_resumed {
                 is_resumed = false;
                 partial.restart()?;
-                tell(Event::Again { file: self.file, why: "its hash is wrong".into() });
+                tell(Event::Again { file: self.file, why: tr!("its hash is wrong") });
                 continue;
             }
             partial.discard();
@@ -125,7 +126,7 @@ impl Transfer<'_> {
             }
             let why = match &broken {
                 Broken::Unreachable { why, .. } | Broken::Lost(why) => why.clone(),
-                Broken::Stalled => "nothing comes".into(),
+                Broken::Stalled => tr!("nothing comes"),
             };
             tell(Event::Again { file: self.file, why });
             std::thread::sleep(pause(fruitless));
@@ -144,7 +145,7 @@ impl Transfer<'_> {
             200 => partial.restart_unless_empty()?,
             206 | 416 => {
                 partial.restart_unless_empty()?;
-                return Err(again("another part came than was asked for".into()));
+                return Err(again(tr!("another part came than was asked for")));
             }
             status if answer.is_busy() || !answer.is_hubs => {
                 // Also an address that the hub handed out and that is valid no longer: it hands out another.
@@ -154,7 +155,7 @@ impl Transfer<'_> {
         }
         let (url, endpoint) = (answer.url.clone(), self.hub.settings.endpoint.clone());
         let compressed = |encoding: &str| {
-            let found = format!("the file came compressed ({encoding})");
+            let found = tr!("the file came compressed ({encoding})", encoding);
             Ended::Wrong(HubError::Answer { url, found, expected: "it as it is", endpoint })
         };
         if let Some(encoding) = answer.header("Content-Encoding").filter(|encoding| *encoding != "identity") {
@@ -164,7 +165,7 @@ impl Transfer<'_> {
         loop {
             match answer.body.read(&mut block) {
                 Ok(0) if partial.len < self.file.size => {
-                    return Err(again(format!("it ended after {} of {} bytes", partial.len, self.file.size)));
+                    return Err(again(tr!("it ended after {} of {} bytes", partial.len, self.file.size)));
                 }
                 Ok(0) => return Ok(()),
                 Ok(n) => {

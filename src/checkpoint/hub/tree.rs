@@ -7,6 +7,7 @@ use crate::nn::links::end_of;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use tr::tr;
 
 /// A link of a snapshot that leads to no file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct BrokenLink {
 
 impl std::fmt::Display for BrokenLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} is a link to {}, where there is no file", self.path, self.target.display())
+        f.write_str(&tr!("{} is a link to {}, where there is no file", self.path, self.target.display()))
     }
 }
 

@@ -10,6 +10,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
+use tr::tr;
 
 /// A file of a cached model after its content was hashed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Hub {
         let listed = |path: &str| -> Result<Digest, String> {
             let listing = listing.get_or_init(|| self.listing_of(snapshot).map_err(|e| e.to_string()));
             let file = listing.as_ref().map_err(String::clone)?.files.iter().find(|file| file.path == path);
-            file.map(|file| file.digest.clone()).ok_or_else(|| "the hub lists no such file".into())
+            file.map(|file| file.digest.clone()).ok_or_else(|| tr!("the hub lists no such file"))
         };
         let mut files = vec![];
         for path in tree.files {

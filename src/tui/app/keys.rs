@@ -13,6 +13,7 @@ use crate::tui::state::{Activity, Kind};
 use crate::tui::view::{self, Reply, View, ViewId};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
+use tr::tr;
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
@@ -137,7 +138,10 @@ impl App {
                     return vec![];
                 };
                 let characters = selected.chars().count();
-                self.say(Kind::Info, &format!("{characters} characters copied, if the terminal allows it"));
+                self.say(
+                    Kind::Info,
+                    &tr!("{characters} characters copied, if the terminal allows it", characters),
+                );
                 return vec![Effect::Copy(selected)];
             }
             Action::Mouse => {

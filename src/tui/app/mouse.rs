@@ -7,6 +7,7 @@ use crate::tui::view::{self, LESSON, Reply};
 use crossterm::event::{KeyCode, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use std::time::{Duration, Instant};
+use tr::tr;
 
 /// Rows per step of the wheel.
 const WHEEL: i16 = 3;
@@ -53,7 +54,7 @@ impl App {
             }
             Target::Stage(done) if self.state.view.as_ref().is_some_and(|view| done > view.recorded()) => {
                 if let Some(line) = self.state.view.as_ref().and_then(|view| view.stages.get(done)) {
-                    let text = format!("{0} is still to come: `:until {0}` runs up to it", line.stage);
+                    let text = tr!("{0} is still to come: `:until {0}` runs up to it", line.stage);
                     self.say(Kind::Info, &text);
                 }
                 vec![]

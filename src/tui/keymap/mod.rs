@@ -15,6 +15,7 @@ use crossterm::event::{KeyEvent, KeyModifiers};
 use key::{Key, NAMES};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use tr::tr;
 
 /// The action of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,11 +97,11 @@ impl Action {
         }
         match Command::parse(text) {
             Ok(Some(_)) => Ok(Self::Run(text.to_string().into())),
-            Ok(None) => Err("empty; expected a command or an action, or `none`".into()),
+            Ok(None) => Err(tr!("empty; expected a command or an action, or `none`")),
             Err(e) => {
                 let names: Vec<&str> = Self::named().map(|(name, _)| name).collect();
                 let names = names.join(", ");
-                Err(format!("{e}; or one of the interface's actions: {names}"))
+                Err(tr!("{e}; or one of the interface's actions: {names}", e, names))
             }
         }
     }
@@ -116,13 +117,18 @@ pub struct Keymap {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeymapError {
     /// The key does not exist.
-    #[error("`{0}` is not a key; expected a character or one of {names}, such as `x`, `f5`, `ctrl-n`, `alt-enter`", names = NAMES.map(|(name, _)| name).join(", "))]
+    #[error("{}", tr!(
+        "`{0}` is not a key; expected a character or one of {names}, such as `x`, `f5`, `ctrl-n`, `alt-enter`",
+        .0, names = NAMES.map(|(name, _)| name).join(", ")
+    ))]
     Key(String),
     /// The key has a fixed meaning on every screen.
     #[error(
-        "`{0}` cannot be bound: esc closes what is open, ctrl-c stops, ctrl-l redraws, ctrl-z suspends, on every screen; \
-         expected another key"
-    )]
+        "{}", tr!(
+            "`{0}` cannot be bound: esc closes what is open, ctrl-c stops, ctrl-l redraws, ctrl-z suspends, on every screen; \
+         expected another key",
+            .0
+        ))]
     Reserved(String),
     /// The action does not exist.
     #[error("{key} = \"{action}\": {why}")]

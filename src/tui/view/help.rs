@@ -8,6 +8,7 @@ use crate::tui::page::Page;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 const KEYS: usize = 13;
 const COMMANDS: usize = 20;
@@ -45,7 +46,7 @@ pub fn page(app: &App, width: u16) -> Page {
     let views = VIEWS.iter().map(|view| (view.name, app.views.of(view.id).bindings()));
     let lesson: (_, &[ViewKeys]) = ("lesson", app.views.lesson.bindings());
     for (name, bindings) in views.chain([lesson]).filter(|(_, bindings)| !bindings.is_empty()) {
-        lines.extend([Line::default(), heading(&format!("Keys in {name}"), theme)]);
+        lines.extend([Line::default(), heading(&tr!("Keys in {name}", name), theme)]);
         for keys in bindings {
             lines.extend(entry(&keymap::names(keys.keys), "", keys.summary, theme, width));
         }
@@ -61,7 +62,7 @@ pub fn page(app: &App, width: u16) -> Page {
             let part = Span::styled(format!(" {part}"), theme.strong);
             lines.push(Line::from(vec![Span::styled(name, theme.key), part]));
         }
-        let example = format!("   such as {}", verb.example);
+        let example = tr!("   such as {}", verb.example);
         if verb.example != verb.name
             && let Some(last) = lines.last_mut()
         {
@@ -80,7 +81,7 @@ pub fn page(app: &App, width: u16) -> Page {
     for (mark, meaning) in MARKS {
         lines.extend(entry(mark, "", meaning, theme, width));
     }
-    lines.push(Line::from(format!("  Pictures are drawn with {}.", app.graphics)));
+    lines.push(Line::from(tr!("  Pictures are drawn with {}.", app.graphics)));
     Page::new("Help", lines)
 }
 

@@ -14,6 +14,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use std::time::Duration;
+use tr::tr;
 
 /// The maximum number of message lines.
 const MOST_LINES: usize = 5;
@@ -80,7 +81,7 @@ pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
 fn busy(app: &App) -> Option<String> {
     let mut text = match &app.state.activity {
         Activity::Idle => return None,
-        Activity::Loading => "loading the model…".into(),
+        Activity::Loading => tr!("loading the model…"),
         Activity::Running { line: Some((stage, path)), .. } => running(*stage, path),
         Activity::Running { command, line: None } => format!("{command}…"),
     };
@@ -104,7 +105,7 @@ fn gauge(app: &App, elapsed: Duration) -> String {
     let stage = app.state.stage_elapsed().unwrap_or(elapsed);
     let left = match share {
         share if share > 0.05 => {
-            format!(", about {} left", duration(stage.mul_f64((1. / share - 1.).clamp(0., 1e6))))
+            tr!(", about {} left", duration(stage.mul_f64((1. / share - 1.).clamp(0., 1e6))))
         }
         _ => String::new(),
     };

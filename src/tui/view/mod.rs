@@ -49,6 +49,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// The smallest supported terminal.
 const SMALLEST: Size = Size::new(60, 16);
@@ -180,7 +181,13 @@ pub fn page_area(size: Size) -> Size {
 
 fn too_small(theme: &Theme, area: Rect, buf: &mut Buffer) {
     let (width, height) = (SMALLEST.width, SMALLEST.height);
-    let text = format!("terminal too small: {width}×{height} needed, {}×{} found", area.width, area.height);
+    let text = tr!(
+        "terminal too small: {width}×{height} needed, {}×{} found",
+        area.width,
+        area.height,
+        width,
+        height
+    );
     let lines = text::wrapped(&text, area.width.into());
     for (line, row) in lines.into_iter().zip(area.rows()) {
         Line::styled(line, theme.warning).render(row, buf);

@@ -10,6 +10,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use std::time::Duration;
+use tr::tr;
 
 /// The width in columns.
 pub const WIDTH: u16 = 22;
@@ -37,8 +38,8 @@ pub fn draw(view: &View, canvas: &mut Canvas<'_>, area: Rect) {
 pub fn title(view: &View, state: &State) -> String {
     let cursor = state.cursor();
     match view.recorded().saturating_sub(cursor) {
-        0 => format!("{cursor} of {} done", view.stages.len()),
-        ahead => format!("{cursor} done, {ahead} ahead"),
+        0 => tr!("{cursor} of {} done", view.stages.len(), cursor),
+        ahead => tr!("{cursor} done, {ahead} ahead", cursor, ahead),
     }
 }
 

@@ -5,14 +5,15 @@ use crate::tui::text;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// Draws the scrubber: `━` is recorded, `─` is to come, `●` is the shown place.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let Some(view) = &canvas.state.view else { return };
     let (all, recorded, here) = (view.places(), view.last_place(), canvas.state.place());
     let label = match canvas.state.cursor().checked_sub(1).and_then(|last| view.stages.get(last)) {
-        Some(line) => format!(" after {} ({here} of {all})", line.stage),
-        None => " at the start".into(),
+        Some(line) => tr!(" after {} ({here} of {all})", line.stage, here, all),
+        None => tr!(" at the start"),
     };
     let [bar, words] =
         Layout::horizontal([Constraint::Min(0), Constraint::Length(text::width(&label) as u16)]).areas(area);

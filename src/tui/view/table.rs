@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// A column of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,9 +137,9 @@ pub fn draw(record: &RecordView, scroll: Scroll, canvas: &mut Canvas<'_>, area: 
     if let Some(place) = places.next().filter(|_| scrolls) {
         let below = rows.len().saturating_sub(top + shown);
         let more = match (top, below) {
-            (0, below) => format!("… {below} more below (↓ scrolls, 2 shows all)"),
-            (above, 0) => format!("… {above} more above"),
-            (above, below) => format!("… {above} more above, {below} below"),
+            (0, below) => tr!("… {below} more below (↓ scrolls, 2 shows all)", below),
+            (above, 0) => tr!("… {above} more above", above),
+            (above, below) => tr!("… {above} more above, {below} below", above, below),
         };
         Line::styled(more, theme.faint).render(place, buf);
     }

@@ -15,6 +15,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
 use std::ops::Range;
+use tr::tr;
 
 const TREE: &str = "tree";
 /// Rows of a timeline: its name, its track, its changes, and an empty row; pictures have more when there is room.
@@ -46,7 +47,7 @@ impl pane::View for Timelines {
         let count = state.view.as_ref().map_or(0, |view| view.timelines.len());
         let title = match count {
             0 | 1 => "timelines".to_string(),
-            _ => format!("{count} timelines: ↑ ↓ select, Enter switches"),
+            _ => tr!("{count} timelines: ↑ ↓ select, Enter switches", count),
         };
         vec![Pane::new(TREE, title, area)]
     }
@@ -231,8 +232,7 @@ fn name_line(timeline: &TimelineView, is_chosen: bool, theme: &Theme, width: usi
     };
     let position = timeline.position.map_or("complete".into(), |stage| format!("before {stage}"));
     let [cursor, recorded, _] = timeline.done;
-    let ahead =
-        if recorded > cursor { format!(", {} recorded ahead", recorded - cursor) } else { String::new() };
+    let ahead = if recorded > cursor { tr!(", {} recorded ahead", recorded - cursor) } else { String::new() };
     let name = text::shortened(&timeline.name, width.saturating_sub(mark.len()));
     let details = text::shortened(
         &format!("  {position}{ahead}"),
@@ -270,12 +270,12 @@ fn track(timeline: &TimelineView, theme: &Theme, width: usize) -> Line<'static> 
 
 /// `  from main before denoise 3: guidance_scale 7.5 → 12`.
 fn branched(timeline: &TimelineView) -> String {
-    let Some(branched) = &timeline.branched else { return "  from the start".into() };
+    let Some(branched) = &timeline.branched else { return tr!("  from the start") };
     let changes = match branched.changes.as_slice() {
-        [] => "nothing changed".into(),
+        [] => tr!("nothing changed"),
         changes => changes.join(", "),
     };
-    text::clean(&format!("  from {} before {}: {changes}", branched.parent, branched.before))
+    text::clean(&tr!("  from {} before {}: {changes}", branched.parent, branched.before, changes))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::pipeline::Request;
 use crate::tui::app::App;
 use crate::tui::text;
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// The prompt moves to its own line when the first line has less room than this for it.
 const ENOUGH_FOR_A_PROMPT: usize = 28;
@@ -78,11 +79,21 @@ fn about_request(request: &Request) -> String {
     } = request;
     let from = init_image.as_ref().map_or(String::new(), |image| {
         let name = text::clean(image.file_name());
-        format!(" · from {} at {strength}", text::shortened(&name, LONGEST_MODEL))
+        tr!(" · from {} at {strength}", text::shortened(&name, LONGEST_MODEL), strength)
     });
     let eta = if *eta == 0. { String::new() } else { format!(" · eta {eta}") };
     let s = if *steps == 1 { "" } else { "s" };
-    format!("{steps} step{s} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}{from}")
+    tr!(
+        "{steps} step{s} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}{from}",
+        steps,
+        s,
+        guidance_scale,
+        eta,
+        seed,
+        width,
+        height,
+        from
+    )
 }
 
 fn prompts(request: &Request) -> String {

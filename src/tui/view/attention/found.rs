@@ -15,6 +15,7 @@ use crate::pipeline::attention::{Layer, Size, Split};
 use crate::tui::state::{Activity, State};
 use crate::tui::text;
 use std::borrow::Cow;
+use tr::tr;
 
 /// A token and its share of the attention.
 pub struct Row {
@@ -103,7 +104,7 @@ impl<'a> Found<'a> {
             None => {
                 let running = self.state.activity != Activity::Idle;
                 let waits = if running { ", when the session is idle" } else { "" };
-                Err(Ok(format!("{} is re-run to inspect it{waits} …", self.step.stage)))
+                Err(Ok(tr!("{} is re-run to inspect it{waits} …", self.step.stage, waits)))
             }
         }
     }
@@ -116,7 +117,7 @@ impl<'a> Found<'a> {
     ) -> Result<&'a AttentionRun, Waiting> {
         match self.ask(record, InspectQuery::Attention(focus, split))? {
             Inspection::Attention(run) => Ok(run),
-            _ => Err(Err("unexpected result".into())),
+            _ => Err(Err(tr!("unexpected result"))),
         }
     }
 
@@ -134,7 +135,7 @@ impl<'a> Found<'a> {
     pub fn heads(&self) -> Result<&'a AttentionRun, Waiting> {
         match self.layer {
             Some(layer) => self.attention(self.step.id, of_layer(layer), Split::Heads),
-            None => Err(Ok("select a layer first: v shows them, h and l select".into())),
+            None => Err(Ok(tr!("select a layer first: v shows them, h and l select"))),
         }
     }
 
@@ -153,7 +154,7 @@ impl<'a> Found<'a> {
     /// The layers and heads of the map.
     pub fn focus_name(&self, view: &Attention) -> String {
         match (self.layer, view.head.filter(|_| view.by == By::Heads)) {
-            (None, _) => "all layers and heads".into(),
+            (None, _) => tr!("all layers and heads"),
             (Some(layer), None) => short(&layer.path),
             (Some(layer), Some(head)) => format!("{}, head {head}", short(&layer.path)),
         }
@@ -162,7 +163,7 @@ impl<'a> Found<'a> {
     /// Each pixel's attention to the word in the whole step: the mean over layers and heads, where DAAM takes the sum.
     pub fn mean(&self, record: RecordId) -> Result<(Vec<f32>, Size), Waiting> {
         let run = self.whole(record)?;
-        let Some(maps) = run.maps.first() else { return Err(Err("this map does not exist".into())) };
+        let Some(maps) = run.maps.first() else { return Err(Err(tr!("this map does not exist"))) };
         let heads: usize = run.layers.iter().map(|layer| layer.heads).sum();
         let mut mean = maps.of(&self.positions);
         mean.iter_mut().for_each(|value| *value /= heads.max(1) as f32);
@@ -173,7 +174,7 @@ impl<'a> Found<'a> {
     pub fn map(&self) -> Mapped<'a> {
         let of = |run: &AttentionRun, part: usize| match run.maps.get(part) {
             Some(maps) => Ok((Cow::Owned(maps.of(&self.positions)), maps.size)),
-            None => Err(Err("this map does not exist".into())),
+            None => Err(Err(tr!("this map does not exist"))),
         };
         match (self.layer, self.head) {
             (None, _) => self.mean(self.step.id).map(|(values, size)| (Cow::Owned(values), size)),
@@ -191,7 +192,7 @@ impl<'a> Found<'a> {
         let Some(asked) = self.point_asked() else { return Err(Ok(String::new())) };
         match self.ask(self.step.id, asked)? {
             Inspection::Point(run) => Ok((Cow::Borrowed(&run.map), run.size)),
-            _ => Err(Err("unexpected result".into())),
+            _ => Err(Err(tr!("unexpected result"))),
         }
     }
 
@@ -203,7 +204,7 @@ impl<'a> Found<'a> {
     pub fn effect(&self) -> Result<&'a EffectRun, Waiting> {
         match self.ask(self.step.id, self.effect_asked())? {
             Inspection::Effect(run) => Ok(run),
-            _ => Err(Err("unexpected result".into())),
+            _ => Err(Err(tr!("unexpected result"))),
         }
     }
 

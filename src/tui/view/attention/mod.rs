@@ -24,6 +24,7 @@ use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use std::cell::RefCell;
 use std::sync::Arc;
 use strip::{By, Strip};
+use tr::tr;
 
 const TOKENS: &str = "tokens";
 const MAP: &str = "map";
@@ -85,8 +86,8 @@ impl View for Attention {
         let [map, effect] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1).areas(maps);
         let word = found.word();
         let looked = match self.point {
-            Some((x, y)) => format!("self-attention of {x},{y}"),
-            None => format!("{word}: attended to by"),
+            Some((x, y)) => tr!("self-attention of {x},{y}", x, y),
+            None => tr!("{word}: attended to by", word),
         };
         let listed = found.rows.len() as u16 + 2;
         let pair = tokens.height.saturating_sub(listed) >= PAIR;
@@ -97,11 +98,11 @@ impl View for Attention {
         let mut panes = vec![
             Pane::new(TOKENS, format!("{}: attention", found.step.stage), tokens),
             Pane::new(MAP, looked, map),
-            Pane::new(EFFECT, format!("{word}: its effect"), effect),
+            Pane::new(EFFECT, tr!("{word}: its effect", word), effect),
             Pane::new(STRIP, strip::title(&found, self, area.width), strip),
         ];
         if pair {
-            let title = format!("{} with {word}, without", found.step.stage);
+            let title = tr!("{} with {word}, without", found.step.stage, word);
             panes.insert(1, Pane::new(PICTURES, title, pictures));
         }
         panes

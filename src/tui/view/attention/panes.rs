@@ -15,6 +15,7 @@ use image::Rgb;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// Rows below a picture and its caption: the scale and the text, on low and on high terminals.
 const TEXT_ROWS: [u16; 2] = [2, 4];
@@ -119,7 +120,7 @@ impl Attention {
         }
         drop(drawn);
         let caption = match self.point {
-            Some(_) => "self-attention, 100 % in all".to_string(),
+            Some(_) => tr!("self-attention, 100 % in all"),
             None => found.focus_name(self),
         };
         let [above, below] = shared(area);
@@ -130,7 +131,7 @@ impl Attention {
         let below = Rect { y: area.y + rows, ..below }.intersection(area);
         draw_scale(&scale, percent, canvas, below);
         let line = Peak::of(&values, size).map_or(String::new(), |peak| {
-            let most = format!("max at {},{}", peak.x, peak.y);
+            let most = tr!("max at {},{}", peak.x, peak.y);
             let all = format!("{most}, centre {:.1},{:.1}", peak.centre[0], peak.centre[1]);
             if text::width(&all) <= area.width.into() { all } else { most }
         });
@@ -152,8 +153,8 @@ impl Attention {
         let Some(changes) = changes else { return };
         let shown = [
             Captioned { picture: &changes, caption: "difference".into(), smooth: true },
-            Captioned { picture: without, caption: "without it".into(), smooth: true },
-            Captioned { picture: was, caption: "with it".into(), smooth: true },
+            Captioned { picture: without, caption: tr!("without it"), smooth: true },
+            Captioned { picture: was, caption: tr!("with it"), smooth: true },
         ];
         let [above, below] = shared(area);
         // All three when they are as large as the first alone.
@@ -163,9 +164,10 @@ impl Attention {
         let below = Rect { y: area.y + rows, ..below }.intersection(area);
         draw_scale(&scale, heat::short, canvas, below);
         let percent = 100. * effect.relative;
-        let long = format!(
-            "pred_original_sample changes by {percent:.1} %: {}",
-            attended::verdict(&effect.agreement, effect.relative)
+        let long = tr!(
+            "pred_original_sample changes by {percent} %: {}",
+            attended::verdict(&effect.agreement, effect.relative),
+            percent = format_args!("{:.1}", percent)
         );
         let room = usize::from(below.height.saturating_sub(1));
         let mut lines = text::wrapped(&long, area.width.into());

@@ -13,6 +13,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use tr::tr;
 
 /// The small pictures of a step, and their labels.
 const SMALL: [(&str, &str); 3] =
@@ -121,7 +122,7 @@ pub fn draw(
     let values = text::clean(&variant.member.values.join(" · "));
     let mark = if is_base { " ◆ base" } else { "" };
     let heading = text::shortened(&values, width.saturating_sub(text::width(mark)));
-    let stage = record.map_or("at the start".into(), |record| match record.coefficients {
+    let stage = record.map_or(tr!("at the start"), |record| match record.coefficients {
         Some(c) => format!("{}  t = {}", record.stage, c.timestep),
         None => record.stage.to_string(),
     });

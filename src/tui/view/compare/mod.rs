@@ -20,6 +20,7 @@ use column::Drawn;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use std::cell::RefCell;
+use tr::tr;
 
 const VARIANTS: &str = "variants";
 const CHART: &str = "chart";
@@ -100,16 +101,16 @@ impl View for Compare {
         let rows = CHART_ROWS[usize::from(area.height >= HIGH)];
         let [above, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(rows)]).areas(area);
         let page = self.page(comparison, area.width);
-        let mut title = format!("{} variants of {}", comparison.variants.len(), comparison.title);
+        let mut title = tr!("{} variants of {}", comparison.variants.len(), comparison.title);
         if page.count < comparison.variants.len() {
-            title = format!("{} to {} of {title}", page.first + 1, page.first + page.count);
+            title = tr!("{} to {} of {title}", page.first + 1, page.first + page.count, title);
         }
         if comparison.is_uneven {
             title.push_str(", aligned by noise level");
         }
         let rows = comparison.rows;
         if rows.apart > 0 {
-            title.push_str(&format!(" · UNet rows {} of {}", rows.computed, rows.apart));
+            title.push_str(&tr!(" · UNet rows {} of {}", rows.computed, rows.apart));
         }
         let residuals = column::reaches(comparison, tick);
         let charted = if comparison.is_sweep {

@@ -8,6 +8,7 @@ use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::view::ViewId;
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// A line, and the action of a press on it.
 #[derive(Debug, Clone)]
@@ -163,7 +164,7 @@ impl Writer<'_> {
         let Some(held) = held.filter(|held| !held.holds() && is_fault) else { return };
         let found = match &held.truth {
             Err(why) => why.clone(),
-            Ok(_) => format!("not true here: {}", held.values.join(", ")),
+            Ok(_) => tr!("not true here: {}", held.values.join(", ")),
         };
         let found = Span::styled(text::clean(&found), theme.error);
         self.lines(flow::hanging(&[Span::raw("  ")], &[found], self.columns));
@@ -192,7 +193,7 @@ impl Writer<'_> {
                 [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
                 _ => letters.concat(),
             };
-            self.wants(&format!("press {letters} to go on"));
+            self.wants(&tr!("press {letters} to go on", letters));
         }
     }
 
@@ -268,9 +269,9 @@ impl Writer<'_> {
             let left = task.hints.len().saturating_sub(known.hints);
             let hint = match left {
                 0 => String::new(),
-                left => format!("h gives a hint ({left} left), "),
+                left => tr!("h gives a hint ({left} left), ", left),
             };
-            self.wants(&format!("type commands; {hint}x runs the solution"));
+            self.wants(&tr!("type commands; {hint}x runs the solution", hint));
         }
     }
 

@@ -18,6 +18,7 @@ use blocks::{Drawn, Press};
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::Line;
+use tr::tr;
 
 /// The pane's name.
 pub const LESSON: &str = "lesson";
@@ -106,7 +107,7 @@ impl View for Lesson {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let title = state.lesson.as_ref().map_or(String::new(), |reading| {
             let (done, of) = reading.progress();
-            let place = if done == of { "done".to_string() } else { format!("part {} of {of}", done + 1) };
+            let place = if done == of { "done".to_string() } else { tr!("part {} of {of}", done + 1, of) };
             format!("{place} · {}", text::clean(&reading.lesson().front.title))
         });
         vec![Pane::new(LESSON, title, area)]
@@ -121,7 +122,7 @@ impl View for Lesson {
         canvas.lines(&lines, area);
         if window.below > 0 {
             let last = Rect { y: area.bottom().saturating_sub(1), height: 1, ..area };
-            let more = format!("▼ {} more rows", window.below);
+            let more = tr!("▼ {} more rows", window.below);
             canvas.lines(&[Line::styled(more, canvas.theme.key)], last);
         }
     }

@@ -14,6 +14,7 @@ use ratatui::layout::{Position, Rect, Size};
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// Rows below the bars: names, channels and sizes, and the colour scale if it fits.
 const LABELS: u16 = 3;
@@ -50,9 +51,9 @@ pub fn rows(room: Rect) -> u16 {
 
 pub fn title(known: &Known<'_>) -> String {
     match part_at(known) {
-        "unet" => "hourglass of unet: height is size, width channels".into(),
-        "text_encoder" => "flow through text_encoder: width is channels".into(),
-        part => format!("flow through {part}: height is size, width channels"),
+        "unet" => tr!("hourglass of unet: height is size, width channels"),
+        "text_encoder" => tr!("flow through text_encoder: width is channels"),
+        part => tr!("flow through {part}: height is size, width channels", part),
     }
 }
 

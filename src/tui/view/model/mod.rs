@@ -28,6 +28,7 @@ use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use statistic::Statistic;
 use std::collections::HashSet;
 use std::sync::Arc;
+use tr::tr;
 
 const TREE: &str = "tree";
 const FLOW: &str = "flow";
@@ -216,8 +217,8 @@ impl pane::View for Model {
         let high = if self.enlarged { 0 } else { flow::rows(rest) };
         let [flow, opened] = Layout::vertical([Constraint::Length(high), Constraint::Min(0)]).areas(rest);
         let title = match (&known.stage, self.filter.as_str()) {
-            (_, filter) if !filter.is_empty() => format!("modules with `{filter}`"),
-            (Some((stage, _)), _) => format!("modules of {stage}: {}", self.statistic.name()),
+            (_, filter) if !filter.is_empty() => tr!("modules with `{filter}`", filter),
+            (Some((stage, _)), _) => tr!("modules of {stage}: {}", self.statistic.name(), stage),
             (None, _) => "modules".to_string(),
         };
         let mut panes = vec![Pane::new(TREE, title, tree)];

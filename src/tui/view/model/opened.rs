@@ -13,6 +13,7 @@ use crate::tui::view::pictures::{self, Captioned};
 use crate::tui::widget::plot::short;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// The minimum rows for the full description of the module.
 const ROOMY: u16 = 14;
@@ -44,10 +45,10 @@ pub fn draw(
     let said = match (refused, findings.is_empty()) {
         (Some(why), _) => why.to_string(),
         (None, true) if stage.is_empty() => {
-            "n runs the next stage; this pane then shows the module's output".into()
+            tr!("n runs the next stage; this pane then shows the module's output")
         }
-        (None, true) => format!("it did not run in {stage}"),
-        (None, false) if pictures.is_empty() => format!("{stage} is re-run to draw it …"),
+        (None, true) => tr!("it did not run in {stage}", stage),
+        (None, false) if pictures.is_empty() => tr!("{stage} is re-run to draw it …", stage),
         (None, false) => {
             draw_pictures(&pictures, canvas, body);
             String::new()
@@ -102,13 +103,13 @@ fn description(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<
     lines.push(Line::from(first));
     let Some(run) = run else { return lines };
     let inputs = run.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(", ");
-    let calls = if run.calls > 1 { format!(", the last of {} calls", run.calls) } else { String::new() };
+    let calls = if run.calls > 1 { tr!(", the last of {} calls", run.calls) } else { String::new() };
     let flows = format!("{inputs} → {} {}{calls}", shape(&run.output), run.dtype);
     lines.extend(text::wrapped(&flows, width.into()).into_iter().map(Line::raw));
     let s = &run.summary;
     let [mean, std, min, max] = [s.mean, s.std, s.min, s.max].map(short);
-    let mut numbers = vec![Span::raw(format!("mean {mean}  std {std}"))];
-    let ends = format!("min {min}  max {max}");
+    let mut numbers = vec![Span::raw(tr!("mean {mean}  std {std}", mean, std))];
+    let ends = tr!("min {min}  max {max}", min, max);
     if numbers[0].width() + 2 + text::width(&ends) > width.into() {
         lines.push(Line::from(std::mem::take(&mut numbers)));
     } else {
@@ -116,7 +117,7 @@ fn description(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<
     }
     numbers.push(Span::raw(ends));
     if s.nan + s.inf > 0 {
-        numbers.push(Span::styled(format!("  {} NaN, {} Inf", s.nan, s.inf), theme.alarm));
+        numbers.push(Span::styled(tr!("  {} NaN, {} Inf", s.nan, s.inf), theme.alarm));
     }
     lines.push(Line::from(numbers));
     lines

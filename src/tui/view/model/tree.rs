@@ -14,6 +14,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// Rows of the pane without a module: the heading, and the line of keys.
 pub const OTHER_ROWS: u16 = 2;
@@ -233,9 +234,9 @@ pub fn draw(
     }
     let hints = match (known.finding, known.stage) {
         (Some(Err(why)), _) => why.clone(),
-        (None, Some((stage, _))) => format!("{stage} is re-run to inspect it …"),
-        _ if area.width < 50 => "h l fold  v heat  / B  Enter maps".into(),
-        _ => "h l fold  v heat  / filter  B break  Enter pictures".into(),
+        (None, Some((stage, _))) => tr!("{stage} is re-run to inspect it …", stage),
+        _ if area.width < 50 => tr!("h l fold  v heat  / B  Enter maps"),
+        _ => tr!("h l fold  v heat  / filter  B break  Enter pictures"),
     };
     canvas.lines(&[Line::styled(text::shortened(&hints, keys.width.into()), theme.faint)], keys);
 }

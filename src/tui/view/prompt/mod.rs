@@ -21,6 +21,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use std::cell::RefCell;
 use std::rc::Rc;
+use tr::tr;
 
 const PROMPT: &str = "prompt";
 const NEGATIVE: &str = "negative_prompt";
@@ -65,11 +66,13 @@ impl View for Prompt {
         let title = |name: &str, of: &Embedded| {
             let inserted = match of.inserted() {
                 0 => String::new(),
-                count => format!(" ({count} inserted, marked +)"),
+                count => tr!(" ({count} inserted, marked +)", count),
             };
             match of.padding {
-                0 => format!("{name}: {} tokens{inserted}, no padding", of.words()),
-                padding => format!("{name}: {} tokens{inserted}, {padding} padding", of.words()),
+                0 => tr!("{name}: {} tokens{inserted}, no padding", of.words(), name, inserted),
+                padding => {
+                    tr!("{name}: {} tokens{inserted}, {padding} padding", of.words(), name, inserted, padding)
+                }
             }
         };
         // Rows for the tokens, with the rule, the scale and the truncated text.
@@ -89,7 +92,7 @@ impl View for Prompt {
         let of = if self.negative { NEGATIVE } else { PROMPT };
         vec![
             Pane::new(PROMPT, title(PROMPT, prompt), above),
-            Pane::new(COSINES, format!("cosines between the tokens of the {of}"), right),
+            Pane::new(COSINES, tr!("cosines between the tokens of the {of}", of), right),
             Pane::new(NEGATIVE, title(NEGATIVE, negative), left),
         ]
     }

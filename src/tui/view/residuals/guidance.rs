@@ -5,6 +5,7 @@ use crate::debugger::text::percent;
 use crate::tensor::compare::{along_and_across, cosine};
 use crate::tensor::{PlainTensor, Summary};
 use crate::tui::widget::plot::short;
+use tr::tr;
 
 /// The effect of guidance in a step (Ho and Salimans, 2022): guided = uncond + scale · push, with push = text − uncond.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,16 +62,16 @@ impl Guidance {
         let mut rows = vec![
             row("‖uncond‖", self.uncond, String::new()),
             row("‖text‖", self.text, format!("cos {}, {}", short(self.cosine), degrees(self.cosine))),
-            row("‖text − uncond‖", self.push, format!("{} of ‖uncond‖", of(self.push, self.uncond))),
+            row("‖text − uncond‖", self.push, tr!("{} of ‖uncond‖", of(self.push, self.uncond))),
             row("  along uncond", along, format!("× {} = {}", self.scale, short(self.scale * along))),
             row("  across it", across, format!("× {} = {}", self.scale, short(self.scale * across))),
         ];
         if !self.channels.is_empty() {
             let channels: Vec<String> = self.channels.iter().map(|norm| format!("{norm:.2}")).collect();
-            rows.push(("  by channel".into(), String::new(), channels.join("  ")));
+            rows.push((tr!("  by channel"), String::new(), channels.join("  ")));
         }
         let of_uncond = short(self.guided / self.uncond);
-        let led = format!("{of_uncond} × ‖uncond‖, turned by {}", degrees(self.turned));
+        let led = tr!("{of_uncond} × ‖uncond‖, turned by {}", degrees(self.turned), of_uncond);
         rows.push(row("‖guided‖", self.guided, led));
         rows
     }
@@ -79,10 +80,10 @@ impl Guidance {
     pub fn words(&self, prediction: &str) -> String {
         let Self { scale, uncond, push, guided, .. } = *self;
         if ![uncond, push, guided].iter().all(|norm| norm.is_finite()) {
-            return "A residual contains NaN or infinity: its norm is undefined.".into();
+            return tr!("A residual contains NaN or infinity: its norm is undefined.");
         }
         if uncond == 0. {
-            return "The unconditional residual is zero: there is no norm to compare with.".into();
+            return tr!("The unconditional residual is zero: there is no norm to compare with.");
         }
         if push == 0. {
             return "Both residuals are the same: the prompt changes nothing, so guidance has no effect."
@@ -93,17 +94,19 @@ impl Guidance {
             "sample" => "the predicted picture",
             _ => "the predicted noise",
         };
-        let moved = format!("The prompt moved {what} by {} of its length", percent(push / uncond));
-        let led = format!(
-            "the guided residual is {:.2} × as long as the unconditional one and turned by {}",
-            guided / uncond,
+        let moved = tr!("The prompt moved {what} by {} of its length", percent(push / uncond), what);
+        let led = tr!(
+            "the guided residual is {} × as long as the unconditional one and turned by {}",
+            format_args!("{:.2}", guided / uncond),
             degrees(self.turned)
         );
         match scale {
-            0. => format!("{moved}; at scale 0 none of it is applied: the unconditional residual alone."),
-            1. => format!("{moved}; at scale 1 just that is applied: the text residual alone."),
-            _ if scale < 0. => format!("{moved}; {scale} × that was applied, away from the prompt: {led}."),
-            _ => format!("{moved}; {scale} × that was applied: {led}."),
+            0. => tr!("{moved}; at scale 0 none of it is applied: the unconditional residual alone.", moved),
+            1. => tr!("{moved}; at scale 1 just that is applied: the text residual alone.", moved),
+            _ if scale < 0. => {
+                tr!("{moved}; {scale} × that was applied, away from the prompt: {led}.", moved, scale, led)
+            }
+            _ => tr!("{moved}; {scale} × that was applied: {led}.", moved, scale, led),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::tui::widget::plot::short;
 use guidance::Guidance;
 use ratatui::layout::{Constraint, Layout, Rect, Size};
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 const RESIDUALS: &str = "residuals";
 const GUIDANCE: &str = "guidance";
@@ -55,9 +56,9 @@ impl View for Residuals {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(record) = step(state) else { return vec![Pane::new(RESIDUALS, "residuals", area)] };
         let what = match state.model.as_ref().map(|model| model.prediction_type) {
-            Some("v_prediction") => "what the UNet predicts: v, not noise",
-            Some("sample") => "what the UNet predicts: the picture, not noise",
-            _ => "what the UNet predicts: the noise",
+            Some("v_prediction") => "v-prediction model",
+            Some("sample") => "sample-prediction model",
+            _ => "epsilon-prediction model",
         };
         let [above, below] = Layout::vertical([Constraint::Fill(5), Constraint::Fill(6)]).areas(area);
         // The futures get the rows that the text leaves, as many as they can fill.
@@ -72,8 +73,8 @@ impl View for Residuals {
             "three futures: pred_original_sample from each"
         };
         vec![
-            Pane::new(RESIDUALS, format!("residuals of {}: {what}", record.stage), above),
-            Pane::new(GUIDANCE, format!("guidance_scale {}", record.guidance_scale), description),
+            Pane::new(RESIDUALS, tr!("residuals of {}: {what}", record.stage, what), above),
+            Pane::new(GUIDANCE, tr!("guidance_scale {}", record.guidance_scale), description),
             Pane::new(FUTURES, named, futures),
         ]
     }
@@ -177,7 +178,11 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     // The number matters more than the words before it.
     let narrow = area.width < 35;
     let line = |name: &str, value: f64| {
-        let name = format!("{}uncond to {name:<6}  ", if narrow { "" } else { "distance " });
+        let name = tr!(
+            "{}uncond to {name}  ",
+            if narrow { "" } else { "distance " },
+            name = format_args!("{:<6}", name)
+        );
         Line::from(vec![Span::styled(name, canvas.theme.faint), Span::raw(short(value))])
     };
     let made = match (linear, narrow) {

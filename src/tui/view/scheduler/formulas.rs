@@ -11,6 +11,7 @@ use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widget::plot::short;
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// The lines before the formulas, and the lines of each.
 const COEFFICIENTS: usize = 4;
@@ -116,7 +117,7 @@ impl<'a> Step<'a> {
                 "σ_t",
                 "std_dev_t",
                 c.std_dev_t,
-                "eta · √variance (16); 0 is DDIM".into(),
+                tr!("eta · √variance (16); 0 is DDIM"),
                 (theme, width),
             ),
             Line::from(vec![
@@ -146,7 +147,7 @@ impl<'a> Step<'a> {
         };
         // Thresholding and clipping come after the formula.
         let is_bounded = self.record.is_bounded && (plain - x0).abs() > 1e-3 * (1. + x0.abs());
-        let result = if is_bounded { format!("{}  then bounded to {}", n(plain), n(x0)) } else { n(x0) };
+        let result = if is_bounded { tr!("{}  then bounded to {}", n(plain), n(x0)) } else { n(x0) };
         lines.extend(self.formula(symbols, names, numbers, result, "pred_original_sample", (theme, width)));
 
         let (symbols, names, numbers) = match prediction {
@@ -183,8 +184,8 @@ impl<'a> Step<'a> {
         };
         let result = match (is_edited, sigma == 0.) {
             (false, _) => n(at("latents")),
-            (true, true) => format!("{}  then changed by hand to {}", n(plain), n(at("latents"))),
-            (true, false) => format!("…  then changed by hand to {}", n(at("latents"))),
+            (true, true) => tr!("{}  then changed by hand to {}", n(plain), n(at("latents"))),
+            (true, false) => tr!("…  then changed by hand to {}", n(at("latents"))),
         };
         lines.extend(self.formula(
             &format!("x_prev = √ᾱ_prev · x̂₀ + direction{noise}"),
@@ -214,7 +215,7 @@ impl<'a> Step<'a> {
         // A number that is cut off would read as another number.
         if let Some(s) = self.record.tensor(tensor).map(|tensor| tensor.row.summary) {
             let [mean, std] = [s.mean, s.std].map(short);
-            let all = [format!("   all: mean {mean}, std {std}"), format!("   all: {mean} ± {std}")];
+            let all = [tr!("   all: mean {mean}, std {std}", mean, std), format!("   all: {mean} ± {std}")];
             let room = usize::from(width).saturating_sub(comes_to.width());
             if let Some(statistics) = all.into_iter().find(|all| text::width(all) <= room) {
                 comes_to.push_span(Span::styled(statistics, theme.faint));

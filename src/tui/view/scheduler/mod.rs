@@ -19,6 +19,7 @@ use formulas::{Element, Step};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 const STEP: &str = "step";
 const ALPHAS: &str = "alphas";
@@ -38,12 +39,12 @@ impl View for Scheduler {
         let Some(view) = &state.view else { return vec![Pane::new(STEP, "scheduler", area)] };
         let title = match Step::of(state) {
             Some(step) => format!("{}: t = {} → {}", step.stage, step.c.timestep, step.c.prev_timestep),
-            None => "the step of DDIM".into(),
+            None => tr!("the step of DDIM"),
         };
         // A user who knows the checkpoint expects its own scheduler.
         let title = match state.model.as_ref().and_then(|model| model.stands_in_for.as_deref()) {
             Some(class) => {
-                format!("{title} · DDIM stands in for {}", text::shortened(&text::clean(class), 24))
+                tr!("{title} · DDIM stands in for {}", text::shortened(&text::clean(class), 24), title)
             }
             None => title,
         };
@@ -62,7 +63,7 @@ impl View for Scheduler {
         vec![
             Pane::new(STEP, title, step),
             Pane::new(ALPHAS, "ᾱ: the remaining signal", alphas),
-            Pane::new(TIMESTEPS, format!("{taken} timesteps of {all}"), timesteps),
+            Pane::new(TIMESTEPS, tr!("{taken} timesteps of {all}", taken, all), timesteps),
         ]
     }
 
@@ -208,7 +209,7 @@ fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut C
         let at = column(now).min(columns.saturating_sub(label.chars().count()));
         below = Line::from(vec![Span::raw(" ".repeat(at)), Span::styled(label, theme.here)]);
     }
-    let ends = Line::styled(format!("{} is noise, 0 the picture", all - 1), theme.faint);
+    let ends = Line::styled(tr!("{} is noise, 0 the picture", all - 1), theme.faint);
     let mut lines = vec![Line::from(ruler), below, ends];
     let room = usize::from(area.height).saturating_sub(lines.len() + 2);
     if room < FEWEST_ROWS {

@@ -22,6 +22,7 @@ use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 const CODE: &str = "code";
 const VALUES: &str = "values";
@@ -85,17 +86,17 @@ impl View for Source {
             Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(below);
         let stage = stage(state);
         let when = match (&state.activity, state.position()) {
-            (Activity::Running { line: Some(_), .. }, _) => format!("{stage} is running"),
-            (_, None) => "the run is complete".into(),
+            (Activity::Running { line: Some(_), .. }, _) => tr!("{stage} is running", stage),
+            (_, None) => tr!("the run is complete"),
             _ => match inside(state) {
-                Some(inside) if inside.ran => "▶ has run; s or n continues, f finishes".into(),
-                Some(_) => "▶ is next: s into, n over, f finish".into(),
-                None => format!("{stage} runs next"),
+                Some(inside) if inside.ran => tr!("▶ has run; s or n continues, f finishes"),
+                Some(_) => tr!("▶ is next: s into, n over, f finish"),
+                None => tr!("{stage} runs next", stage),
             },
         };
         let known = match state.record() {
-            _ if inside(state).is_some() => "current values".into(),
-            Some(record) => format!("values after {}", record.stage),
+            _ if inside(state).is_some() => tr!("current values"),
+            Some(record) => tr!("values after {}", record.stage),
             None => "values".into(),
         };
         vec![

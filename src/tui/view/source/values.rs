@@ -9,6 +9,7 @@ use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// The minimum columns for a tensor's shape.
 const WIDE_VALUES: u16 = 52;
@@ -95,7 +96,7 @@ fn before(state: &State) -> Option<&RecordView> {
 }
 
 pub(super) fn statistics(row: &TensorRow) -> String {
-    format!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
+    tr!("{}  mean {}  std {}", shape(&row.shape), number(row.summary.mean), number(row.summary.std))
 }
 
 /// A number of the scheduler's last step.

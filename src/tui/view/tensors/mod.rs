@@ -20,6 +20,7 @@ use opened::Grid;
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use tr::tr;
 
 const LIST: &str = "list";
 const SPREAD: &str = "histogram";
@@ -88,7 +89,7 @@ impl View for Tensors {
         let title = match (self.filter.as_str(), all) {
             (_, 0) => "tensors".into(),
             ("", all) => format!("{all} tensors"),
-            (filter, all) => format!("{} of {all} tensors, with `{filter}`", listed.len()),
+            (filter, all) => tr!("{} of {all} tensors, with `{filter}`", listed.len(), all, filter),
         };
         let Some((_, tensor)) = listed.get(self.at(&listed)) else {
             return vec![Pane::new(LIST, title, area)];

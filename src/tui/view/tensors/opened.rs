@@ -15,6 +15,7 @@ use crossterm::event::KeyCode;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// Draws the histogram, with the statistics above it.
 pub(super) fn draw_spread(row: &TensorRow, histogram: &Histogram, canvas: &mut Canvas<'_>, area: Rect) {
@@ -151,8 +152,8 @@ impl Grid {
     pub fn title(self, values: &PlainTensor) -> String {
         let at = self.within(values);
         match extent(values) {
-            [1, ..] => format!("values of {}: ↑↓ h l", shape(values.shape())),
-            [planes, ..] => format!("values, channel {} of {planes}: ↑↓ h l, [ ] channel", at.plane),
+            [1, ..] => tr!("values of {}: ↑↓ h l", shape(values.shape())),
+            [planes, ..] => tr!("values, channel {} of {planes}: ↑↓ h l, [ ] channel", at.plane, planes),
         }
     }
 
