@@ -1,6 +1,6 @@
 //! Keys and their actions. Most actions are a line of the command language, with the same effect as typing it.
 //!
-//! - [`bindings`]: every key. [`key`]: keys and their names.
+//! - [`mod@bindings`]: every key. `key`: keys and their names.
 //! - [`Keymap`]: the bindings, and before them the user's own.
 
 pub mod bindings;
