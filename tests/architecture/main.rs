@@ -30,19 +30,24 @@ fn root() -> PathBuf {
 /// Every Rust file under `src/`.
 fn sources() -> Sources {
     let src = root().join("src");
-    let mut sources = Sources::new();
-    let mut folders = vec![src.clone()];
+    let named = |path: &PathBuf| slashed(path.strip_prefix(&src).unwrap());
+    files(&src, "rs").iter().map(|path| (named(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Every file below `folder` whose name ends in `.extension`.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (vec![], vec![folder.to_path_buf()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                sources.insert(slashed(path.strip_prefix(&src).unwrap()), fs::read_to_string(&path).unwrap());
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
             }
         }
     }
-    sources
+    found
 }
 
 fn slashed(path: &Path) -> String {

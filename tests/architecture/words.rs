@@ -4,7 +4,6 @@
 
 use regex::{Regex, RegexBuilder};
 use std::fs;
-use std::path::Path;
 
 /// A pattern, and what to write instead.
 type Banned = (&'static str, &'static str);
@@ -73,24 +72,11 @@ fn compiled() -> Vec<(Regex, &'static str)> {
     BANNED.iter().map(|(pattern, instead)| (whole(pattern), *instead)).collect()
 }
 
-/// Every file of `folder` whose name ends in one of `endings`.
-fn files(folder: &Path, endings: &[&str], into: &mut Vec<std::path::PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, endings, into);
-        } else if endings.iter().any(|ending| path.to_str().is_some_and(|name| name.ends_with(ending))) {
-            into.push(path);
-        }
-    }
-}
-
 #[test]
 fn code_and_documentation_are_in_plain_english() {
     let root = super::root();
-    let mut all = vec![];
-    files(&root.join("src"), &[".rs"], &mut all);
-    files(&root.join("docs"), &[".md"], &mut all);
+    let mut all = super::files(&root.join("src"), "rs");
+    all.extend(super::files(&root.join("docs"), "md"));
     all.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
     all.sort();
     let entries = compiled();

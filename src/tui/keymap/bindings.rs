@@ -43,6 +43,16 @@ pub struct ViewKeys {
 }
 
 impl ViewKeys {
+    /// Keys of every pane.
+    pub const fn new(keys: &'static [KeyCode], hint: &'static str, summary: &'static str) -> Self {
+        Self { keys, panes: &[], hint, summary }
+    }
+
+    /// The same keys of these panes only.
+    pub const fn within(self, panes: &'static [&'static str]) -> Self {
+        Self { panes, ..self }
+    }
+
     /// Whether a pane handles a key.
     pub fn take(&self, pane: &str, key: KeyCode) -> bool {
         self.keys.contains(&key) && self.belong_to(pane)

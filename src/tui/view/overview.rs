@@ -104,21 +104,17 @@ impl pane::View for Overview {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Char('v')],
-                panes: &[],
-                hint: "rendering",
-                summary: "draw latents decoded by the VAE, as the linear estimate, or as channels",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Enter],
-                panes: &[PICTURES],
-                hint: "enlarge",
-                summary: "in the pictures: show one alone",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(
+                    &[KeyCode::Char('v')],
+                    "rendering",
+                    "draw latents decoded by the VAE, as the linear estimate, or as channels",
+                ),
+                ViewKeys::new(&[KeyCode::Enter], "enlarge", "in the pictures: show one alone")
+                    .within(&[PICTURES]),
+            ]
+        }
     }
 
     fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {

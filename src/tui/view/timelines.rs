@@ -76,13 +76,7 @@ impl pane::View for Timelines {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[ViewKeys {
-            keys: &[KeyCode::Enter],
-            panes: &[],
-            hint: "switch",
-            summary: "switch to the selected timeline",
-        }];
-        KEYS
+        const { &[ViewKeys::new(&[KeyCode::Enter], "switch", "switch to the selected timeline")] }
     }
 
     fn step(&mut self, _: &str, step: Step, room: Size, state: &State) -> Reply {

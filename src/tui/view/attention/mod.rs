@@ -129,33 +129,23 @@ impl View for Attention {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
-                panes: &[],
-                hint: "map",
-                summary: "select the previous or next small map; with a point, move it",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('v')],
-                panes: &[],
-                hint: "by",
-                summary: "small maps by step, by layer or by head",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('x')],
-                panes: &[],
-                hint: "point",
-                summary: "show the self-attention of one point; arrows and the mouse move it, Esc ends it",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Left, KeyCode::Right],
-                panes: &[MAP],
-                hint: "",
-                summary: "in the map, with a point: move it",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(
+                    &[KeyCode::Char('h'), KeyCode::Char('l')],
+                    "map",
+                    "select the previous or next small map; with a point, move it",
+                ),
+                ViewKeys::new(&[KeyCode::Char('v')], "by", "small maps by step, by layer or by head"),
+                ViewKeys::new(
+                    &[KeyCode::Char('x')],
+                    "point",
+                    "show the self-attention of one point; arrows and the mouse move it, Esc ends it",
+                ),
+                ViewKeys::new(&[KeyCode::Left, KeyCode::Right], "", "in the map, with a point: move it")
+                    .within(&[MAP]),
+            ]
+        }
     }
 
     fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {

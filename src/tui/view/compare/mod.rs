@@ -148,33 +148,22 @@ impl View for Compare {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
-                panes: &[],
-                hint: "variant",
-                summary: "select the previous or next variant; PgUp and PgDn a screen of them",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Enter],
-                panes: &[],
-                hint: "open",
-                summary: "switch to the variant's timeline",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('=')],
-                panes: &[],
-                hint: "base",
-                summary: "compare the other variants with the selected one",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('v')],
-                panes: &[],
-                hint: "measure",
-                summary: "draw the next measure in the chart",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(
+                    &[KeyCode::Char('h'), KeyCode::Char('l')],
+                    "variant",
+                    "select the previous or next variant; PgUp and PgDn a screen of them",
+                ),
+                ViewKeys::new(&[KeyCode::Enter], "open", "switch to the variant's timeline"),
+                ViewKeys::new(
+                    &[KeyCode::Char('=')],
+                    "base",
+                    "compare the other variants with the selected one",
+                ),
+                ViewKeys::new(&[KeyCode::Char('v')], "measure", "draw the next measure in the chart"),
+            ]
+        }
     }
 
     fn step(&mut self, _: &str, step: Step, room: Size, state: &State) -> Reply {

@@ -129,37 +129,27 @@ impl View for Lesson {
 
     fn bindings(&self) -> &'static [ViewKeys] {
         use KeyCode::Char;
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Enter],
-                panes: &[],
-                hint: "",
-                summary: "run the next line, or continue",
-            },
-            ViewKeys {
-                keys: &[Char('x')],
-                panes: &[],
-                hint: "",
-                summary: "run all lines, or a task's solution",
-            },
-            ViewKeys {
-                keys: &[
-                    Char('a'),
-                    Char('b'),
-                    Char('c'),
-                    Char('d'),
-                    Char('e'),
-                    Char('f'),
-                    Char('g'),
-                    Char('h'),
-                    Char('i'),
-                ],
-                panes: &[],
-                hint: "",
-                summary: "answer a question, so that the lesson continues; in a task, h shows a hint",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(&[KeyCode::Enter], "", "run the next line, or continue"),
+                ViewKeys::new(&[Char('x')], "", "run all lines, or a task's solution"),
+                ViewKeys::new(
+                    &[
+                        Char('a'),
+                        Char('b'),
+                        Char('c'),
+                        Char('d'),
+                        Char('e'),
+                        Char('f'),
+                        Char('g'),
+                        Char('h'),
+                        Char('i'),
+                    ],
+                    "",
+                    "answer a question, so that the lesson continues; in a task, h shows a hint",
+                ),
+            ]
+        }
     }
 
     fn hints(&self, _: &str, state: &State) -> Vec<(String, &'static str)> {

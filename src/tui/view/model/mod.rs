@@ -252,45 +252,24 @@ impl pane::View for Model {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
-                panes: &[],
-                hint: "close open",
-                summary: "close the module, or go to the one that contains it; open the module",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Enter],
-                panes: &[],
-                hint: "enlarge",
-                summary: "show its output alone",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('v')],
-                panes: &[],
-                hint: "heat",
-                summary: "show the next statistic as heat",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('d')],
-                panes: &[],
-                hint: "drawing",
-                summary: "draw its channels the next way",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('u')],
-                panes: &[],
-                hint: "",
-                summary: "draw the unconditional row, the text-conditioned one, or their difference",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('B')],
-                panes: &[],
-                hint: "break",
-                summary: "set or delete a breakpoint at the module",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(
+                    &[KeyCode::Char('h'), KeyCode::Char('l')],
+                    "close open",
+                    "close the module, or go to the one that contains it; open the module",
+                ),
+                ViewKeys::new(&[KeyCode::Enter], "enlarge", "show its output alone"),
+                ViewKeys::new(&[KeyCode::Char('v')], "heat", "show the next statistic as heat"),
+                ViewKeys::new(&[KeyCode::Char('d')], "drawing", "draw its channels the next way"),
+                ViewKeys::new(
+                    &[KeyCode::Char('u')],
+                    "",
+                    "draw the unconditional row, the text-conditioned one, or their difference",
+                ),
+                ViewKeys::new(&[KeyCode::Char('B')], "break", "set or delete a breakpoint at the module"),
+            ]
+        }
     }
 
     fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {

@@ -101,21 +101,22 @@ impl View for Scheduler {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
-                panes: &[STEP],
-                hint: "element",
-                summary: "show the numbers of the previous or next element",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('['), KeyCode::Char(']')],
-                panes: &[STEP],
-                hint: "",
-                summary: "show the element one row of latents up or down",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(
+                    &[KeyCode::Char('h'), KeyCode::Char('l')],
+                    "element",
+                    "show the numbers of the previous or next element",
+                )
+                .within(&[STEP]),
+                ViewKeys::new(
+                    &[KeyCode::Char('['), KeyCode::Char(']')],
+                    "",
+                    "show the element one row of latents up or down",
+                )
+                .within(&[STEP]),
+            ]
+        }
     }
 
     fn step(&mut self, pane: &str, step: list::Step, room: Size, state: &State) -> Reply {

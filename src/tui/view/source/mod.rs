@@ -121,21 +121,18 @@ impl View for Source {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Enter],
-                panes: &[CODE],
-                hint: "into",
-                summary: "show the function that the line calls; Esc returns",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
-                panes: &[CODE],
-                hint: "",
-                summary: "scroll the code sideways",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(
+                    &[KeyCode::Enter],
+                    "into",
+                    "show the function that the line calls; Esc returns",
+                )
+                .within(&[CODE]),
+                ViewKeys::new(&[KeyCode::Char('h'), KeyCode::Char('l')], "", "scroll the code sideways")
+                    .within(&[CODE]),
+            ]
+        }
     }
 
     fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {

@@ -154,39 +154,31 @@ impl View for Tensors {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const KEYS: &[ViewKeys] = &[
-            ViewKeys {
-                keys: &[KeyCode::Enter],
-                panes: &[LIST],
-                hint: "open",
-                summary: "in the list: open the tensor",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('<'), KeyCode::Char('>')],
-                panes: &[LIST],
-                hint: "sort",
-                summary: "in the list: sort by the previous or next column",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('.')],
-                panes: &[LIST],
-                hint: "reverse",
-                summary: "in the list: reverse the order",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('h'), KeyCode::Char('l')],
-                panes: &[VALUES],
-                hint: "column",
-                summary: "in the values: go to the previous or next column",
-            },
-            ViewKeys {
-                keys: &[KeyCode::Char('['), KeyCode::Char(']')],
-                panes: &[VALUES],
-                hint: "plane",
-                summary: "in the values: go to the previous or next plane",
-            },
-        ];
-        KEYS
+        const {
+            &[
+                ViewKeys::new(&[KeyCode::Enter], "open", "in the list: open the tensor").within(&[LIST]),
+                ViewKeys::new(
+                    &[KeyCode::Char('<'), KeyCode::Char('>')],
+                    "sort",
+                    "in the list: sort by the previous or next column",
+                )
+                .within(&[LIST]),
+                ViewKeys::new(&[KeyCode::Char('.')], "reverse", "in the list: reverse the order")
+                    .within(&[LIST]),
+                ViewKeys::new(
+                    &[KeyCode::Char('h'), KeyCode::Char('l')],
+                    "column",
+                    "in the values: go to the previous or next column",
+                )
+                .within(&[VALUES]),
+                ViewKeys::new(
+                    &[KeyCode::Char('['), KeyCode::Char(']')],
+                    "plane",
+                    "in the values: go to the previous or next plane",
+                )
+                .within(&[VALUES]),
+            ]
+        }
     }
 
     fn step(&mut self, pane: &str, step: Step, room: Size, state: &State) -> Reply {
