@@ -203,13 +203,13 @@ fn a_condition_on_what_a_module_makes_stops_behind_it() {
     assert_eq!(run(&mut session, "print path").trim(), "unet.mid_block");
     // Elsewhere it does not hold.
     assert!(run(&mut session, "continue").contains("vae_decode done"));
-    // A condition that cannot be told stops, and says why.
+    // A condition that cannot be evaluated stops, and says why.
     run(&mut session, "delete");
     run(&mut session, "restart");
     run(&mut session, "break unet.conv_out if t(\"unet.nothing\").max > 1.0");
     let said = run(&mut session, "continue");
     assert!(
-        said.contains("its condition cannot be told") && said.contains("no module is called `unet.nothing`"),
+        said.contains("its condition cannot be evaluated") && said.contains("no module is called `unet.nothing`"),
         "{said}"
     );
 }
