@@ -29,7 +29,7 @@ pub const SETTINGS: &[Entry] = &[
         name: "prompt",
         flags: &["prompt"],
         value: "PROMPT",
-        summary: "what the image shows",
+        summary: "the prompt",
         help: "The prompt [default: depends on the model]",
         field: Field::Text(Access { get: |r, _| r.prompt.clone(), set: |r, _, text| r.prompt = text }),
         ..OF_STAGES
@@ -38,7 +38,7 @@ pub const SETTINGS: &[Entry] = &[
         name: "negative_prompt",
         flags: &["negative-prompt"],
         value: "PROMPT",
-        summary: "what the image avoids",
+        summary: "what to avoid",
         help: "The negative prompt: what to avoid",
         quiet: true,
         field: Field::Text(Access {

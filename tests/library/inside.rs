@@ -209,7 +209,8 @@ fn a_condition_on_what_a_module_makes_stops_behind_it() {
     run(&mut session, "break unet.conv_out if t(\"unet.nothing\").max > 1.0");
     let said = run(&mut session, "continue");
     assert!(
-        said.contains("its condition cannot be evaluated") && said.contains("no module is called `unet.nothing`"),
+        said.contains("its condition cannot be evaluated")
+            && said.contains("no module is called `unet.nothing`"),
         "{said}"
     );
 }

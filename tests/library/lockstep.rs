@@ -461,7 +461,11 @@ fn a_sweep_to_nan_says_so() {
     run(&mut session, "set fault nan_in latents");
     run(&mut session, "goto denoise 1");
     let swept = run(&mut session, "sweep guidance_scale 1");
-    assert!(swept.messages.last().unwrap().contains("the run without the change ends in NaN or infinity"), "{:?}", swept.messages);
+    assert!(
+        swept.messages.last().unwrap().contains("the run without the change ends in NaN or infinity"),
+        "{:?}",
+        swept.messages
+    );
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn commands_that_make_no_sense() {
         ("set guidance_scale inf", 1, "guidance_scale is inf; expected a finite number"),
         ("next 2\nset seed 4", 2, "seed cannot change once get_latent has run"),
         ("next 2\nsave latents latents.txt", 2, "expected .safetensors for numbers or .png for a picture"),
-        ("next\nsave prompt_embeds a.png", 2, "prompt_embeds is no picture"),
+        ("next\nsave prompt_embeds a.png", 2, "prompt_embeds is not a picture"),
         ("save latents a.png", 1, "`latents` is not there"),
         ("next 2\nsave latents no/such/a.png", 2, "no/such/a.png: cannot be written"),
     ] {

@@ -56,8 +56,8 @@ pub fn decodable(stage: Stage) -> &'static [&'static str] {
     }
 }
 
-/// What a step would take for the picture if it had one residual alone: "three futures", of which the guided one is
-/// recorded. `before` are the latents before the step. Empty for other stages.
+/// `pred_original_sample` (x̂₀) of a step from each residual alone; that of the guided residual is recorded. `before` are the
+/// latents before the step. Empty for other stages.
 ///
 /// # Errors
 /// The device's.

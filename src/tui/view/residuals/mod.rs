@@ -23,7 +23,7 @@ use tr::tr;
 
 const RESIDUALS: &str = "residuals";
 const GUIDANCE: &str = "guidance";
-const FUTURES: &str = "futures";
+const X0: &str = "x0";
 
 /// Names of pictures, and their captions.
 const SHOWN: [(&str, &str); 4] = [
@@ -34,7 +34,7 @@ const SHOWN: [(&str, &str); 4] = [
 ];
 
 /// The same for the `pred_original_sample` of each residual.
-const FUTURE: [(&str, &str); 3] = [
+const X0_SHOWN: [(&str, &str); 3] = [
     ("pred_original_sample.uncond", "uncond"),
     ("pred_original_sample.text", "text"),
     ("pred_original_sample", "guided"),
@@ -61,21 +61,18 @@ impl View for Residuals {
             _ => "epsilon-prediction model",
         };
         let [above, below] = Layout::vertical([Constraint::Fill(5), Constraint::Fill(6)]).areas(area);
-        // The futures get the rows that the text leaves, as many as they can fill.
-        let filled = FUTURE.len() as u16 * (2 * below.height.saturating_sub(FUTURES_LINES + 2) + 1);
+        // The x0 get the rows that the text leaves, as many as they can fill.
+        let filled = X0_SHOWN.len() as u16 * (2 * below.height.saturating_sub(X0_LINES + 2) + 1);
         let least = area.width * 4 / 9;
         let wide = filled.min(area.width.saturating_sub(WORDS + 1)).max(least);
-        let [description, futures] =
+        let [description, x0] =
             Layout::horizontal([Constraint::Min(0), Constraint::Length(wide)]).spacing(1).areas(below);
-        let named = if futures.width < 50 {
-            "three futures"
-        } else {
-            "three futures: pred_original_sample from each"
-        };
+        let named =
+            if x0.width < 50 { tr!("x̂₀ from each") } else { tr!("pred_original_sample from each") };
         vec![
             Pane::new(RESIDUALS, tr!("residuals of {}: {what}", record.stage, what), above),
             Pane::new(GUIDANCE, tr!("guidance_scale {}", record.guidance_scale), description),
-            Pane::new(FUTURES, named, futures),
+            Pane::new(X0, named, x0),
         ]
     }
 
@@ -92,7 +89,7 @@ impl View for Residuals {
         };
         match pane {
             RESIDUALS => draw_residuals(record, canvas, area),
-            FUTURES => draw_futures(record, canvas, area),
+            X0 => draw_x0(record, canvas, area),
             _ => {
                 let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
                 let lines = description(record, prediction, canvas.theme, area.width);
@@ -124,8 +121,8 @@ impl View for Residuals {
 const WORDS: u16 = 60;
 /// The columns of a name with its number.
 const NUMBERS: usize = 27;
-/// The lines below the futures.
-const FUTURES_LINES: u16 = 3;
+/// The lines below the x0.
+const X0_LINES: u16 = 3;
 
 fn draw_residuals(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let [drawn, scale] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
@@ -153,12 +150,11 @@ fn reach(label: &str) -> Option<f32> {
     label.rsplit('±').next()?.parse().ok()
 }
 
-fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
+fn draw_x0(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let state = canvas.state;
-    let [drawn, below] =
-        Layout::vertical([Constraint::Min(0), Constraint::Length(FUTURES_LINES)]).areas(area);
+    let [drawn, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(X0_LINES)]).areas(area);
     let mut linear = false;
-    let shown: Vec<_> = FUTURE
+    let shown: Vec<_> = X0_SHOWN
         .iter()
         .filter_map(|(name, caption)| {
             let named = state.best(record, record.picture(name)?);
@@ -171,7 +167,7 @@ fn draw_futures(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
     let below = Rect { y: area.y + rows, ..below };
     let values = |name| record.tensor(name).map(|tensor| tensor.values.data());
     let (Some(uncond), Some(in_text), Some(guided)) =
-        (values(FUTURE[0].0), values(FUTURE[1].0), values(FUTURE[2].0))
+        (values(X0_SHOWN[0].0), values(X0_SHOWN[1].0), values(X0_SHOWN[2].0))
     else {
         return;
     };
