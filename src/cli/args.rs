@@ -121,7 +121,7 @@ impl GenerateArgs {
             let given = (given("height", values.height), given("width", values.width));
             (request.height, request.width) = init_size::filled_in(image, given, multiple)?;
         }
-        self.settings.apply(&values, &mut request);
+        self.settings.apply(&values, &mut request)?;
         Ok((models, request))
     }
 

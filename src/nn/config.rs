@@ -129,6 +129,11 @@ impl ConfigFile {
         &self.file
     }
 
+    /// The whole object as JSON.
+    pub fn json(&self) -> Vec<u8> {
+        Value::Object(self.object.clone()).to_string().into_bytes()
+    }
+
     /// The file's name if it begins with a byte order mark, which Python's `json`, and so diffusers, refuses.
     pub fn marked(&self) -> Option<String> {
         self.has_mark.then(|| self.file.clone())

@@ -1,6 +1,6 @@
 //! Every tensor of a run as a safetensors file, to compare with other pipelines; and writing and reading files safely.
 
-use super::snapshot::TENSORS;
+use super::snapshot::tensor_names;
 use super::{Request, Setting, Snapshot, Stage};
 use crate::nn::error::without_backtrace;
 use crate::nn::text;
@@ -48,7 +48,7 @@ pub enum WriteError {
 /// The sort key of a dump's keys: by stage, then in the order of the run, then by name. Keys without a stage come last.
 pub fn place(key: &str) -> impl Ord + use<'_> {
     let (stage, name) = key.split_once('/').map_or((None, key), |(stage, name)| (Stage::of_key(stage), name));
-    let index = TENSORS.iter().position(|known| *known == name).unwrap_or(TENSORS.len());
+    let index = tensor_names().position(|known| known == name).unwrap_or(usize::MAX);
     (stage.is_none(), stage, index, key)
 }
 
@@ -117,7 +117,7 @@ fn metadata(request: &Request, model: &str) -> HashMap<String, String> {
     let settings = Setting::of(request).into_iter().filter(|setting| setting.applies(request));
     let settings = settings.map(|setting| (setting.to_string(), setting.get(request).without_folder()));
     let run_on = [
-        ("scheduler", "DDIMScheduler".into()),
+        ("scheduler_config", serde_json::Value::Object(request.scheduler.config().json()).to_string()),
         ("model", model.into()),
         ("diffuscope", env!("CARGO_PKG_VERSION").into()),
     ];

@@ -201,7 +201,7 @@ impl Probe for Faulty<'_> {
                 return Ok(Some((*given).clone()));
             }
             (Some(Fault::WrongTimestep), [sample, embeds], Stage::Denoise { step }) if self.is_at(path) => {
-                let residual = self.models.unet.forward(sample, step, embeds, self.probe)?;
+                let residual = self.models.unet.forward(sample, step as f64, embeds, self.probe)?;
                 return Ok(Some(residual.to_dtype(DType::F32)?));
             }
             _ => {}

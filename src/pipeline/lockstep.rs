@@ -36,7 +36,7 @@ impl Rows {
 
 /// A row of the UNet's input.
 struct Row {
-    timestep: usize,
+    timestep: f64,
     latents: Tensor,
     embeds: Tensor,
 }
@@ -199,12 +199,12 @@ impl Lockstep {
                 continue;
             }
             let timestep = snapshot.scheduler().timesteps()[step];
-            let latents = tensor(snapshot, "latents")?;
-            let latents_id = latents_seen.intern(latents)?;
+            let latents = snapshot.scheduler().scale_model_input(tensor(snapshot, "latents")?, step)?;
+            let latents_id = latents_seen.intern(&latents)?;
             let mut two = [0; 2];
             for (place, name) in two.iter_mut().zip(["negative_prompt_embeds", "prompt_embeds"]) {
                 let embeds = tensor(snapshot, name)?;
-                let key = (timestep, latents_id, self.embeds.intern(embeds)?);
+                let key = (timestep.to_bits(), latents_id, self.embeds.intern(embeds)?);
                 *place = *known.entry(key).or_insert_with(|| {
                     rows.push(Row { timestep, latents: latents.clone(), embeds: embeds.clone() });
                     rows.len() - 1

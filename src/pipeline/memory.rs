@@ -9,6 +9,7 @@ use crate::checkpoint::layout::Precision;
 use crate::nn::error::abridged;
 use crate::nn::gpu::GpuFailure;
 use crate::nn::{self, WeightsError, device};
+use crate::scheduler::Class;
 use candle_core::{DType, Device};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use tr::tr;
@@ -51,16 +52,21 @@ pub fn needed_by_run(models: &Models, height: usize, width: usize) -> u128 {
     level_needs.chain([decode]).max().unwrap_or(0)
 }
 
-/// An estimate of the bytes that recording takes for the stages of a run after its first `done`: per step, seven tensors of the
-/// latents' size and two that are shown with them, and the image; each once on the device and once for the interface.
+/// An estimate of the bytes that recording takes for the stages of a run after its first `done`: per step, the scheduler's tensors of
+/// the latents' size and two that are shown with them, and the image; each once on the device and once for the interface.
 pub fn needed_by_records(models: &Models, request: &Request, done: usize) -> u128 {
     const F32: u128 = 4;
-    const TENSORS: u128 = 7 + 2;
+    let of_step = match request.scheduler.config().class {
+        Class::Ddim | Class::Ddpm | Class::EulerDiscrete | Class::EulerAncestralDiscrete | Class::Lcm => 7,
+        // With what a multistep method remembers.
+        _ => 16,
+    };
+    let tensors_of_step = of_step + 2;
     let pixels = (request.height as u128).saturating_mul(request.width as u128);
     let scale = models.vae.config().scale_factor() as u128;
     let latents = (pixels / (scale * scale)).saturating_mul(models.unet.config().in_channels as u128);
     let steps = (request.steps().len() + 2).saturating_sub(done.max(2)) as u128;
-    let tensors = latents.saturating_mul(1 + TENSORS * steps);
+    let tensors = latents.saturating_mul(1 + tensors_of_step * steps);
     tensors.saturating_add(pixels.saturating_mul(3)).saturating_mul(2 * F32)
 }
 

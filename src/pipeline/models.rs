@@ -19,8 +19,8 @@ use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
 use crate::nn::load_report::{LoadReport, Parameter, ProgressFn};
-use crate::nn::{ConfigFile, Path, Weights};
-use crate::scheduler::DdimConfig;
+use crate::nn::{ConfigError, ConfigFile, Path, Weights};
+use crate::scheduler::{Class, SchedulerChoice};
 use candle_core::{DType, Device};
 use std::sync::Arc;
 use tr::tr;
@@ -46,9 +46,9 @@ pub struct Models {
     pub unet: UNet2DConditionModel,
     /// Latents → images, and back.
     pub vae: AutoencoderKL,
-    /// The scheduler's configuration, with the pipeline's overrides.
-    pub scheduler: DdimConfig,
-    /// The checkpoint's own scheduler, which DDIM replaces; `None` if it is DDIM.
+    /// The checkpoint's scheduler, with the pipeline's overrides.
+    pub scheduler: SchedulerChoice,
+    /// The checkpoint's own scheduler class if it is none of [`Class`], so that DDIM stands in for it.
     pub stands_in_for: Option<String>,
     /// Recommended settings, if they differ from diffusers' defaults.
     pub preset: Option<Preset>,
@@ -74,13 +74,22 @@ pub struct Configs {
     /// `vae/config.json`.
     pub vae: VaeConfig,
     /// `scheduler/scheduler_config.json`.
-    pub scheduler: DdimConfig,
+    pub scheduler: SchedulerChoice,
     /// See [`Models::stands_in_for`].
     pub stands_in_for: Option<String>,
     /// See [`Models::preset`].
     pub preset: Option<Preset>,
     /// See [`Models::notes`].
     pub notes: Vec<String>,
+}
+
+/// The class of the scheduler: diffusers takes it from `model_index.json`, whatever the scheduler's own file says.
+fn scheduler_class(index: &ConfigFile, scheduler: &ConfigFile) -> Result<Option<String>, ConfigError> {
+    let of_index = index.raw("scheduler").and_then(|entry| entry.get(1)).and_then(|name| name.as_str());
+    match of_index {
+        Some(class) => Ok(Some(class.into())),
+        None => scheduler.get::<String>("_class_name", "a class name"),
+    }
 }
 
 impl Configs {
@@ -98,14 +107,14 @@ impl Configs {
             source.config("scheduler/scheduler_config.json")?,
         ];
         let [text_encoder, unet, vae, scheduler] = &files;
+        let class = scheduler_class(&index, scheduler)?;
+        let known = class.as_deref().and_then(Class::of_name);
         let mut configs = Self {
             text_encoder: ClipTextConfig::read(text_encoder)?,
             unet: UNetConfig::read(unet)?,
             vae: VaeConfig::read(vae)?,
-            scheduler: DdimConfig::read(scheduler)?.as_in_pipeline(),
-            stands_in_for: scheduler
-                .get::<String>("_class_name", "a class name")?
-                .filter(|class| class != "DDIMScheduler"),
+            scheduler: SchedulerChoice::of_file(scheduler, known.unwrap_or(Class::Ddim))?,
+            stands_in_for: class.filter(|_| known.is_none()),
             preset: None,
             notes: vec![],
         };
@@ -121,9 +130,8 @@ impl Configs {
             scheduler.raw("skip_prk_steps");
             configs.note_unknown(scheduler.file(), &scheduler.unknown_keys());
         }
-        configs.preset = Preset::of(source, [&index, unet, scheduler], &configs.scheduler)?;
+        configs.preset = Preset::of(source, [&index, unet], configs.scheduler.config())?;
         if let Some(preset) = configs.preset {
-            configs.scheduler = preset.applied_to(configs.scheduler);
             configs.notes.push(tr!("{source}: {preset}; explicit settings take precedence", source, preset));
         }
         for file in [&index, scheduler, text_encoder, unet, vae].into_iter().filter_map(ConfigFile::marked) {

@@ -2,8 +2,7 @@
 
 use crate::checkpoint::ModelSource;
 use crate::nn::{ConfigError, ConfigFile};
-use crate::scheduler::DdimConfig;
-use crate::scheduler::config::{PredictionType, TimestepSpacing};
+use crate::scheduler::{Class, PredictionType, SchedulerConfig, TimestepSpacing};
 use tr::tr;
 
 /// Default settings of a distilled checkpoint.
@@ -33,11 +32,10 @@ impl Preset {
     /// When a name in a file is not a string.
     pub fn of(
         source: &ModelSource,
-        [index, unet, scheduler]: [&ConfigFile; 3],
-        config: &DdimConfig,
+        [index, unet]: [&ConfigFile; 2],
+        config: &SchedulerConfig,
     ) -> Result<Option<Self>, ConfigError> {
-        let class: Option<String> = scheduler.get("_class_name", "a class name")?;
-        let is_euler = class.is_some_and(|class| class.starts_with("Euler"));
+        let is_euler = matches!(config.class, Class::EulerDiscrete | Class::EulerAncestralDiscrete);
         let is_distilled = is_euler
             && config.timestep_spacing == TimestepSpacing::Trailing
             && config.prediction_type == PredictionType::Epsilon
@@ -48,11 +46,6 @@ impl Preset {
         }
         Ok((is_distilled && names.iter().any(|name| says_turbo(name))).then_some(SD_TURBO))
     }
-
-    /// The scheduler for the preset: ᾱ is 1 after the single step. That of timestep 0 would leave 3 % of the noise.
-    pub fn applied_to(&self, config: DdimConfig) -> DdimConfig {
-        DdimConfig { set_alpha_to_one: true, ..config }
-    }
 }
 
 impl std::fmt::Display for Preset {
@@ -60,7 +53,7 @@ impl std::fmt::Display for Preset {
         let Self { name, num_inference_steps: steps, guidance_scale } = self;
         let steps = if *steps == 1 { "1 step".to_string() } else { format!("{steps} steps") };
         f.write_str(&tr!(
-            "{name}'s preset: {steps}, guidance_scale {guidance_scale}, set_alpha_to_one true",
+            "{name}'s preset: {steps}, guidance_scale {guidance_scale}",
             name,
             steps,
             guidance_scale

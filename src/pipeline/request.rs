@@ -6,9 +6,10 @@ use super::init_image::InitImage;
 use super::memory;
 use super::seed::Seed;
 use crate::scheduler::config::PredictionType;
-use crate::scheduler::{DdimScheduler, ScheduleError};
+use crate::scheduler::{ScheduleError, Scheduler, SchedulerChoice, scheduler};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::sync::Arc;
 use tr::tr;
 
 /// diffusers' default.
@@ -35,8 +36,11 @@ pub struct Request {
     pub guidance_scale: f64,
     /// Seed of the noise, as in `torch.Generator("cpu").manual_seed(seed)`.
     pub seed: Seed,
-    /// How much new noise each step adds: 0 none (DDIM), 1 as much as DDPM.
+    /// How much new noise each step of DDIM adds: 0 none, 1 as much as DDPM.
     pub eta: f64,
+    /// The scheduler and its arguments. The default is the checkpoint's own.
+    #[serde(default)]
+    pub scheduler: SchedulerChoice,
     /// A start image, for image to image. Written to JSON as its name, and not read from JSON.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<InitImage>,
@@ -151,6 +155,7 @@ impl Default for Request {
             guidance_scale: 7.5,
             seed: Seed::default(),
             eta: 0.,
+            scheduler: SchedulerChoice::default(),
             init_image: None,
             strength: STRENGTH,
             fault: None,
@@ -163,7 +168,8 @@ impl Request {
     /// diffusers, 50 and 7.5.
     pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
         let (height, width) = models.native_size();
-        let mut request = Self { prompt: prompt.into(), height, width, ..Self::default() };
+        let scheduler = models.scheduler.clone();
+        let mut request = Self { prompt: prompt.into(), height, width, scheduler, ..Self::default() };
         if let Some(preset) = models.preset {
             request.num_inference_steps = preset.num_inference_steps;
             request.guidance_scale = preset.guidance_scale;
@@ -171,23 +177,32 @@ impl Request {
         request
     }
 
-    /// The denoising steps that run: all, or with a start image the last `strength` · `num_inference_steps` (diffusers
-    /// `StableDiffusionImg2ImgPipeline.get_timesteps`). None at strength 0.
+    /// The calls of `denoise` that run: all of the scheduler's timesteps, or with a start image the last `strength` ·
+    /// `num_inference_steps` steps (diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`).
     pub fn steps(&self) -> Range<usize> {
-        let n = self.num_inference_steps;
+        let (n, config) = (self.num_inference_steps, self.scheduler.config());
+        let calls = config.class.num_calls(config, n);
         if self.init_image.is_none() {
-            return 0..n;
+            return 0..calls;
         }
         let init_timestep = ((n as f64 * self.strength) as usize).min(n);
         let t_start = n - init_timestep;
-        t_start..n
+        t_start.saturating_mul(config.class.order()).min(calls)..calls
+    }
+
+    /// This request with the checkpoint's own scheduler if it has none yet.
+    pub fn with_own_scheduler(mut self, models: &Models) -> Self {
+        if self.scheduler.is_unset() {
+            self.scheduler = models.scheduler.clone();
+        }
+        self
     }
 
     /// Checks that `models` can run this: sizes, numbers, steps and memory. Returns the scheduler of the run.
     ///
     /// # Errors
     /// [`RequestError`] names the setting, what was found and what would be right.
-    pub fn check(&self, models: &Models) -> Result<DdimScheduler, RequestError> {
+    pub fn check(&self, models: &Models) -> Result<Arc<dyn Scheduler>, RequestError> {
         for (name, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
             let found = if text.len() > MOST_PROMPT {
                 tr!("has {} bytes", text.len())
@@ -218,7 +233,8 @@ impl Request {
         if !(0. ..=1.).contains(&self.strength) {
             return Err(RequestError::Strength(self.strength));
         }
-        let mut config = models.scheduler.clone();
+        let choice = if self.scheduler.is_unset() { &models.scheduler } else { &self.scheduler };
+        let mut config = choice.config().clone();
         if let Some(fault @ Fault::EpsilonForV) = self.fault {
             if config.prediction_type != PredictionType::VPrediction {
                 let why =
@@ -227,7 +243,7 @@ impl Request {
             }
             config.prediction_type = PredictionType::Epsilon;
         }
-        let scheduler = DdimScheduler::new(&config, self.num_inference_steps, self.eta)?;
+        let scheduler = scheduler(&config, self.num_inference_steps, self.eta)?;
         let needed = memory::needed_by_run(models, self.height, self.width);
         match memory::available() {
             Some(available) if models.device.is_cpu() && needed > u128::from(available) => {

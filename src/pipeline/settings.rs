@@ -12,16 +12,17 @@
 //! A setting is a handle, [`Setting`], found by its name; nothing outside this file lists them. So some runs can have more settings
 //! than others: an entry with the name `scheduler.*` is a family. It stands for `scheduler.use_karras_sigmas` and for all other
 //! members that `members` finds in a request; `get` and `set` receive the member's name. A line such as `set
-//! scheduler.use_karras_sigmas …` parses without a run, and [`Setting::set`] refuses a member that the run does not have. A
-//! family has no flag. An expression sees the name before the dot; a scope gives it a map of the members.
+//! scheduler.use_karras_sigmas …` parses without a run, and [`Setting::set`] refuses a member that the run does not have. The members
+//! of `scheduler.*` are the arguments that differ from the checkpoint's; all others can be set too. A family has no flag. An expression sees the name before the dot; a scope gives it a map of the members.
 
 mod setting;
 mod value;
 
 pub use setting::Setting;
-pub use value::{Access, Field, Value, ValueError};
+pub use value::{Access, Chosen, Field, Value, ValueError};
 
 use super::Request;
+use crate::scheduler::Class;
 
 /// Every setting, in the order in which they are listed.
 pub const SETTINGS: &[Entry] = &[
@@ -107,14 +108,45 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["eta"],
         value: "ETA",
         parameter: "Eta",
-        summary: "new noise in each step, 0 to 1",
-        help: "New noise in each step: 0 none (DDIM), 1 as much as DDPM [default: 0]",
+        summary: "new noise in each step of DDIM, 0 to 1",
+        help: "New noise in each step of DDIM: 0 none, 1 as much as DDPM [default: 0]",
         quiet: true,
+        applies: |request| request.scheduler.config().class == Class::Ddim,
         field: Field::Number(
             Access { get: |r, _| r.eta, set: |r, _, eta| r.eta = eta },
             "a number from 0 to 1",
         ),
         ..OF_STAGES
+    },
+    Entry {
+        name: "scheduler",
+        flags: &["scheduler"],
+        value: "NAME",
+        summary: "the scheduler, such as euler or dpm++2m-karras",
+        help: "Scheduler: ddim, ddpm, pndm, euler, euler-a, heun, lms, dpm++2m, dpm++3m, dpm++2m-sde, dpm++3m-sde, unipc, lcm, most \
+               of them with -karras too, or a class of diffusers [default: the checkpoint's own]",
+        field: Field::Chosen(Chosen {
+            get: |r, _| r.scheduler.name(),
+            set: |r, _, name| {
+                r.scheduler = r.scheduler.named(name)?;
+                Ok(())
+            },
+        }),
+        ..OF_RUN
+    },
+    Entry {
+        name: "scheduler.*",
+        summary: "an argument of the scheduler",
+        members: |r| r.scheduler.changed().into_iter().map(String::from).collect(),
+        field: Field::Chosen(Chosen {
+            get: |r, member| r.scheduler.argument(member),
+            set: |r, member, text| {
+                let config = r.scheduler.config().with(member, text)?;
+                r.scheduler = r.scheduler.with_config(config);
+                Ok(())
+            },
+        }),
+        ..OF_RUN
     },
     Entry {
         name: "init_image",

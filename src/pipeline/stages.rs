@@ -5,7 +5,7 @@
 use super::{Error, Models, Request, lines};
 use crate::model::tokenizer::Encoded;
 use crate::nn::{Probe, watch};
-use crate::scheduler::{DdimScheduler, DdimStep};
+use crate::scheduler::{History, Scheduler, Step, StepInput};
 use crate::tensor::Generator;
 use candle_core::{DType, Tensor};
 
@@ -17,7 +17,7 @@ pub struct Run<'a> {
     /// The settings.
     pub request: &'a Request,
     /// The scheduler.
-    pub scheduler: &'a DdimScheduler,
+    pub scheduler: &'a dyn Scheduler,
 }
 
 /// The whole run: prompts → an image (1, 3, H, W) with values from 0 to 1. `advance` runs the same stages one at a time, with a
@@ -29,9 +29,10 @@ pub fn text_to_image(run: Run<'_>, probe: &mut dyn Probe) -> Result<Tensor, Erro
     let prompt = encode_prompt(run, probe)?;
     let FirstLatents { mut latents, mut generator, .. } = get_latent(run, probe)?;
     let embeds = (&prompt.negative_prompt_embeds, &prompt.prompt_embeds);
+    let mut history = History::default();
     for step in run.request.steps() {
-        let denoised = denoise(run, step, &latents, embeds, &mut generator, probe)?;
-        latents = denoised.step.prev_sample;
+        let denoised = denoise(run, step, &latents, embeds, &history, &mut generator, probe)?;
+        Step { prev_sample: latents, history, .. } = denoised.step;
     }
     vae_decode(run.models, &latents, probe)
 }
@@ -129,10 +130,9 @@ pub fn get_latent(run: Run<'_>, probe: &mut dyn Probe) -> Result<FirstLatents, E
         // Text to image: noise alone.
         (None, _) => (&noise * scheduler.init_noise_sigma())?,
         (Some(init_latents), Some(t_start)) => {
-            let t = scheduler.timesteps()[t_start];
-            let timestep = Tensor::new(t as i64, &models.device)?;
+            let timestep = timestep(scheduler.timesteps()[t_start], models)?;
             watch(probe, &lines::ADD_NOISE, &[init_latents, &noise, &timestep], |_| {
-                Ok(scheduler.add_noise(init_latents, &noise, t)?)
+                Ok(scheduler.add_noise(init_latents, &noise, t_start)?)
             })?
         }
         // Strength 0: no step follows that could remove noise.
@@ -150,10 +150,11 @@ pub struct Denoised {
     /// The combination of both by classifier-free guidance.
     pub guided_noise_residual: Tensor,
     /// The scheduler's step with its intermediate values. `prev_sample` is the next step's latents.
-    pub step: DdimStep,
+    pub step: Step,
 }
 
-/// One denoising step: latents → less noisy latents, both (1, 4, h, w).
+/// One call of the UNet and the scheduler's step: latents → less noisy latents, both (1, 4, h, w). `history` is what the scheduler
+/// remembers of the steps before.
 ///
 /// # Errors
 /// When the device fails.
@@ -162,6 +163,7 @@ pub fn denoise(
     step: usize,
     latents: &Tensor,
     (negative_prompt_embeds, prompt_embeds): (&Tensor, &Tensor),
+    history: &History,
     generator: &mut Generator,
     probe: &mut dyn Probe,
 ) -> Result<Denoised, Error> {
@@ -169,7 +171,9 @@ pub fn denoise(
     let t = scheduler.timesteps()[step];
 
     // The UNet predicts twice in one batch: without the prompt and with it.
-    let latent_model_input = Tensor::cat(&[latents, latents], 0)?.to_dtype(models.dtype)?;
+    let latent_model_input = scheduler.scale_model_input(latents, step)?;
+    let latent_model_input =
+        Tensor::cat(&[&latent_model_input, &latent_model_input], 0)?.to_dtype(models.dtype)?;
     let prompt_embeds = Tensor::cat(&[negative_prompt_embeds, prompt_embeds], 0)?;
     let residual = watch(probe, &lines::UNET, &[&latent_model_input, &prompt_embeds], |probe| {
         let residual = models.unet.forward(&latent_model_input, t, &prompt_embeds, probe)?;
@@ -185,16 +189,18 @@ pub fn denoise(
         })?;
 
     // The scheduler removes some of the predicted noise.
-    let noise = (request.eta > 0.).then(|| randn(generator, latents.dims(), models)).transpose()?;
-    let timestep = Tensor::new(t as i64, &models.device)?;
-    let mut ddim = None;
+    let noise = scheduler.draws_noise(step).then(|| randn(generator, latents.dims(), models)).transpose()?;
+    let timestep = timestep(t, models)?;
+    let mut made = None;
     let prev_sample =
         watch(probe, &lines::SCHEDULER_STEP, &[&guided_noise_residual, &timestep, latents], |_| {
-            let step = scheduler.step(&guided_noise_residual, t, latents, noise.as_ref())?;
-            Ok(ddim.insert(step).prev_sample.clone())
+            let model_output = &guided_noise_residual;
+            let input = StepInput { index: step, model_output, sample: latents, noise: noise.as_ref() };
+            let step = scheduler.step(input, history)?;
+            Ok(made.insert(step).prev_sample.clone())
         })?;
-    let step = match ddim {
-        Some(step) => DdimStep { prev_sample, ..step },
+    let step = match made {
+        Some(step) => Step { prev_sample, ..step },
         None => return Err(crate::nn::Error::Input("the scheduler step did not run".into()).into()),
     };
     Ok(Denoised { uncond_residual, text_cond_residual, guided_noise_residual, step })
@@ -217,6 +223,15 @@ pub fn vae_decode(models: &Models, latents: &Tensor, probe: &mut dyn Probe) -> R
     let image =
         watch(probe, &lines::DENORMALIZE, &[&decoded], |_| Ok(((&decoded / 2.)? + 0.5)?.clamp(0., 1.)?))?;
     Ok(image)
+}
+
+/// A timestep as a tensor: a whole number as `i64`, another as `f32`.
+fn timestep(t: f64, models: &Models) -> candle_core::Result<Tensor> {
+    if t.fract() == 0. {
+        Tensor::new(t as i64, &models.device)
+    } else {
+        Tensor::new(t as f32, &models.device)
+    }
 }
 
 /// Standard normal noise of `shape` on the models' device, drawn in `f32` on the CPU as in diffusers' tutorials.

@@ -65,7 +65,7 @@ fn timed_step(models: &Models, height: usize, width: usize) -> Result<Duration, 
         let sample = zeros(&[2, config.in_channels, height, width])?;
         let prompts = zeros(&[2, TOKENS, embeds])?;
         let start = Instant::now();
-        let residual = models.unet.forward(&sample, 0, &prompts, &mut Unwatched)?;
+        let residual = models.unet.forward(&sample, 0., &prompts, &mut Unwatched)?;
         // Reading a number waits for the GPU.
         residual.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
         Ok(start.elapsed())

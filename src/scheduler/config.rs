@@ -1,11 +1,17 @@
-//! `scheduler/scheduler_config.json`.
+//! What a `scheduler_config.json` says: the class and its constructor arguments.
 
-use crate::nn::config::{MAX_COUNT, one_of};
+use super::arguments::{self, ARGUMENTS};
+use super::class::Class;
 use crate::nn::{ConfigError, ConfigFile};
+use serde_json::{Map, Value};
 
-/// The configuration of diffusers' `DDIMScheduler`.
+/// The constructor arguments of diffusers' scheduler classes. An argument that a class lacks has a value without effect.
+///
+/// [`arguments`] says which class has which argument, and its default.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DdimConfig {
+pub struct SchedulerConfig {
+    /// The class.
+    pub class: Class,
     /// Number of timesteps in training: 1000. A run visits a subset of them.
     pub num_train_timesteps: usize,
     /// The first beta.
@@ -17,158 +23,269 @@ pub struct DdimConfig {
     /// The betas themselves, instead of a schedule. There may be more than `num_train_timesteps`, or fewer if a run does not
     /// visit the missing ones.
     pub trained_betas: Option<Vec<f32>>,
+    /// Whether betas are rescaled so that the last timestep is pure noise (Lin et al., 2024, section 3.1).
+    pub rescale_betas_zero_snr: bool,
+    /// What the model predicts.
+    pub prediction_type: PredictionType,
+    /// Which of the training timesteps a run visits.
+    pub timestep_spacing: TimestepSpacing,
+    /// Added to every timestep under leading spacing. diffusers' pipeline sets it to 1.
+    pub steps_offset: usize,
+    /// Whether ᾱ after the last step is 1, or that of timestep 0.
+    pub set_alpha_to_one: bool,
     /// Whether `pred_original_sample` is clipped. diffusers' pipeline turns it off.
     pub clip_sample: bool,
     /// The bound of clipping, on either side of 0.
     pub clip_sample_range: f64,
-    /// Whether ᾱ after the last step is 1, or that of timestep 0.
-    pub set_alpha_to_one: bool,
-    /// Added to every timestep under leading spacing. diffusers' pipeline sets it to 1.
-    pub steps_offset: usize,
-    /// What the model predicts.
-    pub prediction_type: PredictionType,
     /// Whether dynamic thresholding applies to `pred_original_sample` (Saharia et al., 2022, section 2.3).
     pub thresholding: bool,
     /// The quantile of dynamic thresholding.
     pub dynamic_thresholding_ratio: f64,
     /// The largest divisor of dynamic thresholding.
     pub sample_max_value: f64,
-    /// Which of the training timesteps a run visits.
-    pub timestep_spacing: TimestepSpacing,
-    /// Whether betas are rescaled so that the last timestep is pure noise (Lin et al., 2024, section 3.1).
-    pub rescale_betas_zero_snr: bool,
+    /// Whether sigmas are spaced as Karras et al., 2022, equation 5 does.
+    pub use_karras_sigmas: bool,
+    /// Whether the logarithms of the sigmas are equally spaced.
+    pub use_exponential_sigmas: bool,
+    /// Whether sigmas are quantiles of a beta distribution (Lee et al., 2024, "Beta Sampling is All You Need").
+    pub use_beta_sigmas: bool,
+    /// Whether λ = −log σ is equally spaced (Lu et al., 2022, "DPM-Solver").
+    pub use_lu_lambdas: bool,
+    /// The last sigma of those grids, instead of the schedule's.
+    pub sigma_min: Option<f64>,
+    /// The first sigma of those grids, instead of the schedule's.
+    pub sigma_max: Option<f64>,
+    /// How sigmas between training timesteps are found.
+    pub interpolation_type: InterpolationType,
+    /// Whether the model is given a timestep, or log σ / 4 (with v-prediction).
+    pub timestep_type: TimestepType,
+    /// The sigma after the last step.
+    pub final_sigmas_type: FinalSigmasType,
+    /// Whether PNDM begins without Runge-Kutta steps.
+    pub skip_prk_steps: bool,
+    /// The variance of DDPM's noise.
+    pub variance_type: VarianceType,
+    /// Which differential equation DPM-Solver solves, and in which variable.
+    pub algorithm_type: AlgorithmType,
+    /// The highest order of a multistep solver.
+    pub solver_order: usize,
+    /// The form of the solver's step.
+    pub solver_type: SolverType,
+    /// Whether the last steps of a short run have a lower order.
+    pub lower_order_final: bool,
+    /// Whether the last step has order 1.
+    pub euler_at_final: bool,
+    /// The lowest λ = log(α / σ) at which a run may begin.
+    pub lambda_min_clipped: f64,
+    /// Whether UniPC works on x₀, or on ε.
+    pub predict_x0: bool,
+    /// The steps after which UniPC's corrector does not run.
+    pub disable_corrector: Vec<usize>,
+    /// The number of timesteps of LCM's distillation, of which a run visits some.
+    pub original_inference_steps: usize,
+    /// The factor of timesteps in LCM's boundary condition.
+    pub timestep_scaling: f64,
 }
 
-/// `beta_schedule`: the betas from `beta_start` to `beta_end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BetaSchedule {
-    /// Equally spaced (Ho et al., 2020).
-    Linear,
-    /// Square roots equally spaced: Stable Diffusion's.
-    ScaledLinear,
-    /// ᾱ is a squared cosine (Nichol and Dhariwal, 2021).
-    SquaredcosCapV2,
-}
-
-/// `prediction_type`: what the model predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PredictionType {
-    /// The noise in the sample.
-    Epsilon,
-    /// Velocity v = √ᾱ·ε − √(1−ᾱ)·x₀ (Salimans and Ho, 2022, appendix D).
-    VPrediction,
-    /// The sample without noise, x₀.
-    Sample,
-}
-
-impl PredictionType {
-    /// The value of the key.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Epsilon => "epsilon",
-            Self::VPrediction => "v_prediction",
-            Self::Sample => "sample",
+/// An enumeration of the values that an argument can have, with their names in diffusers.
+macro_rules! choices {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
         }
+
+        impl $name {
+            /// Every value with its name.
+            pub const ALL: &[(&str, Self)] = &[$(($text, Self::$variant)),*];
+
+            /// The value's name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+choices! {
+    /// `beta_schedule`: the betas from `beta_start` to `beta_end`.
+    BetaSchedule {
+        /// Equally spaced (Ho et al., 2020).
+        Linear = "linear",
+        /// Square roots equally spaced: Stable Diffusion's.
+        ScaledLinear = "scaled_linear",
+        /// ᾱ is a squared cosine (Nichol and Dhariwal, 2021).
+        SquaredcosCapV2 = "squaredcos_cap_v2",
+        /// ᾱ falls exponentially.
+        Exp = "exp",
+        /// Betas follow a sigmoid (Xu et al., 2022, "GeoDiff").
+        Sigmoid = "sigmoid",
+        /// log SNR follows a Laplace distribution.
+        Laplace = "laplace",
     }
 }
 
-/// `timestep_spacing` (Lin et al., 2024, table 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimestepSpacing {
-    /// Multiples of T / N from 0 up: the last timestep is never visited.
-    Leading,
-    /// From the last timestep down.
-    Trailing,
-    /// From the last timestep to 0, both visited.
-    Linspace,
-}
-
-impl TimestepSpacing {
-    /// The value of the key.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Leading => "leading",
-            Self::Trailing => "trailing",
-            Self::Linspace => "linspace",
-        }
+choices! {
+    /// `prediction_type`: what the model predicts.
+    PredictionType {
+        /// The noise in the sample.
+        Epsilon = "epsilon",
+        /// Velocity v = √ᾱ·ε − √(1−ᾱ)·x₀ (Salimans and Ho, 2022, appendix D).
+        VPrediction = "v_prediction",
+        /// The sample without noise, x₀.
+        Sample = "sample",
     }
 }
 
-impl DdimConfig {
-    /// Reads the file as `DDIMScheduler.from_config` does, even if another scheduler wrote it: absent keys have
-    /// `DDIMScheduler`'s defaults.
+choices! {
+    /// `timestep_spacing` (Lin et al., 2024, table 2).
+    TimestepSpacing {
+        /// Multiples of T / N from 0 up: the last timestep is never visited.
+        Leading = "leading",
+        /// From the last timestep down.
+        Trailing = "trailing",
+        /// From the last timestep to 0, both visited.
+        Linspace = "linspace",
+    }
+}
+
+choices! {
+    /// `interpolation_type`: sigmas between training timesteps.
+    InterpolationType {
+        /// Sigma is linear in the timestep.
+        Linear = "linear",
+        /// The logarithms of the run's sigmas are equally spaced.
+        LogLinear = "log_linear",
+    }
+}
+
+choices! {
+    /// `timestep_type`: what the model is given.
+    TimestepType {
+        /// A timestep.
+        Discrete = "discrete",
+        /// log σ / 4, if the model predicts v; otherwise a timestep.
+        Continuous = "continuous",
+    }
+}
+
+choices! {
+    /// `final_sigmas_type`: the sigma after the last step.
+    FinalSigmasType {
+        /// 0.
+        Zero = "zero",
+        /// The lowest of the schedule.
+        SigmaMin = "sigma_min",
+    }
+}
+
+choices! {
+    /// `variance_type`: the variance of DDPM's noise (Ho et al., 2020, section 3.2).
+    VarianceType {
+        /// β̃_t, the variance of the posterior.
+        FixedSmall = "fixed_small",
+        /// The same, through its logarithm.
+        FixedSmallLog = "fixed_small_log",
+        /// β_t.
+        FixedLarge = "fixed_large",
+    }
+}
+
+choices! {
+    /// `algorithm_type` of DPM-Solver.
+    AlgorithmType {
+        /// The ODE in ε (Lu et al., 2022, "DPM-Solver").
+        DpmSolver = "dpmsolver",
+        /// The ODE in x₀ (Lu et al., 2022, "DPM-Solver++").
+        DpmSolverPlusPlus = "dpmsolver++",
+        /// The SDE in ε.
+        SdeDpmSolver = "sde-dpmsolver",
+        /// The SDE in x₀ ("DPM-Solver++", section 6).
+        SdeDpmSolverPlusPlus = "sde-dpmsolver++",
+    }
+}
+
+impl AlgorithmType {
+    /// Whether the solver works on x₀. If not, on ε.
+    pub fn predicts_x0(self) -> bool {
+        matches!(self, Self::DpmSolverPlusPlus | Self::SdeDpmSolverPlusPlus)
+    }
+
+    /// Whether each step draws noise.
+    pub fn is_stochastic(self) -> bool {
+        matches!(self, Self::SdeDpmSolver | Self::SdeDpmSolverPlusPlus)
+    }
+}
+
+choices! {
+    /// `solver_type` of DPM-Solver and UniPC.
+    SolverType {
+        /// DPM-Solver's second order as a midpoint method.
+        Midpoint = "midpoint",
+        /// DPM-Solver's second order as Heun's method.
+        Heun = "heun",
+        /// UniPC with B(h) = h (Zhao et al., 2023, section 3.1).
+        Bh1 = "bh1",
+        /// UniPC with B(h) = e^h − 1.
+        Bh2 = "bh2",
+    }
+}
+
+impl SchedulerConfig {
+    /// The class with diffusers' defaults.
+    pub fn defaults(class: Class) -> Self {
+        let mut config = Self::without_effect(class);
+        for argument in ARGUMENTS {
+            argument.set_default(&mut config);
+        }
+        config
+    }
+
+    /// Reads the file as the class's `from_config` does, even if another class wrote it: absent keys have the class's defaults.
     ///
     /// # Errors
-    /// When a known key has a value that is not supported.
-    pub fn read(file: &ConfigFile) -> Result<Self, ConfigError> {
-        let flag = |key, default| file.or(key, default, "true or false");
-        let trained_betas =
-            file.get::<Vec<f32>>("trained_betas", "a list of betas, one per training timestep, or null")?;
-        let num_train_timesteps = file.count("num_train_timesteps", 1000)?;
-        if let Some(betas) = &trained_betas
-            && !(1..=MAX_COUNT).contains(&betas.len())
-        {
-            return Err(file.wrong("trained_betas", "1 to 1048576 betas"));
+    /// When an argument of the class has a value that is not supported.
+    pub fn read(file: &ConfigFile, class: Class) -> Result<Self, ConfigError> {
+        let mut config = Self::defaults(class);
+        for argument in ARGUMENTS {
+            argument.read(file, &mut config)?;
         }
-        // diffusers accepts others and then computes roots of negative numbers.
-        if trained_betas.iter().flatten().any(|beta| !(0. ..1.).contains(beta)) {
-            return Err(file.wrong("trained_betas", "betas of at least 0 and less than 1"));
-        }
-        let config = Self {
-            num_train_timesteps,
-            beta_start: file.number("beta_start", 1e-4)?,
-            beta_end: file.number("beta_end", 0.02)?,
-            beta_schedule: choice(
-                file,
-                "beta_schedule",
-                &[
-                    ("linear", BetaSchedule::Linear),
-                    ("scaled_linear", BetaSchedule::ScaledLinear),
-                    ("squaredcos_cap_v2", BetaSchedule::SquaredcosCapV2),
-                ],
-            )?,
-            trained_betas,
-            clip_sample: flag("clip_sample", true)?,
-            clip_sample_range: file.number("clip_sample_range", 1.)?,
-            set_alpha_to_one: flag("set_alpha_to_one", true)?,
-            steps_offset: file.or("steps_offset", 0, "a whole number from 0")?,
-            prediction_type: choice(
-                file,
-                "prediction_type",
-                &[
-                    ("epsilon", PredictionType::Epsilon),
-                    ("v_prediction", PredictionType::VPrediction),
-                    ("sample", PredictionType::Sample),
-                ],
-            )?,
-            thresholding: flag("thresholding", false)?,
-            dynamic_thresholding_ratio: file.number("dynamic_thresholding_ratio", 0.995)?,
-            sample_max_value: file.number("sample_max_value", 1.)?,
-            timestep_spacing: choice(
-                file,
-                "timestep_spacing",
-                &[
-                    ("leading", TimestepSpacing::Leading),
-                    ("trailing", TimestepSpacing::Trailing),
-                    ("linspace", TimestepSpacing::Linspace),
-                ],
-            )?,
-            rescale_betas_zero_snr: flag("rescale_betas_zero_snr", false)?,
-        };
-        let is_scheduled = config.trained_betas.is_none();
-        if is_scheduled && !(config.beta_start > 0. && config.beta_start < 1.) {
-            return Err(file.wrong("beta_start", "a number between 0 and 1"));
-        }
-        if is_scheduled && !(config.beta_end > 0. && config.beta_end < 1.) {
-            return Err(file.wrong("beta_end", "a number between 0 and 1"));
-        }
-        if !(0. ..=1.).contains(&config.dynamic_thresholding_ratio) {
-            return Err(file.wrong("dynamic_thresholding_ratio", "a quantile from 0 to 1"));
-        }
-        if config.steps_offset >= config.num_train_timesteps {
-            return Err(file.wrong("steps_offset", "less than `num_train_timesteps`"));
-        }
+        arguments::check(&config).map_err(|(key, expected)| file.wrong(key, &expected))?;
         Ok(config)
+    }
+
+    /// This configuration with another value of an argument, which is written as in JSON; quotes may be left out.
+    ///
+    /// # Errors
+    /// What is wrong with the value, after the argument's name.
+    pub fn with(&self, name: &str, text: &str) -> Result<Self, String> {
+        let mut config = self.clone();
+        arguments::set(&mut config, name, text)?;
+        Ok(config)
+    }
+
+    /// The value of an argument that the class has.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        ARGUMENTS.iter().find(|argument| argument.name == name).and_then(|argument| argument.value(self))
+    }
+
+    /// The class and all its arguments, as in `scheduler_config.json`.
+    pub fn json(&self) -> Map<String, Value> {
+        let class = ("_class_name".to_string(), self.class.name().into());
+        let of = ARGUMENTS.iter().filter_map(|argument| Some((argument.name.into(), argument.value(self)?)));
+        std::iter::once(class).chain(of).collect()
+    }
+
+    /// This configuration as `StableDiffusionPipeline` overrides it: `steps_offset` 1, `clip_sample` false.
+    pub fn as_in_pipeline(mut self) -> Self {
+        if self.value("steps_offset").is_some() {
+            self.steps_offset = 1;
+        }
+        self.clip_sample = false;
+        self
     }
 
     /// The number of timesteps that have a beta.
@@ -181,21 +298,51 @@ impl DdimConfig {
         self.thresholding || self.clip_sample
     }
 
-    /// This configuration as `StableDiffusionPipeline` overrides it: `steps_offset` 1, `clip_sample` false.
-    pub fn as_in_pipeline(self) -> Self {
-        Self { steps_offset: 1, clip_sample: false, ..self }
+    /// Whether a grid of sigmas takes the place of `timestep_spacing`.
+    pub fn has_sigma_grid(&self) -> bool {
+        self.use_karras_sigmas || self.use_exponential_sigmas || self.use_beta_sigmas || self.use_lu_lambdas
     }
-}
 
-/// The value of a key with a fixed set of names. The first is diffusers' default.
-fn choice<T: Copy>(file: &ConfigFile, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
-    let expected = one_of(choices.iter().map(|(name, _)| format!("{name:?}")));
-    match file.get::<String>(key, &expected)? {
-        None => Ok(choices[0].1),
-        Some(found) => match choices.iter().find(|(name, _)| *name == found) {
-            Some((_, value)) => Ok(*value),
-            None => Err(file.wrong(key, &expected)),
-        },
+    fn without_effect(class: Class) -> Self {
+        Self {
+            class,
+            num_train_timesteps: 1000,
+            beta_start: 0.,
+            beta_end: 0.,
+            beta_schedule: BetaSchedule::Linear,
+            trained_betas: None,
+            rescale_betas_zero_snr: false,
+            prediction_type: PredictionType::Epsilon,
+            timestep_spacing: TimestepSpacing::Leading,
+            steps_offset: 0,
+            set_alpha_to_one: true,
+            clip_sample: false,
+            clip_sample_range: 1.,
+            thresholding: false,
+            dynamic_thresholding_ratio: 0.,
+            sample_max_value: 1.,
+            use_karras_sigmas: false,
+            use_exponential_sigmas: false,
+            use_beta_sigmas: false,
+            use_lu_lambdas: false,
+            sigma_min: None,
+            sigma_max: None,
+            interpolation_type: InterpolationType::Linear,
+            timestep_type: TimestepType::Discrete,
+            final_sigmas_type: FinalSigmasType::Zero,
+            skip_prk_steps: true,
+            variance_type: VarianceType::FixedSmall,
+            algorithm_type: AlgorithmType::DpmSolverPlusPlus,
+            solver_order: 1,
+            solver_type: SolverType::Midpoint,
+            lower_order_final: true,
+            euler_at_final: false,
+            lambda_min_clipped: f64::NEG_INFINITY,
+            predict_x0: true,
+            disable_corrector: vec![],
+            original_inference_steps: 50,
+            timestep_scaling: 1.,
+        }
     }
 }
 
@@ -203,30 +350,53 @@ fn choice<T: Copy>(file: &ConfigFile, key: &str, choices: &[(&str, T)]) -> Resul
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<DdimConfig, String> {
+    fn read(class: Class, text: &str) -> Result<SchedulerConfig, String> {
         let file = ConfigFile::parse("scheduler_config.json", text.as_bytes()).map_err(|e| e.to_string())?;
-        DdimConfig::read(&file).map_err(|e| e.to_string())
+        SchedulerConfig::read(&file, class).map_err(|e| e.to_string())
     }
 
     #[test]
     fn an_empty_file_has_diffusers_defaults() {
-        let config = read("{}").unwrap();
+        let config = read(Class::Ddim, "{}").unwrap();
         assert_eq!((config.num_train_timesteps, config.steps_offset), (1000, 0));
         assert_eq!((config.beta_start, config.beta_end), (1e-4, 0.02));
         assert!(config.clip_sample && config.set_alpha_to_one);
         let config = config.as_in_pipeline();
         assert_eq!((config.steps_offset, config.clip_sample), (1, false));
+
+        let heun = read(Class::HeunDiscrete, "{}").unwrap();
+        assert_eq!((heun.beta_start, heun.timestep_spacing), (0.00085, TimestepSpacing::Linspace));
     }
 
     #[test]
-    fn an_unknown_schedule_is_refused() {
-        let error = read(r#"{"beta_schedule": "sigmoid"}"#).unwrap_err();
+    fn a_value_that_is_not_supported_is_refused() {
+        let error = read(Class::Ddim, r#"{"beta_schedule": "sigmoid"}"#).unwrap_err();
         assert_eq!(
             error,
             r#"scheduler_config.json: `beta_schedule` is "sigmoid"; expected one of "linear", "scaled_linear", "squaredcos_cap_v2""#
         );
-        assert!(read(r#"{"trained_betas": []}"#).unwrap_err().contains("expected 1 to 1048576 betas"));
-        assert!(read(r#"{"trained_betas": [0.1, 1.0]}"#).unwrap_err().contains("less than 1"));
-        assert!(read(r#"{"beta_start": -1}"#).unwrap_err().contains("`beta_start` is -1"));
+        assert!(read(Class::Ddpm, r#"{"beta_schedule": "sigmoid"}"#).is_ok());
+        let refused = |class, text| read(class, text).unwrap_err();
+        assert!(refused(Class::Ddim, r#"{"trained_betas": []}"#).contains("expected 1 to 1048576 betas"));
+        assert!(refused(Class::Ddim, r#"{"trained_betas": [0.1, 1.0]}"#).contains("less than 1"));
+        assert!(refused(Class::Ddim, r#"{"beta_start": -1}"#).contains("`beta_start` is -1"));
+        assert!(
+            refused(Class::Ddpm, r#"{"variance_type": "learned"}"#)
+                .contains("`variance_type` is \"learned\"")
+        );
+        assert!(refused(Class::UniPcMultistep, r#"{"use_flow_sigmas": true}"#).contains("expected false"));
+        let two = r#"{"use_karras_sigmas": true, "use_beta_sigmas": true}"#;
+        assert!(refused(Class::EulerDiscrete, two).contains("`use_beta_sigmas` is true; expected false"));
+        // A class does not read what it does not have.
+        assert!(read(Class::Ddim, two).is_ok());
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for (_, class) in Class::ALL {
+            let config = SchedulerConfig::defaults(*class);
+            let json = serde_json::to_string(&config.json()).unwrap();
+            assert_eq!(read(*class, &json).unwrap(), config, "{json}");
+        }
     }
 }

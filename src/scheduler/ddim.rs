@@ -1,45 +1,27 @@
-//! `DDIMScheduler` (diffusers; Song et al., 2021, "Denoising Diffusion Implicit Models").
+//! `DDIMScheduler` (Song et al., 2021, "Denoising Diffusion Implicit Models").
 //!
 //! The paper's α is diffusers' `alpha_prod`, ᾱ of Ho et al.; formula numbers are the paper's.
 
-use super::config::{DdimConfig, PredictionType};
-use super::tables::{self, SpacingError};
+use super::alpha_bar::AlphaBar;
+use super::config::{PredictionType, SchedulerConfig};
+use super::schedule_error::ScheduleError;
+use super::step::{History, Notation, Scheduler, Step, StepInput, Working};
 use candle_core::{Result, Tensor};
-use tr::tr;
 
-/// The scheduler of one run: ᾱ of every timestep, and the timesteps that the run visits.
+/// The scheduler of one run.
 #[derive(Debug, Clone)]
 pub struct DdimScheduler {
-    config: DdimConfig,
-    alphas_cumprod: Vec<f32>,
-    final_alpha_cumprod: f32,
-    timesteps: Vec<usize>,
+    config: SchedulerConfig,
+    schedule: AlphaBar,
     eta: f64,
-}
-
-/// One step, with every intermediate value under diffusers' name. Tensors have the shape of the latents.
-#[derive(Debug, Clone)]
-pub struct DdimStep {
-    /// The scalars of the step.
-    pub coefficients: Coefficients,
-    /// "Predicted x₀": the latents without noise, if the prediction were exact.
-    pub pred_original_sample: Tensor,
-    /// The predicted noise in the sample.
-    pub pred_epsilon: Tensor,
-    /// "Direction pointing to x_t": the noise that the next timestep's level requires.
-    pub pred_sample_direction: Tensor,
-    /// The sample of the next timestep.
-    pub prev_sample: Tensor,
 }
 
 /// The scalars of a step, under diffusers' names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coefficients {
-    /// The timestep of the step's input.
-    pub timestep: usize,
-    /// The timestep of its output, T / N less; negative at the end of a run.
+    /// The timestep of the output, T / N less than that of the input; negative at the end of a run.
     pub prev_timestep: i64,
-    /// ᾱ at `timestep`: the signal's share of the sample's variance.
+    /// ᾱ at the input's timestep: the signal's share of the sample's variance.
     pub alpha_prod_t: f32,
     /// ᾱ at `prev_timestep`.
     pub alpha_prod_t_prev: f32,
@@ -51,195 +33,39 @@ pub struct Coefficients {
     pub std_dev_t: f32,
 }
 
-/// Why a schedule cannot be run.
-#[derive(Debug, thiserror::Error, PartialEq)]
-pub enum ScheduleError {
-    /// The number of steps is impossible.
-    #[error(transparent)]
-    Spacing(#[from] SpacingError),
-    /// A step would divide by 0.
-    #[error(
-        "{}", tr!(
-            "timestep {timestep} is pure noise (rescale_betas_zero_snr), at which prediction_type epsilon divides by 0; \
-         expected v_prediction or sample, or leading spacing, which does not visit it",
-            timestep = .timestep
-        ))]
-    PureNoise {
-        /// The timestep.
-        timestep: usize,
-    },
-    /// A step from pure noise would have a direction of exactly 0, which `f32` rounds to either side.
-    #[error(
-        "{}", tr!(
-            "eta is {eta}: timestep {timestep} is pure noise (rescale_betas_zero_snr), at which new noise would be all of the \
-         step; expected less than 1, or leading spacing, which does not visit it",
-            eta = .eta, timestep = .timestep
-        ))]
-    NoDirection {
-        /// The eta asked for.
-        eta: f64,
-        /// The timestep.
-        timestep: usize,
-    },
-    /// A step would take the root of a negative number.
-    #[error(
-        "{}", tr!(
-            "eta is {eta}: at timestep {timestep} the new noise would exceed the noise level; expected 0 to 1",
-            eta = .eta, timestep = .timestep
-        ))]
-    Eta {
-        /// The eta asked for.
-        eta: f64,
-        /// The timestep.
-        timestep: usize,
-    },
-}
-
 impl DdimScheduler {
     /// The scheduler of a run with `num_inference_steps`. `eta` 0 is deterministic (DDIM); 1 adds as much noise as DDPM.
     ///
     /// # Errors
     /// When the settings are impossible: [`ScheduleError`] says why.
     pub fn new(
-        config: &DdimConfig,
+        config: &SchedulerConfig,
         num_inference_steps: usize,
         eta: f64,
     ) -> std::result::Result<Self, ScheduleError> {
-        let alphas_cumprod = tables::alphas_cumprod(config);
-        let scheduler = Self {
-            final_alpha_cumprod: if config.set_alpha_to_one { 1. } else { alphas_cumprod[0] },
-            alphas_cumprod,
-            timesteps: tables::timesteps(config, num_inference_steps)?,
-            config: config.clone(),
-            eta,
-        };
+        let schedule = AlphaBar::new(config, num_inference_steps)?;
+        let scheduler = Self { config: config.clone(), schedule, eta };
         scheduler.check()?;
         Ok(scheduler)
     }
 
-    /// The timesteps of the run, from noise to image.
-    pub fn timesteps(&self) -> &[usize] {
-        &self.timesteps
-    }
-
-    /// ᾱ of every training timestep.
-    pub fn alphas_cumprod(&self) -> &[f32] {
-        &self.alphas_cumprod
-    }
-
-    /// ᾱ after the last step: 1, or that of timestep 0.
-    pub fn final_alpha_cumprod(&self) -> f32 {
-        self.final_alpha_cumprod
-    }
-
-    /// The configuration.
-    pub fn config(&self) -> &DdimConfig {
-        &self.config
-    }
-
-    /// Factor of the initial noise: 1 for DDIM.
-    pub fn init_noise_sigma(&self) -> f64 {
-        1.
-    }
-
-    /// The scalars of the step from `timestep`, which is one of the training timesteps.
-    pub fn coefficients(&self, timestep: usize) -> Coefficients {
-        let stride = self.config.num_train_timesteps / self.timesteps.len();
-        let prev_timestep = timestep as i64 - stride as i64;
-        let alpha_prod_t = self.alphas_cumprod[timestep];
-        let alpha_prod_t_prev = match usize::try_from(prev_timestep) {
-            Ok(prev) => self.alphas_cumprod[prev],
-            Err(_) => self.final_alpha_cumprod,
-        };
+    /// The scalars of a step.
+    pub fn coefficients(&self, index: usize) -> Coefficients {
+        let timestep = self.schedule.timesteps()[index] as i64;
+        let stride = self.config.num_train_timesteps / self.schedule.timesteps().len();
+        let prev_timestep = timestep - stride as i64;
+        let alpha_prod_t = self.schedule.alpha_prod(timestep);
+        let alpha_prod_t_prev = self.schedule.alpha_prod(prev_timestep);
         let (beta_prod_t, beta_prod_t_prev) = (1. - alpha_prod_t, 1. - alpha_prod_t_prev);
         let variance = (beta_prod_t_prev / beta_prod_t) * (1. - alpha_prod_t / alpha_prod_t_prev);
         let std_dev_t = if self.eta == 0. { 0. } else { self.eta as f32 * variance.sqrt() };
-        Coefficients {
-            timestep,
-            prev_timestep,
-            alpha_prod_t,
-            alpha_prod_t_prev,
-            beta_prod_t,
-            variance,
-            std_dev_t,
-        }
-    }
-
-    /// One denoising step from `timestep` (diffusers `DDIMScheduler.step`).
-    ///
-    /// `model_output`, `sample` and `variance_noise` have the same shape. `variance_noise` is scaled by σ, which is 0 at eta 0.
-    ///
-    /// # Errors
-    /// When the shapes differ, or the device fails.
-    pub fn step(
-        &self,
-        model_output: &Tensor,
-        timestep: usize,
-        sample: &Tensor,
-        variance_noise: Option<&Tensor>,
-    ) -> Result<DdimStep> {
-        let coefficients = self.coefficients(timestep);
-        let Coefficients { alpha_prod_t, alpha_prod_t_prev, beta_prod_t, std_dev_t, .. } = coefficients;
-        let sqrt = |x: f32| f64::from(x.sqrt());
-
-        // "predicted x_0" of formula (12), from the model's prediction
-        let (pred_original_sample, pred_epsilon) = match self.config.prediction_type {
-            PredictionType::Epsilon => {
-                let noise = (model_output * sqrt(beta_prod_t))?;
-                (((sample - noise)? / sqrt(alpha_prod_t))?, model_output.clone())
-            }
-            PredictionType::Sample => {
-                let picture = (model_output * sqrt(alpha_prod_t))?;
-                (model_output.clone(), ((sample - picture)? / sqrt(beta_prod_t))?)
-            }
-            PredictionType::VPrediction => (
-                ((sample * sqrt(alpha_prod_t))? - (model_output * sqrt(beta_prod_t))?)?,
-                ((model_output * sqrt(alpha_prod_t))? + (sample * sqrt(beta_prod_t))?)?,
-            ),
-        };
-        let pred_original_sample = self.bounded(pred_original_sample)?;
-
-        // "direction pointing to x_t" of formula (12)
-        let direction = sqrt(1. - alpha_prod_t_prev - std_dev_t.powi(2));
-        let pred_sample_direction = (&pred_epsilon * direction)?;
-
-        // x_{t-1} of formula (12), with random noise if eta > 0
-        let mut prev_sample = ((&pred_original_sample * sqrt(alpha_prod_t_prev))? + &pred_sample_direction)?;
-        if let Some(noise) = variance_noise {
-            prev_sample = (prev_sample + (noise * f64::from(std_dev_t))?)?;
-        }
-        Ok(DdimStep { coefficients, pred_original_sample, pred_epsilon, pred_sample_direction, prev_sample })
-    }
-
-    /// The forward process in one step: `original_samples` at the noise level of `timestep` (diffusers
-    /// `DDIMScheduler.add_noise`). `noise` has the same shape and is standard normal.
-    ///
-    /// # Errors
-    /// When the shapes differ, or the device fails.
-    pub fn add_noise(&self, original_samples: &Tensor, noise: &Tensor, timestep: usize) -> Result<Tensor> {
-        let alpha_prod_t = self.alphas_cumprod[timestep];
-        let sqrt = |x: f32| f64::from(x.sqrt());
-
-        // x_t of formula (4): √α_t · x_0 + √(1 − α_t) · ε
-        (original_samples * sqrt(alpha_prod_t))? + (noise * sqrt(1. - alpha_prod_t))?
-    }
-
-    /// `pred_original_sample`, clipped or thresholded as the configuration says.
-    fn bounded(&self, sample: Tensor) -> Result<Tensor> {
-        let range = self.config.clip_sample_range;
-        if self.config.thresholding {
-            threshold_sample(&sample, self.config.dynamic_thresholding_ratio, self.config.sample_max_value)
-        } else if self.config.clip_sample {
-            sample.clamp(-range as f32, range as f32)
-        } else {
-            Ok(sample)
-        }
+        Coefficients { prev_timestep, alpha_prod_t, alpha_prod_t_prev, beta_prod_t, variance, std_dev_t }
     }
 
     /// Refuses a run in which a step would divide by 0 or take the root of a negative number.
     fn check(&self) -> std::result::Result<(), ScheduleError> {
-        for &timestep in &self.timesteps {
-            let c = self.coefficients(timestep);
+        for (index, timestep) in self.schedule.timesteps().iter().enumerate() {
+            let (c, timestep) = (self.coefficients(index), *timestep as usize);
             if c.alpha_prod_t == 0. && self.config.prediction_type == PredictionType::Epsilon {
                 return Err(ScheduleError::PureNoise { timestep });
             }
@@ -255,26 +81,90 @@ impl DdimScheduler {
     }
 }
 
-/// Dynamic thresholding: if the `ratio` quantile of |x| exceeds 1, values are clipped to it and divided by it (diffusers
-/// `_threshold_sample`; Saharia et al., 2022, section 2.3). `sample` (1, C, h, w) → the same.
-fn threshold_sample(sample: &Tensor, ratio: f64, max_value: f64) -> Result<Tensor> {
-    let mut magnitudes = sample.abs()?.flatten_all()?.to_vec1::<f32>()?;
-    magnitudes.sort_unstable_by(f32::total_cmp);
-    let rank = ratio as f32 * (magnitudes.len() - 1) as f32;
-    let (below, above) = (magnitudes[rank.floor() as usize], magnitudes[rank.ceil() as usize]);
-    let quantile = below + (above - below) * rank.fract();
-    let bound = quantile.clamp(1., (max_value as f32).max(1.));
-    sample.clamp(-bound, bound)? / f64::from(bound)
+impl Scheduler for DdimScheduler {
+    fn config(&self) -> &SchedulerConfig {
+        &self.config
+    }
+
+    fn timesteps(&self) -> &[f64] {
+        self.schedule.timesteps()
+    }
+
+    fn sigmas(&self) -> &[f32] {
+        self.schedule.sigmas()
+    }
+
+    /// x_t of formula (4).
+    fn add_noise(&self, original_samples: &Tensor, noise: &Tensor, index: usize) -> Result<Tensor> {
+        self.schedule.add_noise(original_samples, noise, index)
+    }
+
+    fn draws_noise(&self, _index: usize) -> bool {
+        self.eta > 0.
+    }
+
+    /// diffusers `DDIMScheduler.step`.
+    fn step(&self, input: StepInput<'_>, history: &History) -> Result<Step> {
+        let c = self.coefficients(input.index);
+        let sqrt = |x: f32| f64::from(x.sqrt());
+        let mut step = Working::new(self, input, "Song et al., 2021, formula 12");
+        step.set_prev_timestep(c.prev_timestep as f64);
+        step.number("ᾱ_t", "alpha_prod_t", c.alpha_prod_t);
+        step.number("ᾱ_prev", "alpha_prod_t_prev", c.alpha_prod_t_prev);
+        step.number("1−ᾱ_t", "beta_prod_t", c.beta_prod_t);
+        step.number("σ̃²_t", "variance", c.variance);
+        step.number("σ_t", "std_dev_t", c.std_dev_t);
+
+        // "predicted x_0" of formula (12), from the model's prediction
+        let alpha_sigma = [sqrt(c.alpha_prod_t), sqrt(c.beta_prod_t)];
+        step.predictions(&self.config, alpha_sigma, Notation::AlphaBar)?;
+
+        // "direction pointing to x_t" of formula (12)
+        let direction = sqrt(1. - c.alpha_prod_t_prev - c.std_dev_t.powi(2));
+        step.combine(
+            "pred_sample_direction",
+            [
+                "direction to x_t = √(1 − ᾱ_prev − σ_t²) · ε̂",
+                "√(1 − alpha_prod_t_prev − std_dev_t²) · pred_epsilon",
+            ],
+            &[(direction, "pred_epsilon")],
+        )?;
+
+        // x_{t-1} of formula (12), with random noise if eta > 0
+        let mut terms =
+            vec![(sqrt(c.alpha_prod_t_prev), "pred_original_sample"), (1., "pred_sample_direction")];
+        let mut names = [
+            "x_prev = √ᾱ_prev · x̂₀ + direction",
+            "√alpha_prod_t_prev · pred_original_sample + pred_sample_direction",
+        ];
+        if input.noise.is_some() {
+            terms.push((f64::from(c.std_dev_t), "variance_noise"));
+            names = [
+                "x_prev = √ᾱ_prev · x̂₀ + direction + σ_t · z",
+                "√alpha_prod_t_prev · pred_original_sample + pred_sample_direction + std_dev_t · variance_noise",
+            ];
+        }
+        step.combine("prev_sample", names, &terms)?;
+        step.finish(history.next(vec![]))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::ConfigFile;
+    use crate::scheduler::class::Class;
+    use crate::scheduler::schedule_error::SpacingError;
     use candle_core::Device;
 
-    fn config(text: &str) -> DdimConfig {
-        DdimConfig::read(&ConfigFile::parse("scheduler_config.json", text.as_bytes()).unwrap()).unwrap()
+    fn config(text: &str) -> SchedulerConfig {
+        let file = ConfigFile::parse("scheduler_config.json", text.as_bytes()).unwrap();
+        SchedulerConfig::read(&file, Class::Ddim).unwrap()
+    }
+
+    fn step(scheduler: &DdimScheduler, index: usize, output: f32, sample: &Tensor) -> Step {
+        let input = StepInput { index, model_output: &tensor(output), sample, noise: None };
+        scheduler.step(input, &History::default()).unwrap()
     }
 
     fn tensor(x: f32) -> Tensor {
@@ -292,17 +182,17 @@ mod tests {
         for prediction_type in ["epsilon", "v_prediction", "sample"] {
             let text = format!(r#"{{"prediction_type": "{prediction_type}"}}"#);
             let scheduler = DdimScheduler::new(&config(&text), 20, 0.).unwrap();
-            let t = scheduler.timesteps()[7];
-            let a = scheduler.alphas_cumprod()[t];
+            let a = scheduler.coefficients(7).alpha_prod_t;
             let (a, b) = (a.sqrt(), (1. - a).sqrt());
             let output = match prediction_type {
                 "epsilon" => noise,
                 "sample" => picture,
                 _ => a * noise - b * picture,
             };
-            let step = scheduler.step(&tensor(output), t, &tensor(a * picture + b * noise), None).unwrap();
-            assert!((value(&step.pred_original_sample) - picture).abs() < 1e-5, "{prediction_type}");
-            assert!((value(&step.pred_epsilon) - noise).abs() < 1e-5, "{prediction_type}");
+            let step = step(&scheduler, 7, output, &tensor(a * picture + b * noise));
+            let made = |name| value(step.tensor(name).unwrap());
+            assert!((made("pred_original_sample") - picture).abs() < 1e-5, "{prediction_type}");
+            assert!((made("pred_epsilon") - noise).abs() < 1e-5, "{prediction_type}");
         }
     }
 
@@ -310,12 +200,12 @@ mod tests {
     #[test]
     fn added_noise_can_be_removed() {
         let scheduler = DdimScheduler::new(&config("{}"), 20, 0.).unwrap();
-        for t in [1, 500, 999] {
-            let noisy = scheduler.add_noise(&tensor(0.3), &tensor(-1.2), t).unwrap();
-            let a = scheduler.alphas_cumprod()[t];
+        for index in [0, 10, 19] {
+            let noisy = scheduler.add_noise(&tensor(0.3), &tensor(-1.2), index).unwrap();
+            let a = scheduler.coefficients(index).alpha_prod_t;
             assert!((value(&noisy) - (a.sqrt() * 0.3 - (1. - a).sqrt() * 1.2)).abs() < 1e-6);
-            let step = scheduler.step(&tensor(-1.2), t, &noisy, None).unwrap();
-            assert!((value(&step.pred_original_sample) - 0.3).abs() < 1e-4);
+            let step = step(&scheduler, index, -1.2, &noisy);
+            assert!((value(step.tensor("pred_original_sample").unwrap()) - 0.3).abs() < 1e-4);
         }
     }
 

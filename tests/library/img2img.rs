@@ -133,7 +133,7 @@ fn a_stage_is_stepped_through_line_by_line() {
     holds(&mut session, "noise.std > 0.5 && timestep == timesteps[5] && init_latents.std > 0.0");
     let listed = run(&mut session, "list").text();
     assert!(
-        listed.contains('▶') && listed.contains("scheduler.add_noise(init_latents, &noise, t)"),
+        listed.contains('▶') && listed.contains("scheduler.add_noise(init_latents, &noise, t_start)"),
         "{listed}"
     );
 }

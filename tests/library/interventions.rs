@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use diffuscope::debugger::Outcome;
 use diffuscope::debugger::session::Session;
 use diffuscope::nn::Unwatched;
-use diffuscope::pipeline::snapshot::TENSORS;
+use diffuscope::pipeline::snapshot::tensor_names;
 use diffuscope::pipeline::{Fault, Models, Request, Snapshot};
 use std::sync::Arc;
 
@@ -482,7 +482,7 @@ fn every_tensor_of_a_run_is_known_by_its_name() {
         run(&mut session, "continue");
         let records = session.timeline().records();
         for (name, _) in records.iter().flat_map(|record| &record.tensors) {
-            assert!(TENSORS.contains(name), "{name}");
+            assert!(tensor_names().any(|known| known == *name), "{name}");
         }
     }
 }

@@ -15,7 +15,7 @@ use diffuscope::nn::{ConfigError, ConfigFile, Path, Probe, Unwatched};
 use diffuscope::pipeline::models::Configs;
 use diffuscope::pipeline::preset::SD_TURBO;
 use diffuscope::pipeline::{Models, Request};
-use diffuscope::scheduler::{DdimConfig, DdimScheduler};
+use diffuscope::scheduler::{Class, SchedulerConfig, scheduler};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -46,12 +46,12 @@ fn the_eight_are_read_as_their_classes_read_them() {
         assert_eq!(ours.unet, of(&theirs["unet"], UNetConfig::read), "{name}");
         assert_eq!(ours.vae, of(&theirs["vae"], VaeConfig::read), "{name}");
         assert_eq!(ours.text_encoder, of(&theirs["text_encoder"], ClipTextConfig::read), "{name}");
-        let scheduler = of(&theirs["scheduler"], DdimConfig::read);
-        let preset = |config| ours.preset.map_or(Clone::clone(&config), |preset| preset.applied_to(config));
-        assert_eq!(ours.scheduler, preset(scheduler), "{name}");
+        let ddim = ours.scheduler.named("ddim").unwrap();
+        let expected = of(&theirs["scheduler"], |file| SchedulerConfig::read(file, Class::Ddim));
+        assert_eq!(*ddim.config(), expected, "{name}");
 
-        let timesteps: Vec<usize> = serde_json::from_value(theirs["timesteps"].clone()).unwrap();
-        assert_eq!(DdimScheduler::new(&ours.scheduler, 20, 0.).unwrap().timesteps(), timesteps, "{name}");
+        let timesteps: Vec<f64> = serde_json::from_value(theirs["timesteps"].clone()).unwrap();
+        assert_eq!(scheduler(ddim.config(), 20, 0.).unwrap().timesteps(), timesteps, "{name}");
         let scale = ours.vae.scale_factor();
         let size = [ours.unet.sample_size.0 * scale, ours.unet.sample_size.1 * scale];
         assert_eq!(json!(size), theirs["size"], "{name}");
@@ -61,7 +61,7 @@ fn the_eight_are_read_as_their_classes_read_them() {
     }
 }
 
-/// What a reader is told of each: whose place DDIM has, and nothing of keys that were not understood.
+/// What a reader is told of each: SD-Turbo's preset, and nothing of keys that were not understood.
 #[test]
 fn what_is_told_of_the_eight() {
     let mut told = String::new();
@@ -73,17 +73,9 @@ fn what_is_told_of_the_eight() {
             told += &format!("{name}: {}\n", note.replace(&path, "FOLDER"));
         }
     }
-    let pndm = "FOLDER/scheduler/scheduler_config.json: DDIM stands in for PNDMScheduler, with the settings \
-                that `DDIMScheduler.from_config` takes from its file";
-    let of_pndm = |names: &[&str]| names.iter().map(|name| format!("{name}: {pndm}\n")).collect::<String>();
-    let turbo = format!(
-        "sd-turbo: {}\nsd-turbo: FOLDER: SD-Turbo's preset: 1 step, guidance_scale 1, set_alpha_to_one true; explicit settings \
-         take precedence\n",
-        pndm.replace("PNDM", "EulerDiscrete")
-    );
-    let expected =
-        [of_pndm(&["sd14", "sd15", "sd2-base", "sd21-base"]), turbo, of_pndm(&["bk-sdm-tiny"])].concat();
-    assert_eq!(told, expected);
+    let turbo =
+        "sd-turbo: FOLDER: SD-Turbo's preset: 1 step, guidance_scale 1; explicit settings take precedence\n";
+    assert_eq!(told, turbo);
 }
 
 /// What the article's readers know of them, not by way of any code.
@@ -133,11 +125,9 @@ fn turbo_is_run_as_it_wants_and_flags_come_before_that() {
     };
     let (settings, scheduler) = asked(&[]);
     assert_eq!(settings, (json!(1), json!(1.0)));
-    let expected = json!({
-        "class": "DDIM", "stands_in_for": "EulerDiscreteScheduler", "timestep_spacing": "trailing",
-        "prediction_type": "epsilon", "set_alpha_to_one": true, "timesteps": [999], "preset": "SD-Turbo",
-    });
-    assert_eq!(scheduler, expected);
+    assert_eq!(scheduler["class"], "EulerDiscreteScheduler");
+    assert_eq!(scheduler["timesteps"], json!([999.0]));
+    assert_eq!((&scheduler["preset"], &scheduler["stands_in_for"]), (&json!("SD-Turbo"), &Value::Null));
     assert_eq!(asked(&["--steps", "4"]).0, (json!(4), json!(1.0)));
     assert_eq!(asked(&["--guidance-scale", "2"]).0, (json!(1), json!(2.0)));
     assert_eq!(asked(&["--steps", "20", "--guidance-scale", "7.5"]).0, (json!(20), json!(7.5)));
@@ -147,9 +137,8 @@ fn turbo_is_run_as_it_wants_and_flags_come_before_that() {
         diffuscope(&[&["run"], &model[..], &["-o", folder.file("o.png").to_str().unwrap()]].concat(), "");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("SD-Turbo's preset: 1 step, guidance_scale 1"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("DDIM stands in for EulerDiscreteScheduler"), "{}", ran.stderr);
     let ran = diffuscope(&[&["model", "info"], &model[1..]].concat(), "");
-    assert!(ran.stdout.contains("stands_in_for \"EulerDiscreteScheduler\""), "{}", ran.stdout);
+    assert!(ran.stdout.contains("class \"EulerDiscreteScheduler\""), "{}", ran.stdout);
 }
 
 #[test]
@@ -158,32 +147,37 @@ fn the_preset_is_turbos_alone() {
         let folder = published("sd-turbo");
         change(&folder);
         let configs = Configs::load(&folder.source()).unwrap();
-        (configs.preset, configs.scheduler.set_alpha_to_one)
+        configs.preset
     };
     let scheduler = |key: &'static str, value: Value| {
-        move |folder: &Checkpoint| folder.set("scheduler/scheduler_config.json", key, value.clone())
+        move |folder: &Checkpoint| {
+            folder.set("scheduler/scheduler_config.json", key, value.clone());
+            if key == "_class_name" {
+                folder.set("model_index.json", "scheduler", json!(["diffusers", value]));
+            }
+        }
     };
-    assert_eq!(preset(&|_| ()), (Some(SD_TURBO), true));
+    assert_eq!(preset(&|_| ()), Some(SD_TURBO));
     let ancestral = scheduler("_class_name", json!("EulerAncestralDiscreteScheduler"));
-    assert_eq!(preset(&ancestral), (Some(SD_TURBO), true));
+    assert_eq!(preset(&ancestral), Some(SD_TURBO));
     for (what, is_other) in [
         ("another scheduler", scheduler("_class_name", json!("PNDMScheduler"))),
         ("another spacing", scheduler("timestep_spacing", json!("leading"))),
         ("another prediction", scheduler("prediction_type", json!("v_prediction"))),
         ("zero SNR", scheduler("rescale_betas_zero_snr", json!(true))),
     ] {
-        assert_eq!(preset(&is_other), (None, false), "{what}");
+        assert_eq!(preset(&is_other), None, "{what}");
     }
     // An ordinary fine-tune with that scheduler.
     let renamed =
         |folder: &Checkpoint| folder.set("unet/config.json", "_name_or_path", json!("me/portraits"));
-    assert_eq!(preset(&renamed), (None, false));
+    assert_eq!(preset(&renamed), None);
     // Its pipeline's own name, or its folder's.
     let by_pipeline = |folder: &Checkpoint| {
         renamed(folder);
         folder.set("model_index.json", "_name_or_path", json!("stabilityai/sd-turbo"));
     };
-    assert_eq!(preset(&by_pipeline), (Some(SD_TURBO), true));
+    assert_eq!(preset(&by_pipeline), Some(SD_TURBO));
     let folder = published("sd-turbo");
     renamed(&folder);
     let home = tempfile::tempdir().unwrap();
@@ -203,14 +197,18 @@ fn whose_place_ddim_has_is_told_on_request() {
     assert_eq!(
         said,
         [
-            "DDIM, which stands in for the checkpoint's PNDMScheduler",
-            "2 timesteps of 1000, leading: 501 1",
+            "pndm (PNDMScheduler), the checkpoint's own",
+            "3 timesteps of 1000, leading: 501 1 1",
             "prediction_type = epsilon",
-            "set_alpha_to_one = false: the last step ends at alpha_bar 0.99915",
+            "sigma from 3.6 to 0.0292",
+            "2 steps are 3 calls of the UNet: denoise 0 and 1 are both calls of the first step",
         ]
     );
+    folder.set("model_index.json", "scheduler", json!(["diffusers", "KDPM2DiscreteScheduler"]));
+    let other = batch(&args, "info scheduler\n");
+    assert_eq!(other[0]["messages"][0], "DDIM, which stands in for the checkpoint's KDPM2DiscreteScheduler");
     let own = batch(&["--steps", "2"], "info sched\n");
-    assert_eq!(own[0]["messages"][0], "DDIM, the checkpoint's own");
+    assert_eq!(own[0]["messages"][0], "ddim (DDIMScheduler), the checkpoint's own");
     assert_eq!(own[0]["value"]["stands_in_for"], Value::Null);
 }
 
@@ -334,7 +332,7 @@ fn attention_in_f16_does_not_overflow_whatever_upcast_attention_says() {
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(models.dtype).unwrap()
         };
         let (sample, embeds) = (randn(0, &[1, 4, 8, 8]), randn(1, &[1, 77, 32]));
-        let residual = models.unet.forward(&sample, 501, &embeds, probe).unwrap();
+        let residual = models.unet.forward(&sample, 501., &embeds, probe).unwrap();
         residual.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let exact = predict(&load(&folder, DType::F32), &mut Unwatched);

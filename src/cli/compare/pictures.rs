@@ -231,7 +231,7 @@ impl Pictures<'_> {
                 let difference = beside.map(|base| metrics::difference(record, base)).transpose()?.flatten();
                 let mut step = serde_json::to_value(StepMetrics::of_record(record)?)?;
                 step["stage"] = record.stage.key().into();
-                step["timestep"] = record.coefficients.map(|c| c.timestep).into();
+                step["timestep"] = record.step.as_ref().map(|step| step.timestep).into();
                 step["difference"] = difference.into();
                 steps.push(step);
             }

@@ -168,12 +168,9 @@ fn summary(configs: &Configs) -> serde_json::Value {
             "scaling_factor": vae.scaling_factor,
         },
         "scheduler": {
-            "class": "DDIM",
+            "class": scheduler.config().class.name(),
             "stands_in_for": stands_in_for,
-            "prediction_type": scheduler.prediction_type.name(),
-            "timestep_spacing": scheduler.timestep_spacing.name(),
-            "num_train_timesteps": scheduler.num_train_timesteps,
-            "set_alpha_to_one": scheduler.set_alpha_to_one,
+            "arguments": scheduler,
         },
     })
 }

@@ -14,7 +14,7 @@ use cel::common::types::CelDouble;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
-use names::{OF_A_STEP, Resolver};
+use names::Resolver;
 use rewrite::{as_cel, depth, rewrite};
 use std::sync::{Arc, LazyLock};
 use tr::tr;
@@ -283,7 +283,7 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         ExecutionError::UndeclaredReference(name) if name.as_str() == "step" => {
             tr!("step is only there while a step of denoise is next")
         }
-        ExecutionError::UndeclaredReference(name) if OF_A_STEP.contains(&name.as_str()) => {
+        ExecutionError::UndeclaredReference(name) if names::is_of_a_step(name) => {
             tr!(
                 "{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none",
                 name

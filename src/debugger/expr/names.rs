@@ -1,33 +1,37 @@
 //! The names that an expression may use, and the trait that gives them their values.
 
 use crate::pipeline::Setting;
+use crate::scheduler::step::NUMBERS;
 use cel::common::value::Val;
 
 /// Where the run stands.
 const POSITION: [&str; 2] = ["step", "stage"];
 /// The run's timesteps.
 const TIMESTEPS: &str = "timesteps";
-/// Names that have a value after a step: its numbers.
-pub const OF_A_STEP: [&str; 7] = [
-    "timestep",
-    "prev_timestep",
-    "alpha_prod_t",
-    "alpha_prod_t_prev",
-    "beta_prod_t",
-    "variance",
-    "std_dev_t",
-];
+/// Names that have a value after a step, besides its numbers.
+const OF_A_STEP: [&str; 2] = ["timestep", "prev_timestep"];
+
+/// Whether the name is a number of a step: which ones a step has depends on the scheduler.
+pub fn is_number_of_a_step(name: &str) -> bool {
+    NUMBERS.iter().any(|(known, _)| *known == name)
+}
+
+/// Whether the name has a value after a step of `denoise`.
+pub fn is_of_a_step(name: &str) -> bool {
+    OF_A_STEP.contains(&name) || is_number_of_a_step(name)
+}
 
 /// Names that are no tensors: the position, the settings, the timesteps, the numbers of a step.
 pub fn plain() -> Vec<&'static str> {
     let settings = Setting::all().filter(Setting::is_in_expressions).map(|setting| setting.entry().name);
-    POSITION.into_iter().chain(settings).chain([TIMESTEPS]).chain(OF_A_STEP).collect()
+    let numbers = NUMBERS.iter().map(|(name, _)| *name);
+    POSITION.into_iter().chain(settings).chain([TIMESTEPS]).chain(OF_A_STEP).chain(numbers).collect()
 }
 
 /// Whether a name is no tensor's.
 pub fn is_plain(name: &str) -> bool {
     let is_setting = || Setting::find(name).is_some_and(|setting| setting.is_in_expressions());
-    POSITION.contains(&name) || name == TIMESTEPS || OF_A_STEP.contains(&name) || is_setting()
+    POSITION.contains(&name) || name == TIMESTEPS || is_of_a_step(name) || is_setting()
 }
 
 /// What gives the names in an expression their values. A session's scope is one; a test may use a table.

@@ -14,9 +14,10 @@ pub use row::TensorRow;
 
 use crate::picture::Picture;
 use crate::pipeline::{Models, Stage, StageRecord};
-use crate::scheduler::ddim::Coefficients;
+use crate::scheduler::StepFormulas;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a stage made.
@@ -36,8 +37,8 @@ pub struct RecordView {
     pub is_bounded: bool,
     /// Its tensors that were changed by hand afterwards.
     pub edited: Vec<&'static str>,
-    /// The numbers of a step of `denoise`.
-    pub coefficients: Option<Coefficients>,
+    /// The numbers and formulas of a step of `denoise`.
+    pub step: Option<Arc<StepFormulas>>,
     /// What a reader should know.
     pub warnings: Vec<String>,
     /// Its tensors, with their values.
@@ -108,7 +109,7 @@ impl RecordView {
             prediction_type: record.scheduler.config().prediction_type.name(),
             is_bounded: record.scheduler.config().is_bounded(),
             edited: record.edited.clone(),
-            coefficients: record.coefficients,
+            step: record.step.clone(),
             warnings: record.warnings.clone(),
             prompts: prompts::of(record, &tensors, &models.tokenizer),
             tensors,

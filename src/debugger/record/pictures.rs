@@ -65,15 +65,16 @@ pub fn x0_predictions(
     record: &StageRecord,
     before: Option<&Tensor>,
 ) -> candle_core::Result<Vec<(&'static str, Tensor)>> {
-    let (Some(coefficients), Some(before)) = (record.coefficients, before) else { return Ok(vec![]) };
+    let (Some(step), Some(before)) = (&record.step, before) else { return Ok(vec![]) };
     let mut x0_predictions = vec![];
     for (name, residual) in [
         ("pred_original_sample.uncond", "uncond_residual"),
         ("pred_original_sample.text", "text_cond_residual"),
     ] {
         if let Some(residual) = record.tensor(residual) {
-            let step = record.scheduler.step(residual, coefficients.timestep, before, None)?;
-            x0_predictions.push((name, step.pred_original_sample));
+            let config = record.scheduler.config();
+            let predicted = step.pred_original_sample(config, before, residual)?;
+            x0_predictions.extend(predicted.map(|predicted| (name, predicted)));
         }
     }
     Ok(x0_predictions)

@@ -15,6 +15,8 @@ use crate::debugger::record::{RecordId, RecordView, pictures};
 use crate::nn::error::abridged;
 use crate::picture::{Picture, png};
 use crate::pipeline::{Setting, dump};
+use crate::scheduler::step::timestep_text;
+use crate::scheduler::{Class, SchedulerConfig};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use serde_json::json;
@@ -63,13 +65,20 @@ impl Session {
         let config = scheduler.config();
         let steps = here.request().steps();
         let timesteps = &scheduler.timesteps()[steps.clone()];
+        let (choice, name) = (&here.request().scheduler, config.class.name());
         let whose = match &models.stands_in_for {
-            Some(class) => tr!("DDIM, which stands in for the checkpoint's {}", abridged(class)),
-            None => tr!("DDIM, the checkpoint's own"),
+            Some(class) if choice.is_own() => {
+                tr!("DDIM, which stands in for the checkpoint's {}", abridged(class))
+            }
+            _ if choice.is_own() => tr!("{} ({name}), the checkpoint's own", choice.name(), name),
+            _ => tr!(
+                "{} ({name}) in the place of the checkpoint's own; `set scheduler own` returns to that",
+                choice.name(),
+                name
+            ),
         };
-        let shown: Vec<_> = timesteps.iter().map(usize::to_string).collect();
+        let shown: Vec<_> = timesteps.iter().map(|t| timestep_text(*t)).collect();
         let spacing = config.timestep_spacing.name();
-        let ends = scheduler.final_alpha_cumprod();
         let mut messages = vec![
             whose,
             tr!(
@@ -80,20 +89,24 @@ impl Session {
                 spacing
             ),
             tr!("prediction_type = {}", config.prediction_type.name()),
-            tr!(
-                "set_alpha_to_one = {}: the last step ends at alpha_bar {ends}",
-                config.set_alpha_to_one,
-                ends
-            ),
+            tr!("sigma from {:.4} to {:.4}", scheduler.sigmas()[steps.start], scheduler.sigmas()[steps.end]),
         ];
+        messages.extend(calls_of_a_step(config, here.request().num_inference_steps));
+        messages.extend(
+            choice
+                .changed()
+                .into_iter()
+                .map(|argument| format!("scheduler.{argument} = {}", choice.argument(argument))),
+        );
         messages.extend(models.preset.map(|preset| preset.to_string()));
         let value = json!({
-            "class": "DDIM",
+            "class": name,
+            "name": choice.name(),
             "stands_in_for": models.stands_in_for,
-            "timestep_spacing": spacing,
-            "prediction_type": config.prediction_type.name(),
-            "set_alpha_to_one": config.set_alpha_to_one,
+            "arguments": choice,
             "timesteps": timesteps,
+            "sigmas": &scheduler.sigmas()[steps.start..],
+            "init_noise_sigma": scheduler.init_noise_sigma(),
             "preset": models.preset.map(|preset| preset.name),
         });
         Outcome::lines(messages).showing(Shown::Value(value))
@@ -272,4 +285,16 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
 
 fn valued(message: String, value: serde_json::Value) -> Outcome {
     Outcome::message(message).showing(Shown::Value(value))
+}
+
+/// Which calls of `denoise` belong together, in schedulers with more calls than steps.
+fn calls_of_a_step(config: &SchedulerConfig, steps: usize) -> Option<String> {
+    let calls = config.class.num_calls(config, steps);
+    let why = match config.class {
+        Class::HeunDiscrete => tr!("two for each step but the last"),
+        Class::Pndm if config.skip_prk_steps => tr!("denoise 0 and 1 are both calls of the first step"),
+        Class::Pndm => tr!("denoise 0 to 11 are three Runge-Kutta steps of four calls each"),
+        _ => return None,
+    };
+    (calls != steps).then(|| tr!("{steps} steps are {calls} calls of the UNet: {why}", steps, calls, why))
 }

@@ -20,6 +20,7 @@ use crate::debugger::language::plan::Variant;
 use crate::debugger::timeline::comparison::VariantRow;
 
 use crate::pipeline::{self, Lockstep, Request, Snapshot, Stage, StageRecord, memory};
+use crate::scheduler::step::timestep_text;
 use std::sync::Arc;
 
 impl Session {
@@ -286,9 +287,9 @@ impl Session {
                 let done = self.timelines.get(member.branch).map_or(0, |b| b.timeline.cursor());
                 done.checked_sub(3).and_then(|step| member.timesteps.get(step)).copied()
             };
-            let level = comparison.members.iter().filter_map(last).min();
+            let level = comparison.members.iter().filter_map(last).min_by(f64::total_cmp);
             if let (Some(level), Some(Stage::Denoise { .. })) = (level, base.position()) {
-                message.push_str(&tr!("; lined up by noise level, t ≥ {level}", level));
+                message.push_str(&tr!("; lined up by noise level, t ≥ {}", timestep_text(level)));
             }
         }
         let outcome = Outcome { warnings, stopped, ..Outcome::message(message) };

@@ -10,7 +10,7 @@ use crate::debugger::outcome::Displayed;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::outcome::Shown;
 use crate::debugger::text::{counted, shape};
-use crate::pipeline::snapshot::TENSORS;
+use crate::pipeline::snapshot::tensor_names;
 use tr::tr;
 
 /// Expressions by number; numbers are not used twice.
@@ -85,5 +85,5 @@ impl Session {
 
 /// Whether a name is of something that a run comes to.
 fn is_to_come(name: &str) -> bool {
-    TENSORS.contains(&name) || names::is_plain(name)
+    tensor_names().any(|known| known == name) || names::is_plain(name)
 }

@@ -10,6 +10,7 @@ use crate::debugger::record::TensorRow;
 use crate::debugger::timeline::Timeline;
 use crate::debugger::timeline::comparison::Comparison;
 use crate::pipeline::{self, Snapshot, Stage, StageRecord, advance};
+use crate::scheduler::step::timestep_text;
 use std::cmp::Ordering;
 use std::fmt::Write;
 use tr::tr;
@@ -292,7 +293,8 @@ impl Session {
         let mut message = match here.last() {
             Some(record) => {
                 let timestep =
-                    record.coefficients.map(|c| format!("t = {}, ", c.timestep)).unwrap_or_default();
+                    record.step.as_ref().map(|step| format!("t = {}, ", timestep_text(step.timestep)));
+                let timestep = timestep.unwrap_or_default();
                 let ms = record.took.as_secs_f64() * 1e3;
                 let took = if ms < 1. { format!("{:.0} µs", ms * 1e3) } else { format!("{ms:.0} ms") };
                 format!("{} done ({timestep}{took}); {next}", record.stage)

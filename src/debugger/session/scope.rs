@@ -1,6 +1,6 @@
 //! The names of expressions, resolved: the run here, its other states, other timelines, and the text encoder.
 
-use crate::debugger::expr::names::Resolver;
+use crate::debugger::expr::names::{Resolver, is_number_of_a_step};
 use crate::debugger::expr::value::{Function, TensorValue, mistake, number};
 use crate::debugger::language::place::{Place, parse_place};
 use crate::debugger::replay::outputs;
@@ -12,8 +12,9 @@ use crate::pipeline::settings::Value;
 use crate::pipeline::stages;
 use crate::pipeline::stages::Run;
 use crate::pipeline::{Models, Request, Setting, Snapshot, Stage, lines};
+use crate::scheduler::betas;
 use crate::tensor::PlainTensor;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use cel::ExecutionError;
 use cel::common::types::{CelDouble, CelInt, CelString, CelUInt};
 use cel::common::value::{CowVal, Val};
@@ -98,7 +99,7 @@ impl<'a> Scope<'a> {
     fn alpha_bar(&self) -> Function {
         let scheduler = Arc::clone(self.here.shared_scheduler());
         Function::new("alpha_bar", move |timestep| {
-            let all = scheduler.alphas_cumprod();
+            let all = betas::alphas_cumprod(scheduler.config());
             let place = number(timestep).filter(|t| t.fract() == 0. && *t >= 0.).map(|t| t as usize);
             match place.and_then(|place| all.get(place)) {
                 Some(alpha) => Ok(Box::new(CelDouble::from(f64::from(*alpha)))),
@@ -124,7 +125,7 @@ impl<'a> Scope<'a> {
             }
             // The stage itself: the same numbers as those of a run with that prompt.
             let request = Request { prompt: text.clone(), ..request.clone() };
-            let run = Run { models: &models, request: &request, scheduler: &scheduler };
+            let run = Run { models: &models, request: &request, scheduler: &*scheduler };
             let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;
             if let [Some(cut), _] = &encoded.cut {
                 return Err(mistake(&tr!(
@@ -352,13 +353,18 @@ pub(in crate::debugger) fn tensors(state: &Snapshot) -> Vec<&'static str> {
     known
 }
 
+/// A timestep as an expression has it: a whole number where it is one.
+fn whole(t: f64) -> cel::Value {
+    if t.fract() == 0. { cel::Value::Int(t as i64) } else { cel::Value::Float(t) }
+}
+
 /// What a name means in a state: tensors by their newest value, settings, the position, the newest step's numbers. A tensor is
 /// copied from its device when it is asked for.
 fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
     let int = |n: i64| Some(CowVal::owned(CelInt::from(n)).into_owned());
     let double = |x: f64| Some(CowVal::owned(CelDouble::from(x)).into_owned());
     let string = |s: &str| Some(CowVal::owned(CelString::from(s.to_string())).into_owned());
-    let coefficients = || state.records().iter().rev().find_map(|record| record.coefficients);
+    let newest = || state.records().iter().rev().find_map(|record| record.step.as_deref());
     match name {
         "step" => match state.position() {
             Some(Stage::Denoise { step }) => int(step as i64),
@@ -366,20 +372,18 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
         },
         "stage" => string(state.position().map_or("complete", Stage::name)),
         "timesteps" => {
-            let timesteps: Vec<i64> = state.scheduler().timesteps().iter().map(|t| *t as i64).collect();
+            let timesteps: Vec<cel::Value> =
+                state.scheduler().timesteps().iter().map(|t| whole(*t)).collect();
             cel::Value::from(timesteps).try_into().ok()
         }
         // Inside a stage its own.
-        "timestep" => match state.tensor("timestep").map(|(_, t)| t.to_scalar::<i64>()) {
-            Some(timestep) => int(timestep.ok()?),
-            None => coefficients().and_then(|c| int(c.timestep as i64)),
-        },
-        "prev_timestep" => coefficients().and_then(|c| int(c.prev_timestep)),
-        "alpha_prod_t" => coefficients().and_then(|c| double(c.alpha_prod_t.into())),
-        "alpha_prod_t_prev" => coefficients().and_then(|c| double(c.alpha_prod_t_prev.into())),
-        "beta_prod_t" => coefficients().and_then(|c| double(c.beta_prod_t.into())),
-        "variance" => coefficients().and_then(|c| double(c.variance.into())),
-        "std_dev_t" => coefficients().and_then(|c| double(c.std_dev_t.into())),
+        "timestep" => {
+            let inside =
+                state.tensor("timestep").and_then(|(_, t)| t.to_dtype(DType::F64).ok()?.to_scalar().ok());
+            whole(inside.or_else(|| newest().map(|step| step.timestep))?).try_into().ok()
+        }
+        "prev_timestep" => whole(newest()?.prev_timestep).try_into().ok(),
+        name if is_number_of_a_step(name) => double(newest()?.number(name)?),
         _ => match Setting::find(name).filter(Setting::is_in_expressions) {
             Some(setting) => match setting.get(state.request()) {
                 Value::Text(text) => string(&text),
@@ -390,6 +394,7 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
                     // CEL's whole numbers without a sign, which compare with those that have one.
                     None => Some(CowVal::owned(CelUInt::from(seed.folded())).into_owned()),
                 },
+                Value::Chosen(name) => string(&name),
                 Value::Picture(_) | Value::Fault(_) => None,
             },
             None => {

@@ -14,6 +14,7 @@ use tr::tr;
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{Fault, Request, RequestError, Setting, Snapshot, Stage};
+use crate::scheduler::step::timestep_text;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 
@@ -89,8 +90,8 @@ impl Session {
             false => tr!(
                 "the run starts at denoise {} of {}: get_latent noises the picture to t = {}",
                 steps.start,
-                request.num_inference_steps,
-                self.timeline().here().scheduler().timesteps()[steps.start]
+                steps.end,
+                timestep_text(self.timeline().here().scheduler().timesteps()[steps.start])
             ),
         })
     }

@@ -1,17 +1,21 @@
 //! The source code of the stages and of the functions that they call, as it was when the program was built, with its counterparts in
-//! diffusers and in the article. [`module`]: the same for a module, by its path.
+//! diffusers and in the article. [`module`]: the same for a module, by its path. [`scheduler`]: the sources of the schedulers.
 
 pub mod module;
+pub mod scheduler;
 
 use crate::pipeline::{Stage, lines};
+use crate::scheduler::Class;
 
 /// A file of the program whose code can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
     /// The stages.
     Stages,
-    /// The scheduler.
-    Ddim,
+    /// A scheduler.
+    Scheduler(Class),
+    /// What every scheduler's step is made of.
+    Step,
     /// The text encoder.
     Clip,
     /// The UNet as a whole.
@@ -35,7 +39,8 @@ impl File {
     fn content(self) -> (&'static str, &'static str) {
         match self {
             Self::Stages => ("src/pipeline/stages.rs", include_str!("../../pipeline/stages.rs")),
-            Self::Ddim => ("src/scheduler/ddim.rs", include_str!("../../scheduler/ddim.rs")),
+            Self::Scheduler(class) => (scheduler::of(class).path, scheduler::of(class).text),
+            Self::Step => ("src/scheduler/step.rs", include_str!("../../scheduler/step.rs")),
             Self::Clip => ("src/model/clip.rs", include_str!("../../model/clip.rs")),
             Self::UNet => ("src/model/unet/mod.rs", include_str!("../../model/unet/mod.rs")),
             Self::Blocks => ("src/model/unet/blocks.rs", include_str!("../../model/unet/blocks.rs")),
@@ -52,13 +57,13 @@ impl File {
     }
 }
 
-/// What a call looks like, and the function that it calls.
+/// What a call looks like, and the function that it calls. [`scheduler::CALLS`] has those in a scheduler's file.
 const CALLS: [(&str, Function); 10] = [
-    ("scheduler.step(", Function::new(File::Ddim, "step")),
-    ("scheduler.add_noise(", Function::new(File::Ddim, "add_noise")),
-    ("self.coefficients(", Function::new(File::Ddim, "coefficients")),
-    ("self.bounded(", Function::new(File::Ddim, "bounded")),
-    ("threshold_sample(", Function::new(File::Ddim, "threshold_sample")),
+    ("step.predictions(", Function::new(File::Step, "predictions")),
+    ("step.prediction_in_sigma(", Function::new(File::Step, "prediction_in_sigma")),
+    ("step.combine(", Function::new(File::Step, "divided")),
+    ("step.divided(", Function::new(File::Step, "divided")),
+    ("threshold_sample(", Function::new(File::Step, "threshold_sample")),
     ("text_encoder.forward(", Function::method(File::Clip, "ClipTextModel", "forward")),
     ("unet.forward(", Function::method(File::UNet, "UNet2DConditionModel", "forward")),
     ("vae.encode(", Function::method(File::Vae, "AutoencoderKL", "encode")),
@@ -108,11 +113,17 @@ impl Function {
         )
     }
 
-    /// The function that is called in `line`, if it can be shown and is not this one.
-    pub fn called(self, line: &str) -> Option<Self> {
+    /// The function that is called in `line`, if it can be shown and is not this one, in a run with a scheduler of that class.
+    pub fn called(self, line: &str, class: Class) -> Option<Self> {
         let code = line.split("//").next().unwrap_or(line);
-        let call = CALLS.iter().find(|(call, _)| code.contains(call) && !code.contains("fn "))?;
-        Some(call.1).filter(|called| *called != self)
+        let is_in = |call: &str| code.contains(call) && !code.contains("fn ");
+        let of_scheduler = scheduler::CALLS
+            .iter()
+            .filter(|(call, _)| is_in(call))
+            .map(|(_, name)| Self::new(File::Scheduler(class), name))
+            .find(|function| !function.text().1.is_empty());
+        let fixed = || CALLS.iter().find(|(call, _)| is_in(call)).map(|(_, function)| *function);
+        of_scheduler.or_else(fixed).filter(|called| *called != self)
     }
 
     /// The function's name.
@@ -132,7 +143,7 @@ impl Function {
 
     /// Whether it is the scheduler's step, whose numbers are known.
     pub fn is_step(self) -> bool {
-        self.file == File::Ddim && self.name != "add_noise"
+        matches!(self.file, File::Scheduler(_) | File::Step) && self.name != "add_noise"
     }
 
     /// The number of its first line in the file, and its text, with the comment above it.
@@ -195,23 +206,25 @@ impl Function {
                 Some("PareDiffusionPipeline.vae_decode"),
                 "latents: Rombach et al., 2022",
             ),
-            (File::Ddim, "add_noise") => reference(
-                "DDIMScheduler.add_noise",
+            (File::Scheduler(class), "add_noise") => reference(
+                scheduler::of(class).add_noise,
                 None,
-                "the forward process: Song et al., 2021, formula 4",
+                "the forward process: Ho et al., 2020, equation 4",
             ),
-            (File::Ddim, "step") => reference(
-                "DDIMScheduler.step",
-                Some("PareDDIMScheduler.step"),
-                "DDIM: Song et al., 2021, formulas 12 and 16",
-            ),
-            (File::Ddim, "coefficients") => {
+            (File::Scheduler(Class::Ddim), "coefficients") => {
                 reference("DDIMScheduler._get_variance", None, "σ: Song et al., 2021, formula 16")
             }
-            (File::Ddim, _) => reference(
-                "DDIMScheduler._threshold_sample",
+            (File::Scheduler(class), _) => {
+                let own = (class == Class::Ddim).then_some("PareDDIMScheduler.step");
+                reference(scheduler::of(class).step, own, scheduler::of(class).paper)
+            }
+            (File::Step, "threshold_sample") => {
+                reference("_threshold_sample", None, "thresholding: Saharia et al., 2022, section 2.3")
+            }
+            (File::Step, _) => reference(
+                "step, where it computes pred_original_sample",
                 None,
-                "thresholding: Saharia et al., 2022, section 2.3",
+                "x₀ of a prediction: Salimans and Ho, 2022, appendix D",
             ),
             (File::Clip, _) => {
                 reference("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021")
@@ -352,7 +365,13 @@ mod tests {
             assert_eq!(text.last(), Some(&"}"), "{function:?}");
         }
         let denoise = Function::of(Stage::Denoise { step: 0 });
-        assert!(denoise.text().1.iter().any(|line| denoise.called(line).is_some_and(Function::is_step)));
+        assert!(
+            denoise
+                .text()
+                .1
+                .iter()
+                .any(|line| denoise.called(line, Class::Ddim).is_some_and(Function::is_step))
+        );
     }
 
     #[test]

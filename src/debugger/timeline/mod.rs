@@ -147,5 +147,11 @@ pub fn edited(old: &[Arc<str>], new: &[Arc<str>]) -> Vec<Arc<str>> {
 /// The settings that differ between two requests, in the order of the table.
 pub fn changes(old: &Request, new: &Request) -> Vec<Change> {
     let change = |setting: Setting| Change { from: setting.get(old), to: setting.get(new), setting };
-    Setting::of(new).into_iter().map(change).filter(|change| change.from != change.to).collect()
+    let mut settings = Setting::of(new);
+    // An argument of the scheduler that is as in the checkpoint's file again.
+    let gone: Vec<_> = Setting::of(old).into_iter().filter(|setting| !settings.contains(setting)).collect();
+    if old.scheduler.config().class == new.scheduler.config().class {
+        settings.extend(gone);
+    }
+    settings.into_iter().map(change).filter(|change| change.from != change.to).collect()
 }

@@ -24,6 +24,7 @@ use super::stepping::{HookPhase, PausedStage};
 use crate::model::anatomy::Module;
 use crate::nn::device;
 use crate::pipeline::{Models, Request, Stage};
+use crate::scheduler::Class;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -104,7 +105,17 @@ pub struct ScheduleView {
     /// ᾱ at each timestep that the model was trained on.
     pub alphas_cumprod: Vec<f32>,
     /// The timesteps that the run visits, in order.
-    pub timesteps: Vec<usize>,
+    pub timesteps: Vec<f64>,
+    /// Sigma at each of them, and of the result.
+    pub sigmas: Vec<f32>,
+    /// The calls of a whole run; with a start image the run visits the last ones.
+    pub calls: usize,
+    /// The scheduler's short name: `dpm++2m-karras`.
+    pub name: String,
+    /// Its class; `None` before there is a run.
+    pub class: Option<Class>,
+    /// `order`: how many calls of the UNet belong to a step.
+    pub order: usize,
 }
 
 impl View {
@@ -203,7 +214,7 @@ impl From<&Models> for ModelLine {
             name: models.source.to_string(),
             device: device::name(&models.device),
             dtype: models.dtype.as_str(),
-            prediction_type: models.scheduler.prediction_type.name(),
+            prediction_type: models.scheduler.config().prediction_type.name(),
             stands_in_for: models.stands_in_for.as_deref().map(|class| class.replace("Scheduler", "")),
             notes: models.notes.clone(),
             remarks: models.remarks.clone(),

@@ -8,6 +8,7 @@ use crate::debugger::session::Session;
 use crate::debugger::timeline::tree::TimelineTree;
 use crate::nn::Probe;
 use crate::pipeline::{Models, Stage, StageRecord};
+use crate::scheduler::betas;
 use candle_core::Tensor;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -148,8 +149,13 @@ fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
         request: here.request().clone(),
         stages: (0..).map_while(line).collect(),
         schedule: Arc::new(ScheduleView {
-            alphas_cumprod: here.scheduler().alphas_cumprod().into(),
+            alphas_cumprod: betas::alphas_cumprod(here.scheduler().config()),
             timesteps: here.timesteps().into(),
+            sigmas: here.scheduler().sigmas()[steps.start..].to_vec(),
+            calls: steps.end,
+            name: here.request().scheduler.name(),
+            class: Some(here.scheduler().config().class),
+            order: here.scheduler().config().class.order(),
         }),
         cursor: timeline.cursor(),
         position: here.position(),

@@ -26,7 +26,7 @@ impl Timesteps {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn forward(&self, timestep: usize, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+    pub fn forward(&self, timestep: f64, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         watch(probe, &self.path, &[], |_| {
             let half = self.num_channels / 2;
             let angle = |i: usize| {

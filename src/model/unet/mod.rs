@@ -88,7 +88,7 @@ impl UNet2DConditionModel {
     pub fn forward(
         &self,
         sample: &Tensor,
-        timestep: usize,
+        timestep: f64,
         encoder_hidden_states: &Tensor,
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {

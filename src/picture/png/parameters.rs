@@ -6,14 +6,25 @@
 
 use super::record::RunRecord;
 use crate::pipeline::Setting;
+use crate::scheduler::{Class, SchedulerConfig, ShortName, TimestepSpacing};
 use tr::tr;
 
 /// The chunk's keyword.
 pub const KEYWORD: &str = "parameters";
 
 /// Keys in their order.
-const ORDER: [&str; 9] =
-    ["Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Eta", "Denoising strength", "Init image"];
+const ORDER: [&str; 10] = [
+    "Steps",
+    "Sampler",
+    "Schedule type",
+    "CFG scale",
+    "Seed",
+    "Size",
+    "Model",
+    "Eta",
+    "Denoising strength",
+    "Init image",
+];
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer pairs belongs to the prompt.
 const LEAST_PAIRS: usize = 3;
@@ -32,11 +43,30 @@ pub fn written(record: &RunRecord) -> String {
     text + &pairs.join(", ")
 }
 
+/// A1111's name of the sampler; diffusers' name of the class where A1111 has none.
+fn sampler(config: &SchedulerConfig) -> &'static str {
+    ShortName::of(config).map_or(config.class.name(), |short| short.sampler)
+}
+
+/// A1111's name of the spacing of sigmas.
+fn schedule_type(config: &SchedulerConfig) -> Option<&'static str> {
+    let has_sigmas =
+        config.value("use_karras_sigmas").is_some() || config.class == Class::EulerAncestralDiscrete;
+    match config {
+        config if config.use_karras_sigmas => Some("Karras"),
+        config if config.use_exponential_sigmas => Some("Exponential"),
+        config if config.use_beta_sigmas => Some("Beta"),
+        config if config.use_lu_lambdas => None,
+        config => (has_sigmas && config.timestep_spacing == TimestepSpacing::Linspace).then_some("Uniform"),
+    }
+}
+
 /// The line of settings, as pairs.
 fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
     let request = record.settings();
+    let config = request.scheduler.config();
     let mut pairs = vec![
-        ("Sampler", "DDIM".into()),
+        ("Sampler", sampler(config).into()),
         ("Size", format!("{}x{}", request.width, request.height)),
         ("Model", record.model.clone()),
     ];
@@ -52,6 +82,7 @@ fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
             pairs.push((key, if (key, &*value) == ("Seed", "-1") { MINUS_ONE.into() } else { value }));
         }
     }
+    pairs.extend(schedule_type(config).map(|name| ("Schedule type", name.into())));
     // The order is the web interface's; a setting that it does not know comes after those.
     pairs.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
     if !record.edits.is_empty() {

@@ -106,6 +106,7 @@ mod tests {
     use super::*;
     use crate::picture::png::encode;
     use crate::pipeline::{Fault, InitImage, Seed};
+    use crate::scheduler::SchedulerChoice;
     use image::RgbImage;
     use proptest::prelude::*;
 
@@ -124,12 +125,14 @@ mod tests {
         let finite = any::<f64>().prop_filter("a run's numbers are finite", |number| number.is_finite());
         let pictures = proptest::option::of(proptest::sample::select(InitImage::samples().to_vec()));
         let texts = (any::<String>(), any::<String>(), Seed::MIN..=Seed::MAX);
+        let schedulers = proptest::sample::select(vec!["ddim", "dpm++2m-karras", "pndm", "unipc"]);
+        let faults = (faults, schedulers);
         (texts, any::<[u32; 3]>(), [finite.clone(), finite.clone(), finite], faults, pictures).prop_map(
             |(
                 (prompt, negative_prompt, seed),
                 [height, width, steps],
                 [guidance_scale, eta, strength],
-                fault,
+                (fault, scheduler),
                 sample,
             )| {
                 Request {
@@ -144,6 +147,7 @@ mod tests {
                     init_image: sample.map(|name| InitImage::open(&format!("sample:{name}")).unwrap()),
                     strength,
                     fault,
+                    scheduler: SchedulerChoice::default().named(scheduler).unwrap(),
                 }
             },
         )

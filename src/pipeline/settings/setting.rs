@@ -4,6 +4,7 @@ use super::{Entry, Field, Of, SETTINGS, Value, ValueError};
 use crate::nn::error::abridged;
 use crate::pipeline::seed::SeedError;
 use crate::pipeline::{Fault, InitImage, Request};
+use crate::scheduler::class::SHORT_NAMES;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -105,6 +106,7 @@ impl Setting {
             Field::Seed(access) => Value::Seed((access.get)(request, member)),
             Field::Picture(access) => Value::Picture((access.get)(request, member)),
             Field::Fault(access) => Value::Fault((access.get)(request, member)),
+            Field::Chosen(chosen) => Value::Chosen((chosen.get)(request, member)),
         }
     }
 
@@ -114,7 +116,8 @@ impl Setting {
     /// [`ValueError`].
     pub fn parse_into(&self, text: &str, request: &mut Request) -> Result<(), ValueError> {
         let member = self.member();
-        if self.entry.family().is_some() {
+        let is_open = matches!(self.entry.field, Field::Chosen(_));
+        if self.entry.family().is_some() && !is_open {
             let members = (self.entry.members)(request);
             if !members.iter().any(|known| known == member) {
                 return Err(ValueError::Member(members.join(", ")));
@@ -138,6 +141,7 @@ impl Setting {
                 let fault = (text != "off").then(|| Fault::parse(text)).transpose();
                 (access.set)(request, member, fault.map_err(|expected| other(text, expected))?);
             }
+            Field::Chosen(chosen) => (chosen.set)(request, member, text).map_err(ValueError::Chosen)?,
         }
         Ok(())
     }
@@ -149,6 +153,7 @@ impl Setting {
     pub fn set(&self, text: &str, request: &mut Request) -> Result<(), String> {
         self.parse_into(text, request).map_err(|e| match e {
             ValueError::Picture(e) => format!("{}: {e}", self.name),
+            ValueError::Chosen(e) => e,
             e => format!("{} {e}", self.name),
         })
     }
@@ -165,7 +170,10 @@ impl Setting {
     }
 
     /// Gives `to` the value that `from` has.
-    pub fn copy(&self, from: &Request, to: &mut Request) {
+    ///
+    /// # Errors
+    /// When the value is not one of `to`'s: another checkpoint's scheduler may not have it.
+    pub fn copy(&self, from: &Request, to: &mut Request) -> Result<(), String> {
         let member = self.member();
         match &self.entry.field {
             Field::Text(access) => (access.set)(to, member, (access.get)(from, member)),
@@ -174,7 +182,9 @@ impl Setting {
             Field::Seed(access) => (access.set)(to, member, (access.get)(from, member)),
             Field::Picture(access) => (access.set)(to, member, (access.get)(from, member)),
             Field::Fault(access) => (access.set)(to, member, (access.get)(from, member)),
+            Field::Chosen(chosen) => return (chosen.set)(to, member, &(chosen.get)(from, member)),
         }
+        Ok(())
     }
 
     /// Whether its value is a text, which may hold spaces and commas.
@@ -231,7 +241,12 @@ impl Setting {
                 let nan_in = ("nan_in".to_string(), "a value of a tensor is not a number");
                 faults.chain([nan_in, off()]).collect()
             }
-            Field::Text(_) | Field::Count(..) | Field::Number(..) | Field::Seed(_) => vec![],
+            Field::Chosen(_) if self.name == "scheduler" => {
+                SHORT_NAMES.iter().map(|short| (short.name.to_string(), short.summary)).collect()
+            }
+            Field::Text(_) | Field::Count(..) | Field::Number(..) | Field::Seed(_) | Field::Chosen(_) => {
+                vec![]
+            }
         }
     }
 }

@@ -30,6 +30,17 @@ pub enum Field {
     Picture(Access<Option<InitImage>>),
     /// A fault, or none.
     Fault(Access<Option<Fault>>),
+    /// A name or another value that depends on what else the request has.
+    Chosen(Chosen),
+}
+
+/// How a value is read and changed that depends on what else a request has.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The value in a request.
+    pub get: fn(&Request, &str) -> String,
+    /// Puts a value into a request; the error says what would be right.
+    pub set: fn(&mut Request, &str, &str) -> Result<(), String>,
 }
 
 /// The value of a setting.
@@ -47,6 +58,8 @@ pub enum Value {
     Picture(Option<InitImage>),
     /// A fault, or none.
     Fault(Option<Fault>),
+    /// A name, or JSON.
+    Chosen(String),
 }
 
 impl Value {
@@ -60,6 +73,7 @@ impl Value {
             Self::Seed(seed) => serde_json::to_value(seed),
             Self::Picture(picture) => serde_json::to_value(picture),
             Self::Fault(fault) => serde_json::to_value(fault),
+            Self::Chosen(text) => serde_json::from_str(text).or_else(|_| serde_json::to_value(text)),
         };
         json.unwrap_or_default()
     }
@@ -90,7 +104,7 @@ impl fmt::Display for Value {
     /// The value as it is typed, without quotes: a number without `.0`, `off` for none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Chosen(text) => f.write_str(text),
             Self::Count(count) => count.fmt(f),
             Self::Number(number) => number.fmt(f),
             Self::Seed(seed) => seed.fmt(f),
@@ -121,6 +135,9 @@ pub enum ValueError {
     /// A picture that cannot be opened.
     #[error(transparent)]
     Picture(#[from] InitImageError),
+    /// A value that does not go with what else the request has.
+    #[error("{0}")]
+    Chosen(String),
     /// A member that the run's family does not have.
     #[error("{}", tr!("is no setting of this run; expected {0}", .0))]
     Member(String),

@@ -6,7 +6,7 @@ use crate::pipeline::fault::Faulty;
 use crate::pipeline::intervention::Intervening;
 use crate::pipeline::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
 use crate::pipeline::{Error, Models, Request, memory};
-use crate::scheduler::ddim::Coefficients;
+use crate::scheduler::{History, StepFormulas};
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,13 +72,16 @@ fn run_stage(
         Stage::GetLatent => {
             let made = stages::get_latent(run, probe)?;
             next.generator = made.generator.clone();
+            next.history = History::default();
             StageOutput { tensors: first_latents(made, request), ..StageOutput::default() }
         }
         Stage::Denoise { step } => {
             let embeds = (next.require("negative_prompt_embeds")?, next.require("prompt_embeds")?);
             let (latents, mut generator) = (snapshot.require("latents")?, snapshot.generator.clone());
-            let denoised = stages::denoise(run, step, latents, embeds, &mut generator, probe)?;
+            let history = &snapshot.history;
+            let denoised = stages::denoise(run, step, latents, embeds, history, &mut generator, probe)?;
             next.generator = generator;
+            next.history = denoised.step.history.clone();
             denoised.into()
         }
         Stage::VaeDecode => {
@@ -92,18 +95,18 @@ fn run_stage(
 #[derive(Default)]
 struct StageOutput {
     tensors: Vec<(&'static str, Tensor)>,
-    coefficients: Option<Coefficients>,
+    step: Option<Arc<StepFormulas>>,
     warnings: Vec<String>,
     cut: [Option<String>; 2],
 }
 
 fn record(before: &Snapshot, stage: Stage, start: Instant, made: StageOutput) -> Arc<StageRecord> {
-    let StageOutput { tensors, coefficients, warnings, cut } = made;
+    let StageOutput { tensors, step, warnings, cut } = made;
     let guidance_scale = before.request.guidance_scale;
     Arc::new(StageRecord {
         stage,
         tensors,
-        coefficients,
+        step,
         guidance_scale,
         scheduler: Arc::clone(&before.scheduler),
         edited: vec![],
@@ -158,7 +161,7 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
             ("prompt_embeds", prompt_embeds),
             ("negative_prompt_embeds", negative_prompt_embeds),
         ],
-        coefficients: None,
+        step: None,
         warnings,
         cut,
     })
@@ -167,18 +170,13 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
 impl From<Denoised> for StageOutput {
     fn from(denoised: Denoised) -> Self {
         let Denoised { uncond_residual, text_cond_residual, guided_noise_residual, step } = denoised;
-        Self {
-            tensors: vec![
-                ("uncond_residual", uncond_residual),
-                ("text_cond_residual", text_cond_residual),
-                ("guided_noise_residual", guided_noise_residual),
-                ("pred_original_sample", step.pred_original_sample),
-                ("pred_epsilon", step.pred_epsilon),
-                ("pred_sample_direction", step.pred_sample_direction),
-                ("latents", step.prev_sample),
-            ],
-            coefficients: Some(step.coefficients),
-            ..Self::default()
-        }
+        let mut tensors = vec![
+            ("uncond_residual", uncond_residual),
+            ("text_cond_residual", text_cond_residual),
+            ("guided_noise_residual", guided_noise_residual),
+        ];
+        tensors.extend(step.tensors);
+        tensors.push(("latents", step.prev_sample));
+        Self { tensors, step: Some(Arc::new(step.formulas)), ..Self::default() }
     }
 }

@@ -9,12 +9,11 @@ mod advance;
 mod stage;
 
 pub use advance::advance;
-pub use stage::{Stage, TENSORS};
+pub use stage::{Stage, tensor_names};
 
 use super::intervention::Intervention;
 use super::{Error, Models, Request, RequestError};
-use crate::scheduler::DdimScheduler;
-use crate::scheduler::ddim::Coefficients;
+use crate::scheduler::{History, Scheduler, StepFormulas};
 use crate::tensor::Generator;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -28,12 +27,12 @@ pub struct StageRecord {
     pub stage: Stage,
     /// Its tensors under diffusers' names, in the order of computation.
     pub tensors: Vec<(&'static str, Tensor)>,
-    /// The scalars of a step of `denoise`.
-    pub coefficients: Option<Coefficients>,
+    /// The numbers and formulas of a step of `denoise`.
+    pub step: Option<Arc<StepFormulas>>,
     /// The `guidance_scale` with which the stage ran.
     pub guidance_scale: f64,
     /// The scheduler with which the stage ran.
-    pub scheduler: Arc<DdimScheduler>,
+    pub scheduler: Arc<dyn Scheduler>,
     /// Its tensors that were edited afterwards.
     pub edited: Vec<&'static str>,
     /// Warnings, such as a truncated prompt.
@@ -55,13 +54,15 @@ impl StageRecord {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     request: Arc<Request>,
-    scheduler: Arc<DdimScheduler>,
+    scheduler: Arc<dyn Scheduler>,
     records: Vec<Arc<StageRecord>>,
     /// The tensors so far of a stage that is stepped through. They precede `records` in lookups.
     partial: Option<Arc<StageRecord>>,
     /// The prompt and the negative prompt of the embeddings.
     encoded: Option<(String, String)>,
     generator: Generator,
+    /// What the scheduler remembers of the last steps.
+    history: History,
     /// The edits of tensors and module outputs.
     edits: Vec<Arc<str>>,
     /// Changes of module outputs in later stages.
@@ -74,7 +75,8 @@ impl Snapshot {
     /// # Errors
     /// When `models` cannot run `request`.
     pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
-        let scheduler = Arc::new(request.check(models)?);
+        let request = request.with_own_scheduler(models);
+        let scheduler = request.check(models)?;
         let generator = Generator::manual_seed(request.seed.folded());
         Ok(Self {
             request: Arc::new(request),
@@ -83,6 +85,7 @@ impl Snapshot {
             partial: None,
             encoded: None,
             generator,
+            history: History::default(),
             edits: vec![],
             interventions: vec![],
         })
@@ -93,7 +96,8 @@ impl Snapshot {
     /// # Errors
     /// When `models` cannot run `request`.
     pub fn with_request(&self, request: Request, models: &Models) -> Result<Self, RequestError> {
-        let scheduler = Arc::new(request.check(models)?);
+        let request = request.with_own_scheduler(models);
+        let scheduler = request.check(models)?;
         Ok(Self { request: Arc::new(request), scheduler, ..self.clone() })
     }
 
@@ -109,7 +113,7 @@ impl Snapshot {
         let record = StageRecord {
             stage,
             tensors,
-            coefficients: None,
+            step: None,
             guidance_scale: self.request.guidance_scale,
             scheduler: Arc::clone(&self.scheduler),
             edited: vec![],
@@ -133,12 +137,15 @@ impl Snapshot {
         edited.extend(new.filter(|new| !known.edited.contains(new)));
         let mut next = self.clone();
         next.records[index] = Arc::new(StageRecord {
+            stage: known.stage,
+            guidance_scale: known.guidance_scale,
+            took: known.took,
             tensors: tensors.collect(),
             edited,
+            step: known.step.clone(),
             scheduler: Arc::clone(&known.scheduler),
             warnings: known.warnings.clone(),
             cut: known.cut.clone(),
-            ..**known
         });
         next.edits.push(edit.into());
         Some(next)
@@ -171,17 +178,22 @@ impl Snapshot {
     }
 
     /// The scheduler of the run.
-    pub fn scheduler(&self) -> &DdimScheduler {
-        &self.scheduler
+    pub fn scheduler(&self) -> &dyn Scheduler {
+        &*self.scheduler
     }
 
     /// The timesteps of the run, from noise to image. With a start image, only the last ones.
-    pub fn timesteps(&self) -> &[usize] {
+    pub fn timesteps(&self) -> &[f64] {
         &self.scheduler.timesteps()[self.request.steps()]
     }
 
+    /// Sigma at each of these timesteps.
+    pub fn sigmas(&self) -> &[f32] {
+        &self.scheduler.sigmas()[self.request.steps()]
+    }
+
     /// The scheduler of the run, shared.
-    pub fn shared_scheduler(&self) -> &Arc<DdimScheduler> {
+    pub fn shared_scheduler(&self) -> &Arc<dyn Scheduler> {
         &self.scheduler
     }
 

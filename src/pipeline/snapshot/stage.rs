@@ -1,10 +1,11 @@
 //! The stages of the pipeline, and the names of their tensors.
 
+use crate::scheduler::step;
 use std::fmt;
 use std::ops::Range;
 
-/// Names of the stages' tensors, in the order of the run.
-pub const TENSORS: [&str; 15] = [
+/// Names of the tensors of stages before the scheduler's step.
+const BEFORE_STEP: [&str; 10] = [
     "input_ids",
     "negative_input_ids",
     "prompt_embeds",
@@ -15,12 +16,13 @@ pub const TENSORS: [&str; 15] = [
     "uncond_residual",
     "text_cond_residual",
     "guided_noise_residual",
-    "pred_original_sample",
-    "pred_epsilon",
-    "pred_sample_direction",
-    "latents",
-    "image",
 ];
+
+/// Names of the stages' tensors, in the order of the run.
+pub fn tensor_names() -> impl Iterator<Item = &'static str> {
+    let of_step = step::TENSORS.iter().map(|(name, _)| *name);
+    BEFORE_STEP.into_iter().chain(of_step).chain(["latents", "image"])
+}
 
 /// A stage of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use crate::debugger::view::Viewer;
 use crate::debugger::{Event, Outcome, View};
 use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
+use crate::scheduler::{History, StepFormulas, StepInput};
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -48,14 +49,15 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pocket.safetensors");
     let tensors: HashMap<String, Tensor> = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
     let theirs = |key: &str| tensors[&format!("run/{key}")].clone();
-    let scheduler = Arc::new(request.check(models).unwrap());
-    let record = |stage, took, tensors, coefficients| {
+    let scheduler = request.check(models).unwrap();
+    let mut history = History::default();
+    let record = |stage, took, tensors, step: Option<StepFormulas>| {
         let (warnings, took) = (vec![], Duration::from_micros(took));
         let guidance_scale = request.guidance_scale;
         Arc::new(StageRecord {
             stage,
             tensors,
-            coefficients,
+            step: step.map(Arc::new),
             guidance_scale,
             scheduler: Arc::clone(&scheduler),
             edited: vec![],
@@ -75,9 +77,12 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
         record(Stage::EncodePrompt, 18_000, encoded, None),
         record(Stage::GetLatent, 45, vec![("latents", latents.clone())], None),
     ];
-    for (step, &t) in scheduler.timesteps().iter().enumerate() {
+    for step in 0..scheduler.timesteps().len() {
         let theirs = |name| theirs(&format!("denoise.{step:03}/{name}"));
-        let made = scheduler.step(&theirs("guided_noise_residual"), t, &latents, None).unwrap();
+        let model_output = &theirs("guided_noise_residual");
+        let input = StepInput { index: step, model_output, sample: &latents, noise: None };
+        let made = scheduler.step(input, &history).unwrap();
+        history = made.history.clone();
         latents = theirs("latents");
         let tensors = vec![
             ("uncond_residual", theirs("uncond_residual")),
@@ -85,11 +90,11 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
             ("guided_noise_residual", theirs("guided_noise_residual")),
             ("pred_original_sample", theirs("pred_original_sample")),
             ("pred_epsilon", theirs("pred_epsilon")),
-            ("pred_sample_direction", made.pred_sample_direction),
+            ("pred_sample_direction", made.tensor("pred_sample_direction").unwrap().clone()),
             ("latents", latents.clone()),
         ];
         let took = 90_000 + 1000 * step as u64;
-        records.push(record(Stage::Denoise { step }, took, tensors, Some(made.coefficients)));
+        records.push(record(Stage::Denoise { step }, took, tensors, Some(made.formulas)));
     }
     records.push(record(Stage::VaeDecode, 234_000, vec![("image", theirs("image"))], None));
     records
@@ -112,8 +117,10 @@ pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
         let residual = |name| known.tensor(name).unwrap().clone();
         let (uncond, text) = (residual("uncond_residual"), residual("text_cond_residual"));
         let guided = (&uncond + ((&text - &uncond).unwrap() * guidance_scale).unwrap()).unwrap();
-        let c = known.coefficients.unwrap();
-        let step = known.scheduler.step(&guided, c.timestep, &latents, None).unwrap();
+        let index = known.step.as_ref().unwrap().index;
+        let input = StepInput { index, model_output: &guided, sample: &latents, noise: None };
+        let step = known.scheduler.step(input, &History::default()).unwrap();
+        let made = |name| step.tensor(name).unwrap().clone();
         latents = step.prev_sample.clone();
         records.push(Arc::new(StageRecord {
             stage: known.stage,
@@ -121,12 +128,12 @@ pub fn records_at(guidance_scale: f64, from: usize) -> Vec<Arc<StageRecord>> {
                 ("uncond_residual", uncond),
                 ("text_cond_residual", text),
                 ("guided_noise_residual", guided),
-                ("pred_original_sample", step.pred_original_sample),
-                ("pred_epsilon", step.pred_epsilon),
-                ("pred_sample_direction", step.pred_sample_direction),
-                ("latents", step.prev_sample),
+                ("pred_original_sample", made("pred_original_sample")),
+                ("pred_epsilon", made("pred_epsilon")),
+                ("pred_sample_direction", made("pred_sample_direction")),
+                ("latents", step.prev_sample.clone()),
             ],
-            coefficients: Some(c),
+            step: Some(Arc::new(step.formulas)),
             guidance_scale,
             scheduler: Arc::clone(&known.scheduler),
             edited: vec![],
@@ -182,7 +189,7 @@ pub fn session_with_nan() -> Session {
     let record = StageRecord {
         stage: known.stage,
         tensors: vec![("latents", latents)],
-        coefficients: None,
+        step: None,
         guidance_scale: 7.5,
         scheduler: Arc::clone(&known.scheduler),
         edited: vec![],
@@ -209,7 +216,7 @@ pub fn session_of(prompt: &str) -> Session {
     let record = StageRecord {
         stage: known.stage,
         tensors: tensors.collect(),
-        coefficients: None,
+        step: None,
         guidance_scale: 7.5,
         scheduler: Arc::clone(&known.scheduler),
         edited: vec![],

@@ -5,6 +5,7 @@ use super::welcome;
 use crate::debugger::View;
 use crate::debugger::record::RecordId;
 use crate::pipeline::Stage;
+use crate::scheduler::step::timestep_text;
 use crate::tensor::compare::{cosine, distance};
 use crate::tui::canvas::Canvas;
 use crate::tui::state::State;
@@ -67,7 +68,7 @@ struct Measured {
     records: Vec<RecordId>,
     complete: bool,
     /// The timestep and the measures of each step, in the order of [`MEASURES`].
-    steps: Vec<(usize, [f64; MEASURES.len()])>,
+    steps: Vec<(f64, [f64; MEASURES.len()])>,
 }
 
 /// The charts.
@@ -132,7 +133,7 @@ impl pane::View for Charts {
         MEASURES.iter().for_each(|measure| text.extend(["\t", measure.name()]));
         for (step, (timestep, values)) in measured.steps.iter().enumerate() {
             // Writing to a string cannot fail.
-            let _ = write!(text, "\n{}\t{timestep}", view.request.steps().start + step);
+            let _ = write!(text, "\n{}\t{}", view.request.steps().start + step, timestep_text(*timestep));
             for value in values {
                 let _ = write!(text, "\t{value}");
             }
@@ -180,7 +181,7 @@ fn measure(view: &View) -> Measured {
     let end = latents.last();
     let mut steps = vec![];
     for record in &view.records {
-        let (Some(c), Some(latents_now)) = (&record.coefficients, record.tensor("latents")) else { continue };
+        let (Some(step), Some(latents_now)) = (&record.step, record.tensor("latents")) else { continue };
         let norm = |name| record.tensor(name).map_or(f64::NAN, |tensor| tensor.row.summary.l2);
         let residuals = record.tensor("uncond_residual").zip(record.tensor("text_cond_residual"));
         // The noise of `get_latent` comes first.
@@ -197,7 +198,7 @@ fn measure(view: &View) -> Measured {
             to(before),
             if complete { to(end) } else { f64::NAN },
         ];
-        steps.push((c.timestep, values));
+        steps.push((step.timestep, values));
     }
     let records = view.records.iter().map(|record| record.id).collect();
     Measured { records, complete, steps }
@@ -225,7 +226,7 @@ fn legend(chart: &Chart, measured: &Measured, state: &State, theme: &Theme, widt
         line.push_span(Span::raw(value.map_or(String::new(), short)));
     }
     if let Some((timestep, _)) = here {
-        let label = format!("  at t = {timestep}");
+        let label = format!("  at t = {}", timestep_text(*timestep));
         // A timestep that is cut off would read as another one.
         if line.width() + label.len() <= usize::from(width) {
             line.push_span(Span::styled(label, theme.faint));
@@ -239,11 +240,12 @@ fn plot(chart: &Chart, measured: &Measured, state: &State, theme: &Theme) -> Plo
     let line = |(index, measure): (usize, &Measure)| {
         let column = MEASURES.iter().position(|known| known == measure).unwrap_or(0);
         let point =
-            |(step, (_, values)): (usize, &(usize, [f64; MEASURES.len()]))| (step as f64, values[column]);
+            |(step, (_, values)): (usize, &(f64, [f64; MEASURES.len()]))| (step as f64, values[column]);
         let points = measured.steps.iter().enumerate().map(point).collect();
         Series { points, style: theme.series[index], stroke: Stroke::of(index, theme.series.len()) }
     };
-    let timestep = |timestep: Option<&usize>| timestep.map_or(String::new(), |t| format!("t = {t}"));
+    let timestep =
+        |timestep: Option<&f64>| timestep.map_or(String::new(), |t| format!("t = {}", timestep_text(*t)));
     let timesteps = state.view.as_ref().map_or(&[][..], |view| &view.schedule.timesteps);
     Plot {
         series: chart.lines.iter().enumerate().map(line).collect(),

@@ -2,7 +2,7 @@
 
 use super::rail::duration;
 use crate::debugger::record::RecordView;
-use crate::scheduler::ddim::Coefficients;
+use crate::scheduler::{Number, StepFormulas};
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
@@ -14,8 +14,8 @@ const WARNING_LINES: usize = 2;
 pub fn lines(record: &RecordView, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let mut parts = vec![(record.stage.to_string(), duration(record.took))];
-    if let Some(c) = &record.coefficients {
-        let coefficients = coefficients(c);
+    if let Some(step) = &record.step {
+        let coefficients = coefficients(step);
         let columns = |parts: &[(String, String)]| parts.iter().map(columns).sum::<usize>();
         // The rail and the message name the stage too; only this line has the numbers.
         if columns(&parts) + columns(&coefficients) > width + 2 {
@@ -43,17 +43,20 @@ pub fn lines(record: &RecordView, theme: &Theme, width: u16) -> Vec<Line<'static
     lines
 }
 
-fn coefficients(c: &Coefficients) -> Vec<(String, String)> {
-    let mut parts = vec![
-        ("t".into(), format!("{} → {}", c.timestep, c.prev_timestep)),
-        ("alpha_prod_t".into(), format!("{:.4}", c.alpha_prod_t)),
-        ("alpha_prod_t_prev".into(), format!("{:.4}", c.alpha_prod_t_prev)),
-        ("beta_prod_t".into(), format!("{:.4}", c.beta_prod_t)),
-    ];
-    if c.std_dev_t != 0. {
-        parts.push(("std_dev_t".into(), format!("{:.4}", c.std_dev_t)));
-    }
-    parts
+/// The most numbers that are shown; the scheduler view has them all.
+const MOST_NUMBERS: usize = 4;
+
+fn coefficients(step: &StepFormulas) -> Vec<(String, String)> {
+    // A variance is the square of what is shown, and a deviation of 0 is no news.
+    let is_shown =
+        |number: &&Number| number.name != "variance" && (number.name != "std_dev_t" || number.value != 0.);
+    let numbers = step.numbers.iter().filter(is_shown).take(MOST_NUMBERS);
+    let numbers = numbers.map(|number| (number.name.to_string(), shown(number.value)));
+    std::iter::once(("t".into(), step.timesteps_text())).chain(numbers).collect()
+}
+
+fn shown(value: f64) -> String {
+    if value.fract() == 0. && value.abs() < 1e6 { format!("{value:.0}") } else { format!("{value:.4}") }
 }
 
 /// The columns of a part, with the space before it.

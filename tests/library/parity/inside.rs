@@ -57,7 +57,7 @@ fn agree(name: &str, source: ModelSource) {
                 models.text_encoder.forward(&input_ids, &everything, &mut recorder).unwrap();
             }
             "unet" => {
-                let timestep = given.i64("unet/timestep")[0] as usize;
+                let timestep = given.i64("unet/timestep")[0] as f64;
                 let (sample, context) = (input("sample"), input("encoder_hidden_states"));
                 models.unet.forward(sample, timestep, context, &mut recorder).unwrap();
             }

@@ -5,4 +5,5 @@ mod models;
 mod random;
 mod run;
 mod scheduler;
+mod schedulers;
 mod tokens;

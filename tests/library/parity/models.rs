@@ -72,7 +72,7 @@ fn agree(name: &str, source: ModelSource) {
 
     for set in ["unet", "unet.1"].iter().filter(|set| fixture.has(&format!("{set}/sample"))) {
         let input = |key| fixture.tensor(&format!("{set}/{key}"));
-        let timestep = fixture.i64(&format!("{set}/timestep"))[0] as usize;
+        let timestep = fixture.i64(&format!("{set}/timestep"))[0] as f64;
         let output = models
             .unet
             .forward(input("sample"), timestep, input("encoder_hidden_states"), &mut Unwatched)

@@ -8,6 +8,7 @@ use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::stages::{self, FirstLatents, Run};
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, advance};
+use diffuscope::scheduler::{History, StepInput};
 use diffuscope::tensor::Generator;
 
 /// A stage on the reference's own input, in f32 on the CPU.
@@ -46,21 +47,22 @@ fn odd() {
     agree("odd", &checkpoint("odd").source(), "run");
 }
 
-/// PNDM's files, as Stable Diffusion 1 and BK-SDM-Tiny have them: DDIM stands in.
+/// PNDM's files, as Stable Diffusion 1 and BK-SDM-Tiny have them, with DDIM in the place of PNDM.
 #[test]
 fn old_and_tiny() {
     agree("old", &checkpoint("old").source(), "run");
     agree("tiny", &checkpoint("tiny").source(), "run");
 }
 
-/// SD-Turbo's preset, which diffusers is given by hand: one step that ends at the picture, and no guidance; and four.
+/// SD-Turbo's preset, which diffusers is given by hand: one step that ends at the picture, and no guidance; and four. DDIM takes
+/// the place of Euler.
 #[test]
 fn turbo() {
     let folder = checkpoint("turbo");
     let models = Models::load(folder.source(), Device::Cpu, DType::F32).unwrap();
     let wanted = request(&Fixture::open("turbo"), "run");
     let usual = Request::for_models(&models, wanted.prompt.clone());
-    assert_eq!(Request { seed: wanted.seed, ..usual }, wanted);
+    assert_eq!(Request { seed: wanted.seed, scheduler: wanted.scheduler.clone(), ..usual }, wanted);
     agree("turbo", &folder.source(), "run");
     agree("turbo", &folder.source(), "run_four");
 }
@@ -88,10 +90,10 @@ fn pocket_img2img() {
 fn noised(models: &Models, fixture: &Fixture, request: &Request, name: &str) {
     let theirs = |key: &str| fixture.tensor(&format!("{name}/{key}"));
     let scheduler = request.check(models).unwrap();
-    let run = Run { models, request, scheduler: &scheduler };
+    let run = Run { models, request, scheduler: &*scheduler };
     let timesteps = &scheduler.timesteps()[request.steps()];
-    let expected: Vec<usize> =
-        fixture.i64(&format!("{name}/timesteps")).into_iter().map(|t| t as usize).collect();
+    let expected: Vec<f64> =
+        fixture.i64(&format!("{name}/timesteps")).into_iter().map(|t| t as f64).collect();
     assert_eq!(timesteps, expected);
 
     let made = stages::get_latent(run, &mut Unwatched).unwrap();
@@ -102,7 +104,7 @@ fn noised(models: &Models, fixture: &Fixture, request: &Request, name: &str) {
 
     let mut alone = Differences::default();
     alone.note(&made.noise, theirs("noise"), "noise");
-    let noisy = scheduler.add_noise(theirs("init_latents"), theirs("noise"), timesteps[0]).unwrap();
+    let noisy = scheduler.add_noise(theirs("init_latents"), theirs("noise"), request.steps().start).unwrap();
     alone.note(&noisy, theirs("latents"), "add_noise");
     alone.assert_within(ADD_NOISE);
 }
@@ -110,7 +112,12 @@ fn noised(models: &Models, fixture: &Fixture, request: &Request, name: &str) {
 fn agree(name: &str, source: &ModelSource, run: &str) {
     let models = Models::load(source.clone(), Device::Cpu, DType::F32).unwrap();
     let fixture = Fixture::open(name);
-    let request = request(&fixture, run);
+    let ddim = models.scheduler.named("ddim").unwrap();
+    let config = match name {
+        "turbo" => ddim.config().with("set_alpha_to_one", "true").unwrap(),
+        _ => ddim.config().clone(),
+    };
+    let request = Request { scheduler: ddim.with_config(config), ..request(&fixture, run) };
     stage_by_stage(&models, &fixture, &request, run);
     let of_steps =
         ["latents", "uncond_residual", "text_cond_residual", "guided_noise_residual", "pred_original_sample"];
@@ -137,7 +144,7 @@ fn request(fixture: &Fixture, run: &str) -> Request {
 fn stage_by_stage(models: &Models, fixture: &Fixture, request: &Request, name: &str) {
     let theirs = |key: &str| fixture.tensor(&format!("{name}/{key}"));
     let scheduler = request.check(models).unwrap();
-    let run = Run { models, request, scheduler: &scheduler };
+    let run = Run { models, request, scheduler: &*scheduler };
     let timesteps: Vec<i64> = scheduler.timesteps().iter().map(|&t| t as i64).collect();
     assert_eq!(timesteps, fixture.i64(&format!("{name}/timesteps")));
     let (mut stage, mut step_alone) = (Differences::default(), Differences::default());
@@ -150,18 +157,22 @@ fn stage_by_stage(models: &Models, fixture: &Fixture, request: &Request, name: &
 
     let embeds = (theirs("negative_prompt_embeds"), theirs("prompt_embeds"));
     let mut latents = theirs("latents").clone();
+    let history = History::default();
     for step in 0..request.num_inference_steps {
         let at = |key: &str| theirs(&format!("denoise.{step:03}/{key}"));
         let before = generator.clone();
-        let made = stages::denoise(run, step, &latents, embeds, &mut generator, &mut Unwatched).unwrap();
+        let made =
+            stages::denoise(run, step, &latents, embeds, &history, &mut generator, &mut Unwatched).unwrap();
         stage.note(&made.uncond_residual, at("uncond_residual"), "uncond_residual");
         stage.note(&made.text_cond_residual, at("text_cond_residual"), "text_cond_residual");
 
         let noise = fresh_noise(before, &latents, request.eta);
-        let t = scheduler.timesteps()[step];
-        let alone = scheduler.step(at("guided_noise_residual"), t, &latents, noise.as_ref()).unwrap();
-        step_alone.note(&alone.pred_original_sample, at("pred_original_sample"), "pred_original_sample");
-        step_alone.note(&alone.pred_epsilon, at("pred_epsilon"), "pred_epsilon");
+        let model_output = at("guided_noise_residual");
+        let input = StepInput { index: step, model_output, sample: &latents, noise: noise.as_ref() };
+        let alone = scheduler.step(input, &history).unwrap();
+        for name in ["pred_original_sample", "pred_epsilon"] {
+            step_alone.note(alone.tensor(name).unwrap(), at(name), name);
+        }
         step_alone.note(&alone.prev_sample, at("latents"), "prev_sample");
         latents = at("latents").clone();
     }

@@ -51,7 +51,7 @@ fn words_go_on() {
     assert_eq!(words("set gui"), ["guidance_scale"]);
     assert_eq!(words("set init_image sample:a"), ["sample:apple"]);
     assert_eq!(words("set prompt_embeds = em"), ["embed("]);
-    assert_eq!(words("print lerp(prompt_embeds, o"), ["of("]);
+    assert_eq!(words("print lerp(prompt_embeds, o"), ["order", "of("]);
     assert_eq!(words("set preview "), ["every", "off"]);
     assert_eq!(words("delete 1"), ["12"]);
     assert_eq!(words("show d"), ["difference"]);

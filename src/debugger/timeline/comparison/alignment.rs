@@ -3,48 +3,59 @@
 use crate::debugger::timeline::tree::BranchId;
 
 /// A variant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// Its timeline.
     pub branch: BranchId,
     /// Its value of each axis.
     pub values: Vec<String>,
     /// The timesteps of its steps, in order.
-    pub timesteps: Vec<usize>,
+    pub timesteps: Vec<f64>,
+    /// Sigma at each of them: the noise level.
+    pub sigmas: Vec<f32>,
 }
 
 /// The ticks of a comparison: each is a stage of the variant with the most steps, the first of those that have as many.
-/// The others keep up with it by noise level: after a tick each has done the steps whose timestep is not below that
+/// The others keep up with it by noise level: after a tick each has done the steps whose sigma is not below that
 /// variant's.
 #[derive(Debug, Clone, Copy)]
-pub struct Alignment<'a>(&'a [usize]);
+pub struct Alignment<'a>(Option<&'a Member>);
+
+/// Two sigmas that differ by less count as the same noise level: schedulers round them differently.
+const SAME: f32 = 1.0001;
 
 impl<'a> Alignment<'a> {
     /// The ticks of these variants.
     pub fn of(members: impl IntoIterator<Item = &'a Member>) -> Self {
-        let most = members.into_iter().map(|member| member.timesteps.as_slice());
-        let most = most.reduce(|most, other| if other.len() > most.len() { other } else { most });
-        Self(most.unwrap_or_default())
+        let members = members.into_iter();
+        Self(members.reduce(|most, other| if other.sigmas.len() > most.sigmas.len() { other } else { most }))
     }
 
     /// The timesteps that the ticks are counted by.
-    pub fn timesteps(self) -> &'a [usize] {
-        self.0
+    pub fn timesteps(self) -> &'a [f64] {
+        self.0.map_or(&[], |member| &member.timesteps)
+    }
+
+    fn sigmas(self) -> &'a [f32] {
+        self.0.map_or(&[], |member| &member.sigmas)
     }
 
     /// How many ticks there are.
     pub fn ticks(self) -> usize {
-        self.0.len() + 3
+        self.sigmas().len() + 3
     }
 
     /// How many stages a variant has done after `tick` ticks.
     pub fn done(self, member: &Member, tick: usize) -> usize {
-        let (own, all) = (member.timesteps.len(), self.0.len());
+        let (own, all) = (member.sigmas.len(), self.sigmas().len());
         match tick {
             0..=2 => tick,
             _ if tick >= all + 3 => own + 3,
             _ if tick == all + 2 => own + 2,
-            _ => 2 + member.timesteps.iter().filter(|timestep| **timestep >= self.0[tick - 3]).count(),
+            _ => {
+                let level = self.sigmas()[tick - 3];
+                2 + member.sigmas.iter().filter(|sigma| **sigma * SAME >= level).count()
+            }
         }
     }
 
@@ -75,10 +86,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn members(counts: &[usize]) -> Vec<Member> {
-        let member = |n: &usize| Member {
-            branch: BranchId::default(),
-            values: vec![],
-            timesteps: (0..*n).rev().map(|k| k * (1000 / n) + 1).collect(),
+        let member = |n: &usize| {
+            let timesteps: Vec<f64> = (0..*n).rev().map(|k| (k * (1000 / n) + 1) as f64).collect();
+            let sigmas = timesteps.iter().map(|t| *t as f32 / 100.).collect();
+            Member { branch: BranchId::default(), values: vec![], timesteps, sigmas }
         };
         counts.iter().map(member).collect()
     }
@@ -87,7 +98,7 @@ mod tests {
     fn fewer_steps_keep_up_by_noise_level() {
         let members = members(&[4, 10]);
         let lineup = Alignment::of(&members);
-        assert_eq!(lineup.timesteps()[..3], [901, 801, 701]);
+        assert_eq!(lineup.timesteps()[..3], [901., 801., 701.]);
         let done = |index: usize| (0..=13).map(|tick| lineup.done(&members[index], tick)).collect::<Vec<_>>();
         // 751, 501, 251, 1 against 901, 801, 701, …
         assert_eq!(done(0), [0, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6, 7]);

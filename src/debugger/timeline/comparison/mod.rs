@@ -43,7 +43,10 @@ impl Comparison {
         lockstep: Lockstep,
     ) -> Self {
         let tick = members.first().and_then(|(id, _)| timelines.get(*id)).map_or(0, |b| b.timeline.cursor());
-        let member = |(branch, values)| Member { branch, values, timesteps: timesteps(timelines, branch) };
+        let member = |(branch, values)| {
+            let (timesteps, sigmas) = levels(timelines, branch);
+            Member { branch, values, timesteps, sigmas }
+        };
         Self {
             title,
             axes,
@@ -125,7 +128,7 @@ impl Comparison {
     /// Looks at the variants anew, of which one was opened and may have other settings now.
     pub fn resume(&mut self, timelines: &mut TimelineTree) {
         for member in &mut self.members {
-            member.timesteps = timesteps(timelines, member.branch);
+            (member.timesteps, member.sigmas) = levels(timelines, member.branch);
         }
         self.look(self.tick, timelines);
     }
@@ -205,6 +208,8 @@ impl Comparison {
 }
 
 /// The timesteps that a timeline's newest settings visit.
-fn timesteps(timelines: &TimelineTree, branch: BranchId) -> Vec<usize> {
-    timelines.get(branch).map_or(vec![], |branch| branch.timeline.tip().timesteps().to_vec())
+fn levels(timelines: &TimelineTree, branch: BranchId) -> (Vec<f64>, Vec<f32>) {
+    let Some(branch) = timelines.get(branch) else { return (vec![], vec![]) };
+    let tip = branch.timeline.tip();
+    (tip.timesteps().to_vec(), tip.sigmas().to_vec())
 }

@@ -3,6 +3,7 @@
 use crate::debugger::record::{RecordId, RecordView};
 use crate::debugger::view::{ComparisonView, VariantView};
 use crate::pipeline::Stage;
+use crate::scheduler::step::timestep_text;
 use crate::tensor::compare::{cosine, relative_difference};
 use crate::tui::canvas::Canvas;
 use crate::tui::text;
@@ -145,7 +146,7 @@ fn plot(
         stroke: Stroke::of(index, theme.series.len()),
     };
     let timesteps = comparison.lineup().timesteps();
-    let timestep = |t: Option<&usize>| t.map_or(String::new(), |t| format!("t = {t}"));
+    let timestep = |t: Option<&f64>| t.map_or(String::new(), |t| format!("t = {}", timestep_text(*t)));
     Plot {
         series: comparison.variants.iter().enumerate().map(line).collect(),
         x: [ticks.start as f64, (ticks.end - 1) as f64],

@@ -4,6 +4,7 @@ use crate::debugger::record::{RecordId, RecordView};
 use crate::debugger::timeline::comparison::StepMetrics;
 use crate::debugger::view::ComparisonView;
 use crate::picture::{Picture, residual};
+use crate::scheduler::step::timestep_text;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 use crate::tui::canvas::Canvas;
@@ -122,8 +123,8 @@ pub fn draw(
     let values = text::clean(&variant.member.values.join(" · "));
     let mark = if is_base { " ◆ base" } else { "" };
     let heading = text::shortened(&values, width.saturating_sub(text::width(mark)));
-    let stage = record.map_or(tr!("at the start"), |record| match record.coefficients {
-        Some(c) => format!("{}  t = {}", record.stage, c.timestep),
+    let stage = record.map_or(tr!("at the start"), |record| match &record.step {
+        Some(step) => format!("{}  t = {}", record.stage, timestep_text(step.timestep)),
         None => record.stage.to_string(),
     });
     let head = [
@@ -226,7 +227,7 @@ fn small(
     let picture = |(name, caption): (&'static str, &'static str)| {
         let picture = match (tensor(record, name), base) {
             (Some(values), _) => drawn.picture((record.id, None, name), values, shared),
-            (None, Some(base)) if name == "from base" && base.coefficients.is_some() => {
+            (None, Some(base)) if name == "from base" && base.step.is_some() => {
                 drawn.picture((record.id, Some(base.id), name), &from_base(record, base)?, from)
             }
             _ => None,

@@ -1,11 +1,11 @@
-//! DDIM's step: in the symbols of the paper, in diffusers' names, and in numbers.
+//! A scheduler's step: in the symbols of its paper, in diffusers' names, and in numbers.
 //!
-//! Song et al., 2021, equations 12 and 16. The paper's α is diffusers' `alpha_prod` and Ho et al.'s ᾱ; this view writes
-//! ᾱ.
+//! The step brings its formulas along; this file knows no scheduler.
 
 use crate::debugger::record::{RecordView, TensorView};
+use crate::debugger::view::ScheduleView;
 use crate::pipeline::Stage;
-use crate::scheduler::ddim::Coefficients;
+use crate::scheduler::{Formula, Number, StepFormulas};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -13,15 +13,12 @@ use crate::tui::widget::plot::short;
 use ratatui::text::{Line, Span};
 use tr::tr;
 
-/// The lines before the formulas, and the lines of each.
-const COEFFICIENTS: usize = 4;
+/// The lines of a formula.
 const OF_A_FORMULA: usize = 3;
-/// The empty lines that [`spaced`] adds.
-pub const GAPS: u16 = 4;
 
-/// The same lines with an empty one before each formula.
-pub fn spaced(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
-    let formulas = lines.split_off(COEFFICIENTS.min(lines.len()));
+/// The same lines with an empty one before each formula, which begin after `head` lines.
+pub fn spaced(mut lines: Vec<Line<'static>>, head: usize) -> Vec<Line<'static>> {
+    let formulas = lines.split_off(head.min(lines.len()));
     for formula in formulas.chunks(OF_A_FORMULA) {
         lines.push(Line::default());
         lines.extend_from_slice(formula);
@@ -33,12 +30,23 @@ pub fn spaced(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Element(usize);
 
+/// The sigma of a step's input and that of its timestep, where they differ by more than a hundredth.
+fn differing_levels(step: &StepFormulas, schedule: &ScheduleView) -> Option<(f32, f32)> {
+    let place = schedule.timesteps.len() + step.index;
+    let sample = schedule.sigmas.get(place.checked_sub(schedule.calls)?).copied()?;
+    let alpha = schedule.alphas_cumprod.get(step.timestep.round().max(0.) as usize).copied()?;
+    let told = ((1. - alpha) / alpha).sqrt();
+    ((sample - told).abs() > told / 100. && step.timestep.fract() == 0.).then_some((sample, told))
+}
+
 /// A step with its tensors.
 pub struct Step<'a> {
     /// The stage.
     pub stage: Stage,
-    /// Its numbers.
-    pub c: Coefficients,
+    /// Its numbers and formulas.
+    pub step: &'a StepFormulas,
+    /// The sigma that the scheduler takes the sample to have, and that of the timestep that the UNet is told, if they differ.
+    differing_levels: Option<(f32, f32)>,
     record: &'a RecordView,
     /// The latents at its start.
     sample: &'a TensorView,
@@ -49,7 +57,14 @@ impl<'a> Step<'a> {
     pub fn of(state: &'a State) -> Option<Self> {
         let (record, before) = state.step()?;
         let sample = before.tensor("latents")?;
-        Some(Self { stage: record.stage, c: record.coefficients?, record, sample })
+        let (step, schedule) = (record.step.as_deref()?, &state.view.as_ref()?.schedule);
+        let differing_levels = differing_levels(step, schedule);
+        Some(Self { stage: record.stage, step, differing_levels, record, sample })
+    }
+
+    /// The empty lines that [`spaced`] adds.
+    pub fn gaps(&self) -> u16 {
+        self.step.formulas.len() as u16
     }
 
     /// The number of elements in a row of the latents.
@@ -86,134 +101,80 @@ impl<'a> Step<'a> {
         format!("[{}]", place.join(", "))
     }
 
-    /// The formulas with the numbers of `element`: coefficients, then three lines per formula.
+    /// The numbers of the step, then its formulas with the numbers of `element`: three lines per formula.
     pub fn lines(&self, element: Element, theme: &Theme, width: u16) -> Vec<Line<'static>> {
-        let (c, prediction) = (&self.c, self.record.prediction_type);
-        let [alpha, beta] = [c.alpha_prod_t, c.beta_prod_t].map(|x| f64::from(x).sqrt());
-        let alpha_prev = f64::from(c.alpha_prod_t_prev).sqrt();
-        let sigma = f64::from(c.std_dev_t);
-        let direction = (1. - f64::from(c.alpha_prod_t_prev) - sigma * sigma).max(0.).sqrt();
-        let at = |name: &str| self.value(name, element);
-        let (x, out) = (at("sample"), at("guided_noise_residual"));
-        let (x0, eps) = (at("pred_original_sample"), at("pred_epsilon"));
-        let towards = at("pred_sample_direction");
+        let mut lines = self.head(element, theme, width);
+        for formula in &self.step.formulas {
+            lines.extend(self.formula(formula, element, (theme, width)));
+        }
+        lines
+    }
 
-        let mut lines = vec![
-            coefficient(
-                "ᾱ_t",
-                "alpha_prod_t",
-                c.alpha_prod_t,
-                format!("√ᾱ_t = {alpha:.4}  √(1−ᾱ_t) = {beta:.4}"),
-                (theme, width),
-            ),
-            coefficient(
-                "ᾱ_prev",
-                "alpha_prod_t_prev",
-                c.alpha_prod_t_prev,
-                format!("√ = {alpha_prev:.4}"),
-                (theme, width),
-            ),
-            coefficient(
-                "σ_t",
-                "std_dev_t",
-                c.std_dev_t,
-                tr!("eta · √variance (16); 0 is DDIM"),
-                (theme, width),
-            ),
-            Line::from(vec![
-                Span::styled("numbers are of the element ", theme.faint),
-                Span::raw(self.place(element)),
-                Span::styled("  h l [ ] select another", theme.faint),
-            ]),
-        ];
-        let n = number;
-        let (symbols, names, numbers) = match prediction {
-            "epsilon" => (
-                "x̂₀ = (x_t − √(1−ᾱ_t) · ε) / √ᾱ_t",
-                "pred_original_sample = (sample − √beta_prod_t · model_output) / √alpha_prod_t",
-                format!("({} − {beta:.4} · {}) / {alpha:.4}", n(x), n(out)),
-            ),
-            "sample" => ("x̂₀ = what the UNet predicts", "pred_original_sample = model_output", n(out)),
-            _ => (
-                "x̂₀ = √ᾱ_t · x_t − √(1−ᾱ_t) · v",
-                "pred_original_sample = √alpha_prod_t · sample − √beta_prod_t · model_output",
-                format!("{alpha:.4} · {} − {beta:.4} · {}", n(x), n(out)),
-            ),
-        };
-        let plain = match prediction {
-            "epsilon" => (x - beta * out) / alpha,
-            "sample" => out,
-            _ => alpha * x - beta * out,
-        };
-        // Thresholding and clipping come after the formula.
-        let is_bounded = self.record.is_bounded && (plain - x0).abs() > 1e-3 * (1. + x0.abs());
-        let result = if is_bounded { tr!("{}  then bounded to {}", n(plain), n(x0)) } else { n(x0) };
-        lines.extend(self.formula(symbols, names, numbers, result, "pred_original_sample", (theme, width)));
-
-        let (symbols, names, numbers) = match prediction {
-            "epsilon" => ("ε̂ = what the UNet predicts", "pred_epsilon = model_output", n(out)),
-            "sample" => (
-                "ε̂ = (x_t − √ᾱ_t · x̂₀) / √(1−ᾱ_t)",
-                "pred_epsilon = (sample − √alpha_prod_t · model_output) / √beta_prod_t",
-                format!("({} − {alpha:.4} · {}) / {beta:.4}", n(x), n(out)),
-            ),
-            _ => (
-                "ε̂ = √ᾱ_t · v + √(1−ᾱ_t) · x_t",
-                "pred_epsilon = √alpha_prod_t · model_output + √beta_prod_t · sample",
-                format!("{alpha:.4} · {} + {beta:.4} · {}", n(out), n(x)),
-            ),
-        };
-        lines.extend(self.formula(symbols, names, numbers, n(eps), "pred_epsilon", (theme, width)));
-        lines.extend(self.formula(
-            "direction to x_t = √(1 − ᾱ_prev − σ_t²) · ε̂",
-            "pred_sample_direction = √(1 − alpha_prod_t_prev − std_dev_t²) · pred_epsilon",
-            format!("{direction:.4} · {}", n(eps)),
-            n(towards),
-            "pred_sample_direction",
-            (theme, width),
-        ));
-        let (noise, noise_name) =
-            if sigma == 0. { ("", "") } else { (" + σ_t · z", " + std_dev_t · noise") };
-        let plain = alpha_prev * x0 + towards;
-        let is_edited = self.record.edited.contains(&"latents");
-        let drawn = match (sigma == 0., is_edited) {
-            (true, _) => String::new(),
-            (false, false) => format!(" + {}", n(at("latents") - plain)),
-            // The noise cannot be recovered after an edit.
-            (false, true) => " + σ_t · z".into(),
-        };
-        let result = match (is_edited, sigma == 0.) {
-            (false, _) => n(at("latents")),
-            (true, true) => tr!("{}  then changed by hand to {}", n(plain), n(at("latents"))),
-            (true, false) => tr!("…  then changed by hand to {}", n(at("latents"))),
-        };
-        lines.extend(self.formula(
-            &format!("x_prev = √ᾱ_prev · x̂₀ + direction{noise}"),
-            &format!(
-                "prev_sample = √alpha_prod_t_prev · pred_original_sample + pred_sample_direction{noise_name}"
-            ),
-            format!("{alpha_prev:.4} · {} + {}{drawn}", n(x0), n(towards)),
-            result,
-            "latents",
-            (theme, width),
-        ));
+    /// The lines before the formulas.
+    pub fn head(&self, element: Element, theme: &Theme, width: u16) -> Vec<Line<'static>> {
+        let columns = usize::from(width);
+        let mut lines = vec![];
+        let mut rest = Line::default();
+        for number in &self.step.numbers {
+            match explained(number) {
+                Some(more) => lines.push(coefficient(number, &more, (theme, width))),
+                // Numbers that say all share lines.
+                None => {
+                    let room = columns.saturating_sub(rest.width() + 2);
+                    let part = format!("{} {} {}", number.symbol, number.name, short(number.value));
+                    if rest.width() > 0 && text::width(&part) > room {
+                        lines.push(std::mem::take(&mut rest));
+                    }
+                    rest.push_span(if rest.width() > 0 { "  " } else { "" });
+                    rest.push_span(Span::styled(format!("{} ", number.symbol), theme.strong));
+                    rest.push_span(Span::styled(format!("{} ", number.name), theme.tensor));
+                    rest.push_span(short(number.value));
+                }
+            }
+        }
+        if rest.width() > 0 {
+            lines.push(rest);
+        }
+        let remarks = text::wrapped(&self.step.remarks.join("; "), columns);
+        lines.extend(remarks.into_iter().filter(|remark| !remark.is_empty()).map(Line::raw));
+        if let Some((sample, told)) = self.differing_levels {
+            let note = tr!(
+                "the sample's σ is {}; the UNet is told a timestep whose σ is {}",
+                short(f64::from(sample)),
+                short(f64::from(told))
+            );
+            lines.push(Line::styled(text::shortened(&note, columns), theme.warning));
+        }
+        lines.push(Line::from(vec![
+            Span::styled("numbers are of the element ", theme.faint),
+            Span::raw(self.place(element)),
+            Span::styled("  h l [ ] select another", theme.faint),
+        ]));
         lines
     }
 
     /// A formula in symbols, in names, and in numbers with its result.
     fn formula(
         &self,
-        symbols: &str,
-        names: &str,
-        numbers: String,
-        result: String,
-        tensor: &str,
+        formula: &Formula,
+        element: Element,
         (theme, width): (&Theme, u16),
     ) -> [Line<'static>; 3] {
+        let (result, numbers) = (self.tensor_of(formula.result), self.numbers(formula, element));
+        let plain = self.plain(formula, element);
+        let value = self.value(result, element);
+        let is_edited = self.record.edited.contains(&result);
+        // Thresholding and clipping come after the formula.
+        let is_bounded = formula.is_bounded && (plain - value).abs() > 1e-3 * (1. + value.abs());
+        let shown = match (is_edited, is_bounded) {
+            (true, _) => tr!("{}  then changed by hand to {}", number(plain), number(value)),
+            (false, true) => tr!("{}  then bounded to {}", number(plain), number(value)),
+            (false, false) => number(value),
+        };
         let mut comes_to =
-            Line::from(vec![Span::raw(format!("  {numbers} = ")), Span::styled(result, theme.here)]);
+            Line::from(vec![Span::raw(format!("  {numbers} = ")), Span::styled(shown, theme.here)]);
         // A number that is cut off would read as another number.
-        if let Some(s) = self.record.tensor(tensor).map(|tensor| tensor.row.summary) {
+        if let Some(s) = self.record.tensor(result).map(|tensor| tensor.row.summary) {
             let [mean, std] = [s.mean, s.std].map(short);
             let all = [tr!("   all: mean {mean}, std {std}", mean, std), format!("   all: {mean} ± {std}")];
             let room = usize::from(width).saturating_sub(comes_to.width());
@@ -222,31 +183,87 @@ impl<'a> Step<'a> {
             }
         }
         [
-            Line::styled(symbols.to_string(), theme.strong),
-            Line::styled(format!("  {names}"), theme.tensor),
+            Line::styled(formula.symbols, theme.strong),
+            Line::styled(format!("  {} = {}", formula.result, formula.names), theme.tensor),
             comes_to,
         ]
     }
+
+    /// The right side in numbers: `(0.5120 − 0.9987 · 1.0321) / 0.0510`.
+    fn numbers(&self, formula: &Formula, element: Element) -> String {
+        let mut text = String::new();
+        for (index, (factor, name)) in formula.terms.iter().enumerate() {
+            let sign = match (index, *factor < 0.) {
+                (0, false) => "",
+                (0, true) => "−",
+                (_, false) => " + ",
+                (_, true) => " − ",
+            };
+            let value = number(self.value(self.tensor_of(name), element));
+            text += &match factor.abs() {
+                1. => format!("{sign}{value}"),
+                factor => format!("{sign}{} · {value}", decimals(factor)),
+            };
+        }
+        match (formula.divisor == 1., formula.terms.len()) {
+            (true, _) => text,
+            (false, 1) => format!("{text} / {}", decimals(formula.divisor)),
+            (false, _) => format!("({text}) / {}", decimals(formula.divisor)),
+        }
+    }
+
+    /// What the formula gives before bounds and edits.
+    fn plain(&self, formula: &Formula, element: Element) -> f64 {
+        let term = |(factor, name): &(f64, &'static str)| factor * self.value(self.tensor_of(name), element);
+        formula.terms.iter().map(term).sum::<f64>() / formula.divisor
+    }
+
+    /// The recorded tensor of a name in a formula.
+    fn tensor_of(&self, name: &'static str) -> &'static str {
+        match name {
+            "model_output" => "guided_noise_residual",
+            "prev_sample" => "latents",
+            name => name,
+        }
+    }
 }
 
-fn coefficient(
-    symbol: &str,
-    name: &str,
-    value: f32,
-    more: String,
-    (theme, width): (&Theme, u16),
-) -> Line<'static> {
-    let more = text::shortened(&more, usize::from(width).saturating_sub(BEFORE));
+/// A factor with four decimals, or more digits where it is small.
+fn decimals(factor: f64) -> String {
+    if factor >= 0.01 { format!("{factor:.4}") } else { format!("{factor:.3e}") }
+}
+
+/// What a number means beside itself. Of ᾱ, σ as well: the noise beside a signal of its full size.
+fn explained(number: &Number) -> Option<String> {
+    let value = number.value;
+    Some(match number.name {
+        "alpha_prod_t" | "alpha_prod_t_prev" => {
+            let sigma = ((1. - value) / value).max(0.).sqrt();
+            format!(
+                "√ = {:.4}  √(1−ᾱ) = {:.4}  σ = {}",
+                value.sqrt(),
+                (1. - value).max(0.).sqrt(),
+                short(sigma)
+            )
+        }
+        "sigma" | "sigma_next" => format!("ᾱ = 1 / (σ² + 1) = {:.4}", 1. / (value * value + 1.)),
+        _ => return None,
+    })
+}
+
+/// A number under the paper's symbol and diffusers' name.
+fn coefficient(number: &Number, more: &str, (theme, width): (&Theme, u16)) -> Line<'static> {
+    let more = text::shortened(more, usize::from(width).saturating_sub(BEFORE));
     Line::from(vec![
-        Span::styled(format!("{symbol:<7}"), theme.strong),
-        Span::styled(format!("{name:<18}"), theme.tensor),
-        Span::raw(format!("{:>9}   ", short(f64::from(value)))),
+        Span::styled(format!("{:<8}", number.symbol), theme.strong),
+        Span::styled(format!("{:<18}", number.name), theme.tensor),
+        Span::raw(format!("{:>9}   ", short(number.value))),
         Span::styled(more, theme.faint),
     ])
 }
 
 /// The columns of a coefficient's names and number.
-const BEFORE: usize = 37;
+const BEFORE: usize = 38;
 
 /// A number in a formula; a negative one in parentheses.
 fn number(v: f64) -> String {

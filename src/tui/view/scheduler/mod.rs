@@ -7,6 +7,8 @@ mod formulas;
 use super::pane::{Pane, Reply, View};
 use super::welcome;
 use crate::debugger::view::ScheduleView;
+use crate::scheduler::StepFormulas;
+use crate::scheduler::step::timestep_text;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{self, Scroll};
@@ -38,8 +40,10 @@ impl View for Scheduler {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(view) = &state.view else { return vec![Pane::new(STEP, "scheduler", area)] };
         let title = match Step::of(state) {
-            Some(step) => format!("{}: t = {} → {}", step.stage, step.c.timestep, step.c.prev_timestep),
-            None => tr!("the step of DDIM"),
+            Some(step) => {
+                format!("{} {}: t = {}", view.schedule.name, step.stage, step.step.timesteps_text())
+            }
+            None => tr!("the step of {}", view.schedule.name),
         };
         // A user who knows the checkpoint expects its own scheduler.
         let title = match state.model.as_ref().and_then(|model| model.stands_in_for.as_deref()) {
@@ -51,9 +55,10 @@ impl View for Scheduler {
         // The panes below share the rows that the formulas leave, and always have some.
         let formulas = self.lines(state, &Theme::default(), area.width).len() as u16 + 1;
         let least = if area.height >= 30 { 12 } else { 6 };
+        let gaps = Step::of(state).map_or(0, |step| step.gaps());
         let formulas = match area.height.saturating_sub(least) {
             _ if formulas == 1 => area.height.saturating_sub(least),
-            rows if rows >= formulas + formulas::GAPS => formulas + formulas::GAPS,
+            rows if rows >= formulas + gaps => formulas + gaps,
             rows => rows.min(formulas),
         };
         let [step, below] = Layout::vertical([Constraint::Length(formulas), Constraint::Min(0)]).areas(area);
@@ -83,8 +88,8 @@ impl View for Scheduler {
             (TIMESTEPS, _) => timesteps(&view.schedule, here(state), canvas, area),
             (_, Some(step)) => {
                 let mut lines = step.lines(self.element, theme, area.width);
-                if usize::from(area.height) >= lines.len() + usize::from(formulas::GAPS) {
-                    lines = formulas::spaced(lines);
+                if usize::from(area.height) >= lines.len() + usize::from(step.gaps()) {
+                    lines = formulas::spaced(lines, step.head(self.element, theme, area.width).len());
                 }
                 let top = self.scroll.top(lines.len(), area.height.into());
                 canvas.scrolled(&lines, top, area);
@@ -144,9 +149,10 @@ impl View for Scheduler {
         let Some(view) = state.view.as_ref().filter(|_| pane == TIMESTEPS) else { return Reply::Unknown };
         // The step whose timestep is nearest to the position.
         let all = view.schedule.alphas_cumprod.len().max(1);
-        let timestep = usize::from(at.x) * all / usize::from(room.width).max(1);
+        let timestep = (usize::from(at.x) * all / usize::from(room.width).max(1)).min(all - 1);
+        let distance = |visited: &f64| (visited - (all - 1 - timestep) as f64).abs();
         let steps = view.schedule.timesteps.iter().enumerate();
-        let nearest = steps.min_by_key(|(_, visited)| visited.abs_diff(all - 1 - timestep.min(all - 1)));
+        let nearest = steps.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
         nearest.map_or(Reply::Taken, |(step, _)| Reply::Look(step + 3))
     }
 
@@ -163,14 +169,18 @@ impl Scheduler {
     }
 }
 
-/// The current timestep and the one that it leads to: of the last finished step.
-fn here(state: &State) -> Option<(usize, i64)> {
-    let c = state.step()?.0.coefficients?;
-    Some((c.timestep, c.prev_timestep))
+/// The last finished step.
+fn here(state: &State) -> Option<&StepFormulas> {
+    state.step()?.0.step.as_deref()
+}
+
+/// The place of a step in the run's schedule, which with a start image begins in the middle.
+fn place(schedule: &ScheduleView, here: Option<&StepFormulas>) -> Option<usize> {
+    (schedule.timesteps.len() + here?.index).checked_sub(schedule.calls)
 }
 
 /// From noise to picture, as in a run: from the last timestep down to 0.
-fn alphas(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) -> Plot {
+fn alphas(schedule: &ScheduleView, here: Option<&StepFormulas>, theme: &Theme) -> Plot {
     let last = schedule.alphas_cumprod.len().saturating_sub(1) as f64;
     let line = |index: usize, of: fn(f64) -> f64| Series {
         points: (schedule.alphas_cumprod.iter().enumerate())
@@ -184,30 +194,33 @@ fn alphas(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) ->
     Plot {
         series: vec![line(0, f64::sqrt), line(1, |alpha| (1. - alpha).max(0.).sqrt())],
         x: [0., last],
-        here: here.map(|(timestep, _)| last - timestep as f64),
+        here: here.map(|step| last - step.timestep),
         ends: [format!("t = {last}"), "t = 0".into()],
         faint: theme.faint,
     }
 }
 
 /// The timesteps on a ruler, from noise to picture.
-fn timesteps(schedule: &ScheduleView, here: Option<(usize, i64)>, canvas: &mut Canvas<'_>, area: Rect) {
+fn timesteps(schedule: &ScheduleView, here: Option<&StepFormulas>, canvas: &mut Canvas<'_>, area: Rect) {
     let (theme, all) = (canvas.theme, schedule.alphas_cumprod.len());
     let columns = usize::from(area.width);
     if columns == 0 || all == 0 {
         return;
     }
-    let column = |timestep: usize| (all - 1 - timestep.min(all - 1)) * columns / all;
+    let column = |timestep: f64| {
+        let timestep = (timestep.round().max(0.) as usize).min(all - 1);
+        (all - 1 - timestep) * columns / all
+    };
     let mut ruler = vec![Span::styled("·", theme.rule); columns];
     for timestep in &schedule.timesteps {
-        let passed = here.is_some_and(|(now, _)| *timestep > now);
+        let passed = here.is_some_and(|now| *timestep > now.timestep);
         ruler[column(*timestep)] = Span::styled("│", if passed { theme.done } else { theme.plain });
     }
     let mut below = Line::default();
-    if let Some((now, next)) = here {
-        ruler[column(now)] = Span::styled("┃", theme.here);
-        let label = format!("▲ t = {now} → {next}");
-        let at = column(now).min(columns.saturating_sub(label.chars().count()));
+    if let Some(step) = here {
+        ruler[column(step.timestep)] = Span::styled("┃", theme.here);
+        let label = format!("▲ t = {}", step.timesteps_text());
+        let at = column(step.timestep).min(columns.saturating_sub(label.chars().count()));
         below = Line::from(vec![Span::raw(" ".repeat(at)), Span::styled(label, theme.here)]);
     }
     let ends = Line::styled(tr!("{} is noise, 0 the picture", all - 1), theme.faint);
@@ -228,36 +241,38 @@ const FEWEST_ROWS: usize = 4;
 /// Every timestep with its weights of signal and noise: `rows` of them, around the current one.
 fn table(
     schedule: &ScheduleView,
-    here: Option<(usize, i64)>,
+    here: Option<&StepFormulas>,
     theme: &Theme,
     rows: usize,
 ) -> Vec<Line<'static>> {
-    let at = here.and_then(|(now, _)| schedule.timesteps.iter().position(|t| *t == now));
+    let at = place(schedule, here);
     let first = at.unwrap_or(0).saturating_sub(rows / 2).min(schedule.timesteps.len().saturating_sub(rows));
-    let head = format!("  {:>7}{:>6}{:>9}{:>9}{:>9}", "denoise", "t", "ᾱ_t", "√ᾱ_t", "√(1−ᾱ_t)");
-    let row = |(step, t): (usize, &usize)| {
-        let alpha = schedule.alphas_cumprod.get(*t).map_or(f64::NAN, |alpha| f64::from(*alpha));
-        let (signal, noise) = (alpha.sqrt(), (1. - alpha).max(0.).sqrt());
+    let head = format!("  {:>7}{:>8}{:>9}{:>9}{:>9}", "denoise", "t", "σ", "√ᾱ", "√(1−ᾱ)");
+    let before = schedule.calls - schedule.timesteps.len().min(schedule.calls);
+    let row = |(step, t): (usize, &f64)| {
+        let sigma = schedule.sigmas.get(step).map_or(f64::NAN, |sigma| f64::from(*sigma));
+        let signal = 1. / (sigma * sigma + 1.).sqrt();
+        let (noise, call, t) = ((1. - signal * signal).max(0.).sqrt(), before + step, timestep_text(*t));
         let mark = if at == Some(step) { "▸" } else { " " };
         let style = match at {
             Some(at) if at == step => theme.here,
             Some(at) if at > step => theme.done,
             _ => theme.plain,
         };
-        Line::styled(format!("{mark} {step:>7}{t:>6}{alpha:>9.4}{signal:>9.4}{noise:>9.4}"), style)
+        Line::styled(format!("{mark} {call:>7}{t:>8}{sigma:>9.4}{signal:>9.4}{noise:>9.4}"), style)
     };
     let table = schedule.timesteps.iter().enumerate().skip(first).take(rows).map(row);
     std::iter::once(Line::styled(head, theme.faint)).chain(table).collect()
 }
 
 /// The timesteps before and after the current one.
-fn around(schedule: &ScheduleView, here: Option<(usize, i64)>, theme: &Theme) -> Line<'static> {
-    let at = here.and_then(|(now, _)| schedule.timesteps.iter().position(|t| *t == now)).unwrap_or(0);
+fn around(schedule: &ScheduleView, here: Option<&StepFormulas>, theme: &Theme) -> Line<'static> {
+    let at = place(schedule, here).unwrap_or(0);
     let from = at.saturating_sub(2);
     let mut line = Line::styled(if from > 0 { "… " } else { "" }, theme.faint);
     for (index, timestep) in schedule.timesteps.iter().enumerate().skip(from).take(6) {
         let style = if here.is_some() && index == at { theme.here } else { theme.faint };
-        line.push_span(Span::styled(format!("{timestep} "), style));
+        line.push_span(Span::styled(format!("{} ", timestep_text(*timestep)), style));
     }
     if from + 6 < schedule.timesteps.len() {
         line.push_span(Span::styled("…", theme.faint));

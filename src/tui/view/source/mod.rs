@@ -13,6 +13,7 @@ use super::pane::{Pane, Reply, View};
 use crate::debugger::source::{self, Function};
 use crate::debugger::view::InsideView;
 use crate::pipeline::Stage;
+use crate::scheduler::Class;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{ListView, Scroll, Step};
@@ -210,7 +211,7 @@ impl Source {
         let function = self.function(state);
         let row = self.row(state);
         let (_, text) = function.text();
-        if let Some(called) = text.get(row).and_then(|line| function.called(line)) {
+        if let Some(called) = text.get(row).and_then(|line| function.called(line, class(state))) {
             self.inside.push((called, row));
             (self.selected, self.left, self.scroll) = (None, 0, Scroll::default());
         }
@@ -248,7 +249,8 @@ impl Source {
                 let kept = cut_after(line, width.saturating_sub(1));
                 line = kept;
                 line.push_span(Span::styled("…", theme.faint));
-            } else if let Some(note) = beside(state, function, text[row], function.called(text[row]))
+            } else if let Some(note) =
+                beside(state, function, text[row], function.called(text[row], class(state)))
                 && shown + 2 + text::width(&note) <= width
             {
                 line.push_span(Span::styled(format!("  {note}"), theme.tensor));
@@ -329,4 +331,9 @@ fn cut_after(line: Line<'static>, columns: usize) -> Line<'static> {
         kept.push_span(Span::styled(content, span.style));
     }
     kept
+}
+
+/// The class of the run's scheduler.
+fn class(state: &State) -> Class {
+    state.view.as_ref().and_then(|view| view.schedule.class).unwrap_or(Class::Ddim)
 }

@@ -5,6 +5,7 @@ use crate::debugger::record::{RecordView, TensorRow};
 use crate::debugger::source::{self, Function};
 use crate::debugger::text::{number, shape};
 use crate::debugger::view::InsideView;
+use crate::scheduler::step::timestep_text;
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -101,15 +102,10 @@ pub(super) fn statistics(row: &TensorRow) -> String {
 
 /// A number of the scheduler's last step.
 fn coefficient(state: &State, function: Function, name: &str) -> Option<String> {
-    let of = state.record().filter(|_| function.is_step())?.coefficients?;
-    Some(match name {
-        "timestep" => of.timestep.to_string(),
-        "prev_timestep" => of.prev_timestep.to_string(),
-        "alpha_prod_t" => number(of.alpha_prod_t.into()),
-        "alpha_prod_t_prev" => number(of.alpha_prod_t_prev.into()),
-        "beta_prod_t" => number(of.beta_prod_t.into()),
-        "variance" => number(of.variance.into()),
-        "std_dev_t" => number(of.std_dev_t.into()),
-        _ => return None,
-    })
+    let of = state.record().filter(|_| function.is_step())?.step.as_ref()?;
+    match name {
+        "timestep" => Some(timestep_text(of.timestep)),
+        "prev_timestep" => Some(timestep_text(of.prev_timestep)),
+        name => of.number(name).map(number),
+    }
 }

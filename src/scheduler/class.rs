@@ -1,0 +1,298 @@
+//! The scheduler classes: their names here, in diffusers and in A1111, and how a run's scheduler is made.
+
+use super::config::{AlgorithmType, SchedulerConfig, SolverType};
+use super::ddim::DdimScheduler;
+use super::ddpm::DdpmScheduler;
+use super::dpmsolver_multistep::DpmSolverMultistepScheduler;
+use super::euler::EulerDiscreteScheduler;
+use super::euler_ancestral::EulerAncestralDiscreteScheduler;
+use super::heun::HeunDiscreteScheduler;
+use super::lcm::LcmScheduler;
+use super::lms::LmsDiscreteScheduler;
+use super::pndm::PndmScheduler;
+use super::schedule_error::{self, ScheduleError};
+use super::step::Scheduler;
+use super::unipc::UniPcMultistepScheduler;
+use std::sync::Arc;
+
+/// A scheduler class of diffusers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// `DDIMScheduler`.
+    Ddim,
+    /// `DDPMScheduler`.
+    Ddpm,
+    /// `PNDMScheduler`.
+    Pndm,
+    /// `EulerDiscreteScheduler`.
+    EulerDiscrete,
+    /// `EulerAncestralDiscreteScheduler`.
+    EulerAncestralDiscrete,
+    /// `HeunDiscreteScheduler`.
+    HeunDiscrete,
+    /// `LMSDiscreteScheduler`.
+    LmsDiscrete,
+    /// `DPMSolverMultistepScheduler`.
+    DpmSolverMultistep,
+    /// `UniPCMultistepScheduler`.
+    UniPcMultistep,
+    /// `LCMScheduler`.
+    Lcm,
+}
+
+/// A short name: a class, with the values of the arguments that the name stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct ShortName {
+    /// The name, such as `dpm++2m`.
+    pub name: &'static str,
+    /// The class.
+    pub class: Class,
+    /// A1111's name of the sampler; ComfyUI's where A1111 has none.
+    pub sampler: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// The arguments that the name stands for.
+    apply: fn(&mut SchedulerConfig),
+}
+
+/// Every short name. The first of a class is the class's own.
+pub const SHORT_NAMES: &[ShortName] = &[
+    ShortName {
+        name: "ddim",
+        class: Class::Ddim,
+        sampler: "DDIM",
+        summary: "deterministic, one UNet call a step",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "ddpm",
+        class: Class::Ddpm,
+        sampler: "DDPM",
+        summary: "the stochastic sampler of training",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "pndm",
+        class: Class::Pndm,
+        sampler: "PLMS",
+        summary: "linear multistep, order 4; Stable Diffusion 1's own",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "euler",
+        class: Class::EulerDiscrete,
+        sampler: "Euler",
+        summary: "Euler's method in sigma",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "euler-a",
+        class: Class::EulerAncestralDiscrete,
+        sampler: "Euler a",
+        summary: "Euler's method with new noise in each step",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "heun",
+        class: Class::HeunDiscrete,
+        sampler: "Heun",
+        summary: "order 2, two UNet calls a step",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "lms",
+        class: Class::LmsDiscrete,
+        sampler: "LMS",
+        summary: "linear multistep in sigma, order 4",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "dpm++2m",
+        class: Class::DpmSolverMultistep,
+        sampler: "DPM++ 2M",
+        summary: "multistep in log SNR, order 2",
+        apply: |config| dpm(config, AlgorithmType::DpmSolverPlusPlus, 2),
+    },
+    ShortName {
+        name: "dpm++3m",
+        class: Class::DpmSolverMultistep,
+        sampler: "DPM++ 3M",
+        summary: "multistep in log SNR, order 3",
+        apply: |config| dpm(config, AlgorithmType::DpmSolverPlusPlus, 3),
+    },
+    ShortName {
+        name: "dpm++2m-sde",
+        class: Class::DpmSolverMultistep,
+        sampler: "DPM++ 2M SDE",
+        summary: "the same with new noise in each step, order 2",
+        apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2),
+    },
+    ShortName {
+        name: "dpm++3m-sde",
+        class: Class::DpmSolverMultistep,
+        sampler: "DPM++ 3M SDE",
+        summary: "the same with new noise in each step, order 3",
+        apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 3),
+    },
+    ShortName {
+        name: "unipc",
+        class: Class::UniPcMultistep,
+        sampler: "UniPC",
+        summary: "multistep predictor and corrector in log SNR",
+        apply: |_| (),
+    },
+    ShortName {
+        name: "lcm",
+        class: Class::Lcm,
+        sampler: "LCM",
+        summary: "for latent consistency models, 1 to 8 steps",
+        apply: |_| (),
+    },
+];
+
+/// What a short name may end with: the sigmas as Karras et al. space them.
+pub const KARRAS: &str = "-karras";
+
+fn dpm(config: &mut SchedulerConfig, algorithm_type: AlgorithmType, solver_order: usize) {
+    (config.algorithm_type, config.solver_order) = (algorithm_type, solver_order);
+    config.solver_type = SolverType::Midpoint;
+}
+
+impl Class {
+    /// Every class with diffusers' name of it.
+    pub const ALL: &[(&str, Self)] = &[
+        ("DDIMScheduler", Self::Ddim),
+        ("DDPMScheduler", Self::Ddpm),
+        ("PNDMScheduler", Self::Pndm),
+        ("EulerDiscreteScheduler", Self::EulerDiscrete),
+        ("EulerAncestralDiscreteScheduler", Self::EulerAncestralDiscrete),
+        ("HeunDiscreteScheduler", Self::HeunDiscrete),
+        ("LMSDiscreteScheduler", Self::LmsDiscrete),
+        ("DPMSolverMultistepScheduler", Self::DpmSolverMultistep),
+        ("UniPCMultistepScheduler", Self::UniPcMultistep),
+        ("LCMScheduler", Self::Lcm),
+    ];
+
+    /// diffusers' name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, class)| *class == self).map_or("", |(name, _)| name)
+    }
+
+    /// The class of that name in diffusers.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, class)| *class)
+    }
+
+    /// How many times a run of `n` steps calls the model; the number of its `timesteps`.
+    pub fn num_calls(self, config: &SchedulerConfig, n: usize) -> usize {
+        match self {
+            // The second timestep comes twice.
+            Self::Pndm if config.skip_prk_steps && n > 1 => n.saturating_add(1),
+            // Three Runge-Kutta steps of four calls take the place of three steps.
+            Self::Pndm if !config.skip_prk_steps => n.saturating_add(9),
+            // Every step but the last has a second call.
+            Self::HeunDiscrete => n.saturating_mul(2).saturating_sub(1),
+            _ => n,
+        }
+    }
+
+    /// diffusers' `order`: the calls of the model in a step, by which image to image skips.
+    pub fn order(self) -> usize {
+        if self == Self::HeunDiscrete { 2 } else { 1 }
+    }
+}
+
+impl ShortName {
+    /// The configuration with the name's arguments, and with Karras' sigmas or without a grid of sigmas.
+    ///
+    /// # Errors
+    /// When the class has no such sigmas.
+    pub fn apply(&self, mut config: SchedulerConfig, karras: bool) -> Result<SchedulerConfig, String> {
+        (self.apply)(&mut config);
+        for grid in ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas"] {
+            if config.value(grid).is_some() {
+                config = config.with(grid, "false")?;
+            }
+        }
+        if karras { config.with("use_karras_sigmas", "true") } else { Ok(config) }
+    }
+
+    /// The short name that says what the configuration is.
+    pub fn of(config: &SchedulerConfig) -> Option<&'static Self> {
+        let says = |name: &&Self| {
+            let mut same = config.clone();
+            (name.apply)(&mut same);
+            name.class == config.class && same == *config
+        };
+        SHORT_NAMES.iter().find(says)
+    }
+}
+
+/// The scheduler of a run, without the check that every step's numbers are finite.
+///
+/// # Errors
+/// As [`scheduler`].
+pub fn unchecked(
+    config: &SchedulerConfig,
+    num_inference_steps: usize,
+    eta: f64,
+) -> Result<Arc<dyn Scheduler>, ScheduleError> {
+    if eta != 0. && config.class != Class::Ddim {
+        return Err(ScheduleError::NoEta { eta, class: config.class.name() });
+    }
+    let n = num_inference_steps;
+    Ok(match config.class {
+        Class::Ddim => Arc::new(DdimScheduler::new(config, n, eta)?),
+        Class::Ddpm => Arc::new(DdpmScheduler::new(config, n)?),
+        Class::Pndm => Arc::new(PndmScheduler::new(config, n)?),
+        Class::EulerDiscrete => Arc::new(EulerDiscreteScheduler::new(config, n)?),
+        Class::EulerAncestralDiscrete => Arc::new(EulerAncestralDiscreteScheduler::new(config, n)?),
+        Class::HeunDiscrete => Arc::new(HeunDiscreteScheduler::new(config, n)?),
+        Class::LmsDiscrete => Arc::new(LmsDiscreteScheduler::new(config, n)?),
+        Class::DpmSolverMultistep => Arc::new(DpmSolverMultistepScheduler::new(config, n)?),
+        Class::UniPcMultistep => Arc::new(UniPcMultistepScheduler::new(config, n)?),
+        Class::Lcm => Arc::new(LcmScheduler::new(config, n)?),
+    })
+}
+
+/// The scheduler of a run with `num_inference_steps`. `eta` is DDIM's: 0 is deterministic, 1 adds as much noise as DDPM.
+///
+/// # Errors
+/// When the settings are impossible, or diffusers' numbers would mean nothing: [`ScheduleError`] says why.
+pub fn scheduler(
+    config: &SchedulerConfig,
+    num_inference_steps: usize,
+    eta: f64,
+) -> Result<Arc<dyn Scheduler>, ScheduleError> {
+    let scheduler = unchecked(config, num_inference_steps, eta)?;
+    schedule_error::check_steps(&*scheduler)?;
+    Ok(scheduler)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_a_short_name() {
+        for (name, class) in Class::ALL {
+            assert_eq!((Class::of_name(name), class.name()), (Some(*class), *name));
+            let config = SchedulerConfig::defaults(*class);
+            assert_eq!(ShortName::of(&config).map(|short| short.class), Some(*class));
+        }
+        for short in SHORT_NAMES {
+            let config = short.apply(SchedulerConfig::defaults(short.class), false).unwrap();
+            assert_eq!(ShortName::of(&config).map(|known| known.name), Some(short.name));
+        }
+    }
+
+    #[test]
+    fn a_run_calls_the_model_as_often_as_diffusers_does() {
+        let calls = |class: Class, n| class.num_calls(&SchedulerConfig::defaults(class), n);
+        assert_eq!((calls(Class::HeunDiscrete, 20), calls(Class::HeunDiscrete, 1)), (39, 1));
+        let mut pndm = SchedulerConfig::defaults(Class::Pndm);
+        assert_eq!(Class::Pndm.num_calls(&pndm, 4), 13);
+        pndm.skip_prk_steps = true;
+        assert_eq!([1, 2, 20].map(|n| Class::Pndm.num_calls(&pndm, n)), [1, 3, 21]);
+    }
+}
