@@ -44,7 +44,7 @@ fn main() -> Anyhow<()> {
     // The last number is asked for, so that a GPU is waited for.
     let run = |probe: &mut dyn Probe| -> Anyhow<f32> {
         let out = match part {
-            "unet" => models.unet.forward(&pair, 981, &embeds, probe)?,
+            "unet" => models.unet.forward(&pair, 981., &embeds, probe)?,
             "vae" => models.vae.decode(&one, probe)?,
             _ => return Err(format!("--part {part}: expected unet or vae").into()),
         };

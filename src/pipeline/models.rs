@@ -20,6 +20,7 @@ use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
 use crate::nn::load_report::{LoadReport, Parameter, ProgressFn};
 use crate::nn::{ConfigError, ConfigFile, Path, Weights};
+use crate::scheduler::arguments::ARGUMENTS;
 use crate::scheduler::{Class, SchedulerChoice};
 use candle_core::{DType, Device};
 use std::sync::Arc;
@@ -126,8 +127,10 @@ impl Configs {
                 scheduler.file(), class
             ));
         } else {
-            // A key of PNDM, in the DDIM files of Stable Diffusion 2. diffusers ignores it too.
-            scheduler.raw("skip_prk_steps");
+            // Published files hold keys of other classes, which diffusers ignores too.
+            for argument in ARGUMENTS {
+                scheduler.raw(argument.name);
+            }
             configs.note_unknown(scheduler.file(), &scheduler.unknown_keys());
         }
         configs.preset = Preset::of(source, [&index, unet], configs.scheduler.config())?;

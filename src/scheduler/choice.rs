@@ -109,7 +109,7 @@ impl SchedulerChoice {
     }
 }
 
-/// DDIM with diffusers' defaults, in the place of a checkpoint's scheduler that is not known yet.
+/// DDIM with diffusers' defaults, for as long as the checkpoint's scheduler is not known.
 impl Default for SchedulerChoice {
     fn default() -> Self {
         let own = Own { file: String::new(), json: b"{}".to_vec(), class: Class::Ddim };

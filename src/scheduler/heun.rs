@@ -107,7 +107,7 @@ impl HeunDiscreteScheduler {
         step.finish(history.next(remembered))
     }
 
-    /// The step once more from its start, with the mean of the derivatives at both ends.
+    /// The step again from its start, with the mean of the derivatives at both ends.
     fn second_call(&self, input: StepInput<'_>, history: &History) -> Result<Step> {
         let sigmas = &self.schedule.sigmas;
         let mut step = Working::new(self, input, "Karras et al., 2022, algorithm 1, lines 7 and 8");

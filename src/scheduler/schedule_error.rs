@@ -134,7 +134,7 @@ pub enum SpacingError {
     },
     /// Rounding gives a different number of timesteps.
     #[error("{}", tr!(
-        "{spacing} spacing with {steps} steps rounds to {found} timesteps in the place of {expected}; take one step more or fewer",
+        "{spacing} spacing with {steps} steps rounds to {found} timesteps instead of {expected}; take one step more or fewer",
         spacing = .spacing, steps = .steps, found = .found, expected = .expected
     ))]
     Rounding {
@@ -162,7 +162,7 @@ pub enum SpacingError {
     },
 }
 
-/// Takes every step of a schedule once, with a single number in the place of latents.
+/// Takes every step of a schedule once, with a single number instead of latents.
 ///
 /// # Errors
 /// When the numbers of a step are not finite: diffusers divides by 0 there and returns NaN.

@@ -311,7 +311,7 @@ impl<'a> Working<'a> {
     pub fn recall(&mut self, history: &History, name: &'static str) -> Result<()> {
         match history.tensor(name) {
             Some(tensor) => self.tensors.push((name, tensor.clone())),
-            None => candle_core::bail!("the step before has left no {name}"),
+            None => candle_core::bail!("{}", tr!("the step before has left no {name}", name)),
         }
         Ok(())
     }
@@ -330,7 +330,7 @@ impl<'a> Working<'a> {
         };
         match found {
             Some(tensor) => Ok(tensor),
-            None => candle_core::bail!("step {} has no {name}", self.input.index),
+            None => candle_core::bail!("{}", tr!("step {} has no {name}", self.input.index, name)),
         }
     }
 
@@ -360,7 +360,10 @@ impl<'a> Working<'a> {
         divisor: f64,
     ) -> Result<()> {
         if terms.iter().any(|(factor, _)| !factor.is_finite()) || !divisor.is_finite() || divisor == 0. {
-            candle_core::bail!("{symbols}: a factor is not finite in step {}", self.input.index);
+            candle_core::bail!(
+                "{}",
+                tr!("{symbols}: a factor is not finite in step {}", self.input.index, symbols)
+            );
         }
         let mut sum: Option<Tensor> = None;
         for (factor, name) in terms {
@@ -373,7 +376,7 @@ impl<'a> Working<'a> {
                 Some(sum) => (sum + scaled)?,
             });
         }
-        let Some(sum) = sum else { candle_core::bail!("{result} has no terms") };
+        let Some(sum) = sum else { candle_core::bail!("{}", tr!("{result} has no terms", result)) };
         let value = if divisor == 1. { sum } else { (sum / divisor)? };
         self.tensors.retain(|(known, _)| *known != result);
         self.tensors.push((result, value));

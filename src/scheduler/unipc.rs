@@ -182,7 +182,7 @@ impl Scheduler for UniPcMultistepScheduler {
         let factor = self.of_differences(&update);
         if !factor.is_finite() {
             // diffusers multiplies it by 0 where the order is 1, and gets NaN.
-            candle_core::bail!("B(h) is not finite in step {index}");
+            candle_core::bail!("{}", tr!("B(h) is not finite in step {index}", index));
         }
         let names = ["D1", "D2"].into_iter().zip(["m1", "m2"]);
         for ((rho, r), (name, earlier)) in update.predictor().into_iter().zip(&update.rks).zip(names) {
@@ -208,7 +208,7 @@ impl Scheduler for UniPcMultistepScheduler {
 }
 
 impl UniPcMultistepScheduler {
-    /// UniC, equation 9: the step before once more, with the new prediction m_t. Its m₀ is now m₁.
+    /// UniC, equation 9: the step before again, with the new prediction m_t. Its m₀ is now m₁.
     fn correct(
         &self,
         step: &mut Working<'_>,
@@ -217,7 +217,7 @@ impl UniPcMultistepScheduler {
         order: usize,
     ) -> Result<()> {
         step.recall(history, "last_sample")?;
-        step.remark(tr!("the corrector takes the step before once more, with order {order}", order));
+        step.remark(tr!("the corrector takes the step before again, with order {order}", order));
         let index = step.index();
         let update = self.update(index - 1, order);
         let mut terms = self.terms(&update, "last_sample", "m1");

@@ -42,8 +42,6 @@ const UNTRANSLATED: &[(&str, &str, &str)] = &[
     ("pipeline/fault.rs", "nan_in", "a command"),
     ("pipeline/memory.rs", "--width", "flags"),
     ("tensor/random.rs", "Generator(", "for `Debug`"),
-    ("tui/view/scheduler/formulas.rs", "x_prev =", "a formula"),
-    ("tui/view/scheduler/formulas.rs", "prev_sample =", "a formula"),
 ];
 
 /// Macros that put a text together.

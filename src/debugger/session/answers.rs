@@ -72,11 +72,12 @@ impl Session {
             }
             _ if choice.is_own() => tr!("{} ({name}), the checkpoint's own", choice.name(), name),
             _ => tr!(
-                "{} ({name}) in the place of the checkpoint's own; `set scheduler own` returns to that",
+                "{} ({name}) instead of the checkpoint's own; `set scheduler own` returns to that",
                 choice.name(),
                 name
             ),
         };
+        let sigma = |call: usize| format!("{:.4}", scheduler.sigmas()[call]);
         let shown: Vec<_> = timesteps.iter().map(|t| timestep_text(*t)).collect();
         let spacing = config.timestep_spacing.name();
         let mut messages = vec![
@@ -89,7 +90,7 @@ impl Session {
                 spacing
             ),
             tr!("prediction_type = {}", config.prediction_type.name()),
-            tr!("sigma from {:.4} to {:.4}", scheduler.sigmas()[steps.start], scheduler.sigmas()[steps.end]),
+            tr!("sigma from {first} to {last}", first = sigma(steps.start), last = sigma(steps.end)),
         ];
         messages.extend(calls_of_a_step(config, here.request().num_inference_steps));
         messages.extend(

@@ -159,9 +159,9 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 11] = [
+    const NO_NUMBERS: [&str; 12] = [
         "--device", "--dtype", "--dump", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
-        "--output", "--prompt",
+        "--output", "--prompt", "--scheduler",
     ];
     let in_table: BTreeSet<&str> =
         OPTIONS.iter().map(|(option, _)| *option).chain(["--seed", "--batch-rows", "--every"]).collect();

@@ -45,7 +45,7 @@ pub struct Step<'a> {
     pub stage: Stage,
     /// Its numbers and formulas.
     pub step: &'a StepFormulas,
-    /// The sigma that the scheduler takes the sample to have, and that of the timestep that the UNet is told, if they differ.
+    /// The sigma that the scheduler takes the sample to have, and that of the timestep that the UNet gets, if they differ.
     differing_levels: Option<(f32, f32)>,
     record: &'a RecordView,
     /// The latents at its start.
@@ -139,7 +139,7 @@ impl<'a> Step<'a> {
         lines.extend(remarks.into_iter().filter(|remark| !remark.is_empty()).map(Line::raw));
         if let Some((sample, told)) = self.differing_levels {
             let note = tr!(
-                "the sample's σ is {}; the UNet is told a timestep whose σ is {}",
+                "the sample's σ is {}; the UNet gets a timestep whose σ is {}",
                 short(f64::from(sample)),
                 short(f64::from(told))
             );

@@ -41,7 +41,8 @@ impl View for Scheduler {
         let Some(view) = &state.view else { return vec![Pane::new(STEP, "scheduler", area)] };
         let title = match Step::of(state) {
             Some(step) => {
-                format!("{} {}: t = {}", view.schedule.name, step.stage, step.step.timesteps_text())
+                let (name, timesteps) = (&view.schedule.name, step.step.timesteps_text());
+                format!("{name} {}: t = {timesteps} · {}", step.stage, step.step.source)
             }
             None => tr!("the step of {}", view.schedule.name),
         };
