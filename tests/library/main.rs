@@ -3,7 +3,7 @@
 //! - [`parity`]: every number against diffusers' and transformers' own.
 //! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
 //! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
-//!   [`img2img`]: the debugger, a subject a file.
+//!   [`img2img`], [`schedulers`]: the debugger, a subject a file.
 //! - [`lesson`]: lessons are true.
 //! - [`models`], [`fixture`], [`differences`]: what these tests share.
 //!
@@ -23,6 +23,7 @@ mod lockstep;
 mod models;
 mod parity;
 mod probe;
+mod schedulers;
 mod session;
 mod stepping;
 #[path = "../support/mod.rs"]

@@ -152,12 +152,13 @@ verbs! {
     }
 
     Info(arguments::Info) {
-        name: "info", short: "i", usage: "breakpoints|display|frame|modules [PATTERN]|request|scheduler|tensors|timelines",
+        name: "info", short: "i", usage: "breakpoints|display|frame|modules [PATTERN]|request|scheduler|schedules [NAME …]|tensors|timelines",
         example: "info tensors", group: Looking, class: ReadOnly, complete: complete::info,
         brief: "list breakpoints, modules, settings, tensors",
         summary: "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with the \
          output, time and memory of each (`unet.*.attn2`: those that match), the settings, the scheduler with its \
-         timesteps, every tensor so far, or the timelines",
+         timesteps, the schedules of several schedulers beside each other (`schedules euler dpm++2m-karras`), every tensor so \
+         far, or the timelines",
     }
 
     Backtrace(arguments::Nothing) {

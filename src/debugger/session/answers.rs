@@ -12,14 +12,10 @@ use crate::debugger::language::verbs::{COMMENTS, VERBS};
 use crate::debugger::outcome::{Form, Outcome, Shown, ShownPicture};
 use crate::debugger::record::TensorRow;
 use crate::debugger::record::{RecordId, RecordView, pictures};
-use crate::nn::error::abridged;
 use crate::picture::{Picture, png};
 use crate::pipeline::{Setting, dump};
-use crate::scheduler::step::timestep_text;
-use crate::scheduler::{Class, SchedulerConfig};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
-use serde_json::json;
 use std::path::Path;
 use tr::tr;
 
@@ -56,61 +52,6 @@ impl Session {
                 Ok(Outcome::lines(none.into_iter().collect()).showing(Shown::Tensors(tensors)))
             }
         }
-    }
-
-    /// The scheduler of the run: whose place it has, what it is set to, and the timesteps that it visits.
-    fn info_scheduler(&self) -> Outcome {
-        let here = self.here();
-        let (scheduler, models) = (here.scheduler(), &self.models);
-        let config = scheduler.config();
-        let steps = here.request().steps();
-        let timesteps = &scheduler.timesteps()[steps.clone()];
-        let (choice, name) = (&here.request().scheduler, config.class.name());
-        let whose = match &models.stands_in_for {
-            Some(class) if choice.is_own() => {
-                tr!("DDIM, which stands in for the checkpoint's {}", abridged(class))
-            }
-            _ if choice.is_own() => tr!("{} ({name}), the checkpoint's own", choice.name(), name),
-            _ => tr!(
-                "{} ({name}) instead of the checkpoint's own; `set scheduler own` returns to that",
-                choice.name(),
-                name
-            ),
-        };
-        let sigma = |call: usize| format!("{:.4}", scheduler.sigmas()[call]);
-        let shown: Vec<_> = timesteps.iter().map(|t| timestep_text(*t)).collect();
-        let spacing = config.timestep_spacing.name();
-        let mut messages = vec![
-            whose,
-            tr!(
-                "{} timesteps of {}, {spacing}: {}",
-                shown.len(),
-                config.num_train_timesteps,
-                shown.join(" "),
-                spacing
-            ),
-            tr!("prediction_type = {}", config.prediction_type.name()),
-            tr!("sigma from {first} to {last}", first = sigma(steps.start), last = sigma(steps.end)),
-        ];
-        messages.extend(calls_of_a_step(config, here.request().num_inference_steps));
-        messages.extend(
-            choice
-                .changed()
-                .into_iter()
-                .map(|argument| format!("scheduler.{argument} = {}", choice.argument(argument))),
-        );
-        messages.extend(models.preset.map(|preset| preset.to_string()));
-        let value = json!({
-            "class": name,
-            "name": choice.name(),
-            "stands_in_for": models.stands_in_for,
-            "arguments": choice,
-            "timesteps": timesteps,
-            "sigmas": &scheduler.sigmas()[steps.start..],
-            "init_noise_sigma": scheduler.init_noise_sigma(),
-            "preset": models.preset.map(|preset| preset.name),
-        });
-        Outcome::lines(messages).showing(Shown::Value(value))
     }
 
     /// A tensor by its name or key, or the value of an expression.
@@ -286,16 +227,4 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
 
 fn valued(message: String, value: serde_json::Value) -> Outcome {
     Outcome::message(message).showing(Shown::Value(value))
-}
-
-/// Which calls of `denoise` belong together, in schedulers with more calls than steps.
-fn calls_of_a_step(config: &SchedulerConfig, steps: usize) -> Option<String> {
-    let calls = config.class.num_calls(config, steps);
-    let why = match config.class {
-        Class::HeunDiscrete => tr!("two for each step but the last"),
-        Class::Pndm if config.skip_prk_steps => tr!("denoise 0 and 1 are both calls of the first step"),
-        Class::Pndm => tr!("denoise 0 to 11 are three Runge-Kutta steps of four calls each"),
-        _ => return None,
-    };
-    (calls != steps).then(|| tr!("{steps} steps are {calls} calls of the UNet: {why}", steps, calls, why))
 }

@@ -21,6 +21,7 @@ pub(super) mod frame;
 mod interventions;
 mod marks;
 mod moves;
+mod schedules;
 mod settings;
 mod steps;
 mod sweep;
@@ -303,6 +304,7 @@ impl Session {
             Command::Delete(Delete::Breakpoint(id)) => self.delete(*id),
             Command::Delete(Delete::Timeline(name)) => self.delete_timeline(name),
             Command::Info(Info::About(topic)) => self.info(*topic),
+            Command::Info(Info::Schedules(names)) => self.info_schedules(names),
             Command::Info(Info::Modules(pattern)) => self.info_modules(pattern.as_ref(), host),
             Command::Backtrace(Nothing) => Ok(self.backtrace()),
             Command::List(Nothing) => self.list(),

@@ -185,6 +185,19 @@ pub struct StageLine {
     pub took: Option<Duration>,
     /// The number of a breakpoint that is there.
     pub breakpoint: Option<usize>,
+    /// Of a call of the UNet that is a part of a step, its place in that.
+    pub part: Option<PartOfStep>,
+}
+
+/// The place of a call of the UNet among those of one step of the scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartOfStep {
+    /// The first.
+    First,
+    /// One between.
+    Middle,
+    /// The last.
+    Last,
 }
 
 /// What a title line says of the models.

@@ -1,6 +1,6 @@
 //! Makes the views of a session. It remembers what it made: a record is copied from its device and drawn once.
 
-use super::{InsideView, ScheduleView, StageLine, View, runs};
+use super::{InsideView, PartOfStep, ScheduleView, StageLine, View, runs};
 use crate::debugger::inspect::features::Kept;
 use crate::debugger::inspect::{Examination, InspectError, Inspection};
 use crate::debugger::record::{RecordId, RecordView, pictures};
@@ -8,9 +8,10 @@ use crate::debugger::session::Session;
 use crate::debugger::timeline::tree::TimelineTree;
 use crate::nn::Probe;
 use crate::pipeline::{Models, Stage, StageRecord};
-use crate::scheduler::betas;
+use crate::scheduler::{SchedulerConfig, betas};
 use candle_core::Tensor;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What an interface was shown of a session, and the numbers that its records have there.
@@ -127,6 +128,21 @@ impl RecordViews {
     }
 }
 
+/// The place of a call of the UNet in its step; `None` where a step has one call.
+fn part_of_step(stage: Stage, steps: &Range<usize>, config: &SchedulerConfig) -> Option<PartOfStep> {
+    let Stage::Denoise { step } = stage else { return None };
+    // The scheduler counts from where the run begins.
+    let call = step.checked_sub(steps.start)?;
+    let calls = config.class.calls_of_step(config, call);
+    let calls = calls.start..calls.end.min(steps.len());
+    match (calls.len(), call) {
+        (1, _) => None,
+        (_, call) if call == calls.start => Some(PartOfStep::First),
+        (_, call) if call + 1 == calls.end => Some(PartOfStep::Last),
+        _ => Some(PartOfStep::Middle),
+    }
+}
+
 /// A record, and the one before it.
 type Found = (Arc<StageRecord>, Option<Arc<StageRecord>>);
 
@@ -142,7 +158,8 @@ fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
     let line = |index: usize| {
         let stage = Stage::at(index, &steps)?;
         let breakpoint = session.breakpoints().list().iter().find(|b| b.place.is_at(stage)).map(|b| b.id);
-        Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint })
+        let part = part_of_step(stage, &steps, here.scheduler().config());
+        Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint, part })
     };
     views.keep(session.timelines());
     Ok(View {

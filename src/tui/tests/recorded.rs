@@ -6,7 +6,8 @@ use crate::debugger::view::Viewer;
 use crate::debugger::{Event, Outcome, View};
 use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
-use crate::scheduler::{History, StepFormulas, StepInput};
+use crate::scheduler::{History, Scheduler, StepFormulas, StepInput};
+use crate::tensor::Generator;
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -104,6 +105,58 @@ fn records(models: &Models, request: &Request) -> Vec<Arc<StageRecord>> {
 pub fn session(recorded: usize) -> Session {
     let run = run();
     Session::after(Arc::clone(&run.models), run.request.clone(), &run.records[..recorded])
+}
+
+/// The session after the first `recorded` stages with another scheduler. The residuals of step i are those that the UNet predicted
+/// in step i of the recorded run: no run of the model, but the same numbers on every machine.
+pub fn session_with(scheduler: &str, recorded: usize) -> Session {
+    let run = run();
+    let choice = run.models.scheduler.named(scheduler).unwrap();
+    let request = Request { scheduler: choice, ..run.request.clone() };
+    let scheduler = request.check(&run.models).unwrap();
+    let mut generator = Generator::manual_seed(7);
+    let mut latents = run.records[1].tensor("latents").unwrap() * scheduler.init_noise_sigma();
+    let first = StageRecord {
+        tensors: vec![("latents", latents.as_ref().unwrap().clone())],
+        ..like(&run.records[1], &scheduler)
+    };
+    let mut records = vec![Arc::clone(&run.records[0]), Arc::new(first)];
+    let mut history = History::default();
+    for index in 0..recorded.saturating_sub(2) {
+        let known = &run.records[index + 2];
+        let residual = |name| known.tensor(name).unwrap().clone();
+        let sample = latents.unwrap();
+        let noise = scheduler.draws_noise(index).then(|| {
+            Tensor::from_vec(generator.randn(sample.elem_count()), sample.shape(), &Device::Cpu).unwrap()
+        });
+        let model_output = &residual("guided_noise_residual");
+        let input = StepInput { index, model_output, sample: &sample, noise: noise.as_ref() };
+        let step = scheduler.step(input, &history).unwrap();
+        history = step.history;
+        let residuals = ["uncond_residual", "text_cond_residual", "guided_noise_residual"];
+        let mut tensors: Vec<_> = residuals.into_iter().map(|name| (name, residual(name))).collect();
+        tensors.extend(step.tensors);
+        tensors.push(("latents", step.prev_sample.clone()));
+        let step_formulas = Some(Arc::new(step.formulas));
+        records.push(Arc::new(StageRecord { tensors, step: step_formulas, ..like(known, &scheduler) }));
+        latents = Ok(step.prev_sample);
+    }
+    Session::after(Arc::clone(&run.models), request, &records)
+}
+
+/// A record without tensors of the same stage.
+fn like(known: &StageRecord, scheduler: &Arc<dyn Scheduler>) -> StageRecord {
+    StageRecord {
+        stage: known.stage,
+        tensors: vec![],
+        step: None,
+        guidance_scale: known.guidance_scale,
+        scheduler: Arc::clone(scheduler),
+        edited: vec![],
+        warnings: vec![],
+        cut: [None, None],
+        took: known.took,
+    }
 }
 
 /// The stages at another guidance scale with the recorded UNet predictions: no run of the model, but the same numbers

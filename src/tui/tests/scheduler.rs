@@ -20,6 +20,19 @@ fn the_step_as_text() {
     check("scheduler-complete", scheduler(WIDE, STEPS + 3));
 }
 
+/// A method of one step, two multistep ones, a stochastic one, and one with two calls of the UNet a step.
+#[test]
+fn the_formulas_of_other_schedulers() {
+    for name in ["euler", "dpm++3m-karras", "unipc", "euler-a", "heun", "pndm"] {
+        for size in [NARROW, WIDE] {
+            let screen = Screen::of(size, recorded::session_with(name, 7)).pressed(KeyCode::Char('4'));
+            check(&format!("scheduler-{name}"), screen);
+        }
+    }
+    // PNDM's first step is two calls, and the rail says so.
+    check("rail-pndm", Screen::of(WIDE, recorded::session_with("pndm", 4)).pressed(KeyCode::Char('1')));
+}
+
 /// With a checkpoint that was saved with another scheduler.
 #[test]
 fn the_title_names_the_scheduler_that_ddim_replaces() {

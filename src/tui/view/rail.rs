@@ -1,7 +1,7 @@
 //! The stage rail: finished stages, the next one, and those to come.
 
 use crate::debugger::View;
-use crate::debugger::view::StageLine;
+use crate::debugger::view::{PartOfStep, StageLine};
 use crate::tui::canvas::{Canvas, Target};
 use crate::tui::state::State;
 use crate::tui::text;
@@ -58,12 +58,27 @@ fn stage_line(view: &View, cursor: usize, index: usize, stage: &StageLine, theme
         Some(inside) => text::shortened(inside.line.rsplit('.').next().unwrap_or_default(), 7),
         None => stage.took.map(duration).unwrap_or_default(),
     };
+    let bracket = bracket(stage.part);
     Line::from(vec![
         Span::styled(mark, marked),
         Span::styled(breakpoint, theme.breakpoint),
-        Span::styled(format!("{:<13}", stage.stage.to_string()), named),
+        Span::styled(
+            format!("{:<width$}", stage.stage.to_string(), width = 13 - bracket.len().min(1)),
+            named,
+        ),
+        Span::styled(bracket, theme.tensor),
         Span::styled(format!("{took:>7}"), theme.faint),
     ])
+}
+
+/// A bracket around the calls of the UNet that belong to one step.
+fn bracket(part: Option<PartOfStep>) -> &'static str {
+    match part {
+        None => "",
+        Some(PartOfStep::First) => "┐",
+        Some(PartOfStep::Middle) => "│",
+        Some(PartOfStep::Last) => "┘",
+    }
 }
 
 fn end_line(view: &View, cursor: usize, theme: &Theme) -> Line<'static> {

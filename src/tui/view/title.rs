@@ -75,6 +75,7 @@ fn about_request(request: &Request) -> String {
         eta,
         init_image,
         strength,
+        scheduler,
         ..
     } = request;
     let from = init_image.as_ref().map_or(String::new(), |image| {
@@ -83,10 +84,16 @@ fn about_request(request: &Request) -> String {
     });
     let eta = if *eta == 0. { String::new() } else { format!(" · eta {eta}") };
     let s = if *steps == 1 { "" } else { "s" };
+    let calls = scheduler.config().class.num_calls(scheduler.config(), *steps);
+    // Heun and PNDM call the UNet more often than once a step.
+    let calls = if calls == *steps { String::new() } else { tr!(" ({calls} calls)", calls) };
+    let name = if scheduler.is_own() { String::new() } else { format!(" · {}", scheduler.name()) };
     tr!(
-        "{steps} step{s} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}{from}",
+        "{steps} step{s}{calls}{name} · guidance {guidance_scale}{eta} · seed {seed} · {width}×{height}{from}",
         steps,
         s,
+        calls,
+        name,
         guidance_scale,
         eta,
         seed,

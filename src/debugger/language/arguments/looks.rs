@@ -47,13 +47,15 @@ impl Topic {
     }
 }
 
-/// `TOPIC|modules [PATTERN]`; the beginning of a topic is enough.
+/// `TOPIC|modules [PATTERN]|schedules [NAME …]`; the beginning of a topic is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Info {
     /// A topic.
     About(Topic),
     /// The modules of the last stage, or those that match.
     Modules(Option<Pattern>),
+    /// The schedules of these schedulers, or of the run's.
+    Schedules(Vec<String>),
 }
 
 impl Arguments for Info {
@@ -69,6 +71,9 @@ impl Arguments for Info {
                 }
                 _ => found(tr!("`{}` is not one pattern", abridged(rest))),
             },
+            None if first == "schedules" => {
+                Ok(Self::Schedules(words(rest)[1..].iter().map(|name| (*name).into()).collect()))
+            }
             None => found(tr!("nothing is known of `{rest}`", rest)),
         }
     }
@@ -77,6 +82,7 @@ impl Arguments for Info {
         match self {
             Self::About(topic) => topic.name().into(),
             Self::Modules(pattern) => joined(["modules".into(), optional(pattern, Pattern::to_string)]),
+            Self::Schedules(names) => joined(["schedules".into(), names.join(" ")]),
         }
     }
 }

@@ -115,19 +115,23 @@ impl<'a> Step<'a> {
         let columns = usize::from(width);
         let mut lines = vec![];
         let mut rest = Line::default();
-        for number in &self.step.numbers {
+        // A remark names the order.
+        for number in self.step.numbers.iter().filter(|number| number.name != "order") {
             match explained(number) {
                 Some(more) => lines.push(coefficient(number, &more, (theme, width))),
                 // Numbers that say all share lines.
                 None => {
                     let room = columns.saturating_sub(rest.width() + 2);
-                    let part = format!("{} {} {}", number.symbol, number.name, short(number.value));
+                    let name = if number.name == number.symbol { "" } else { number.name };
+                    let part = format!("{} {name} {}", number.symbol, short(number.value));
                     if rest.width() > 0 && text::width(&part) > room {
                         lines.push(std::mem::take(&mut rest));
                     }
                     rest.push_span(if rest.width() > 0 { "  " } else { "" });
                     rest.push_span(Span::styled(format!("{} ", number.symbol), theme.strong));
-                    rest.push_span(Span::styled(format!("{} ", number.name), theme.tensor));
+                    if !name.is_empty() {
+                        rest.push_span(Span::styled(format!("{name} "), theme.tensor));
+                    }
                     rest.push_span(short(number.value));
                 }
             }

@@ -1,0 +1,226 @@
+//! Every scheduler in the debugger: going back and stepping again, restarting and forking are exact, whatever a method remembers.
+
+use crate::models::SD2;
+use diffuscope::debugger::Outcome;
+use diffuscope::debugger::session::Session;
+use diffuscope::nn::Unwatched;
+use diffuscope::pipeline::{InitImage, Request, Snapshot, advance};
+use diffuscope::scheduler::class::SHORT_NAMES;
+use diffuscope::scheduler::step::{NUMBERS, TENSORS};
+use diffuscope::scheduler::{Class, SchedulerConfig};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const STEPS: usize = 4;
+
+/// Every short name, and a Runge-Kutta start.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = SHORT_NAMES.iter().map(|short| short.name).collect();
+    names.extend(["PRK", "dpm++2m-karras", "unipc-karras"]);
+    names
+}
+
+fn request(name: &str) -> Request {
+    let native = Request::for_models(&SD2, "a cat");
+    let scheduler = match name {
+        "PRK" => {
+            let pndm = native.scheduler.named("pndm").unwrap();
+            let config = SchedulerConfig { skip_prk_steps: false, ..pndm.config().clone() };
+            pndm.with_config(config)
+        }
+        name => native.scheduler.named(name).unwrap(),
+    };
+    Request { width: 16, height: 16, num_inference_steps: STEPS, scheduler, ..native }
+}
+
+/// The bits of the tensors that the last stage made.
+fn bits(snapshot: &Snapshot) -> Vec<u32> {
+    let tensors = &snapshot.last().unwrap().tensors;
+    let of = |(_, tensor): &(&str, candle_core::Tensor)| {
+        let values = tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap();
+        values.to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    tensors.iter().flat_map(of).collect()
+}
+
+/// The snapshots of a run from here to its end.
+fn run_from(start: Snapshot) -> Vec<Snapshot> {
+    let mut snapshots = vec![start];
+    while snapshots.last().unwrap().position().is_some() {
+        snapshots.push(advance(snapshots.last().unwrap(), &SD2, &mut Unwatched).unwrap());
+    }
+    snapshots
+}
+
+fn whole(request: Request) -> Vec<Snapshot> {
+    run_from(Snapshot::start(request, &SD2).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Any stage again, in any order, gives the same bits; a fork at any stage is the run that had the setting from there on.
+    #[test]
+    fn every_stage_can_run_again(
+        name in proptest::sample::select(names()),
+        with_picture in any::<bool>(),
+        walk in proptest::collection::vec(any::<prop::sample::Index>(), 1..12),
+        fork in any::<prop::sample::Index>(),
+    ) {
+        let mut request = request(name);
+        if with_picture {
+            request.init_image = Some(InitImage::open("sample:apple").unwrap());
+        }
+        let snapshots = whole(request.clone());
+        for index in walk {
+            let from = index.index(snapshots.len() - 1);
+            let again = advance(&snapshots[from], &SD2, &mut Unwatched).unwrap();
+            prop_assert!(bits(&again) == bits(&snapshots[from + 1]), "{name}: stage {from} again");
+        }
+        let at = fork.index(snapshots.len() - 1);
+        let changed = Request { guidance_scale: 2., ..snapshots[at].request().clone() };
+        let forked = run_from(snapshots[at].with_request(changed.clone(), &SD2).unwrap());
+        // The same change in a run of its own.
+        let mut own = Snapshot::start(request, &SD2).unwrap();
+        for _ in 0..at {
+            own = advance(&own, &SD2, &mut Unwatched).unwrap();
+        }
+        let own = run_from(own.with_request(changed, &SD2).unwrap());
+        prop_assert!(bits(forked.last().unwrap()) == bits(own.last().unwrap()), "{name}: fork at {at}");
+    }
+}
+
+fn run(session: &mut Session, line: &str) -> Outcome {
+    session.run_line(line, &mut Unwatched).unwrap_or_else(|e| panic!("{line}: {e}")).unwrap()
+}
+
+#[test]
+fn a_session_goes_back_restarts_and_forks() {
+    for name in names() {
+        let mut session = Session::new(Arc::clone(&SD2), request(name)).unwrap();
+        run(&mut session, "continue");
+        let first = bits(session.timeline().tip());
+        for line in ["goto denoise 2", "next", "back", "restart", "continue"] {
+            run(&mut session, line);
+        }
+        assert!(bits(session.timeline().tip()) == first, "{name}: restart");
+        for line in ["goto denoise 1", "set guidance_scale 1", "continue"] {
+            run(&mut session, line);
+        }
+        assert!(bits(session.timeline().tip()) != first, "{name}: the fork is another run");
+        run(&mut session, "switch main");
+        assert!(bits(session.timeline().tip()) == first, "{name}: main stays");
+    }
+}
+
+/// What a step names is in the tables that expressions, dumps and completion read.
+#[test]
+fn every_name_of_a_step_is_in_a_table() {
+    for name in names() {
+        for snapshot in whole(request(name)) {
+            let Some(step) = snapshot.last().and_then(|record| record.step.clone()) else { continue };
+            for number in &step.numbers {
+                assert!(NUMBERS.iter().any(|(known, _)| *known == number.name), "{name}: {}", number.name);
+                assert!(
+                    number.value.is_finite()
+                        || number.name.starts_with("lambda")
+                        || number.name == "h"
+                        || number.name == "r0",
+                    "{name}: {number:?}"
+                );
+            }
+            let record = snapshot.last().unwrap();
+            for formula in &step.formulas {
+                let of_pipeline = ["sample", "model_output", "prev_sample", "variance_noise"];
+                for tensor in formula.terms.iter().map(|(_, tensor)| *tensor).chain([formula.result]) {
+                    let is_known = of_pipeline.contains(&tensor) || record.tensor(tensor).is_some();
+                    assert!(is_known, "{name}: {tensor} in {}", formula.symbols);
+                    let is_in_table = TENSORS.iter().any(|(known, _)| *known == tensor);
+                    assert!(of_pipeline.contains(&tensor) || is_in_table, "{name}: {tensor}");
+                }
+            }
+        }
+    }
+}
+
+/// The formulas, evaluated from the record alone, give the recorded tensors.
+#[test]
+fn formulas_give_the_tensors_of_the_step() {
+    for name in names() {
+        let snapshots = whole(request(name));
+        for pair in snapshots.windows(2) {
+            let Some(step) = pair[1].last().and_then(|record| record.step.clone()) else { continue };
+            let record = pair[1].last().unwrap();
+            let tensor = |name: &str| match name {
+                "sample" => pair[0].tensor("latents").unwrap().1,
+                "model_output" => record.tensor("guided_noise_residual").unwrap(),
+                "prev_sample" => record.tensor("latents").unwrap(),
+                name => record.tensor(name).unwrap(),
+            };
+            let first =
+                |name: &str| f64::from(tensor(name).flatten_all().unwrap().to_vec1::<f32>().unwrap()[0]);
+            for formula in &step.formulas {
+                let value: f64 = formula.terms.iter().map(|(factor, name)| factor * first(name)).sum();
+                let (value, made) = (value / formula.divisor, first(formula.result));
+                let size =
+                    formula.terms.iter().map(|(factor, name)| (factor * first(name)).abs()).sum::<f64>();
+                assert!(
+                    (value - made).abs() <= 1e-5 * (size / formula.divisor + made.abs()),
+                    "{name}: {} = {value}, recorded {made}",
+                    formula.symbols
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scheduler_is_set_before_the_latents_are_made() {
+    let mut session = Session::new(Arc::clone(&SD2), request("ddim")).unwrap();
+    assert_eq!(run(&mut session, "set scheduler heun").messages[0], "scheduler = heun");
+    run(&mut session, "set scheduler.use_karras_sigmas true");
+    let told = run(&mut session, "info scheduler").text();
+    assert!(told.contains("heun-karras (HeunDiscreteScheduler) instead of"), "{told}");
+    assert!(told.contains("4 steps are 7 calls of the UNet: two for each step but the last"), "{told}");
+    let refused =
+        |session: &mut Session, line: &str| session.run_line(line, &mut Unwatched).unwrap_err().to_string();
+    let error = refused(&mut session, "set scheduler eulr");
+    assert!(error.contains("scheduler cannot be `eulr`; expected ddim"), "{error}");
+    let error = refused(&mut session, "set scheduler.skip_prk_steps true");
+    assert!(error.contains("HeunDiscreteScheduler has no `skip_prk_steps`"), "{error}");
+    run(&mut session, "goto denoise 3");
+    let error = refused(&mut session, "set scheduler euler");
+    assert!(error.contains("`fork at get_latent`"), "{error}");
+    run(&mut session, "fork at get_latent");
+    run(&mut session, "set scheduler euler");
+    run(&mut session, "continue");
+    assert_eq!(session.timeline().tip().records().len(), STEPS + 3);
+}
+
+#[test]
+fn schedules_stand_beside_each_other() {
+    let mut session = Session::new(Arc::clone(&SD2), request("ddim")).unwrap();
+    let told = run(&mut session, "info schedules euler dpm++2m-karras heun").text();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].contains("euler") && lines[0].contains("dpm++2m-karras"), "{told}");
+    assert!(lines[1].starts_with("denoise") && lines[1].matches("SNR").count() == 3, "{told}");
+    // Heun has seven calls, and its result.
+    assert_eq!(lines.len(), 2 + 7 + 1, "{told}");
+    let error = session.run_line("info schedules euler x", &mut Unwatched).unwrap_err().to_string();
+    assert!(error.contains("scheduler cannot be `x`"), "{error}");
+}
+
+#[test]
+fn variants_of_several_schedulers_are_compared() {
+    let mut session = Session::new(Arc::clone(&SD2), request("ddim")).unwrap();
+    let outcome = run(&mut session, "compare scheduler ddim,euler,heun by num_inference_steps 2,4");
+    assert!(outcome.text().contains("6 variants"), "{}", outcome.text());
+    run(&mut session, "continue");
+    for branch in session.timelines().list() {
+        let tip = branch.timeline.tip();
+        if branch.timeline.recorded() > 3 {
+            let calls = tip.request().steps().len();
+            assert_eq!(tip.records().len(), calls + 3, "{}", branch.name);
+        }
+    }
+    assert_eq!(Class::ALL.len(), 10);
+}
