@@ -689,6 +689,7 @@ named_values!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::class::{SHORT_NAMES, ShortName};
 
     #[test]
     fn every_default_is_a_value() {
@@ -704,6 +705,75 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The tables of docs/schedulers.md; with `DIFFUSCOPE_WRITE=1` they are written.
+    #[test]
+    fn the_page_has_every_name_and_argument() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schedulers.md");
+        let mut page = std::fs::read_to_string(file).unwrap();
+        for (mark, table) in [("<!-- names -->\n", names()), ("<!-- arguments -->\n", arguments())] {
+            let start = page.find(mark).unwrap() + mark.len();
+            let end = start + page[start..].find("<!-- end -->").unwrap();
+            if std::env::var_os("DIFFUSCOPE_WRITE").is_some() {
+                page.replace_range(start..end, &table);
+            } else {
+                assert_eq!(&page[start..end], table, "{mark}");
+            }
+        }
+        if std::env::var_os("DIFFUSCOPE_WRITE").is_some() {
+            std::fs::write(file, page).unwrap();
+        }
+    }
+
+    fn names() -> String {
+        let row = |short: &ShortName| {
+            format!(
+                "| `{}` | `{}` | {} | {} |\n",
+                short.name,
+                short.class.name(),
+                short.sampler,
+                short.summary
+            )
+        };
+        let head =
+            "| name | class of diffusers | in AUTOMATIC1111 or ComfyUI | what it is |\n|---|---|---|---|\n";
+        SHORT_NAMES.iter().fold(head.to_string(), |table, short| table + &row(short))
+    }
+
+    fn arguments() -> String {
+        let mut table =
+            "| argument | classes | default | supported values | what it is |\n|---|---|---|---|---|\n"
+                .to_string();
+        for argument in ARGUMENTS {
+            for of in argument.of {
+                let classes: Vec<_> =
+                    of.classes.iter().map(|class| class.name().trim_end_matches("Scheduler")).collect();
+                let classes =
+                    if classes.len() == Class::ALL.len() { "all".into() } else { classes.join(", ") };
+                let code = |values: &[&str]| {
+                    values
+                        .iter()
+                        .map(|value| format!("`{}`", value.trim_matches('"')))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                };
+                let supported = match (of.supported, argument.field) {
+                    ([], Some(_)) => "any".into(),
+                    ([], None) => "any, without effect".into(),
+                    ([one], None) => format!("{}; others are refused", code(&[one])),
+                    (values, _) => code(values),
+                };
+                let aliases = of
+                    .aliases
+                    .iter()
+                    .map(|(found, in_place)| format!("; {} is {}", code(&[found]), code(&[in_place])));
+                let supported = supported + &aliases.collect::<String>();
+                let (name, default, summary) = (argument.name, code(&[of.default]), argument.summary);
+                table += &format!("| `{name}` | {classes} | {default} | {supported} | {summary} |\n");
+            }
+        }
+        table
     }
 
     #[test]

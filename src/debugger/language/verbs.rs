@@ -157,7 +157,7 @@ verbs! {
         brief: "list breakpoints, modules, settings, tensors",
         summary: "list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with the \
          output, time and memory of each (`unet.*.attn2`: those that match), the settings, the scheduler with its \
-         timesteps, the schedules of several schedulers beside each other (`schedules euler dpm++2m-karras`), every tensor so \
+         timesteps, the schedules of several schedulers side by side (`schedules euler dpm++2m-karras`), every tensor so \
          far, or the timelines",
     }
 

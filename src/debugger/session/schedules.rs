@@ -1,4 +1,4 @@
-//! `info scheduler`, and `info schedules`: several schedulers beside each other.
+//! `info scheduler`, and `info schedules`: several schedulers side by side.
 
 use super::{Session, SessionError};
 use crate::debugger::outcome::{Outcome, Shown};
