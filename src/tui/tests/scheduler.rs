@@ -29,6 +29,11 @@ fn the_formulas_of_other_schedulers() {
             check(&format!("scheduler-{name}"), screen);
         }
     }
+    // σ of two spacings, with a mark at each call.
+    for name in ["euler", "dpm++2m-karras"] {
+        let screen = Screen::of(WIDE, recorded::session_with(name, 7)).pressed(KeyCode::Char('4'));
+        check(&format!("scheduler-sigma-{name}"), screen.pressed(KeyCode::Tab).pressed(KeyCode::Char('v')));
+    }
     // PNDM's first step is two calls, and the rail says so.
     check("rail-pndm", Screen::of(WIDE, recorded::session_with("pndm", 4)).pressed(KeyCode::Char('1')));
 }

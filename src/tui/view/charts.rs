@@ -242,7 +242,12 @@ fn plot(chart: &Chart, measured: &Measured, state: &State, theme: &Theme) -> Plo
         let point =
             |(step, (_, values)): (usize, &(f64, [f64; MEASURES.len()]))| (step as f64, values[column]);
         let points = measured.steps.iter().enumerate().map(point).collect();
-        Series { points, style: theme.series[index], stroke: Stroke::of(index, theme.series.len()) }
+        Series {
+            points,
+            style: theme.series[index],
+            stroke: Stroke::of(index, theme.series.len()),
+            has_marks: false,
+        }
     };
     let timestep =
         |timestep: Option<&f64>| timestep.map_or(String::new(), |t| format!("t = {}", timestep_text(*t)));

@@ -83,7 +83,12 @@ pub struct Series {
     pub style: Style,
     /// Its stroke.
     pub stroke: Stroke,
+    /// Whether each point has a mark across the line.
+    pub has_marks: bool,
 }
+
+/// The height of a mark, as a part of the plot's.
+const MARK: f64 = 0.04;
 
 /// Lines over one range of x.
 #[derive(Debug, Clone)]
@@ -151,6 +156,19 @@ impl Widget for &Plot {
                     let halves = 2 * usize::from(inside.width);
                     for [(x1, y1), (x2, y2)] in series.stroke.pieces(&finite, x, halves) {
                         context.draw(&Line { x1, y1, x2, y2, color: style(x2) });
+                    }
+                    if series.has_marks {
+                        let half = (high - low) * MARK;
+                        for (x, y) in &finite {
+                            let ends = [(y - half).max(low), (y + half).min(high)];
+                            context.draw(&Line {
+                                x1: *x,
+                                x2: *x,
+                                y1: ends[0],
+                                y2: ends[1],
+                                color: style(*x),
+                            });
+                        }
                     }
                     // A single point makes no line.
                     if let [point] = finite[..] {

@@ -129,7 +129,12 @@ fn plot(
             variant.map(|variant| variant.member.values.join(" ")).nth(index).unwrap_or_default()
         };
         return Plot {
-            series: vec![Series { points: points.collect(), style: theme.series[0], stroke: Stroke::Solid }],
+            series: vec![Series {
+                points: points.collect(),
+                style: theme.series[0],
+                stroke: Stroke::Solid,
+                has_marks: false,
+            }],
             x: [0., last as f64],
             here: None,
             ends: [named(0), named(last)],
@@ -144,6 +149,7 @@ fn plot(
             .collect(),
         style: theme.series[index % theme.series.len()],
         stroke: Stroke::of(index, theme.series.len()),
+        has_marks: false,
     };
     let timesteps = comparison.lineup().timesteps();
     let timestep = |t: Option<&f64>| t.map_or(String::new(), |t| format!("t = {}", timestep_text(*t)));

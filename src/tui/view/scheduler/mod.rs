@@ -34,6 +34,8 @@ pub struct Scheduler {
     element: Element,
     /// The scroll position of the formulas.
     scroll: Scroll,
+    /// Whether the chart shows σ of the run's calls, and not ᾱ of the training timesteps.
+    shows_sigma: bool,
 }
 
 impl View for Scheduler {
@@ -68,7 +70,10 @@ impl View for Scheduler {
         let (taken, all) = (view.schedule.timesteps.len(), view.schedule.alphas_cumprod.len());
         vec![
             Pane::new(STEP, title, step),
-            Pane::new(ALPHAS, "ᾱ: the remaining signal", alphas),
+            match self.shows_sigma {
+                true => Pane::new(ALPHAS, tr!("log₁₀ σ: the noise at each call"), alphas),
+                false => Pane::new(ALPHAS, tr!("ᾱ: the remaining signal"), alphas),
+            },
             Pane::new(TIMESTEPS, tr!("{taken} timesteps of {all}", taken, all), timesteps),
         ]
     }
@@ -77,6 +82,9 @@ impl View for Scheduler {
         let (state, theme) = (canvas.state, canvas.theme);
         let Some(view) = &state.view else { return };
         match (pane, Step::of(state)) {
+            (ALPHAS, _) if self.shows_sigma => {
+                sigmas(&view.schedule, here(state), theme).render(area, canvas.buf);
+            }
             (ALPHAS, _) => {
                 let [top, drawn] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
                 let legend = [("━ ", 0, "signal √ᾱ"), ("  ╍ ", 1, "noise √(1−ᾱ)")];
@@ -121,6 +129,12 @@ impl View for Scheduler {
                     "show the element one row of latents up or down",
                 )
                 .within(&[STEP]),
+                ViewKeys::new(
+                    &[KeyCode::Char('v')],
+                    "σ or ᾱ",
+                    "show σ of the run's calls, or ᾱ of the training timesteps",
+                )
+                .within(&[ALPHAS]),
             ]
         }
     }
@@ -135,6 +149,10 @@ impl View for Scheduler {
     }
 
     fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
+        if (pane, key.code) == (ALPHAS, KeyCode::Char('v')) {
+            self.shows_sigma = !self.shows_sigma;
+            return Reply::Taken;
+        }
         let Some(step) = Step::of(state).filter(|_| pane == STEP) else { return Reply::Unknown };
         match key.code {
             KeyCode::Char('l') => self.element = step.moved(self.element, 1),
@@ -191,12 +209,33 @@ fn alphas(schedule: &ScheduleView, here: Option<&StepFormulas>, theme: &Theme) -
             .collect(),
         style: theme.series[index],
         stroke: Stroke::of(index, theme.series.len()),
+        has_marks: false,
     };
     Plot {
         series: vec![line(0, f64::sqrt), line(1, |alpha| (1. - alpha).max(0.).sqrt())],
         x: [0., last],
         here: here.map(|step| last - step.timestep),
         ends: [format!("t = {last}"), "t = 0".into()],
+        faint: theme.faint,
+    }
+}
+
+/// The logarithm of σ at each call of the UNet, with a mark at each.
+fn sigmas(schedule: &ScheduleView, here: Option<&StepFormulas>, theme: &Theme) -> Plot {
+    let first = schedule.calls.saturating_sub(schedule.timesteps.len());
+    let sigmas = schedule.sigmas.iter().take(schedule.timesteps.len());
+    let point = |(call, sigma): (usize, &f32)| ((first + call) as f64, f64::from(*sigma).log10());
+    let last = schedule.calls.saturating_sub(1);
+    Plot {
+        series: vec![Series {
+            points: sigmas.enumerate().map(point).collect(),
+            style: theme.series[0],
+            stroke: Stroke::of(0, theme.series.len()),
+            has_marks: true,
+        }],
+        x: [first as f64, last as f64],
+        here: here.map(|step| step.index as f64),
+        ends: [format!("denoise {first}"), format!("denoise {last}")],
         faint: theme.faint,
     }
 }
