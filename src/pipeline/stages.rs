@@ -177,11 +177,11 @@ pub fn denoise(
         Tensor::cat(&[&latent_model_input, &latent_model_input], 0)?.to_dtype(models.dtype)?;
     let prompt_embeds = Tensor::cat(&[negative_prompt_embeds, prompt_embeds], 0)?;
     let timestep_cond = timestep_cond(models, request.guidance_scale)?;
-    let timestep_cond = timestep_cond.as_ref();
-    let inputs: Vec<&Tensor> =
-        [&latent_model_input, &prompt_embeds].into_iter().chain(timestep_cond).collect();
+    let mut inputs = vec![&latent_model_input, &prompt_embeds];
+    inputs.extend(&timestep_cond);
     let residual = watch(probe, &lines::UNET, &inputs, |probe| {
-        let residual = models.unet.forward(&latent_model_input, t, &prompt_embeds, timestep_cond, probe)?;
+        let residual =
+            models.unet.forward(&latent_model_input, t, &prompt_embeds, timestep_cond.as_ref(), probe)?;
         Ok(residual.to_dtype(DType::F32)?)
     })?;
     let (uncond_residual, text_cond_residual) = (residual.narrow(0, 0, 1)?, residual.narrow(0, 1, 1)?);

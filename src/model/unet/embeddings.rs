@@ -106,7 +106,8 @@ impl TimestepEmbedding {
         condition: Option<&Tensor>,
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = std::iter::once(sample).chain(condition).collect();
+        let mut inputs = vec![sample];
+        inputs.extend(condition);
         watch(probe, &self.path, &inputs, |probe| {
             let mut h = sample.clone();
             if let (Some(cond_proj), Some(condition)) = (&self.cond_proj, condition) {

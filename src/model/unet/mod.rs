@@ -94,7 +94,8 @@ impl UNet2DConditionModel {
         timestep_cond: Option<&Tensor>,
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = [sample, encoder_hidden_states].into_iter().chain(timestep_cond).collect();
+        let mut inputs = vec![sample, encoder_hidden_states];
+        inputs.extend(timestep_cond);
         watch(probe, &self.path, &inputs, |probe| {
             // 1. time
             let t_emb = self.time_proj.forward(timestep, sample, probe)?;
