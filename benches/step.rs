@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use diffuscope::checkpoint::ModelSource;
 use diffuscope::nn::device::{DTypeChoice, DeviceChoice};
 use diffuscope::nn::{ComputePool, Path, Probe, Unwatched};
-use diffuscope::pipeline::Models;
+use diffuscope::pipeline::{Models, stages};
 use diffuscope::tensor::Generator;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -44,7 +44,10 @@ fn main() -> Anyhow<()> {
     // The last number is asked for, so that a GPU is waited for.
     let run = |probe: &mut dyn Probe| -> Anyhow<f32> {
         let out = match part {
-            "unet" => models.unet.forward(&pair, 981., &embeds, probe)?,
+            "unet" => {
+                let timestep_cond = stages::timestep_cond(&models, 7.5)?;
+                models.unet.forward(&pair, 981., &embeds, timestep_cond.as_ref(), probe)?
+            }
             "vae" => models.vae.decode(&one, probe)?,
             _ => return Err(format!("--part {part}: expected unet or vae").into()),
         };

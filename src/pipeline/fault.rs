@@ -200,8 +200,11 @@ impl Probe for Faulty<'_> {
             (Some(Fault::NoScalingFactor | Fault::NoDenormalize), [given, ..], _) if self.is_at(path) => {
                 return Ok(Some((*given).clone()));
             }
-            (Some(Fault::WrongTimestep), [sample, embeds], Stage::Denoise { step }) if self.is_at(path) => {
-                let residual = self.models.unet.forward(sample, step as f64, embeds, self.probe)?;
+            (Some(Fault::WrongTimestep), [sample, embeds, cond @ ..], Stage::Denoise { step })
+                if self.is_at(path) =>
+            {
+                let (unet, cond) = (&self.models.unet, cond.first().copied());
+                let residual = unet.forward(sample, step as f64, embeds, cond, self.probe)?;
                 return Ok(Some(residual.to_dtype(DType::F32)?));
             }
             _ => {}

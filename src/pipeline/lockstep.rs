@@ -1,7 +1,7 @@
 //! Several runs in lockstep: what they have in common is computed once, and the rest of a step goes through the UNet in batches.
 
 use super::snapshot::advance;
-use super::{Error, Fault, Models, Request, Snapshot, Stage, lines, memory};
+use super::{Error, Fault, Models, Request, Snapshot, Stage, lines, memory, stages};
 use crate::nn::{Path, Probe, Result};
 use candle_core::{DType, Device, Tensor, TensorId};
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ struct Row {
     timestep: f64,
     latents: Tensor,
     embeds: Tensor,
+    /// The guidance scale, if the UNet takes it.
+    timestep_cond: Option<Tensor>,
 }
 
 /// The UNet's batch size. The rule is fixed, so that results do not depend on the speed of the machine: batches of small rows use
@@ -201,12 +203,17 @@ impl Lockstep {
             let timestep = snapshot.scheduler().timesteps()[step];
             let latents = snapshot.scheduler().scale_model_input(tensor(snapshot, "latents")?, step)?;
             let latents_id = latents_seen.intern(&latents)?;
+            // Where the guidance scale is an input of the UNet, only runs of the same scale have rows in common.
+            let scale = snapshot.request().guidance_scale;
+            let timestep_cond = stages::timestep_cond(models, scale)?;
+            let scale_taken = timestep_cond.as_ref().map(|_| scale.to_bits());
             let mut two = [0; 2];
             for (place, name) in two.iter_mut().zip(["negative_prompt_embeds", "prompt_embeds"]) {
                 let embeds = tensor(snapshot, name)?;
-                let key = (timestep.to_bits(), latents_id, self.embeds.intern(embeds)?);
+                let key = (timestep.to_bits(), latents_id, self.embeds.intern(embeds)?, scale_taken);
                 *place = *known.entry(key).or_insert_with(|| {
-                    rows.push(Row { timestep, latents: latents.clone(), embeds: embeds.clone() });
+                    let (latents, embeds) = (latents.clone(), embeds.clone());
+                    rows.push(Row { timestep, latents, embeds, timestep_cond: timestep_cond.clone() });
                     rows.len() - 1
                 });
             }
@@ -245,7 +252,13 @@ impl Lockstep {
             let latent_model_input = of(|row| &row.latents)?.to_dtype(models.dtype)?;
             let embeds = of(|row| &row.embeds)?;
             let timestep = rows[group[0]].timestep;
-            let residual = models.unet.forward(&latent_model_input, timestep, &embeds, probe)?;
+            // Every row has one, or none has.
+            let conds: Option<Vec<&Tensor>> =
+                group.iter().map(|row| rows[*row].timestep_cond.as_ref()).collect();
+            let timestep_cond = conds.map(|conds| Tensor::cat(&conds, 0)).transpose()?;
+            let unet = &models.unet;
+            let residual =
+                unet.forward(&latent_model_input, timestep, &embeds, timestep_cond.as_ref(), probe)?;
             let residual = residual.to_dtype(DType::F32)?;
             for (place, row) in group.into_iter().enumerate() {
                 predicted[row] = Some(residual.narrow(0, place, 1)?);

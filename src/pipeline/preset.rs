@@ -19,8 +19,13 @@ pub struct Preset {
 /// SD-Turbo (Sauer et al., 2023, "Adversarial Diffusion Distillation"): one step.
 pub const SD_TURBO: Preset = Preset { name: "SD-Turbo", num_inference_steps: 1, guidance_scale: 1. };
 
+/// A latent consistency model (Luo et al., 2023): the defaults of diffusers' `LatentConsistencyModelPipeline`.
+pub const LATENT_CONSISTENCY: Preset =
+    Preset { name: "a latent consistency model", num_inference_steps: 4, guidance_scale: 8.5 };
+
 impl Preset {
-    /// The preset of a checkpoint. SD-Turbo and its fine-tunes are recognised by two conditions, which must both be true:
+    /// The preset of a checkpoint. A latent consistency model is recognised by `time_cond_proj_dim` in the UNet's configuration.
+    /// SD-Turbo and its fine-tunes are recognised by two conditions, which must both be true:
     ///
     /// - the scheduler is Euler with trailing spacing, epsilon prediction and no rescaled betas;
     /// - `turbo` is a word of the name of the repository or folder, or of `_name_or_path` in the pipeline's or the UNet's
@@ -35,6 +40,9 @@ impl Preset {
         [index, unet]: [&ConfigFile; 2],
         config: &SchedulerConfig,
     ) -> Result<Option<Self>, ConfigError> {
+        if unet.raw("time_cond_proj_dim").is_some_and(|dim| !dim.is_null()) {
+            return Ok(Some(LATENT_CONSISTENCY));
+        }
         let is_euler = matches!(config.class, Class::EulerDiscrete | Class::EulerAncestralDiscrete);
         let is_distilled = is_euler
             && config.timestep_spacing == TimestepSpacing::Trailing

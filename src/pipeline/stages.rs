@@ -4,6 +4,7 @@
 
 use super::{Error, Models, Request, lines};
 use crate::model::tokenizer::Encoded;
+use crate::model::unet::embeddings::get_guidance_scale_embedding;
 use crate::nn::{Probe, watch};
 use crate::scheduler::{History, Scheduler, Step, StepInput};
 use crate::tensor::Generator;
@@ -147,7 +148,7 @@ pub struct Denoised {
     pub uncond_residual: Tensor,
     /// The UNet's prediction with the prompt.
     pub text_cond_residual: Tensor,
-    /// The combination of both by classifier-free guidance.
+    /// The combination of both by classifier-free guidance; of a latent consistency model `text_cond_residual` alone.
     pub guided_noise_residual: Tensor,
     /// The scheduler's step with its intermediate values. `prev_sample` is the next step's latents.
     pub step: Step,
@@ -175,8 +176,12 @@ pub fn denoise(
     let latent_model_input =
         Tensor::cat(&[&latent_model_input, &latent_model_input], 0)?.to_dtype(models.dtype)?;
     let prompt_embeds = Tensor::cat(&[negative_prompt_embeds, prompt_embeds], 0)?;
-    let residual = watch(probe, &lines::UNET, &[&latent_model_input, &prompt_embeds], |probe| {
-        let residual = models.unet.forward(&latent_model_input, t, &prompt_embeds, probe)?;
+    let timestep_cond = timestep_cond(models, request.guidance_scale)?;
+    let mut inputs = vec![&latent_model_input, &prompt_embeds];
+    inputs.extend(&timestep_cond);
+    let residual = watch(probe, &lines::UNET, &inputs, |probe| {
+        let residual =
+            models.unet.forward(&latent_model_input, t, &prompt_embeds, timestep_cond.as_ref(), probe)?;
         Ok(residual.to_dtype(DType::F32)?)
     })?;
     let (uncond_residual, text_cond_residual) = (residual.narrow(0, 0, 1)?, residual.narrow(0, 1, 1)?);
@@ -184,6 +189,10 @@ pub fn denoise(
     // Classifier-free guidance (Ho and Salimans, 2022, equation 6); the paper's weight is w = guidance_scale − 1.
     let guided_noise_residual =
         watch(probe, &lines::GUIDANCE, &[&uncond_residual, &text_cond_residual], |_| {
+            // A latent consistency model was trained to predict the guided residual: the scale was an input, and is no factor.
+            if timestep_cond.is_some() {
+                return Ok(text_cond_residual.clone());
+            }
             let push = (&text_cond_residual - &uncond_residual)?;
             Ok((&uncond_residual + (push * request.guidance_scale)?)?)
         })?;
@@ -223,6 +232,17 @@ pub fn vae_decode(models: &Models, latents: &Tensor, probe: &mut dyn Probe) -> R
     let image =
         watch(probe, &lines::DENORMALIZE, &[&decoded], |_| Ok(((&decoded / 2.)? + 0.5)?.clamp(0., 1.)?))?;
     Ok(image)
+}
+
+/// The guidance scale as an input of a latent consistency model's UNet (Luo et al., 2023, section 4.1), whose
+/// w = `guidance_scale` − 1: (1, `time_cond_proj_dim`). `None` for any other model.
+///
+/// # Errors
+/// When the device fails.
+pub fn timestep_cond(models: &Models, guidance_scale: f64) -> candle_core::Result<Option<Tensor>> {
+    let Some(embedding_dim) = models.unet.config().time_cond_proj_dim else { return Ok(None) };
+    let emb = get_guidance_scale_embedding(guidance_scale - 1., embedding_dim, &models.device)?;
+    Ok(Some(emb.to_dtype(models.dtype)?))
 }
 
 /// A timestep as a tensor: a whole number as `i64`, another as `f32`.

@@ -1,6 +1,6 @@
 //! An estimate of a run's time: one step at the model's native size is timed and scaled by the UNet's multiplications.
 
-use super::{Error, Models, Request};
+use super::{Error, Models, Request, stages};
 use crate::model::unet::UNetConfig;
 use crate::nn::Unwatched;
 use candle_core::{DType, Tensor};
@@ -65,7 +65,8 @@ fn timed_step(models: &Models, height: usize, width: usize) -> Result<Duration, 
         let sample = zeros(&[2, config.in_channels, height, width])?;
         let prompts = zeros(&[2, TOKENS, embeds])?;
         let start = Instant::now();
-        let residual = models.unet.forward(&sample, 0., &prompts, &mut Unwatched)?;
+        let timestep_cond = stages::timestep_cond(models, 1.)?;
+        let residual = models.unet.forward(&sample, 0., &prompts, timestep_cond.as_ref(), &mut Unwatched)?;
         // Reading a number waits for the GPU.
         residual.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
         Ok(start.elapsed())

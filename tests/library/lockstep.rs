@@ -1,15 +1,16 @@
 //! Runs that go on together: equal to runs apart, and computed once where they are the same.
 
 use crate::models::SD2;
+use crate::support::checkpoint::checkpoint;
 use crate::support::program::{batch, said};
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use diffuscope::debugger::Outcome;
 use diffuscope::debugger::host::Host;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::session::SessionHost;
 use diffuscope::debugger::view::Viewer;
 use diffuscope::nn::{self, Path, Probe, Unwatched};
-use diffuscope::pipeline::{Fault, Lockstep, Request, Snapshot, advance, memory};
+use diffuscope::pipeline::{Fault, Lockstep, Models, Request, Snapshot, advance, memory};
 use diffuscope::tensor::PlainTensor;
 use diffuscope::tensor::compare::relative_difference;
 use std::cell::Cell;
@@ -107,6 +108,53 @@ impl Probe for Forwards {
         self.0.set(self.0.get() + usize::from(path.as_str() == "unet.conv_in"));
         false
     }
+}
+
+/// The UNet of a latent consistency model takes the guidance scale: rows of another scale are other rows.
+#[test]
+fn runs_of_another_scale_share_no_rows_where_the_unet_takes_it() {
+    let models = Models::load(checkpoint("lcm").source(), Device::Cpu, DType::F32).unwrap();
+    let of_scale = |guidance_scale| Request {
+        width: 16,
+        height: 16,
+        guidance_scale,
+        ..Request::for_models(&models, "a red cat")
+    };
+    let start = |scale| Snapshot::start(of_scale(scale), &models).unwrap();
+    let step = |snapshot: &Snapshot| advance(snapshot, &models, &mut Unwatched).unwrap();
+    let mut lockstep = Lockstep::new(&models, (2, 2), None);
+    let (mut together, mut alone) = ([1., 8., 8.].map(start).to_vec(), [1., 8., 8.].map(start));
+    while alone[0].position().is_some() {
+        together = lockstep.advance(&together.iter().collect::<Vec<_>>(), &models, &mut Unwatched).unwrap();
+        alone = alone.each_ref().map(step);
+    }
+    for (ours, theirs) in together.iter().zip(&alone) {
+        assert_alike(ours, theirs, 1e-4);
+    }
+    let rows = lockstep.rows();
+    assert_eq!([rows.computed, rows.apart], [4 * 4, 4 * 6]);
+}
+
+/// A wrong timestep keeps the guidance scale that the UNet takes.
+#[test]
+fn a_wrong_timestep_of_a_latent_consistency_model_keeps_the_scale() {
+    let models = Models::load(checkpoint("lcm").source(), Device::Cpu, DType::F32).unwrap();
+    let residual = |guidance_scale| {
+        let request = Request {
+            width: 16,
+            height: 16,
+            guidance_scale,
+            fault: Some(Fault::WrongTimestep),
+            ..Request::for_models(&models, "a red cat")
+        };
+        let mut snapshot = Snapshot::start(request, &models).unwrap();
+        for _ in 0..3 {
+            snapshot = advance(&snapshot, &models, &mut Unwatched).unwrap();
+        }
+        let guided = snapshot.tensor("guided_noise_residual").unwrap().1;
+        PlainTensor::of(guided).unwrap()
+    };
+    assert!(relative_difference(residual(1.).data(), residual(8.).data()) > 1e-3);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn outputs(models: &Models, probe: &mut dyn Probe) -> Vec<Vec<u32>> {
     let mask = ids.lt(40000u32).unwrap().to_dtype(ids.dtype()).unwrap();
     let embeds = models.text_encoder.forward(&ids, &mask, probe).unwrap();
     let channels = models.unet.config().in_channels;
-    let residual = models.unet.forward(&randn(&[2, channels, 16, 16]), 500., &embeds, probe).unwrap();
+    let residual = models.unet.forward(&randn(&[2, channels, 16, 16]), 500., &embeds, None, probe).unwrap();
     let decoded = models.vae.decode(&randn(&[1, channels, 8, 8]), probe).unwrap();
     let encoded = models.vae.encode(&randn(&[1, 3, 64, 64]), probe).unwrap().mean;
     let bits = |t: &Tensor| {

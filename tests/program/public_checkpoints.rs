@@ -332,7 +332,7 @@ fn attention_in_f16_does_not_overflow_whatever_upcast_attention_says() {
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(models.dtype).unwrap()
         };
         let (sample, embeds) = (randn(0, &[1, 4, 8, 8]), randn(1, &[1, 77, 32]));
-        let residual = models.unet.forward(&sample, 501., &embeds, probe).unwrap();
+        let residual = models.unet.forward(&sample, 501., &embeds, None, probe).unwrap();
         residual.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let exact = predict(&load(&folder, DType::F32), &mut Unwatched);

@@ -14,7 +14,7 @@ pub struct Checkpoint {
     folder: TempDir,
 }
 
-/// The miniature checkpoint `name` (`sd1`, `sd2`, `odd`, `old`, `tiny`, `turbo`), written out whole.
+/// The miniature checkpoint `name` (`sd1`, `sd2`, `odd`, `old`, `tiny`, `turbo`, `lcm`), written out whole.
 pub fn checkpoint(name: &str) -> Checkpoint {
     let checkpoint = Checkpoint { folder: tempfile::tempdir().unwrap() };
     copy_folder(&fixture::path(name), checkpoint.path());

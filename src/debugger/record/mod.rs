@@ -31,6 +31,8 @@ pub struct RecordView {
     pub took: Duration,
     /// The scale that a step of `denoise` was guided with.
     pub guidance_scale: f64,
+    /// Whether the scale was an input of the UNet, as in a latent consistency model, and is no factor.
+    pub is_scale_input: bool,
     /// What the scheduler took a residual for: `epsilon`, `v_prediction`, `sample`.
     pub prediction_type: &'static str,
     /// Whether the scheduler keeps `pred_original_sample` within bounds.
@@ -106,6 +108,7 @@ impl RecordView {
             stage: record.stage,
             took: record.took,
             guidance_scale: record.guidance_scale,
+            is_scale_input: models.unet.config().time_cond_proj_dim.is_some(),
             prediction_type: record.scheduler.config().prediction_type.name(),
             is_bounded: record.scheduler.config().is_bounded(),
             edited: record.edited.clone(),

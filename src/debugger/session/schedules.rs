@@ -51,6 +51,8 @@ impl Session {
                 .into_iter()
                 .map(|argument| format!("scheduler.{argument} = {}", choice.argument(argument))),
         );
+        let takes_scale = models.unet.config().time_cond_proj_dim.is_some();
+        messages.extend(takes_scale.then(|| tr!("guidance_scale is an input of the UNet, not a factor")));
         messages.extend(models.preset.map(|preset| preset.to_string()));
         let value = json!({
             "class": name,

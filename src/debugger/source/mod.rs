@@ -286,7 +286,7 @@ pub fn inputs(path: &str) -> &'static [&'static str] {
         "encode_prompt.text_encoder" => &["input_ids"],
         "get_latent.encode" => &["init_image"],
         "get_latent.add_noise" => &["init_latents", "noise", "timestep"],
-        "denoise.unet" => &["latent_model_input", "prompt_embeds"],
+        "denoise.unet" => &["latent_model_input", "prompt_embeds", "timestep_cond"],
         "denoise.guidance" => &["uncond_residual", "text_cond_residual"],
         "denoise.scheduler_step" => &["guided_noise_residual", "timestep", "latents"],
         "vae_decode.scale" => &["latents"],

@@ -36,8 +36,10 @@ pub fn class(path: &str) -> Option<Class> {
     const BLOCK: &[&str] = &["hidden_states", "temb", "encoder_hidden_states"];
     match names[..] {
         ["text_encoder"] => of(File::Clip, "ClipTextModel", &["input_ids"]),
-        ["unet"] => of(File::UNet, "UNet2DConditionModel", &["sample", "encoder_hidden_states"]),
-        ["unet", "time_embedding"] => of(File::Embeddings, "TimestepEmbedding", SAMPLE),
+        ["unet"] => {
+            of(File::UNet, "UNet2DConditionModel", &["sample", "encoder_hidden_states", "timestep_cond"])
+        }
+        ["unet", "time_embedding"] => of(File::Embeddings, "TimestepEmbedding", &["sample", "condition"]),
         ["unet", "down_blocks", _] => of(File::Blocks, "DownBlock2D", BLOCK),
         ["unet", "mid_block"] => of(File::Blocks, "UNetMidBlock2DCrossAttn", BLOCK),
         ["unet", "up_blocks", _] => of(File::Blocks, "UpBlock2D", BLOCK),

@@ -30,6 +30,9 @@ pub struct UNetConfig {
     pub freq_shift: f64,
     /// Height and width of the latents in training.
     pub sample_size: (usize, usize),
+    /// Width of the guidance scale's embedding, which a latent consistency model takes as an input (Luo et al., 2023,
+    /// "Latent Consistency Models", section 4.1). `None` for any other model.
+    pub time_cond_proj_dim: Option<usize>,
 }
 
 /// One level: the down block and the up block of the same size.
@@ -116,6 +119,7 @@ impl UNetConfig {
             flip_sin_to_cos: file.or("flip_sin_to_cos", true, "true or false")?,
             freq_shift: file.number("freq_shift", 0.)?,
             sample_size: sample_size(file)?,
+            time_cond_proj_dim: time_cond_proj_dim(file)?,
         })
     }
 
@@ -180,6 +184,18 @@ fn sample_size(file: &ConfigFile) -> Result<(usize, usize), ConfigError> {
     Ok((size[0], size[1]))
 }
 
+/// `time_cond_proj_dim`. Two or three columns have one frequency, which diffusers divides by zero.
+fn time_cond_proj_dim(file: &ConfigFile) -> Result<Option<usize>, ConfigError> {
+    const KEY: &str = "time_cond_proj_dim";
+    match file.raw(KEY) {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => match file.count(KEY, 0)? {
+            ..4 => Err(file.wrong(KEY, "null or a count of at least 4")),
+            dim => Ok(Some(dim)),
+        },
+    }
+}
+
 /// Whether a version of diffusers is below 0.9.0. 0.9.0.dev0 is not.
 fn is_before_0_9(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
@@ -195,7 +211,6 @@ fn refuse_unsupported(file: &ConfigFile) -> Result<(), ConfigError> {
         "addition_embed_type",
         "encoder_hid_dim",
         "encoder_hid_dim_type",
-        "time_cond_proj_dim",
         "time_embedding_act_fn",
         "time_embedding_dim",
         "timestep_post_act",
@@ -274,6 +289,22 @@ mod tests {
             (r#"{"sample_size": null}"#, (64, 64)),
         ] {
             assert_eq!(read(text).unwrap().sample_size, size, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_width_of_the_guidance_scale_is_a_count() {
+        for (text, dim) in [
+            ("{}", None),
+            (r#"{"time_cond_proj_dim": null}"#, None),
+            (r#"{"time_cond_proj_dim": 256}"#, Some(256)),
+            (r#"{"time_cond_proj_dim": 9}"#, Some(9)),
+        ] {
+            assert_eq!(read(text).unwrap().time_cond_proj_dim, dim, "{text}");
+        }
+        for value in ["0", "-8", "8.5", "\"256\"", "[256]", "true", "99999999999", "2", "3"] {
+            let error = read(&format!("{{\"time_cond_proj_dim\": {value}}}")).unwrap_err();
+            assert!(error.contains(&format!("`time_cond_proj_dim` is {value}")), "{value}: {error}");
         }
     }
 

@@ -1,10 +1,11 @@
-//! The time embedding (diffusers: `embeddings.py`; Ho et al., 2020, appendix B).
+//! The time embedding (diffusers: `embeddings.py`; Ho et al., 2020, appendix B), and the guidance scale that a latent consistency
+//! model adds to it (Luo et al., 2023, "Latent Consistency Models", section 4.1).
 
 use super::UNetConfig;
 use crate::nn::activation::Activation;
-use crate::nn::layers::{Leaf, Linear, linear};
+use crate::nn::layers::{Leaf, Linear, linear, linear_no_bias};
 use crate::nn::{Path, Probe, Result, Weights, WeightsError, watch};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 /// The sinusoidal embedding of a timestep: sines and cosines of falling frequencies (diffusers `Timesteps`).
 #[derive(Debug)]
@@ -44,10 +45,33 @@ impl Timesteps {
     }
 }
 
-/// Two linear layers with silu between them (diffusers `TimestepEmbedding`).
+/// The sinusoidal embedding of the guidance strength `w` = `guidance_scale` − 1, as if 1000 `w` were a timestep:
+/// (1, `embedding_dim`), [sin, cos]. Computed in `f32` (diffusers `get_guidance_scale_embedding`).
+///
+/// # Errors
+/// When the device fails.
+pub fn get_guidance_scale_embedding(
+    w: f64,
+    embedding_dim: usize,
+    device: &Device,
+) -> candle_core::Result<Tensor> {
+    let half_dim = embedding_dim / 2;
+    let w = w as f32 * 1000.;
+    let step = 10_000f32.ln() / (half_dim as f32 - 1.);
+    let angle = |i: usize| w * (i as f32 * -step).exp();
+    let sin = (0..half_dim).map(|i| angle(i).sin());
+    let cos = (0..half_dim).map(|i| angle(i).cos());
+    let mut emb: Vec<f32> = sin.chain(cos).collect();
+    emb.resize(embedding_dim, 0.);
+    Tensor::from_vec(emb, (1, embedding_dim), device)
+}
+
+/// Two linear layers with silu between them (diffusers `TimestepEmbedding`). In a latent consistency model the projected guidance
+/// scale is added first.
 #[derive(Debug)]
 pub struct TimestepEmbedding {
     path: Path,
+    cond_proj: Option<Leaf<Linear>>,
     linear_1: Leaf<Linear>,
     act: Leaf<Activation>,
     linear_2: Leaf<Linear>,
@@ -62,19 +86,34 @@ impl TimestepEmbedding {
         let (channels, width) = (config.blocks[0].channels, config.time_embed_dim());
         Ok(Self {
             path: weights.path(),
+            cond_proj: config
+                .time_cond_proj_dim
+                .map(|dim| linear_no_bias(&weights.pp("cond_proj"), dim, channels))
+                .transpose()?,
             linear_1: linear(&weights.pp("linear_1"), channels, width)?,
             act: Activation::Silu.load(&weights.pp("act")),
             linear_2: linear(&weights.pp("linear_2"), width, width)?,
         })
     }
 
-    /// (B, `num_channels`) → (B, `time_embed_dim`).
+    /// `sample` (B, `num_channels`), `condition` (1 or B, `time_cond_proj_dim`) → (B, `time_embed_dim`).
     ///
     /// # Errors
-    /// When the shape does not match the weights.
-    pub fn forward(&self, sample: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        watch(probe, &self.path, &[sample], |probe| {
-            let mut h = self.linear_1.forward(sample, probe)?;
+    /// When the shapes do not match the weights.
+    pub fn forward(
+        &self,
+        sample: &Tensor,
+        condition: Option<&Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let mut inputs = vec![sample];
+        inputs.extend(condition);
+        watch(probe, &self.path, &inputs, |probe| {
+            let mut h = sample.clone();
+            if let (Some(cond_proj), Some(condition)) = (&self.cond_proj, condition) {
+                h = h.broadcast_add(&cond_proj.forward(condition, probe)?)?;
+            }
+            h = self.linear_1.forward(&h, probe)?;
             h = self.act.forward(&h, probe)?;
             self.linear_2.forward(&h, probe)
         })

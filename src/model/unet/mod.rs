@@ -80,7 +80,8 @@ impl UNet2DConditionModel {
         &self.config
     }
 
-    /// `sample` (B, `in_channels`, h, w), `timestep`, `encoder_hidden_states` (B, M, `cross_attention_dim`)
+    /// `sample` (B, `in_channels`, h, w), `timestep`, `encoder_hidden_states` (B, M, `cross_attention_dim`), and for a latent
+    /// consistency model `timestep_cond`, the embedding of the guidance scale (1 or B, `time_cond_proj_dim`)
     /// → (B, `out_channels`, h, w). Height and width may be odd.
     ///
     /// # Errors
@@ -90,12 +91,15 @@ impl UNet2DConditionModel {
         sample: &Tensor,
         timestep: f64,
         encoder_hidden_states: &Tensor,
+        timestep_cond: Option<&Tensor>,
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
-        watch(probe, &self.path, &[sample, encoder_hidden_states], |probe| {
+        let mut inputs = vec![sample, encoder_hidden_states];
+        inputs.extend(timestep_cond);
+        watch(probe, &self.path, &inputs, |probe| {
             // 1. time
             let t_emb = self.time_proj.forward(timestep, sample, probe)?;
-            let emb = self.time_embedding.forward(&t_emb, probe)?;
+            let emb = self.time_embedding.forward(&t_emb, timestep_cond, probe)?;
 
             // 2. pre-process
             let mut sample = self.conv_in.forward(sample, probe)?;

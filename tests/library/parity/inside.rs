@@ -59,7 +59,7 @@ fn agree(name: &str, source: ModelSource) {
             "unet" => {
                 let timestep = given.i64("unet/timestep")[0] as f64;
                 let (sample, context) = (input("sample"), input("encoder_hidden_states"));
-                models.unet.forward(sample, timestep, context, &mut recorder).unwrap();
+                models.unet.forward(sample, timestep, context, None, &mut recorder).unwrap();
             }
             "vae.decode" => {
                 models.vae.decode(input("latents"), &mut recorder).unwrap();

@@ -73,10 +73,9 @@ fn agree(name: &str, source: ModelSource) {
     for set in ["unet", "unet.1"].iter().filter(|set| fixture.has(&format!("{set}/sample"))) {
         let input = |key| fixture.tensor(&format!("{set}/{key}"));
         let timestep = fixture.i64(&format!("{set}/timestep"))[0] as f64;
-        let output = models
-            .unet
-            .forward(input("sample"), timestep, input("encoder_hidden_states"), &mut Unwatched)
-            .unwrap();
+        let (sample, context) = (input("sample"), input("encoder_hidden_states"));
+        let timestep_cond = fixture.has(&format!("{set}/timestep_cond")).then(|| input("timestep_cond"));
+        let output = models.unet.forward(sample, timestep, context, timestep_cond, &mut Unwatched).unwrap();
         differences.note(&output, input("output"), &format!("{name} {set} at timestep {timestep}"));
     }
 

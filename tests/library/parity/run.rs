@@ -67,6 +67,30 @@ fn turbo() {
     agree("turbo", &folder.source(), "run_four");
 }
 
+/// A latent consistency model, whose UNet takes the guidance scale: the checkpoint's own scheduler, and no factor afterwards.
+#[test]
+fn lcm() {
+    let models = Models::load(checkpoint("lcm").source(), Device::Cpu, DType::F32).unwrap();
+    let fixture = Fixture::open("lcm");
+    for run in ["run", "run_three"] {
+        let request = Request { scheduler: models.scheduler.clone(), ..request(&fixture, run) };
+        let theirs = |key: &str| fixture.tensor(&format!("{run}/{key}"));
+        let mut embedding = Differences::default();
+        let timestep_cond = stages::timestep_cond(&models, request.guidance_scale).unwrap().unwrap();
+        embedding.note(&timestep_cond, theirs("timestep_cond"), "timestep_cond");
+        embedding.assert_within(STAGE);
+
+        let scheduler = request.check(&models).unwrap();
+        let timesteps: Vec<i64> = scheduler.timesteps().iter().map(|&t| t as i64).collect();
+        assert_eq!(timesteps, fixture.i64(&format!("{run}/timesteps")));
+        whole(&models, &fixture, request, run, &["latents", "uncond_residual", "guided_noise_residual"]);
+    }
+    assert!(models.modules.iter().any(|path| path.as_str() == "unet.time_embedding.cond_proj"));
+    let cond_proj =
+        models.anatomy.iter().find(|module| module.path == "unet.time_embedding.cond_proj").unwrap();
+    assert_eq!((cond_proj.class, cond_proj.parameters), ("Linear", 32 * 8));
+}
+
 /// Image to image, against `StableDiffusionImg2ImgPipeline`: the encoder's draw, the noise, the steps that are left.
 #[test]
 fn pocket_img2img() {

@@ -7,10 +7,12 @@ use crate::tensor::{PlainTensor, Summary};
 use crate::tui::widget::plot::short;
 use tr::tr;
 
-/// The effect of guidance in a step (Ho and Salimans, 2022): guided = uncond + scale · push, with push = text − uncond.
+/// The effect of guidance in a step (Ho and Salimans, 2022): guided = uncond + scale · push, with push = text − uncond. In a latent
+/// consistency model the scale is an input of the UNet, and guided = text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guidance {
     scale: f64,
+    is_scale_input: bool,
     uncond: f64,
     text: f64,
     push: f64,
@@ -31,7 +33,8 @@ impl Guidance {
         let values = |name| record.tensor(name).map(|tensor| &tensor.values);
         let (uncond, text) = (values("uncond_residual")?, values("text_cond_residual")?);
         let guided = values("guided_noise_residual")?;
-        Some(Self::between(uncond, text, guided, record.guidance_scale))
+        let guidance = Self::between(uncond, text, guided, record.guidance_scale);
+        Some(Self { is_scale_input: record.is_scale_input, ..guidance })
     }
 
     fn between(uncond: &PlainTensor, text: &PlainTensor, guided: &PlainTensor, scale: f64) -> Self {
@@ -43,6 +46,7 @@ impl Guidance {
         };
         Self {
             scale,
+            is_scale_input: false,
             uncond: norm(uncond.data()),
             text: norm(text.data()),
             push: norm(&push),
@@ -59,12 +63,16 @@ impl Guidance {
         let row = |name: &str, value: f64, more: String| (name.to_string(), short(value), more);
         let of = |part: f64, whole: f64| percent(part / whole);
         let (along, across) = self.parts;
+        let scaled = |part: f64| match self.is_scale_input {
+            true => String::new(),
+            false => format!("× {} = {}", self.scale, short(self.scale * part)),
+        };
         let mut rows = vec![
             row("‖uncond‖", self.uncond, String::new()),
             row("‖text‖", self.text, format!("cos {}, {}", short(self.cosine), degrees(self.cosine))),
             row("‖text − uncond‖", self.push, tr!("{} of ‖uncond‖", of(self.push, self.uncond))),
-            row("  along uncond", along, format!("× {} = {}", self.scale, short(self.scale * along))),
-            row("  across it", across, format!("× {} = {}", self.scale, short(self.scale * across))),
+            row("  along uncond", along, scaled(along)),
+            row("  across it", across, scaled(across)),
         ];
         if !self.channels.is_empty() {
             let channels: Vec<String> = self.channels.iter().map(|norm| format!("{norm:.2}")).collect();
@@ -101,6 +109,11 @@ impl Guidance {
             degrees(self.turned)
         );
         match scale {
+            _ if self.is_scale_input => tr!(
+                "{moved}; the UNet took the scale {scale} as an input, so the text residual alone is applied.",
+                moved,
+                scale
+            ),
             0. => tr!("{moved}; at scale 0 none of it is applied: the unconditional residual alone.", moved),
             1. => tr!("{moved}; at scale 1 just that is applied: the text residual alone.", moved),
             _ if scale < 0. => {
@@ -148,6 +161,14 @@ mod tests {
         assert!(guidance([1., 0.], [1., 1.], 1.).words("v_prediction").contains("v by 100 %"));
         assert!(guidance([1., 0.], [1., 1.], 1.).words("").ends_with("the text residual alone."));
         assert!(guidance([1., 0.], [1., 1.], -2.).words("").contains("away from the prompt"));
+    }
+
+    #[test]
+    fn a_scale_that_the_unet_takes() {
+        let g = Guidance { is_scale_input: true, ..guidance([1., 0.], [1., 1.], 1.) };
+        let words = Guidance { scale: 8., ..g.clone() }.words("epsilon");
+        assert!(words.ends_with("took the scale 8 as an input, so the text residual alone is applied."));
+        assert!(!g.rows().iter().any(|(_, _, more)| more.starts_with('×')));
     }
 
     #[test]
