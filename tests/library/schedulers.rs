@@ -1,10 +1,12 @@
 //! Every scheduler in the debugger: going back and stepping again, restarting and forking are exact, whatever a method remembers.
 
 use crate::models::SD2;
+use candle_core::{DType, Device};
+use diffuscope::checkpoint::ModelSource;
 use diffuscope::debugger::Outcome;
 use diffuscope::debugger::session::Session;
 use diffuscope::nn::Unwatched;
-use diffuscope::pipeline::{InitImage, Request, Snapshot, advance};
+use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, advance};
 use diffuscope::scheduler::class::SHORT_NAMES;
 use diffuscope::scheduler::step::{NUMBERS, TENSORS};
 use diffuscope::scheduler::{Class, SchedulerConfig};
@@ -207,6 +209,23 @@ fn schedules_stand_beside_each_other() {
     assert_eq!(lines.len(), 2 + 7 + 1, "{told}");
     let error = session.run_line("info schedules euler x", &mut Unwatched).unwrap_err().to_string();
     assert!(error.contains("scheduler cannot be `x`"), "{error}");
+}
+
+/// On one grid Euler's method has order 1, Heun's and DPM-Solver++ 2M order 2.
+#[test]
+fn orders_show_on_one_grid() {
+    let models = Models::load(ModelSource::parse("pocket").unwrap(), Device::Cpu, DType::F32).unwrap();
+    let request = Request::for_models(&models, "red apple on a blue background");
+    let mut session = Session::new(Arc::new(models), request).unwrap();
+    let outcome = run(&mut session, "convergence");
+    let value = serde_json::to_value(&outcome).unwrap();
+    for (method, order) in value["value"]["methods"].as_array().unwrap().iter().zip([1., 2., 2.]) {
+        let slope = method["slope"].as_f64().unwrap();
+        assert!((slope - order).abs() < 0.3, "{}: {slope}, expected {order}", method["name"]);
+    }
+    assert!(outcome.text().contains("(0."), "the range of the slope: {}", outcome.text());
+    let error = session.run_line("convergence ddim", &mut Unwatched).unwrap_err().to_string();
+    assert!(error.starts_with("ddim has no Karras sigmas"), "{error}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::debugger::expr::names;
 use crate::debugger::expr::value::FIELDS;
 use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Setting, Stage};
+use crate::scheduler::ShortName;
+use crate::scheduler::class::SHORT_NAMES;
 use std::ops::Range;
 
 /// What a word can go on with.
@@ -168,14 +170,16 @@ pub(super) fn delete(words: &[&str], names: &Names) -> Completion {
     })
 }
 
-pub(super) fn info(words: &[&str], _: &Names) -> Completion {
+pub(super) fn info(words: &[&str], names: &Names) -> Completion {
     match words {
         [] => {
             let mut topics = Topic::ALL.map(|(name, _)| name).to_vec();
             topics.insert(topics.partition_point(|topic| *topic < "modules"), "modules");
+            topics.insert(topics.partition_point(|topic| *topic < "schedules"), "schedules");
             Completion::Words(plain(topics, "topic"))
         }
         ["modules"] => Completion::Module(models()),
+        ["schedules", ..] => schedulers(words, names),
         _ => Completion::Words(vec![]),
     }
 }
@@ -318,6 +322,11 @@ pub(super) fn sweep(words: &[&str], _: &Names) -> Completion {
 
 pub(super) fn diff(words: &[&str], names: &Names) -> Completion {
     Completion::Words(if words.len() < 2 { plain(&names.timelines, "timeline") } else { vec![] })
+}
+
+pub(super) fn schedulers(_: &[&str], _: &Names) -> Completion {
+    let candidate = |short: &ShortName| Candidate { text: short.name.into(), help: short.summary.into() };
+    Completion::Words(SHORT_NAMES.iter().map(candidate).collect())
 }
 
 pub(super) fn help(words: &[&str], _: &Names) -> Completion {

@@ -269,6 +269,14 @@ verbs! {
         summary: "fork before every remaining step with that setting, and show the step from which it no longer matters",
     }
 
+    Convergence(arguments::Schedulers) {
+        name: "convergence", short: "", usage: "[NAME …]",
+        example: "convergence euler heun dpm++2m", group: Timelines, class: ReadOnly, complete: complete::schedulers,
+        brief: "show how errors fall with the steps",
+        summary: "run schedulers with 10 to 40 steps on one Karras grid, and chart the error with the fitted order of each; it takes \
+         several hundred UNet calls",
+    }
+
     Diff(arguments::Diff) {
         name: "diff", short: "", usage: "A [B] [within X]",
         example: "diff @2 @5", group: Timelines, class: ReadOnly, complete: complete::diff,

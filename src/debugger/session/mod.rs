@@ -13,6 +13,7 @@ pub mod scope;
 mod answers;
 mod attention;
 mod compare;
+mod convergence;
 mod diff;
 mod displays;
 mod examine;
@@ -31,7 +32,7 @@ use super::host::Host;
 use super::inspect::features::Kept;
 use super::language::arguments::{
     BreakAt, Catch, Compare, Count, Delete, Diff, Display, Fork, Help, Info, Look, Nothing, Patch, Print,
-    Rename, Save, Set, Sweep, TimelineName, Undisplay,
+    Rename, Save, Schedulers, Set, Sweep, TimelineName, Undisplay,
 };
 use super::language::command::{Command, CommandError, CommandLine};
 use super::language::edit::EditError;
@@ -329,6 +330,7 @@ impl Session {
             Command::Compare(Compare::Again) => self.compare_again(),
             Command::Compare(Compare::Off) => self.compare_off(),
             Command::Compare(Compare::Base(name)) => self.compare_base(name),
+            Command::Convergence(Schedulers(names)) => self.convergence(names, host),
             Command::Sweep(Sweep { setting, value }) => self.sweep(setting, value, host),
             Command::Diff(Diff { a, b, tolerance }) => self.diff(a, b.as_ref(), *tolerance),
             Command::Help(Help(verb)) => Ok(answers::help(*verb)),

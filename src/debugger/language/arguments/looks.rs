@@ -87,6 +87,20 @@ impl Arguments for Info {
     }
 }
 
+/// `[NAME …]`: schedulers, by short names or diffusers'. Whether there are such is known where the run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedulers(pub Vec<String>);
+
+impl Arguments for Schedulers {
+    fn parse(rest: &str) -> Result<Self, ArgumentError> {
+        Ok(Self(words(rest).into_iter().map(String::from).collect()))
+    }
+
+    fn written(&self) -> String {
+        self.0.join(" ")
+    }
+}
+
 /// `TENSOR|EXPR`: the key of a tensor is not an expression, so it is parsed where the run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Print(pub String);

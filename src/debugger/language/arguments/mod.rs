@@ -10,7 +10,7 @@ mod stops;
 mod timelines;
 
 pub use changes::{Patch, Set, Sweep};
-pub use looks::{Display, Help, Info, Look, Print, Save, Topic, Undisplay};
+pub use looks::{Display, Help, Info, Look, Print, Save, Schedulers, Topic, Undisplay};
 pub use stops::{BreakAt, Catch, Delete};
 pub use timelines::{Compare, Diff, Fork, Rename, Side, TimelineName};
 

@@ -92,7 +92,7 @@ fn a_setting_with_or_without_equals_and_quotes() {
 }
 
 /// A line of every form that a command has.
-const LINES: [&str; 52] = [
+const LINES: [&str; 56] = [
     "step 3",
     "finish",
     "backtrace",
@@ -134,6 +134,10 @@ const LINES: [&str; 52] = [
     "show timemap within 0.25",
     "save timemap out.png",
     "info scheduler",
+    "info schedules",
+    "info schedules euler dpm++2m-karras",
+    "convergence",
+    "convergence euler heun",
     "print latents.std",
     "set prompt a \"red\" apple",
     "set negative_prompt \"\"",
