@@ -5,7 +5,7 @@
 use crate::debugger::record::{RecordView, TensorView};
 use crate::debugger::view::ScheduleView;
 use crate::pipeline::Stage;
-use crate::scheduler::{Formula, Number, StepFormulas};
+use crate::scheduler::{Class, Formula, Number, StepFormulas};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -31,11 +31,26 @@ pub fn spaced(mut lines: Vec<Line<'static>>, head: usize) -> Vec<Line<'static>> 
 pub struct Element(usize);
 
 /// The sigma of a step's input and that of its timestep, where they differ by more than a hundredth.
-fn differing_levels(step: &StepFormulas, schedule: &ScheduleView) -> Option<(f32, f32)> {
-    let place = schedule.timesteps.len() + step.index;
-    let sample = schedule.sigmas.get(place.checked_sub(schedule.calls)?).copied()?;
-    let alpha = schedule.alphas_cumprod.get(step.timestep.round().max(0.) as usize).copied()?;
-    let told = ((1. - alpha) / alpha).sqrt();
+fn differing_levels(
+    step: &StepFormulas,
+    before: Option<&StepFormulas>,
+    schedule: &ScheduleView,
+) -> Option<(f32, f32)> {
+    let sigma_at = |timestep: f64| {
+        let alpha = schedule.alphas_cumprod.get(timestep.round().max(0.) as usize).copied()?;
+        Some(((1. - alpha) / alpha).sqrt())
+    };
+    let sample = match (schedule.class, before) {
+        // Their steps end T / N timesteps on, which need not be the next that the run visits: PNDM from the middle, DDIM in linspace.
+        (Some(Class::Pndm | Class::Ddim), Some(before)) if before.prev_timestep >= 0. => {
+            sigma_at(before.prev_timestep)?
+        }
+        _ => {
+            let place = schedule.timesteps.len() + step.index;
+            schedule.sigmas.get(place.checked_sub(schedule.calls)?).copied()?
+        }
+    };
+    let told = sigma_at(step.timestep)?;
     ((sample - told).abs() > told / 100. && step.timestep.fract() == 0.).then_some((sample, told))
 }
 
@@ -58,7 +73,7 @@ impl<'a> Step<'a> {
         let (record, before) = state.step()?;
         let sample = before.tensor("latents")?;
         let (step, schedule) = (record.step.as_deref()?, &state.view.as_ref()?.schedule);
-        let differing_levels = differing_levels(step, schedule);
+        let differing_levels = differing_levels(step, before.step.as_deref(), schedule);
         Some(Self { stage: record.stage, step, differing_levels, record, sample })
     }
 
@@ -272,4 +287,34 @@ const BEFORE: usize = 38;
 /// A number in a formula; a negative one in parentheses.
 fn number(v: f64) -> String {
     if v < 0. { format!("(−{:.4})", -v) } else { format!("{v:.4}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::{SchedulerConfig, betas};
+
+    /// PNDM that begins in the middle takes its second call for the repeat of the first, and is a step behind from the third on.
+    #[test]
+    fn a_sample_at_another_noise_level_is_noticed() {
+        let config = SchedulerConfig::defaults(Class::Pndm);
+        let schedule = ScheduleView {
+            alphas_cumprod: betas::alphas_cumprod(&config),
+            class: Some(Class::Pndm),
+            ..ScheduleView::default()
+        };
+        let step = |index: usize, timestep: f64, prev_timestep: f64| StepFormulas {
+            index,
+            timestep,
+            prev_timestep,
+            source: "",
+            numbers: vec![],
+            formulas: vec![],
+            remarks: vec![],
+        };
+        let second = step(1, 551., 551.);
+        let (sample, told) = differing_levels(&step(2, 501., 451.), Some(&second), &schedule).unwrap();
+        assert!(sample > told, "{sample} {told}");
+        assert_eq!(differing_levels(&step(2, 551., 501.), Some(&second), &schedule), None);
+    }
 }
