@@ -10,7 +10,7 @@ use diffuscope::nn::{ConfigFile, Unwatched};
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, advance};
 use diffuscope::scheduler::class::unchecked;
 use diffuscope::scheduler::{
-    Class, History, ScheduleError, Scheduler, SchedulerChoice, SchedulerConfig, StepInput, scheduler,
+    Class, History, ScheduleError, Scheduler, SchedulerChoice, SchedulerConfig, StepInput, betas, scheduler,
 };
 use serde_json::Value;
 use std::collections::HashSet;
@@ -312,4 +312,124 @@ fn start_picture(fixture: &Fixture) -> String {
     let path = folder.join("start.png");
     image::save_buffer(&path, &pixels, width, height, image::ColorType::Rgb8).unwrap();
     path.to_str().unwrap().into()
+}
+
+/// Every constructor argument of every class, with its default: none is missing, none is ours alone.
+#[test]
+fn arguments_are_those_of_the_constructors() {
+    let all = json("scheduler_arguments");
+    for (name, class) in Class::ALL {
+        let theirs = all[name].as_object().unwrap();
+        let ours = SchedulerConfig::defaults(*class).json();
+        let names = |object: &serde_json::Map<String, Value>| {
+            object
+                .keys()
+                .filter(|key| !key.starts_with('_'))
+                .cloned()
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(names(&ours), names(theirs), "{name}");
+        for (argument, default) in theirs {
+            assert_eq!(ours[argument].as_f64(), default.as_f64(), "{name}.{argument}");
+            if !default.is_number() {
+                assert_eq!(&ours[argument], default, "{name}.{argument}");
+            }
+        }
+    }
+}
+
+/// What a constructor refuses is refused, and every `beta_schedule` gives diffusers' ᾱ.
+#[test]
+fn constructors_refuse_and_betas_agree() {
+    let all = json("schedules");
+    for case in all["cannot_be_made"].as_array().unwrap() {
+        assert!(config(case).is_err(), "{case}");
+    }
+    for (class, schedules) in all["beta_schedules"].as_object().unwrap() {
+        for (name, theirs) in schedules.as_object().unwrap() {
+            let text = serde_json::json!({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": name});
+            let made = config(&serde_json::json!({"class": class, "config": text}));
+            let Some(theirs) = theirs.as_array() else {
+                assert!(made.is_err(), "{class} {name}");
+                continue;
+            };
+            let alphas = betas::alphas_cumprod(&made.unwrap());
+            for (timestep, theirs) in [0, 500, 999].into_iter().zip(theirs) {
+                let (ours, theirs) = (f64::from(alphas[timestep]), theirs.as_f64().unwrap());
+                assert!(
+                    (ours - theirs).abs() <= 1e-6 * theirs,
+                    "{class} {name} {timestep}: {ours}, {theirs}"
+                );
+            }
+        }
+    }
+    // Python's -Infinity.
+    let text = all["texts"]["dpm_linspace"].as_str().unwrap();
+    let file = ConfigFile::parse("scheduler_config.json", text.as_bytes()).unwrap();
+    let read = SchedulerConfig::read(&file, Class::DpmSolverMultistep).unwrap();
+    assert_eq!(read.lambda_min_clipped, f64::NEG_INFINITY);
+}
+
+/// The orders that a run uses, from `scheduler.step`'s own numbers.
+fn orders(class: Class, change: fn(&mut SchedulerConfig), n: usize) -> Vec<usize> {
+    let mut config = SchedulerConfig::defaults(class);
+    change(&mut config);
+    let made = scheduler(&config, n, 0.).unwrap();
+    let one = Tensor::ones((1, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
+    let mut history = History::default();
+    let mut orders = vec![];
+    for index in 0..made.timesteps().len() {
+        let noise = made.draws_noise(index).then_some(&one);
+        let step = made.step(StepInput { index, model_output: &one, sample: &one, noise }, &history).unwrap();
+        orders.push(step.formulas.number("order").unwrap() as usize);
+        history = step.history;
+    }
+    orders
+}
+
+/// As seen by running diffusers 0.42.1.
+#[test]
+fn orders_of_multistep_solvers() {
+    let third = |config: &mut SchedulerConfig| config.solver_order = 3;
+    let of_20 = orders(Class::DpmSolverMultistep, third, 20);
+    assert_eq!((&of_20[..3], &of_20[17..]), (&[1, 2, 3][..], &[3, 3, 1][..]));
+    let of_14 = orders(Class::DpmSolverMultistep, third, 14);
+    assert_eq!((&of_14[..3], &of_14[11..]), (&[1, 2, 3][..], &[3, 2, 1][..]));
+    for n in [14, 20] {
+        let of_n = orders(Class::UniPcMultistep, third, n);
+        assert_eq!((&of_n[..3], &of_n[n - 3..]), (&[1, 2, 3][..], &[3, 2, 1][..]), "{n}");
+    }
+    assert_eq!(orders(Class::LmsDiscrete, |_| (), 6), [1, 2, 3, 4, 4, 4]);
+}
+
+/// As counted with diffusers 0.42.1 in a run of four steps.
+#[test]
+fn noise_is_drawn_as_often() {
+    let drawn = |class: Class, change: fn(&mut SchedulerConfig), eta: f64| {
+        let mut config = SchedulerConfig::defaults(class);
+        change(&mut config);
+        let made = scheduler(&config, 4, eta).unwrap();
+        (0..4).filter(|index| made.draws_noise(*index)).count()
+    };
+    assert_eq!(drawn(Class::EulerAncestralDiscrete, |_| (), 0.), 4);
+    assert_eq!(drawn(Class::Lcm, |_| (), 0.), 3);
+    assert_eq!(drawn(Class::Ddpm, |_| (), 0.), 3);
+    assert_eq!(drawn(Class::Ddpm, |config| config.steps_offset = 1, 0.), 4);
+    assert_eq!((drawn(Class::Ddim, |_| (), 1.), drawn(Class::Ddim, |_| (), 0.)), (4, 0));
+    let sde = |config: &mut SchedulerConfig| {
+        config.algorithm_type = diffuscope::scheduler::config::AlgorithmType::SdeDpmSolverPlusPlus;
+    };
+    assert_eq!(drawn(Class::DpmSolverMultistep, sde, 0.), 4);
+}
+
+/// int(N × strength) in binary doubles, where the exact product is a step more.
+#[test]
+fn strength_counts_as_python_does() {
+    for (n, strength, steps) in
+        [(50, 0.58, 28), (90, 0.70, 62), (100, 0.29, 28), (100, 0.57, 56), (100, 0.58, 57)]
+    {
+        let init_image = Some(InitImage::open("sample:apple").unwrap());
+        let request = Request { num_inference_steps: n, strength, init_image, ..Request::default() };
+        assert_eq!(request.steps().len(), steps, "{n} × {strength}");
+    }
 }
