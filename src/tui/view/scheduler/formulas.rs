@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use crate::scheduler::{SchedulerConfig, betas};
 
-    /// PNDM that begins in the middle takes its second call for the repeat of the first, and is a step behind from the third on.
+    /// PNDM that begins in the middle takes its second call for the repeat of the first, and from the third on its sample lags by a step.
     #[test]
     fn a_sample_at_another_noise_level_is_noticed() {
         let config = SchedulerConfig::defaults(Class::Pndm);
