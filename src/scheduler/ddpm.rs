@@ -3,7 +3,8 @@
 use super::alpha_bar::AlphaBar;
 use super::config::{PredictionType, SchedulerConfig, VarianceType};
 use super::schedule_error::ScheduleError;
-use super::step::{History, Notation, Scheduler, Step, StepInput, Working};
+use super::step::{History, Scheduler, Step, StepInput};
+use super::working::{Notation, Working};
 use candle_core::{Result, Tensor};
 
 /// The scheduler of one run.

@@ -6,7 +6,8 @@ use super::config::{SchedulerConfig, TimestepSpacing};
 use super::schedule_error::ScheduleError;
 use super::sigmas::SigmaSchedule;
 use super::spacing;
-use super::step::{History, Scheduler, Step, StepInput, Working};
+use super::step::{History, Scheduler, Step, StepInput};
+use super::working::Working;
 use candle_core::{Result, Tensor};
 
 /// The scheduler of one run.

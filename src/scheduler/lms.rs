@@ -5,7 +5,8 @@ use super::euler::{add_noise, init_noise_sigma, scale};
 use super::schedule_error::ScheduleError;
 use super::sigmas::SigmaSchedule;
 use super::spacing;
-use super::step::{History, Scheduler, Step, StepInput, Working, order_remark};
+use super::step::{History, Scheduler, Step, StepInput};
+use super::working::{Working, order_remark};
 use candle_core::{Result, Tensor};
 
 /// The most derivatives that a step uses.

@@ -1,6 +1,7 @@
 //! The forward process, which adds noise, and the schedulers of diffusers, which remove it; independent of any model.
 //!
-//! - [`step`]: what every scheduler has in common: its schedule, and one step as data.
+//! - [`step`]: what every scheduler has in common: its schedule, and one step as data. [`working`]: a step in the making. [`names`]: the names
+//!   of its tensors and numbers.
 //! - One file a scheduler: [`ddim`], [`ddpm`], [`pndm`] and [`lcm`] work in ᾱ; [`euler`], [`euler_ancestral`], [`heun`] and [`lms`]
 //!   in σ; [`dpmsolver_multistep`] and [`unipc`] in log(α / σ).
 //! - [`class`]: the classes and their names. [`arguments`]: the constructor arguments of all classes, in one table.
@@ -23,6 +24,7 @@ pub mod euler_ancestral;
 pub mod heun;
 pub mod lcm;
 pub mod lms;
+pub mod names;
 pub mod pndm;
 pub mod schedule_error;
 pub mod sigmas;
@@ -30,6 +32,7 @@ mod solver;
 pub mod spacing;
 pub mod step;
 pub mod unipc;
+pub mod working;
 
 pub use choice::SchedulerChoice;
 pub use class::{Class, ShortName, scheduler};

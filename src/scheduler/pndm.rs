@@ -7,7 +7,8 @@ use super::alpha_bar::AlphaBar;
 use super::config::{PredictionType, SchedulerConfig};
 use super::schedule_error::ScheduleError;
 use super::spacing;
-use super::step::{History, Notation, Scheduler, Step, StepInput, Working, order_remark};
+use super::step::{History, Scheduler, Step, StepInput};
+use super::working::{Notation, Working, order_remark};
 use candle_core::{Result, Tensor};
 use tr::tr;
 

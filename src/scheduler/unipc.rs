@@ -7,7 +7,8 @@ use super::config::{SchedulerConfig, SolverType};
 use super::schedule_error::ScheduleError;
 use super::sigmas::SigmaSchedule;
 use super::solver::{Level, add_noise, check, schedule};
-use super::step::{History, Notation, Scheduler, Step, StepInput, Working, order_remark};
+use super::step::{History, Scheduler, Step, StepInput};
+use super::working::{Notation, Working, order_remark};
 use candle_core::{Result, Tensor};
 use tr::tr;
 

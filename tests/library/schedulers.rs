@@ -8,7 +8,7 @@ use diffuscope::debugger::session::Session;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::{InitImage, Models, Request, Snapshot, advance};
 use diffuscope::scheduler::class::SHORT_NAMES;
-use diffuscope::scheduler::step::{NUMBERS, TENSORS};
+use diffuscope::scheduler::names::{NUMBERS, TENSORS};
 use diffuscope::scheduler::{Class, SchedulerConfig};
 use proptest::prelude::*;
 use std::sync::Arc;

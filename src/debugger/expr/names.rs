@@ -1,7 +1,7 @@
 //! The names that an expression may use, and the trait that gives them their values.
 
 use crate::pipeline::Setting;
-use crate::scheduler::step::NUMBERS;
+use crate::scheduler::names::NUMBERS;
 use cel::common::value::Val;
 
 /// Where the run stands.

@@ -40,7 +40,7 @@ impl File {
         match self {
             Self::Stages => ("src/pipeline/stages.rs", include_str!("../../pipeline/stages.rs")),
             Self::Scheduler(class) => (scheduler::of(class).path, scheduler::of(class).text),
-            Self::Step => ("src/scheduler/step.rs", include_str!("../../scheduler/step.rs")),
+            Self::Step => ("src/scheduler/working.rs", include_str!("../../scheduler/working.rs")),
             Self::Clip => ("src/model/clip.rs", include_str!("../../model/clip.rs")),
             Self::UNet => ("src/model/unet/mod.rs", include_str!("../../model/unet/mod.rs")),
             Self::Blocks => ("src/model/unet/blocks.rs", include_str!("../../model/unet/blocks.rs")),

@@ -1,6 +1,6 @@
 //! The stages of the pipeline, and the names of their tensors.
 
-use crate::scheduler::step;
+use crate::scheduler::names;
 use std::fmt;
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ const BEFORE_STEP: [&str; 10] = [
 
 /// Names of the stages' tensors, in the order of the run.
 pub fn tensor_names() -> impl Iterator<Item = &'static str> {
-    let of_step = step::TENSORS.iter().map(|(name, _)| *name);
+    let of_step = names::TENSORS.iter().map(|(name, _)| *name);
     BEFORE_STEP.into_iter().chain(of_step).chain(["latents", "image"])
 }
 
