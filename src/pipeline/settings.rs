@@ -123,12 +123,12 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["scheduler"],
         value: "NAME",
         summary: "the scheduler, such as euler or dpm++2m-karras",
-        help: "Scheduler: ddim, ddpm, pndm, euler, euler-a, heun, lms, dpm++2m, dpm++3m, dpm++2m-sde, dpm++3m-sde, unipc, lcm, most \
+        help: "Scheduler: ddim, ddpm, pndm, euler, euler-a, heun, lms, dpm++2m, dpm++3m, dpm++2m-sde, dpm++2m-sde-heun, dpm++3m-sde, unipc, lcm, most \
                of them with -karras too, or a class of diffusers [default: the checkpoint's own]",
         field: Field::Chosen(Chosen {
             get: |r, _| r.scheduler.name(),
             set: |r, _, name| {
-                r.scheduler = r.scheduler.named(name)?;
+                r.scheduler = r.scheduler.renamed(name)?;
                 Ok(())
             },
         }),

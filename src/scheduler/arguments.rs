@@ -109,26 +109,39 @@ fn default(of: &Of) -> Value {
     parsed(of.default)
 }
 
-/// JSON, or a text without quotes.
+/// JSON, a text without quotes, or one of Python's constants.
 fn parsed(text: &str) -> Value {
+    let text = match text {
+        "True" => "true",
+        "False" => "false",
+        "None" => "null",
+        text => text,
+    };
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into()))
 }
 
-/// Gives an argument a value, written as in JSON; quotes may be left out.
-pub(super) fn set(config: &mut SchedulerConfig, name: &str, text: &str) -> Result<(), String> {
-    let known =
-        ARGUMENTS.iter().find(|argument| argument.name == name && argument.of_class(config.class).is_some());
-    let Some((argument, of)) = known.and_then(|known| Some((known, known.of_class(config.class)?))) else {
+/// Gives arguments values, written as in JSON or as in Python; quotes may be left out.
+pub(super) fn set<'a>(
+    config: &mut SchedulerConfig,
+    mut values: impl Iterator<Item = (&'a str, String)>,
+) -> Result<(), String> {
+    values.try_for_each(|(name, text)| assign(config, name, &text))?;
+    check(config).map_err(|(key, expected)| {
+        let found = config.value(key).unwrap_or_default();
+        tr!("{key} cannot be `{}`; expected {expected}", abridged(&found.to_string()), key, expected)
+    })
+}
+
+fn assign(config: &mut SchedulerConfig, name: &str, text: &str) -> Result<(), String> {
+    let of_class = |argument: &'static Argument| Some((argument, argument.of_class(config.class)?));
+    let Some((argument, of)) = ARGUMENTS.iter().filter(|argument| argument.name == name).find_map(of_class)
+    else {
         let has = ARGUMENTS.iter().filter(|argument| argument.is_setting_of(config.class));
         let has: Vec<_> = has.map(|argument| argument.name).collect();
         return Err(tr!("{} has no `{name}`; expected {}", config.class.name(), one_of(has.iter()), name));
     };
     let wrong = |expected| tr!("{name} cannot be `{}`; expected {expected}", abridged(text), name, expected);
-    argument.assign(of, &parsed(text), config).map_err(wrong)?;
-    check(config).map_err(|(key, expected)| {
-        let found = config.value(key).unwrap_or_default();
-        tr!("{key} cannot be `{}`; expected {expected}", abridged(&found.to_string()), key, expected)
-    })
+    argument.assign(of, &parsed(text), config).map_err(wrong)
 }
 
 /// What is wrong with values that are each of the right type: an argument, and what would be right.
@@ -161,6 +174,11 @@ pub(super) fn check(config: &SchedulerConfig) -> Result<(), (&'static str, Strin
         if sigma.is_some_and(|sigma| !(sigma > 0. && sigma.is_finite())) {
             return Err((key, tr!("a number above 0, or null")));
         }
+    }
+    if let (Some(min), Some(max)) = (config.sigma_min, config.sigma_max)
+        && min >= max
+    {
+        return Err(("sigma_min", tr!("less than sigma_max, which is {max}", max)));
     }
     let grids = [
         ("use_karras_sigmas", config.use_karras_sigmas),

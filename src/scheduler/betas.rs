@@ -30,6 +30,18 @@ pub fn sigmas(config: &SchedulerConfig) -> Vec<f32> {
     alphas.into_iter().map(|alpha| ((1. - alpha) / alpha).sqrt()).collect()
 }
 
+/// ᾱ at a timestep that may have a fraction: σ between training timesteps is linear, as in diffusers' schedulers that work in sigma.
+pub fn alpha_bar_at(alphas_cumprod: &[f32], timestep: f64) -> f64 {
+    let at = |t: f64| alphas_cumprod.get(t as usize).map_or(f64::NAN, |alpha| f64::from(*alpha));
+    let (below, rest) = (timestep.floor(), timestep.fract());
+    if rest == 0. {
+        return at(below);
+    }
+    let sigma = |alpha: f64| ((1. - alpha) / alpha).sqrt();
+    let between = sigma(at(below)) * (1. - rest) + sigma(at(below + 1.)) * rest;
+    1. / (between * between + 1.)
+}
+
 fn scheduled_betas(config: &SchedulerConfig) -> Vec<f32> {
     let (start, end, n) = (config.beta_start, config.beta_end, config.num_train_timesteps);
     match config.beta_schedule {

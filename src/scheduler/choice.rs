@@ -23,7 +23,7 @@ pub struct SchedulerChoice {
 struct Own {
     file: String,
     json: Vec<u8>,
-    class: Class,
+    config: SchedulerConfig,
 }
 
 impl SchedulerChoice {
@@ -33,7 +33,7 @@ impl SchedulerChoice {
     /// When an argument of the class has a value that is not supported.
     pub fn of_file(file: &ConfigFile, class: Class) -> Result<Self, ConfigError> {
         let config = SchedulerConfig::read(file, class)?.as_in_pipeline();
-        let own = Own { file: file.file().into(), json: file.json(), class };
+        let own = Own { file: file.file().into(), json: file.json(), config: config.clone() };
         Ok(Self { config, own: Arc::new(own) })
     }
 
@@ -57,7 +57,7 @@ impl SchedulerChoice {
         let plain = lower.strip_suffix(KARRAS).unwrap_or(&lower);
         let short = SHORT_NAMES.iter().find(|short| short.name == plain);
         let class = match short {
-            _ if lower == "own" => self.own.class,
+            _ if lower == "own" => self.own.config.class,
             Some(short) => short.class,
             None => Class::of_name(name).ok_or_else(|| {
                 let known = SHORT_NAMES.iter().map(|short| short.name).collect::<Vec<_>>().join(", ");
@@ -74,6 +74,21 @@ impl SchedulerChoice {
             None => config,
         };
         Ok(self.with_config(config))
+    }
+
+    /// As [`named`](Self::named), with the arguments that were changed in this one and that the other class has too. `own` has none.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named), and when the other class refuses such a value.
+    pub fn renamed(&self, name: &str) -> Result<Self, String> {
+        let named = self.named(name)?;
+        if name.eq_ignore_ascii_case("own") {
+            return Ok(named);
+        }
+        let kept = self.changed().into_iter().filter(|argument| named.config.value(argument).is_some());
+        let values = kept.map(|argument| (argument, self.argument(argument)));
+        let config = named.config.with_all(values)?;
+        Ok(named.with_config(config))
     }
 
     /// The short name, with `-karras` where the sigmas are Karras'; diffusers' name of the class where no short name says it.
@@ -93,9 +108,12 @@ impl SchedulerChoice {
         has.map(|argument| argument.name).filter(differs).collect()
     }
 
-    /// The value of an argument as JSON; `null` if the class has none of that name.
+    /// The value of an argument as JSON, a text without quotes; `null` if the class has none of that name.
     pub fn argument(&self, name: &str) -> String {
-        self.config.value(name).unwrap_or_default().to_string()
+        match self.config.value(name).unwrap_or_default() {
+            Value::String(text) => text,
+            value => value.to_string(),
+        }
     }
 
     /// Whether it stands for a checkpoint's scheduler that is not known yet.
@@ -103,17 +121,23 @@ impl SchedulerChoice {
         self.own.file.is_empty()
     }
 
-    /// Whether it is the checkpoint's own class.
+    /// Whether it is the checkpoint's own, with the arguments that its file says.
     pub fn is_own(&self) -> bool {
-        self.config.class == self.own.class
+        self.config == self.own.config
+    }
+
+    /// Whether it is the checkpoint's own class.
+    pub fn is_own_class(&self) -> bool {
+        self.config.class == self.own.config.class
     }
 }
 
 /// DDIM with diffusers' defaults, for as long as the checkpoint's scheduler is not known.
 impl Default for SchedulerChoice {
     fn default() -> Self {
-        let own = Own { file: String::new(), json: b"{}".to_vec(), class: Class::Ddim };
-        Self { config: SchedulerConfig::defaults(Class::Ddim).as_in_pipeline(), own: Arc::new(own) }
+        let config = SchedulerConfig::defaults(Class::Ddim).as_in_pipeline();
+        let own = Own { file: String::new(), json: b"{}".to_vec(), config: config.clone() };
+        Self { config, own: Arc::new(own) }
     }
 }
 
@@ -138,7 +162,8 @@ impl<'de> Deserialize<'de> for SchedulerChoice {
         let json = serde_json::to_vec(&object).map_err(D::Error::custom)?;
         let file = ConfigFile::parse("scheduler", &json).map_err(D::Error::custom)?;
         let config = SchedulerConfig::read(&file, class).map_err(D::Error::custom)?;
-        Ok(Self { config, own: Arc::new(Own { file: "scheduler".into(), json, class }) })
+        let own = Own { file: "scheduler".into(), json, config: config.clone() };
+        Ok(Self { config, own: Arc::new(own) })
     }
 }
 
@@ -167,6 +192,23 @@ mod tests {
         assert_eq!(euler.config().beta_end, 0.012);
         assert_eq!(euler.named("own").unwrap(), own);
         assert_eq!(own.named("EulerDiscreteScheduler").unwrap(), euler);
+    }
+
+    #[test]
+    fn changed_arguments_go_along() {
+        let choice = sd15();
+        let trailing = choice.with_config(choice.config().with("timestep_spacing", "trailing").unwrap());
+        assert!(!trailing.is_own() && trailing.is_own_class());
+        let euler = trailing.renamed("euler").unwrap();
+        assert_eq!(euler.config().timestep_spacing, TimestepSpacing::Trailing);
+        assert_eq!(euler.changed(), ["timestep_spacing"]);
+        assert!(euler.renamed("own").unwrap().is_own());
+        // An argument that the class lacks is left out; a value that it refuses is an error.
+        let min = euler.with_config(euler.config().with("sigma_min", "0.1").unwrap());
+        assert_eq!(min.renamed("heun").unwrap().changed(), ["timestep_spacing"]);
+        let few = choice.with_config(choice.config().with("num_train_timesteps", "30").unwrap());
+        let error = few.renamed("lcm").unwrap_err();
+        assert!(error.starts_with("original_inference_steps cannot be `50`"), "{error}");
     }
 
     #[test]

@@ -129,6 +129,16 @@ pub const SHORT_NAMES: &[ShortName] = &[
         apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2),
     },
     ShortName {
+        name: "dpm++2m-sde-heun",
+        class: Class::DpmSolverMultistep,
+        sampler: "DPM++ 2M SDE Heun",
+        summary: "the same in Heun's form",
+        apply: |config| {
+            dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2);
+            config.solver_type = SolverType::Heun;
+        },
+    },
+    ShortName {
         name: "dpm++3m-sde",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 3M SDE",
@@ -184,6 +194,14 @@ impl Class {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, class)| *class)
     }
 
+    /// Whether the sample is x₀ + σ · ε, and not √ᾱ · x₀ + √(1−ᾱ) · ε.
+    pub fn works_in_sigma(self) -> bool {
+        matches!(
+            self,
+            Self::EulerDiscrete | Self::EulerAncestralDiscrete | Self::HeunDiscrete | Self::LmsDiscrete
+        )
+    }
+
     /// How many times a run of `n` steps calls the model; the number of its `timesteps`.
     pub fn num_calls(self, config: &SchedulerConfig, n: usize) -> usize {
         match self {
@@ -215,6 +233,13 @@ impl Class {
 }
 
 impl ShortName {
+    /// The names that can be typed: this one, and with `-karras` if the class has such sigmas.
+    pub fn typed(&self) -> impl Iterator<Item = String> {
+        let has_grid = SchedulerConfig::defaults(self.class).value("use_karras_sigmas").is_some();
+        let karras = has_grid.then(|| format!("{}{KARRAS}", self.name));
+        std::iter::once(self.name.to_string()).chain(karras)
+    }
+
     /// The configuration with the name's arguments, and with Karras' sigmas or without a grid of sigmas.
     ///
     /// # Errors
@@ -238,6 +263,15 @@ impl ShortName {
         };
         SHORT_NAMES.iter().find(says)
     }
+}
+
+/// Whether a method of that name has an order that a grid of Karras sigmas shows: it has such sigmas and draws no noise.
+pub fn has_order(short: &ShortName) -> bool {
+    let config = SchedulerConfig::defaults(short.class);
+    let named = short.apply(config, false);
+    named.is_ok_and(|config| {
+        config.value("use_karras_sigmas").is_some() && !config.algorithm_type.is_stochastic()
+    })
 }
 
 /// The scheduler of a run, without the check that every step's numbers are finite.

@@ -4,6 +4,7 @@ use super::arguments::{self, ARGUMENTS};
 use super::class::Class;
 use crate::nn::{ConfigError, ConfigFile};
 use serde_json::{Map, Value};
+use tr::tr;
 
 /// The constructor arguments of diffusers' scheduler classes. An argument that a class lacks has a value without effect.
 ///
@@ -253,7 +254,16 @@ impl SchedulerConfig {
         for argument in ARGUMENTS {
             argument.read(file, &mut config)?;
         }
-        arguments::check(&config).map_err(|(key, expected)| file.wrong(key, &expected))?;
+        arguments::check(&config).map_err(|(key, expected)| match file.raw(key) {
+            Some(_) => file.wrong(key, &expected),
+            // The default does not go with what the file says.
+            None => ConfigError::Value {
+                file: file.file().into(),
+                key: key.into(),
+                found: tr!("absent, which means {}", config.value(key).unwrap_or_default()),
+                expected,
+            },
+        })?;
         Ok(config)
     }
 
@@ -262,8 +272,16 @@ impl SchedulerConfig {
     /// # Errors
     /// What is wrong with the value, after the argument's name.
     pub fn with(&self, name: &str, text: &str) -> Result<Self, String> {
+        self.with_all(std::iter::once((name, text.into())))
+    }
+
+    /// As [`with`](Self::with), of several arguments, which are checked together.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub fn with_all<'a>(&self, values: impl Iterator<Item = (&'a str, String)>) -> Result<Self, String> {
         let mut config = self.clone();
-        arguments::set(&mut config, name, text)?;
+        arguments::set(&mut config, values)?;
         Ok(config)
     }
 

@@ -119,7 +119,7 @@ impl HeunDiscreteScheduler {
         step.recall(history, "derivative_2")?;
         step.recall(history, "first_sample")?;
 
-        step.prediction_in_sigma(&self.config, sigma_next)?;
+        step.prediction_in_next_sigma(&self.config, sigma_next)?;
         step.divided(
             "derivative",
             ["d' = (x' − x̂₀) / σ'", "(sample − pred_original_sample) / sigma_next"],

@@ -36,6 +36,7 @@ pub const TENSORS: &[(&str, &str)] = &[
 
 /// The numbers of steps, for expressions: diffusers' names, and what they are.
 pub const NUMBERS: &[(&str, &str)] = &[
+    ("alpha_prod", "ᾱ at the timestep that the UNet gets"),
     ("alpha_prod_t", "ᾱ at the step's timestep"),
     ("alpha_prod_t_prev", "ᾱ at the next timestep"),
     ("beta_prod_t", "1 − ᾱ at the step's timestep"),

@@ -98,9 +98,10 @@ impl PndmScheduler {
 
     /// What the prediction stands for, which diffusers leaves out.
     fn predictions(&self, step: &mut Working<'_>, timestep: i64) -> Result<()> {
-        let alpha_prod_t = self.schedule.alpha_prod(timestep);
-        let alpha_sigma = [alpha_prod_t, 1. - alpha_prod_t].map(|x| f64::from(x.sqrt()));
-        step.predictions(&self.config, alpha_sigma, Notation::AlphaBar)
+        let alpha_prod = self.schedule.alpha_prod(timestep);
+        step.number("ᾱ", "alpha_prod", alpha_prod);
+        let alpha_sigma = [alpha_prod, 1. - alpha_prod].map(|x| f64::from(x.sqrt()));
+        step.predictions(&self.config, alpha_sigma, Notation::Told)
     }
 
     /// Equation 12: linear multistep.

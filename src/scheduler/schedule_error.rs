@@ -1,6 +1,8 @@
 //! Why a schedule cannot be run, and the check of a whole schedule before a run begins.
 
+use super::config::SchedulerConfig;
 use super::step::{History, Scheduler, StepInput};
+use crate::nn::config::one_of;
 use candle_core::{Device, Tensor};
 use tr::tr;
 
@@ -70,8 +72,8 @@ pub enum ScheduleError {
     #[error(
         "{}", tr!(
             "{class}: step {step} of {steps} (timestep {timestep}) divides by 0, and diffusers' result is NaN; expected another \
-         number of steps, solver_order, spacing or final_sigmas_type",
-            class = .class, step = .step, steps = .steps, timestep = .timestep
+         number of steps, or another {arguments}",
+            class = .class, step = .step, steps = .steps, timestep = .timestep, arguments = .arguments
         ))]
     NotFinite {
         /// The class.
@@ -82,6 +84,8 @@ pub enum ScheduleError {
         steps: usize,
         /// Its timestep.
         timestep: f64,
+        /// The arguments of the class that may be the reason.
+        arguments: String,
     },
     /// diffusers begins such a run at the second entry, and reads past the end of its sigmas.
     #[error(
@@ -147,6 +151,28 @@ pub enum SpacingError {
         /// The number of timesteps that the class should have.
         expected: usize,
     },
+    /// More than LCM's distillation had.
+    #[error("{}", tr!(
+        "num_inference_steps is {found}; expected 1 to {most}, LCM's original_inference_steps",
+        found = .found, most = .most
+    ))]
+    Distillation {
+        /// The number asked for.
+        found: usize,
+        /// `original_inference_steps`.
+        most: usize,
+    },
+    /// The noise does not fall.
+    #[error("{}", tr!(
+        "sigma rises from {from} to {to} in the run; expected sigma_min below sigma_max, and both within the schedule's own",
+        from = .from, to = .to
+    ))]
+    Rising {
+        /// A sigma.
+        from: f32,
+        /// The next one.
+        to: f32,
+    },
     /// All timesteps are the same.
     #[error("{}", tr!(
         "{spacing} spacing with {steps} steps visits timestep {timestep} every time: nothing would be denoised; expected fewer steps",
@@ -162,6 +188,22 @@ pub enum SpacingError {
     },
 }
 
+/// The arguments that decide whether a step divides by 0, of those that the class has.
+fn reasons(config: &SchedulerConfig) -> String {
+    let all = [
+        "timestep_spacing",
+        "solver_order",
+        "solver_type",
+        "lower_order_final",
+        "predict_x0",
+        "final_sigmas_type",
+        "rescale_betas_zero_snr",
+        "num_train_timesteps",
+    ];
+    let has: Vec<_> = all.into_iter().filter(|argument| config.value(argument).is_some()).collect();
+    one_of(has.iter())
+}
+
 /// Takes every step of a schedule once, with a single number instead of latents.
 ///
 /// # Errors
@@ -171,8 +213,13 @@ pub fn check_steps(scheduler: &dyn Scheduler) -> Result<(), ScheduleError> {
     let class = scheduler.config().class.name();
     let mut history = History::default();
     for (index, timestep) in timesteps.iter().enumerate() {
-        let not_finite =
-            || ScheduleError::NotFinite { class, step: index, steps: timesteps.len(), timestep: *timestep };
+        let not_finite = || ScheduleError::NotFinite {
+            class,
+            step: index,
+            steps: timesteps.len(),
+            timestep: *timestep,
+            arguments: reasons(scheduler.config()),
+        };
         let one = Tensor::ones((1, 1, 1, 1), candle_core::DType::F32, &Device::Cpu);
         let one = one.map_err(|_| not_finite())?;
         let noise = scheduler.draws_noise(index).then_some(&one);

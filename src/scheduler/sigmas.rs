@@ -81,6 +81,10 @@ impl SigmaSchedule {
         sigmas.push(last);
         let sigmas: Vec<f32> = sigmas.into_iter().map(|sigma| sigma as f32).collect();
 
+        if let Some(pair) = sigmas.windows(2).find(|pair| pair[1] > pair[0]) {
+            return Err(SpacingError::Rising { from: pair[0], to: pair[1] });
+        }
+
         let is_continuous = config.timestep_type == TimestepType::Continuous
             && config.prediction_type == PredictionType::VPrediction;
         if is_continuous {

@@ -11,26 +11,23 @@ use super::schedule_error::SpacingError;
 /// [`SpacingError`] if there are no steps, or too many for the class.
 pub fn timesteps(config: &SchedulerConfig, steps: usize) -> Result<Vec<f64>, SpacingError> {
     let train = config.num_train_timesteps;
-    let most = match config.class {
-        Class::Lcm => config.original_inference_steps,
-        _ => train,
-    };
-    if steps == 0 || (is_limited(config.class) && steps > most) {
-        return Err(SpacingError::Count { found: steps, most });
+    if config.class == Class::Lcm && steps > config.original_inference_steps {
+        return Err(SpacingError::Distillation { found: steps, most: config.original_inference_steps });
+    }
+    if steps == 0 || (is_limited(config.class) && steps > train) {
+        return Err(SpacingError::Count { found: steps, most: train });
     }
     Ok(match config.class {
         Class::Lcm => of_distillation(config, steps),
         Class::DpmSolverMultistep | Class::UniPcMultistep => of_solvers(config, steps),
-        Class::EulerDiscrete | Class::EulerAncestralDiscrete | Class::HeunDiscrete | Class::LmsDiscrete => {
-            spaced(config, steps, |t| f64::from(t as f32))
-        }
-        Class::Ddim | Class::Ddpm | Class::Pndm => spaced(config, steps, f64::round_ties_even),
+        class if class.works_in_sigma() => spaced(config, steps, |t| f64::from(t as f32)),
+        _ => spaced(config, steps, f64::round_ties_even),
     })
 }
 
 /// Whether diffusers refuses more steps than there are timesteps.
 fn is_limited(class: Class) -> bool {
-    matches!(class, Class::Ddim | Class::Ddpm | Class::Lcm)
+    matches!(class, Class::Ddim | Class::Ddpm)
 }
 
 fn spaced(config: &SchedulerConfig, steps: usize, round: fn(f64) -> f64) -> Vec<f64> {
@@ -160,7 +157,9 @@ mod tests {
             Err(SpacingError::Count { most, .. }) => Some(most),
             _ => None,
         };
-        assert_eq!((most(Class::Ddim), most(Class::Lcm)), (Some(1000), Some(50)));
+        assert_eq!(most(Class::Ddim), Some(1000));
+        let lcm = timesteps(&SchedulerConfig::defaults(Class::Lcm), 51);
+        assert_eq!(lcm, Err(SpacingError::Distillation { found: 51, most: 50 }));
         assert_eq!(most(Class::EulerDiscrete), None);
     }
 }

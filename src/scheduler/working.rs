@@ -16,6 +16,8 @@ pub enum Notation {
     AlphaBar,
     /// α and σ, as DPM-Solver does.
     AlphaSigma,
+    /// ᾱ at the timestep that the model gets, where the step itself is from another one (PNDM).
+    Told,
 }
 
 /// A step in the making.
@@ -174,6 +176,12 @@ impl<'a> Working<'a> {
                 ["x̂₀ = √ᾱ_t · x_t − √(1−ᾱ_t) · v", "√alpha_prod_t · sample − √beta_prod_t · model_output"],
                 ["ε̂ = √ᾱ_t · v + √(1−ᾱ_t) · x_t", "√alpha_prod_t · model_output + √beta_prod_t · sample"],
             ],
+            Notation::Told => [
+                ["x̂₀ = (x − √(1−ᾱ) · ε) / √ᾱ", "(sample − √(1 − alpha_prod) · model_output) / √alpha_prod"],
+                ["ε̂ = (x − √ᾱ · x̂₀) / √(1−ᾱ)", "(sample − √alpha_prod · model_output) / √(1 − alpha_prod)"],
+                ["x̂₀ = √ᾱ · x − √(1−ᾱ) · v", "√alpha_prod · sample − √(1 − alpha_prod) · model_output"],
+                ["ε̂ = √ᾱ · v + √(1−ᾱ) · x", "√alpha_prod · model_output + √(1 − alpha_prod) · sample"],
+            ],
             Notation::AlphaSigma => [
                 ["x̂₀ = (x − σ · ε) / α", "(sample − sigma_t · model_output) / alpha_t"],
                 ["ε̂ = (x − α · x̂₀) / σ", "(sample − alpha_t · model_output) / sigma_t"],
@@ -203,22 +211,45 @@ impl<'a> Working<'a> {
     /// # Errors
     /// As [`combine`](Self::combine).
     pub fn prediction_in_sigma(&mut self, config: &SchedulerConfig, sigma: f64) -> Result<()> {
+        let epsilon = ["x̂₀ = x − σ · ε", "sample − sigma · model_output"];
+        let v = [
+            "x̂₀ = x / (σ² + 1) − σ / √(σ² + 1) · v",
+            "sample / (sigma² + 1) − sigma / √(sigma² + 1) · model_output",
+        ];
+        self.in_sigma(config, sigma, epsilon, v)
+    }
+
+    /// The same at the end of a step, where the sample is x₀ + σ' · ε: Heun's second call.
+    ///
+    /// # Errors
+    /// As [`combine`](Self::combine).
+    pub fn prediction_in_next_sigma(&mut self, config: &SchedulerConfig, sigma_next: f64) -> Result<()> {
+        let epsilon = ["x̂₀ = x' − σ' · ε", "sample − sigma_next · model_output"];
+        let v = [
+            "x̂₀ = x' / (σ'² + 1) − σ' / √(σ'² + 1) · v",
+            "sample / (sigma_next² + 1) − sigma_next / √(sigma_next² + 1) · model_output",
+        ];
+        self.in_sigma(config, sigma_next, epsilon, v)
+    }
+
+    fn in_sigma(
+        &mut self,
+        config: &SchedulerConfig,
+        sigma: f64,
+        epsilon: [&'static str; 2],
+        v: [&'static str; 2],
+    ) -> Result<()> {
         let total = sigma * sigma + 1.;
         match config.prediction_type {
             PredictionType::Epsilon => {
-                let names = ["x̂₀ = x − σ · ε", "sample − sigma · model_output"];
-                self.combine(X0, names, &[(1., "sample"), (-sigma, "model_output")])?;
+                self.combine(X0, epsilon, &[(1., "sample"), (-sigma, "model_output")])?;
             }
             PredictionType::Sample => {
                 self.combine(X0, ["x̂₀ = the prediction", "model_output"], &[(1., "model_output")])?;
             }
             PredictionType::VPrediction => {
-                let names = [
-                    "x̂₀ = x / (σ² + 1) − σ / √(σ² + 1) · v",
-                    "sample / (sigma² + 1) − sigma / √(sigma² + 1) · model_output",
-                ];
-                let terms = [(-sigma / total.sqrt(), "model_output"), (1. / total, "sample")];
-                self.combine(X0, names, &terms)?;
+                let terms = [(1. / total, "sample"), (-sigma / total.sqrt(), "model_output")];
+                self.combine(X0, v, &terms)?;
             }
         }
         self.bound(X0, config)
@@ -259,6 +290,9 @@ pub(super) fn order_remark(order: usize, highest: usize, calls: usize, is_last: 
     match (order < highest, is_last) {
         (false, _) => tr!("order {order}", order),
         (true, true) => tr!("order {order} of {highest}: one of the last steps", order, highest),
+        (true, false) if calls == 1 => {
+            tr!("order {order} of {highest}: one step to remember", order, highest)
+        }
         (true, false) => tr!("order {order} of {highest}: {calls} steps to remember", order, highest, calls),
     }
 }

@@ -366,7 +366,7 @@ fn other_states_and_other_timelines_are_asked_for() {
         ("at(\"denoise\", \"latents\")", "at wants a step, such as 3, or a stage"),
         ("at(0)", "at is called as at(STEP, \"TENSOR\")"),
         ("of(\"nobody\", \"latents\")", "of wants a timeline: \"main\", \"other\""),
-        ("alpha_bar(1000)", "alpha_bar wants a timestep, a whole number from 0 to 999"),
+        ("alpha_bar(1000)", "alpha_bar wants a timestep from 0 to 999"),
         ("psnr(latents, prompt_embeds)", "expected the same"),
         ("clamp(latents, 1.0, 0.0)", "clamp: 1 to 0 is no range"),
         ("latents[0,4].std", "dimension 1 of the tensor has 4 places; `4` is not among them"),

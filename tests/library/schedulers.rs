@@ -204,7 +204,12 @@ fn schedules_stand_beside_each_other() {
     let told = run(&mut session, "info schedules euler dpm++2m-karras heun").text();
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines[0].contains("euler") && lines[0].contains("dpm++2m-karras"), "{told}");
-    assert!(lines[1].starts_with("denoise") && lines[1].matches("SNR").count() == 3, "{told}");
+    assert!(
+        lines[1].starts_with("denoise")
+            && lines[1].matches("1/σ²").count() == 3
+            && lines[1].chars().count() <= 80,
+        "{told}"
+    );
     // Heun has seven calls, and its result.
     assert_eq!(lines.len(), 2 + 7 + 1, "{told}");
     let error = session.run_line("info schedules euler x", &mut Unwatched).unwrap_err().to_string();
@@ -242,4 +247,133 @@ fn variants_of_several_schedulers_are_compared() {
         }
     }
     assert_eq!(Class::ALL.len(), 10);
+}
+
+fn refused(session: &mut Session, line: &str) -> String {
+    session.run_line(line, &mut Unwatched).unwrap_err().to_string()
+}
+
+fn session(name: &str) -> Session {
+    Session::new(Arc::clone(&SD2), request(name)).unwrap()
+}
+
+/// An argument that was changed goes along to another class, in a comparison too; what stays behind is reported.
+#[test]
+fn changed_arguments_are_not_lost() {
+    let mut session = session("ddim");
+    run(&mut session, "set scheduler.timestep_spacing trailing");
+    let told = run(&mut session, "info scheduler").text();
+    assert!(told.contains("the checkpoint's own class with other arguments; `set scheduler own`"), "{told}");
+    run(&mut session, "set scheduler euler");
+    let told = run(&mut session, "info scheduler").text();
+    assert!(told.contains("4 timesteps, trailing: 999 749 499 249"), "{told}");
+    run(&mut session, "set scheduler.sigma_min 0.1");
+    let told = run(&mut session, "set scheduler heun").text();
+    assert!(told.contains("HeunDiscreteScheduler has no sigma_min, which no longer counts"), "{told}");
+    run(&mut session, "set scheduler own");
+    let told = run(&mut session, "info scheduler").text();
+    assert!(told.starts_with("ddim (DDIMScheduler), the checkpoint's own\n"), "{told}");
+
+    run(&mut session, "set scheduler.timestep_spacing trailing");
+    run(&mut session, "compare scheduler ddim,euler");
+    for branch in session.timelines().list().iter().filter(|branch| branch.name.starts_with("scheduler=")) {
+        assert_eq!(branch.timeline.tip().timesteps(), [999., 749., 499., 249.], "{}", branch.name);
+    }
+}
+
+/// With names that would be cut off, timelines have their values alone.
+#[test]
+fn timelines_of_two_axes_have_whole_values() {
+    let mut session = session("ddim");
+    run(&mut session, "compare scheduler ddim,dpm++2m-karras by num_inference_steps 2,4");
+    let names: Vec<String> = session.timelines().list().iter().map(|branch| branch.name.clone()).collect();
+    for name in ["dpm++2m-karras,2", "dpm++2m-karras,4"] {
+        assert!(names.iter().any(|known| known == name), "{names:?}");
+    }
+}
+
+/// The same noise on two scales is the same, and every `next` moves a variant.
+#[test]
+fn variants_with_other_scales_and_calls_compare() {
+    let mut session = session("ddim");
+    run(&mut session, "compare scheduler ddim,euler,heun");
+    let mut before = String::new();
+    for tick in 1..=STEPS * 2 - 1 + 3 {
+        let outcome = run(&mut session, "next");
+        let value = serde_json::to_value(&outcome).unwrap();
+        let variants = value["variants"].as_array().unwrap();
+        if tick == 2 {
+            for variant in variants {
+                let difference = variant["difference"].as_f64().unwrap_or(0.);
+                assert!(difference < 0.005, "{variant}");
+            }
+        }
+        let here = variants.iter().map(|variant| variant["stage"].to_string()).collect::<Vec<_>>().join(" ");
+        assert_ne!(here, before, "tick {tick}");
+        before = here;
+    }
+    assert!(
+        session
+            .timelines()
+            .list()
+            .iter()
+            .all(|branch| { branch.timeline.recorded() == 0 || branch.timeline.tip().position().is_none() })
+    );
+}
+
+/// Before a step its timestep and sigma are known, and the numbers of the step are those of the one before.
+#[test]
+fn breakpoints_ask_about_the_step_that_runs_next() {
+    let mut session = session("euler");
+    run(&mut session, "break denoise if sigmas[step] < 1.0");
+    run(&mut session, "continue");
+    let step = session.position_name();
+    let sigmas = session.timeline().here().scheduler().sigmas().to_vec();
+    let expected = sigmas.iter().position(|sigma| *sigma < 1.).unwrap();
+    assert_eq!(step, format!("denoise {expected}"));
+    assert!(run(&mut session, "print sigma > sigmas[step]").text().contains("true"));
+    // A timestep may have a fraction.
+    let alpha = run(&mut session, "print alpha_bar(timesteps[step])").text();
+    assert!(alpha.trim().parse::<f64>().is_ok_and(|alpha| (0.5..1.).contains(&alpha)), "{alpha}");
+    let error = refused(&mut session, "print order");
+    assert!(error.contains("after a step of denoise with a scheduler that has it"), "{error}");
+}
+
+#[test]
+fn sigmas_that_rise_are_refused() {
+    let mut session = session("euler-karras");
+    run(&mut session, "set scheduler.sigma_min 5");
+    let error = refused(&mut session, "set scheduler.sigma_max 1");
+    assert!(error.contains("sigma_min cannot be `5.0`; expected less than sigma_max"), "{error}");
+    let error = refused(&mut session, "set scheduler.sigma_min 20");
+    assert!(error.starts_with("sigma rises from "), "{error}");
+}
+
+#[test]
+fn refusals_name_what_would_help() {
+    let mut session = session("unipc");
+    run(&mut session, "set scheduler.use_karras_sigmas True");
+    let error = refused(&mut session, "set scheduler.lower_order_final false");
+    assert!(error.contains("divides by 0") && error.contains("lower_order_final"), "{error}");
+    run(&mut session, "set scheduler lcm");
+    let error = refused(&mut session, "set num_inference_steps 60");
+    assert!(error.contains("expected 1 to 50, LCM's original_inference_steps"), "{error}");
+    run(&mut session, "set scheduler heun");
+    let error = refused(&mut session, "goto denoise 7");
+    assert!(error.contains("this run of 4 steps (7 calls); expected denoise 0 to 6"), "{error}");
+}
+
+/// A saved timeline has its values as they are typed.
+#[test]
+fn a_saved_timeline_sets_its_scheduler() {
+    let mut session = session("ddim");
+    run(&mut session, "set scheduler euler-karras");
+    run(&mut session, "set scheduler.final_sigmas_type sigma_min");
+    run(&mut session, "goto denoise 1");
+    let lines = session.timelines().current().commands().unwrap();
+    assert!(lines.contains(&"set scheduler euler-karras".to_string()), "{lines:?}");
+    assert!(lines.contains(&"set scheduler.final_sigmas_type sigma_min".to_string()), "{lines:?}");
+    let mut again = self::session("ddim");
+    lines.iter().for_each(|line| drop(run(&mut again, line)));
+    assert_eq!(again.timeline().here().request(), session.timeline().here().request());
 }

@@ -198,7 +198,7 @@ fn whose_place_ddim_has_is_told_on_request() {
         said,
         [
             "pndm (PNDMScheduler), the checkpoint's own",
-            "3 timesteps of 1000, leading: 501 1 1",
+            "3 timesteps, leading: 501 1 1",
             "prediction_type = epsilon",
             "sigma from 1.6237 to 0.0292",
             "2 steps are 3 calls of the UNet: denoise 0 and 1 are both calls of the first step",

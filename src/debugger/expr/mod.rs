@@ -285,7 +285,8 @@ fn explain(error: &ExecutionError, text: &str, resolver: &dyn Resolver) -> Strin
         }
         ExecutionError::UndeclaredReference(name) if names::is_of_a_step(name) => {
             tr!(
-                "{name} is there after a step of denoise; alpha_bar(timesteps[0]) needs none",
+                "{name} is there after a step of denoise with a scheduler that has it; timesteps[step], sigmas[step] and \
+                 alpha_bar(timesteps[step]) are there before",
                 name
             )
         }

@@ -6,8 +6,8 @@ use cel::common::value::Val;
 
 /// Where the run stands.
 const POSITION: [&str; 2] = ["step", "stage"];
-/// The run's timesteps.
-const TIMESTEPS: &str = "timesteps";
+/// The run's timesteps, and sigma at each.
+const SCHEDULE: [&str; 2] = ["timesteps", "sigmas"];
 /// Names that have a value after a step, besides its numbers.
 const OF_A_STEP: [&str; 2] = ["timestep", "prev_timestep"];
 
@@ -25,13 +25,13 @@ pub fn is_of_a_step(name: &str) -> bool {
 pub fn plain() -> Vec<&'static str> {
     let settings = Setting::all().filter(Setting::is_in_expressions).map(|setting| setting.entry().name);
     let numbers = NUMBERS.iter().map(|(name, _)| *name);
-    POSITION.into_iter().chain(settings).chain([TIMESTEPS]).chain(OF_A_STEP).chain(numbers).collect()
+    POSITION.into_iter().chain(settings).chain(SCHEDULE).chain(OF_A_STEP).chain(numbers).collect()
 }
 
 /// Whether a name is no tensor's.
 pub fn is_plain(name: &str) -> bool {
     let is_setting = || Setting::find(name).is_some_and(|setting| setting.is_in_expressions());
-    POSITION.contains(&name) || name == TIMESTEPS || is_of_a_step(name) || is_setting()
+    POSITION.contains(&name) || SCHEDULE.contains(&name) || is_of_a_step(name) || is_setting()
 }
 
 /// What gives the names in an expression their values. A session's scope is one; a test may use a table.

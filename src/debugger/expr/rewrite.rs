@@ -88,7 +88,7 @@ fn is_number(expression: &Expr) -> bool {
         Expr::Call(call) if OF_TENSORS.contains(&call.func_name.as_str()) => true,
         Expr::Call(call) if call.func_name == operators::INDEX => {
             let is = |name: &str| matches!(&call.args[0].expr, Expr::Ident(of) if of == name);
-            is("timesteps") || is("alpha_bar")
+            is("timesteps") || is("sigmas") || is("alpha_bar")
         }
         Expr::Call(call) => {
             const OF_NUMBERS: [&str; 7] = [

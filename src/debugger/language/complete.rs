@@ -10,7 +10,9 @@ use crate::debugger::expr::value::FIELDS;
 use crate::picture::features::{Drawn, Row};
 use crate::pipeline::{Setting, Stage};
 use crate::scheduler::ShortName;
-use crate::scheduler::class::SHORT_NAMES;
+use crate::scheduler::arguments::ARGUMENTS;
+use crate::scheduler::class::{SHORT_NAMES, has_order};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// What a word can go on with.
@@ -128,6 +130,15 @@ fn settings(are: impl Fn(&Setting) -> bool) -> Vec<Candidate> {
     let candidate =
         |setting: Setting| Candidate { text: setting.to_string(), help: setting.entry().summary.into() };
     Setting::all().filter(are).map(candidate).collect()
+}
+
+/// The arguments of schedulers. Which of them the run's has is known where the run is.
+fn scheduler_arguments() -> impl Iterator<Item = Candidate> {
+    let argument =
+        |name: &str, help: &str| Candidate { text: format!("scheduler.{name}"), help: help.into() };
+    let can_change =
+        ARGUMENTS.iter().filter(|known| known.of.iter().any(|of| known.is_setting_of(of.classes[0])));
+    can_change.map(move |known| argument(known.name, known.summary))
 }
 
 pub(super) fn nothing(_: &[&str], _: &Names) -> Completion {
@@ -263,16 +274,14 @@ pub(super) fn set(words: &[&str], _: &Names) -> Completion {
         }
         [] => [
             settings(|_| true),
+            scheduler_arguments().collect(),
             plain(["preview"], "which steps the VAE decodes"),
             plain(EDITABLE, "tensor, to be changed by hand"),
             plain(["t(\""], "the output of a module, to be changed by hand"),
         ]
         .concat(),
         ["preview"] => plain(["every", "off"], ""),
-        [name] => {
-            let values = Setting::find(name).map_or(vec![], |setting| setting.values());
-            values.into_iter().map(|(text, help)| Candidate { text, help: help.into() }).collect()
-        }
+        [name] => values(name),
         _ => vec![],
     })
 }
@@ -307,9 +316,27 @@ pub(super) fn compare(words: &[&str], names: &Names) -> Completion {
         .concat(),
         ["base"] => plain(&names.timelines, "timeline"),
         [.., "by"] => settings(Setting::is_compared),
+        [name] | [.., "by", name] => values(name),
         [_, _, ..] => plain(["by", "here"], ""),
-        _ => vec![],
     })
+}
+
+/// The values of a setting that can be typed.
+fn values(name: &str) -> Vec<Candidate> {
+    let of_argument = name.strip_prefix("scheduler.").map(values_of_argument);
+    let values = Setting::find(name).map_or(vec![], |setting| setting.values());
+    let of_setting = values.into_iter().map(|(text, help)| Candidate { text, help: help.into() });
+    of_setting.chain(of_argument.into_iter().flatten()).collect()
+}
+
+/// The values of an argument of a scheduler that can be typed, in any class.
+fn values_of_argument(name: &str) -> Vec<Candidate> {
+    let of = ARGUMENTS.iter().filter(|argument| argument.name == name).flat_map(|argument| argument.of);
+    let texts = of.flat_map(|of| {
+        if of.default == "false" || of.default == "true" { &["true", "false"] } else { of.supported }
+    });
+    let texts: BTreeSet<&str> = texts.map(|text| text.trim_matches('"')).collect();
+    plain(texts, "")
 }
 
 pub(super) fn sweep(words: &[&str], _: &Names) -> Completion {
@@ -325,8 +352,17 @@ pub(super) fn diff(words: &[&str], names: &Names) -> Completion {
 }
 
 pub(super) fn schedulers(_: &[&str], _: &Names) -> Completion {
-    let candidate = |short: &ShortName| Candidate { text: short.name.into(), help: short.summary.into() };
-    Completion::Words(SHORT_NAMES.iter().map(candidate).collect())
+    let typed =
+        |short: &'static ShortName| short.typed().map(|text| Candidate { text, help: short.summary.into() });
+    Completion::Words(SHORT_NAMES.iter().flat_map(typed).collect())
+}
+
+/// The schedulers that `convergence` can run.
+pub(super) fn deterministic(_: &[&str], _: &Names) -> Completion {
+    let known = SHORT_NAMES.iter().filter(|short| has_order(short));
+    Completion::Words(
+        known.map(|short| Candidate { text: short.name.into(), help: short.summary.into() }).collect(),
+    )
 }
 
 pub(super) fn help(words: &[&str], _: &Names) -> Completion {

@@ -271,7 +271,7 @@ verbs! {
 
     Convergence(arguments::Schedulers) {
         name: "convergence", short: "", usage: "[NAME …]",
-        example: "convergence euler heun dpm++2m", group: Timelines, class: ReadOnly, complete: complete::schedulers,
+        example: "convergence euler heun dpm++2m", group: Timelines, class: ReadOnly, complete: complete::deterministic,
         brief: "show how errors fall with the steps",
         summary: "run schedulers with 10 to 40 steps on one Karras grid, and chart the error with the fitted order of each; it takes \
          several hundred UNet calls",

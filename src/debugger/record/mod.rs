@@ -17,6 +17,7 @@ use crate::pipeline::{Models, Stage, StageRecord};
 use crate::scheduler::StepFormulas;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct RecordView {
     pub edited: Vec<&'static str>,
     /// The numbers and formulas of a step of `denoise`.
     pub step: Option<Arc<StepFormulas>>,
+    /// The factor that brings its latents to the scale of all schedulers: see [`StageRecord::latents_scale`].
+    pub latents_scale: f64,
     /// What a reader should know.
     pub warnings: Vec<String>,
     /// Its tensors, with their values.
@@ -62,6 +65,18 @@ impl RecordView {
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&TensorView> {
         self.tensors.iter().chain(&self.x0_predictions).find(|tensor| tensor.row.name == name)
+    }
+
+    /// What a comparison of runs looks at: the latents, brought to one scale, or the image.
+    pub fn compared(&self) -> Option<Cow<'_, PlainTensor>> {
+        let Some(latents) = self.tensor("latents") else {
+            return self.tensor("image").map(|image| Cow::Borrowed(&image.values));
+        };
+        if self.latents_scale == 1. {
+            return Some(Cow::Borrowed(&latents.values));
+        }
+        let scaled = latents.values.data().iter().map(|value| value * self.latents_scale as f32).collect();
+        PlainTensor::from_values(latents.values.shape(), scaled).map(Cow::Owned)
     }
 
     /// The picture of that name.
@@ -113,6 +128,7 @@ impl RecordView {
             is_bounded: record.scheduler.config().is_bounded(),
             edited: record.edited.clone(),
             step: record.step.clone(),
+            latents_scale: record.latents_scale(),
             warnings: record.warnings.clone(),
             prompts: prompts::of(record, &tensors, &models.tokenizer),
             tensors,

@@ -8,6 +8,7 @@ use crate::debugger::outcome::{Outcome, Shown};
 use crate::nn::Unwatched;
 use crate::pipeline::stages::{self, Run};
 use crate::pipeline::{self, Models, Request, RequestError};
+use crate::scheduler::class::{SHORT_NAMES, has_order};
 use crate::scheduler::{
     Class, History, SchedulerChoice, SchedulerConfig, StepInput, TimestepSpacing, scheduler,
 };
@@ -79,11 +80,19 @@ impl Session {
 fn on_karras(choice: &SchedulerChoice, name: &str) -> Result<SchedulerConfig, SessionError> {
     let named = choice.named(name).map_err(SessionError::Refused)?;
     let config = named.config().clone();
-    if config.value("use_karras_sigmas").is_none() || config.algorithm_type.is_stochastic() {
+    let expected = || {
+        let known = SHORT_NAMES.iter().filter(|short| has_order(short)).map(|short| short.name);
+        known.collect::<Vec<_>>().join(", ")
+    };
+    if config.value("use_karras_sigmas").is_none() {
         return Err(SessionError::Refused(tr!(
-            "{name} has no Karras sigmas or draws noise; expected some of euler, heun, lms, dpm++2m, dpm++3m, unipc",
+            "{name} has no Karras sigmas; expected some of {}",
+            expected(),
             name
         )));
+    }
+    if config.algorithm_type.is_stochastic() {
+        return Err(SessionError::Refused(tr!("{name} draws noise; expected some of {}", expected(), name)));
     }
     let grid = SchedulerConfig {
         use_exponential_sigmas: false,

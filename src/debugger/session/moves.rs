@@ -234,7 +234,12 @@ impl Session {
             return self.check_any_step(Place::AnyStep);
         }
         let (first, last) = (steps.start, steps.end - 1);
-        Err(SessionError::Refused(if step < n {
+        // Heun and PNDM call the UNet more often than once a step.
+        let of_run = match steps.end {
+            calls if calls == n => tr!("{n} steps", n),
+            calls => tr!("{n} steps ({calls} calls)", n, calls),
+        };
+        Err(SessionError::Refused(if step < steps.start {
             tr!(
                 "denoise {step} is not in this run: it starts from a picture at strength {}, with denoise {first}; \
                  expected denoise {first} to {last}; a higher strength starts earlier",
@@ -245,9 +250,9 @@ impl Session {
             )
         } else {
             tr!(
-                "denoise {step} is not in this run of {n} steps; expected denoise {first} to {last}",
+                "denoise {step} is not in this run of {of_run}; expected denoise {first} to {last}",
                 step,
-                n,
+                of_run,
                 first,
                 last
             )

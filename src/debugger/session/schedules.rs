@@ -18,29 +18,27 @@ impl Session {
         let steps = here.request().steps();
         let timesteps = &scheduler.timesteps()[steps.clone()];
         let (choice, name) = (&here.request().scheduler, config.class.name());
+        // A class without a short name has one name.
+        let shown = if choice.name() == name { name.into() } else { format!("{} ({name})", choice.name()) };
         let whose = match &models.stands_in_for {
-            Some(class) if choice.is_own() => {
+            Some(class) if choice.is_own_class() => {
                 tr!("DDIM, which stands in for the checkpoint's {}", abridged(class))
             }
-            _ if choice.is_own() => tr!("{} ({name}), the checkpoint's own", choice.name(), name),
-            _ => tr!(
-                "{} ({name}) instead of the checkpoint's own; `set scheduler own` returns to that",
-                choice.name(),
-                name
+            _ if choice.is_own() => tr!("{shown}, the checkpoint's own", shown),
+            _ if choice.is_own_class() => tr!(
+                "{shown}, the checkpoint's own class with other arguments; `set scheduler own` returns to its own",
+                shown
             ),
+            _ => {
+                tr!("{shown} instead of the checkpoint's own; `set scheduler own` returns to that", shown)
+            }
         };
         let sigma = |call: usize| number(f64::from(scheduler.sigmas()[call]));
-        let shown: Vec<_> = timesteps.iter().map(|t| timestep_text(*t)).collect();
+        let listed: Vec<_> = timesteps.iter().map(|t| timestep_text(*t)).collect();
         let spacing = config.timestep_spacing.name();
         let mut messages = vec![
             whose,
-            tr!(
-                "{} timesteps of {}, {spacing}: {}",
-                shown.len(),
-                config.num_train_timesteps,
-                shown.join(" "),
-                spacing
-            ),
+            tr!("{} timesteps, {spacing}: {}", timesteps.len(), listed.join(" "), spacing),
             tr!("prediction_type = {}", config.prediction_type.name()),
             tr!("sigma from {first} to {last}", first = sigma(steps.start), last = sigma(steps.end)),
         ];
@@ -84,12 +82,12 @@ impl Session {
             let made = made.map_err(RequestError::from)?;
             let rows = made.timesteps().iter().zip(made.sigmas()).map(|(t, sigma)| {
                 let sigma = f64::from(*sigma);
-                format!("{:>8}{:>9}{:>10}", timestep_text(*t), number(sigma), number(1. / (sigma * sigma)))
+                format!("{:>8}{:>8}{:>8}", timestep_text(*t), number(sigma), number(1. / (sigma * sigma)))
             });
             let last = made.sigmas().last().map_or(0., |sigma| f64::from(*sigma));
-            let result = format!("{:>8}{:>9}{:>10}", tr!("result"), number(last), "");
-            let head = format!("{:>8}{:>9}{:>10}", "t", "σ", "SNR 1/σ²");
-            let title = format!("{:>27}", crate::debugger::text::abridged(name));
+            let result = format!("{:>8}{:>8}{:>8}", tr!("result"), number(last), "");
+            let head = format!("{:>8}{:>8}{:>8}", "t", "σ", "1/σ²");
+            let title = format!("{:>24}", crate::debugger::text::abridged(name));
             columns.push([vec![title, head], rows.collect(), vec![result]].concat());
             values.push(json!({
                 "name": name,
@@ -108,21 +106,22 @@ impl Session {
             };
             let cells = columns.iter().map(|column| match column.get(row) {
                 Some(cell) => cell.clone(),
-                None => " ".repeat(27),
+                None => " ".repeat(24),
             });
-            format!("{call:>7}{}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_string()
+            format!("{call:>7}{}", cells.collect::<String>()).trim_end().to_string()
         };
         let lines = (0..height).map(row).collect();
         Ok(Outcome::lines(lines).showing(Shown::Value(json!(values))))
     }
 }
 
-/// A number in at most eight columns.
+/// A number in at most seven columns.
 fn number(value: f64) -> String {
     match value {
         value if !value.is_finite() => "∞".into(),
         0. => "0".into(),
         value if value.abs() >= 1000. || value.abs() < 0.001 => format!("{value:.1e}"),
+        value if value.abs() >= 100. => format!("{value:.2}"),
         value => format!("{value:.4}"),
     }
 }

@@ -100,13 +100,10 @@ impl<'a> Scope<'a> {
         let scheduler = Arc::clone(self.here.shared_scheduler());
         Function::new("alpha_bar", move |timestep| {
             let all = betas::alphas_cumprod(scheduler.config());
-            let place = number(timestep).filter(|t| t.fract() == 0. && *t >= 0.).map(|t| t as usize);
-            match place.and_then(|place| all.get(place)) {
-                Some(alpha) => Ok(Box::new(CelDouble::from(f64::from(*alpha)))),
-                None => Err(mistake(&tr!(
-                    "alpha_bar wants a timestep, a whole number from 0 to {}",
-                    all.len() - 1
-                ))),
+            let last = all.len() - 1;
+            match number(timestep).filter(|t| (0. ..=last as f64).contains(t)) {
+                Some(t) => Ok(Box::new(CelDouble::from(betas::alpha_bar_at(&all, t)))),
+                None => Err(mistake(&tr!("alpha_bar wants a timestep from 0 to {last}", last))),
             }
         })
     }
@@ -375,6 +372,11 @@ fn named(state: &Snapshot, name: &str) -> Option<Box<dyn Val>> {
             let timesteps: Vec<cel::Value> =
                 state.scheduler().timesteps().iter().map(|t| whole(*t)).collect();
             cel::Value::from(timesteps).try_into().ok()
+        }
+        "sigmas" => {
+            let sigmas: Vec<cel::Value> =
+                state.scheduler().sigmas().iter().map(|sigma| cel::Value::Float(f64::from(*sigma))).collect();
+            cel::Value::from(sigmas).try_into().ok()
         }
         // Inside a stage its own.
         "timestep" => {

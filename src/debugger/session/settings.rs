@@ -14,6 +14,7 @@ use tr::tr;
 use crate::pipeline::init_size::Resized;
 use crate::pipeline::request::STRENGTH;
 use crate::pipeline::{Fault, Request, RequestError, Setting, Snapshot, Stage};
+use crate::scheduler::SchedulerChoice;
 use crate::scheduler::step::timestep_text;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
@@ -41,6 +42,7 @@ impl Session {
         // Only now: what is refused changes nothing.
         self.leave();
         let mut outcome = Outcome::message(format!("{name} = {value}"));
+        outcome.messages.extend(left_behind(&old.scheduler, &new.scheduler));
         if !self.timeline().at_tip() {
             let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };
             let forked = self.fork_off(&wish);
@@ -214,4 +216,13 @@ pub(super) fn check_changeable(setting: &Setting, here: &Snapshot, value: &str) 
         )));
     }
     Ok(())
+}
+
+/// The arguments that were changed, and that another scheduler does not have.
+fn left_behind(old: &SchedulerChoice, new: &SchedulerChoice) -> Option<String> {
+    let kept = new.changed();
+    let lost: Vec<_> = old.changed().into_iter().filter(|argument| !kept.contains(argument)).collect();
+    let is_other = old.config().class != new.config().class && !new.is_own();
+    (is_other && !lost.is_empty())
+        .then(|| tr!("{} has no {}, which no longer counts", new.config().class.name(), lost.join(", ")))
 }

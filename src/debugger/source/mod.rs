@@ -58,9 +58,11 @@ impl File {
 }
 
 /// What a call looks like, and the function that it calls. [`scheduler::CALLS`] has those in a scheduler's file.
-const CALLS: [(&str, Function); 10] = [
+const CALLS: [(&str, Function); 12] = [
     ("step.predictions(", Function::new(File::Step, "predictions")),
     ("step.prediction_in_sigma(", Function::new(File::Step, "prediction_in_sigma")),
+    ("step.prediction_in_next_sigma(", Function::new(File::Step, "prediction_in_next_sigma")),
+    ("self.in_sigma(", Function::new(File::Step, "in_sigma")),
     ("step.combine(", Function::new(File::Step, "divided")),
     ("step.divided(", Function::new(File::Step, "divided")),
     ("threshold_sample(", Function::new(File::Step, "threshold_sample")),

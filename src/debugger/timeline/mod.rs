@@ -149,9 +149,12 @@ pub fn changes(old: &Request, new: &Request) -> Vec<Change> {
     let change = |setting: Setting| Change { from: setting.get(old), to: setting.get(new), setting };
     let mut settings = Setting::of(new);
     // An argument of the scheduler that is as in the checkpoint's file again.
-    let gone: Vec<_> = Setting::of(old).into_iter().filter(|setting| !settings.contains(setting)).collect();
-    if old.scheduler.config().class == new.scheduler.config().class {
-        settings.extend(gone);
-    }
+    let has = |setting: &Setting| {
+        let argument = setting.name().strip_prefix("scheduler.");
+        argument.is_some_and(|argument| new.scheduler.config().value(argument).is_some())
+    };
+    let gone = Setting::of(old).into_iter().filter(|setting| has(setting) && !settings.contains(setting));
+    let gone: Vec<_> = gone.collect();
+    settings.extend(gone);
     settings.into_iter().map(change).filter(|change| change.from != change.to).collect()
 }

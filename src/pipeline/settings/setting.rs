@@ -242,7 +242,7 @@ impl Setting {
                 faults.chain([nan_in, off()]).collect()
             }
             Field::Chosen(_) if self.name == "scheduler" => {
-                SHORT_NAMES.iter().map(|short| (short.name.to_string(), short.summary)).collect()
+                SHORT_NAMES.iter().flat_map(|short| short.typed().map(|name| (name, short.summary))).collect()
             }
             Field::Text(_) | Field::Count(..) | Field::Number(..) | Field::Seed(_) | Field::Chosen(_) => {
                 vec![]

@@ -109,6 +109,7 @@ fn record(before: &Snapshot, stage: Stage, start: Instant, made: StageOutput) ->
         step,
         guidance_scale,
         scheduler: Arc::clone(&before.scheduler),
+        sigma: before.sigma_after(stage),
         edited: vec![],
         warnings,
         cut,

@@ -33,6 +33,8 @@ pub struct StageRecord {
     pub guidance_scale: f64,
     /// The scheduler with which the stage ran.
     pub scheduler: Arc<dyn Scheduler>,
+    /// Sigma of its latents, if its scheduler works on x₀ + σ · ε.
+    pub sigma: Option<f32>,
     /// Its tensors that were edited afterwards.
     pub edited: Vec<&'static str>,
     /// Warnings, such as a truncated prompt.
@@ -44,6 +46,11 @@ pub struct StageRecord {
 }
 
 impl StageRecord {
+    /// The factor that turns its latents into √ᾱ · x₀ + √(1−ᾱ) · ε, so that those of all schedulers compare.
+    pub fn latents_scale(&self) -> f64 {
+        self.sigma.map_or(1., |sigma| 1. / f64::from(sigma * sigma + 1.).sqrt())
+    }
+
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor)
@@ -116,6 +123,7 @@ impl Snapshot {
             step: None,
             guidance_scale: self.request.guidance_scale,
             scheduler: Arc::clone(&self.scheduler),
+            sigma: self.sigma_after(stage),
             edited: vec![],
             warnings: vec![],
             cut: [None, None],
@@ -144,6 +152,7 @@ impl Snapshot {
             edited,
             step: known.step.clone(),
             scheduler: Arc::clone(&known.scheduler),
+            sigma: known.sigma,
             warnings: known.warnings.clone(),
             cut: known.cut.clone(),
         });
@@ -190,6 +199,17 @@ impl Snapshot {
     /// Sigma at each of these timesteps.
     pub fn sigmas(&self) -> &[f32] {
         &self.scheduler.sigmas()[self.request.steps()]
+    }
+
+    /// Sigma of the latents that a stage makes, if the scheduler works on x₀ + σ · ε.
+    fn sigma_after(&self, stage: Stage) -> Option<f32> {
+        let next = match stage {
+            Stage::GetLatent => self.request.steps().start,
+            Stage::Denoise { step } => step + 1,
+            Stage::EncodePrompt | Stage::VaeDecode => return None,
+        };
+        let is_in_sigma = self.scheduler.config().class.works_in_sigma();
+        self.scheduler.sigmas().get(next).copied().filter(|_| is_in_sigma)
     }
 
     /// The scheduler of the run, shared.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::scheduler::config::{SolverType, TimestepSpacing};
 use crate::scheduler::class::{SHORT_NAMES, ShortName};
+use crate::scheduler::config::{SolverType, TimestepSpacing};
 
 #[test]
 fn every_default_is_a_value() {

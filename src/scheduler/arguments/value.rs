@@ -34,7 +34,9 @@ impl ArgumentValue for bool {
 impl ArgumentValue for usize {
     fn assign(&mut self, value: &Value) -> Result<(), String> {
         let count = value.as_u64().filter(|count| *count <= MAX_COUNT as u64);
-        *self = count.ok_or_else(|| tr!("a whole number from 0 to {MAX_COUNT}", MAX_COUNT))? as usize;
+        *self = count
+            .ok_or_else(|| tr!("a whole number of at most {MAX_COUNT}, and not below 0", MAX_COUNT))?
+            as usize;
         Ok(())
     }
 

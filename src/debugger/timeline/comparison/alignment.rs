@@ -53,8 +53,13 @@ impl<'a> Alignment<'a> {
             _ if tick >= all + 3 => own + 3,
             _ if tick == all + 2 => own + 2,
             _ => {
-                let level = self.sigmas()[tick - 3];
-                2 + member.sigmas.iter().filter(|sigma| **sigma * SAME >= level).count()
+                let sigmas = self.sigmas();
+                let level = sigmas[tick - 3];
+                let is_same = |sigma: &&f32| **sigma * SAME >= level && **sigma <= level * SAME;
+                // Heun and PNDM come to a level twice: the first time all others do it once.
+                let times = sigmas[..=tick - 3].iter().filter(is_same).count();
+                let above = member.sigmas.iter().filter(|sigma| **sigma > level * SAME).count();
+                2 + above + member.sigmas.iter().filter(is_same).count().min(times)
             }
         }
     }
@@ -109,6 +114,21 @@ mod tests {
         assert!(lineup.stages(&members[0], 8).is_empty());
         assert_eq!(lineup.recorded(members.iter().zip([4, 11])), 9);
         assert_eq!(lineup.recorded(members.iter().zip([7, 7])), 7);
+    }
+
+    #[test]
+    fn a_level_that_comes_twice_is_two_ticks() {
+        let mut members = members(&[4, 4]);
+        // Heun: 751, 501, 501, 251, 251, 1, 1.
+        let twice = |list: &mut Vec<f64>| {
+            *list = list.iter().enumerate().flat_map(|(i, t)| vec![*t; if i == 0 { 1 } else { 2 }]).collect();
+        };
+        twice(&mut members[1].timesteps);
+        members[1].sigmas = members[1].timesteps.iter().map(|t| *t as f32 / 100.).collect();
+        let lineup = Alignment::of(&members);
+        let done = |index: usize| (2..=9).map(|tick| lineup.done(&members[index], tick)).collect::<Vec<_>>();
+        assert_eq!(done(1), (2..=9).collect::<Vec<_>>());
+        assert_eq!(done(0), [2, 3, 4, 4, 5, 5, 6, 6]);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use crate::pipeline::StageRecord;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::{cosine, relative_difference};
+use candle_core::Tensor;
 use serde::Serialize;
 
 /// The numbers of what a stage made; those that the stage has not are none.
@@ -65,7 +66,7 @@ impl StepMetrics {
     }
 }
 
-/// How far what a record made is from what the base's made: of pictures, or of latents. `None` where they have not the
+/// How far what a record made is from what the base's made: of pictures, or of latents, brought to one scale. `None` where they have not the
 /// same shape, or none.
 ///
 /// # Errors
@@ -76,7 +77,11 @@ pub fn difference(record: &StageRecord, base: &StageRecord) -> candle_core::Resu
             if ours.dims() != theirs.dims() {
                 return Ok(None);
             }
-            let (ours, theirs) = (PlainTensor::of(ours)?, PlainTensor::of(theirs)?);
+            let scaled = |tensor: &Tensor, record: &StageRecord| match name {
+                "latents" if record.sigma.is_some() => PlainTensor::of(&(tensor * record.latents_scale())?),
+                _ => PlainTensor::of(tensor),
+            };
+            let (ours, theirs) = (scaled(ours, record)?, scaled(theirs, base)?);
             return Ok(Some(relative_difference(ours.data(), theirs.data())));
         }
     }

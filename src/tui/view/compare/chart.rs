@@ -1,6 +1,6 @@
 //! A chart of one measure over the steps, with a line for each variant.
 
-use crate::debugger::record::{RecordId, RecordView};
+use crate::debugger::record::RecordId;
 use crate::debugger::view::{ComparisonView, VariantView};
 use crate::pipeline::Stage;
 use crate::scheduler::step::timestep_text;
@@ -70,11 +70,7 @@ impl Measured {
                 }
                 let base = comparison.variants.get(comparison.base);
                 let Some(base) = base.and_then(|base| comparison.record(base, tick)) else { continue };
-                let made = |record: &RecordView| {
-                    let tensor = record.tensor("latents").or_else(|| record.tensor("image"))?;
-                    Some(tensor.values.clone())
-                };
-                if let (Some(ours), Some(theirs)) = (made(record), made(base))
+                if let (Some(ours), Some(theirs)) = (record.compared(), base.compared())
                     && ours.shape() == theirs.shape()
                 {
                     let measure = || relative_difference(ours.data(), theirs.data());

@@ -94,13 +94,9 @@ fn tensor<'a>(record: &'a RecordView, name: &str) -> Option<&'a PlainTensor> {
     record.tensor(name).map(|tensor| &tensor.values)
 }
 
-fn made(record: &RecordView) -> Option<&PlainTensor> {
-    tensor(record, "latents").or_else(|| tensor(record, "image"))
-}
-
 /// The difference of a record's tensor from the base's.
 fn from_base(record: &RecordView, base: &RecordView) -> Option<PlainTensor> {
-    let (ours, theirs) = (made(record)?, made(base)?);
+    let (ours, theirs) = (record.compared()?, base.compared()?);
     let values = ours.data().iter().zip(theirs.data()).map(|(a, b)| a - b).collect();
     (ours.shape() == theirs.shape()).then(|| PlainTensor::from_values(ours.shape(), values)).flatten()
 }
@@ -247,7 +243,7 @@ fn numbers(record: &RecordView, base: Option<&RecordView>, width: usize) -> Vec<
     add("‖text‖", figures.text_norm);
     add("cosine", figures.cosine);
     let difference = base.and_then(|base| {
-        let (ours, theirs) = (made(record)?, made(base)?);
+        let (ours, theirs) = (record.compared()?, base.compared()?);
         (ours.shape() == theirs.shape()).then(|| relative_difference(ours.data(), theirs.data()))
     });
     let from = if width >= 22 { " from base" } else { "" };

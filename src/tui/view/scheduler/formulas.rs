@@ -256,7 +256,7 @@ fn decimals(factor: f64) -> String {
 fn explained(number: &Number) -> Option<String> {
     let value = number.value;
     Some(match number.name {
-        "alpha_prod_t" | "alpha_prod_t_prev" => {
+        "alpha_prod" | "alpha_prod_t" | "alpha_prod_t_prev" => {
             let sigma = ((1. - value) / value).max(0.).sqrt();
             format!(
                 "√ = {:.4}  √(1−ᾱ) = {:.4}  σ = {}",
