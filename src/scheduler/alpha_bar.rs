@@ -2,7 +2,7 @@
 
 use super::betas;
 use super::class::Class;
-use super::config::SchedulerConfig;
+use super::config::{PredictionType, SchedulerConfig};
 use super::schedule_error::{ScheduleError, SpacingError};
 use super::spacing;
 use candle_core::{Result, Tensor};
@@ -43,6 +43,20 @@ impl AlphaBar {
         let alphas = timesteps.iter().map(|t| alphas_cumprod[*t as usize]).chain([final_alpha_cumprod]);
         let sigmas = alphas.map(|alpha| ((1. - alpha) / alpha).sqrt()).collect();
         Ok(Self { alphas_cumprod, final_alpha_cumprod, timesteps, sigmas })
+    }
+
+    /// Refuses a run that visits a timestep without signal, at which a prediction of noise says nothing about x₀.
+    ///
+    /// # Errors
+    /// [`ScheduleError::PureNoise`].
+    pub fn check_pure_noise(&self, config: &SchedulerConfig) -> std::result::Result<(), ScheduleError> {
+        let is_noise = |t: &&f64| self.alpha_prod(**t as i64) == 0.;
+        match self.timesteps.iter().find(is_noise) {
+            Some(t) if config.prediction_type == PredictionType::Epsilon => {
+                Err(ScheduleError::PureNoise { timestep: *t as usize })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The timesteps of the run, from noise to image: whole numbers.

@@ -3,7 +3,7 @@
 //! The paper's α is diffusers' `alpha_prod`, ᾱ of Ho et al.; formula numbers are the paper's.
 
 use super::alpha_bar::AlphaBar;
-use super::config::{PredictionType, SchedulerConfig};
+use super::config::SchedulerConfig;
 use super::schedule_error::ScheduleError;
 use super::step::{History, Scheduler, Step, StepInput};
 use super::working::{Notation, Working};
@@ -65,11 +65,9 @@ impl DdimScheduler {
 
     /// Refuses a run in which a step would divide by 0 or take the root of a negative number.
     fn check(&self) -> std::result::Result<(), ScheduleError> {
+        self.schedule.check_pure_noise(&self.config)?;
         for (index, timestep) in self.schedule.timesteps().iter().enumerate() {
             let (c, timestep) = (self.coefficients(index), *timestep as usize);
-            if c.alpha_prod_t == 0. && self.config.prediction_type == PredictionType::Epsilon {
-                return Err(ScheduleError::PureNoise { timestep });
-            }
             if c.alpha_prod_t == 0. && self.eta as f32 == 1. {
                 return Err(ScheduleError::NoDirection { eta: self.eta, timestep });
             }

@@ -1,7 +1,7 @@
 //! `LCMScheduler` (Luo et al., 2023, "Latent Consistency Models").
 
 use super::alpha_bar::AlphaBar;
-use super::config::{PredictionType, SchedulerConfig};
+use super::config::SchedulerConfig;
 use super::schedule_error::ScheduleError;
 use super::step::{History, Scheduler, Step, StepInput};
 use super::working::{Notation, Working};
@@ -27,13 +27,8 @@ impl LcmScheduler {
         num_inference_steps: usize,
     ) -> std::result::Result<Self, ScheduleError> {
         let schedule = AlphaBar::new(config, num_inference_steps)?;
-        let is_noise = |t: &&f64| schedule.alpha_prod(**t as i64) == 0.;
-        match schedule.timesteps().iter().find(is_noise) {
-            Some(t) if config.prediction_type == PredictionType::Epsilon => {
-                Err(ScheduleError::PureNoise { timestep: *t as usize })
-            }
-            _ => Ok(Self { config: config.clone(), schedule }),
-        }
+        schedule.check_pure_noise(config)?;
+        Ok(Self { config: config.clone(), schedule })
     }
 }
 

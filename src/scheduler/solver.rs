@@ -27,21 +27,18 @@ impl Level {
 }
 
 /// The schedule of a run of `steps`.
+///
+/// # Errors
+/// When the number of steps is impossible, or the first timestep comes twice: diffusers begins at the second then, and fails at the
+/// end.
 pub fn schedule(config: &SchedulerConfig, steps: usize) -> std::result::Result<SigmaSchedule, ScheduleError> {
     let schedule = SigmaSchedule::new(config, steps)?;
     spacing::check(config, steps, &schedule.timesteps)?;
-    Ok(schedule)
-}
-
-/// Refuses a run whose first timestep is repeated: diffusers begins at the second, and fails at the end.
-pub fn check(config: &SchedulerConfig, schedule: &SigmaSchedule) -> std::result::Result<(), ScheduleError> {
     match schedule.timesteps.as_slice() {
-        [first, second, ..] if first == second => Err(ScheduleError::RepeatedStart {
-            class: config.class.name(),
-            timestep: *first,
-            steps: schedule.timesteps.len(),
-        }),
-        _ => Ok(()),
+        [first, second, ..] if first == second => {
+            Err(ScheduleError::RepeatedStart { class: config.class.name(), timestep: *first, steps })
+        }
+        _ => Ok(schedule),
     }
 }
 

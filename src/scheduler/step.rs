@@ -7,6 +7,7 @@ use super::config::SchedulerConfig;
 use super::working::{X0, bounded};
 use candle_core::{Result, Tensor};
 use std::fmt::Debug;
+use tr::tr;
 
 /// The scheduler of one run. `index` counts the run's calls of the model from 0.
 pub trait Scheduler: Debug + Send + Sync {
@@ -141,16 +142,8 @@ impl StepFormulas {
         let Some(formula) = self.formulas.iter().find(|formula| formula.result == X0) else {
             return Ok(None);
         };
-        let mut sum: Option<Tensor> = None;
-        for (factor, name) in &formula.terms {
-            let tensor = if *name == "sample" { sample } else { model_output };
-            let term = (tensor * *factor)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + term)?,
-                None => term,
-            });
-        }
-        sum.map(|sum| bounded(&(sum / formula.divisor)?, config)).transpose()
+        let predicted = formula.evaluate(|name| Ok(if name == "sample" { sample } else { model_output }))?;
+        bounded(&predicted, config).map(Some)
     }
 
     /// The number of that name.
@@ -185,6 +178,32 @@ pub struct Formula {
     pub divisor: f64,
     /// Whether the result was then clipped or thresholded.
     pub is_bounded: bool,
+}
+
+impl Formula {
+    /// The result, from the tensors of those names.
+    ///
+    /// # Errors
+    /// When a factor is not finite, a tensor is missing, or the device fails.
+    pub fn evaluate<'a>(&self, tensor: impl Fn(&str) -> Result<&'a Tensor>) -> Result<Tensor> {
+        let is_finite = self.terms.iter().all(|(factor, _)| factor.is_finite());
+        if !is_finite || !self.divisor.is_finite() || self.divisor == 0. {
+            candle_core::bail!("{}", tr!("{}: a factor is not finite", self.symbols));
+        }
+        let mut sum: Option<Tensor> = None;
+        for (factor, name) in &self.terms {
+            let tensor = tensor(name)?;
+            let scaled = if factor.abs() == 1. { tensor.clone() } else { (tensor * factor.abs())? };
+            sum = Some(match sum {
+                None if *factor < 0. => scaled.neg()?,
+                None => scaled,
+                Some(sum) if *factor < 0. => (sum - scaled)?,
+                Some(sum) => (sum + scaled)?,
+            });
+        }
+        let Some(sum) = sum else { candle_core::bail!("{}", tr!("{} has no terms", self.result)) };
+        if self.divisor == 1. { Ok(sum) } else { sum / self.divisor }
+    }
 }
 
 impl Step {

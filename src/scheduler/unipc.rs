@@ -6,7 +6,7 @@
 use super::config::{SchedulerConfig, SolverType};
 use super::schedule_error::ScheduleError;
 use super::sigmas::SigmaSchedule;
-use super::solver::{Level, add_noise, check, schedule};
+use super::solver::{Level, add_noise, schedule};
 use super::step::{History, Scheduler, Step, StepInput};
 use super::working::{Notation, Working, order_remark};
 use candle_core::{Result, Tensor};
@@ -44,7 +44,6 @@ impl UniPcMultistepScheduler {
         num_inference_steps: usize,
     ) -> std::result::Result<Self, ScheduleError> {
         let schedule = schedule(config, num_inference_steps)?;
-        check(config, &schedule)?;
         Ok(Self { config: config.clone(), schedule })
     }
 

@@ -120,35 +120,12 @@ impl<'a> Working<'a> {
         terms: &[(f64, &'static str)],
         divisor: f64,
     ) -> Result<()> {
-        if terms.iter().any(|(factor, _)| !factor.is_finite()) || !divisor.is_finite() || divisor == 0. {
-            candle_core::bail!(
-                "{}",
-                tr!("{symbols}: a factor is not finite in step {}", self.input.index, symbols)
-            );
-        }
-        let mut sum: Option<Tensor> = None;
-        for (factor, name) in terms {
-            let tensor = self.tensor(name)?;
-            let scaled = if factor.abs() == 1. { tensor.clone() } else { (tensor * factor.abs())? };
-            sum = Some(match sum {
-                None if *factor < 0. => scaled.neg()?,
-                None => scaled,
-                Some(sum) if *factor < 0. => (sum - scaled)?,
-                Some(sum) => (sum + scaled)?,
-            });
-        }
-        let Some(sum) = sum else { candle_core::bail!("{}", tr!("{result} has no terms", result)) };
-        let value = if divisor == 1. { sum } else { (sum / divisor)? };
+        let terms = terms.to_vec();
+        let formula = Formula { result, symbols, names, terms, divisor, is_bounded: false };
+        let value = formula.evaluate(|name| self.tensor(name))?;
         self.tensors.retain(|(known, _)| *known != result);
         self.tensors.push((result, value));
-        self.made.formulas.push(Formula {
-            result,
-            symbols,
-            names,
-            terms: terms.to_vec(),
-            divisor,
-            is_bounded: false,
-        });
+        self.made.formulas.push(formula);
         Ok(())
     }
 
