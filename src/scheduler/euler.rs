@@ -1,6 +1,6 @@
 //! `EulerDiscreteScheduler` (Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models").
 //!
-//! The sample is x₀ + σ · ε, not √ᾱ · x₀ + √(1−ᾱ) · ε: σ is √((1−ᾱ) / ᾱ), and [`scale`] turns one into the other.
+//! The sample is x₀ + σ · ε, not √ᾱ · x₀ + √(1−ᾱ) · ε: σ is √((1−ᾱ) / ᾱ), and `scale` turns one into the other.
 
 use super::config::{SchedulerConfig, TimestepSpacing};
 use super::schedule_error::ScheduleError;

@@ -286,7 +286,7 @@ fn timelines_of_two_axes_have_whole_values() {
     let mut session = session("ddim");
     run(&mut session, "compare scheduler ddim,dpm++2m-karras by num_inference_steps 2,4");
     let names: Vec<String> = session.timelines().list().iter().map(|branch| branch.name.clone()).collect();
-    for name in ["dpm++2m-karras,2", "dpm++2m-karras,4"] {
+    for name in ["ddim,2", "dpm++2m-karras,2", "ddim,4", "dpm++2m-karras,4"] {
         assert!(names.iter().any(|known| known == name), "{names:?}");
     }
 }

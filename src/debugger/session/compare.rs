@@ -9,6 +9,7 @@ use crate::debugger::outcome::Shown;
 use tr::tr;
 
 use crate::debugger::timeline::comparison::metrics::difference;
+use crate::debugger::timeline::tree::LONGEST_WISH;
 
 use crate::debugger::language::plan::Axis;
 use crate::debugger::timeline::Timeline;
@@ -83,8 +84,10 @@ impl Session {
         self.end_comparison();
         let parent = self.timelines.current().id;
         let mut members = vec![];
+        // Values say more than the names of settings: `ddim,10` where `scheduler=ddim,num_inference_steps=10` would be cut.
+        let is_cut = made.iter().any(|(name, _, _)| name.chars().count() > LONGEST_WISH);
         for (name, values, timeline) in made {
-            let name = self.timelines.free_name(&name);
+            let name = self.timelines.free_name(&if is_cut { values.join(",") } else { name });
             members.push((self.timelines.add(name, timeline, Some(parent)), values));
         }
         let axes = plan.axes.iter().map(|axis| axis.name().to_string()).collect();

@@ -41,7 +41,9 @@ impl Session {
         let complete = next.position().is_none();
         // Only now: what is refused changes nothing.
         self.leave();
-        let mut outcome = Outcome::message(format!("{name} = {value}"));
+        // `own` is a scheduler too, and has a name.
+        let shown = if name == "scheduler" { setting.get(&new).to_string() } else { value.to_string() };
+        let mut outcome = Outcome::message(format!("{name} = {shown}"));
         outcome.messages.extend(left_behind(&old.scheduler, &new.scheduler));
         if !self.timeline().at_tip() {
             let wish = if setting.is_text() { name.to_string() } else { format!("{name}={value}") };

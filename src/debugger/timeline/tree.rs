@@ -17,6 +17,8 @@ pub const MAIN: &str = "main";
 const MINE: &str = "my-";
 /// The longest name, in characters.
 const LONGEST: usize = 40;
+/// The longest wish that a name is made of whole: a number may follow.
+pub const LONGEST_WISH: usize = LONGEST - 4;
 
 /// All timelines of a session; one of them is the current one.
 #[derive(Debug, Clone)]
@@ -234,12 +236,7 @@ impl TimelineTree {
     pub fn free_name(&self, wish: &str) -> String {
         let wish: String =
             wish.chars().filter(|c| !c.is_whitespace() && !c.is_control() && *c != '"').collect();
-        // Values say more than the names of settings: `ddim,10` where `scheduler=ddim,num_inference_steps=10` would be cut.
-        let values = || {
-            wish.split(',').map(|part| part.rsplit('=').next().unwrap_or(part)).collect::<Vec<_>>().join(",")
-        };
-        let wish = if wish.chars().count() > LONGEST - 4 { values() } else { wish };
-        let wish: String = wish.chars().take(LONGEST - 4).collect();
+        let wish: String = wish.chars().take(LONGEST_WISH).collect();
         let numbered = (2..).map(|number| format!("{wish}-{number}"));
         let mut names = std::iter::once(wish.clone()).chain(numbered);
         // There are finitely many timelines.
