@@ -6,9 +6,10 @@
 //! - [`nn`]: layers, weights files and the probe.
 //! - [`checkpoint`]: checkpoints in folders and on the Hugging Face hub.
 //! - [`model`]: CLIP's text encoder and tokenizer, the UNet, the VAE.
-//! - [`scheduler`]: the DDIM scheduler.
+//! - [`scheduler`]: ten schedulers.
 //! - [`pipeline`]: the four stages, and the state machine over them.
 //! - [`picture`]: tensors as images.
+//! - [`trace`]: a run recorded on disk by any program; two runs compared.
 //! - [`debugger`]: timelines, breakpoints, expressions, commands, and the thread that computes.
 //! - [`lesson`]: lessons that the debugger runs.
 //! - [`tui`]: the interface.
@@ -24,4 +25,5 @@ pub mod picture;
 pub mod pipeline;
 pub mod scheduler;
 pub mod tensor;
+pub mod trace;
 pub mod tui;

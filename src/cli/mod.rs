@@ -3,6 +3,7 @@
 //! - [`args`]: the flags of subcommands that generate images. [`settings`]: those of the run's settings.
 //! - [`debug`]: the interface, every stage as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: variants side by side.
+//! - [`diff`]: where a recorded run first differs.
 //! - [`lesson`]: lists, runs, checks and creates lessons.
 //! - [`model`]: the contents of a checkpoint; models from the Hugging Face hub.
 //! - [`doctor`]: a report on devices, terminal and environment.
@@ -12,6 +13,7 @@ pub mod args;
 pub mod compare;
 pub mod config;
 pub mod debug;
+pub mod diff;
 pub mod doctor;
 pub mod lesson;
 pub mod model;
@@ -42,6 +44,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run variants side by side: guidance scales, seeds, prompts, one word of a prompt
     Compare(compare::CompareArgs),
+    /// Find where a recorded run first differs from another one, or from a checkpoint
+    Diff(diff::DiffArgs),
     /// Lessons: Markdown files that the debugger runs
     Lesson(lesson::LessonArgs),
     /// Inspect a checkpoint; models from the Hugging Face hub
@@ -67,6 +71,7 @@ impl Cli {
             Some(Command::Debug(args)) => debug::run(args),
             Some(Command::Run(args)) => run::run(args),
             Some(Command::Compare(args)) => compare::run(args),
+            Some(Command::Diff(args)) => return diff::run(args),
             Some(Command::Lesson(args)) => lesson::run(args),
             Some(Command::Model(command)) => model::run(command),
             Some(Command::Doctor(args)) => doctor::run(&args),

@@ -4,8 +4,9 @@ use super::args::GenerateArgs;
 use super::{print_picture, say, say_notes};
 use crate::nn::{ComputePool, Unwatched};
 use crate::picture::{decoded, png};
-use crate::pipeline::{Snapshot, advance, dump};
+use crate::pipeline::{Models, Snapshot, Stage, advance, dump};
 use crate::tensor::PlainTensor;
+use crate::trace::{Recording, Steps, TraceWriter, What};
 use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,7 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   diffuscope run -o apple.png
   diffuscope run --prompt \"a slice of pizza on a green background\" --steps 30 --seed 7 -o pizza.png
-  diffuscope run --steps 20 --dump run.safetensors     every tensor of every stage, to compare with diffusers";
+  diffuscope run --steps 20 --dump run.safetensors     every tensor of every stage, to compare with diffusers
+  diffuscope run --record run.trace --modules all --record-steps 0     every module of the first step";
 
 /// Flags of `diffuscope run`.
 #[derive(Debug, Args)]
@@ -33,6 +35,18 @@ pub struct RunArgs {
     /// Write every tensor of every stage to this file
     #[arg(long, value_name = "FILE.safetensors")]
     dump: Option<PathBuf>,
+
+    /// Record the run in this folder, a trace, stage by stage. A trace that is there is replaced
+    #[arg(long, value_name = "FOLDER.trace")]
+    record: Option<PathBuf>,
+
+    /// The modules whose inputs and outputs are recorded: stages (none), all, or paths such as unet.*.attn2
+    #[arg(long, value_name = "PATTERN,…", default_value = "stages", requires = "record")]
+    modules: What,
+
+    /// The steps whose modules are recorded: all, or numbers such as 0,5,10-12
+    #[arg(long, value_name = "STEPS", default_value = "all", requires = "record")]
+    record_steps: Steps,
 }
 
 /// Runs the subcommand.
@@ -47,6 +61,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     for file in args.output.iter().chain(&args.dump) {
         dump::check_writable(file)?;
     }
+    if let Some(folder) = &args.record {
+        TraceWriter::check(folder)?;
+    }
     args.generate.fetch_model()?;
     let _pool = ComputePool::enter();
     let (models, request) = args.generate.load(Box::new(|_, _| ()))?;
@@ -54,10 +71,17 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let model = models.source.name();
 
     let mut snapshot = Snapshot::start(request, &models)?;
+    let mut trace = match &args.record {
+        Some(folder) => Some(TraceWriter::begin(folder, &snapshot, &models)?),
+        None => None,
+    };
     let bar = progress_bar(snapshot.request().steps().len() as u64 + 3);
     while let Some(stage) = snapshot.position() {
         bar.set_message(stage.to_string());
-        snapshot = advance(&snapshot, &models, &mut Unwatched)?;
+        snapshot = match &mut trace {
+            Some(trace) => recorded(trace, &snapshot, stage, &models, &args)?,
+            None => advance(&snapshot, &models, &mut Unwatched)?,
+        };
         for warning in snapshot.last().iter().flat_map(|record| &record.warnings) {
             bar.suspend(|| say("warning", warning));
         }
@@ -80,10 +104,27 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     if io::stdout().is_terminal() {
         print_picture(&picture.image)?;
-    } else if args.output.is_none() && args.dump.is_none() {
+    } else if args.output.is_none() && args.dump.is_none() && args.record.is_none() {
         say("warning", "the image was not saved: `-o FILE.png` writes it");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One stage, added to the trace with the modules that the flags name.
+fn recorded(
+    trace: &mut TraceWriter,
+    before: &Snapshot,
+    stage: Stage,
+    models: &Models,
+    args: &RunArgs,
+) -> anyhow::Result<Snapshot> {
+    let none = What::Stages;
+    let what = if args.record_steps.include(stage) { &args.modules } else { &none };
+    let mut recording = Recording::new(stage, what);
+    let after = advance(before, models, &mut recording)?;
+    let record = after.last().context("the stage left no record")?;
+    trace.stage(record, recording.into_recorded())?;
+    Ok(after)
 }
 
 /// A progress bar on stderr, hidden without a terminal.

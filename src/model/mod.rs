@@ -12,6 +12,7 @@
 
 pub mod anatomy;
 pub mod attention;
+pub mod classes;
 pub mod clip;
 pub mod latent_rgb;
 pub mod resnet;

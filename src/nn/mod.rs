@@ -3,6 +3,7 @@
 //! Functions that take a [`Probe`] also return the errors of the probe; their `# Errors` sections do not repeat this.
 //!
 //! - [`probe`]: hooks for every module and every stage line.
+//! - [`pattern`]: several modules by one name.
 //! - [`error`]: why a forward pass stopped.
 //! - [`config`]: a checkpoint's JSON files, read strictly.
 //! - [`text`]: byte order marks.
@@ -25,6 +26,7 @@ pub mod gpu;
 pub mod layers;
 pub mod links;
 pub mod load_report;
+pub mod pattern;
 pub mod probe;
 pub mod text;
 pub mod weights;

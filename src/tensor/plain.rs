@@ -1,6 +1,6 @@
 //! A tensor's values on the host.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
 
 /// A tensor copied to the host as `f32`, cheap to clone and to send to another thread.
@@ -30,6 +30,19 @@ impl PlainTensor {
             dtype: DType::F32,
             data: data.into(),
         })
+    }
+
+    /// A tensor that a file stores as `dtype`. `None` when `data` does not fill `shape`.
+    pub fn stored(shape: &[usize], dtype: DType, data: Vec<f32>) -> Option<Self> {
+        Self::from_values(shape, data).map(|plain| Self { dtype, ..plain })
+    }
+
+    /// The values on `device`, as `dtype`.
+    ///
+    /// # Errors
+    /// When the device cannot hold them.
+    pub fn to_device(&self, device: &Device, dtype: DType) -> candle_core::Result<Tensor> {
+        Tensor::from_slice(&self.data, &*self.shape, device)?.to_dtype(dtype)
     }
 
     /// The shape, outermost dimension first.
@@ -64,7 +77,6 @@ impl PlainTensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     #[test]
     fn a_plane_is_one_channel() {

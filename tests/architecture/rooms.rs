@@ -23,6 +23,7 @@ pub const LEVELS: &[Level] = &[
             "scheduler",
             "pipeline",
             "picture",
+            "trace",
             "debugger",
             "lesson",
             "tui",

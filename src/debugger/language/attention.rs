@@ -1,8 +1,8 @@
 //! `show attention` and `show effect`: which word or point, which layers, which steps.
 
 use super::arguments::Look;
-use super::pattern::Pattern;
 use crate::debugger::text::{abridged, quoted, unquoted};
+use crate::nn::pattern::Pattern;
 use std::fmt;
 use std::path::PathBuf;
 use tr::tr;

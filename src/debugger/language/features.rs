@@ -1,8 +1,8 @@
 //! `show features` and `show timemap`: feature maps, and how they are drawn.
 
 use super::arguments::Look;
-use super::pattern::Pattern;
 use crate::debugger::text::{abridged, words};
+use crate::nn::pattern::Pattern;
 use crate::picture::features::{Drawn, Row};
 use std::path::PathBuf;
 use tr::tr;

@@ -1,12 +1,12 @@
 //! The output of a module, changed by hand: `t("unet.mid_block") *= 0`.
 
 use super::edit::{EditError, Operation, spread};
-use super::pattern::Pattern;
 use crate::debugger::expr::Expression;
 use crate::debugger::expr::names::Resolver;
 use crate::debugger::expr::slice::{Indices, Slice};
 use crate::debugger::text::abridged;
 use crate::nn::Error;
+use crate::nn::pattern::Pattern;
 use crate::pipeline::Intervention;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;

@@ -1,7 +1,7 @@
 //! Places to stop at: a stage, a module, a condition.
 
-use super::pattern::Pattern;
 use crate::debugger::text::abridged;
+use crate::nn::pattern::Pattern;
 use crate::pipeline::Stage;
 use std::fmt;
 use tr::tr;

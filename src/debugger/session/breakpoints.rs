@@ -2,9 +2,9 @@
 
 use crate::debugger::expr::names::Resolver;
 use crate::debugger::expr::{Expression, ExpressionError};
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::language::place::Stop;
 use crate::debugger::stepping::HookPhase;
+use crate::nn::pattern::Pattern;
 use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;

@@ -3,9 +3,9 @@
 use super::{Session, SessionError, SessionHost};
 use crate::debugger::inspect::{InspectError, InspectQuery, Inspection, ModuleRow};
 use crate::debugger::language::features::FeatureQuery;
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::outcome::{Outcome, Shown, ShownPicture};
 use crate::debugger::replay::outputs;
+use crate::nn::pattern::Pattern;
 use crate::picture::timemap::{TOLERANCE, TimeMap};
 use crate::picture::{Picture, png};
 use crate::pipeline::models::runs_in;

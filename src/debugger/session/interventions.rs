@@ -2,12 +2,12 @@
 
 use super::{Session, SessionError, SessionHost};
 use crate::debugger::language::intervention::ModuleEdit;
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::language::place::Stop;
 use crate::debugger::outcome::Outcome;
 use crate::debugger::replay::outputs;
 use crate::debugger::text::shape;
 use crate::nn::Error;
+use crate::nn::pattern::Pattern;
 use crate::pipeline::{self, Intervention, Stage, lines};
 use std::sync::Arc;
 use tr::tr;

@@ -1,7 +1,7 @@
 //! Where a stage that is stepped through shall wait.
 
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::source::module;
+use crate::nn::pattern::Pattern;
 
 /// Where a stage that runs on shall wait again.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,6 @@ pub use super::record::pictures::{decodable, picture, shown};
 pub use runs::{ComparisonView, TimelineView, VariantView};
 pub use viewer::Viewer;
 
-use super::language::pattern::Pattern;
 use super::language::preview::PreviewPolicy;
 use super::outcome::Displayed;
 use super::record::TensorRow;
@@ -23,6 +22,7 @@ use super::source::Function;
 use super::stepping::{HookPhase, PausedStage};
 use crate::model::anatomy::Module;
 use crate::nn::device;
+use crate::nn::pattern::Pattern;
 use crate::pipeline::{Models, Request, Stage};
 use crate::scheduler::Class;
 use crate::tensor::PlainTensor;

@@ -43,6 +43,14 @@ pub enum WeightsError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
+    /// A tensor that was asked for by its key is not in the file.
+    #[error("{}", tr!("{file}: there is no tensor `{key}`", file = .file, key = .key))]
+    NoTensor {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+    },
     /// A tensor has a name that a wrapper in PyTorch gave it.
     #[error(
         "{}", tr!(

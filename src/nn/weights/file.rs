@@ -1,12 +1,13 @@
 //! One safetensors file.
 
 use super::error::{Result, WeightsError};
-use super::reading::Source;
+use super::reading::{self, Source, Stored};
 use crate::nn::error::abridged;
 use crate::nn::links;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use tr::tr;
 
 /// Where a file's bytes are.
@@ -70,6 +71,34 @@ impl WeightsFile {
     /// The header's entry for the tensor `key`.
     pub fn info(&self, key: &str) -> Option<&TensorInfo> {
         self.header.info(key)
+    }
+
+    /// The numbers `range` of the tensor `key`, counted in row-major order, as `f32`. Integers and truth values are converted; NaN
+    /// and infinity are kept.
+    ///
+    /// # Errors
+    /// [`WeightsError::NoTensor`] without such a tensor, [`WeightsError::Dtype`] for complex and other types, and
+    /// [`WeightsError::Unreadable`].
+    pub fn values(&self, key: &str, range: Range<usize>) -> Result<Vec<f32>> {
+        let Some(info) = self.header.info(key) else {
+            return Err(WeightsError::NoTensor { file: self.name.clone(), key: key.into() });
+        };
+        let count = info.shape.iter().product::<usize>();
+        let range = range.start.min(count)..range.end.min(count);
+        let start = info.data_offsets.0 as u64;
+        let unreadable =
+            |e: io::Error| WeightsError::Unreadable { file: self.name.clone(), reason: e.to_string() };
+        if let Some(stored) = Stored::of(info.dtype) {
+            let at = start + (range.start * stored.width()) as u64;
+            return Ok(reading::read::<f32>(self, stored, at, range.len()).map_err(unreadable)?.numbers);
+        }
+        let Some(width) = reading::integer_width(info.dtype) else {
+            let (file, key) = (self.name.clone(), key.into());
+            return Err(WeightsError::Dtype { file, key, found: info.dtype });
+        };
+        let mut bytes = vec![0; range.len() * width];
+        self.read_at(&mut bytes, start + (range.start * width) as u64).map_err(unreadable)?;
+        Ok(reading::integers(info.dtype, &bytes))
     }
 
     /// The size of its tensors in bytes.

@@ -45,7 +45,7 @@ impl Stored {
     }
 
     /// Bytes per number.
-    fn width(self) -> usize {
+    pub fn width(self) -> usize {
         match self {
             Self::F8E4M3 | Self::F8E5M2 => 1,
             Self::F16 | Self::Bf16 => 2,
@@ -97,6 +97,35 @@ pub(super) fn read<T: Element>(
         blocks.par_bridge().try_for_each_init(Default::default, block)?;
     }
     Ok(Numbers { numbers, not_finite: not_finite.into_inner(), too_large: too_large.into_inner() })
+}
+
+/// Bytes per number of a type of integers or truth values; `None` for other types.
+pub(super) fn integer_width(dtype: Dtype) -> Option<usize> {
+    match dtype {
+        Dtype::BOOL | Dtype::U8 | Dtype::I8 => Some(1),
+        Dtype::I16 | Dtype::U16 => Some(2),
+        Dtype::I32 | Dtype::U32 => Some(4),
+        Dtype::I64 | Dtype::U64 => Some(8),
+        _ => None,
+    }
+}
+
+/// Integers or truth values of type `dtype` as `f32`. Empty for other types.
+pub(super) fn integers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks().0.iter().copied().map(convert).collect()
+    }
+    match dtype {
+        Dtype::BOOL | Dtype::U8 => each(bytes, |[byte]| f32::from(byte)),
+        Dtype::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
+        Dtype::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
+        Dtype::U16 => each(bytes, |b| f32::from(u16::from_le_bytes(b))),
+        Dtype::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
+        Dtype::U32 => each(bytes, |b| u32::from_le_bytes(b) as f32),
+        Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
+        Dtype::U64 => each(bytes, |b| u64::from_le_bytes(b) as f32),
+        _ => vec![],
+    }
 }
 
 /// Buffers for the intermediate values of a block.

@@ -3,10 +3,10 @@
 use super::{ArgumentError, Arguments, found};
 use crate::debugger::language::edit::Edit;
 use crate::debugger::language::intervention::ModuleEdit;
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::language::preview::PreviewPolicy;
 use crate::debugger::language::verb::Class;
 use crate::debugger::text::{abridged, unquoted};
+use crate::nn::pattern::Pattern;
 use crate::pipeline::{Fault, Setting};
 use tr::tr;
 

@@ -4,9 +4,9 @@ use super::{ArgumentError, Arguments, found, joined, named, optional};
 use crate::debugger::expr::Expression;
 use crate::debugger::language::attention::{self, AttentionQuery, EffectQuery};
 use crate::debugger::language::features::{self, FeatureQuery};
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::language::verb::Verb;
 use crate::debugger::text::{abridged, quoted, unquoted, words};
+use crate::nn::pattern::Pattern;
 use std::path::{Path, PathBuf};
 use tr::tr;
 

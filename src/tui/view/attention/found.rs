@@ -3,12 +3,12 @@
 use super::{Attention, strip::By};
 use crate::debugger::inspect::{AttentionRun, EffectRun};
 use crate::debugger::language::attention::AttentionFilter;
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::outcome::attention as attended;
 use crate::debugger::prompt::word;
 use crate::debugger::prompt::{TokenKind, TokenView};
 use crate::debugger::record::{RecordId, RecordView};
 use crate::debugger::{Examination, InspectQuery, Inspection};
+use crate::nn::pattern::Pattern;
 use crate::picture::Picture;
 use crate::pipeline::Stage;
 use crate::pipeline::attention::{Layer, Size, Split};

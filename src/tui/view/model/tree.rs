@@ -3,9 +3,9 @@
 use super::Known;
 use super::statistic::{Heat, Statistic, count, time};
 use crate::debugger::inspect::ModuleRun;
-use crate::debugger::language::pattern::Pattern;
 use crate::debugger::text::shape;
 use crate::model::anatomy::{Module, is_within};
+use crate::nn::pattern::Pattern;
 use crate::tui::canvas::Canvas;
 use crate::tui::list::ListView;
 use crate::tui::text;

@@ -1,6 +1,6 @@
 //! Modules named by a pattern: `unet.mid_block`, `unet.*.attn2`.
 
-use crate::debugger::text::abridged;
+use super::error::abridged;
 use std::fmt;
 use std::sync::Arc;
 use tr::tr;

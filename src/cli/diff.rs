@@ -1,0 +1,131 @@
+//! `diffuscope diff`: where a recorded run first differs from another one, or from what a checkpoint computes here.
+
+use super::args::ModelArgs;
+use super::say;
+use crate::nn::ComputePool;
+use crate::trace::Trace;
+use crate::trace::diff::{Comparison, Kind, Row, judge, pair};
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tr::tr;
+
+const EXAMPLES: &str = "\
+Examples:
+  diffuscope diff run.trace --model path/to/checkpoint     each recorded module on its recorded inputs
+  diffuscope diff mine.trace reference.trace               two recorded runs
+Exit codes: 0 nothing differs, 1 something differs, 2 wrong usage, or a trace that cannot be read.";
+
+/// Rows that are listed as text.
+const LISTED: usize = 10;
+
+/// Flags of `diffuscope diff`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DiffArgs {
+    /// The run to look at: a trace, such as `run --record` writes
+    #[arg(value_name = "A.trace")]
+    trace: PathBuf,
+
+    /// The run to compare it with, the reference
+    #[arg(value_name = "B.trace", conflicts_with_all = ["model", "device", "dtype", "yes"])]
+    reference: Option<PathBuf>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// The largest relative difference that counts as equal [default: what rounding explains, by module and dtype]
+    #[arg(long, value_name = "RELATIVE")]
+    tolerance: Option<f64>,
+
+    /// Print one line of JSON at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: DiffArgs) -> ExitCode {
+    match compared(&args) {
+        Ok(comparison) if comparison.first().is_some() => ExitCode::from(1),
+        Ok(_) => ExitCode::SUCCESS,
+        Err(e) if super::is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            say("error", &format!("{e:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
+    if let Some(wrong) = args.tolerance.filter(|tolerance| !tolerance.is_finite() || *tolerance < 0.) {
+        bail!(tr!("tolerance is {wrong}; expected a number from 0 on, such as 1e-5", wrong));
+    }
+    let trace = Trace::open(&args.trace)?;
+    let (comparison, reference) = match &args.reference {
+        Some(reference) => {
+            let reference = Trace::open(reference)?;
+            (pair::compare(&trace, &reference, args.tolerance)?, reference.name().to_string())
+        }
+        None => {
+            args.model.fetch()?;
+            let _pool = ComputePool::enter();
+            let models = args.model.load(Box::new(|_, _| ()))?;
+            (judge::judge(&trace, &models, args.tolerance)?, models.source.name())
+        }
+    };
+    let mut out = io::stdout().lock();
+    for line in lines(&comparison, trace.name(), &reference) {
+        writeln!(out, "{line}")?;
+    }
+    if args.json {
+        let modules: Vec<_> = comparison.rows.iter().filter(|row| row.is_beyond()).map(Row::json).collect();
+        let first = comparison.first().map(Row::json);
+        writeln!(out, "{}", json!({ "first": first, "causes": [], "tried": [], "modules": modules }))?;
+    }
+    Ok(comparison)
+}
+
+fn lines(comparison: &Comparison, name: &str, reference: &str) -> Vec<String> {
+    let rows = comparison.rows.len();
+    let mut lines: Vec<String> = comparison.notes.iter().map(|note| format!("note: {note}")).collect();
+    let Some(first) = comparison.first() else {
+        lines.push(tr!(
+            "{name} against {reference}: nothing differs ({rows} compared)",
+            name,
+            reference,
+            rows
+        ));
+        return lines;
+    };
+    let beyond = comparison.beyond();
+    lines.push(tr!("{name} against {reference}: {beyond} of {rows} differ", name, reference, beyond, rows));
+    lines.push(tr!("the first: {}", row(first)));
+    let others = comparison.rows.iter().filter(|row| row.is_beyond()).skip(1);
+    lines.extend(others.take(LISTED).map(|other| format!("  {}", row(other))));
+    if beyond > LISTED + 1 {
+        lines.push(tr!("  and {} more; --json lists them", beyond - LISTED - 1));
+    }
+    lines
+}
+
+/// A row in a line.
+fn row(row: &Row) -> String {
+    let call = if row.call > 0 { format!("#{}", row.call) } else { String::new() };
+    let what = match &row.kind {
+        Kind::Module if row.isolated => tr!("{}{} by itself", row.path, call),
+        Kind::Module => format!("{}{call}", row.path),
+        Kind::Wiring { child, input } => {
+            tr!("{}: what it gives to {child} as {input}", row.path, child, input)
+        }
+    };
+    tr!(
+        "{}  {what}: {} (rounding: up to {tolerance})",
+        row.stage.key(),
+        row.difference(),
+        what,
+        tolerance = format_args!("{:.1e}", row.tolerance)
+    )
+}

@@ -1,0 +1,157 @@
+//! The probe that compares a module's output with the recorded one, and then puts the recorded one in its place.
+//!
+//! So every module runs on recorded inputs: an early mistake does not reach what follows, and a container is judged by its own
+//! arithmetic alone.
+
+use super::{Kind, Row, tolerance};
+use crate::model::classes;
+use crate::nn::attention::ATTENTION_PROBS;
+use crate::nn::{Error, Path, Probe, Result};
+use crate::pipeline::{Stage, lines};
+use crate::tensor::PlainTensor;
+use crate::trace::{RecordedCall, TraceStage};
+use candle_core::{DType, Tensor};
+use std::collections::HashMap;
+
+/// Forces one pass of a model to recorded values.
+pub struct Forced<'a> {
+    recorded: &'a TraceStage,
+    stage: Stage,
+    /// The recorded calls of this pass, by path and number.
+    calls: HashMap<(&'a str, usize), &'a RecordedCall>,
+    /// The dtype that counts for tolerances.
+    dtype: DType,
+    given: Option<f64>,
+    counts: HashMap<Path, usize>,
+    open: Vec<Open>,
+    /// The rows so far.
+    pub rows: Vec<Row>,
+    /// Calls of this program that are not recorded.
+    pub unrecorded: usize,
+}
+
+/// A call that has begun and not ended.
+struct Open {
+    path: Path,
+    call: usize,
+    /// Whether a submodule ran without a recorded output.
+    chained: bool,
+    /// Whether its inputs are not the recorded ones, which is its container's fault.
+    is_misfed: bool,
+}
+
+impl<'a> Forced<'a> {
+    /// Forces a pass of `recorded` to those `calls`. `given` replaces the tolerances.
+    pub fn new(
+        recorded: &'a TraceStage,
+        calls: impl Iterator<Item = &'a RecordedCall>,
+        dtype: DType,
+        given: Option<f64>,
+    ) -> Self {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let numbered = calls.map(|call| {
+            let count = counts.entry(&call.path).or_default();
+            *count += 1;
+            ((call.path.as_str(), *count - 1), call)
+        });
+        let calls = numbered.collect();
+        Self {
+            recorded,
+            stage: recorded.stage,
+            calls,
+            dtype,
+            given,
+            counts: HashMap::new(),
+            open: vec![],
+            rows: vec![],
+            unrecorded: 0,
+        }
+    }
+
+    /// Compares what the container gives to a submodule with what was recorded; whether they differ.
+    fn check_inputs(&mut self, path: &Path, call: usize, inputs: &[&Tensor]) -> Result<bool> {
+        let Some(recorded) = self.calls.get(&(path.as_str(), call)).copied() else { return Ok(false) };
+        let names = classes::inputs(path.as_str(), inputs.len());
+        let mut is_misfed = false;
+        for (i, input) in inputs.iter().enumerate() {
+            let name = names.get(i).copied().unwrap_or_default();
+            let known = match &recorded.inputs[..] {
+                _ if recorded.inputs.iter().any(|known| known == name) => name,
+                // Another library's name of the only input.
+                [only] if inputs.len() == 1 => only,
+                _ => continue,
+            };
+            let Some(expected) = self.recorded.input(recorded, known).map_err(read)? else { continue };
+            let ours = PlainTensor::of(input)?;
+            // One row stands for all.
+            if ours.shape().len() != expected.shape().len() {
+                continue;
+            }
+            let bound = self.given.unwrap_or_else(|| {
+                let dtype = tolerance::lower(self.dtype, expected.dtype());
+                tolerance::isolated("", dtype, None, false)
+            });
+            let container = self.open.last().map_or("", |open| open.path.as_str());
+            let container = if container.is_empty() { path.as_str() } else { container };
+            let mut row = Row::of((self.stage, container, 0), (&ours, &expected), bound, true);
+            if row.is_beyond() {
+                row.kind = Kind::Wiring { child: path.to_string(), input: known.into() };
+                self.rows.push(row);
+                is_misfed = true;
+            }
+        }
+        Ok(is_misfed)
+    }
+}
+
+/// A trace that cannot be read ends the pass.
+fn read(error: impl std::fmt::Display) -> Error {
+    Error::Input(error.to_string())
+}
+
+impl Probe for Forced<'_> {
+    fn wants(&self, path: &Path) -> bool {
+        let path = path.as_str();
+        !lines::ALL.contains(&path) && !path.ends_with(ATTENTION_PROBS)
+    }
+
+    fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        let count = self.counts.entry(path.clone()).or_default();
+        let call = *count;
+        *count += 1;
+        let is_misfed = self.check_inputs(path, call, inputs)?;
+        self.open.push(Open { path: path.clone(), call, chained: false, is_misfed });
+        Ok(())
+    }
+
+    fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let Some(open) = self.open.pop() else { return Ok(output) };
+        let recorded = self.calls.get(&(path.as_str(), open.call)).copied();
+        let expected = match recorded.filter(|call| call.has_output) {
+            Some(call) => self.recorded.output(call).map_err(read)?,
+            None => None,
+        };
+        let Some(expected) = expected else {
+            self.unrecorded += 1;
+            if let Some(container) = self.open.last_mut() {
+                container.chained = true;
+            }
+            return Ok(output);
+        };
+        let ours = PlainTensor::of(&output)?;
+        if !open.is_misfed {
+            let dtype = tolerance::lower(self.dtype, expected.dtype());
+            let timestep = self.recorded.timestep;
+            let bound = self
+                .given
+                .unwrap_or_else(|| tolerance::isolated(path.as_str(), dtype, timestep, open.chained));
+            let call = recorded.map_or(open.call, |call| call.call);
+            let at = (self.stage, path.as_str(), call);
+            self.rows.push(Row::of(at, (&ours, &expected), bound, !open.chained));
+        }
+        match ours.shape() == expected.shape() {
+            true => Ok(expected.to_device(output.device(), output.dtype())?),
+            false => Ok(output),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Where two runs first differ.
+//!
+//! - [`pair`]: two traces. [`judge`]: a trace against models, each module on the recorded inputs.
+//! - [`forced`]: the probe that compares a module's output and then puts the recorded one in its place.
+//! - [`tolerance`]: how far rounding alone takes two right runs apart.
+
+pub mod forced;
+pub mod judge;
+pub mod pair;
+pub mod tolerance;
+
+use super::TraceError;
+use crate::pipeline::Stage;
+use crate::tensor::PlainTensor;
+use crate::tensor::compare::relative_difference;
+use serde_json::{Value, json};
+use tr::tr;
+
+/// Two runs, compared.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// The rows, in the order of execution.
+    pub rows: Vec<Row>,
+    /// What was not compared, and why; settings that differ.
+    pub notes: Vec<String>,
+}
+
+/// A module or a line of a stage, compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The stage.
+    pub stage: Stage,
+    /// The module's path, the path of a line (`denoise.scheduler_step`), or the name of a stage's tensor.
+    pub path: String,
+    /// The number of the call of this path in this stage.
+    pub call: usize,
+    /// ‖a − b‖ / ‖b‖, with `b` the reference. `None` if the shapes differ.
+    pub relative: Option<f64>,
+    /// The largest difference that rounding explains.
+    pub tolerance: f64,
+    /// Whether both sides had the same inputs, so that a difference is its own.
+    pub isolated: bool,
+    /// What was compared.
+    pub kind: Kind,
+    /// The shapes on both sides, if they differ.
+    pub shapes: Option<(Vec<usize>, Vec<usize>)>,
+}
+
+/// What a row compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The output of a module or a line.
+    Module,
+    /// What a module gives to the input `input` of its submodule `child`.
+    Wiring {
+        /// The submodule's path.
+        child: String,
+        /// The input's name.
+        input: String,
+    },
+}
+
+/// Why two runs cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum DiffError {
+    /// A trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The models failed.
+    #[error(transparent)]
+    Forward(#[from] crate::nn::Error),
+    /// The settings of the trace are wrong, or there is nothing to compare.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<candle_core::Error> for DiffError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Forward(error.into())
+    }
+}
+
+impl Row {
+    /// `found` against `reference`.
+    pub fn of(
+        (stage, path, call): (Stage, &str, usize),
+        (found, reference): (&PlainTensor, &PlainTensor),
+        tolerance: f64,
+        isolated: bool,
+    ) -> Self {
+        let same = found.shape() == reference.shape();
+        Self {
+            stage,
+            path: path.into(),
+            call,
+            relative: same.then(|| relative_difference(found.data(), reference.data())),
+            tolerance,
+            isolated,
+            kind: Kind::Module,
+            shapes: (!same).then(|| (found.shape().into(), reference.shape().into())),
+        }
+    }
+
+    /// Whether the difference is more than rounding.
+    pub fn is_beyond(&self) -> bool {
+        // NaN is beyond every tolerance.
+        self.relative.is_none_or(|relative| relative.is_nan() || relative > self.tolerance)
+    }
+
+    /// As `--json` shows it.
+    pub fn json(&self) -> Value {
+        json!({
+            "stage": self.stage.key(),
+            "path": self.path,
+            "call": self.call,
+            // JSON has neither NaN nor infinity.
+            "relative": self.relative.filter(|relative| relative.is_finite()),
+            "tolerance": self.tolerance,
+            "isolated": self.isolated,
+            "kind": match self.kind { Kind::Module => "module", Kind::Wiring { .. } => "wiring" },
+            "child": match &self.kind { Kind::Module => None, Kind::Wiring { child, .. } => Some(child) },
+            "input": match &self.kind { Kind::Module => None, Kind::Wiring { input, .. } => Some(input) },
+        })
+    }
+
+    /// As text: `3.1e-4`, or both shapes.
+    pub fn difference(&self) -> String {
+        match (self.relative, &self.shapes) {
+            (Some(relative), _) => format!("{relative:.1e}"),
+            (None, Some((found, reference))) => tr!(
+                "shape {found} and not {reference}",
+                found = format_args!("{found:?}"),
+                reference = format_args!("{reference:?}")
+            ),
+            (None, None) => tr!("unknown"),
+        }
+    }
+}
+
+impl Comparison {
+    /// The earliest row beyond its tolerance.
+    pub fn first(&self) -> Option<&Row> {
+        self.rows.iter().find(|row| row.is_beyond())
+    }
+
+    /// The number of rows beyond their tolerance.
+    pub fn beyond(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_beyond()).count()
+    }
+}

@@ -1,0 +1,20 @@
+//! A run recorded on disk, by this program or any other, and two runs compared.
+//!
+//! `docs/trace.md` specifies the format, `docs/diff.md` the comparison.
+//!
+//! - [`manifest`]: `trace.json`. [`reader`]: an open trace. [`writer`]: a trace that is being written.
+//! - [`recording`]: the probe that records modules.
+//! - [`diff`]: where two runs first differ.
+//! - [`error`]: why a trace cannot be read or written.
+
+pub mod diff;
+pub mod error;
+pub mod manifest;
+pub mod reader;
+pub mod recording;
+pub mod writer;
+
+pub use error::TraceError;
+pub use reader::{RecordedCall, Trace, TraceStage};
+pub use recording::{Recorded, Recording, Steps, What};
+pub use writer::TraceWriter;
