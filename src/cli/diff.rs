@@ -4,6 +4,7 @@ use super::args::ModelArgs;
 use super::say;
 use crate::nn::ComputePool;
 use crate::trace::Trace;
+use crate::trace::diff::causes::{Cause, Causes};
 use crate::trace::diff::{Comparison, Kind, Row, judge, pair};
 use anyhow::bail;
 use clap::Args;
@@ -83,7 +84,16 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
     if args.json {
         let modules: Vec<_> = comparison.rows.iter().filter(|row| row.is_beyond()).map(Row::json).collect();
         let first = comparison.first().map(Row::json);
-        writeln!(out, "{}", json!({ "first": first, "causes": [], "tried": [], "modules": modules }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({
+                "first": first,
+                "causes": comparison.causes.found.iter().map(Cause::json).collect::<Vec<_>>(),
+                "tried": comparison.causes.tried,
+                "modules": modules,
+            })
+        )?;
     }
     Ok(comparison)
 }
@@ -103,10 +113,39 @@ fn lines(comparison: &Comparison, name: &str, reference: &str) -> Vec<String> {
     let beyond = comparison.beyond();
     lines.push(tr!("{name} against {reference}: {beyond} of {rows} differ", name, reference, beyond, rows));
     lines.push(tr!("the first: {}", row(first)));
+    lines.extend(reasons(&comparison.causes));
     let others = comparison.rows.iter().filter(|row| row.is_beyond()).skip(1);
     lines.extend(others.take(LISTED).map(|other| format!("  {}", row(other))));
     if beyond > LISTED + 1 {
         lines.push(tr!("  and {} more; --json lists them", beyond - LISTED - 1));
+    }
+    lines
+}
+
+/// The reasons, each in a line.
+fn reasons(causes: &Causes) -> Vec<String> {
+    let fit = |cause: &Cause| {
+        tr!(
+            "{} (with it {fits}, without {without})",
+            cause.says,
+            fits = format_args!("{:.1e}", cause.fits),
+            without = format_args!("{:.1e}", cause.without)
+        )
+    };
+    let mut lines: Vec<String> =
+        causes.found.iter().map(|cause| tr!("the reason: {fit}", fit = fit(cause))).collect();
+    if lines.is_empty() && !causes.tried.is_empty() {
+        let tried = causes.tried.join(", ");
+        lines.push(tr!("no known mistake explains it; tried: {tried}", tried));
+        if let Some((recorded, here)) = &causes.statistics {
+            for (name, summary) in [(tr!("recorded"), recorded), (tr!("here"), here)] {
+                lines.push(format!(
+                    "{name}: mean {:.4e}, std {:.4e}, min {:.4e}, max {:.4e}",
+                    summary.mean, summary.std, summary.min, summary.max
+                ));
+            }
+        }
+        lines.extend(causes.nearest.as_ref().map(|cause| tr!("the nearest: {fit}", fit = fit(cause))));
     }
     lines
 }

@@ -3,11 +3,12 @@
 //! So every module runs on recorded inputs: an early mistake does not reach what follows, and a container is judged by its own
 //! arithmetic alone.
 
+use super::causes::{self, Observed};
 use super::{Kind, Row, tolerance};
 use crate::model::classes;
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::{Error, Path, Probe, Result};
-use crate::pipeline::{Stage, lines};
+use crate::pipeline::{Models, Stage, lines};
 use crate::tensor::PlainTensor;
 use crate::trace::{RecordedCall, TraceStage};
 use candle_core::{DType, Tensor};
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 
 /// Forces one pass of a model to recorded values.
 pub struct Forced<'a> {
+    models: &'a Models,
     recorded: &'a TraceStage,
     stage: Stage,
     /// The recorded calls of this pass, by path and number.
@@ -28,6 +30,23 @@ pub struct Forced<'a> {
     pub rows: Vec<Row>,
     /// Calls of this program that are not recorded.
     pub unrecorded: usize,
+    /// What is known of the first difference.
+    pub evidence: Option<Evidence>,
+}
+
+/// What is known of a difference.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The module whose output or input differs.
+    pub path: String,
+    /// Its inputs here.
+    pub inputs: Vec<Tensor>,
+    /// The containers around it with their inputs here, the outermost first.
+    pub containers: Vec<(String, Vec<Tensor>)>,
+    /// What was recorded.
+    pub observed: Observed,
+    /// The same tensor as computed here.
+    pub ours: PlainTensor,
 }
 
 /// A call that has begun and not ended.
@@ -38,11 +57,13 @@ struct Open {
     chained: bool,
     /// Whether its inputs are not the recorded ones, which is its container's fault.
     is_misfed: bool,
+    inputs: Vec<Tensor>,
 }
 
 impl<'a> Forced<'a> {
     /// Forces a pass of `recorded` to those `calls`. `given` replaces the tolerances.
     pub fn new(
+        models: &'a Models,
         recorded: &'a TraceStage,
         calls: impl Iterator<Item = &'a RecordedCall>,
         dtype: DType,
@@ -56,6 +77,7 @@ impl<'a> Forced<'a> {
         });
         let calls = numbered.collect();
         Self {
+            models,
             recorded,
             stage: recorded.stage,
             calls,
@@ -65,6 +87,21 @@ impl<'a> Forced<'a> {
             open: vec![],
             rows: vec![],
             unrecorded: 0,
+            evidence: None,
+        }
+    }
+
+    /// Keeps what is known of a difference, if it is the first.
+    fn explain(&mut self, path: &Path, inputs: &[&Tensor], observed: Observed, ours: &PlainTensor) {
+        if self.evidence.is_none() {
+            let containers = self.open.iter().map(|open| (open.path.to_string(), open.inputs.clone()));
+            self.evidence = Some(Evidence {
+                path: path.to_string(),
+                inputs: inputs.iter().map(|input| (*input).clone()).collect(),
+                containers: containers.collect(),
+                observed,
+                ours: ours.clone(),
+            });
         }
     }
 
@@ -95,9 +132,14 @@ impl<'a> Forced<'a> {
             let container = if container.is_empty() { path.as_str() } else { container };
             let mut row = Row::of((self.stage, container, 0), (&ours, &expected), bound, true);
             if row.is_beyond() {
+                is_misfed = true;
+                // What is wrong within a module that got wrong inputs follows from them.
+                if self.open.iter().any(|open| open.is_misfed) {
+                    continue;
+                }
+                self.explain(path, inputs, Observed::Input(expected), &ours);
                 row.kind = Kind::Wiring { child: path.to_string(), input: known.into() };
                 self.rows.push(row);
-                is_misfed = true;
             }
         }
         Ok(is_misfed)
@@ -120,7 +162,8 @@ impl Probe for Forced<'_> {
         let call = *count;
         *count += 1;
         let is_misfed = self.check_inputs(path, call, inputs)?;
-        self.open.push(Open { path: path.clone(), call, chained: false, is_misfed });
+        let inputs = inputs.iter().map(|input| (*input).clone()).collect();
+        self.open.push(Open { path: path.clone(), call, chained: false, is_misfed, inputs });
         Ok(())
     }
 
@@ -147,7 +190,16 @@ impl Probe for Forced<'_> {
                 .unwrap_or_else(|| tolerance::isolated(path.as_str(), dtype, timestep, open.chained));
             let call = recorded.map_or(open.call, |call| call.call);
             let at = (self.stage, path.as_str(), call);
-            self.rows.push(Row::of(at, (&ours, &expected), bound, !open.chained));
+            let mut row = Row::of(at, (&ours, &expected), bound, !open.chained);
+            if row.is_beyond() {
+                let exact = causes::exact(self.models, path.as_str(), &open.inputs, &expected)?;
+                row.relative = exact.filter(|exact| *exact <= bound).or(row.relative);
+            }
+            if row.is_beyond() {
+                let inputs: Vec<&Tensor> = open.inputs.iter().collect();
+                self.explain(path, &inputs, Observed::Output(expected.clone()), &ours);
+            }
+            self.rows.push(row);
         }
         match ours.shape() == expected.shape() {
             true => Ok(expected.to_device(output.device(), output.dtype())?),

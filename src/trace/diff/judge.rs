@@ -3,16 +3,18 @@
 //!
 //! One function a stage. Each line of a stage is compared on its own, as each module is.
 
-use super::forced::Forced;
+use super::causes::{self, Case, Causes, Observed, Place};
+use super::forced::{Evidence, Forced};
 use super::{Comparison, DiffError, Kind, Row, tolerance};
+use crate::model::classes;
 use crate::nn::ConfigFile;
 use crate::pipeline::{Models, Request, Setting, Stage, lines, stages};
 use crate::scheduler::config::SchedulerConfig;
 use crate::scheduler::{Class, History, Scheduler, StepInput, scheduler};
-use crate::tensor::PlainTensor;
+use crate::tensor::{PlainTensor, Summary};
 use crate::trace::manifest::{FILE, Row as BatchRow};
 use crate::trace::{RecordedCall, Trace, TraceStage};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use std::sync::Arc;
 use tr::tr;
@@ -34,6 +36,9 @@ pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Compa
         dtype: dtype(trace),
         made: Comparison::default(),
     };
+    if let Some(reason) = &trace.manifest().stopped {
+        judge.note(tr!("the record ended early: {reason}", reason));
+    }
     judge.scheduler = judge.scheduler_of_trace()?;
     for stage in trace.stages() {
         match stage.stage {
@@ -91,7 +96,7 @@ fn dtype(trace: &Trace) -> DType {
     }
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     fn note(&mut self, note: String) {
         if !self.made.notes.contains(&note) {
             self.made.notes.push(note);
@@ -157,14 +162,58 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Takes the rows of a forced pass.
-    fn take(&mut self, forced: Forced<'_>) -> usize {
-        self.made.rows.extend(forced.rows);
-        forced.unrecorded
+    /// Takes the rows of a forced pass, and explains the first difference of the run. Returns how many modules are not recorded.
+    fn take(&mut self, stage: &TraceStage, forced: Forced<'_>) -> Result<usize, DiffError> {
+        let Forced { rows, unrecorded, evidence, .. } = forced;
+        let is_first = self.made.first().is_none();
+        let first = rows.iter().position(Row::is_beyond).map(|at| self.made.rows.len() + at);
+        self.made.rows.extend(rows);
+        if let (true, Some(first), Some(evidence)) = (is_first, first, evidence) {
+            self.explain(stage, first, evidence)?;
+        }
+        Ok(unrecorded)
     }
 
-    fn forced<'t>(&self, stage: &'t TraceStage, calls: impl Iterator<Item = &'t RecordedCall>) -> Forced<'t> {
-        Forced::new(stage, calls, self.dtype, self.given)
+    /// Looks for the reason of the difference in the row `at`. A mistake of the container makes the row the container's.
+    fn explain(&mut self, stage: &TraceStage, at: usize, evidence: Evidence) -> Result<(), DiffError> {
+        let Evidence { path, inputs, containers, observed, ours } = evidence;
+        let plain = |tensors: Vec<Tensor>| -> Result<Vec<Tensor>, DiffError> {
+            let plain =
+                |tensor: Tensor| Ok(tensor.to_device(&Device::Cpu)?.to_dtype(float(tensor.dtype()))?);
+            tensors.into_iter().map(plain).collect()
+        };
+        let containers = containers.into_iter().map(|(path, inputs)| Ok((path, plain(inputs)?)));
+        let (Observed::Output(recorded) | Observed::Input(recorded)) = &observed;
+        let statistics = (Summary::of_values(recorded.data()), Summary::of_values(ours.data()));
+        let row = &self.made.rows[at];
+        let case = Case {
+            models: self.models,
+            stage,
+            inputs: plain(inputs)?,
+            containers: containers.collect::<Result<_, DiffError>>()?,
+            observed,
+            without: row.relative.unwrap_or(f64::INFINITY),
+            tolerance: row.tolerance,
+            path,
+        };
+        self.made.causes = Causes { statistics: Some(statistics), ..causes::find(&case)? };
+        let container = case.containers.last().map(|(path, _)| path.clone());
+        let row = &mut self.made.rows[at];
+        if let (Some(best), Some(container), Kind::Module) =
+            (self.made.causes.found.first(), container, &row.kind)
+            && best.place == Place::Wiring
+        {
+            let input = classes::inputs(&case.path, 1).first().copied().unwrap_or_default().to_string();
+            row.kind = Kind::Wiring { child: std::mem::replace(&mut row.path, container), input };
+        }
+        Ok(())
+    }
+
+    fn forced<'t>(&self, stage: &'t TraceStage, calls: impl Iterator<Item = &'t RecordedCall>) -> Forced<'t>
+    where
+        'a: 't,
+    {
+        Forced::new(self.models, stage, calls, self.dtype, self.given)
     }
 
     /// The text encoder on the recorded ids, once for each batch that was recorded.
@@ -206,7 +255,7 @@ impl Judge<'_> {
                 (Tensor::new(ids, &self.models.device)?, Tensor::new(masks, &self.models.device)?);
             let mut forced = self.forced(stage, stage.calls.iter().filter(|call| call.rows == rows));
             let embeds = self.models.text_encoder.forward(&ids, &mask, &mut forced)?;
-            let chained = self.take(forced) > 0;
+            let chained = self.take(stage, forced)? > 0;
             for (i, name) in embeds_of.iter().enumerate() {
                 let bound = |dtype| tolerance::isolated("", dtype, None, chained);
                 self.line(stage, lines::TEXT_ENCODER.as_str(), &embeds.narrow(0, i, 1)?, name, bound)?;
@@ -222,7 +271,7 @@ impl Judge<'_> {
             let mut forced = self.forced(stage, calls);
             let x = ((image * 2.)? - 1.)?.to_dtype(self.models.dtype)?;
             self.models.vae.encode(&x, &mut forced)?;
-            self.take(forced);
+            self.take(stage, forced)?;
         }
         let Some(scheduler) = self.scheduler.clone() else { return Ok(()) };
         let Some(noise) = self.recorded(stage, "noise")? else { return Ok(()) };
@@ -341,7 +390,7 @@ impl Judge<'_> {
         let mut forced = self.forced(stage, stage.calls.iter());
         let residual =
             self.models.unet.forward(&input, timestep, &embeds, timestep_cond.as_ref(), &mut forced)?;
-        let chained = self.take(forced) > 0;
+        let chained = self.take(stage, forced)? > 0;
         let residual = residual.to_dtype(DType::F32)?;
         for (i, row) in rows.iter().enumerate() {
             let name = match row {
@@ -368,7 +417,24 @@ impl Judge<'_> {
         };
         let norms = [norm(uncond.as_ref().unwrap_or(&text))?, norm(&text)?, norm(&made)?].map(f64::sqrt);
         let bound = |dtype| tolerance::guided(tolerance::isolated("", dtype, None, false), scale, norms);
-        self.line(stage, lines::GUIDANCE.as_str(), &made, "guided_noise_residual", bound)
+        let is_first = self.made.first().is_none();
+        self.line(stage, lines::GUIDANCE.as_str(), &made, "guided_noise_residual", bound)?;
+        let at = self.made.rows.len().saturating_sub(1);
+        let expected = stage.tensor("guided_noise_residual")?;
+        if let (true, Some(uncond), Some(expected)) =
+            (is_first && self.made.first().is_some(), uncond, expected)
+        {
+            let scale = Tensor::new(&[scale as f32], &Device::Cpu)?;
+            let evidence = Evidence {
+                path: lines::GUIDANCE.to_string(),
+                inputs: vec![uncond, text, scale],
+                containers: vec![],
+                observed: Observed::Output(expected),
+                ours: PlainTensor::of(&made)?,
+            };
+            self.explain(stage, at, evidence)?;
+        }
+        Ok(())
     }
 
     fn scheduler_step(
@@ -441,11 +507,16 @@ impl Judge<'_> {
         };
         let mut forced = self.forced(stage, stage.calls.iter());
         let decoded = self.models.vae.decode(&z.to_dtype(self.models.dtype)?, &mut forced)?;
-        let chained = self.take(forced) > 0;
+        let chained = self.take(stage, forced)? > 0;
         let image = ((decoded.to_dtype(DType::F32)? / 2.)? + 0.5)?.clamp(0., 1.)?;
         let bound = |dtype| tolerance::isolated("", dtype, None, chained);
         self.line(stage, lines::DENORMALIZE.as_str(), &image, "image", bound)
     }
+}
+
+/// The type in which tensors of a case are: ids stay whole numbers.
+fn float(dtype: DType) -> DType {
+    if dtype.is_int() { dtype } else { DType::F32 }
 }
 
 fn abridged(timesteps: &[f64]) -> String {

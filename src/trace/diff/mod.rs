@@ -2,8 +2,10 @@
 //!
 //! - [`pair`]: two traces. [`judge`]: a trace against models, each module on the recorded inputs.
 //! - [`forced`]: the probe that compares a module's output and then puts the recorded one in its place.
+//! - [`causes`]: the reason of a difference.
 //! - [`tolerance`]: how far rounding alone takes two right runs apart.
 
+pub mod causes;
 pub mod forced;
 pub mod judge;
 pub mod pair;
@@ -13,6 +15,7 @@ use super::TraceError;
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
+use causes::Causes;
 use serde_json::{Value, json};
 use tr::tr;
 
@@ -23,6 +26,8 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// What was not compared, and why; settings that differ.
     pub notes: Vec<String>,
+    /// The reasons of the first difference, if it is a module's own.
+    pub causes: Causes,
 }
 
 /// A module or a line of a stage, compared.

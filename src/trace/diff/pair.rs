@@ -13,7 +13,7 @@ use tr::tr;
 /// # Errors
 /// When a file cannot be read, or the traces have nothing in common.
 pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<Comparison, DiffError> {
-    let mut comparison = Comparison { rows: vec![], notes: settings(found, reference) };
+    let mut comparison = Comparison { notes: settings(found, reference), ..Comparison::default() };
     let guidance_scale = reference.manifest().settings.get("guidance_scale").and_then(Value::as_f64);
     let is_step = |stage: &&TraceStage| matches!(stage.stage, Stage::Denoise { .. });
     let steps = reference.stages().iter().filter(is_step).count();

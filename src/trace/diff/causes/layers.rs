@@ -1,0 +1,139 @@
+//! Layers without submodules, computed from weights so that each part can be changed.
+
+use crate::checkpoint::layout::Precision;
+use crate::nn::{Error, Result};
+use crate::pipeline::Models;
+use candle_core::{D, DType, Device, Tensor};
+
+/// A layer with weights.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    pub kind: Kind,
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+}
+
+/// The kinds of layers with weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Conv,
+    Linear,
+    GroupNorm { groups: usize, eps: f64 },
+    LayerNorm { eps: f64 },
+}
+
+/// The stride of a convolution of `input` whose output has this shape: 1 or 2.
+pub fn stride(input: &Tensor, output: &[usize]) -> usize {
+    match (input.dims().last(), output.last()) {
+        (Some(&input), Some(&output)) if output > 0 && input >= 2 * output => 2,
+        _ => 1,
+    }
+}
+
+impl Layer {
+    /// The layer at `path` with its weights in `f32` on the CPU; `None` for a module without weights of its own, and for an embedding.
+    pub fn load(models: &Models, path: &str) -> Result<Option<Self>> {
+        let own = models.parameters.iter().filter(|parameter| parameter.module.as_str() == path);
+        let own: Vec<_> = own.collect();
+        let Some(first) = own.iter().find(|parameter| parameter.name == "weight") else { return Ok(None) };
+        let component = path.split('.').next().unwrap_or(path);
+        let failed = |e: &dyn std::fmt::Display| Error::Input(e.to_string());
+        let files = models.source.weights(component, Precision::of(models.dtype)).map_err(|e| failed(&e))?;
+        let read = |key: &str, shape: &[usize]| -> Result<Tensor> {
+            let Some((file, _)) = files.find(key) else { return Err(failed(&key)) };
+            let values = file.values(key, 0..usize::MAX).map_err(|e| failed(&e))?;
+            Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        };
+        let weight = read(&first.key, &first.shape)?;
+        let bias = own.iter().find(|parameter| parameter.name == "bias");
+        let bias = bias.map(|bias| read(&bias.key, &bias.shape)).transpose()?;
+        let is_text = component == "text_encoder";
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let kind = match first.shape.len() {
+            4 => Kind::Conv,
+            2 if name.ends_with("embedding") => return Ok(None),
+            2 => Kind::Linear,
+            1 if is_text => Kind::LayerNorm { eps: models.text_encoder.config().layer_norm_eps },
+            1 if path.contains("transformer_blocks") => Kind::LayerNorm { eps: 1e-5 },
+            1 if component == "vae" => {
+                Kind::GroupNorm { groups: models.vae.config().norm_num_groups, eps: 1e-6 }
+            }
+            1 => {
+                let config = models.unet.config();
+                let of_transformer = path.contains(".attentions.");
+                let eps = if of_transformer { 1e-6 } else { config.norm_eps };
+                Kind::GroupNorm { groups: config.norm_num_groups, eps }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { kind, weight, bias }))
+    }
+
+    /// The layer in `f64`.
+    pub fn widened(self) -> candle_core::Result<Self> {
+        let bias = self.bias.map(|bias| bias.to_dtype(DType::F64)).transpose()?;
+        Ok(Self { weight: self.weight.to_dtype(DType::F64)?, bias, ..self })
+    }
+
+    /// The layer's output; `stride` is a convolution's.
+    pub fn forward(&self, x: &Tensor, stride: usize) -> candle_core::Result<Tensor> {
+        let biased = |y: Tensor, shape: &[usize]| match &self.bias {
+            Some(bias) => y.broadcast_add(&bias.reshape(shape)?),
+            None => Ok(y),
+        };
+        match self.kind {
+            Kind::Conv => {
+                let (out, _, kernel, _) = self.weight.dims4()?;
+                // A downsampler with a padded input has an odd size here, and no padding of its own.
+                let is_padded = stride == 2 && x.dim(D::Minus1)? % 2 == 1;
+                let padding = if is_padded { 0 } else { kernel / 2 };
+                biased(x.conv2d(&self.weight, padding, stride, 1, 1)?, &[1, out, 1, 1])
+            }
+            Kind::Linear => {
+                // A linear layer may have the weight of a 1×1 convolution.
+                let y = x.broadcast_matmul(&self.weight.t()?.contiguous()?)?;
+                let bias = self.weight.dim(0)?;
+                let shape: Vec<usize> = std::iter::repeat_n(1, y.rank() - 1).chain([bias]).collect();
+                biased(y, &shape)
+            }
+            Kind::GroupNorm { groups, eps } => self.group_norm(x, groups, eps),
+            Kind::LayerNorm { eps } => self.layer_norm(x, eps),
+        }
+    }
+
+    /// `torch.nn.GroupNorm` in `f64`: (B, C, …) or a sequence of any rank.
+    pub fn group_norm(&self, x: &Tensor, groups: usize, eps: f64) -> candle_core::Result<Tensor> {
+        let dims = x.dims().to_vec();
+        let (batch, channels) = (x.dim(0)?, x.dim(1)?);
+        if groups == 0 || channels % groups != 0 {
+            candle_core::bail!("{groups} groups do not divide {channels} channels");
+        }
+        let grouped = x.to_dtype(DType::F64)?.reshape((batch, groups, x.elem_count() / batch / groups))?;
+        let y = normalized(&grouped, eps)?.reshape(dims.as_slice())?;
+        let shape: Vec<usize> = [1, channels].into_iter().chain(dims[2..].iter().map(|_| 1)).collect();
+        self.affine(&y, &shape)
+    }
+
+    /// `torch.nn.LayerNorm` over the last dimension, in `f64`.
+    pub fn layer_norm(&self, x: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
+        let y = normalized(&x.to_dtype(DType::F64)?, eps)?;
+        let shape: Vec<usize> = std::iter::repeat_n(1, x.rank() - 1).chain([x.dim(D::Minus1)?]).collect();
+        self.affine(&y, &shape)
+    }
+
+    fn affine(&self, y: &Tensor, shape: &[usize]) -> candle_core::Result<Tensor> {
+        let wide = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.reshape(shape);
+        let mut y = y.broadcast_mul(&wide(&self.weight)?)?;
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(&wide(bias)?)?;
+        }
+        y.to_dtype(DType::F32)
+    }
+}
+
+/// Zero mean and unit variance over the last dimension.
+fn normalized(x: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    centred.broadcast_div(&(variance + eps)?.sqrt()?)
+}

@@ -1,0 +1,235 @@
+//! Mistakes in a module: each predicts the module's output from its inputs.
+
+use super::layers::{Kind, Layer};
+use super::{Candidate, Case};
+use crate::nn::Result;
+use crate::nn::activation::{gelu, quick_gelu, silu};
+use crate::tensor::PlainTensor;
+use candle_core::{DType, Device, Tensor};
+
+type Candidates = Result<Vec<Candidate>>;
+
+/// The module's layer and first input, if its output differs.
+fn layer_and_input<'c>(case: &'c Case<'_>) -> Result<Option<(Layer, &'c Tensor)>> {
+    if !case.is_output() {
+        return Ok(None);
+    }
+    Ok(case.layer()?.zip(case.inputs.first()))
+}
+
+/// Another epsilon: the usual ones, then a search around the best of a grid.
+pub fn epsilon(case: &Case<'_>) -> Candidates {
+    let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
+    let with = |eps: f64| match layer.kind {
+        Kind::GroupNorm { groups, .. } => layer.group_norm(x, groups, eps).ok(),
+        Kind::LayerNorm { .. } => layer.layer_norm(x, eps).ok(),
+        _ => None,
+    };
+    let mut found = vec![];
+    let mut best = (f64::INFINITY, 0.);
+    let mut consider = |eps: f64, found: &mut Vec<Candidate>| -> Result<f64> {
+        let Some(output) = with(eps) else { return Ok(f64::INFINITY) };
+        let fits = case.fits(&output)?.unwrap_or(f64::INFINITY);
+        found.push(Candidate::new(format!("{eps:.1e}"), output));
+        if fits < best.0 {
+            best = (fits, eps);
+        }
+        Ok(best.1)
+    };
+    let mut at = 0.;
+    for exponent in -12..=-1 {
+        at = consider(10f64.powi(exponent), &mut found)?;
+    }
+    if found.is_empty() {
+        return Ok(vec![]);
+    }
+    // Between the decades, in ever smaller steps of the exponent.
+    let mut step = 0.5;
+    while step > 1e-3 && at > 0. {
+        for factor in [10f64.powf(-step), 10f64.powf(step)] {
+            let next = consider(at * factor, &mut found)?;
+            if next != at {
+                at = next;
+            }
+        }
+        step /= 2.;
+    }
+    // Whole decades first: among equals, the round value is the reason.
+    Ok(found)
+}
+
+/// Another number of groups.
+pub fn groups(case: &Case<'_>) -> Candidates {
+    let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
+    let Kind::GroupNorm { groups, eps } = layer.kind else { return Ok(vec![]) };
+    let channels = x.dim(1)?;
+    let others = (1..=channels).filter(|n| channels % n == 0 && *n != groups);
+    Ok(others
+        .filter_map(|n| Some(Candidate::new(n.to_string(), layer.group_norm(x, n, eps).ok()?)))
+        .collect())
+}
+
+fn relu(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.relu()
+}
+
+fn gelu_tanh(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.gelu()
+}
+
+type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
+
+const FUNCTIONS: &[(&str, Function)] =
+    &[("silu", silu), ("relu", relu), ("gelu", gelu), ("tanh gelu", gelu_tanh), ("quick gelu", quick_gelu)];
+
+/// Another activation.
+pub fn activation(case: &Case<'_>) -> Candidates {
+    let is_activation = matches!(case.name(), "nonlinearity" | "act" | "conv_act" | "activation_fn");
+    let Some(x) = case.inputs.first().filter(|_| is_activation && case.is_output()) else {
+        return Ok(vec![]);
+    };
+    let outputs = FUNCTIONS.iter().map(|(name, function)| Ok(Candidate::new(*name, function(x)?)));
+    outputs.collect()
+}
+
+/// The halves of GEGLU's projection: the hidden states and the gate.
+fn geglu(case: &Case<'_>) -> Result<Option<(Tensor, Tensor)>> {
+    if !case.path.ends_with(".ff.net.0") || !case.is_output() {
+        return Ok(None);
+    }
+    let projected = case.output_of(&format!("{}.proj", case.path))?;
+    let Some(projected) = projected else { return Ok(None) };
+    let halves = projected.chunk(2, candle_core::D::Minus1)?;
+    Ok(halves.first().cloned().zip(halves.get(1).cloned()))
+}
+
+/// GEGLU with the gate first.
+pub fn geglu_halves(case: &Case<'_>) -> Candidates {
+    let Some((hidden_states, gate)) = geglu(case)? else { return Ok(vec![]) };
+    Ok(vec![Candidate::new("", (gate * gelu(&hidden_states.contiguous()?)?)?)])
+}
+
+/// GEGLU with another function.
+pub fn geglu_activation(case: &Case<'_>) -> Candidates {
+    let Some((hidden_states, gate)) = geglu(case)? else { return Ok(vec![]) };
+    let gate = gate.contiguous()?;
+    let outputs = FUNCTIONS
+        .iter()
+        .filter(|(name, _)| *name != "gelu")
+        .map(|(name, function)| Ok(Candidate::new(*name, (&hidden_states * function(&gate)?)?)));
+    outputs.collect()
+}
+
+/// The layer without its bias.
+pub fn bias_missing(case: &Case<'_>) -> Candidates {
+    let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
+    if layer.bias.is_none() {
+        return Ok(vec![]);
+    }
+    let layer = Layer { bias: None, ..layer };
+    Ok(layer.forward(x, case.stride()).ok().map(|y| Candidate::new("", y)).into_iter().collect())
+}
+
+/// A square weight that is transposed.
+pub fn weight_transposed(case: &Case<'_>) -> Candidates {
+    let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
+    let dims = layer.weight.dims();
+    if dims.len() < 2 || dims[0] != dims[1] {
+        return Ok(vec![]);
+    }
+    let mut found = vec![];
+    let mut consider = |detail: &str, weight: candle_core::Result<Tensor>| {
+        let weight = weight.and_then(|weight| weight.contiguous());
+        let layer = weight.map(|weight| Layer { weight, ..layer.clone() });
+        if let Ok(output) = layer.and_then(|layer| layer.forward(x, case.stride())) {
+            found.push(Candidate::new(detail, output));
+        }
+    };
+    consider("in its outputs and inputs", layer.weight.transpose(0, 1));
+    if dims.len() == 4 {
+        consider("in height and width", layer.weight.transpose(2, 3));
+    }
+    Ok(found)
+}
+
+/// The weight with fewer bits.
+pub fn weight_rounded(case: &Case<'_>) -> Candidates {
+    let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
+    let rounded = |dtype: DType, with_bias: bool| -> candle_core::Result<Tensor> {
+        let round = |tensor: &Tensor| tensor.to_dtype(dtype)?.to_dtype(DType::F32);
+        let bias = match &layer.bias {
+            Some(bias) if with_bias => Some(round(bias)?),
+            other => other.clone(),
+        };
+        Layer { weight: round(&layer.weight)?, bias, ..layer.clone() }.forward(x, case.stride())
+    };
+    let mut found = vec![];
+    for (name, dtype) in [("float16", DType::F16), ("bfloat16", DType::BF16)] {
+        for with_bias in [true, false] {
+            found.extend(rounded(dtype, with_bias).ok().map(|y| Candidate::new(name, y)));
+        }
+    }
+    Ok(found)
+}
+
+/// The last submodule's output alone.
+pub fn residual_missing(case: &Case<'_>) -> Candidates {
+    if !case.is_output() {
+        return Ok(vec![]);
+    }
+    let last = if case.path.contains(".resnets.") {
+        "conv2"
+    } else if case.path.contains(".transformer_blocks.") {
+        "ff"
+    } else if case.path.contains(".layers.") {
+        "mlp"
+    } else if case.path.contains(".attentions.") {
+        "proj_out"
+    } else {
+        return Ok(vec![]);
+    };
+    let output = case.output_of(&format!("{}.{last}", case.path))?;
+    Ok(output.map(|output| Candidate::new("", output)).into_iter().collect())
+}
+
+/// Sine and cosine exchanged, another shift of the frequencies, a timestep that is off by one.
+pub fn time_frequencies(case: &Case<'_>) -> Candidates {
+    if case.path != "unet.time_proj" || !case.is_output() {
+        return Ok(vec![]);
+    }
+    let (config, Some(timestep)) = (case.models.unet.config(), case.stage.timestep) else {
+        return Ok(vec![]);
+    };
+    let channels = config.blocks.first().map_or(0, |block| block.channels);
+    let rows = case.stage.rows.len().max(1);
+    let half = channels / 2;
+    let embedding = |t: f64, flip: bool, shift: f64| -> Result<Tensor> {
+        let angle = |i: usize| {
+            let exponent = -(10_000f32.ln()) * i as f32 / (half as f64 - shift) as f32;
+            t as f32 * exponent.exp()
+        };
+        let (sin, cos) = ((0..half).map(|i| angle(i).sin()), (0..half).map(|i| angle(i).cos()));
+        let mut row: Vec<f32> = if flip { cos.chain(sin).collect() } else { sin.chain(cos).collect() };
+        row.resize(channels, 0.);
+        let plain = PlainTensor::from_values(&[1, channels], row);
+        let tensor = plain.map(|plain| plain.to_device(&Device::Cpu, DType::F32)).transpose()?;
+        let tensor = tensor.ok_or_else(|| crate::nn::Error::Input(case.path.clone()))?;
+        Ok(tensor.repeat((rows, 1))?)
+    };
+    let (flip, shift) = (config.flip_sin_to_cos, config.freq_shift);
+    let mut found = vec![Candidate::new(
+        "sine and cosine are exchanged (flip_sin_to_cos)",
+        embedding(timestep, !flip, shift)?,
+    )];
+    for other in [0., 1.] {
+        if other != shift {
+            let detail = format!("freq_shift is {other}");
+            found.push(Candidate::new(detail, embedding(timestep, flip, other)?));
+        }
+    }
+    for offset in [-1., 1.] {
+        let detail = format!("the timestep is {} and not {timestep}", timestep + offset);
+        found.push(Candidate::new(detail, embedding(timestep + offset, flip, shift)?));
+    }
+    Ok(found)
+}
