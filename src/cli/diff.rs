@@ -139,9 +139,14 @@ fn reasons(causes: &Causes) -> Vec<String> {
         lines.push(tr!("no known mistake explains it; tried: {tried}", tried));
         if let Some((recorded, here)) = &causes.statistics {
             for (name, summary) in [(tr!("recorded"), recorded), (tr!("here"), here)] {
-                lines.push(format!(
-                    "{name}: mean {:.4e}, std {:.4e}, min {:.4e}, max {:.4e}",
-                    summary.mean, summary.std, summary.min, summary.max
+                let number = |value: f64| format!("{value:.4e}");
+                lines.push(tr!(
+                    "{name}: mean {mean}, std {std}, min {min}, max {max}",
+                    name,
+                    mean = number(summary.mean),
+                    std = number(summary.std),
+                    min = number(summary.min),
+                    max = number(summary.max)
                 ));
             }
         }

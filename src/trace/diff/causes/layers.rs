@@ -4,6 +4,7 @@ use crate::checkpoint::layout::Precision;
 use crate::nn::{Error, Result};
 use crate::pipeline::Models;
 use candle_core::{D, DType, Device, Tensor};
+use tr::tr;
 
 /// A layer with weights.
 #[derive(Debug, Clone)]
@@ -106,7 +107,8 @@ impl Layer {
         let dims = x.dims().to_vec();
         let (batch, channels) = (x.dim(0)?, x.dim(1)?);
         if groups == 0 || channels % groups != 0 {
-            candle_core::bail!("{groups} groups do not divide {channels} channels");
+            let message = tr!("{groups} groups do not divide {channels} channels", groups, channels);
+            return Err(candle_core::Error::Msg(message));
         }
         let grouped = x.to_dtype(DType::F64)?.reshape((batch, groups, x.elem_count() / batch / groups))?;
         let y = normalized(&grouped, eps)?.reshape(dims.as_slice())?;

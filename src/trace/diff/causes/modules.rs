@@ -6,6 +6,7 @@ use crate::nn::Result;
 use crate::nn::activation::{gelu, quick_gelu, silu};
 use crate::tensor::PlainTensor;
 use candle_core::{DType, Device, Tensor};
+use tr::tr;
 
 type Candidates = Result<Vec<Candidate>>;
 
@@ -223,12 +224,12 @@ pub fn time_frequencies(case: &Case<'_>) -> Candidates {
     )];
     for other in [0., 1.] {
         if other != shift {
-            let detail = format!("freq_shift is {other}");
+            let detail = tr!("freq_shift is {other}", other);
             found.push(Candidate::new(detail, embedding(timestep, flip, other)?));
         }
     }
     for offset in [-1., 1.] {
-        let detail = format!("the timestep is {} and not {timestep}", timestep + offset);
+        let detail = tr!("the timestep is {} and not {timestep}", timestep + offset, timestep);
         found.push(Candidate::new(detail, embedding(timestep + offset, flip, shift)?));
     }
     Ok(found)

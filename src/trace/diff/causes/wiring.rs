@@ -4,6 +4,7 @@ use super::{Candidate, Case};
 use crate::nn::Result;
 use crate::pipeline::Stage;
 use candle_core::{D, DType, Device, Tensor};
+use tr::tr;
 
 type Candidates = Result<Vec<Candidate>>;
 
@@ -99,8 +100,11 @@ pub fn attention_heads(case: &Case<'_>) -> Candidates {
     for heads in (1..=channels).filter(|n| channels % n == 0 && *n != attention.heads && *n <= 64) {
         let input = attention.attend(heads, attention.usual(heads), attention.is_causal)?;
         let size = channels / attention.heads.max(1);
-        let exchanged = if heads == size { ", which is the size of a head" } else { "" };
-        inputs.push((format!("{heads} and not {}{exchanged}", attention.heads), input));
+        let detail = match heads == size {
+            true => tr!("{heads}, the size of a head, and not {}", attention.heads, heads),
+            false => tr!("{heads} and not {}", attention.heads, heads),
+        };
+        inputs.push((detail, input));
     }
     seen(case, inputs)
 }
@@ -172,7 +176,7 @@ pub fn skip_order(case: &Case<'_>) -> Candidates {
     let mut inputs =
         vec![("the skip connection comes first".to_string(), Tensor::cat(&[&skip, &hidden_states], 1)?)];
     for (path, other) in skips.iter().filter(|(path, other)| *path != right && other.dims() == skip.dims()) {
-        inputs.push((format!("{path} and not {right}"), Tensor::cat(&[&hidden_states, other], 1)?));
+        inputs.push((tr!("{path} and not {right}", path, right), Tensor::cat(&[&hidden_states, other], 1)?));
     }
     seen(case, inputs)
 }
@@ -223,10 +227,10 @@ pub fn scaling_factor(case: &Case<'_>) -> Candidates {
     let factor = case.models.vae.config().scaling_factor;
     let mut inputs = vec![
         ("none".to_string(), (z * factor)?),
-        (format!("multiplied by {factor} and not divided"), (z * (factor * factor))?),
+        (tr!("multiplied by {factor} and not divided", factor), (z * (factor * factor))?),
     ];
     for other in [0.18215, 0.13025, 0.3611, 1.5305].into_iter().filter(|other| *other != factor) {
-        inputs.push((format!("{other} and not {factor}"), (z * (factor / other))?));
+        inputs.push((tr!("{other} and not {factor}", other, factor), (z * (factor / other))?));
     }
     seen(case, inputs)
 }
