@@ -1,4 +1,6 @@
 //! The table of the constructor arguments of diffusers 0.42.1.
+//!
+//! This file is over 400 lines because it is one table, an entry an argument.
 
 use super::{Argument, Of, of, only};
 use crate::scheduler::class::Class;
