@@ -8,10 +8,12 @@
 //! - [`resnet`], [`attention`]: blocks that the UNet and the VAE share.
 //! - [`tokenizer`]: `CLIPTokenizer`, text → token ids.
 //! - [`latent_rgb`]: latents → colours without a model, for previews.
+//! - [`classes`]: the table of the classes of modules: their paths, code, inputs and counterparts.
 //! - [`anatomy`]: the tree of modules, with their diffusers classes and parameter counts.
 
 pub mod anatomy;
 pub mod attention;
+pub mod classes;
 pub mod clip;
 pub mod latent_rgb;
 pub mod resnet;
