@@ -2,6 +2,7 @@
 //!
 //! One crate, in rooms. A room uses only rooms listed before it:
 //!
+//! - [`phrase`]: texts of tables, which are translated where they are shown.
 //! - [`tensor`]: statistics of tensors, and torch's random generator.
 //! - [`nn`]: layers, weights files and the probe.
 //! - [`checkpoint`]: checkpoints in folders and on the Hugging Face hub.
@@ -21,6 +22,7 @@ pub mod debugger;
 pub mod lesson;
 pub mod model;
 pub mod nn;
+pub mod phrase;
 pub mod picture;
 pub mod pipeline;
 pub mod scheduler;

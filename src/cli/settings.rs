@@ -34,7 +34,7 @@ impl Args for SettingArgs {
             let Some((flag, aliases)) = setting.entry().flags.split_first() else { return command };
             let (entry, hyphens) = (setting.entry(), !setting.is_file());
             let arg = Arg::new(*flag).long(*flag).visible_aliases(aliases.iter().copied());
-            let arg = arg.value_name(entry.value).help(entry.help).allow_hyphen_values(hyphens);
+            let arg = arg.value_name(entry.value).help(entry.help.to_string()).allow_hyphen_values(hyphens);
             command.arg(arg.value_parser(parser(setting)))
         })
     }

@@ -1,5 +1,6 @@
 //! The tree of the models' modules.
 
+use super::classes::Class;
 use crate::nn::Path;
 use crate::nn::load_report::Parameter;
 use std::collections::HashMap;
@@ -59,11 +60,11 @@ pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
         let own = parameters.iter().filter(|parameter| parameter.module.as_str() == *path);
         let weight = own.max_by_key(|parameter| parameter.shape.len());
         let rank = weight.map(|weight| weight.shape.len());
-        let attends = paths.iter().any(|other| other.strip_prefix(path) == Some(".attentions.0"));
+        let has_attentions = paths.iter().any(|other| other.strip_prefix(path) == Some(".attentions.0"));
         let parent = key.len().checked_sub(2).map(|above| places[paths[key[above]]]);
         Module {
             path: (*path).into(),
-            class: class(path, rank, attends),
+            class: Class::of(path, rank).map_or("", |class| class.name(has_attentions)),
             parameters: within.map(numbers).sum(),
             outputs: weight.filter(|weight| weight.shape.len() > 1).map(|weight| weight.shape[0]),
             parent,
@@ -76,52 +77,6 @@ pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
 /// Whether `path` is `module` or below it.
 pub fn is_within(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// The class of the module at `path`, whose weight has `rank` dimensions.
-fn class(path: &str, rank: Option<usize>, attends: bool) -> &'static str {
-    let names: Vec<&str> = path.split('.').filter(|name| name.parse::<usize>().is_err()).collect();
-    let (component, name) = (names[0], names[names.len() - 1]);
-    let is_in = |part: &str| names.contains(&part);
-    match rank {
-        Some(4) => return "Conv2d",
-        Some(2) if name.ends_with("embedding") => return "Embedding",
-        Some(2) => return "Linear",
-        Some(1) if component == "text_encoder" || is_in("transformer_blocks") => return "LayerNorm",
-        Some(1) => return "GroupNorm",
-        _ => {}
-    }
-    match (component, name) {
-        ("text_encoder", "text_encoder") => "CLIPTextModel",
-        ("text_encoder", "layers") => "CLIPEncoderLayer",
-        ("text_encoder", "self_attn") => "CLIPAttention",
-        ("text_encoder", "mlp") => "CLIPMLP",
-        ("unet", "unet") => "UNet2DConditionModel",
-        ("unet", "time_proj") => "Timesteps",
-        ("unet", "time_embedding") => "TimestepEmbedding",
-        ("unet", "down_blocks") if attends => "CrossAttnDownBlock2D",
-        ("unet", "down_blocks") => "DownBlock2D",
-        ("unet", "mid_block") => "UNetMidBlock2DCrossAttn",
-        ("unet", "up_blocks") if attends => "CrossAttnUpBlock2D",
-        ("unet", "up_blocks") => "UpBlock2D",
-        ("unet", "attentions") => "Transformer2DModel",
-        ("unet", "transformer_blocks") => "BasicTransformerBlock",
-        ("unet", "ff") => "FeedForward",
-        ("unet", "net") => "GEGLU",
-        ("vae", "vae") => "AutoencoderKL",
-        ("vae", "encoder") => "Encoder",
-        ("vae", "decoder") => "Decoder",
-        ("vae", "down_blocks") => "DownEncoderBlock2D",
-        ("vae", "mid_block") => "UNetMidBlock2D",
-        ("vae", "up_blocks") => "UpDecoderBlock2D",
-        ("vae", "attentions") | (_, "attn1" | "attn2") => "Attention",
-        (_, "resnets") => "ResnetBlock2D",
-        (_, "downsamplers") => "Downsample2D",
-        (_, "upsamplers") => "Upsample2D",
-        (_, "nonlinearity" | "conv_act" | "act") => "SiLU",
-        (_, "dropout") => "Dropout",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

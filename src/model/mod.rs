@@ -8,6 +8,7 @@
 //! - [`resnet`], [`attention`]: blocks that the UNet and the VAE share.
 //! - [`tokenizer`]: `CLIPTokenizer`, text → token ids.
 //! - [`latent_rgb`]: latents → colours without a model, for previews.
+//! - [`classes`]: the table of the classes of modules: their paths, code, inputs and counterparts.
 //! - [`anatomy`]: the tree of modules, with their diffusers classes and parameter counts.
 
 pub mod anatomy;

@@ -4,6 +4,7 @@
 use super::snapshot::Stage;
 use super::{Models, lines};
 use crate::nn::{Path, Probe, Result};
+use crate::phrase::{Phrase, phrase};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -82,17 +83,29 @@ impl NanTensor {
 
 impl Fault {
     /// Every fault without an argument: its name and a description.
-    pub const ALL: [(&'static str, Self, &'static str); 6] = [
-        ("no_scaling_factor", Self::NoScalingFactor, "latents are not divided by the VAE's scaling factor"),
-        ("no_denormalize", Self::NoDenormalize, "the decoded picture stays between -1 and 1"),
-        ("epsilon_for_v", Self::EpsilonForV, "the scheduler takes v for noise"),
+    pub const ALL: [(&'static str, Self, Phrase); 6] = [
+        (
+            "no_scaling_factor",
+            Self::NoScalingFactor,
+            phrase("latents are not divided by the VAE's scaling factor"),
+        ),
+        ("no_denormalize", Self::NoDenormalize, phrase("the decoded picture stays between -1 and 1")),
+        ("epsilon_for_v", Self::EpsilonForV, phrase("the scheduler takes v for noise")),
         (
             "swapped_residuals",
             Self::SwappedResiduals,
-            "the residuals with and without the prompt are swapped",
+            phrase("the residuals with and without the prompt are swapped"),
         ),
-        ("transposed_latents", Self::TransposedLatents, "height and width of the first noise are swapped"),
-        ("wrong_timestep", Self::WrongTimestep, "the UNet gets the step's number instead of the timestep"),
+        (
+            "transposed_latents",
+            Self::TransposedLatents,
+            phrase("height and width of the first noise are swapped"),
+        ),
+        (
+            "wrong_timestep",
+            Self::WrongTimestep,
+            phrase("the UNet gets the step's number instead of the timestep"),
+        ),
     ];
 
     /// Whether the fault occurs in `stage`.

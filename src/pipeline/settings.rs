@@ -22,6 +22,7 @@ pub use setting::Setting;
 pub use value::{Access, Chosen, Field, Value, ValueError};
 
 use super::Request;
+use crate::phrase::{Phrase, phrase};
 use crate::scheduler::Class;
 
 /// Every setting, in the order in which they are listed.
@@ -30,8 +31,8 @@ pub const SETTINGS: &[Entry] = &[
         name: "prompt",
         flags: &["prompt"],
         value: "PROMPT",
-        summary: "the prompt",
-        help: "The prompt [default: depends on the model]",
+        summary: phrase("the prompt"),
+        help: phrase("The prompt [default: depends on the model]"),
         field: Field::Text(Access { get: |r, _| r.prompt.clone(), set: |r, _, text| r.prompt = text }),
         ..OF_STAGES
     },
@@ -39,8 +40,8 @@ pub const SETTINGS: &[Entry] = &[
         name: "negative_prompt",
         flags: &["negative-prompt"],
         value: "PROMPT",
-        summary: "what to avoid",
-        help: "The negative prompt: what to avoid",
+        summary: phrase("what to avoid"),
+        help: phrase("The negative prompt: what to avoid"),
         quiet: true,
         field: Field::Text(Access {
             get: |r, _| r.negative_prompt.clone(),
@@ -52,8 +53,10 @@ pub const SETTINGS: &[Entry] = &[
         name: "height",
         flags: &["height"],
         value: "PX",
-        summary: "in pixels",
-        help: "Height in pixels, a multiple of 8 [default: the model's training size, or the height of the start image]",
+        summary: phrase("in pixels"),
+        help: phrase(
+            "Height in pixels, a multiple of 8 [default: the model's training size, or the height of the start image]",
+        ),
         field: Field::Count(Access { get: |r, _| r.height, set: |r, _, pixels| r.height = pixels }, "pixels"),
         ..OF_RUN
     },
@@ -61,8 +64,10 @@ pub const SETTINGS: &[Entry] = &[
         name: "width",
         flags: &["width"],
         value: "PX",
-        summary: "in pixels",
-        help: "Width in pixels, a multiple of 8 [default: the model's training size, or the width of the start image]",
+        summary: phrase("in pixels"),
+        help: phrase(
+            "Width in pixels, a multiple of 8 [default: the model's training size, or the width of the start image]",
+        ),
         field: Field::Count(Access { get: |r, _| r.width, set: |r, _, pixels| r.width = pixels }, "pixels"),
         ..OF_RUN
     },
@@ -71,8 +76,8 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["steps", "num-inference-steps"],
         value: "N",
         parameter: "Steps",
-        summary: "the number of denoising steps",
-        help: "Number of denoising steps [default: 20; SD-Turbo: 1]",
+        summary: phrase("the number of denoising steps"),
+        help: phrase("Number of denoising steps [default: 20; SD-Turbo: 1]"),
         field: Field::Count(
             Access { get: |r, _| r.num_inference_steps, set: |r, _, steps| r.num_inference_steps = steps },
             "steps",
@@ -84,8 +89,8 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["guidance-scale"],
         value: "SCALE",
         parameter: "CFG scale",
-        summary: "weight of the text-conditioned residual",
-        help: "Weight of the text-conditioned residual; 1 is no guidance [default: 7.5; SD-Turbo: 1]",
+        summary: phrase("weight of the text-conditioned residual"),
+        help: phrase("Weight of the text-conditioned residual; 1 is no guidance [default: 7.5; SD-Turbo: 1]"),
         field: Field::Number(
             Access { get: |r, _| r.guidance_scale, set: |r, _, scale| r.guidance_scale = scale },
             "a number",
@@ -97,9 +102,11 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["seed"],
         value: "SEED",
         parameter: "Seed",
-        summary: "of the noise",
-        help: "Seed of the noise, as in torch.Generator(\"cpu\").manual_seed(SEED): -2^63 to 2^64-1. -1 is an ordinary seed, as in \
+        summary: phrase("of the noise"),
+        help: phrase(
+            "Seed of the noise, as in torch.Generator(\"cpu\").manual_seed(SEED): -2^63 to 2^64-1. -1 is an ordinary seed, as in \
                torch [default: 0]",
+        ),
         field: Field::Seed(Access { get: |r, _| r.seed, set: |r, _, seed| r.seed = seed }),
         ..OF_RUN
     },
@@ -108,8 +115,8 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["eta"],
         value: "ETA",
         parameter: "Eta",
-        summary: "new noise in each step of DDIM, 0 to 1",
-        help: "New noise in each step of DDIM: 0 none, 1 as much as DDPM [default: 0]",
+        summary: phrase("new noise in each step of DDIM, 0 to 1"),
+        help: phrase("New noise in each step of DDIM: 0 none, 1 as much as DDPM [default: 0]"),
         quiet: true,
         applies: |request| request.scheduler.config().class == Class::Ddim,
         field: Field::Number(
@@ -122,9 +129,11 @@ pub const SETTINGS: &[Entry] = &[
         name: "scheduler",
         flags: &["scheduler"],
         value: "NAME",
-        summary: "the scheduler, such as euler or dpm++2m-karras",
-        help: "Scheduler: ddim, ddpm, pndm, euler, euler-a, heun, lms, dpm++2m, dpm++3m, dpm++2m-sde, dpm++2m-sde-heun, dpm++3m-sde, unipc, lcm, most \
+        summary: phrase("the scheduler, such as euler or dpm++2m-karras"),
+        help: phrase(
+            "Scheduler: ddim, ddpm, pndm, euler, euler-a, heun, lms, dpm++2m, dpm++3m, dpm++2m-sde, dpm++2m-sde-heun, dpm++3m-sde, unipc, lcm, most \
                of them with -karras too, or a class of diffusers [default: the checkpoint's own]",
+        ),
         field: Field::Chosen(Chosen {
             get: |r, _| r.scheduler.name(),
             set: |r, _, name| {
@@ -136,7 +145,7 @@ pub const SETTINGS: &[Entry] = &[
     },
     Entry {
         name: "scheduler.*",
-        summary: "an argument of the scheduler",
+        summary: phrase("an argument of the scheduler"),
         members: |r| r.scheduler.changed().into_iter().map(String::from).collect(),
         field: Field::Chosen(Chosen {
             get: |r, member| r.scheduler.argument(member),
@@ -153,8 +162,8 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["init-image"],
         value: "FILE",
         parameter: "Init image",
-        summary: "the start image",
-        help: "Start image, for image to image: a file, or sample:apple, cat, house, pizza",
+        summary: phrase("the start image"),
+        help: phrase("Start image, for image to image: a file, or sample:apple, cat, house, pizza"),
         field: Field::Picture(Access {
             get: |r, _| r.init_image.clone(),
             set: |r, _, picture| r.init_image = picture,
@@ -166,8 +175,8 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["strength"],
         value: "STRENGTH",
         parameter: "Denoising strength",
-        summary: "the fraction of the steps that run",
-        help: "With a start image, the fraction of the steps that run: 0 none, 1 all [default: 0.8]",
+        summary: phrase("the fraction of the steps that run"),
+        help: phrase("With a start image, the fraction of the steps that run: 0 none, 1 all [default: 0.8]"),
         applies: |request| request.init_image.is_some(),
         field: Field::Number(
             Access { get: |r, _| r.strength, set: |r, _, strength| r.strength = strength },
@@ -178,7 +187,7 @@ pub const SETTINGS: &[Entry] = &[
     Entry {
         name: "fault",
         parameter: "Fault",
-        summary: "a known mistake, made on purpose",
+        summary: phrase("a known mistake, made on purpose"),
         field: Field::Fault(Access { get: |r, _| r.fault, set: |r, _, fault| r.fault = fault }),
         ..OF_STAGES
     },
@@ -196,9 +205,9 @@ pub struct Entry {
     /// The key in a PNG's chunk `parameters`; empty where it has none, or a place of its own there.
     pub parameter: &'static str,
     /// What it is, in a few words.
-    pub summary: &'static str,
+    pub summary: Phrase,
     /// What it is, as the flag's help has it.
-    pub help: &'static str,
+    pub help: Phrase,
     /// Of what part of a run it is.
     pub of: Of,
     /// Whether short texts leave it out while it has its default.
@@ -226,8 +235,8 @@ const OF_STAGES: Entry = Entry {
     flags: &[],
     value: "",
     parameter: "",
-    summary: "",
-    help: "",
+    summary: Phrase::NONE,
+    help: Phrase::NONE,
     of: Of::Stages,
     quiet: false,
     applies: |_| true,

@@ -200,18 +200,17 @@ pub fn denoise(
     // The scheduler removes some of the predicted noise.
     let noise = scheduler.draws_noise(step).then(|| randn(generator, latents.dims(), models)).transpose()?;
     let timestep = timestep(t, models)?;
-    let mut made = None;
+    let model_output = &guided_noise_residual;
+    let input = StepInput { index: step, model_output, sample: latents, noise: noise.as_ref() };
+    let mut computed = None;
     let prev_sample =
         watch(probe, &lines::SCHEDULER_STEP, &[&guided_noise_residual, &timestep, latents], |_| {
-            let model_output = &guided_noise_residual;
-            let input = StepInput { index: step, model_output, sample: latents, noise: noise.as_ref() };
             let step = scheduler.step(input, history)?;
-            Ok(made.insert(step).prev_sample.clone())
+            Ok(computed.insert(step).prev_sample.clone())
         })?;
-    let step = match made {
-        Some(step) => Step { prev_sample, ..step },
-        None => return Err(crate::nn::Error::Input("the scheduler step did not run".into()).into()),
-    };
+    // If the probe supplied the latents, the step's other values are still needed.
+    let step = computed.map_or_else(|| scheduler.step(input, history), Ok)?;
+    let step = Step { prev_sample, ..step };
     Ok(Denoised { uncond_residual, text_cond_residual, guided_noise_residual, step })
 }
 

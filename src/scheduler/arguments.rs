@@ -15,6 +15,7 @@ use super::config::{AlgorithmType, FinalSigmasType, SchedulerConfig};
 use crate::nn::config::{MAX_COUNT, one_of};
 use crate::nn::error::abridged;
 use crate::nn::{ConfigError, ConfigFile};
+use crate::phrase::Phrase;
 use serde_json::Value;
 use tr::tr;
 
@@ -23,7 +24,7 @@ pub struct Argument {
     /// diffusers' name.
     pub name: &'static str,
     /// What it is for.
-    pub summary: &'static str,
+    pub summary: Phrase,
     /// The classes that have it.
     pub of: &'static [Of],
     /// Where its value is. `None` where only one value is supported.

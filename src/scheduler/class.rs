@@ -13,6 +13,7 @@ use super::pndm::PndmScheduler;
 use super::schedule_error::{self, ScheduleError};
 use super::step::Scheduler;
 use super::unipc::UniPcMultistepScheduler;
+use crate::phrase::{Phrase, phrase};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub struct ShortName {
     /// A1111's name of the sampler; ComfyUI's where A1111 has none.
     pub sampler: &'static str,
     /// What it is, in a line.
-    pub summary: &'static str,
+    pub summary: Phrase,
     /// The arguments that the name stands for.
     apply: fn(&mut SchedulerConfig),
 }
@@ -62,77 +63,77 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "ddim",
         class: Class::Ddim,
         sampler: "DDIM",
-        summary: "deterministic, one UNet call a step",
+        summary: phrase("deterministic, one UNet call a step"),
         apply: |_| (),
     },
     ShortName {
         name: "ddpm",
         class: Class::Ddpm,
         sampler: "DDPM",
-        summary: "the stochastic sampler of training",
+        summary: phrase("the stochastic sampler of training"),
         apply: |_| (),
     },
     ShortName {
         name: "pndm",
         class: Class::Pndm,
         sampler: "PLMS",
-        summary: "linear multistep, order 4; Stable Diffusion 1's own",
+        summary: phrase("linear multistep, order 4; Stable Diffusion 1's own"),
         apply: |config| config.skip_prk_steps = true,
     },
     ShortName {
         name: "euler",
         class: Class::EulerDiscrete,
         sampler: "Euler",
-        summary: "Euler's method in sigma",
+        summary: phrase("Euler's method in sigma"),
         apply: |_| (),
     },
     ShortName {
         name: "euler-a",
         class: Class::EulerAncestralDiscrete,
         sampler: "Euler a",
-        summary: "Euler's method with new noise in each step",
+        summary: phrase("Euler's method with new noise in each step"),
         apply: |_| (),
     },
     ShortName {
         name: "heun",
         class: Class::HeunDiscrete,
         sampler: "Heun",
-        summary: "order 2, two UNet calls a step",
+        summary: phrase("order 2, two UNet calls a step"),
         apply: |_| (),
     },
     ShortName {
         name: "lms",
         class: Class::LmsDiscrete,
         sampler: "LMS",
-        summary: "linear multistep in sigma, order 4",
+        summary: phrase("linear multistep in sigma, order 4"),
         apply: |_| (),
     },
     ShortName {
         name: "dpm++2m",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 2M",
-        summary: "multistep in log SNR, order 2",
+        summary: phrase("multistep in log SNR, order 2"),
         apply: |config| dpm(config, AlgorithmType::DpmSolverPlusPlus, 2),
     },
     ShortName {
         name: "dpm++3m",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 3M",
-        summary: "multistep in log SNR, order 3",
+        summary: phrase("multistep in log SNR, order 3"),
         apply: |config| dpm(config, AlgorithmType::DpmSolverPlusPlus, 3),
     },
     ShortName {
         name: "dpm++2m-sde",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 2M SDE",
-        summary: "the same with new noise in each step, order 2",
+        summary: phrase("the same with new noise in each step, order 2"),
         apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2),
     },
     ShortName {
         name: "dpm++2m-sde-heun",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 2M SDE Heun",
-        summary: "the same in Heun's form",
+        summary: phrase("the same in Heun's form"),
         apply: |config| {
             dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2);
             config.solver_type = SolverType::Heun;
@@ -142,21 +143,21 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "dpm++3m-sde",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 3M SDE",
-        summary: "the same with new noise in each step, order 3",
+        summary: phrase("the same with new noise in each step, order 3"),
         apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 3),
     },
     ShortName {
         name: "unipc",
         class: Class::UniPcMultistep,
         sampler: "UniPC",
-        summary: "multistep predictor and corrector in log SNR",
+        summary: phrase("multistep predictor and corrector in log SNR"),
         apply: |_| (),
     },
     ShortName {
         name: "lcm",
         class: Class::Lcm,
         sampler: "LCM",
-        summary: "for latent consistency models, 1 to 8 steps",
+        summary: phrase("for latent consistency models, 1 to 8 steps"),
         apply: |_| (),
     },
 ];

@@ -1,14 +1,15 @@
 //! The input line on which a command is typed.
 
 use super::text;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use tui_input::backend::crossterm::to_input_request;
+use tui_input::{Input, InputRequest};
 
 /// An input line.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
-    text: String,
-    /// The cursor in bytes, always between two characters.
-    cursor: usize,
+    /// The text and the cursor.
+    input: Input,
     /// The history entry that is shown, counted from the newest, and the text typed before it.
     recalled: Option<(usize, String)>,
 }
@@ -30,33 +31,37 @@ const LONGEST: usize = 4096;
 impl Line {
     /// A line with `text` on it.
     pub fn new(text: &str) -> Self {
-        Self { text: text.into(), cursor: text.len(), recalled: None }
+        Self { input: Input::new(text.into()), recalled: None }
     }
 
     /// The text typed so far.
     pub fn text(&self) -> &str {
-        &self.text
+        self.input.value()
     }
 
     /// The text before the cursor.
     pub fn before_cursor(&self) -> &str {
-        &self.text[..self.cursor]
+        let text = self.text();
+        text.char_indices().nth(self.input.cursor()).map_or(text, |(at, _)| &text[..at])
     }
 
     /// Replaces the text from byte `from` to the cursor with `word`.
     pub fn replace_word(&mut self, from: usize, word: &str) {
-        if self.text.is_char_boundary(from) && from <= self.cursor {
-            self.text.replace_range(from..self.cursor, word);
-            self.cursor = from + word.len();
+        let cursor = self.before_cursor().len();
+        if self.text().is_char_boundary(from) && from <= cursor {
+            let (before, after) = (&self.text()[..from], &self.text()[cursor..]);
+            let cursor = before.chars().count() + word.chars().count();
+            self.input = Input::new(format!("{before}{word}{after}")).with_cursor(cursor);
         }
     }
 
     /// Inserts text at the cursor, without control characters.
     pub fn insert(&mut self, text: &str) {
         let text = text::clean(text.trim_end_matches(['\r', '\n']));
-        if self.text.len() + text.len() <= LONGEST {
-            self.text.insert_str(self.cursor, &text);
-            self.cursor += text.len();
+        if self.text().len() + text.len() <= LONGEST {
+            for c in text.chars() {
+                self.input.handle(InputRequest::InsertChar(c));
+            }
         }
     }
 
@@ -64,15 +69,9 @@ impl Line {
     pub fn key(&mut self, key: KeyEvent, history: &[String]) -> Typed {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
-            KeyCode::Enter => return Typed::Entered(std::mem::take(&mut self.text)),
+            KeyCode::Enter => return Typed::Entered(self.input.value_and_reset()),
             KeyCode::Esc => return Typed::Left,
-            KeyCode::Backspace if self.text.is_empty() => return Typed::Left,
-            KeyCode::Backspace => self.cut(self.previous(), self.cursor),
-            KeyCode::Delete => self.cut(self.cursor, self.following()),
-            KeyCode::Left => self.cursor = self.previous(),
-            KeyCode::Right => self.cursor = self.following(),
-            KeyCode::Home => self.cursor = 0,
-            KeyCode::End => self.cursor = self.text.len(),
+            KeyCode::Backspace if self.text().is_empty() => return Typed::Left,
             KeyCode::Up => self.recall(self.recalled.as_ref().map_or(0, |(at, _)| at + 1), history),
             KeyCode::Down => match self.recalled.take() {
                 Some((0, draft)) => *self = Self::new(&draft),
@@ -82,41 +81,25 @@ impl Line {
                 }
                 None => {}
             },
-            KeyCode::Char('a') if control => self.cursor = 0,
-            KeyCode::Char('e') if control => self.cursor = self.text.len(),
-            KeyCode::Char('u') if control => self.cut(0, self.cursor),
-            KeyCode::Char('k') if control => self.cut(self.cursor, self.text.len()),
-            KeyCode::Char('w') if control => {
-                let word = self.before_cursor().trim_end().rfind(' ').map_or(0, |space| space + 1);
-                self.cut(word, self.cursor);
+            // As in a shell; tui-input clears the whole line.
+            KeyCode::Char('u') if control => {
+                self.input.handle(InputRequest::DeleteFromStart);
             }
-            KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
-                self.insert(c.encode_utf8(&mut [0; 4]));
-            }
-            _ => {}
+            _ => match to_input_request(&Event::Key(key)) {
+                Some(InputRequest::InsertChar(c)) => self.insert(c.encode_utf8(&mut [0; 4])),
+                Some(request) => {
+                    self.input.handle(request);
+                }
+                None => {}
+            },
         }
         Typed::On
     }
 
     fn recall(&mut self, at: usize, history: &[String]) {
         let Some(line) = history.iter().rev().nth(at) else { return };
-        let draft = self.recalled.take().map_or_else(|| std::mem::take(&mut self.text), |(_, draft)| draft);
+        let draft = self.recalled.take().map_or_else(|| self.text().into(), |(_, draft)| draft);
         *self = Self { recalled: Some((at, draft)), ..Self::new(line) };
-    }
-
-    fn cut(&mut self, from: usize, to: usize) {
-        self.text.replace_range(from..to, "");
-        self.cursor = from;
-    }
-
-    /// The position one character before the cursor.
-    fn previous(&self) -> usize {
-        self.before_cursor().char_indices().next_back().map_or(0, |(at, _)| at)
-    }
-
-    /// The position one character after the cursor.
-    fn following(&self) -> usize {
-        self.text[self.cursor..].chars().next().map_or(self.cursor, |c| self.cursor + c.len_utf8())
     }
 }
 
@@ -136,6 +119,36 @@ mod tests {
         let mut line = Line::new("りんご");
         press(&mut line, &[Left, Backspace, Char('x'), Delete], &[]);
         assert_eq!((line.text(), line.before_cursor()), ("りx", "りx"));
+    }
+
+    #[test]
+    fn what_looks_like_one_character_is_one_step() {
+        // An e with a combining accent, and an emoji of three code points.
+        let mut line = Line::new("e\u{301}👩\u{200d}🎨");
+        press(&mut line, &[Left, Backspace], &[]);
+        assert_eq!((line.text(), line.before_cursor()), ("👩\u{200d}🎨", ""));
+        press(&mut line, &[Delete], &[]);
+        assert_eq!(line.text(), "");
+    }
+
+    #[test]
+    fn a_word_is_replaced_before_the_cursor_only() {
+        let mut line = Line::new("赤 lat.std");
+        press(&mut line, &[Left; 4], &[]);
+        line.replace_word("赤 ".len(), "latents");
+        assert_eq!((line.text(), line.before_cursor()), ("赤 latents.std", "赤 latents"));
+    }
+
+    #[test]
+    fn ctrl_u_cuts_to_the_start_and_long_texts_are_refused() {
+        let mut line = Line::new("next 5");
+        press(&mut line, &[Left], &[]);
+        line.key(KeyEvent::new(Char('u'), KeyModifiers::CONTROL), &[]);
+        assert_eq!(line.text(), "5");
+        line.insert(&"x".repeat(LONGEST));
+        assert_eq!(line.text(), "5");
+        line.insert("a\x1bb\n");
+        assert!(!line.text().contains('\x1b') && line.before_cursor().ends_with('b'));
     }
 
     #[test]

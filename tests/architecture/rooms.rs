@@ -16,6 +16,7 @@ pub const LEVELS: &[Level] = &[
     Level {
         folder: "",
         rooms: &[
+            "phrase",
             "tensor",
             "nn",
             "checkpoint",

@@ -58,6 +58,30 @@ fn text_to_image_makes_the_picture_that_advance_makes() {
     }
 }
 
+/// Supplies zeros as the latents of every step.
+struct Supplying;
+
+impl Probe for Supplying {
+    fn wants(&self, path: &Path) -> bool {
+        *path == *lines::SCHEDULER_STEP
+    }
+    fn intercept(&mut self, _: &Path, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        Ok(Some(inputs[2].zeros_like()?))
+    }
+}
+
+#[test]
+fn a_step_whose_latents_are_supplied_keeps_its_other_values() {
+    let models = models();
+    let (usual, supplied) = (run(&models, &mut Unwatched).unwrap(), run(&models, &mut Supplying).unwrap());
+    let values = |snapshot: &Snapshot, name: &str| -> Vec<f32> {
+        snapshot.tensor(name).unwrap().1.flatten_all().unwrap().to_vec1().unwrap()
+    };
+    assert!(values(&supplied, "latents").iter().all(|x| *x == 0.));
+    let of_step = "pred_original_sample";
+    assert_eq!(values(&supplied, of_step), values(&usual, of_step));
+}
+
 #[test]
 fn every_module_with_weights_and_every_line_is_seen_under_its_diffusers_path() {
     let models = models();

@@ -10,6 +10,7 @@ pub mod slice;
 mod syntax;
 pub mod value;
 
+use crate::phrase::{Phrase, phrase};
 use cel::common::types::CelDouble;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
@@ -250,22 +251,25 @@ fn listed(value: &Value) -> String {
 }
 
 /// Functions of an expression: how each is called, and what it gives.
-pub const FUNCTIONS: [(&str, &str); 15] = [
-    ("norm(t)", "the Euclidean norm"),
-    ("max_abs(t)", "the largest magnitude"),
-    ("cos(a, b)", "the cosine of the angle between two tensors"),
-    ("psnr(a, b)", "how like two pictures of values 0 to 1 are, in dB"),
-    ("lerp(a, b, x)", "a + x · (b − a), element by element"),
-    ("clamp(t, low, high)", "every element brought between both"),
-    ("sqrt(x)", "of a number or a tensor"),
-    ("abs(x)", "of a number or a tensor"),
-    ("embed(\"TEXT\")", "the text's embeddings, as prompt_embeds are a prompt's"),
-    ("at(STEP, \"TENSOR\")", "a tensor as it was after that step, or after \"get_latent\""),
-    ("of(\"TIMELINE\", \"TENSOR\")", "a tensor of another timeline, where it stands"),
-    ("of(\"TIMELINE\", STEP, \"TENSOR\")", "a tensor of another timeline after that step"),
-    ("t(\"MODULE\")", "a module's output in the current stage, or in the last one; t(path) at a breakpoint"),
-    ("at(STEP, \"MODULE\")", "its output in that step; of(\"TIMELINE\", STEP, \"MODULE\") likewise"),
-    ("alpha_bar(t)", "ᾱ of a training timestep, such as timesteps[step]"),
+pub const FUNCTIONS: [(&str, Phrase); 15] = [
+    ("norm(t)", phrase("the Euclidean norm")),
+    ("max_abs(t)", phrase("the largest magnitude")),
+    ("cos(a, b)", phrase("the cosine of the angle between two tensors")),
+    ("psnr(a, b)", phrase("how like two pictures of values 0 to 1 are, in dB")),
+    ("lerp(a, b, x)", phrase("a + x · (b − a), element by element")),
+    ("clamp(t, low, high)", phrase("every element brought between both")),
+    ("sqrt(x)", phrase("of a number or a tensor")),
+    ("abs(x)", phrase("of a number or a tensor")),
+    ("embed(\"TEXT\")", phrase("the text's embeddings, as prompt_embeds are a prompt's")),
+    ("at(STEP, \"TENSOR\")", phrase("a tensor as it was after that step, or after \"get_latent\"")),
+    ("of(\"TIMELINE\", \"TENSOR\")", phrase("a tensor of another timeline, where it stands")),
+    ("of(\"TIMELINE\", STEP, \"TENSOR\")", phrase("a tensor of another timeline after that step")),
+    (
+        "t(\"MODULE\")",
+        phrase("a module's output in the current stage, or in the last one; t(path) at a breakpoint"),
+    ),
+    ("at(STEP, \"MODULE\")", phrase("its output in that step; of(\"TIMELINE\", STEP, \"MODULE\") likewise")),
+    ("alpha_bar(t)", phrase("ᾱ of a training timestep, such as timesteps[step]")),
 ];
 
 /// What names mean.

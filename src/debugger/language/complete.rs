@@ -1,5 +1,7 @@
 //! What a line that is being typed can go on with.
 
+mod shown;
+
 use super::arguments::Topic;
 use super::edit::EDITABLE;
 use super::verb::Verb;
@@ -7,13 +9,15 @@ use super::verbs::VERBS;
 use crate::debugger::expr::FUNCTIONS;
 use crate::debugger::expr::names;
 use crate::debugger::expr::value::FIELDS;
-use crate::picture::features::{Drawn, Row};
+use crate::phrase::{Phrase, phrase};
 use crate::pipeline::{Setting, Stage};
 use crate::scheduler::ShortName;
 use crate::scheduler::arguments::ARGUMENTS;
 use crate::scheduler::class::{SHORT_NAMES, has_order};
 use std::collections::BTreeSet;
 use std::ops::Range;
+
+pub(super) use shown::{save, show};
 
 /// What a word can go on with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,7 +101,7 @@ fn modules(word: &str, names: &Names) -> Vec<Candidate> {
             found.push(next);
         }
     }
-    plain(found, "module")
+    plain(found, phrase("module"))
 }
 
 /// The part of `line` that `error` complains of: what it quotes first of those that are there.
@@ -113,17 +117,17 @@ fn starting(all: impl IntoIterator<Item = Candidate>, word: &str) -> Vec<Candida
     all.into_iter().filter(|candidate| candidate.text.starts_with(word) && candidate.text != word).collect()
 }
 
-fn plain<T: ToString>(texts: impl IntoIterator<Item = T>, help: &str) -> Vec<Candidate> {
+fn plain<T: ToString>(texts: impl IntoIterator<Item = T>, help: Phrase) -> Vec<Candidate> {
     texts.into_iter().map(|text| Candidate { text: text.to_string(), help: help.into() }).collect()
 }
 
 fn stages() -> Vec<Candidate> {
     let stages = [Stage::EncodePrompt, Stage::GetLatent, Stage::Denoise { step: 0 }, Stage::VaeDecode];
-    plain(stages.map(Stage::name), "stage")
+    plain(stages.map(Stage::name), phrase("stage"))
 }
 
 fn models() -> Vec<Candidate> {
-    plain(["text_encoder.", "unet.", "vae."], "a module")
+    plain(["text_encoder.", "unet.", "vae."], phrase("a module"))
 }
 
 fn settings(are: impl Fn(&Setting) -> bool) -> Vec<Candidate> {
@@ -135,7 +139,7 @@ fn settings(are: impl Fn(&Setting) -> bool) -> Vec<Candidate> {
 /// The arguments of schedulers. Which of them the run's has is known where the run is.
 fn scheduler_arguments() -> impl Iterator<Item = Candidate> {
     let argument =
-        |name: &str, help: &str| Candidate { text: format!("scheduler.{name}"), help: help.into() };
+        |name: &str, help: Phrase| Candidate { text: format!("scheduler.{name}"), help: help.into() };
     let can_change =
         ARGUMENTS.iter().filter(|known| known.of.iter().any(|of| known.is_setting_of(of.classes[0])));
     can_change.map(move |known| argument(known.name, known.summary))
@@ -157,15 +161,17 @@ pub(super) fn stop(words: &[&str], _: &Names) -> Completion {
     match words {
         [] => Completion::Module([stages(), models()].concat()),
         _ if words.contains(&"if") => Completion::Expression,
-        _ => Completion::Words(plain(["if"], "only when this holds")),
+        _ => Completion::Words(plain(["if"], phrase("only when this holds"))),
     }
 }
 
 pub(super) fn catch(words: &[&str], _: &Names) -> Completion {
     match words {
         [] => {
-            let kinds =
-                [plain(["nan"], "NaN and infinity"), plain(["if"], "any module for which this is true")];
+            let kinds = [
+                plain(["nan"], phrase("NaN and infinity")),
+                plain(["if"], phrase("any module for which this is true")),
+            ];
             Completion::Words(kinds.concat())
         }
         _ if words.contains(&"if") => Completion::Expression,
@@ -175,8 +181,8 @@ pub(super) fn catch(words: &[&str], _: &Names) -> Completion {
 
 pub(super) fn delete(words: &[&str], names: &Names) -> Completion {
     Completion::Words(match words {
-        [] => [plain(&names.breakpoints, "breakpoint"), plain(["timeline"], "")].concat(),
-        ["timeline"] => plain(&names.timelines, "timeline"),
+        [] => [plain(&names.breakpoints, phrase("breakpoint")), plain(["timeline"], Phrase::NONE)].concat(),
+        ["timeline"] => plain(&names.timelines, phrase("timeline")),
         _ => vec![],
     })
 }
@@ -187,7 +193,7 @@ pub(super) fn info(words: &[&str], names: &Names) -> Completion {
             let mut topics = Topic::ALL.map(|(name, _)| name).to_vec();
             topics.insert(topics.partition_point(|topic| *topic < "modules"), "modules");
             topics.insert(topics.partition_point(|topic| *topic < "schedules"), "schedules");
-            Completion::Words(plain(topics, "topic"))
+            Completion::Words(plain(topics, phrase("topic")))
         }
         ["modules"] => Completion::Module(models()),
         ["schedules", ..] => schedulers(words, names),
@@ -196,74 +202,7 @@ pub(super) fn info(words: &[&str], names: &Names) -> Completion {
 }
 
 pub(super) fn undisplay(words: &[&str], names: &Names) -> Completion {
-    Completion::Words(if words.is_empty() { plain(&names.displays, "display") } else { vec![] })
-}
-
-pub(super) fn show(words: &[&str], names: &Names) -> Completion {
-    match words {
-        [] => {
-            let timemap = plain(["timemap"], "from which step on each pixel stays");
-            let is_new = |timemap: &Candidate| !names.pictures.contains(&timemap.text);
-            Completion::Words(
-                [plain(&names.pictures, "picture"), inside(), timemap.into_iter().filter(is_new).collect()]
-                    .concat(),
-            )
-        }
-        ["attention"] => Completion::Words([tokens(names), plain(["at"], "a point: column, row")].concat()),
-        _ => shown(words, names),
-    }
-}
-
-pub(super) fn save(words: &[&str], names: &Names) -> Completion {
-    match words {
-        [] => {
-            let tensors = plain(&names.tensors, "tensor");
-            let all = plain(["all"], "every tensor so far");
-            let timeline = plain(["timeline"], "this run as commands");
-            let timemap = plain(["timemap"], "from which step on each pixel stays");
-            Completion::Words([tensors, all, timeline, inside(), timemap].concat())
-        }
-        ["attention"] => Completion::Words([tokens(names), plain(["at"], "a point: column, row")].concat()),
-        // The file stands after the first word.
-        ["features" | "attention" | "effect", _] | ["timemap"] => Completion::Words(vec![]),
-        ["timemap", _] => shown(&["timemap"], names),
-        ["features" | "attention" | "effect", _, _, rest @ ..] => shown(&[&words[..2], rest].concat(), names),
-        _ => shown(words, names),
-    }
-}
-
-/// What `show` and `save` have of the inside of a stage.
-fn inside() -> Vec<Candidate> {
-    let features = plain(["features"], "the output of a module");
-    [features, plain(["attention"], "where a word attends"), plain(["effect"], "what a word does")].concat()
-}
-
-/// The words of the prompt and the special tokens.
-fn tokens(names: &Names) -> Vec<Candidate> {
-    [plain(&names.words, "word of the prompt"), plain(["<start>", "<end>", "<pad>"], "token")].concat()
-}
-
-/// What follows `features`, `timemap`, `attention` and `effect`.
-fn shown(words: &[&str], names: &Names) -> Completion {
-    Completion::Words(match words {
-        ["features"] => return Completion::Module(models()),
-        ["features", _, ..] => {
-            let ways = plain(Drawn::ALL.map(|(name, _)| name), "how channels are drawn");
-            [ways, plain(Row::ALL.map(|(name, _)| name), "row")].concat()
-        }
-        ["timemap"] => plain(["within"], "standard deviations"),
-        ["effect"] => tokens(names),
-        ["effect", _] => plain(["step"], "where"),
-        ["attention", .., "layer"] => {
-            plain(names.modules.iter().filter(|path| path.starts_with("unet.")), "module")
-        }
-        ["attention", .., "at" | "step" | "head"] => vec![],
-        ["attention", _, ..] => {
-            let known = ["step", "layer", "head", "over-steps"];
-            plain(known.into_iter().filter(|option| !words.contains(option)), "where")
-        }
-        _ => vec![],
-    })
+    Completion::Words(if words.is_empty() { plain(&names.displays, phrase("display")) } else { vec![] })
 }
 
 pub(super) fn set(words: &[&str], _: &Names) -> Completion {
@@ -275,12 +214,12 @@ pub(super) fn set(words: &[&str], _: &Names) -> Completion {
         [] => [
             settings(|_| true),
             scheduler_arguments().collect(),
-            plain(["preview"], "which steps the VAE decodes"),
-            plain(EDITABLE, "tensor, to be changed by hand"),
-            plain(["t(\""], "the output of a module, to be changed by hand"),
+            plain(["preview"], phrase("which steps the VAE decodes")),
+            plain(EDITABLE, phrase("tensor, to be changed by hand")),
+            plain(["t(\""], phrase("the output of a module, to be changed by hand")),
         ]
         .concat(),
-        ["preview"] => plain(["every", "off"], ""),
+        ["preview"] => plain(["every", "off"], Phrase::NONE),
         [name] => values(name),
         _ => vec![],
     })
@@ -289,8 +228,8 @@ pub(super) fn set(words: &[&str], _: &Names) -> Completion {
 pub(super) fn patch(words: &[&str], names: &Names) -> Completion {
     Completion::Words(match words {
         [] => return Completion::Module(models()),
-        [_] => plain(["from"], "a timeline"),
-        [_, "from"] => plain(&names.timelines, "timeline"),
+        [_] => plain(["from"], phrase("a timeline")),
+        [_, "from"] => plain(&names.timelines, phrase("timeline")),
         _ => vec![],
     })
 }
@@ -298,26 +237,26 @@ pub(super) fn patch(words: &[&str], names: &Names) -> Completion {
 pub(super) fn fork(words: &[&str], _: &Names) -> Completion {
     Completion::Words(match words {
         [.., "at"] => stages(),
-        _ => plain(["at"], "an earlier stage"),
+        _ => plain(["at"], phrase("an earlier stage")),
     })
 }
 
 pub(super) fn timeline(words: &[&str], names: &Names) -> Completion {
-    Completion::Words(if words.is_empty() { plain(&names.timelines, "timeline") } else { vec![] })
+    Completion::Words(if words.is_empty() { plain(&names.timelines, phrase("timeline")) } else { vec![] })
 }
 
 pub(super) fn compare(words: &[&str], names: &Names) -> Completion {
     Completion::Words(match words {
         [] => [
             settings(Setting::is_compared),
-            plain(["word"], "one word of the prompt"),
-            plain(["base", "off"], ""),
+            plain(["word"], phrase("one word of the prompt")),
+            plain(["base", "off"], Phrase::NONE),
         ]
         .concat(),
-        ["base"] => plain(&names.timelines, "timeline"),
+        ["base"] => plain(&names.timelines, phrase("timeline")),
         [.., "by"] => settings(Setting::is_compared),
         [name] | [.., "by", name] => values(name),
-        [_, _, ..] => plain(["by", "here"], ""),
+        [_, _, ..] => plain(["by", "here"], Phrase::NONE),
     })
 }
 
@@ -336,19 +275,19 @@ fn values_of_argument(name: &str) -> Vec<Candidate> {
         if of.default == "false" || of.default == "true" { &["true", "false"] } else { of.supported }
     });
     let texts: BTreeSet<&str> = texts.map(|text| text.trim_matches('"')).collect();
-    plain(texts, "")
+    plain(texts, Phrase::NONE)
 }
 
 pub(super) fn sweep(words: &[&str], _: &Names) -> Completion {
     Completion::Words(match words {
         [] => settings(Setting::is_compared),
-        [_, _] => plain(["here-to-end"], ""),
+        [_, _] => plain(["here-to-end"], Phrase::NONE),
         _ => vec![],
     })
 }
 
 pub(super) fn diff(words: &[&str], names: &Names) -> Completion {
-    Completion::Words(if words.len() < 2 { plain(&names.timelines, "timeline") } else { vec![] })
+    Completion::Words(if words.len() < 2 { plain(&names.timelines, phrase("timeline")) } else { vec![] })
 }
 
 pub(super) fn schedulers(_: &[&str], _: &Names) -> Completion {
@@ -367,7 +306,7 @@ pub(super) fn deterministic(_: &[&str], _: &Names) -> Completion {
 
 pub(super) fn help(words: &[&str], _: &Names) -> Completion {
     Completion::Words(if words.is_empty() {
-        plain(VERBS.iter().map(|verb| verb.name), "command")
+        plain(VERBS.iter().map(|verb| verb.name), phrase("command"))
     } else {
         vec![]
     })
@@ -381,12 +320,12 @@ fn part_of_expression(before: &str, from: usize, names: &Names) -> Completions {
     let word = &before[start..];
     match word.rsplit_once('.') {
         Some((name, field)) if names.tensors.iter().any(|tensor| tensor == name) => {
-            let fields = plain(FIELDS.split(", "), "of the tensor");
+            let fields = plain(FIELDS.split(", "), phrase("of the tensor"));
             Completions { from: start + name.len() + 1, candidates: starting(fields, field) }
         }
         _ => {
-            let mut all = plain(&names.tensors, "tensor");
-            all.extend(plain(names::plain(), ""));
+            let mut all = plain(&names.tensors, phrase("tensor"));
+            all.extend(plain(names::plain(), Phrase::NONE));
             for (call, gives) in FUNCTIONS {
                 // Up to its first argument; one that can be called in two ways is one.
                 let (name, _) = call.split_once('(').unwrap_or((call, ""));

@@ -4,6 +4,7 @@ use super::arguments::ArgumentError;
 use super::complete::{Completion, Names};
 use super::verbs::{Command, VERBS};
 use crate::debugger::text::abridged;
+use crate::phrase::{Phrase, phrase};
 use tr::tr;
 
 /// A verb of the language.
@@ -14,11 +15,11 @@ pub struct Verb {
     /// Its short form; empty where it has none.
     pub short: &'static str,
     /// What it does, in a few words, for the list of all verbs.
-    pub brief: &'static str,
+    pub brief: Phrase,
     /// What may follow.
     pub usage: &'static str,
     /// What it does, in full.
-    pub summary: &'static str,
+    pub summary: Phrase,
     /// A line of it that works.
     pub example: &'static str,
     /// The group that `help` lists it in.
@@ -56,13 +57,13 @@ pub enum Group {
 
 impl Group {
     /// Every group with its heading, in the order of `help`.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::Moving, "moving"),
-        (Self::Stopping, "stopping"),
-        (Self::Looking, "looking"),
-        (Self::Changing, "changing"),
-        (Self::Timelines, "timelines"),
-        (Self::Other, "other"),
+    pub const ALL: [(Self, Phrase); 6] = [
+        (Self::Moving, phrase("moving")),
+        (Self::Stopping, phrase("stopping")),
+        (Self::Looking, phrase("looking")),
+        (Self::Changing, phrase("changing")),
+        (Self::Timelines, phrase("timelines")),
+        (Self::Other, phrase("other")),
     ];
 }
 
@@ -157,7 +158,7 @@ mod tests {
     fn every_verb_has_a_group_and_a_brief_line() {
         for verb in VERBS {
             assert!(Group::ALL.iter().any(|(group, _)| *group == verb.group), "{}", verb.name);
-            assert!(verb.brief.chars().count() <= 46, "{}", verb.brief);
+            assert!(verb.brief.english().chars().count() <= 46, "{}", verb.brief);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::debugger::language::verbs::{COMMENTS, VERBS};
 use crate::debugger::outcome::{Form, Outcome, Shown, ShownPicture};
 use crate::debugger::record::TensorRow;
 use crate::debugger::record::{RecordId, RecordView, pictures};
+use crate::phrase::Phrase;
 use crate::picture::{Picture, png};
 use crate::pipeline::{Setting, dump};
 use crate::tensor::PlainTensor;
@@ -207,7 +208,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
             for (group, heading) in Group::ALL {
                 let verbs = VERBS.iter().filter(|verb| verb.group == group);
                 for (index, verb) in verbs.enumerate() {
-                    let heading = if index == 0 { heading } else { "" };
+                    let heading = if index == 0 { heading } else { Phrase::NONE };
                     let short =
                         if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
                     lines.push(format!(

@@ -4,6 +4,7 @@
 pub mod module;
 pub mod scheduler;
 
+use crate::model::classes::{self, Forward};
 use crate::pipeline::{Stage, lines};
 use crate::scheduler::Class;
 
@@ -16,22 +17,8 @@ pub enum File {
     Scheduler(Class),
     /// What every scheduler's step is made of.
     Step,
-    /// The text encoder.
-    Clip,
-    /// The UNet as a whole.
-    UNet,
-    /// Its levels.
-    Blocks,
-    /// Its transformers.
-    Transformer,
-    /// Its time embedding.
-    Embeddings,
-    /// Attention.
-    Attention,
-    /// Residual blocks.
-    Resnet,
-    /// The VAE.
-    Vae,
+    /// The code of modules.
+    Module(classes::File),
 }
 
 impl File {
@@ -41,18 +28,7 @@ impl File {
             Self::Stages => ("src/pipeline/stages.rs", include_str!("../../pipeline/stages.rs")),
             Self::Scheduler(class) => (scheduler::of(class).path, scheduler::of(class).text),
             Self::Step => ("src/scheduler/working.rs", include_str!("../../scheduler/working.rs")),
-            Self::Clip => ("src/model/clip.rs", include_str!("../../model/clip.rs")),
-            Self::UNet => ("src/model/unet/mod.rs", include_str!("../../model/unet/mod.rs")),
-            Self::Blocks => ("src/model/unet/blocks.rs", include_str!("../../model/unet/blocks.rs")),
-            Self::Transformer => {
-                ("src/model/unet/transformer.rs", include_str!("../../model/unet/transformer.rs"))
-            }
-            Self::Embeddings => {
-                ("src/model/unet/embeddings.rs", include_str!("../../model/unet/embeddings.rs"))
-            }
-            Self::Attention => ("src/model/attention.rs", include_str!("../../model/attention.rs")),
-            Self::Resnet => ("src/model/resnet.rs", include_str!("../../model/resnet.rs")),
-            Self::Vae => ("src/model/vae/mod.rs", include_str!("../../model/vae/mod.rs")),
+            Self::Module(file) => file.content(),
         }
     }
 }
@@ -66,10 +42,13 @@ const CALLS: [(&str, Function); 12] = [
     ("step.combine(", Function::new(File::Step, "divided")),
     ("step.divided(", Function::new(File::Step, "divided")),
     ("threshold_sample(", Function::new(File::Step, "threshold_sample")),
-    ("text_encoder.forward(", Function::method(File::Clip, "ClipTextModel", "forward")),
-    ("unet.forward(", Function::method(File::UNet, "UNet2DConditionModel", "forward")),
-    ("vae.encode(", Function::method(File::Vae, "AutoencoderKL", "encode")),
-    ("vae.decode(", Function::method(File::Vae, "AutoencoderKL", "decode")),
+    (
+        "text_encoder.forward(",
+        Function::method(File::Module(classes::File::Clip), "ClipTextModel", "forward"),
+    ),
+    ("unet.forward(", Function::method(File::Module(classes::File::UNet), "UNet2DConditionModel", "forward")),
+    ("vae.encode(", Function::method(File::Module(classes::File::Vae), "AutoencoderKL", "encode")),
+    ("vae.decode(", Function::method(File::Module(classes::File::Vae), "AutoencoderKL", "decode")),
     ("randn(", Function::new(File::Stages, "randn")),
 ];
 
@@ -100,6 +79,11 @@ impl Function {
     /// The function `name` of the type `owner`.
     pub const fn method(file: File, owner: &'static str, name: &'static str) -> Self {
         Self { file, owner: Some(owner), name }
+    }
+
+    /// The forward pass of a class of modules.
+    pub fn forward(of: &Forward) -> Self {
+        Self::method(File::Module(of.file), of.owner, "forward")
     }
 
     /// The function that a stage is.
@@ -181,8 +165,8 @@ impl Function {
     /// Its counterparts elsewhere.
     pub fn reference(self) -> Reference {
         let reference = |diffusers, parediffusers, paper| Reference { diffusers, parediffusers, paper };
-        if let Some((diffusers, paper)) = self.owner.and_then(reference_of_module) {
-            return reference(diffusers, None, paper);
+        if let Some(forward) = self.owner.filter(|_| self.name == "forward").and_then(Forward::of_type) {
+            return reference(forward.reference, forward.parediffusers, forward.paper);
         }
         match (self.file, self.name) {
             (File::Stages, "encode_prompt") => reference(
@@ -228,15 +212,9 @@ impl Function {
                 None,
                 "x₀ of a prediction: Salimans and Ho, 2022, appendix D",
             ),
-            (File::Clip, _) => {
-                reference("CLIPTextModel.forward (transformers)", None, "CLIP: Radford et al., 2021")
+            (File::Module(_), "encode") => {
+                reference("AutoencoderKL.encode", None, "latents: Rombach et al., 2022")
             }
-            (File::UNet, _) => reference(
-                "UNet2DConditionModel.forward",
-                Some("PareUNet2DConditionModel.forward"),
-                "U-Net: Ronneberger et al., 2015",
-            ),
-            (File::Vae, "encode") => reference("AutoencoderKL.encode", None, "latents: Rombach et al., 2022"),
             _ => reference(
                 "AutoencoderKL.decode",
                 Some("PareAutoencoderKL.decode"),
@@ -244,42 +222,6 @@ impl Function {
             ),
         }
     }
-}
-
-/// A module's counterpart in diffusers or transformers, by its type here, and what was published about it.
-fn reference_of_module(owner: &str) -> Option<(&'static str, &'static str)> {
-    const UNET: &str = "U-Net: Ronneberger et al., 2015";
-    const RESNET: &str = "residual blocks: He et al., 2016";
-    const ATTENTION: &str = "attention: Vaswani et al., 2017, equation 1";
-    const PROMPT: &str = "cross-attention: Rombach et al., 2022, section 3.3";
-    const CLIP: &str = "CLIP: Radford et al., 2021";
-    const VAE: &str = "the autoencoder: Esser et al., 2021";
-    Some(match owner {
-        "DownBlock2D" => ("CrossAttnDownBlock2D.forward, DownBlock2D.forward", UNET),
-        "UNetMidBlock2DCrossAttn" => ("UNetMidBlock2DCrossAttn.forward", UNET),
-        "UpBlock2D" => ("CrossAttnUpBlock2D.forward, UpBlock2D.forward", UNET),
-        "TimestepEmbedding" => ("TimestepEmbedding.forward", "Ho et al., 2020, appendix B"),
-        "Transformer2DModel" => ("Transformer2DModel.forward", PROMPT),
-        "BasicTransformerBlock" => ("BasicTransformerBlock.forward", PROMPT),
-        "Attention" => ("Attention.forward, AttnProcessor2_0.__call__", ATTENTION),
-        "FeedForward" => ("FeedForward.forward", "Vaswani et al., 2017, section 3.3"),
-        "Geglu" => ("GEGLU.forward", "GEGLU: Shazeer, 2020"),
-        "ResnetBlock2D" => ("ResnetBlock2D.forward", RESNET),
-        "Downsample2D" => ("Downsample2D.forward", UNET),
-        "Upsample2D" => ("Upsample2D.forward", UNET),
-        "ClipEncoderLayer" => ("CLIPEncoderLayer.forward (transformers)", CLIP),
-        "ClipAttention" => ("CLIPAttention.forward (transformers)", ATTENTION),
-        "ClipMlp" => ("CLIPMLP.forward (transformers)", CLIP),
-        "Encoder" => ("Encoder.forward", VAE),
-        "Decoder" => ("Decoder.forward", VAE),
-        "DownEncoderBlock2D" => ("DownEncoderBlock2D.forward", VAE),
-        "UpDecoderBlock2D" => ("UpDecoderBlock2D.forward", VAE),
-        "UNetMidBlock2D" => ("UNetMidBlock2D.forward", VAE),
-        "SpatialAttention" => ("Attention.forward", ATTENTION),
-        "ClipTextEmbeddings" => ("CLIPTextEmbeddings.forward (transformers)", CLIP),
-        "ClipEncoder" => ("CLIPEncoder.forward (transformers)", CLIP),
-        _ => return None,
-    })
 }
 
 /// The names of a line's inputs, in the order in which the probe is given them.

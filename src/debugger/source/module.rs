@@ -1,9 +1,11 @@
 //! What is known of a module by its path: what it is part of, what diffusers calls it, what it is given, where its code is.
 
 use super::{File, Function};
+use crate::model::classes::{self, Forward};
 use crate::nn::attention::ATTENTION_PROBS;
 
 pub use crate::model::anatomy::is_within;
+pub use crate::model::classes::inputs;
 
 /// Whether `step` stops at the piece: not at a whole model, which is what the line that runs it is, nor at what an
 /// attention attends to, which is made only where it is asked for.
@@ -16,66 +18,9 @@ pub fn is_piece(path: &str) -> bool {
     !path.ends_with(ATTENTION_PROBS)
 }
 
-/// What a module is that has parts: its code, and the names of what it is given.
-#[derive(Debug, Clone, Copy)]
-pub struct Class {
-    /// Its forward pass here.
-    pub function: Function,
-    /// What it is given, in the order in which the probe is.
-    inputs: &'static [&'static str],
-}
-
-/// The class of the module at `path`; `None` for a layer without parts.
-pub fn class(path: &str) -> Option<Class> {
-    let of = |file, ours, inputs| Some(Class { function: Function::method(file, ours, "forward"), inputs });
-    let names: Vec<&str> = path.split('.').collect();
-    const SAMPLE: &[&str] = &["sample"];
-    const STATES: &[&str] = &["hidden_states"];
-    const TIMED: &[&str] = &["hidden_states", "temb"];
-    const ATTENDING: &[&str] = &["hidden_states", "encoder_hidden_states"];
-    const BLOCK: &[&str] = &["hidden_states", "temb", "encoder_hidden_states"];
-    match names[..] {
-        ["text_encoder"] => of(File::Clip, "ClipTextModel", &["input_ids"]),
-        ["unet"] => {
-            of(File::UNet, "UNet2DConditionModel", &["sample", "encoder_hidden_states", "timestep_cond"])
-        }
-        ["unet", "time_embedding"] => of(File::Embeddings, "TimestepEmbedding", &["sample", "condition"]),
-        ["unet", "down_blocks", _] => of(File::Blocks, "DownBlock2D", BLOCK),
-        ["unet", "mid_block"] => of(File::Blocks, "UNetMidBlock2DCrossAttn", BLOCK),
-        ["unet", "up_blocks", _] => of(File::Blocks, "UpBlock2D", BLOCK),
-        ["vae", "encoder"] => of(File::Vae, "Encoder", SAMPLE),
-        ["vae", "decoder"] => of(File::Vae, "Decoder", SAMPLE),
-        ["vae", _, "down_blocks", _] => of(File::Vae, "DownEncoderBlock2D", STATES),
-        ["vae", _, "up_blocks", _] => of(File::Vae, "UpDecoderBlock2D", STATES),
-        ["vae", _, "mid_block"] => of(File::Vae, "UNetMidBlock2D", STATES),
-        ["vae", .., "attentions", _] => of(File::Attention, "SpatialAttention", STATES),
-        [.., "attentions", _] => of(File::Transformer, "Transformer2DModel", ATTENDING),
-        [.., "transformer_blocks", _] => of(File::Transformer, "BasicTransformerBlock", ATTENDING),
-        [.., "attn1" | "attn2"] => of(File::Attention, "Attention", ATTENDING),
-        [.., "ff"] => of(File::Transformer, "FeedForward", STATES),
-        [.., "ff", "net", "0"] => of(File::Transformer, "Geglu", STATES),
-        [.., "resnets", _] => of(File::Resnet, "ResnetBlock2D", TIMED),
-        [.., "downsamplers", _] => of(File::Resnet, "Downsample2D", STATES),
-        [.., "upsamplers", _] => of(File::Resnet, "Upsample2D", STATES),
-        ["text_encoder", "embeddings"] => of(File::Clip, "ClipTextEmbeddings", &["input_ids"]),
-        ["text_encoder", "encoder"] => of(File::Clip, "ClipEncoder", STATES),
-        ["text_encoder", .., "layers", _] => of(File::Clip, "ClipEncoderLayer", STATES),
-        [.., "self_attn"] => of(File::Clip, "ClipAttention", STATES),
-        [.., "mlp"] => of(File::Clip, "ClipMlp", STATES),
-        _ => None,
-    }
-}
-
-/// The names of what the piece at `path` is given, of which there are `count`.
-pub fn inputs(path: &str, count: usize) -> Vec<&'static str> {
-    const LAYER: &[&str] = &["input"];
-    const MORE: [&str; 4] = ["input", "input_1", "input_2", "input_3"];
-    let known = match class(path) {
-        _ if path.ends_with(ATTENTION_PROBS) => &["query", "key"][..],
-        Some(class) => class.inputs,
-        None => LAYER,
-    };
-    known.iter().chain(MORE.iter().skip(known.len())).copied().take(count).collect()
+/// The forward pass of the module at `path`; `None` for a layer without parts.
+fn function(path: &str) -> Option<Function> {
+    Forward::of(path).map(Function::forward)
 }
 
 /// The module that the piece at `path` is part of; `None` for a whole model, and for the parts of the VAE, which are called
@@ -83,7 +28,7 @@ pub fn inputs(path: &str, count: usize) -> Vec<&'static str> {
 pub fn parent(path: &str) -> Option<&str> {
     let mut rest = path;
     while let Some((before, _)) = rest.rsplit_once('.') {
-        if class(before).is_some() {
+        if function(before).is_some() {
             return Some(before);
         }
         rest = before;
@@ -115,11 +60,11 @@ pub fn crumbs(path: &str) -> Vec<&str> {
 /// The function in whose code the piece at `path` is called, and the row of the call in it.
 pub fn call(path: &str) -> Option<(Function, usize)> {
     let (function, child) = match parent(path) {
-        Some(parent) => (class(parent)?.function, &path[parent.len() + 1..]),
+        Some(parent) => (function(parent)?, &path[parent.len() + 1..]),
         None => {
             let part = path.strip_prefix("vae.")?;
             let name = if matches!(part, "encoder" | "quant_conv") { "encode" } else { "decode" };
-            (Function::method(File::Vae, "AutoencoderKL", name), part)
+            (Function::method(File::Module(classes::File::Vae), "AutoencoderKL", name), part)
         }
     };
     let (_, text) = function.text();
@@ -198,9 +143,11 @@ mod tests {
     #[test]
     fn every_class_has_its_code() {
         let models = Models::load(ModelSource::Bundled, Device::Cpu, DType::F32).unwrap();
-        for (path, class) in models.modules.iter().filter_map(|path| Some((path, class(path.as_str())?))) {
-            let (first, text) = class.function.text();
-            assert!(first > 1 && text.len() > 3, "{path}: {class:?}");
+        for (path, function) in
+            models.modules.iter().filter_map(|path| Some((path, function(path.as_str())?)))
+        {
+            let (first, text) = function.text();
+            assert!(first > 1 && text.len() > 3, "{path}: {function:?}");
         }
     }
 }

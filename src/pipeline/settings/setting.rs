@@ -2,6 +2,7 @@
 
 use super::{Entry, Field, Of, SETTINGS, Value, ValueError};
 use crate::nn::error::abridged;
+use crate::phrase::{Phrase, phrase};
 use crate::pipeline::seed::SeedError;
 use crate::pipeline::{Fault, InitImage, Request};
 use crate::scheduler::class::SHORT_NAMES;
@@ -229,16 +230,17 @@ impl Setting {
     }
 
     /// Values that can be typed, each with its meaning; nothing where there is no end of them.
-    pub fn values(&self) -> Vec<(String, &'static str)> {
-        let off = || ("off".to_string(), "");
+    pub fn values(&self) -> Vec<(String, Phrase)> {
+        let off = || ("off".to_string(), Phrase::NONE);
         match self.entry.field {
             Field::Picture(_) => {
-                let samples = InitImage::samples().map(|name| (format!("sample:{name}"), "a drawing"));
+                let samples =
+                    InitImage::samples().map(|name| (format!("sample:{name}"), phrase("a drawing")));
                 samples.into_iter().chain([off()]).collect()
             }
             Field::Fault(_) => {
                 let faults = Fault::ALL.iter().map(|(name, _, help)| (name.to_string(), *help));
-                let nan_in = ("nan_in".to_string(), "a value of a tensor is not a number");
+                let nan_in = ("nan_in".to_string(), phrase("a value of a tensor is not a number"));
                 faults.chain([nan_in, off()]).collect()
             }
             Field::Chosen(_) if self.name == "scheduler" => {

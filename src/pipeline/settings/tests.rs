@@ -90,7 +90,7 @@ fn every_name_and_flag_is_one_settings() {
             assert_eq!(Setting::all().filter(has).count(), 1, "{flag}");
         }
         assert!(
-            !setting.entry.summary.is_empty() && setting.entry.summary.chars().count() <= 46,
+            !setting.entry.summary.is_empty() && setting.entry.summary.english().chars().count() <= 46,
             "{setting}"
         );
         let is_flag = !setting.entry.flags.is_empty();

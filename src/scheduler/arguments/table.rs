@@ -1,6 +1,9 @@
 //! The table of the constructor arguments of diffusers 0.42.1.
+//!
+//! This file is over 400 lines because it is one table, an entry an argument.
 
 use super::{Argument, Of, of, only};
+use crate::phrase::phrase;
 use crate::scheduler::class::Class;
 
 use Class::{
@@ -44,25 +47,25 @@ const NOT_SAMPLE: &[&str] = &[r#""epsilon""#, r#""v_prediction""#];
 pub const ARGUMENTS: &[Argument] = &[
     Argument {
         name: "num_train_timesteps",
-        summary: "number of timesteps in training",
+        summary: phrase("number of timesteps in training"),
         of: &[of(ALL, "1000")],
         field: Some(|c| &mut c.num_train_timesteps),
     },
     Argument {
         name: "beta_start",
-        summary: "the first beta",
+        summary: phrase("the first beta"),
         of: &[of(OF_DDPM, "0.0001"), of(&[HeunDiscrete, Lcm], "0.00085")],
         field: Some(|c| &mut c.beta_start),
     },
     Argument {
         name: "beta_end",
-        summary: "the last beta",
+        summary: phrase("the last beta"),
         of: &[of(OF_DDPM, "0.02"), of(&[HeunDiscrete, Lcm], "0.012")],
         field: Some(|c| &mut c.beta_end),
     },
     Argument {
         name: "beta_schedule",
-        summary: "the betas between the first and the last",
+        summary: phrase("the betas between the first and the last"),
         of: &[
             only(
                 &[
@@ -99,13 +102,13 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "trained_betas",
-        summary: "the betas themselves",
+        summary: phrase("the betas themselves"),
         of: &[of(ALL, "null")],
         field: Some(|c| &mut c.trained_betas),
     },
     Argument {
         name: "rescale_betas_zero_snr",
-        summary: "the last timestep is pure noise",
+        summary: phrase("the last timestep is pure noise"),
         of: &[of(
             &[Ddim, Ddpm, EulerDiscrete, EulerAncestralDiscrete, DpmSolverMultistep, UniPcMultistep, Lcm],
             "false",
@@ -114,7 +117,7 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "prediction_type",
-        summary: "what the model predicts",
+        summary: phrase("what the model predicts"),
         of: &[
             only(
                 &[
@@ -136,7 +139,7 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "timestep_spacing",
-        summary: "which training timesteps a run visits",
+        summary: phrase("which training timesteps a run visits"),
         of: &[
             only(&[Ddim, Ddpm, Pndm], r#""leading""#, SPACINGS),
             // Known to LCM, and without effect there.
@@ -158,127 +161,127 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "steps_offset",
-        summary: "added to every timestep under leading spacing",
+        summary: phrase("added to every timestep under leading spacing"),
         of: &[of(ALL, "0")],
         field: Some(|c| &mut c.steps_offset),
     },
     Argument {
         name: "set_alpha_to_one",
-        summary: "ᾱ after the last step is 1, or that of timestep 0",
+        summary: phrase("ᾱ after the last step is 1, or that of timestep 0"),
         of: &[of(&[Ddim, Lcm], "true"), of(&[Pndm], "false")],
         field: Some(|c| &mut c.set_alpha_to_one),
     },
     Argument {
         name: "clip_sample",
-        summary: "pred_original_sample is clipped",
+        summary: phrase("pred_original_sample is clipped"),
         of: &[of(&[Ddim, Ddpm], "true"), of(&[HeunDiscrete, Lcm], "false")],
         field: Some(|c| &mut c.clip_sample),
     },
     Argument {
         name: "clip_sample_range",
-        summary: "the bound of clipping",
+        summary: phrase("the bound of clipping"),
         of: &[of(&[Ddim, Ddpm, HeunDiscrete, Lcm], "1.0")],
         field: Some(|c| &mut c.clip_sample_range),
     },
     Argument {
         name: "thresholding",
-        summary: "dynamic thresholding of pred_original_sample",
+        summary: phrase("dynamic thresholding of pred_original_sample"),
         of: &[of(&[Ddim, Ddpm, DpmSolverMultistep, UniPcMultistep, Lcm], "false")],
         field: Some(|c| &mut c.thresholding),
     },
     Argument {
         name: "dynamic_thresholding_ratio",
-        summary: "the quantile of dynamic thresholding",
+        summary: phrase("the quantile of dynamic thresholding"),
         of: &[of(&[Ddim, Ddpm, DpmSolverMultistep, UniPcMultistep, Lcm], "0.995")],
         field: Some(|c| &mut c.dynamic_thresholding_ratio),
     },
     Argument {
         name: "sample_max_value",
-        summary: "the largest divisor of dynamic thresholding",
+        summary: phrase("the largest divisor of dynamic thresholding"),
         of: &[of(&[Ddim, Ddpm, DpmSolverMultistep, UniPcMultistep, Lcm], "1.0")],
         field: Some(|c| &mut c.sample_max_value),
     },
     Argument {
         name: "use_karras_sigmas",
-        summary: "sigmas spaced as Karras et al. do",
+        summary: phrase("sigmas spaced as Karras et al. do"),
         of: &[of(WITH_GRIDS, "false")],
         field: Some(|c| &mut c.use_karras_sigmas),
     },
     Argument {
         name: "use_exponential_sigmas",
-        summary: "logarithms of sigmas equally spaced",
+        summary: phrase("logarithms of sigmas equally spaced"),
         of: &[of(WITH_GRIDS, "false")],
         field: Some(|c| &mut c.use_exponential_sigmas),
     },
     Argument {
         name: "use_beta_sigmas",
-        summary: "sigmas at quantiles of a beta distribution",
+        summary: phrase("sigmas at quantiles of a beta distribution"),
         of: &[of(WITH_GRIDS, "false")],
         field: Some(|c| &mut c.use_beta_sigmas),
     },
     Argument {
         name: "use_lu_lambdas",
-        summary: "log SNR equally spaced",
+        summary: phrase("log SNR equally spaced"),
         of: &[of(&[DpmSolverMultistep], "false")],
         field: Some(|c| &mut c.use_lu_lambdas),
     },
     Argument {
         name: "use_flow_sigmas",
-        summary: "the sigmas of flow matching",
+        summary: phrase("the sigmas of flow matching"),
         of: &[only(SOLVERS, "false", FALSE)],
         field: None,
     },
     Argument {
         name: "flow_shift",
-        summary: "without effect while use_flow_sigmas is false",
+        summary: phrase("without effect while use_flow_sigmas is false"),
         of: &[of(SOLVERS, "1.0")],
         field: None,
     },
     Argument {
         name: "use_dynamic_shifting",
-        summary: "sigmas that depend on the size of the image",
+        summary: phrase("sigmas that depend on the size of the image"),
         of: &[only(SOLVERS, "false", FALSE)],
         field: None,
     },
     Argument {
         name: "time_shift_type",
-        summary: "without effect while use_dynamic_shifting is false",
+        summary: phrase("without effect while use_dynamic_shifting is false"),
         of: &[of(SOLVERS, r#""exponential""#)],
         field: None,
     },
     Argument {
         name: "shift_terminal",
-        summary: "the last timestep of flow matching",
+        summary: phrase("the last timestep of flow matching"),
         of: &[only(&[UniPcMultistep], "null", NULL)],
         field: None,
     },
     Argument {
         name: "sigma_min",
-        summary: "the last sigma of a grid",
+        summary: phrase("the last sigma of a grid"),
         of: &[of(&[EulerDiscrete, UniPcMultistep], "null")],
         field: Some(|c| &mut c.sigma_min),
     },
     Argument {
         name: "sigma_max",
-        summary: "the first sigma of a grid",
+        summary: phrase("the first sigma of a grid"),
         of: &[of(&[EulerDiscrete, UniPcMultistep], "null")],
         field: Some(|c| &mut c.sigma_max),
     },
     Argument {
         name: "interpolation_type",
-        summary: "sigmas between training timesteps",
+        summary: phrase("sigmas between training timesteps"),
         of: &[only(&[EulerDiscrete], r#""linear""#, &[r#""linear""#, r#""log_linear""#])],
         field: Some(|c| &mut c.interpolation_type),
     },
     Argument {
         name: "timestep_type",
-        summary: "whether the model is given a timestep or log σ / 4",
+        summary: phrase("whether the model is given a timestep or log σ / 4"),
         of: &[only(&[EulerDiscrete], r#""discrete""#, &[r#""discrete""#, r#""continuous""#])],
         field: Some(|c| &mut c.timestep_type),
     },
     Argument {
         name: "final_sigmas_type",
-        summary: "the sigma after the last step",
+        summary: phrase("the sigma after the last step"),
         of: &[only(
             &[EulerDiscrete, DpmSolverMultistep, UniPcMultistep],
             r#""zero""#,
@@ -288,13 +291,13 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "skip_prk_steps",
-        summary: "no Runge-Kutta steps at the start",
+        summary: phrase("no Runge-Kutta steps at the start"),
         of: &[of(&[Pndm], "false")],
         field: Some(|c| &mut c.skip_prk_steps),
     },
     Argument {
         name: "variance_type",
-        summary: "the variance of the noise that a step draws",
+        summary: phrase("the variance of the noise that a step draws"),
         of: &[only(
             &[Ddpm],
             r#""fixed_small""#,
@@ -304,13 +307,13 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "variance_type",
-        summary: "a variance that the model predicts",
+        summary: phrase("a variance that the model predicts"),
         of: &[only(&[DpmSolverMultistep], "null", NULL)],
         field: None,
     },
     Argument {
         name: "algorithm_type",
-        summary: "the equation that is solved",
+        summary: phrase("the equation that is solved"),
         of: &[Of {
             aliases: &[(r#""deis""#, r#""dpmsolver++""#)],
             ..only(
@@ -323,13 +326,13 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "solver_order",
-        summary: "the highest order of a step",
+        summary: phrase("the highest order of a step"),
         of: &[only(SOLVERS, "2", &["1", "2", "3"])],
         field: Some(|c| &mut c.solver_order),
     },
     Argument {
         name: "solver_type",
-        summary: "the form of a step of order 2",
+        summary: phrase("the form of a step of order 2"),
         of: &[
             Of {
                 aliases: &[
@@ -352,49 +355,49 @@ pub const ARGUMENTS: &[Argument] = &[
     },
     Argument {
         name: "lower_order_final",
-        summary: "the last steps of a short run have a lower order",
+        summary: phrase("the last steps of a short run have a lower order"),
         of: &[of(SOLVERS, "true")],
         field: Some(|c| &mut c.lower_order_final),
     },
     Argument {
         name: "euler_at_final",
-        summary: "the last step has order 1",
+        summary: phrase("the last step has order 1"),
         of: &[of(&[DpmSolverMultistep], "false")],
         field: Some(|c| &mut c.euler_at_final),
     },
     Argument {
         name: "lambda_min_clipped",
-        summary: "the lowest log(α / σ) at which a run begins",
+        summary: phrase("the lowest log(α / σ) at which a run begins"),
         of: &[of(&[DpmSolverMultistep], r#""-Infinity""#)],
         field: Some(|c| &mut c.lambda_min_clipped),
     },
     Argument {
         name: "predict_x0",
-        summary: "the solver works on x₀, or on ε",
+        summary: phrase("the solver works on x₀, or on ε"),
         of: &[of(&[UniPcMultistep], "true")],
         field: Some(|c| &mut c.predict_x0),
     },
     Argument {
         name: "disable_corrector",
-        summary: "steps after which the corrector does not run",
+        summary: phrase("steps after which the corrector does not run"),
         of: &[of(&[UniPcMultistep], "[]")],
         field: Some(|c| &mut c.disable_corrector),
     },
     Argument {
         name: "solver_p",
-        summary: "another scheduler as the predictor",
+        summary: phrase("another scheduler as the predictor"),
         of: &[only(&[UniPcMultistep], "null", NULL)],
         field: None,
     },
     Argument {
         name: "original_inference_steps",
-        summary: "the number of timesteps in distillation",
+        summary: phrase("the number of timesteps in distillation"),
         of: &[of(&[Lcm], "50")],
         field: Some(|c| &mut c.original_inference_steps),
     },
     Argument {
         name: "timestep_scaling",
-        summary: "the factor of timesteps in the boundary condition",
+        summary: phrase("the factor of timesteps in the boundary condition"),
         of: &[of(&[Lcm], "10.0")],
         field: Some(|c| &mut c.timestep_scaling),
     },

@@ -15,3 +15,4 @@ mod screen;
 mod screens;
 mod source;
 mod tensors;
+mod translation;

@@ -2,6 +2,7 @@
 
 use super::{VIEWS, View};
 use crate::debugger::language::verbs::{COMMENTS, VERBS};
+use crate::phrase::{Phrase, phrase};
 use crate::tui::app::App;
 use crate::tui::keymap::{self, Action, EVERYWHERE, ViewKeys, bindings};
 use crate::tui::page::Page;
@@ -14,20 +15,20 @@ const KEYS: usize = 13;
 const COMMANDS: usize = 20;
 
 /// The marks of the other screens and their meanings.
-const MARKS: [(&str, &str); 7] = [
-    ("▶", "the next stage"),
-    ("✓", "done; in gray below ▶: recorded, so going there computes nothing"),
-    ("·", "to come"),
-    ("●", "a breakpoint: the run stops before the stage"),
-    ("bad", "NaN and infinite values together, when both counts do not fit"),
-    ("linear", "`linear estimate`: latents as colours, without the VAE"),
-    ("decoded", "`decoded by the VAE`: the picture, computed when the program is idle"),
+const MARKS: [(&str, Phrase); 7] = [
+    ("▶", phrase("the next stage")),
+    ("✓", phrase("done; in gray below ▶: recorded, so going there computes nothing")),
+    ("·", phrase("to come")),
+    ("●", phrase("a breakpoint: the run stops before the stage")),
+    ("bad", phrase("NaN and infinite values together, when both counts do not fit")),
+    ("linear", phrase("`linear estimate`: latents as colours, without the VAE")),
+    ("decoded", phrase("`decoded by the VAE`: the picture, computed when the program is idle")),
 ];
 
 /// The help page in `width` columns.
 pub fn page(app: &App, width: u16) -> Page {
     let (width, theme) = (usize::from(width), &app.theme);
-    let mut lines = vec![heading("Keys", theme)];
+    let mut lines = vec![heading(&tr!("Keys"), theme)];
     for binding in bindings() {
         let keys = keymap::names(binding.keys);
         let command = match &binding.action {
@@ -35,23 +36,23 @@ pub fn page(app: &App, width: u16) -> Page {
             Action::Type(beginning) => format!(":{beginning}"),
             _ => String::new(),
         };
-        lines.extend(entry(&keys, &command, binding.summary, theme, width));
+        lines.extend(entry(&keys, &command, &binding.summary.to_string(), theme, width));
     }
     for (key, action) in app.keymap.own() {
-        lines.extend(entry(&key, &action, "from your config.toml", theme, width));
+        lines.extend(entry(&key, &action, &tr!("from your config.toml"), theme, width));
     }
     for (keys, summary) in EVERYWHERE {
-        lines.extend(entry(keys, "", summary, theme, width));
+        lines.extend(entry(keys, "", &summary.to_string(), theme, width));
     }
-    let views = VIEWS.iter().map(|view| (view.name, app.views.of(view.id).bindings()));
-    let lesson: (_, &[ViewKeys]) = ("lesson", app.views.lesson.bindings());
+    let views = VIEWS.iter().map(|view| (view.title, app.views.of(view.id).bindings()));
+    let lesson: (_, &[ViewKeys]) = (phrase("lesson"), app.views.lesson.bindings());
     for (name, bindings) in views.chain([lesson]).filter(|(_, bindings)| !bindings.is_empty()) {
         lines.extend([Line::default(), heading(&tr!("Keys in {name}", name), theme)]);
         for keys in bindings {
-            lines.extend(entry(&keymap::names(keys.keys), "", keys.summary, theme, width));
+            lines.extend(entry(&keymap::names(keys.keys), "", &keys.summary.to_string(), theme, width));
         }
     }
-    lines.extend([Line::default(), heading("Commands, typed after :", theme)]);
+    lines.extend([Line::default(), heading(&tr!("Commands, typed after :"), theme)]);
     for verb in VERBS {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
         let named = format!("  {}{short}", verb.name);
@@ -72,17 +73,17 @@ pub fn page(app: &App, width: u16) -> Page {
                 false => lines.push(Line::from(vec![Span::raw("   "), example])),
             }
         }
-        let summary = text::wrapped(verb.summary, width.saturating_sub(6));
+        let summary = text::wrapped(&verb.summary.to_string(), width.saturating_sub(6));
         lines.extend(summary.into_iter().map(|line| Line::from(format!("      {line}"))));
     }
-    let comments = text::wrapped(COMMENTS, width.saturating_sub(2));
+    let comments = text::wrapped(&COMMENTS.to_string(), width.saturating_sub(2));
     lines.extend(comments.into_iter().map(|line| Line::from(format!("  {line}"))));
-    lines.extend([Line::default(), heading("The screen", theme)]);
+    lines.extend([Line::default(), heading(&tr!("The screen"), theme)]);
     for (mark, meaning) in MARKS {
-        lines.extend(entry(mark, "", meaning, theme, width));
+        lines.extend(entry(mark, "", &meaning.to_string(), theme, width));
     }
     lines.push(Line::from(tr!("  Pictures are drawn with {}.", app.graphics)));
-    Page::new("Help", lines)
+    Page::new(&tr!("Help"), lines)
 }
 
 /// Keys, the command that they run, and its summary, wrapped in its column.

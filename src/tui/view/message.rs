@@ -2,6 +2,7 @@
 
 use super::lesson::LESSON;
 use super::rail::duration;
+use crate::phrase::{Phrase, phrase};
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
 use crate::tui::canvas::Canvas;
@@ -132,25 +133,35 @@ pub fn draw_typed(sign: &'static str, typed: &Typed, canvas: &mut Canvas<'_>, ar
 
 /// The current keys and their hints.
 pub fn hints(app: &App) -> Line<'static> {
-    let hints: Vec<(String, &str)> = match &app.mode {
-        Mode::Typing(..) => {
-            [("Enter", "run"), ("Tab", "complete"), ("↑↓", "earlier lines"), ("Esc", "cancel")]
-                .map(|(k, h)| (k.into(), h))
-                .into()
+    let hints: Vec<(String, Phrase)> = match &app.mode {
+        Mode::Typing(..) => [
+            ("Enter", phrase("run")),
+            ("Tab", phrase("complete")),
+            ("↑↓", phrase("earlier lines")),
+            ("Esc", phrase("cancel")),
+        ]
+        .map(|(k, h)| (k.into(), h))
+        .into(),
+        Mode::Showing(_) => [("Esc", phrase("close"))].map(|(k, h)| (k.into(), h)).into(),
+        Mode::Filtering(_) => {
+            [("Enter", phrase("keep")), ("Esc", phrase("show all"))].map(|(k, h)| (k.into(), h)).into()
         }
-        Mode::Showing(_) => [("Esc", "close")].map(|(k, h)| (k.into(), h)).into(),
-        Mode::Filtering(_) => [("Enter", "keep"), ("Esc", "show all")].map(|(k, h)| (k.into(), h)).into(),
-        Mode::Reading(_) => [("↑↓", "scroll"), ("←→", "sideways"), ("PgUp PgDn", "pages"), ("Esc", "close")]
-            .map(|(k, h)| (k.into(), h))
-            .into(),
+        Mode::Reading(_) => [
+            ("↑↓", phrase("scroll")),
+            ("←→", phrase("sideways")),
+            ("PgUp PgDn", phrase("pages")),
+            ("Esc", phrase("close")),
+        ]
+        .map(|(k, h)| (k.into(), h))
+        .into(),
         Mode::Walk => {
             let running = matches!(app.state.activity, Activity::Running { .. });
-            let interrupt = running.then(|| ("Ctrl-C".to_string(), "interrupt"));
+            let interrupt = running.then(|| ("Ctrl-C".to_string(), phrase("interrupt")));
             let focused = app.focused();
             let mut own = app.of_pane(focused).hints(focused, &app.state);
             match app.state.lesson.is_some() {
-                true if focused == LESSON && app.lesson_covers() => own.push(("L".into(), "view")),
-                true if focused != LESSON => own.insert(0, ("L".into(), "lesson")),
+                true if focused == LESSON && app.lesson_covers() => own.push(("L".into(), phrase("view"))),
+                true if focused != LESSON => own.insert(0, ("L".into(), phrase("lesson"))),
                 _ => {}
             }
             let (moves, others): (Vec<Binding>, Vec<Binding>) =
@@ -173,9 +184,9 @@ pub fn hints(app: &App) -> Line<'static> {
 const KEPT: usize = 3;
 
 /// The hints that fit.
-fn fitting(mut hints: Vec<(String, &str)>, theme: &Theme, width: usize) -> Line<'static> {
-    let total = |hints: &[(String, &str)]| -> usize {
-        hints.iter().map(|(key, hint)| text::width(key) + text::width(hint) + 3).sum()
+fn fitting(mut hints: Vec<(String, Phrase)>, theme: &Theme, width: usize) -> Line<'static> {
+    let total = |hints: &[(String, Phrase)]| -> usize {
+        hints.iter().map(|(key, hint)| text::width(key) + text::width(&hint.to_string()) + 3).sum()
     };
     while total(&hints) > width + 2 && hints.len() > KEPT {
         hints.remove(hints.len() - KEPT - 1);

@@ -5,6 +5,7 @@ use super::{numbers, pictures, rail, table, welcome};
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view;
 use crate::debugger::view::View;
+use crate::phrase::phrase;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{Scroll, Step};
@@ -108,11 +109,15 @@ impl pane::View for Overview {
             &[
                 ViewKeys::new(
                     &[KeyCode::Char('v')],
-                    "rendering",
-                    "draw latents decoded by the VAE, as the linear estimate, or as channels",
+                    phrase("rendering"),
+                    phrase("draw latents decoded by the VAE, as the linear estimate, or as channels"),
                 ),
-                ViewKeys::new(&[KeyCode::Enter], "enlarge", "in the pictures: show one alone")
-                    .within(&[PICTURES]),
+                ViewKeys::new(
+                    &[KeyCode::Enter],
+                    phrase("enlarge"),
+                    phrase("in the pictures: show one alone"),
+                )
+                .within(&[PICTURES]),
             ]
         }
     }

@@ -4,6 +4,7 @@ use super::ViewId;
 use crate::debugger::record::{RecordView, decodable};
 use crate::debugger::{Examination, Preview};
 use crate::lesson::reading::Act;
+use crate::phrase::Phrase;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::{self, ViewKeys};
 use crate::tui::list::Step;
@@ -69,7 +70,7 @@ pub trait View: Debug {
     }
 
     /// The keys that are useful in a pane now, each with a hint of a word or two.
-    fn hints(&self, pane: &str, state: &State) -> Vec<(String, &'static str)> {
+    fn hints(&self, pane: &str, state: &State) -> Vec<(String, Phrase)> {
         let _ = state;
         let shown = |keys: &&ViewKeys| !keys.hint.is_empty() && keys.belong_to(pane);
         let hint = |keys: &ViewKeys| (keymap::names(keys.keys), keys.hint);

@@ -8,6 +8,7 @@ use super::{
     attention, charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors,
     timelines,
 };
+use crate::phrase::{Phrase, phrase};
 use crossterm::event::KeyCode;
 
 /// An entry of the table.
@@ -15,40 +16,44 @@ use crossterm::event::KeyCode;
 pub struct Entry {
     /// The view.
     pub id: ViewId,
-    /// Its name.
+    /// Its name, as it is typed.
     pub name: &'static str,
+    /// Its name, as it is shown.
+    pub title: Phrase,
     /// The beginning of the name, for narrow screens.
-    pub short: &'static str,
+    pub short: Phrase,
     /// The name in three or four letters, so that all of them fit eighty columns.
-    pub shortest: &'static str,
+    pub shortest: Phrase,
     /// The key that shows it.
     pub key: char,
     /// The same key, as a binding.
     pub keys: &'static [KeyCode],
     /// Name and contents, for the help.
-    pub summary: &'static str,
+    pub summary: Phrase,
     create: fn() -> Box<dyn View>,
 }
 
 macro_rules! views {
     ($($id:ident($module:ident) {
-        name: $name:literal, short: $short:literal, shortest: $shortest:literal, key: $key:literal, summary: $summary:literal,
+        name: phrase($name:literal), short: phrase($short:literal), shortest: phrase($shortest:literal), key: $key:literal,
+        summary: phrase($summary:literal),
     })*) => {
         /// A view.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum ViewId {
-            $(#[doc = concat!("`", $name, "`: ", $summary, ".")] $id,)*
+            $(#[doc = concat!("The view ", $summary, ".")] $id,)*
         }
 
         /// Every view, in the order of the tabs. The first is shown at the start.
         pub const VIEWS: &[Entry] = &[$(Entry {
             id: ViewId::$id,
             name: $name,
-            short: $short,
-            shortest: $shortest,
+            title: phrase($name),
+            short: phrase($short),
+            shortest: phrase($shortest),
             key: $key,
             keys: &[KeyCode::Char($key)],
-            summary: concat!($name, ": ", $summary),
+            summary: phrase($summary),
             create: || Box::<$module::$id>::default(),
         },)*];
     };
@@ -56,48 +61,48 @@ macro_rules! views {
 
 views! {
     Overview(overview) {
-        name: "overview", short: "over", shortest: "over", key: '1',
-        summary: "the stage at a glance",
+        name: phrase("overview"), short: phrase("over"), shortest: phrase("over"), key: '1',
+        summary: phrase("overview: the stage at a glance"),
     }
     Tensors(tensors) {
-        name: "tensors", short: "tens", shortest: "tens", key: '2',
-        summary: "every recorded tensor, and the selected one",
+        name: phrase("tensors"), short: phrase("tens"), shortest: phrase("tens"), key: '2',
+        summary: phrase("tensors: every recorded tensor, and the selected one"),
     }
     Residuals(residuals) {
-        name: "residuals", short: "resid", shortest: "res", key: '3',
-        summary: "both residuals and their guided sum",
+        name: phrase("residuals"), short: phrase("resid"), shortest: phrase("res"), key: '3',
+        summary: phrase("residuals: both residuals and their guided sum"),
     }
     Scheduler(scheduler) {
-        name: "scheduler", short: "sched", shortest: "sch", key: '4',
-        summary: "the step in formulas",
+        name: phrase("scheduler"), short: phrase("sched"), shortest: phrase("sch"), key: '4',
+        summary: phrase("scheduler: the step in formulas"),
     }
     Prompt(prompt) {
-        name: "prompt", short: "prompt", shortest: "prom", key: '5',
-        summary: "tokens and embeddings",
+        name: phrase("prompt"), short: phrase("prompt"), shortest: phrase("prom"), key: '5',
+        summary: phrase("prompt: tokens and embeddings"),
     }
     Charts(charts) {
-        name: "charts", short: "charts", shortest: "char", key: '6',
-        summary: "measures over the steps",
+        name: phrase("charts"), short: phrase("charts"), shortest: phrase("char"), key: '6',
+        summary: phrase("charts: measures over the steps"),
     }
     Source(source) {
-        name: "source", short: "source", shortest: "src", key: '7',
-        summary: "the code of the stage",
+        name: phrase("source"), short: phrase("source"), shortest: phrase("src"), key: '7',
+        summary: phrase("source: the code of the stage"),
     }
     Timelines(timelines) {
-        name: "timelines", short: "times", shortest: "time", key: '8',
-        summary: "the tree of timelines",
+        name: phrase("timelines"), short: phrase("times"), shortest: phrase("time"), key: '8',
+        summary: phrase("timelines: the tree of timelines"),
     }
     Compare(compare) {
-        name: "compare", short: "comp", shortest: "comp", key: '9',
-        summary: "variants side by side",
+        name: phrase("compare"), short: phrase("comp"), shortest: phrase("comp"), key: '9',
+        summary: phrase("compare: variants side by side"),
     }
     Model(model) {
-        name: "model", short: "model", shortest: "mod", key: '0',
-        summary: "every module and its output",
+        name: phrase("model"), short: phrase("model"), shortest: phrase("mod"), key: '0',
+        summary: phrase("model: every module and its output"),
     }
     Attention(attention) {
-        name: "attention", short: "attn", shortest: "attn", key: 'a',
-        summary: "where the picture attends to each word, and the word's effect",
+        name: phrase("attention"), short: phrase("attn"), shortest: phrase("attn"), key: 'a',
+        summary: phrase("attention: where the picture attends to each word, and the word's effect"),
     }
 }
 
@@ -160,7 +165,7 @@ mod tests {
             assert_eq!((view.id.index(), ViewId::named(view.name)), (index, Some(view.id)));
             assert!(VIEWS.iter().filter(|other| other.key == view.key).count() == 1, "{}", view.name);
         }
-        let columns: usize = VIEWS.iter().map(|view| view.shortest.len() + 4).sum();
+        let columns: usize = VIEWS.iter().map(|view| view.shortest.english().len() + 4).sum();
         assert!(columns <= 80 + 11, "{columns} columns");
     }
 }

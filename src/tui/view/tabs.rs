@@ -2,20 +2,21 @@
 
 use super::registry::Entry;
 use super::{VIEWS, ViewId};
+use crate::phrase::Phrase;
 use crate::tui::canvas::{Canvas, Target};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-type Naming = fn(&Entry) -> &'static str;
+type Naming = fn(&Entry) -> Phrase;
 
 /// Forms of the names, from full to none, and the space after each. The current view always has its full name.
 const NAMES: [(Naming, &str); 5] = [
-    (|view| view.name, " "),
-    (|view| view.name, ""),
+    (|view| view.title, " "),
+    (|view| view.title, ""),
     (|view| view.short, ""),
     (|view| view.shortest, ""),
-    (|_| "", ""),
+    (|_| Phrase::NONE, ""),
 ];
 
 /// Draws the tabs, the current one in brackets.
@@ -24,7 +25,7 @@ pub fn draw(shown: ViewId, canvas: &mut Canvas<'_>, area: Rect) {
     let line = |view: &Entry, (name, after): (Naming, &'static str)| {
         let here = view.id == shown;
         let (open, close, style) = if here { ("[", "]", theme.focus) } else { (" ", after, theme.plain) };
-        let name = if here { view.name } else { name(view) };
+        let name = if here { view.title } else { name(view) };
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
         Line::from(vec![
             Span::styled(open, style),

@@ -5,6 +5,7 @@ use super::welcome;
 use crate::debugger::Preview;
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view::{TimelineView, View};
+use crate::phrase::phrase;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{ListView, Step};
@@ -76,7 +77,7 @@ impl pane::View for Timelines {
     }
 
     fn bindings(&self) -> &'static [ViewKeys] {
-        const { &[ViewKeys::new(&[KeyCode::Enter], "switch", "switch to the selected timeline")] }
+        const { &[ViewKeys::new(&[KeyCode::Enter], phrase("switch"), phrase("switch to the selected timeline"))] }
     }
 
     fn step(&mut self, _: &str, step: Step, room: Size, state: &State) -> Reply {

@@ -14,6 +14,7 @@ mod wiring;
 pub use case::{Case, Observed};
 
 use crate::nn::Result;
+use crate::phrase::{Phrase, phrase};
 use crate::pipeline::Models;
 use crate::tensor::compare::relative_difference;
 use crate::tensor::{PlainTensor, Summary};
@@ -26,7 +27,7 @@ struct Hypothesis {
     /// Its name in `--json`.
     name: &'static str,
     /// What it says, as the start of a sentence that ends with the candidate's detail.
-    says: &'static str,
+    says: Phrase,
     /// The tensors that it predicts in place of the recorded one; none where it does not apply.
     predict: fn(&Case<'_>) -> Result<Vec<Candidate>>,
     /// Whether the mistake is in the module, or in what its container gives to it.
@@ -94,121 +95,121 @@ pub struct Causes {
 const HYPOTHESES: &[Hypothesis] = &[
     Hypothesis {
         name: "epsilon",
-        says: "the normalization has another epsilon:",
+        says: phrase("the normalization has another epsilon:"),
         predict: modules::epsilon,
         place: Place::Module,
     },
     Hypothesis {
         name: "groups",
-        says: "the group normalization has another number of groups:",
+        says: phrase("the group normalization has another number of groups:"),
         predict: modules::groups,
         place: Place::Module,
     },
     Hypothesis {
         name: "activation",
-        says: "the activation is another function:",
+        says: phrase("the activation is another function:"),
         predict: modules::activation,
         place: Place::Module,
     },
     Hypothesis {
         name: "geglu_halves",
-        says: "GEGLU's halves are swapped",
+        says: phrase("GEGLU's halves are swapped"),
         predict: modules::geglu_halves,
         place: Place::Module,
     },
     Hypothesis {
         name: "geglu_activation",
-        says: "GEGLU's gate has another function:",
+        says: phrase("GEGLU's gate has another function:"),
         predict: modules::geglu_activation,
         place: Place::Module,
     },
     Hypothesis {
         name: "bias_missing",
-        says: "the bias is missing",
+        says: phrase("the bias is missing"),
         predict: modules::bias_missing,
         place: Place::Module,
     },
     Hypothesis {
         name: "weight_transposed",
-        says: "the weight is transposed",
+        says: phrase("the weight is transposed"),
         predict: modules::weight_transposed,
         place: Place::Module,
     },
     Hypothesis {
         name: "weight_rounded",
-        says: "the weight is rounded to 16 bits:",
+        says: phrase("the weight is rounded to 16 bits:"),
         predict: modules::weight_rounded,
         place: Place::Module,
     },
     Hypothesis {
         name: "residual_missing",
-        says: "the residual is not added",
+        says: phrase("the residual is not added"),
         predict: modules::residual_missing,
         place: Place::Module,
     },
     Hypothesis {
         name: "time_frequencies",
-        says: "the time embedding differs:",
+        says: phrase("the time embedding differs:"),
         predict: modules::time_frequencies,
         place: Place::Module,
     },
     Hypothesis {
         name: "attention_scale",
-        says: "the attention has another scale:",
+        says: phrase("the attention has another scale:"),
         predict: wiring::attention_scale,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "attention_heads",
-        says: "the attention has another number of heads:",
+        says: phrase("the attention has another number of heads:"),
         predict: wiring::attention_heads,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "attention_mask",
-        says: "the attention has no causal mask",
+        says: phrase("the attention has no causal mask"),
         predict: wiring::attention_mask,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "residual_not_added",
-        says: "the residual is not added before this module",
+        says: phrase("the residual is not added before this module"),
         predict: wiring::residual_not_added,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "time_not_added",
-        says: "the time embedding is not added",
+        says: phrase("the time embedding is not added"),
         predict: wiring::time_not_added,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "skip_order",
-        says: "the skip connection is another one:",
+        says: phrase("the skip connection is another one:"),
         predict: wiring::skip_order,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "upsampling",
-        says: "the upsampling is another one:",
+        says: phrase("the upsampling is another one:"),
         predict: wiring::upsampling,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "padding",
-        says: "the padding is on another side:",
+        says: phrase("the padding is on another side:"),
         predict: wiring::padding,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "scaling_factor",
-        says: "the scaling factor is another one:",
+        says: phrase("the scaling factor is another one:"),
         predict: wiring::scaling_factor,
         place: Place::Wiring,
     },
     Hypothesis {
         name: "rows_swapped",
-        says: "the rows of guidance are swapped",
+        says: phrase("the rows of guidance are swapped"),
         predict: wiring::rows_swapped,
         place: Place::Module,
     },
@@ -244,7 +245,7 @@ pub fn find(case: &Case<'_>) -> Result<Causes> {
         for Candidate { detail, output } in candidates {
             let Some(fits) = case.fits(&output)? else { continue };
             if best.as_ref().is_none_or(|best| fits < best.fits) {
-                let says = [hypothesis.says, &detail].join(" ").trim_end().to_string();
+                let says = [hypothesis.says.to_string().as_str(), &detail].join(" ").trim_end().to_string();
                 let (name, place) = (hypothesis.name, hypothesis.place);
                 best = Some(Cause { name, says, place, fits, without: case.without() });
             }

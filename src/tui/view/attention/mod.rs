@@ -12,6 +12,7 @@ use super::pane::{Pane, Reply, View, previews_of};
 use super::welcome;
 use crate::debugger::prompt::TokenKind;
 use crate::debugger::{Examination, Preview};
+use crate::phrase::{Phrase, phrase};
 use crate::picture::Picture;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
@@ -133,17 +134,25 @@ impl View for Attention {
             &[
                 ViewKeys::new(
                     &[KeyCode::Char('h'), KeyCode::Char('l')],
-                    "map",
-                    "select the previous or next small map; with a point, move it",
+                    phrase("map"),
+                    phrase("select the previous or next small map; with a point, move it"),
                 ),
-                ViewKeys::new(&[KeyCode::Char('v')], "by", "small maps by step, by layer or by head"),
+                ViewKeys::new(
+                    &[KeyCode::Char('v')],
+                    phrase("by"),
+                    phrase("small maps by step, by layer or by head"),
+                ),
                 ViewKeys::new(
                     &[KeyCode::Char('x')],
-                    "point",
-                    "show the self-attention of one point; arrows and the mouse move it, Esc ends it",
+                    phrase("point"),
+                    phrase("show the self-attention of one point; arrows and the mouse move it, Esc ends it"),
                 ),
-                ViewKeys::new(&[KeyCode::Left, KeyCode::Right], "", "in the map, with a point: move it")
-                    .within(&[MAP]),
+                ViewKeys::new(
+                    &[KeyCode::Left, KeyCode::Right],
+                    Phrase::NONE,
+                    phrase("in the map, with a point: move it"),
+                )
+                .within(&[MAP]),
             ]
         }
     }

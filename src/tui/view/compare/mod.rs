@@ -11,6 +11,7 @@ use super::welcome;
 use crate::debugger::Preview;
 use crate::debugger::record::RecordView;
 use crate::debugger::view::ComparisonView;
+use crate::phrase::phrase;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{ListView, Step};
@@ -152,16 +153,20 @@ impl View for Compare {
             &[
                 ViewKeys::new(
                     &[KeyCode::Char('h'), KeyCode::Char('l')],
-                    "variant",
-                    "select the previous or next variant; PgUp and PgDn a screen of them",
+                    phrase("variant"),
+                    phrase("select the previous or next variant; PgUp and PgDn a screen of them"),
                 ),
-                ViewKeys::new(&[KeyCode::Enter], "open", "switch to the variant's timeline"),
+                ViewKeys::new(&[KeyCode::Enter], phrase("open"), phrase("switch to the variant's timeline")),
                 ViewKeys::new(
                     &[KeyCode::Char('=')],
-                    "base",
-                    "compare the other variants with the selected one",
+                    phrase("base"),
+                    phrase("compare the other variants with the selected one"),
                 ),
-                ViewKeys::new(&[KeyCode::Char('v')], "measure", "draw the next measure in the chart"),
+                ViewKeys::new(
+                    &[KeyCode::Char('v')],
+                    phrase("measure"),
+                    phrase("draw the next measure in the chart"),
+                ),
             ]
         }
     }

@@ -9,6 +9,7 @@ mod prose;
 use super::pane::{Pane, Reply, View};
 use crate::lesson::Part;
 use crate::lesson::reading::{Act, Reading};
+use crate::phrase::{Phrase, phrase};
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{Scroll, Step};
@@ -37,28 +38,28 @@ pub fn beside(area: Rect) -> Option<[Rect; 2]> {
 }
 
 /// The lesson's current keys and their hints.
-fn hints(reading: &Reading) -> Vec<(String, &'static str)> {
-    let mut hints: Vec<(String, &'static str)> = vec![];
+fn hints(reading: &Reading) -> Vec<(String, Phrase)> {
+    let mut hints: Vec<(String, Phrase)> = vec![];
     if reading.is_busy() {
         return hints;
     }
     match reading.stop() {
         Some(Part::Commands(lines)) => {
-            hints.push(("Enter".into(), "run the line"));
+            hints.push(("Enter".into(), phrase("run the line")));
             if reading.line() + 1 < lines.len() {
-                hints.push(("x".into(), "run all"));
+                hints.push(("x".into(), phrase("run all")));
             }
         }
         Some(Part::Predict(question)) => {
             let letters: Vec<String> =
                 (0..question.choices.len()).map(|choice| blocks::letter(choice).to_string()).collect();
-            hints.push((letters.join(" "), "answer"));
+            hints.push((letters.join(" "), phrase("answer")));
         }
-        Some(Part::Try(_)) => hints.extend([("h".into(), "hint"), ("x".into(), "show how")]),
+        Some(Part::Try(_)) => hints.extend([("h".into(), phrase("hint")), ("x".into(), phrase("show how"))]),
         _ => {}
     }
     if reading.has_strayed() {
-        hints.push(("w".into(), "return"));
+        hints.push(("w".into(), phrase("return")));
     }
     hints
 }
@@ -131,8 +132,8 @@ impl View for Lesson {
         use KeyCode::Char;
         const {
             &[
-                ViewKeys::new(&[KeyCode::Enter], "", "run the next line, or continue"),
-                ViewKeys::new(&[Char('x')], "", "run all lines, or a task's solution"),
+                ViewKeys::new(&[KeyCode::Enter], Phrase::NONE, phrase("run the next line, or continue")),
+                ViewKeys::new(&[Char('x')], Phrase::NONE, phrase("run all lines, or a task's solution")),
                 ViewKeys::new(
                     &[
                         Char('a'),
@@ -145,14 +146,14 @@ impl View for Lesson {
                         Char('h'),
                         Char('i'),
                     ],
-                    "",
-                    "answer a question, so that the lesson continues; in a task, h shows a hint",
+                    Phrase::NONE,
+                    phrase("answer a question, so that the lesson continues; in a task, h shows a hint"),
                 ),
             ]
         }
     }
 
-    fn hints(&self, _: &str, state: &State) -> Vec<(String, &'static str)> {
+    fn hints(&self, _: &str, state: &State) -> Vec<(String, Phrase)> {
         state.lesson.as_ref().map_or(vec![], hints)
     }
 

@@ -16,6 +16,7 @@ use crate::debugger::language::features::FeatureQuery;
 use crate::debugger::view::{InsideView, View};
 use crate::debugger::{Examination, InspectQuery, Inspection};
 use crate::model::anatomy::{Module, is_within};
+use crate::phrase::{Phrase, phrase};
 use crate::picture::features::{Drawn, Row};
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
@@ -256,18 +257,30 @@ impl pane::View for Model {
             &[
                 ViewKeys::new(
                     &[KeyCode::Char('h'), KeyCode::Char('l')],
-                    "close open",
-                    "close the module, or go to the one that contains it; open the module",
+                    phrase("close open"),
+                    phrase("close the module, or go to the one that contains it; open the module"),
                 ),
-                ViewKeys::new(&[KeyCode::Enter], "enlarge", "show its output alone"),
-                ViewKeys::new(&[KeyCode::Char('v')], "heat", "show the next statistic as heat"),
-                ViewKeys::new(&[KeyCode::Char('d')], "drawing", "draw its channels the next way"),
+                ViewKeys::new(&[KeyCode::Enter], phrase("enlarge"), phrase("show its output alone")),
+                ViewKeys::new(
+                    &[KeyCode::Char('v')],
+                    phrase("heat"),
+                    phrase("show the next statistic as heat"),
+                ),
+                ViewKeys::new(
+                    &[KeyCode::Char('d')],
+                    phrase("drawing"),
+                    phrase("draw its channels the next way"),
+                ),
                 ViewKeys::new(
                     &[KeyCode::Char('u')],
-                    "",
-                    "draw the unconditional row, the text-conditioned one, or their difference",
+                    Phrase::NONE,
+                    phrase("draw the unconditional row, the text-conditioned one, or their difference"),
                 ),
-                ViewKeys::new(&[KeyCode::Char('B')], "break", "set or delete a breakpoint at the module"),
+                ViewKeys::new(
+                    &[KeyCode::Char('B')],
+                    phrase("break"),
+                    phrase("set or delete a breakpoint at the module"),
+                ),
             ]
         }
     }

@@ -7,6 +7,7 @@ mod formulas;
 use super::pane::{Pane, Reply, View};
 use super::welcome;
 use crate::debugger::view::ScheduleView;
+use crate::phrase::{Phrase, phrase};
 use crate::scheduler::StepFormulas;
 use crate::scheduler::step::timestep_text;
 use crate::tui::canvas::Canvas;
@@ -119,20 +120,20 @@ impl View for Scheduler {
             &[
                 ViewKeys::new(
                     &[KeyCode::Char('h'), KeyCode::Char('l')],
-                    "element",
-                    "show the numbers of the previous or next element",
+                    phrase("element"),
+                    phrase("show the numbers of the previous or next element"),
                 )
                 .within(&[STEP]),
                 ViewKeys::new(
                     &[KeyCode::Char('['), KeyCode::Char(']')],
-                    "",
-                    "show the element one row of latents up or down",
+                    Phrase::NONE,
+                    phrase("show the element one row of latents up or down"),
                 )
                 .within(&[STEP]),
                 ViewKeys::new(
                     &[KeyCode::Char('v')],
-                    "σ or ᾱ",
-                    "show σ of the run's calls, or ᾱ of the training timesteps",
+                    phrase("σ or ᾱ"),
+                    phrase("show σ of the run's calls, or ᾱ of the training timesteps"),
                 )
                 .within(&[ALPHAS]),
             ]

@@ -12,6 +12,7 @@ pub(super) use colour::coloured;
 use super::pane::{Pane, Reply, View};
 use crate::debugger::source::{self, Function};
 use crate::debugger::view::InsideView;
+use crate::phrase::{Phrase, phrase};
 use crate::pipeline::Stage;
 use crate::scheduler::Class;
 use crate::tui::canvas::Canvas;
@@ -126,12 +127,16 @@ impl View for Source {
             &[
                 ViewKeys::new(
                     &[KeyCode::Enter],
-                    "into",
-                    "show the function that the line calls; Esc returns",
+                    phrase("into"),
+                    phrase("show the function that the line calls; Esc returns"),
                 )
                 .within(&[CODE]),
-                ViewKeys::new(&[KeyCode::Char('h'), KeyCode::Char('l')], "", "scroll the code sideways")
-                    .within(&[CODE]),
+                ViewKeys::new(
+                    &[KeyCode::Char('h'), KeyCode::Char('l')],
+                    Phrase::NONE,
+                    phrase("scroll the code sideways"),
+                )
+                .within(&[CODE]),
             ]
         }
     }

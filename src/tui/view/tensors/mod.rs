@@ -9,6 +9,7 @@ mod opened;
 use super::pane::{Pane, Reply, View};
 use super::welcome;
 use crate::debugger::record::{RecordId, RecordView, TensorView};
+use crate::phrase::phrase;
 use crate::tensor::Histogram;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
@@ -156,25 +157,30 @@ impl View for Tensors {
     fn bindings(&self) -> &'static [ViewKeys] {
         const {
             &[
-                ViewKeys::new(&[KeyCode::Enter], "open", "in the list: open the tensor").within(&[LIST]),
-                ViewKeys::new(
-                    &[KeyCode::Char('<'), KeyCode::Char('>')],
-                    "sort",
-                    "in the list: sort by the previous or next column",
-                )
-                .within(&[LIST]),
-                ViewKeys::new(&[KeyCode::Char('.')], "reverse", "in the list: reverse the order")
+                ViewKeys::new(&[KeyCode::Enter], phrase("open"), phrase("in the list: open the tensor"))
                     .within(&[LIST]),
                 ViewKeys::new(
+                    &[KeyCode::Char('<'), KeyCode::Char('>')],
+                    phrase("sort"),
+                    phrase("in the list: sort by the previous or next column"),
+                )
+                .within(&[LIST]),
+                ViewKeys::new(
+                    &[KeyCode::Char('.')],
+                    phrase("reverse"),
+                    phrase("in the list: reverse the order"),
+                )
+                .within(&[LIST]),
+                ViewKeys::new(
                     &[KeyCode::Char('h'), KeyCode::Char('l')],
-                    "column",
-                    "in the values: go to the previous or next column",
+                    phrase("column"),
+                    phrase("in the values: go to the previous or next column"),
                 )
                 .within(&[VALUES]),
                 ViewKeys::new(
                     &[KeyCode::Char('['), KeyCode::Char(']')],
-                    "plane",
-                    "in the values: go to the previous or next plane",
+                    phrase("plane"),
+                    phrase("in the values: go to the previous or next plane"),
                 )
                 .within(&[VALUES]),
             ]
