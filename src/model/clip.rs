@@ -4,6 +4,7 @@ use crate::nn::activation::Activation;
 use crate::nn::attention::DotProductAttention;
 use crate::nn::layers::{Embedding, LayerNorm, Leaf, Linear, embedding, layer_norm, linear};
 use crate::nn::{ConfigError, ConfigFile, Path, Probe, Result, Weights, WeightsError, watch};
+use crate::phrase::phrase;
 use candle_core::{DType, Device, Tensor};
 use serde_json::json;
 use tr::tr;
@@ -42,12 +43,14 @@ impl ClipTextConfig {
             for ignored in WHOLE_MODEL_ONLY.into_iter().chain(TRAINING_ONLY) {
                 file.raw(ignored);
             }
-            return Self::read(&file.section("text_config", "an object, the text model's configuration")?);
+            return Self::read(
+                &file.section("text_config", phrase("an object, the text model's configuration"))?,
+            );
         }
-        let hidden_act = match file.or("hidden_act", "quick_gelu".to_string(), "a name")?.as_str() {
+        let hidden_act = match file.or("hidden_act", "quick_gelu".to_string(), phrase("a name"))?.as_str() {
             "gelu" => Activation::Gelu,
             "quick_gelu" => Activation::QuickGelu,
-            _ => return Err(file.wrong("hidden_act", r#"one of "gelu", "quick_gelu""#)),
+            _ => return Err(file.wrong("hidden_act", phrase(r#"one of "gelu", "quick_gelu""#))),
         };
         let config = Self {
             vocab_size: file.count("vocab_size", 49408)?,
@@ -58,14 +61,14 @@ impl ClipTextConfig {
             max_position_embeddings: file.count("max_position_embeddings", 77)?,
             hidden_act,
             layer_norm_eps: file.number("layer_norm_eps", 1e-5)?,
-            use_attention_mask: file.or("use_attention_mask", false, "true or false")?,
+            use_attention_mask: file.or("use_attention_mask", false, phrase("true or false"))?,
         };
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let expected = tr!("a divisor of `hidden_size`, {}", config.hidden_size);
             return Err(file.wrong("num_attention_heads", &expected));
         }
         if config.max_position_embeddings < 77 {
-            return Err(file.wrong("max_position_embeddings", "at least 77, the length of a prompt"));
+            return Err(file.wrong("max_position_embeddings", phrase("at least 77, the length of a prompt")));
         }
         for ignored in TRAINING_ONLY {
             file.raw(ignored);

@@ -2,10 +2,12 @@
 
 use super::error::abridged;
 use super::text;
+use crate::phrase::{Phrase, phrase};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use tr::tr;
 
 /// What is wrong with a configuration file.
@@ -79,7 +81,7 @@ fn contents(file: &str) -> &'static str {
 
 /// The largest count that a configuration may ask for: far above any real one, and small enough not to overflow.
 pub const MAX_COUNT: usize = 1 << 20;
-const COUNT: &str = "a whole number from 1 to 1048576";
+const COUNT: Phrase = phrase("a whole number from 1 to 1048576");
 
 fn is_count(n: usize) -> bool {
     (1..=MAX_COUNT).contains(&n)
@@ -143,7 +145,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When it is absent, null or not an object.
-    pub fn section(&self, key: &str, expected: &str) -> Result<Self> {
+    pub fn section(&self, key: &str, expected: impl fmt::Display) -> Result<Self> {
         let object = self.require::<Map<String, Value>>(key, expected)?;
         Ok(Self { file: format!("{}, {key}", self.file), object, has_mark: false, known: RefCell::default() })
     }
@@ -158,7 +160,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When the value is of another type; `expected` says what would be right.
-    pub fn get<T: DeserializeOwned>(&self, key: &str, expected: &str) -> Result<Option<T>> {
+    pub fn get<T: DeserializeOwned>(&self, key: &str, expected: impl fmt::Display) -> Result<Option<T>> {
         match self.raw(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match serde_json::from_value(value.clone()) {
@@ -172,7 +174,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn or<T: DeserializeOwned>(&self, key: &str, default: T, expected: &str) -> Result<T> {
+    pub fn or<T: DeserializeOwned>(&self, key: &str, default: T, expected: impl fmt::Display) -> Result<T> {
         Ok(self.get(key, expected)?.unwrap_or(default))
     }
 
@@ -180,10 +182,10 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When a value is of another type; `expected` says what would be right.
-    pub fn all<T: DeserializeOwned>(&self, expected: &str) -> Result<HashMap<String, T>> {
+    pub fn all<T: DeserializeOwned>(&self, expected: impl fmt::Display) -> Result<HashMap<String, T>> {
         let read = |(key, value): (&String, &Value)| match serde_json::from_value(value.clone()) {
             Ok(value) => Ok((key.clone(), value)),
-            Err(_) => Err(self.wrong(key, expected)),
+            Err(_) => Err(self.wrong(key, &expected)),
         };
         self.object.iter().map(read).collect()
     }
@@ -192,11 +194,11 @@ impl ConfigFile {
     ///
     /// # Errors
     /// As [`get`](Self::get), and when it is absent or null.
-    pub fn require<T: DeserializeOwned>(&self, key: &str, expected: &str) -> Result<T> {
-        self.get(key, expected)?.ok_or_else(|| ConfigError::Missing {
+    pub fn require<T: DeserializeOwned>(&self, key: &str, expected: impl fmt::Display) -> Result<T> {
+        self.get(key, &expected)?.ok_or_else(|| ConfigError::Missing {
             file: self.file.clone(),
             key: key.into(),
-            expected: expected.into(),
+            expected: expected.to_string(),
         })
     }
 
@@ -219,7 +221,7 @@ impl ConfigFile {
             _ => vec![self.count(key, default)?; n],
         };
         if list.len() != n || !list.iter().copied().all(is_count) {
-            return Err(self.wrong(key, &tr!("{COUNT}, or a list of {n}, one a block", COUNT, n)));
+            return Err(self.wrong(key, tr!("{COUNT}, or a list of {n}, one a block", COUNT, n)));
         }
         Ok(list)
     }
@@ -229,7 +231,7 @@ impl ConfigFile {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn number(&self, key: &str, default: f64) -> Result<f64> {
-        self.or(key, default, "a number")
+        self.or(key, default, phrase("a number"))
     }
 
     /// Refuses a key whose value is not in `supported`. An absent key and null are accepted.
@@ -240,17 +242,17 @@ impl ConfigFile {
         match self.raw(key) {
             None | Some(Value::Null) => Ok(()),
             Some(value) if supported.contains(value) => Ok(()),
-            Some(_) => Err(self.wrong(key, &one_of(supported.iter()))),
+            Some(_) => Err(self.wrong(key, one_of(supported.iter()))),
         }
     }
 
     /// The error that the value of `key` is not `expected`.
-    pub fn wrong(&self, key: &str, expected: &str) -> ConfigError {
+    pub fn wrong(&self, key: &str, expected: impl fmt::Display) -> ConfigError {
         ConfigError::Value {
             file: self.file.clone(),
             key: abridged(key),
             found: self.object.get(key).map_or("absent".into(), |value| abridged(&value.to_string())),
-            expected: expected.into(),
+            expected: expected.to_string(),
         }
     }
 

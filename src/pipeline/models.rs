@@ -20,6 +20,7 @@ use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
 use crate::nn::load_report::{LoadReport, Parameter, ProgressFn};
 use crate::nn::{ConfigError, ConfigFile, Path, Weights};
+use crate::phrase::phrase;
 use crate::scheduler::arguments::ARGUMENTS;
 use crate::scheduler::{Class, SchedulerChoice};
 use candle_core::{DType, Device};
@@ -89,7 +90,7 @@ fn scheduler_class(index: &ConfigFile, scheduler: &ConfigFile) -> Result<Option<
     let of_index = index.raw("scheduler").and_then(|entry| entry.get(1)).and_then(|name| name.as_str());
     match of_index {
         Some(class) => Ok(Some(class.into())),
-        None => scheduler.get::<String>("_class_name", "a class name"),
+        None => scheduler.get::<String>("_class_name", phrase("a class name")),
     }
 }
 
@@ -191,7 +192,7 @@ impl Configs {
 
 /// Refuses other kinds of pipelines, by their class in `model_index.json`.
 fn check_kind(index: &ConfigFile) -> Result<(), LoadError> {
-    if let Some(class) = index.get::<String>("_class_name", "a class name")? {
+    if let Some(class) = index.get::<String>("_class_name", phrase("a class name"))? {
         kind::check_class(&class).map_err(|kind| LoadError::Kind { file: index.file().to_string(), kind })?;
     }
     Ok(kind::check_parts(index)?)

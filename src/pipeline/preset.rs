@@ -2,6 +2,7 @@
 
 use crate::checkpoint::ModelSource;
 use crate::nn::{ConfigError, ConfigFile};
+use crate::phrase::phrase;
 use crate::scheduler::{Class, PredictionType, SchedulerConfig, TimestepSpacing};
 use tr::tr;
 
@@ -50,7 +51,7 @@ impl Preset {
             && !config.rescale_betas_zero_snr;
         let mut names = source.own_names();
         for file in [index, unet] {
-            names.extend(file.get::<String>("_name_or_path", "a name")?);
+            names.extend(file.get::<String>("_name_or_path", phrase("a name"))?);
         }
         Ok((is_distilled && names.iter().any(|name| says_turbo(name))).then_some(SD_TURBO))
     }

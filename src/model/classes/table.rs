@@ -140,7 +140,6 @@ pub const CLASSES: &[Class] = &[
             parediffusers: Some("PareUNet2DConditionModel.forward"),
             source: UNET,
             paper: RONNEBERGER,
-            ..FORWARD
         }),
         ..LAYER
     },

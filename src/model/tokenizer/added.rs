@@ -12,6 +12,7 @@ use super::MODEL_MAX_LENGTH;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::nn::ConfigFile;
 use crate::nn::error::abridged;
+use crate::phrase::phrase;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -123,9 +124,8 @@ impl AddedTokens {
     pub fn load(source: &ModelSource, from_json: Vec<StoredToken>) -> Result<Self, LoadError> {
         let config = source.optional_config("tokenizer/tokenizer_config.json")?;
         let decoder = match &config {
-            Some(config) => {
-                config.get::<Map<String, Value>>("added_tokens_decoder", "an object of tokens by id")?
-            }
+            Some(config) => config
+                .get::<Map<String, Value>>("added_tokens_decoder", phrase("an object of tokens by id"))?,
             None => None,
         };
         let map = match decoder {
@@ -137,7 +137,7 @@ impl AddedTokens {
 
         let mut files = HashMap::new();
         for file in config.iter().chain(&map) {
-            let values = file.all::<Value>("a value")?;
+            let values = file.all::<Value>(phrase("a value"))?;
             let in_file =
                 named.all().filter(|token| values.values().any(|value| mentions(value, &token.content)));
             files.extend(in_file.map(|token| (token.content.clone(), file.file().to_string())));
@@ -151,7 +151,7 @@ impl AddedTokens {
             _ => {
                 let mut stored = BTreeMap::new();
                 if let Some(added) = source.optional_config("tokenizer/added_tokens.json")? {
-                    for (content, id) in added.all::<u32>("a token's id")? {
+                    for (content, id) in added.all::<u32>(phrase("a token's id"))? {
                         let is_special = named.explicit().any(|token| token.content == content);
                         files.insert(content.clone(), added.file().to_string());
                         stored.insert(id, AddedToken::from(content, is_special));
@@ -221,7 +221,7 @@ impl Named {
         // transformers 4 calls `extra_special_tokens` `additional_special_tokens`.
         let list = |file: Option<&ConfigFile>, key: &str| -> Result<Option<Extra>, LoadError> {
             match file {
-                Some(file) => Ok(file.get(key, "a list of tokens, or an object of them by name")?),
+                Some(file) => Ok(file.get(key, phrase("a list of tokens, or an object of them by name"))?),
                 None => Ok(None),
             }
         };

@@ -4,6 +4,7 @@ use super::added::StoredToken;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::nn::error::abridged;
 use crate::nn::{ConfigFile, text};
+use crate::phrase::phrase;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -66,7 +67,7 @@ impl Vocabulary {
         let added = file.or::<Vec<StoredToken>>(
             "added_tokens",
             vec![],
-            "a list of tokens with their `id` and `content`",
+            phrase("a list of tokens with their `id` and `content`"),
         )?;
         let merges = model.merges.into_iter().enumerate().map(|(i, merge)| match merge {
             Merge::Pair(a, b) => Ok((a, b)),
@@ -91,7 +92,7 @@ impl Vocabulary {
     fn from_vocab_and_merges(source: &ModelSource) -> Result<Self, LoadError> {
         let vocab = source.config("tokenizer/vocab.json")?;
         let file = vocab.file().to_string();
-        let ids: HashMap<String, u32> = vocab.all("a token's id")?;
+        let ids: HashMap<String, u32> = vocab.all(phrase("a token's id"))?;
         let merges = source.require("tokenizer/merges.txt")?;
         let merges_file = file.replace("vocab.json", "merges.txt");
         let wrong = |reason| LoadError::Tokenizer { file: merges_file.clone(), reason };

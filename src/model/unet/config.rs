@@ -2,6 +2,7 @@
 
 use crate::nn::config::one_of;
 use crate::nn::{ConfigError, ConfigFile};
+use crate::phrase::phrase;
 use serde_json::{Value, json};
 use tr::tr;
 
@@ -66,7 +67,9 @@ impl UNetConfig {
             Some(Value::Array(list)) if !list.is_empty() => {
                 file.counts("block_out_channels", list.len(), 1)?
             }
-            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one per level")),
+            Some(_) => {
+                return Err(file.wrong("block_out_channels", phrase("a list of channels, one per level")));
+            }
         };
         let levels = channels.len();
         let down =
@@ -80,7 +83,7 @@ impl UNetConfig {
         let norm_num_groups = file.count("norm_num_groups", 32)?;
         if let Some(c) = channels.iter().find(|&c| c % norm_num_groups != 0) {
             return Err(
-                file.wrong("norm_num_groups", &tr!("a divisor of every `block_out_channels`, {c} too", c))
+                file.wrong("norm_num_groups", tr!("a divisor of every `block_out_channels`, {c} too", c))
             );
         }
         let blocks: Vec<LevelConfig> = (0..levels)
@@ -103,9 +106,9 @@ impl UNetConfig {
             let expected = tr!("heads that divide the {} channels of level {i}", level.channels, i);
             return Err(file.wrong("attention_head_dim", &expected));
         }
-        let downsample_padding = file.or("downsample_padding", 1, "0 or 1")?;
+        let downsample_padding = file.or("downsample_padding", 1, phrase("0 or 1"))?;
         if downsample_padding > 1 {
-            return Err(file.wrong("downsample_padding", "0 or 1"));
+            return Err(file.wrong("downsample_padding", phrase("0 or 1")));
         }
         Ok(Self {
             in_channels: file.count("in_channels", 4)?,
@@ -115,8 +118,8 @@ impl UNetConfig {
             norm_num_groups,
             norm_eps: file.number("norm_eps", 1e-5)?,
             downsample_padding,
-            use_linear_projection: file.or("use_linear_projection", false, "true or false")?,
-            flip_sin_to_cos: file.or("flip_sin_to_cos", true, "true or false")?,
+            use_linear_projection: file.or("use_linear_projection", false, phrase("true or false"))?,
+            flip_sin_to_cos: file.or("flip_sin_to_cos", true, phrase("true or false"))?,
             freq_shift: file.number("freq_shift", 0.)?,
             sample_size: sample_size(file)?,
             time_cond_proj_dim: time_cond_proj_dim(file)?,
@@ -168,7 +171,7 @@ fn mid_block(file: &ConfigFile) -> Result<bool, ConfigError> {
         None => Ok(true),
         Some(Value::Null) => Ok(false),
         Some(Value::String(name)) if name == "UNetMidBlock2DCrossAttn" => Ok(true),
-        Some(_) => Err(file.wrong("mid_block_type", r#"one of "UNetMidBlock2DCrossAttn", null"#)),
+        Some(_) => Err(file.wrong("mid_block_type", phrase(r#"one of "UNetMidBlock2DCrossAttn", null"#))),
     }
 }
 
@@ -177,7 +180,7 @@ fn mid_block(file: &ConfigFile) -> Result<bool, ConfigError> {
 fn sample_size(file: &ConfigFile) -> Result<(usize, usize), ConfigError> {
     let size = file.counts("sample_size", 2, 64)?;
     let is_list = matches!(file.raw("sample_size"), Some(Value::Array(_)));
-    let version: Option<String> = file.get("_diffusers_version", "a version")?;
+    let version: Option<String> = file.get("_diffusers_version", phrase("a version"))?;
     if !is_list && version.is_some_and(|version| is_before_0_9(&version)) {
         return Ok((size[0].max(64), size[1].max(64)));
     }
@@ -190,7 +193,7 @@ fn time_cond_proj_dim(file: &ConfigFile) -> Result<Option<usize>, ConfigError> {
     match file.raw(KEY) {
         None | Some(Value::Null) => Ok(None),
         Some(_) => match file.count(KEY, 0)? {
-            ..4 => Err(file.wrong(KEY, "null or a count of at least 4")),
+            ..4 => Err(file.wrong(KEY, phrase("null or a count of at least 4"))),
             dim => Ok(Some(dim)),
         },
     }

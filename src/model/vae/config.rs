@@ -3,6 +3,7 @@
 use super::EPS;
 use crate::model::resnet::ResnetConfig;
 use crate::nn::{ConfigError, ConfigFile};
+use crate::phrase::phrase;
 use serde_json::{Value, json};
 use tr::tr;
 
@@ -42,7 +43,9 @@ impl VaeConfig {
             Some(Value::Array(list)) if !list.is_empty() => {
                 file.counts("block_out_channels", list.len(), 1)?
             }
-            Some(_) => return Err(file.wrong("block_out_channels", "a list of channels, one per level")),
+            Some(_) => {
+                return Err(file.wrong("block_out_channels", phrase("a list of channels, one per level")));
+            }
         };
         let levels = block_out_channels.len();
         for (key, kind) in
@@ -53,12 +56,14 @@ impl VaeConfig {
         let norm_num_groups = file.count("norm_num_groups", 32)?;
         if let Some(c) = block_out_channels.iter().find(|&c| c % norm_num_groups != 0) {
             return Err(
-                file.wrong("norm_num_groups", &tr!("a divisor of every `block_out_channels`, {c} too", c))
+                file.wrong("norm_num_groups", tr!("a divisor of every `block_out_channels`, {c} too", c))
             );
         }
         let scaling_factor = file.number("scaling_factor", 0.18215)?;
         if scaling_factor == 0. {
-            return Err(file.wrong("scaling_factor", "a number other than 0: latents are divided by it"));
+            return Err(
+                file.wrong("scaling_factor", phrase("a number other than 0: latents are divided by it"))
+            );
         }
         file.only("act_fn", &[json!("silu"), json!("swish")])?;
         for key in ["latents_mean", "latents_std"] {
@@ -69,7 +74,7 @@ impl VaeConfig {
         for key in ["sample_size", "force_upcast"] {
             file.raw(key);
         }
-        let flag = |key| file.or(key, true, "true or false");
+        let flag = |key| file.or(key, true, phrase("true or false"));
         Ok(Self {
             in_channels: file.count("in_channels", 3)?,
             out_channels: file.count("out_channels", 3)?,
