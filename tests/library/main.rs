@@ -4,6 +4,7 @@
 //! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
 //! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
 //!   [`img2img`], [`schedulers`]: the debugger, a subject a file.
+//! - [`traces`]: runs on disk, compared.
 //! - [`lesson`]: lessons are true.
 //! - [`models`], [`fixture`], [`differences`]: what these tests share.
 //!
@@ -28,5 +29,6 @@ mod session;
 mod stepping;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;
 mod weights;
 mod worker;

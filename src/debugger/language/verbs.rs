@@ -230,7 +230,8 @@ verbs! {
         name: "save", short: "", usage: "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]|attention WORD|at X,Y FILE […]|effect WORD FILE",
         example: "save image out.png", group: Looking, class: ReadOnly, complete: complete::save,
         brief: phrase("save a tensor, a picture, or the timeline"),
-        summary: phrase("save a tensor to F.safetensors, its picture to F.png, or `timeline` as commands to any other file; or to F.png what \
+        summary: phrase("save a tensor to F.safetensors, its picture to F.png, `timeline` as commands to any other file, or `trace`, every stage so \
+         far, to a folder; or to F.png what \
          `show` shows of a module, of the steps, of attention or of a word's effect; attention also as numbers to F.safetensors, \
          and of every recorded step to F.gif"),
     }

@@ -16,6 +16,7 @@ use crate::phrase::Phrase;
 use crate::picture::{Picture, png};
 use crate::pipeline::{Setting, dump};
 use crate::tensor::PlainTensor;
+use crate::trace::{Recorded, TraceError, TraceWriter};
 use candle_core::Tensor;
 use std::path::Path;
 use tr::tr;
@@ -111,6 +112,18 @@ impl Session {
         Ok(view.picture(name).map(|picture| picture.picture.clone()))
     }
 
+    /// Writes every stage so far as a trace.
+    fn save_trace(&self, folder: &Path) -> Result<Outcome, SessionError> {
+        let refused = |e: TraceError| SessionError::Refused(e.to_string());
+        let here = self.here();
+        let mut trace = TraceWriter::begin(folder, &here, &self.models).map_err(refused)?;
+        for record in here.records() {
+            trace.stage(record, Recorded::default()).map_err(refused)?;
+        }
+        let count = here.records().len();
+        Ok(Outcome::message(tr!("{count} stages saved to {}", folder.display(), count)))
+    }
+
     /// Writes a tensor, its picture, or everything so far.
     pub(super) fn save(&self, what: &str, file: &Path) -> Result<Outcome, SessionError> {
         if let Some(why) = self.unsaved {
@@ -118,6 +131,9 @@ impl Session {
         }
         if what == "timeline" {
             return self.save_timeline(file);
+        }
+        if what == "trace" {
+            return self.save_trace(file);
         }
         let here = self.here();
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default();

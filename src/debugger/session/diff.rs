@@ -9,6 +9,8 @@ use crate::picture::{Picture, residual};
 use crate::pipeline::{Stage, dump};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
+use crate::trace::Trace;
+use crate::trace::diff::DiffError;
 use candle_core::{Device, Tensor};
 use std::path::Path;
 use tr::tr;
@@ -138,7 +140,7 @@ impl Session {
                 Err(_) if Path::new(name).exists() || name.ends_with(".safetensors") => {
                     let tensors = read(Path::new(name)).map_err(|reason| {
                         SessionError::Refused(tr!(
-                            "{name}: {reason}; expected a .safetensors file, such as `run --dump` writes",
+                            "{name}: {reason}; expected a .safetensors file, such as `run --dump` writes, or a trace",
                             name,
                             reason
                         ))
@@ -146,7 +148,7 @@ impl Session {
                     Ok(Tensors { name: name.clone(), tensors })
                 }
                 Err(unknown) => Err(SessionError::Refused(tr!(
-                    "{unknown}, @K for the state after denoise K, or a .safetensors file",
+                    "{unknown}, @K for the state after denoise K, a .safetensors file, or a trace",
                     unknown
                 ))),
             },
@@ -189,13 +191,27 @@ fn of_timeline(name: String, timeline: &Timeline, as_state: bool) -> Tensors {
 
 fn read(file: &Path) -> Result<Vec<(String, Tensor)>, String> {
     if file.is_dir() {
-        return Err("a folder".into());
+        return of_trace(file).map_err(|e| e.to_string());
     }
     let tensors = candle_core::safetensors::load(file, &Device::Cpu);
     let mut tensors: Vec<(String, Tensor)> =
         tensors.map_err(|e| not_read(&without_backtrace(e)))?.into_iter().collect();
     // A file has its tensors in an order of its own.
     tensors.sort_by(|(a, _), (b, _)| dump::place(a).cmp(&dump::place(b)));
+    Ok(tensors)
+}
+
+/// The stages' tensors of a trace.
+fn of_trace(folder: &Path) -> Result<Vec<(String, Tensor)>, DiffError> {
+    let trace = Trace::open(folder)?;
+    let mut tensors = vec![];
+    for stage in trace.stages() {
+        for name in stage.names() {
+            let read = stage.tensor(&name)?;
+            let tensor = read.map(|plain| plain.to_device(&Device::Cpu, plain.dtype())).transpose()?;
+            tensors.extend(tensor.map(|tensor| (format!("{}/{name}", stage.key()), tensor)));
+        }
+    }
     Ok(tensors)
 }
 

@@ -398,7 +398,21 @@ impl<'a> Judge<'a> {
                 BatchRow::Text => "text_cond_residual",
             };
             let bound = |dtype| tolerance::isolated("", dtype, None, chained);
-            self.line(stage, lines::UNET.as_str(), &residual.narrow(0, i, 1)?, name, bound)?;
+            let is_first = self.made.first().is_none();
+            let own = residual.narrow(0, i, 1)?;
+            self.line(stage, lines::UNET.as_str(), &own, name, bound)?;
+            let expected = stage.tensor(name)?;
+            if let (true, 2, Some(expected)) = (is_first && self.made.first().is_some(), rows.len(), expected)
+            {
+                let evidence = Evidence {
+                    path: lines::UNET.to_string(),
+                    inputs: vec![own.clone(), residual.narrow(0, 1 - i, 1)?],
+                    containers: vec![],
+                    observed: Observed::Output(expected),
+                    ours: PlainTensor::of(&own)?,
+                };
+                self.explain(stage, self.made.rows.len() - 1, evidence)?;
+            }
         }
         Ok(())
     }

@@ -24,17 +24,22 @@ impl tr::Translator for Bracketed {
     }
 }
 
-/// A translator is that of the whole process, so this starts another one.
+/// Set in the process that the test starts.
+const ALONE: &str = "DIFFUSCOPE_TEST_TRANSLATION";
+
+/// A translator is that of the whole process, so this test runs itself again in another one.
 #[test]
 fn texts_of_tables_are_translated_where_they_are_shown() {
-    let alone = ["tui::tests::translation::in_another_language", "--exact", "--ignored"];
-    let run = Command::new(env::current_exe().unwrap()).args(alone).output().unwrap();
+    if env::var_os(ALONE).is_some() {
+        return in_another_language();
+    }
+    let name = "tui::tests::translation::texts_of_tables_are_translated_where_they_are_shown";
+    let run =
+        Command::new(env::current_exe().unwrap()).args([name, "--exact"]).env(ALONE, "1").output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success() && said.contains("1 passed"), "{said}");
 }
 
-#[test]
-#[ignore = "sets the translator of the process"]
 fn in_another_language() {
     tr::set_translator!(Bracketed);
     let mut screen = Screen::after((700, 60), 12);

@@ -31,8 +31,9 @@ pub(in crate::debugger::language) fn save(words: &[&str], names: &Names) -> Comp
             let tensors = plain(&names.tensors, phrase("tensor"));
             let all = plain(["all"], phrase("every tensor so far"));
             let timeline = plain(["timeline"], phrase("this run as commands"));
+            let trace = plain(["trace"], phrase("every stage so far, as a folder"));
             let timemap = plain(["timemap"], phrase("from which step on each pixel stays"));
-            Completion::Words([tensors, all, timeline, inside(), timemap].concat())
+            Completion::Words([tensors, all, timeline, trace, inside(), timemap].concat())
         }
         ["attention"] => {
             Completion::Words([tokens(names), plain(["at"], phrase("a point: column, row"))].concat())

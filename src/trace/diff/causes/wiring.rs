@@ -2,7 +2,7 @@
 
 use super::{Candidate, Case};
 use crate::nn::Result;
-use crate::pipeline::Stage;
+use crate::pipeline::{Stage, lines};
 use candle_core::{D, DType, Device, Tensor};
 use tr::tr;
 
@@ -235,9 +235,12 @@ pub fn scaling_factor(case: &Case<'_>) -> Candidates {
     seen(case, inputs)
 }
 
-/// Guidance with the rows exchanged: the module is the line itself.
+/// The rows of guidance exchanged: by the line that runs the UNet, or by guidance itself.
 pub fn rows_swapped(case: &Case<'_>) -> Candidates {
-    let is_it = case.path == crate::pipeline::lines::GUIDANCE.as_str();
+    if let (true, [_, other]) = (case.path == lines::UNET.as_str(), &case.inputs[..]) {
+        return Ok(vec![Candidate::new("", other.clone())]);
+    }
+    let is_it = case.path == lines::GUIDANCE.as_str();
     let (true, [uncond, text, scale]) = (is_it, &case.inputs[..]) else { return Ok(vec![]) };
     let scale = f64::from(scale.flatten_all()?.get(0)?.to_scalar::<f32>()?);
     let swapped = (text + ((uncond - text)? * scale)?)?;
