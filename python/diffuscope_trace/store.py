@@ -71,11 +71,14 @@ class Store:
     def begin(self) -> None:
         """Makes the folder. An old trace goes, `trace.json` first, so that it never names files of another run."""
         self.check()
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "trace.json").unlink() if (self.path / "trace.json").exists() else None
-        for file in self.path.iterdir():
-            if _OWN_FILE.fullmatch(file.name):
-                file.unlink()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "trace.json").unlink(missing_ok=True)
+            for file in self.path.iterdir():
+                if _OWN_FILE.fullmatch(file.name):
+                    file.unlink()
+        except OSError as error:
+            raise TraceError(f"no trace can be written to {self.path}: {error}") from error
 
     def check_room(self, size: int) -> None:
         """Raises `Full` if a stage of this many bytes does not fit, neither the limit nor the disk."""
@@ -93,9 +96,11 @@ class Store:
         temporary = self.path / f"{file}.tmp"
         try:
             save_file(dict(tensors), temporary)
+            # safetensors writes files for their owner only.
+            shutil.copymode(self.path / "trace.json", temporary)
             os.replace(temporary, self.path / file)
         except BaseException:
-            temporary.unlink() if temporary.exists() else None
+            temporary.unlink(missing_ok=True)
             raise
         size = (self.path / file).stat().st_size
         self.bytes += size - self._sizes.get(file, 0)
@@ -105,5 +110,6 @@ class Store:
     def write_trace(self, trace: Mapping[str, Any]) -> None:
         """Writes `trace.json` beside its place and renames it."""
         temporary = self.path / "trace.json.tmp"
-        temporary.write_text(json.dumps(trace, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        text = json.dumps(trace, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, self.path / "trace.json")

@@ -29,16 +29,20 @@ def flat_bytes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(-1).view(torch.uint8)
 
 
-def fingerprint(tensor: torch.Tensor) -> Tuple[torch.dtype, Tuple[int, ...], int]:
-    """Equal for equal tensors, and cheap: the sum of the bytes as integers."""
+def _words(tensor: torch.Tensor) -> torch.Tensor:
+    """The bytes, eight at a time where they divide: torch is quicker with them."""
     flat = flat_bytes(tensor)
-    words = flat.view(torch.int64) if flat.numel() % 8 == 0 else flat
-    return tensor.dtype, tuple(tensor.shape), int(words.sum()) if words.numel() else 0
+    return flat.view(torch.int64) if flat.numel() % 8 == 0 else flat
+
+
+def fingerprint(tensor: torch.Tensor) -> Tuple[torch.dtype, Tuple[int, ...], int]:
+    """Equal for identical tensors, and cheap: the sum of the bytes as integers."""
+    return tensor.dtype, tuple(tensor.shape), int(_words(tensor).sum())
 
 
 def identical(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Bit by bit, so NaN is identical to NaN and 0 is not identical to -0."""
-    return torch.equal(flat_bytes(a), flat_bytes(b))
+    return torch.equal(_words(a), _words(b))
 
 
 def leaves(value: Any) -> List[Any]:
