@@ -1,13 +1,11 @@
 """What is not recorded, refused by name before anything is written."""
 from __future__ import annotations
 
-from collections.abc import Sized
-from typing import Any, Dict, List, Mapping, Optional
-
-import torch
+from typing import Any, Mapping, Sequence
 
 from .calls import all_modules
 from .errors import TraceError
+from .patches import call_patches
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 
@@ -20,11 +18,8 @@ def recorded_class(pipe: Any) -> str:
     base = next((base for base in cls.__mro__ if base.__name__ in PIPELINES and base.__module__.startswith("diffusers.")), None)
     if base is None:
         raise TraceError(f"{cls.__name__} cannot be recorded, only {' and '.join(PIPELINES)}")
-    caller = next(parent for parent in cls.__mro__ if "__call__" in vars(parent))
-    if caller is not base and not hasattr(vars(caller)["__call__"], "__wrapped__"):
-        raise TraceError(f"{caller.__name__} has a __call__ of its own: only that of {base.__name__} can be recorded")
-    if caller is not base and caller is not cls:
-        raise TraceError(f"{caller.__name__} has a __call__ of its own: only that of {base.__name__} can be recorded")
+    if call_patches.original(cls) is not call_patches.original(base):
+        raise TraceError(f"{cls.__name__} has a __call__ of its own: only that of {base.__name__} can be recorded")
     return base.__name__
 
 
@@ -57,9 +52,9 @@ def check_call(arguments: Mapping[str, Any]) -> None:
         if isinstance(value, (list, tuple)) and len(value) != 1:
             raise TraceError(f"{name} is a list of {len(value)}: a trace has one picture")
     for name in ("prompt_embeds", "negative_prompt_embeds", "latents", "image"):
-        value = arguments.get(name)
-        if hasattr(value, "shape") and len(value.shape) == (3 if name.endswith("embeds") else 4) and value.shape[0] != 1:
-            raise TraceError(f"{name} is a batch of {value.shape[0]}: a trace has one picture")
+        shape: Sequence[int] = getattr(arguments.get(name), "shape", ())
+        if len(shape) == (3 if name.endswith("embeds") else 4) and shape[0] != 1:
+            raise TraceError(f"{name} is a batch of {shape[0]}: a trace has one picture")
     if (arguments.get("num_images_per_prompt") or 1) != 1:
         raise TraceError(f"num_images_per_prompt is {arguments['num_images_per_prompt']}: a trace has one picture")
     for name in ("ip_adapter_image", "ip_adapter_image_embeds"):

@@ -61,6 +61,14 @@ class CallPatches:
             else:
                 setattr(cls, "__call__", original)
 
+    def original(self, cls: type) -> Any:
+        """The class's `__call__` as it is without this."""
+        for parent in cls.__mro__:
+            found = self._originals.get(parent, vars(parent).get("__call__", _MISSING))
+            if found is not _MISSING:
+                return found
+        return None
+
     def _of_class(self, cls: type) -> List[Any]:
         return [pipe for pipe, _ in self._runs.values() if type(pipe) is cls]
 

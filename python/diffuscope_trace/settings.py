@@ -69,7 +69,7 @@ def seed_of(generator: Optional[torch.Generator], arguments: Mapping[str, Any]) 
     """The seed of the caller's generator. torch's own generator may have drawn before: then its seed would mislead."""
     if generator is None:
         return None
-    seed = generator.initial_seed()
+    seed = int(generator.initial_seed())
     if arguments.get("generator") is None:
         fresh = torch.Generator(generator.device).manual_seed(seed)
         if not torch.equal(fresh.get_state(), generator.get_state()):

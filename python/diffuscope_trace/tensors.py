@@ -42,7 +42,7 @@ def fingerprint(tensor: torch.Tensor) -> Tuple[torch.dtype, Tuple[int, ...], int
 
 def identical(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Bit by bit, so NaN is identical to NaN and 0 is not identical to -0."""
-    return torch.equal(_words(a), _words(b))
+    return bool(torch.equal(_words(a), _words(b)))
 
 
 def leaves(value: Any) -> List[Any]:
