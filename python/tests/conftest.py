@@ -1,4 +1,5 @@
 """Pipelines to record: the bundled model, and a miniature with random weights."""
+import copy
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the tensors are small
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -25,30 +26,35 @@ POCKET = ROOT / "models" / "pocket"
 def make():
     """A function for miniature pipelines, of the configurations in tests/fixtures."""
     tokenizer = transformers.CLIPTokenizer.from_pretrained(POCKET / "tokenizer")
+    models = {}
 
-    def make(name="tiny", cls="StableDiffusionPipeline", scheduler="DDIMScheduler", **changes):
+    def build(name):
         def config(component):
             found = json.loads((ROOT / "tests" / "fixtures" / name / component / "config.json").read_text())
             return {key: value for key, value in found.items() if key not in ("torch_dtype", "_name_or_path")}
 
         torch.manual_seed(0)
-        text = transformers.CLIPTextConfig.from_dict(config("text_encoder"))
+        return {
+            "vae": diffusers.AutoencoderKL.from_config(config("vae")).eval(),
+            "text_encoder": transformers.CLIPTextModel(transformers.CLIPTextConfig.from_dict(config("text_encoder"))).eval(),
+            "unet": diffusers.UNet2DConditionModel.from_config(config("unet")).eval(),
+        }
+
+    def make(name="tiny", cls="StableDiffusionPipeline", scheduler="DDIMScheduler", **changes):
+        if name not in models:
+            models[name] = build(name)
         scheduler_class = getattr(diffusers, scheduler)
         beta = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
         if scheduler == "PNDMScheduler":
             changes = {"skip_prk_steps": True, **changes}
         pipe = getattr(diffusers, cls)(
-            vae=diffusers.AutoencoderKL.from_config(config("vae")),
-            text_encoder=transformers.CLIPTextModel(text).eval(),
+            **copy.deepcopy(models[name]),
             tokenizer=tokenizer,
-            unet=diffusers.UNet2DConditionModel.from_config(config("unet")),
             scheduler=scheduler_class(**beta, **changes),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        for model in (pipe.vae, pipe.unet):
-            model.eval()
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
