@@ -39,7 +39,7 @@ def record(
 
     modules: `"stages"` for the tensors of each stage only, `"all"` for every module as well, or a list of patterns of
     modules' paths, such as `["unet.*.attn2", "vae.decoder.*"]`.
-    steps: `"all"`, or the numbers of the steps of `denoise` to record.
+    steps: `"all"`, or the numbers of the steps of `denoise` whose modules are recorded. The tensors of each step are.
     limit: how large the trace may become. The recording stops before; the run goes on.
 
     An older trace at `path` is replaced. The pipeline is left as it was.
@@ -118,6 +118,8 @@ class Run:
         self._rows: Rows = None
         self._begun = False
         self._estimated = False
+        # Whether the modules of the stage are recorded.
+        self._with_modules = True
         # The number of the first step, of the steps that are done, and of all steps.
         self._first = 0
         self._done = 0
@@ -147,7 +149,7 @@ class Run:
     def record(self, run: Callable[[], Any]) -> Any:
         """Runs the pipeline. Afterwards it is as it was, whatever happened."""
         pipe = self._pipe
-        calls = Calls(lambda: self._stage, lambda: self._rows, self._guard)
+        calls = Calls(lambda: self._stage if self._with_modules else None, lambda: self._rows, self._guard)
         with ExitStack() as undo:
             self._hook(undo, pipe.unet, before=self._unet_begins)
             if isinstance(pipe.text_encoder, torch.nn.Module):
@@ -247,13 +249,14 @@ class Run:
             self._first = len(timesteps) - self._total
             self._trace["scheduler"]["timesteps"] = timesteps[self._first :]
         step = self._first + self._done
-        if self._done >= self._total or (self._steps is not None and step not in self._steps):
+        if self._done >= self._total:
             return
         sample = kwargs.get("sample", args[0] if args else None)
         timestep = kwargs.get("timestep", args[1] if len(args) > 1 else None)
         rows = ["uncond", "text"] if sample is not None and sample.shape[0] == 2 else ["text"]
         # A call of the UNet without a step of the scheduler after it, such as a callback's, gives way to the next one.
         self._begin(f"denoise.{step:03}", rows, None if timestep is None else number(timestep))
+        self._with_modules = self._steps is None or step in self._steps
         self._rows = rows
 
     def _unet_ends(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
@@ -341,6 +344,7 @@ class Run:
 
     def _begin(self, name: str, rows: Rows = None, timestep: Union[int, float, None] = None) -> None:
         self._rows = None
+        self._with_modules = True
         self._stage = Stage(name, self._store.check_room, rows, timestep) if self.stopped is None else None
 
     def _finish(self) -> None:
@@ -351,7 +355,7 @@ class Run:
             stages: List[Dict[str, Any]] = [entry for entry in self._trace["stages"] if entry["name"] != stage.name]
             self._trace["stages"] = [*stages, stage.entry()]
             self._store.write_trace(self._trace)
-            if stage.name.startswith("denoise"):
+            if stage.name.startswith("denoise") and self._with_modules:
                 self._recorded.add(self._first + self._done)
                 self._estimate(size)
         self._stage = None

@@ -1,6 +1,8 @@
 //! Traces: written, read again, damaged, and compared.
 
 use crate::models::{BUNDLED, SD2};
+use crate::support::checkpoint::checkpoint;
+use candle_core::{DType, Device};
 use diffuscope::nn::pattern::Pattern;
 use diffuscope::pipeline::{Fault, Intervention, Models, Request, Snapshot, Stage, advance};
 use diffuscope::tensor::PlainTensor;
@@ -117,6 +119,84 @@ fn a_changed_module_is_the_first_and_the_next_ones_are_right() {
     assert_eq!(comparison.beyond(), 1, "an early mistake does not colour what follows");
     assert!(comparison.causes.found.is_empty());
     assert!(comparison.causes.tried.contains(&"bias_missing"));
+}
+
+/// Pipelines of diffusers with one mistake each, recorded by `tools/fixtures/traces.py`: the trace, the miniature, the module that
+/// is wrong, and the reason.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    ("vae_norm_eps", "tiny", "vae.decoder.mid_block.resnets.0.norm1", "epsilon"),
+    (
+        "tanh_gelu",
+        "tiny",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.ff.net.0",
+        "geglu_activation",
+    ),
+    ("quick_gelu", "odd", "text_encoder.encoder.layers.0.mlp.activation_fn", "activation"),
+    (
+        "attention_scale",
+        "tiny",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1",
+        "attention_scale",
+    ),
+    ("geglu_halves", "tiny", "unet.down_blocks.1.attentions.0.transformer_blocks.0.ff.net.0", "geglu_halves"),
+    ("flip_sin_to_cos", "tiny", "unet.time_proj", "time_frequencies"),
+    ("freq_shift", "tiny", "unet.time_proj", "time_frequencies"),
+    ("timestep_off_by_one", "tiny", "unet.time_proj", "time_frequencies"),
+    ("skip_order", "tiny", "unet.up_blocks.0", "skip_order"),
+    ("bilinear", "tiny", "unet.up_blocks.1.upsamplers.0", "upsampling"),
+    ("padding_side", "tiny", "vae.encoder.down_blocks.1.downsamplers.0", "padding"),
+    (
+        "transposed",
+        "tiny",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+        "weight_transposed",
+    ),
+    ("no_residual", "tiny", "unet.down_blocks.0.resnets.0", "residual_missing"),
+    ("no_bias", "tiny", "unet.down_blocks.1.resnets.0.conv1", "bias_missing"),
+    (
+        "bfloat16_weights",
+        "tiny",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v",
+        "weight_rounded",
+    ),
+    ("scaling_factor", "tiny", "vae.post_quant_conv", "scaling_factor"),
+];
+
+#[test]
+fn mistakes_in_pipelines_of_diffusers_are_found_with_their_reason() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/traces");
+    let mut miniatures = BTreeMap::new();
+    let mut wrong = vec![];
+    let right = ["right_unet", "right_vae", "right_img2img"].map(|name| (name, "tiny", "", ""));
+    let right = right.into_iter().chain([("right_text_encoder", "odd", "", "")]);
+    for (name, miniature, path, cause) in MISTAKES.iter().copied().chain(right) {
+        let (_, models) = miniatures.entry(miniature).or_insert_with(|| {
+            let checkpoint = checkpoint(miniature);
+            let models = Models::load(checkpoint.source(), Device::Cpu, DType::F32).unwrap();
+            (checkpoint, models)
+        });
+        let trace = Trace::open(&folder.join(format!("{name}.trace"))).unwrap();
+        let comparison = judge::judge(&trace, models, None).unwrap();
+        let first = comparison.first().map_or("", |row| row.path.as_str());
+        let found = comparison.causes.found.first().map_or("", |cause| cause.name);
+        if (first, found) != (path, cause) {
+            wrong.push(format!(
+                "{name}: {first} for {found:?}, {:?}, tried {:?}, nearest {:?}",
+                comparison.first(),
+                comparison.causes.tried,
+                comparison.causes.nearest
+            ));
+        }
+        if path.is_empty() {
+            assert!(
+                comparison.rows.len() > 10,
+                "{name}: {} rows, {:?}",
+                comparison.rows.len(),
+                comparison.notes
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -31,6 +31,30 @@ pub fn stride(input: &Tensor, output: &[usize]) -> usize {
     }
 }
 
+/// The output of the `ResnetBlock2D` at `path`, whose parts are not recorded; `None` if the shapes do not match its weights.
+pub fn resnet(models: &Models, path: &str, x: &Tensor, temb: Option<&Tensor>) -> Result<Option<Tensor>> {
+    let part = |name: &str| Layer::load(models, &format!("{path}.{name}"));
+    let (norm1, conv1) = (part("norm1")?, part("conv1")?);
+    let (norm2, conv2) = (part("norm2")?, part("conv2")?);
+    let (time_emb_proj, shortcut) = (part("time_emb_proj")?, part("conv_shortcut")?);
+    let (Some(norm1), Some(conv1), Some(norm2), Some(conv2)) = (norm1, conv1, norm2, conv2) else {
+        return Ok(None);
+    };
+    let run = || -> candle_core::Result<Tensor> {
+        let mut h = conv1.forward(&norm1.forward(x, 1)?.silu()?, 1)?;
+        if let (Some(time_emb_proj), Some(temb)) = (&time_emb_proj, temb) {
+            let temb = time_emb_proj.forward(&temb.silu()?, 1)?;
+            h = h.broadcast_add(&temb.unsqueeze(D::Minus1)?.unsqueeze(D::Minus1)?)?;
+        }
+        h = conv2.forward(&norm2.forward(&h, 1)?.silu()?, 1)?;
+        match &shortcut {
+            Some(shortcut) => shortcut.forward(x, 1)? + h,
+            None => x + h,
+        }
+    };
+    Ok(run().ok())
+}
+
 impl Layer {
     /// The layer at `path` with its weights in `f32` on the CPU; `None` for a module without weights of its own, and for an embedding.
     pub fn load(models: &Models, path: &str) -> Result<Option<Self>> {
