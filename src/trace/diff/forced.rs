@@ -32,6 +32,17 @@ pub struct Forced<'a> {
     pub unrecorded: usize,
     /// What is known of the first difference.
     pub evidence: Option<Evidence>,
+    /// The skip connections so far, by the module that made each.
+    skips: Vec<(String, Tensor)>,
+}
+
+/// Whether the output of the module at `path` goes to an up block of the UNet.
+fn is_skip(path: &str) -> bool {
+    let names: Vec<&str> = path.split('.').collect();
+    matches!(
+        names[..],
+        ["unet", "conv_in"] | ["unet", "down_blocks", _, "resnets" | "attentions" | "downsamplers", _]
+    )
 }
 
 /// What is known of a difference.
@@ -43,6 +54,8 @@ pub struct Evidence {
     pub inputs: Vec<Tensor>,
     /// The containers around it with their inputs here, the outermost first.
     pub containers: Vec<(String, Vec<Tensor>)>,
+    /// The skip connections so far, by the module that made each.
+    pub skips: Vec<(String, Tensor)>,
     /// What was recorded.
     pub observed: Observed,
     /// The same tensor as computed here.
@@ -88,6 +101,7 @@ impl<'a> Forced<'a> {
             rows: vec![],
             unrecorded: 0,
             evidence: None,
+            skips: vec![],
         }
     }
 
@@ -99,6 +113,7 @@ impl<'a> Forced<'a> {
                 path: path.to_string(),
                 inputs: inputs.iter().map(|input| (*input).clone()).collect(),
                 containers: containers.collect(),
+                skips: self.skips.clone(),
                 observed,
                 ours: ours.clone(),
             });
@@ -168,6 +183,17 @@ impl Probe for Forced<'_> {
     }
 
     fn exit(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
+        let output = self.compared(path, output)?;
+        if is_skip(path.as_str()) {
+            self.skips.push((path.to_string(), output.clone()));
+        }
+        Ok(output)
+    }
+}
+
+impl Forced<'_> {
+    /// Compares the output of a module; the recorded one if there is one.
+    fn compared(&mut self, path: &Path, output: Tensor) -> Result<Tensor> {
         let Some(open) = self.open.pop() else { return Ok(output) };
         let recorded = self.calls.get(&(path.as_str(), open.call)).copied();
         let expected = match recorded.filter(|call| call.has_output) {

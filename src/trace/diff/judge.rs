@@ -3,7 +3,7 @@
 //!
 //! One function a stage. Each line of a stage is compared on its own, as each module is.
 
-use super::causes::{self, Case, Causes, Observed, Place};
+use super::causes::{self, Case, Cause, Causes, Observed, Place};
 use super::forced::{Evidence, Forced};
 use super::{Comparison, DiffError, Kind, Row, tolerance};
 use crate::model::classes;
@@ -176,7 +176,7 @@ impl<'a> Judge<'a> {
 
     /// Looks for the reason of the difference in the row `at`. A mistake of the container makes the row the container's.
     fn explain(&mut self, stage: &TraceStage, at: usize, evidence: Evidence) -> Result<(), DiffError> {
-        let Evidence { path, inputs, containers, observed, ours } = evidence;
+        let Evidence { path, inputs, containers, skips, observed, ours } = evidence;
         let plain = |tensors: Vec<Tensor>| -> Result<Vec<Tensor>, DiffError> {
             let plain =
                 |tensor: Tensor| Ok(tensor.to_device(&Device::Cpu)?.to_dtype(float(tensor.dtype()))?);
@@ -191,13 +191,21 @@ impl<'a> Judge<'a> {
             stage,
             inputs: plain(inputs)?,
             containers: containers.collect::<Result<_, DiffError>>()?,
+            skips: skips
+                .into_iter()
+                .map(|(path, skip)| Ok((path, plain(vec![skip])?.remove(0))))
+                .collect::<Result<_, DiffError>>()?,
             observed,
             without: row.relative.unwrap_or(f64::INFINITY),
             tolerance: row.tolerance,
             path,
         };
         self.made.causes = Causes { statistics: Some(statistics), ..causes::find(&case)? };
-        let container = case.containers.last().map(|(path, _)| path.clone());
+        // The first layer of a residual block has the input that the up block gave to the block.
+        let is_first = case.path.ends_with(".norm1");
+        let is_of_block = |cause: &Cause| is_first && cause.name == "skip_order";
+        let above = usize::from(self.made.causes.found.first().is_some_and(is_of_block));
+        let container = case.containers.iter().rev().nth(above).map(|(path, _)| path.clone());
         let row = &mut self.made.rows[at];
         if let (Some(best), Some(container), Kind::Module) =
             (self.made.causes.found.first(), container, &row.kind)
@@ -408,6 +416,7 @@ impl<'a> Judge<'a> {
                     path: lines::UNET.to_string(),
                     inputs: vec![own.clone(), residual.narrow(0, 1 - i, 1)?],
                     containers: vec![],
+                    skips: vec![],
                     observed: Observed::Output(expected),
                     ours: PlainTensor::of(&own)?,
                 };
@@ -443,6 +452,7 @@ impl<'a> Judge<'a> {
                 path: lines::GUIDANCE.to_string(),
                 inputs: vec![uncond, text, scale],
                 containers: vec![],
+                skips: vec![],
                 observed: Observed::Output(expected),
                 ours: PlainTensor::of(&made)?,
             };

@@ -30,6 +30,8 @@ pub struct Case<'a> {
     pub inputs: Vec<Tensor>,
     /// The inputs of the containers around it here, the outermost first, each with its path.
     pub containers: Vec<(String, Vec<Tensor>)>,
+    /// The skip connections of the UNet so far, by the module that made each.
+    pub skips: Vec<(String, Tensor)>,
     /// What was recorded.
     pub observed: Observed,
     /// The relative difference.

@@ -146,21 +146,11 @@ pub fn skip_order(case: &Case<'_>) -> Candidates {
         return Ok(vec![]);
     }
     let Some(joined) = case.inputs.first() else { return Ok(vec![]) };
-    let is_skip = |path: &str| {
-        let names: Vec<&str> = path.split('.').collect();
-        matches!(
-            names[..],
-            ["unet", "conv_in"] | ["unet", "down_blocks", _, "resnets" | "attentions" | "downsamplers", _]
-        )
-    };
-    let mut skips = vec![];
-    for call in case.stage.calls.iter().filter(|call| is_skip(&call.path)) {
-        skips.extend(case.output_of(&call.path)?.map(|output| (call.path.clone(), output)));
-    }
+    let skips = &case.skips;
     // The right one is the end of this program's input.
     let channels = joined.dim(1)?;
     let mut right = None;
-    for (path, skip) in &skips {
+    for (path, skip) in skips {
         let own = skip.dim(1)?;
         if skip.dims()[2..] != joined.dims()[2..] || own >= channels {
             continue;
