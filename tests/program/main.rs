@@ -4,6 +4,7 @@
 //! - [`files`], [`public_checkpoints`], [`byte_order_mark`], [`hub`], [`hub_cache`]: checkpoints on disk and from the hub.
 //! - [`hf_hub`]: what the library for the hub does by itself, where the program has code of its own.
 //! - [`bad_input`], [`nothing_gets_through`]: mistakes, and what an error says.
+//! - [`traces`]: runs on disk, compared.
 //! - [`terminal`]: the interface in a pseudo-terminal.
 //! - [`hub_server`], [`hub_layouts`]: a hub on loopback that misbehaves on request, and the cache in each of Python's layouts.
 //!
@@ -26,4 +27,5 @@ mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod traces;
 mod walk;

@@ -159,16 +159,20 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 12] = [
+    const NO_NUMBERS: [&str; 15] = [
         "--device", "--dtype", "--dump", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
-        "--output", "--prompt", "--scheduler",
+        "--modules", "--output", "--prompt", "--record", "--record-steps", "--scheduler",
     ];
-    let in_table: BTreeSet<&str> =
-        OPTIONS.iter().map(|(option, _)| *option).chain(["--seed", "--batch-rows", "--every"]).collect();
+    let in_table: BTreeSet<&str> = OPTIONS
+        .iter()
+        .map(|(option, _)| *option)
+        .chain(["--seed", "--batch-rows", "--every", "--tolerance"])
+        .collect();
     let commands = [
         "run",
         "debug",
         "compare",
+        "diff",
         "lesson",
         "lesson run",
         "lesson check",
