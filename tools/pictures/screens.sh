@@ -52,3 +52,13 @@ run 'switch main'
 run 'compare guidance_scale 1,3,7.5,15'
 run 'goto denoise 8'
 picture compare
+
+# A run with a mistake, compared with the checkpoint.
+tmux kill-session -t $session
+session=diffuscope-diff
+printf '%s\n' 'set fault swapped_residuals' continue "save trace $home/run.trace" |
+    ./target/release/diffuscope debug --batch -x - --steps 4
+COLORTERM=truecolor HOME=$home PS1='$ ' tmux -f /dev/null new-session -d -s $session -x 128 -y 12 -c "$home" 'sh'
+tmux send-keys -t $session "PATH=$PWD/target/release:\$PATH; clear" Enter
+keys 'diffuscope diff run.trace --model pocket' Enter
+picture diff
