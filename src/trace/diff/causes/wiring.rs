@@ -231,7 +231,7 @@ pub fn rows_swapped(case: &Case<'_>) -> Candidates {
         return Ok(vec![Candidate::new("", other.clone())]);
     }
     let is_it = case.path == lines::GUIDANCE.as_str();
-    let (true, [uncond, text, scale]) = (is_it, &case.inputs[..]) else { return Ok(vec![]) };
+    let (true, [_, uncond, text, scale]) = (is_it, &case.inputs[..]) else { return Ok(vec![]) };
     let scale = f64::from(scale.flatten_all()?.get(0)?.to_scalar::<f32>()?);
     let swapped = (text + ((uncond - text)? * scale)?)?;
     Ok(vec![Candidate::new("", swapped)])

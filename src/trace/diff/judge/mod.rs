@@ -1,0 +1,239 @@
+//! A trace against models: every recorded stage runs again here, on recorded inputs, with the trace's settings, scheduler, noise
+//! and embeddings.
+//!
+//! Each line of a stage is compared on its own, as each module is.
+//!
+//! - `ends`: `encode_prompt`, `get_latent` and `vae_decode`. `denoise`: the UNet, guidance, the scheduler's step.
+
+mod denoise;
+mod ends;
+
+use super::causes::{self, Case, Cause, Causes, Observed, Place};
+use super::forced::{Evidence, Forced};
+use super::{Comparison, DiffError, Kind, Row, tolerance};
+use crate::model::classes;
+use crate::nn::ConfigFile;
+use crate::pipeline::{Models, Request, Setting, Stage};
+use crate::scheduler::config::SchedulerConfig;
+use crate::scheduler::{Class, History, Scheduler, scheduler};
+use crate::tensor::{PlainTensor, Summary};
+use crate::trace::manifest::FILE;
+use crate::trace::{RecordedCall, Trace, TraceStage};
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+use std::sync::Arc;
+use tr::tr;
+
+/// Compares a trace, which is judged, with what `models` compute. `given` replaces the tolerances.
+///
+/// # Errors
+/// When a file cannot be read, the settings are wrong, or the models fail.
+pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Comparison, DiffError> {
+    let request = request(trace, models)?;
+    let mut judge = Judge {
+        trace,
+        models,
+        scheduler: None,
+        request,
+        history: Some(History::default()),
+        given,
+        dtype: dtype(trace),
+        made: Comparison::default(),
+    };
+    if let Some(reason) = &trace.manifest().stopped {
+        judge.note(tr!("the record ended early: {reason}", reason));
+    }
+    judge.scheduler = judge.scheduler_of_trace()?;
+    for stage in trace.stages() {
+        match stage.stage {
+            Stage::EncodePrompt => judge.encode_prompt(stage)?,
+            Stage::GetLatent => judge.get_latent(stage)?,
+            Stage::Denoise { step } => judge.denoise(stage, step)?,
+            Stage::VaeDecode => judge.vae_decode(stage)?,
+        }
+    }
+    if judge.made.rows.is_empty() {
+        let why = judge.made.notes.first().cloned().unwrap_or_default();
+        return Err(DiffError::Refused(tr!("{}: nothing could be compared; {why}", trace.name(), why)));
+    }
+    Ok(judge.made)
+}
+
+struct Judge<'a> {
+    trace: &'a Trace,
+    models: &'a Models,
+    request: Request,
+    /// The trace's own; `None` if it is none of this program's.
+    scheduler: Option<Arc<dyn Scheduler>>,
+    /// What the scheduler remembers of recorded steps; `None` once a step is missing.
+    history: Option<History>,
+    given: Option<f64>,
+    dtype: DType,
+    made: Comparison,
+}
+
+/// The settings of the trace; what it does not say is the model's default.
+fn request(trace: &Trace, models: &Models) -> Result<Request, DiffError> {
+    let mut request = Request::for_models(models, "");
+    for (name, value) in &trace.manifest().settings {
+        let Some(setting) = Setting::find(name).filter(|setting| !setting.is_file()) else { continue };
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        setting.set(&text, &mut request).map_err(|reason| {
+            DiffError::Refused(tr!("{}/{FILE}: settings: {reason}", trace.name(), FILE, reason))
+        })?;
+    }
+    Ok(request)
+}
+
+/// The lowest precision of the run.
+fn dtype(trace: &Trace) -> DType {
+    match trace.manifest().dtype.as_deref() {
+        Some("float16") => DType::F16,
+        Some("bfloat16") => DType::BF16,
+        _ => DType::F32,
+    }
+}
+
+impl<'a> Judge<'a> {
+    fn note(&mut self, note: String) {
+        if !self.made.notes.contains(&note) {
+            self.made.notes.push(note);
+        }
+    }
+
+    fn scheduler_of_trace(&mut self) -> Result<Option<Arc<dyn Scheduler>>, DiffError> {
+        let Some(entry) = &self.trace.manifest().scheduler else {
+            self.note(tr!("the trace does not say which scheduler ran: its steps are not compared"));
+            return Ok(None);
+        };
+        let Some(class) = Class::of_name(&entry.class) else {
+            self.note(tr!(
+                "{} is not one of this program's schedulers: its steps are not compared",
+                entry.class
+            ));
+            return Ok(None);
+        };
+        let refused = |reason: String| DiffError::Refused(reason);
+        let name = [self.trace.name(), "/", FILE, ": scheduler.config"].concat();
+        let file = ConfigFile::parse(name, Value::Object(entry.config.clone()).to_string().as_bytes());
+        let file = file.map_err(|e| refused(e.to_string()))?;
+        let config = SchedulerConfig::read(&file, class).map_err(|e| refused(e.to_string()))?;
+        let made = scheduler(&config, self.request.num_inference_steps, self.request.eta);
+        let made = made.map_err(|e| refused(tr!("{}: {}", self.trace.name(), e)))?;
+        let ours = made.timesteps();
+        let theirs = &entry.timesteps;
+        // With a start image, a trace has the last timesteps alone.
+        let tail = ours.len().checked_sub(theirs.len()).map(|start| &ours[start..]);
+        let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-3;
+        if !theirs.is_empty() && !tail.is_some_and(|tail| tail.iter().zip(theirs).all(is_near)) {
+            self.note(tr!(
+                "the timesteps are {found} and not {expected}",
+                found = abridged(theirs),
+                expected = abridged(ours)
+            ));
+        }
+        Ok(Some(made))
+    }
+
+    fn tensor(&self, found: &PlainTensor) -> Result<Tensor, DiffError> {
+        Ok(found.to_device(&self.models.device, DType::F32)?)
+    }
+
+    /// A tensor of a recorded stage, on the device.
+    fn recorded(&self, stage: &TraceStage, name: &str) -> Result<Option<Tensor>, DiffError> {
+        stage.tensor(name)?.map(|found| self.tensor(&found)).transpose()
+    }
+
+    /// Adds the row of a line: what this program made against what was recorded.
+    fn line(
+        &mut self,
+        stage: &TraceStage,
+        line: &str,
+        made: &Tensor,
+        name: &str,
+        bound: impl FnOnce(DType) -> f64,
+    ) -> Result<(), DiffError> {
+        let Some(expected) = stage.tensor(name)? else { return Ok(()) };
+        let ours = PlainTensor::of(made)?;
+        let bound = self.given.unwrap_or_else(|| bound(tolerance::lower(self.dtype, expected.dtype())));
+        self.made.rows.push(Row::of((stage.stage, line, 0), (&ours, &expected), bound, true));
+        Ok(())
+    }
+
+    /// Takes the rows of a forced pass, and explains the first difference of the run. Returns how many modules are not recorded.
+    fn take(&mut self, stage: &TraceStage, forced: Forced<'_>) -> Result<usize, DiffError> {
+        let Forced { rows, unrecorded, evidence, .. } = forced;
+        let is_first = self.made.first().is_none();
+        let first = rows.iter().position(Row::is_beyond).map(|at| self.made.rows.len() + at);
+        self.made.rows.extend(rows);
+        if let (true, Some(first), Some(evidence)) = (is_first, first, evidence) {
+            self.explain(stage, first, evidence)?;
+        }
+        Ok(unrecorded)
+    }
+
+    /// Looks for the reason of the difference in the row `at`. A mistake of the container makes the row the container's.
+    fn explain(&mut self, stage: &TraceStage, at: usize, evidence: Evidence) -> Result<(), DiffError> {
+        let Evidence { path, inputs, containers, skips, observed, ours } = evidence;
+        let plain = |tensors: Vec<Tensor>| -> Result<Vec<Tensor>, DiffError> {
+            let plain =
+                |tensor: Tensor| Ok(tensor.to_device(&Device::Cpu)?.to_dtype(float(tensor.dtype()))?);
+            tensors.into_iter().map(plain).collect()
+        };
+        let containers = containers.into_iter().map(|(path, inputs)| Ok((path, plain(inputs)?)));
+        let (Observed::Output(recorded) | Observed::Input(recorded)) = &observed;
+        let statistics = (Summary::of_values(recorded.data()), Summary::of_values(ours.data()));
+        let row = &self.made.rows[at];
+        let case = Case {
+            models: self.models,
+            stage,
+            inputs: plain(inputs)?,
+            containers: containers.collect::<Result<_, DiffError>>()?,
+            skips: skips
+                .into_iter()
+                .map(|(path, skip)| Ok((path, plain(vec![skip])?.remove(0))))
+                .collect::<Result<_, DiffError>>()?,
+            observed,
+            without: row.relative.unwrap_or(f64::INFINITY),
+            tolerance: row.tolerance,
+            path,
+        };
+        self.made.causes = Causes { statistics: Some(statistics), ..causes::find(&case)? };
+        // The first layer of a residual block has the input that the up block gave to the block.
+        let is_first = case.path.ends_with(".norm1");
+        let is_of_block = |cause: &Cause| is_first && cause.name == "skip_order";
+        let above = usize::from(self.made.causes.found.first().is_some_and(is_of_block));
+        let container = case.containers.iter().rev().nth(above).map(|(path, _)| path.clone());
+        let row = &mut self.made.rows[at];
+        if let (Some(best), Some(container), Kind::Module) =
+            (self.made.causes.found.first(), container, &row.kind)
+            && best.place == Place::Wiring
+        {
+            let input = classes::inputs(&case.path, 1).first().copied().unwrap_or_default().to_string();
+            row.kind = Kind::Wiring { child: std::mem::replace(&mut row.path, container), input };
+        }
+        Ok(())
+    }
+
+    fn forced<'t>(&self, stage: &'t TraceStage, calls: impl Iterator<Item = &'t RecordedCall>) -> Forced<'t>
+    where
+        'a: 't,
+    {
+        Forced::new(self.models, stage, calls, self.dtype, self.given)
+    }
+}
+
+/// The type in which tensors of a case are: ids stay whole numbers.
+fn float(dtype: DType) -> DType {
+    if dtype.is_int() { dtype } else { DType::F32 }
+}
+
+fn abridged(timesteps: &[f64]) -> String {
+    let shown: Vec<String> = timesteps.iter().take(4).map(f64::to_string).collect();
+    let more = if timesteps.len() > 4 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
