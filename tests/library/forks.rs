@@ -258,7 +258,7 @@ fn differences_between_runs_states_and_files() {
 fn what_cannot_be_compared_says_so() {
     let mut session = session(3);
     run(&mut session, "goto denoise 1");
-    assert!(refused(&mut session, "diff nobody").contains("or a .safetensors file"));
+    assert!(refused(&mut session, "diff nobody").contains("a .safetensors file, or a trace"));
     assert!(refused(&mut session, "diff @2").contains("@2 is not recorded"));
     assert!(refused(&mut session, "diff @9").contains("@9 is not recorded"));
     assert!(refused(&mut session, "diff no.safetensors").contains("no.safetensors: "));
