@@ -1,6 +1,6 @@
 //! The reason of a difference: known mistakes are tried on this program's module until its output is the recorded one.
 //!
-//! A mistake is an entry of [`HYPOTHESES`]: a name, a sentence, and the outputs that it predicts for a [`Case`]. To add one, add an
+//! A mistake is an entry of `HYPOTHESES`: a name, a sentence, and the outputs that it predicts for a `Case`. To add one, add an
 //! entry and its function to `modules` or `wiring`.
 //!
 //! - `case`: the module, its inputs, and what was recorded. `layers`: layers without submodules, from weights.
