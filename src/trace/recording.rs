@@ -77,7 +77,7 @@ pub struct Recording<'a> {
 }
 
 impl<'a> Recording<'a> {
-    /// A recording of `what` in `stage`. `known` are the stage's inputs: they are stored with an earlier stage.
+    /// A recording of `what` in `stage`.
     pub fn new(stage: Stage, what: &'a What) -> Self {
         Self {
             stage: stage.key(),

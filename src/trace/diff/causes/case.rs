@@ -41,8 +41,7 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// The relative difference of a predicted tensor; `None` if its shape is another one. A prediction of the input counts for a
-    /// recorded output by way of the module itself.
+    /// The relative difference of a predicted tensor; `None` if its shape is another one, or it is NaN.
     pub(super) fn fits(&self, predicted: &Tensor) -> Result<Option<f64>> {
         let (Observed::Output(expected) | Observed::Input(expected)) = &self.observed;
         let predicted = PlainTensor::of(predicted)?;
@@ -50,16 +49,7 @@ impl<'a> Case<'a> {
         Ok(same.then(|| relative_difference(predicted.data(), expected.data())).filter(|fits| !fits.is_nan()))
     }
 
-    /// The relative difference without any mistake.
-    pub(super) fn without(&self) -> f64 {
-        self.without
-    }
-
-    pub(super) fn tolerance(&self) -> f64 {
-        self.tolerance
-    }
-
-    /// The recorded output, if that is what differs.
+    /// Whether the output differs, and not an input.
     pub(super) fn is_output(&self) -> bool {
         matches!(self.observed, Observed::Output(_))
     }

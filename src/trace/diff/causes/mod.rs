@@ -247,12 +247,12 @@ pub fn find(case: &Case<'_>) -> Result<Causes> {
             if best.as_ref().is_none_or(|best| fits < best.fits) {
                 let says = [hypothesis.says.to_string().as_str(), &detail].join(" ").trim_end().to_string();
                 let (name, place) = (hypothesis.name, hypothesis.place);
-                best = Some(Cause { name, says, place, fits, without: case.without() });
+                best = Some(Cause { name, says, place, fits, without: case.without });
             }
         }
         let Some(best) = best else { continue };
         causes.tried.push(hypothesis.name);
-        if best.fits <= case.tolerance() {
+        if best.fits <= case.tolerance {
             causes.found.push(best);
         } else if best.fits < 0.5 * best.without
             && causes.nearest.as_ref().is_none_or(|known| best.fits < known.fits)

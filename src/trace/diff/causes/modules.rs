@@ -2,9 +2,10 @@
 
 use super::layers::{Kind, Layer};
 use super::{Candidate, Case};
-use crate::nn::Result;
+use crate::model::unet::UNetConfig;
+use crate::model::unet::embeddings::Timesteps;
 use crate::nn::activation::{gelu, quick_gelu, silu};
-use crate::tensor::PlainTensor;
+use crate::nn::{Path, Result, Unwatched};
 use candle_core::{DType, Device, Tensor};
 use tr::tr;
 
@@ -70,18 +71,15 @@ pub fn groups(case: &Case<'_>) -> Candidates {
         .collect())
 }
 
-fn relu(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.relu()
-}
-
-fn gelu_tanh(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.gelu()
-}
-
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
 
-const FUNCTIONS: &[(&str, Function)] =
-    &[("silu", silu), ("relu", relu), ("gelu", gelu), ("tanh gelu", gelu_tanh), ("quick gelu", quick_gelu)];
+const FUNCTIONS: &[(&str, Function)] = &[
+    ("silu", silu),
+    ("relu", Tensor::relu),
+    ("gelu", gelu),
+    ("tanh gelu", Tensor::gelu),
+    ("quick gelu", quick_gelu),
+];
 
 /// Another activation.
 pub fn activation(case: &Case<'_>) -> Candidates {
@@ -201,21 +199,10 @@ pub fn time_frequencies(case: &Case<'_>) -> Candidates {
     let (config, Some(timestep)) = (case.models.unet.config(), case.stage.timestep) else {
         return Ok(vec![]);
     };
-    let channels = config.blocks.first().map_or(0, |block| block.channels);
-    let rows = case.stage.rows.len().max(1);
-    let half = channels / 2;
-    let embedding = |t: f64, flip: bool, shift: f64| -> Result<Tensor> {
-        let angle = |i: usize| {
-            let exponent = -(10_000f32.ln()) * i as f32 / (half as f64 - shift) as f32;
-            t as f32 * exponent.exp()
-        };
-        let (sin, cos) = ((0..half).map(|i| angle(i).sin()), (0..half).map(|i| angle(i).cos()));
-        let mut row: Vec<f32> = if flip { cos.chain(sin).collect() } else { sin.chain(cos).collect() };
-        row.resize(channels, 0.);
-        let plain = PlainTensor::from_values(&[1, channels], row);
-        let tensor = plain.map(|plain| plain.to_device(&Device::Cpu, DType::F32)).transpose()?;
-        let tensor = tensor.ok_or_else(|| crate::nn::Error::Input(case.path.clone()))?;
-        Ok(tensor.repeat((rows, 1))?)
+    let sample = Tensor::zeros((case.stage.rows.len().max(1), 1), DType::F32, &Device::Cpu)?;
+    let embedding = |t: f64, flip_sin_to_cos: bool, freq_shift: f64| {
+        let config = UNetConfig { flip_sin_to_cos, freq_shift, ..config.clone() };
+        Timesteps::new(Path::new(&case.path), &config).forward(t, &sample, &mut Unwatched)
     };
     let (flip, shift) = (config.flip_sin_to_cos, config.freq_shift);
     let mut found = vec![Candidate::new(
