@@ -4,6 +4,7 @@
 use candle_core::{DType, Device};
 use crossterm::event::{KeyCode, KeyEvent};
 use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::backend::ModelInfo;
 use diffuscope::debugger::language::arguments::Nothing;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::view::Viewer;
@@ -39,7 +40,7 @@ fn main() {
 
     let mut screen = Screen::new(200, 60);
     screen.app.handle(Input::Worker(Event::Ready(
-        (&*models).into(),
+        (&ModelInfo::from(&*models)).into(),
         Box::new(Viewer::default().view(&session).unwrap()),
     )));
     for (number, name) in
@@ -60,7 +61,7 @@ fn main() {
 
     let mut screen = Screen::new(120, 40);
     screen.app.handle(Input::Worker(Event::Ready(
-        (&*models).into(),
+        (&ModelInfo::from(&*models)).into(),
         Box::new(Viewer::default().view(&session).unwrap()),
     )));
     let keys =

@@ -10,9 +10,8 @@ use crate::tui::pictures::Choice;
 use crate::tui::{self, config::Config};
 use anyhow::Context;
 use clap::Args;
-use serde_json::json;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tr::tr;
 
@@ -33,6 +32,13 @@ pub struct DebugArgs {
     #[command(flatten)]
     generate: GenerateArgs,
 
+    #[command(flatten)]
+    front: FrontArgs,
+}
+
+/// How a session is shown: the interface, or a batch of commands.
+#[derive(Debug, Args)]
+pub struct FrontArgs {
     /// Run commands without an interface, and print their output
     #[arg(long, requires = "commands")]
     batch: bool,
@@ -55,24 +61,43 @@ pub struct DebugArgs {
 /// # Errors
 /// Every error is a message of one line; in a batch, with the line number of the command.
 pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
-    if let Some(file) = &args.commands {
-        return batch(&args, file);
-    }
-    if io::stdout().is_terminal() {
-        let mut config = Config::load()?;
-        config.graphics = args.graphics.unwrap_or(config.graphics);
-        let generate = args.generate;
-        generate.fetch_model()?;
-        let load = move |tell| generate.session(tell).map_err(|e| format!("{e:#}"));
-        if let Err(e) = tui::run(config, None, load) {
-            say("error", &e.to_string());
-            return Ok(ExitCode::from(e.exit_code()));
+    let DebugArgs { generate, front } = args;
+    let fetched = generate.clone();
+    front.run(move || fetched.fetch_model(), move |tell| generate.session(tell))
+}
+
+impl FrontArgs {
+    /// Shows the session that `load` makes: in the interface, or without a terminal as text. `prepare` may ask a question, and runs
+    /// before.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn run(
+        self,
+        prepare: impl FnOnce() -> anyhow::Result<()>,
+        load: impl FnOnce(ProgressFn) -> anyhow::Result<Session> + Send + 'static,
+    ) -> anyhow::Result<ExitCode> {
+        if let Some(file) = &self.commands {
+            return batch(file, self.json, move || {
+                prepare()?;
+                load(quietly())
+            });
         }
-    } else {
-        args.generate.fetch_model()?;
-        walk(args.generate.session(quietly())?)?;
+        if io::stdout().is_terminal() {
+            let mut config = Config::load()?;
+            config.graphics = self.graphics.unwrap_or(config.graphics);
+            prepare()?;
+            let load = move |tell| load(tell).map_err(|e| format!("{e:#}"));
+            if let Err(e) = tui::run(config, None, load) {
+                say("error", &e.to_string());
+                return Ok(ExitCode::from(e.exit_code()));
+            }
+        } else {
+            prepare()?;
+            walk(load(quietly())?)?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Loading without an interface reports no progress.
@@ -82,7 +107,7 @@ fn quietly() -> ProgressFn {
 
 /// Runs every stage, and prints its tensors as text.
 fn walk(mut session: Session) -> anyhow::Result<()> {
-    say_notes(session.models());
+    say_notes(&session.backend().info().remarks, &session.backend().info().notes);
     let _pool = ComputePool::enter();
     let mut out = io::stdout().lock();
     while session.timeline().position().is_some() {
@@ -93,7 +118,11 @@ fn walk(mut session: Session) -> anyhow::Result<()> {
 }
 
 /// Runs the commands of a file up to the first that fails.
-fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
+fn batch(
+    file: &Path,
+    json: bool,
+    load: impl FnOnce() -> anyhow::Result<Session>,
+) -> anyhow::Result<ExitCode> {
     let from_stdin = file.as_os_str() == "-";
     let name = if from_stdin { "stdin".to_string() } else { file.display().to_string() };
     let mut reader: Box<dyn BufRead> = if from_stdin {
@@ -105,9 +134,8 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(!opened.metadata()?.is_dir(), "{name}: a folder; {expected}");
         Box::new(BufReader::new(opened))
     };
-    args.generate.fetch_model()?;
-    let mut session = args.generate.session(quietly())?;
-    say_notes(session.models());
+    let mut session = load()?;
+    say_notes(&session.backend().info().remarks, &session.backend().info().notes);
     let _pool = ComputePool::enter();
     let mut out = io::stdout().lock();
     for number in 1.. {
@@ -124,7 +152,7 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
         });
         match ran {
             Ok(outcome) => {
-                if args.json {
+                if json {
                     writeln!(out, "{}", serde_json::to_string(&outcome)?)?;
                     outcome.warnings.iter().for_each(|warning| say("warning", warning));
                 } else {
@@ -137,8 +165,8 @@ fn batch(args: &DebugArgs, file: &PathBuf) -> anyhow::Result<ExitCode> {
                 }
             }
             Err(e) => {
-                if args.json {
-                    writeln!(out, "{}", json!({ "error": e.to_string(), "line": number }))?;
+                if json {
+                    writeln!(out, "{}", serde_json::json!({ "error": e.to_string(), "line": number }))?;
                 }
                 out.flush()?;
                 anyhow::bail!("{name}: line {number}: {e}");

@@ -3,7 +3,7 @@
 //! - [`args`]: the flags of subcommands that generate images. [`settings`]: those of the run's settings.
 //! - [`debug`]: the interface, every stage as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: variants side by side.
-//! - [`diff`]: where a recorded run first differs.
+//! - [`open`]: the interface on a recorded run. [`diff`]: where such a run first differs.
 //! - [`lesson`]: lists, runs, checks and creates lessons.
 //! - [`model`]: the contents of a checkpoint; models from the Hugging Face hub.
 //! - [`doctor`]: a report on devices, terminal and environment.
@@ -17,10 +17,10 @@ pub mod diff;
 pub mod doctor;
 pub mod lesson;
 pub mod model;
+pub mod open;
 pub mod run;
 pub mod settings;
 
-use crate::pipeline::Models;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -44,6 +44,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run variants side by side: guidance scales, seeds, prompts, one word of a prompt
     Compare(compare::CompareArgs),
+    /// Look at a recorded run, without weights
+    Open(open::OpenArgs),
     /// Find where a recorded run first differs from another one, or from a checkpoint
     Diff(diff::DiffArgs),
     /// Lessons: Markdown files that the debugger runs
@@ -71,6 +73,7 @@ impl Cli {
             Some(Command::Debug(args)) => debug::run(args),
             Some(Command::Run(args)) => run::run(args),
             Some(Command::Compare(args)) => compare::run(args),
+            Some(Command::Open(args)) => open::run(args),
             Some(Command::Diff(args)) => return diff::run(args),
             Some(Command::Lesson(args)) => lesson::run(args),
             Some(Command::Model(command)) => model::run(command),
@@ -111,9 +114,9 @@ fn as_value(argument: OsString) -> OsString {
 }
 
 /// Prints remarks and warnings at the start of a run.
-fn say_notes(models: &Models) {
-    models.remarks.iter().for_each(|remark| say("note", remark));
-    models.notes.iter().for_each(|note| say("warning", note));
+fn say_notes(remarks: &[String], notes: &[String]) {
+    remarks.iter().for_each(|remark| say("note", remark));
+    notes.iter().for_each(|note| say("warning", note));
 }
 
 /// Prints a picture on the terminal that stdout is, below the cursor: as large as there is room, in the terminal's own protocol if

@@ -67,7 +67,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     args.generate.fetch_model()?;
     let _pool = ComputePool::enter();
     let (models, request) = args.generate.load(Box::new(|_, _| ()))?;
-    say_notes(&models);
+    say_notes(&models.remarks, &models.notes);
     let model = models.source.name();
 
     let mut snapshot = Snapshot::start(request, &models)?;

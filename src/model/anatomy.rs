@@ -12,8 +12,8 @@ pub struct Module {
     pub path: String,
     /// Its class in diffusers, transformers or torch; empty if unknown.
     pub class: &'static str,
-    /// The number of parameters, including those of its submodules.
-    pub parameters: u64,
+    /// The number of parameters, including those of its submodules; `None` if the weights are not known.
+    pub parameters: Option<u64>,
     /// The output channels of its own weight; `None` without a weight, and for normalizations.
     pub outputs: Option<usize>,
     /// The index of its parent in the tree's list.
@@ -30,7 +30,7 @@ impl Module {
     }
 }
 
-/// The tree of `modules` in loading order, each module before its submodules. `parameters` are their weights.
+/// The tree of `modules` in loading order, each module before its submodules. `parameters` are their weights, none if those are not known.
 pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
     let mut paths: Vec<&str> = vec![];
     for path in modules.iter().map(Path::as_str) {
@@ -65,7 +65,7 @@ pub fn anatomy(modules: &[Path], parameters: &[Parameter]) -> Vec<Module> {
         Module {
             path: (*path).into(),
             class: Class::of(path, rank).map_or("", |class| class.name(has_attentions)),
-            parameters: within.map(numbers).sum(),
+            parameters: (!parameters.is_empty()).then(|| within.map(numbers).sum()),
             outputs: weight.filter(|weight| weight.shape.len() > 1).map(|weight| weight.shape[0]),
             parent,
             depth: key.len() - 1,
@@ -96,7 +96,8 @@ mod tests {
         };
         let tensors = [parameter("weight", &[8, 4, 3, 3]), parameter("bias", &[8])];
         let tree = anatomy(&modules, &tensors);
-        let found = tree.iter().map(|m| (m.name(&tree), m.class, m.depth, m.parameters)).collect::<Vec<_>>();
+        let found =
+            tree.iter().map(|m| (m.name(&tree), m.class, m.depth, m.parameters.unwrap())).collect::<Vec<_>>();
         assert_eq!(
             found,
             [

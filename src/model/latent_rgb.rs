@@ -21,9 +21,13 @@ const STABLE_DIFFUSION: [[f32; 3]; 4] =
 impl LatentRgbFactors {
     /// The published factors for `vae`; `None` unless it is Stable Diffusion's.
     pub fn published(vae: &VaeConfig) -> Option<Self> {
-        let is_it = vae.latent_channels == 4
-            && vae.block_out_channels == [128, 256, 512, 512]
-            && (vae.scaling_factor - 0.18215).abs() < 1e-6;
+        let is_it = vae.block_out_channels == [128, 256, 512, 512];
+        Self::published_for(vae.latent_channels, vae.scaling_factor).filter(|_| is_it)
+    }
+
+    /// The published factors for a VAE of which no more is known than its latents; `None` unless those are Stable Diffusion's.
+    pub fn published_for(latent_channels: usize, scaling_factor: f64) -> Option<Self> {
+        let is_it = latent_channels == 4 && (scaling_factor - 0.18215).abs() < 1e-6;
         // From [−1, 1] to [0, 1].
         let factors = STABLE_DIFFUSION.iter().map(|row| row.map(|factor| factor / 2.)).collect();
         is_it.then_some(Self { factors, bias: [0.5; 3] })

@@ -66,6 +66,14 @@ pub enum Error {
         "the run is complete: nothing comes after vae_decode; `back` goes back, `restart` begins again"
     ))]
     Complete,
+    /// The run was recorded, and nothing computes.
+    #[error("{}", tr!(
+        "this is a recorded run without weights: it can be looked at, not computed; `diffuscope --model FOLDER` computes"
+    ))]
+    NoWeights,
+    /// The record lacks what is asked for: what that is, and what would record it.
+    #[error("{0}")]
+    NotRecorded(String),
 }
 
 impl From<candle_core::Error> for Error {

@@ -41,7 +41,7 @@ pub struct Models {
     /// The checkpoint's source.
     pub source: ModelSource,
     /// Text → token ids.
-    pub tokenizer: ClipTokenizer,
+    pub tokenizer: Arc<ClipTokenizer>,
     /// Token ids → embeddings.
     pub text_encoder: ClipTextModel,
     /// Noisy latents → a residual.
@@ -269,7 +269,7 @@ impl Models {
         configs.notes.extend(all.iter().flat_map(|weights| unread::notes(weights.file(), &weights.unread())));
         let (modules, times): (Vec<Path>, Vec<usize>) = report.modules().into_iter().unzip();
         Ok(Self {
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             text_encoder,
             unet,
             vae,

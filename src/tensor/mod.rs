@@ -21,4 +21,4 @@ pub mod summary;
 pub use histogram::Histogram;
 pub use plain::PlainTensor;
 pub use random::Generator;
-pub use summary::Summary;
+pub use summary::{RunningSummary, Summary};

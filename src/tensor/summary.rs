@@ -49,6 +49,51 @@ impl Summary {
     }
 }
 
+/// The statistics of values that arrive in pieces, so that a tensor larger than the memory has them too.
+#[derive(Debug, Clone, Default)]
+pub struct RunningSummary {
+    finite: usize,
+    mean: f64,
+    /// Σ (v − mean)².
+    squares: f64,
+    /// Σ v².
+    square: f64,
+    range: Option<(f64, f64)>,
+    nan: usize,
+    inf: usize,
+}
+
+impl RunningSummary {
+    /// Adds a piece. Moments are merged as in Chan, Golub and LeVeque, 1979 ("Updating formulae", equation 2.1).
+    pub fn push(&mut self, values: &[f32]) {
+        let piece = Summary::of_values(values);
+        self.nan += piece.nan;
+        self.inf += piece.inf;
+        let n = values.len() - piece.nan - piece.inf;
+        if n == 0 {
+            return;
+        }
+        let (old, new) = (self.finite as f64, n as f64);
+        let delta = piece.mean - self.mean;
+        self.squares += piece.std.powi(2) * (n - 1) as f64 + delta.powi(2) * old * new / (old + new);
+        self.mean += delta * new / (old + new);
+        self.square += piece.l2.powi(2);
+        self.finite += n;
+        let (min, max) = self.range.unwrap_or((piece.min, piece.max));
+        self.range = Some((min.min(piece.min), max.max(piece.max)));
+    }
+
+    /// The statistics of all pieces.
+    pub fn summary(&self) -> Summary {
+        let Some((min, max)) = self.range else {
+            return Summary { nan: self.nan, inf: self.inf, ..Summary::of_values(&[]) };
+        };
+        let std = (self.squares / (self.finite - 1).max(1) as f64).sqrt();
+        let l2 = self.square.sqrt();
+        Summary { mean: self.mean, std, min, max, l2, nan: self.nan, inf: self.inf }
+    }
+}
+
 impl From<&PlainTensor> for Summary {
     fn from(tensor: &PlainTensor) -> Self {
         Self::of_values(tensor.data())
@@ -74,6 +119,24 @@ mod tests {
         assert_eq!((s.nan, s.inf, s.mean, s.min, s.max), (1, 2, 2., 1., 3.));
         assert!(Summary::of_values(&[f32::NAN]).mean.is_nan());
         assert!(Summary::of_values(&[]).std.is_nan());
+    }
+
+    #[test]
+    fn pieces_have_the_statistics_of_the_whole() {
+        let mut values: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin() * 3. + 100.).collect();
+        (values[17], values[500], values[900]) = (f32::NAN, f32::INFINITY, -7.);
+        for size in [1, 7, 333, 2000] {
+            let mut running = RunningSummary::default();
+            values.chunks(size).for_each(|piece| running.push(piece));
+            let (found, whole) = (running.summary(), Summary::of_values(&values));
+            assert_eq!((found.min, found.max, found.nan, found.inf), (whole.min, whole.max, 1, 1));
+            for (a, b) in [(found.mean, whole.mean), (found.std, whole.std), (found.l2, whole.l2)] {
+                assert!((a - b).abs() <= 1e-12 * b.abs(), "pieces of {size}: {a} and {b}");
+            }
+        }
+        let mut none = RunningSummary::default();
+        none.push(&[f32::NAN]);
+        assert!(none.summary().mean.is_nan() && none.summary().nan == 1);
     }
 
     #[test]

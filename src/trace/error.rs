@@ -51,3 +51,10 @@ pub enum TraceError {
         found: String,
     },
 }
+
+/// A recorded stage that cannot be read is one that failed.
+impl From<TraceError> for crate::pipeline::Error {
+    fn from(error: TraceError) -> Self {
+        Self::Forward(crate::nn::Error::Input(error.to_string()))
+    }
+}

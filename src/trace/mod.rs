@@ -4,17 +4,23 @@
 //!
 //! - [`manifest`]: `trace.json`. [`reader`]: an open trace. [`writer`]: a trace that is being written.
 //! - [`recording`]: the probe that records modules.
+//! - [`run`]: a trace as a run with snapshots. [`playback`]: a recorded stage, played into a probe.
+//! - [`reduced`]: the output of a recorded call in a size that fits the memory.
 //! - [`diff`]: where two runs first differ.
 //! - [`error`]: why a trace cannot be read or written.
 
 pub mod diff;
 pub mod error;
 pub mod manifest;
+pub mod playback;
 pub mod reader;
 pub mod recording;
+pub mod reduced;
+pub mod run;
 pub mod writer;
 
 pub use error::TraceError;
 pub use reader::{RecordedCall, Trace, TraceStage};
 pub use recording::{Recorded, Recording, Steps, What};
+pub use run::RecordedRun;
 pub use writer::TraceWriter;

@@ -8,6 +8,7 @@ use crate::tensor::PlainTensor;
 use candle_core::DType;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use tr::tr;
 
@@ -169,8 +170,7 @@ impl TraceStage {
 
     /// The shape of a tensor in the order batch, channels, height, width, and its stored dtype.
     pub fn shape(&self, name: &str) -> Option<(Vec<usize>, Dtype)> {
-        let info = self.file.info(self.stored(&format!("{}/{name}", self.key)))?;
-        Some((shape_in(self.layout, &info.shape), info.dtype))
+        self.shape_of(&format!("{}/{name}", self.key))
     }
 
     /// Calls `each` with the numbers of a tensor, piece by piece in the file's order. Memory stays small however large the tensor is.
@@ -178,12 +178,57 @@ impl TraceStage {
     /// # Errors
     /// When there is no such tensor, or the file cannot be read.
     pub fn pieces(&self, name: &str, mut each: impl FnMut(&[f32])) -> Result<(), TraceError> {
-        let key = format!("{}/{name}", self.key);
-        let stored = self.stored(&key);
+        self.pieces_at(&format!("{}/{name}", self.key), |_, piece| {
+            each(piece);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The shape of the output of a call in the order batch, channels, height, width, and its stored dtype; `None` if it is not
+    /// recorded as one tensor.
+    pub fn output_shape(&self, call: &RecordedCall) -> Option<(Vec<usize>, Dtype)> {
+        self.shape_of(&format!("{}out", call.prefix))
+    }
+
+    /// The shape of an input of a call, and its stored dtype.
+    pub fn input_shape(&self, call: &RecordedCall, name: &str) -> Option<(Vec<usize>, Dtype)> {
+        self.shape_of(&format!("{}in.{name}", call.prefix))
+    }
+
+    /// As [`pieces`](Self::pieces) for the output of a call. `each` is also given the index of its first number, and may end it.
+    ///
+    /// # Errors
+    /// As [`pieces`](Self::pieces).
+    pub fn pieces_of_output(
+        &self,
+        call: &RecordedCall,
+        each: impl FnMut(usize, &[f32]) -> ControlFlow<()>,
+    ) -> Result<(), TraceError> {
+        self.pieces_at(&format!("{}out", call.prefix), each)
+    }
+
+    /// Whether tensors of four dimensions are stored with the channels last.
+    pub fn is_channels_last(&self) -> bool {
+        self.layout == Layout::Nhwc
+    }
+
+    fn shape_of(&self, key: &str) -> Option<(Vec<usize>, Dtype)> {
+        let info = self.file.info(self.stored(key))?;
+        Some((shape_in(self.layout, &info.shape), info.dtype))
+    }
+
+    fn pieces_at(
+        &self,
+        key: &str,
+        mut each: impl FnMut(usize, &[f32]) -> ControlFlow<()>,
+    ) -> Result<(), TraceError> {
+        let stored = self.stored(key);
         let count: usize = self.file.info(stored).map_or(0, |info| info.shape.iter().product());
         // Without the tensor, reading gives the error.
         for at in (0..count.max(1)).step_by(PIECE) {
-            each(&self.file.values(stored, at..at + PIECE)?);
+            if each(at, &self.file.values(stored, at..at + PIECE)?).is_break() {
+                break;
+            }
         }
         Ok(())
     }
@@ -259,7 +304,8 @@ fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
     turned
 }
 
-fn dtype(stored: Dtype) -> DType {
+/// The dtype in memory of a tensor that is stored as `stored`.
+pub fn dtype(stored: Dtype) -> DType {
     match stored {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,

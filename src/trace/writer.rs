@@ -2,13 +2,14 @@
 //! `trace.json`: a crash leaves every finished stage.
 
 use super::TraceError;
-use super::manifest::{FILE, FORMAT, Manifest, Row, SchedulerEntry, StageEntry, VaeEntry};
+use super::manifest::{FILE, FORMAT, Manifest, ModuleEntry, Row, SchedulerEntry, StageEntry, VaeEntry};
 use super::recording::Recorded;
 use crate::pipeline::dump::{WriteError, write_beside};
 use crate::pipeline::{Models, Setting, Snapshot, Stage, StageRecord};
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, View};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tr::tr;
 
@@ -127,8 +128,30 @@ fn manifest(run: &Snapshot, models: &Models) -> Manifest {
             timesteps: run.scheduler().timesteps().to_vec(),
         }),
         vae: Some(VaeEntry { scaling_factor: models.vae.config().scaling_factor }),
+        modules: evidence(models),
         ..Manifest::new()
     }
+}
+
+/// What a reader without the weights needs to compute attention: the heads of the UNet's attentions.
+fn evidence(models: &Models) -> BTreeMap<String, ModuleEntry> {
+    let attribute = |name: &str, value: usize| [(name.to_string(), value.into())].into_iter().collect();
+    let attention = |path: &str| {
+        let heads = models.heads_at(path)?;
+        let class = Some("Attention".to_string());
+        Some((
+            path.to_string(),
+            ModuleEntry { class, attributes: attribute("heads", heads), ..ModuleEntry::default() },
+        ))
+    };
+    let paths = models.modules.iter().map(|path| path.as_str());
+    let is_attention = |path: &&str| matches!(path.rsplit('.').next(), Some("attn1" | "attn2"));
+    let mut entries: BTreeMap<_, _> = paths.filter(is_attention).filter_map(attention).collect();
+    if let Some(dim) = models.unet.config().time_cond_proj_dim {
+        let attributes = attribute("time_cond_proj_dim", dim);
+        entries.insert("unet".into(), ModuleEntry { attributes, ..ModuleEntry::default() });
+    }
+    entries
 }
 
 fn device(device: &Device) -> &'static str {

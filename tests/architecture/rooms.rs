@@ -35,8 +35,8 @@ pub const LEVELS: &[Level] = &[
     Level {
         folder: "debugger",
         rooms: &[
-            "text", "host", "source", "prompt", "expr", "language", "timeline", "stepping", "replay",
-            "record", "inspect", "outcome", "session", "view", "worker",
+            "text", "host", "source", "prompt", "expr", "language", "backend", "timeline", "stepping",
+            "replay", "record", "inspect", "outcome", "session", "view", "worker",
         ],
         misplaced: &[],
     },

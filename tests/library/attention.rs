@@ -1,7 +1,7 @@
 //! What the words of a step are looked at from, and what they do: with the bundled model, against the published definition.
 
 use crate::fixture::Fixture;
-use crate::models::BUNDLED;
+use crate::models::{BACKEND, BUNDLED};
 use crate::support::program::{batch, diffuscope};
 use candle_core::{Device, IndexOp, Tensor};
 use diffuscope::debugger::inspect::InspectError;
@@ -61,7 +61,7 @@ fn the_maps_are_daams() {
     assert_eq!(fixture.setting("run/prompt"), PROMPT);
     let all: Vec<Snapshot> = (0..4).map(|step| before(PROMPT, step)).collect();
     let agree = |steps: &[Snapshot], focus: &AttentionFilter, key: &str| {
-        let run = attention(&BUNDLED, steps, focus, Split::Whole, &mut Unwatched).unwrap();
+        let run = attention(&BACKEND, steps, focus, Split::Whole, &mut Unwatched).unwrap();
         assert_eq!((run.size, run.maps[0].tokens), ((12, 20), 77));
         let theirs = fixture.f32(key);
         let most = theirs.iter().fold(0f32, |most, v| most.max(*v));
@@ -113,7 +113,7 @@ fn layers_and_heads_make_the_whole() {
     let before = [before(PROMPT, 2)];
     let layer = focus("unet.up_blocks.1.attentions.0");
     let run =
-        |focus: &AttentionFilter, split| attention(&BUNDLED, &before, focus, split, &mut Unwatched).unwrap();
+        |focus: &AttentionFilter, split| attention(&BACKEND, &before, focus, split, &mut Unwatched).unwrap();
     let (heads, mean) = (run(&layer, Split::Heads), run(&layer, Split::Layers));
     let whole = run(&layer, Split::Whole);
     let Layer { heads: count, size, .. } = whole.layers[0];
@@ -144,7 +144,7 @@ fn layers_and_heads_make_the_whole() {
 fn a_point_looks_somewhere() {
     let before = [before(PROMPT, 2)];
     for at in [(0, 0), (19, 11), (7, 3)] {
-        let run = point(&BUNDLED, &before, at, &AttentionFilter::default(), &mut Unwatched).unwrap();
+        let run = point(&BACKEND, &before, at, &AttentionFilter::default(), &mut Unwatched).unwrap();
         assert_eq!((run.size, run.layers.len(), run.map.len()), ((12, 20), 7, 240));
         assert!((run.map.iter().sum::<f32>() - 1.).abs() < 1e-4 && run.map.iter().all(|v| *v >= 0.));
     }
@@ -153,7 +153,7 @@ fn a_point_looks_somewhere() {
     advance(&before[0], &BUNDLED, &mut all).unwrap();
     for (path, probs) in &all.seen {
         let layer = path.as_str().strip_suffix(".attention_probs").unwrap();
-        let run = point(&BUNDLED, &before, (7, 3), &focus(layer), &mut Unwatched).unwrap();
+        let run = point(&BACKEND, &before, (7, 3), &focus(layer), &mut Unwatched).unwrap();
         let Layer { heads, size: (height, width), .. } = run.layers[0];
         assert_eq!((probs.dim(1).unwrap(), probs.dim(2).unwrap()), (heads, height * width), "{path}");
         let row = probs.i((1, .., 3 * height / 12 * width + 7 * width / 20)).unwrap().mean(0).unwrap();
@@ -164,7 +164,7 @@ fn a_point_looks_somewhere() {
         assert!(furthest(&run.map, &large) < 1e-6, "{path}");
     }
     let said = |at| {
-        point(&BUNDLED, &before, at, &AttentionFilter::default(), &mut Unwatched).unwrap_err().to_string()
+        point(&BACKEND, &before, at, &AttentionFilter::default(), &mut Unwatched).unwrap_err().to_string()
     };
     assert!(said((20, 0)).contains("expected X 0 to 19, Y 0 to 11"), "{}", said((20, 0)));
     assert!(said((0, 12)).contains("0,12 is no point"));
@@ -173,7 +173,7 @@ fn a_point_looks_somewhere() {
 #[test]
 fn a_word_does_something_and_padding_nothing() {
     let before = before(PROMPT, 1);
-    let run = |positions: &[usize]| effect(&BUNDLED, &before, positions, false, &mut Unwatched).unwrap();
+    let run = |positions: &[usize]| effect(&BACKEND, &before, positions, false, &mut Unwatched).unwrap();
     let padding = run(&(8..77).collect::<Vec<_>>());
     assert_eq!(padding.effects.len(), 3);
     assert!(padding.effects.iter().all(|effect| effect.relative == 0.));
@@ -216,7 +216,7 @@ fn answer(
     record: &Arc<StageRecord>,
     host: &mut dyn Probe,
 ) -> std::result::Result<Inspection, InspectError> {
-    query.carry_out(session.timelines(), session.models(), record, &mut None, host)
+    query.carry_out(session.timelines(), session.backend(), record, &mut None, host)
 }
 
 /// What was done to a run is done once more; what is recorded stays.

@@ -52,7 +52,7 @@ fn answer(
     record: &Arc<StageRecord>,
     host: &mut dyn Probe,
 ) -> std::result::Result<Inspection, InspectError> {
-    query.carry_out(session.timelines(), session.models(), record, &mut None, host)
+    query.carry_out(session.timelines(), session.backend(), record, &mut None, host)
 }
 
 fn modules(session: &Session, record: &Arc<StageRecord>) -> ModulesRun {
@@ -81,7 +81,7 @@ fn every_module_is_told_as_a_probe_sees_it_and_nothing_changes() {
             |path: &Path| path.as_str().starts_with(part) && !path.as_str().ends_with(ATTENTION_PROBS);
         let mut recorder = Recorder::new(is_module);
         let snapshot = &session.timeline().snapshots()[index];
-        advance(snapshot, session.models(), &mut recorder).unwrap();
+        advance(snapshot, session.backend().models().unwrap(), &mut recorder).unwrap();
         // Of a module that ran more than once the last is told.
         let mut seen: Vec<(&str, &Tensor)> = vec![];
         for (path, tensor) in &recorder.seen {
@@ -112,8 +112,8 @@ fn every_module_is_told_as_a_probe_sees_it_and_nothing_changes() {
 
 /// The stage that made a record, run once more.
 fn made_again(session: &Session, record: &Arc<StageRecord>) -> Vec<Vec<f32>> {
-    let before = diffuscope::debugger::replay::before(session.timelines(), record, session.models());
-    let again = advance(&before.unwrap(), session.models(), &mut Unwatched).unwrap();
+    let before = diffuscope::debugger::replay::before(session.timelines(), record, session.backend());
+    let again = advance(&before.unwrap(), session.backend().models().unwrap(), &mut Unwatched).unwrap();
     values(again.records().last().unwrap())
 }
 
@@ -272,7 +272,12 @@ fn feature_maps_are_of_what_the_module_made_then() {
     let mut session = session(3, &["next 4"]);
     let made = |steps: usize, path: &str| {
         let mut recorder = Recorder::new(|known: &Path| known.as_str() == path);
-        advance(&session.timeline().snapshots()[steps + 2], session.models(), &mut recorder).unwrap();
+        advance(
+            &session.timeline().snapshots()[steps + 2],
+            session.backend().models().unwrap(),
+            &mut recorder,
+        )
+        .unwrap();
         PlainTensor::of(&recorder.seen[0].1).unwrap()
     };
     let attention = "unet.mid_block.attentions.0.transformer_blocks.0.attn1";

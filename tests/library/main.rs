@@ -4,7 +4,7 @@
 //! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
 //! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
 //!   [`img2img`], [`schedulers`]: the debugger, a subject a file.
-//! - [`traces`]: runs on disk, compared.
+//! - [`traces`]: runs on disk, compared. [`recorded`]: runs on disk, opened.
 //! - [`lesson`]: lessons are true.
 //! - [`models`], [`fixture`], [`differences`]: what these tests share.
 //!
@@ -24,6 +24,7 @@ mod lockstep;
 mod models;
 mod parity;
 mod probe;
+mod recorded;
 mod schedulers;
 mod session;
 mod stepping;

@@ -3,8 +3,12 @@
 use crate::support::checkpoint::checkpoint;
 use candle_core::{DType, Device};
 use diffuscope::checkpoint::ModelSource;
+use diffuscope::debugger::Backend;
 use diffuscope::pipeline::Models;
 use std::sync::{Arc, LazyLock};
+
+/// A backend of [`BUNDLED`].
+pub static BACKEND: LazyLock<Backend> = LazyLock::new(|| Arc::clone(&BUNDLED).into());
 
 /// The bundled model.
 pub static BUNDLED: LazyLock<Arc<Models>> =

@@ -24,7 +24,7 @@ fn record(folder: &Path, what: &What, request: Request) -> Snapshot {
     record_of(&SD2, folder, what, Snapshot::start(request, &SD2).unwrap())
 }
 
-fn record_of(models: &Models, folder: &Path, what: &What, mut snapshot: Snapshot) -> Snapshot {
+pub fn record_of(models: &Models, folder: &Path, what: &What, mut snapshot: Snapshot) -> Snapshot {
     let mut trace = TraceWriter::begin(folder, &snapshot, models).unwrap();
     while let Some(stage) = snapshot.position() {
         let mut recording = Recording::new(stage, what);

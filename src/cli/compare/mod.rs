@@ -92,7 +92,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
         true => args.generate.session_of_sizes(tell)?,
         false => args.generate.session(tell)?,
     };
-    say_notes(session.models());
+    say_notes(&session.backend().info().remarks, &session.backend().info().notes);
     let resized = session.begin_comparison(&plan, args.batch_rows.map(|rows| rows as usize))?;
     resized.iter().for_each(|resized| say("note", resized));
 

@@ -64,7 +64,7 @@ impl Pictures<'_> {
 
     /// Decodes latents, even after an interruption: the first Ctrl-C still writes the sheet.
     fn decode(&self, latents: &Tensor) -> Result<Tensor, pipeline::Error> {
-        stages::vae_decode(self.session.models(), latents, &mut Unwatched)
+        stages::vae_decode(self.session.backend().models()?, latents, &mut Unwatched)
     }
 
     fn pictures(&self, tick: usize) -> anyhow::Result<Vec<Option<RgbImage>>> {

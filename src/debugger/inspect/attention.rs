@@ -1,6 +1,7 @@
 //! What a recorded step attends to, and what a word does in it.
 
 use super::InspectError;
+use crate::debugger::backend::{Backend, ModelInfo};
 use crate::debugger::language::attention::AttentionFilter;
 use crate::debugger::prompt::{self, TokenKind, TokenView};
 use crate::debugger::{record, replay};
@@ -129,8 +130,8 @@ fn first_padding(tokens: &[TokenView]) -> (usize, bool) {
 ///
 /// # Errors
 /// The device's.
-pub fn tokens(at: &Snapshot, tokenizer: &ClipTokenizer) -> candle_core::Result<Vec<TokenView>> {
-    let Some((_, ids)) = at.tensor("input_ids") else { return Ok(vec![]) };
+pub fn tokens(at: &Snapshot, tokenizer: Option<&ClipTokenizer>) -> candle_core::Result<Vec<TokenView>> {
+    let (Some((_, ids)), Some(tokenizer)) = (at.tensor("input_ids"), tokenizer) else { return Ok(vec![]) };
     // Ids are below 2²⁴, which `f32` holds exactly.
     let ids: Vec<u32> = PlainTensor::of(ids)?.data().iter().map(|id| *id as u32).collect();
     Ok(prompt::tokens(&ids, tokenizer))
@@ -154,7 +155,7 @@ fn step_of(before: &Snapshot) -> Result<(usize, Size), InspectError> {
 }
 
 /// The paths of the attentions of that kind, `attn1` or `attn2`.
-pub fn attentions<'a>(models: &'a Models, kind: &'a str) -> impl Iterator<Item = &'a str> {
+pub fn attentions<'a>(models: &'a ModelInfo, kind: &'a str) -> impl Iterator<Item = &'a str> {
     let paths = models.modules.iter().map(|path| path.as_str());
     let mut known = std::collections::HashSet::new();
     paths.filter(move |path| {
@@ -163,7 +164,7 @@ pub fn attentions<'a>(models: &'a Models, kind: &'a str) -> impl Iterator<Item =
 }
 
 /// Whether any layer is looked into.
-fn check(models: &Models, focus: &AttentionFilter, kind: &str) -> Result<(), InspectError> {
+fn check(models: &ModelInfo, focus: &AttentionFilter, kind: &str) -> Result<(), InspectError> {
     if attentions(models, kind).any(|path| focus.is_in(path)) {
         return Ok(());
     }
@@ -176,8 +177,27 @@ fn check(models: &Models, focus: &AttentionFilter, kind: &str) -> Result<(), Ins
     }))
 }
 
+/// Whether a recorded step has the queries and keys of a layer, and how many heads those have.
+fn require(
+    backend: &Backend,
+    before: &Snapshot,
+    focus: &AttentionFilter,
+    kind: &str,
+) -> Result<(), InspectError> {
+    let (Some(recording), Some(stage)) = (backend.recording(), before.position()) else { return Ok(()) };
+    let is_wanted = |path: &str| path.rsplit('.').next() == Some(kind) && focus.is_in(path);
+    recording.require(stage, &is_wanted, &["to_q", "to_k"])?;
+    let mut wanted = attentions(backend.info(), kind).filter(|path| focus.is_in(path));
+    if wanted.any(|path| backend.info().heads_at(path).is_some()) {
+        return Ok(());
+    }
+    Err(InspectError::Refused(tr!(
+        "the trace does not say how many heads the attentions have; expected `heads` in the attributes of `modules`, see docs/trace.md"
+    )))
+}
+
 /// Whether a layer has the head.
-fn check_head(models: &Models, layers: &[Layer], focus: &AttentionFilter) -> Result<(), InspectError> {
+fn check_head(models: &ModelInfo, layers: &[Layer], focus: &AttentionFilter) -> Result<(), InspectError> {
     let Some(head) = focus.head.filter(|_| layers.is_empty()) else { return Ok(()) };
     let most = models.unet_heads().unwrap_or(0);
     Err(InspectError::Refused(tr!(
@@ -192,26 +212,27 @@ fn check_head(models: &Models, layers: &[Layer], focus: &AttentionFilter) -> Res
 /// # Errors
 /// [`InspectError`].
 pub fn attention(
-    models: &Models,
+    backend: &Backend,
     before: &[Snapshot],
     focus: &AttentionFilter,
     split: Split,
     host: &mut dyn Probe,
 ) -> Result<AttentionRun, InspectError> {
-    check(models, focus, "attn2")?;
+    check(backend.info(), focus, "attn2")?;
     let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
     let (_, size) = step_of(first)?;
     let is_wanted = |path: &str| focus.is_in(path);
     let mut watching = CrossAttention::new(size, &is_wanted, focus.head, split);
     let (mut steps, mut of_prompt) = (vec![], vec![]);
     for before in before {
-        let before = before.encoded(models, host)?;
+        let before = backend.encoded(before, host)?;
         steps.push(step_of(&before)?.0);
-        of_prompt = tokens(&before, &models.tokenizer)?;
-        replay::run(models, &before, &mut watching, host)?;
+        require(backend, &before, focus, "attn2")?;
+        of_prompt = tokens(&before, backend.info().tokenizer.as_deref())?;
+        replay::run(backend, &before, &mut watching, host)?;
     }
     let (layers, maps) = watching.done();
-    check_head(models, &layers, focus)?;
+    check_head(backend.info(), &layers, focus)?;
     Ok(AttentionRun { steps, size, tokens: of_prompt, last_counts: 1, layers, maps })
 }
 
@@ -220,13 +241,13 @@ pub fn attention(
 /// # Errors
 /// [`InspectError`]; a point outside of the latents.
 pub fn point(
-    models: &Models,
+    backend: &Backend,
     before: &[Snapshot],
     point: (usize, usize),
     focus: &AttentionFilter,
     host: &mut dyn Probe,
 ) -> Result<PointRun, InspectError> {
-    check(models, focus, "attn1")?;
+    check(backend.info(), focus, "attn1")?;
     let Some(first) = before.first() else { return Err(pipeline::Error::Complete.into()) };
     let (_, size) = step_of(first)?;
     if point.0 >= size.1 || point.1 >= size.0 {
@@ -241,15 +262,16 @@ pub fn point(
         )));
     }
     let is_wanted = |path: &str| focus.is_in(path);
-    let heads = |path: &str| models.heads_at(path);
+    let heads = |path: &str| backend.info().heads_at(path);
     let mut watching = SelfAttention::new(size, point, &is_wanted, &heads, focus.head);
     let mut steps = vec![];
     for before in before {
         steps.push(step_of(before)?.0);
-        replay::run(models, before, &mut watching, host)?;
+        require(backend, before, focus, "attn1")?;
+        replay::run(backend, before, &mut watching, host)?;
     }
     let (layers, map) = watching.done();
-    check_head(models, &layers, focus)?;
+    check_head(backend.info(), &layers, focus)?;
     Ok(PointRun { steps, size, layers, map })
 }
 
@@ -264,14 +286,14 @@ pub fn is_affordable(models: &Models, size: Size) -> bool {
 /// # Errors
 /// The VAE's, or the host's.
 pub fn picture(
-    models: &Models,
+    backend: &Backend,
     sample: &Tensor,
     decodes: bool,
     host: &mut dyn Probe,
 ) -> Result<Picture, InspectError> {
     let made = match decodes {
-        true => decoded::picture(&PlainTensor::of(&stages::vae_decode(models, sample, host)?)?),
-        false => record::picture("pred_original_sample", &PlainTensor::of(sample)?, models),
+        true => decoded::picture(&PlainTensor::of(&stages::vae_decode(backend.models()?, sample, host)?)?),
+        false => record::picture("pred_original_sample", &PlainTensor::of(sample)?, backend.info()),
     };
     made.ok_or_else(|| InspectError::Refused(tr!("pred_original_sample is no picture")))
 }
@@ -281,15 +303,16 @@ pub fn picture(
 /// # Errors
 /// [`InspectError`].
 pub fn effect(
-    models: &Models,
+    backend: &Backend,
     before: &Snapshot,
     positions: &[usize],
     decodes: bool,
     host: &mut dyn Probe,
 ) -> Result<EffectRun, InspectError> {
+    let models = backend.models()?;
     let before = before.encoded(models, host)?;
     let (step, size) = step_of(&before)?;
-    let of_prompt = tokens(&before, &models.tokenizer)?;
+    let of_prompt = tokens(&before, Some(&models.tokenizer))?;
     let (replaced_by, by_padding) = first_padding(&of_prompt);
     // Padding is what it is: it stays.
     let is_padding =
@@ -300,8 +323,8 @@ pub fn effect(
     // Both are watched in the same way, so that all that differs is the word.
     let all = |_: &str| true;
     let mut watching = CrossAttention::new(size, &all, None, Split::Whole);
-    let was = replay::run(models, &before, &mut watching, host)?;
-    let is = replay::run(models, &ablated, &mut CrossAttention::new(size, &all, None, Split::Whole), host)?;
+    let was = replay::run(backend, &before, &mut watching, host)?;
+    let is = replay::run(backend, &ablated, &mut CrossAttention::new(size, &all, None, Split::Whole), host)?;
     let (layers, maps) = watching.done();
     let attention = maps.first().map_or_else(|| vec![0.; size.0 * size.1], |maps| maps.of(positions));
 
@@ -318,7 +341,7 @@ pub fn effect(
     let mut pictures = vec![];
     for run in [&was, &is] {
         let (_, sample) = run.tensor("pred_original_sample").ok_or_else(missing)?;
-        pictures.push(picture(models, sample, decodes, host)?);
+        pictures.push(picture(backend, sample, decodes, host)?);
     }
     let pictures = pictures.try_into().map_err(|_| missing())?;
     let heads = layers.iter().map(|layer| layer.heads).sum();

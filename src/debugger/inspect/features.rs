@@ -1,15 +1,18 @@
 //! What a module made, as a picture.
 
 use super::InspectError;
+use crate::debugger::backend::Backend;
 use crate::debugger::language::features::FeatureQuery;
 use crate::debugger::replay::outputs;
+use crate::debugger::text::shape as shape_text;
 use crate::nn::Probe;
 use crate::picture::Picture;
 use crate::picture::features::Features;
 use crate::pipeline;
 use crate::pipeline::models::runs_in;
-use crate::pipeline::{Models, Snapshot, StageRecord};
+use crate::pipeline::{Snapshot, StageRecord};
 use crate::tensor::PlainTensor;
+use crate::trace::reduced::{Reduced, reduced};
 use std::sync::Arc;
 use tr::tr;
 
@@ -21,17 +24,17 @@ const ROOM: usize = 64 << 20;
 pub struct Kept {
     record: Arc<StageRecord>,
     path: String,
-    made: PlainTensor,
+    made: Reduced,
 }
 
-/// Re-runs the stage of `record`, which follows `before`, up to the module, and draws the module's output.
+/// Re-runs the stage of `record`, which follows `before`, up to the module, and draws the module's output. Of a recorded run, reads it.
 /// What is in `kept` is drawn without.
 ///
 /// # Errors
 /// The stage's, or the host's; [`Refused`](InspectError::Refused) where there is no such module in the stage, or it makes
 /// no picture.
 pub fn examine(
-    models: &Models,
+    backend: &Backend,
     record: &Arc<StageRecord>,
     before: &Snapshot,
     asked: &FeatureQuery,
@@ -39,35 +42,36 @@ pub fn examine(
     host: &mut dyn Probe,
 ) -> Result<Picture, InspectError> {
     let known = kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.record, record) && kept.path == asked.path);
-    let made = match known {
+    let Reduced { output: made, side } = match known {
         Some(known) => known.made.clone(),
         None => {
-            let made = made_by(models, before, &asked.path, host)?;
-            let fits = size_of_val(made.data()) <= ROOM;
+            let made = made_by(backend, before, &asked.path, host)?;
+            let fits = size_of_val(made.output.data()) <= ROOM;
             let (record, path) = (Arc::clone(record), asked.path.clone());
             *kept = fits.then(|| Kept { record, path, made: made.clone() });
             made
         }
     };
     let request = before.request();
-    let scale = models.vae.config().scale_factor();
+    let scale = backend.info().vae_scale_factor;
     let features = Features::of(&made, asked.row, (request.height / scale, request.width / scale))
         .map_err(|why| InspectError::Refused(tr!("{} is no picture: {why}", asked.path, why)))?;
     let picture = features.picture(asked.drawn);
     let rows = made.shape().first().copied().unwrap_or(1);
     let row = if rows == 1 { String::new() } else { format!(" ({})", asked.row.name()) };
-    Ok(Picture { label: format!("{}{row}", picture.label), ..picture })
+    let reduced = if side == 1 { String::new() } else { tr!(", averaged over {side}×{side}", side) };
+    Ok(Picture { label: format!("{}{row}{reduced}", picture.label), ..picture })
 }
 
 fn made_by(
-    models: &Models,
+    backend: &Backend,
     before: &Snapshot,
     path: &str,
     host: &mut dyn Probe,
-) -> Result<PlainTensor, InspectError> {
+) -> Result<Reduced, InspectError> {
     let stage = before.position().ok_or(pipeline::Error::Complete)?;
-    if !outputs::has(models, |known| known == path) {
-        return Err(InspectError::Refused(outputs::unknown(models, path)));
+    if !outputs::has(backend.info(), |known| known == path) {
+        return Err(InspectError::Refused(outputs::unknown(backend.info(), path)));
     }
     if !runs_in(stage, before.request(), path) {
         let runs = outputs::stage_of(path);
@@ -78,5 +82,14 @@ fn made_by(
             stage
         )));
     }
-    Ok(PlainTensor::of(&outputs::output_of(models, before, path, host)?)?)
+    if let Some(recording) = backend.recording() {
+        let (stage, call) = recording.call(stage, path)?;
+        let made = reduced(stage, call, ROOM / size_of::<f32>()).map_err(pipeline::Error::from)?;
+        return made.ok_or_else(|| {
+            let shape = stage.output_shape(call).map_or(String::new(), |(shape, _)| shape_text(&shape));
+            InspectError::Refused(tr!("{path}: its shape is {shape}, too large for a picture", path, shape))
+        });
+    }
+    let output = PlainTensor::of(&outputs::output_of(backend, before, path, host)?)?;
+    Ok(Reduced { output, side: 1 })
 }

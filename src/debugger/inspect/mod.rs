@@ -12,6 +12,7 @@ pub mod modules;
 pub use attention::{AttentionRun, Effect, EffectRun, PointRun};
 pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
+use super::backend::Backend;
 use super::language::attention::AttentionFilter;
 use super::language::features::FeatureQuery;
 use super::record::RecordId;
@@ -21,8 +22,8 @@ use crate::nn;
 use crate::nn::Probe;
 use crate::picture::Picture;
 use crate::pipeline;
+use crate::pipeline::StageRecord;
 use crate::pipeline::attention::Split;
-use crate::pipeline::{Models, StageRecord};
 use features::Kept;
 use std::sync::Arc;
 use tr::tr;
@@ -102,29 +103,30 @@ impl InspectQuery {
     pub fn carry_out(
         &self,
         timelines: &TimelineTree,
-        models: &Models,
+        backend: &Backend,
         record: &Arc<StageRecord>,
         kept: &mut Option<Kept>,
         host: &mut dyn Probe,
     ) -> Result<Inspection, InspectError> {
-        let before = replay::before(timelines, record, models).ok_or(InspectError::Gone)?;
+        let before = replay::before(timelines, record, backend).ok_or(InspectError::Gone)?;
         match self {
-            Self::Modules => modules::examine(models, &before, host).map(Inspection::Modules),
+            Self::Modules => modules::examine(backend, &before, host).map(Inspection::Modules),
             Self::Attention(focus, split) => {
-                let run = attention::attention(models, &[before], focus, *split, host)?;
+                let run = attention::attention(backend, &[before], focus, *split, host)?;
                 Ok(Inspection::Attention(run.folded()))
             }
             Self::Point(point, focus) => {
-                attention::point(models, &[before], *point, focus, host).map(Inspection::Point)
+                attention::point(backend, &[before], *point, focus, host).map(Inspection::Point)
             }
             Self::Effect(positions) => {
+                let models = backend.models()?;
                 let latents = before.tensor("latents").map(|(_, latents)| latents.dims4()).transpose()?;
                 let decodes = latents
                     .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
-                attention::effect(models, &before, positions, decodes, host).map(Inspection::Effect)
+                attention::effect(backend, &before, positions, decodes, host).map(Inspection::Effect)
             }
             Self::Features(asked) => {
-                features::examine(models, record, &before, asked, kept, host).map(Inspection::Picture)
+                features::examine(backend, record, &before, asked, kept, host).map(Inspection::Picture)
             }
         }
     }

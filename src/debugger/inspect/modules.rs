@@ -1,17 +1,21 @@
 //! Every module of a stage: what it took, made, and how long that was.
 
 use super::InspectError;
+use crate::debugger::backend::{Backend, Recording};
 use crate::debugger::replay;
 use crate::debugger::source::module::is_piece;
 use crate::model::anatomy::Module;
+use crate::model::classes;
 use crate::nn::{Path, Probe, Result};
 use crate::pipeline;
 use crate::pipeline::models::runs_in;
-use crate::pipeline::{Models, Request, Snapshot, Stage};
-use crate::tensor::{PlainTensor, Summary};
+use crate::pipeline::{Request, Snapshot, Stage};
+use crate::tensor::{PlainTensor, RunningSummary, Summary};
+use crate::trace::{RecordedCall, reader};
 use candle_core::Tensor;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// A stage's modules, as they ran.
@@ -35,8 +39,8 @@ pub struct ModuleRun {
     /// The dtype of its output.
     pub dtype: &'static str,
     /// How long it took with the modules below it. A module that is watched is computed plainly: without what else makes
-    /// it fast.
-    pub took: Duration,
+    /// it fast. `None` where that was not measured: in a recorded run.
+    pub took: Option<Duration>,
     /// The statistics of its output, over all rows.
     pub summary: Summary,
     /// How often it ran; the time is of all calls, the rest of the last.
@@ -50,8 +54,8 @@ pub struct ModuleRow {
     pub path: String,
     /// Its class in diffusers', transformers' or torch's words; empty where that is not known.
     pub class: &'static str,
-    /// The numbers that its weights hold, with those of the modules below it.
-    pub parameters: u64,
+    /// The numbers that its weights hold, with those of the modules below it; `None` if the weights are not known.
+    pub parameters: Option<u64>,
     /// What it made, where it ran.
     #[serde(flatten)]
     pub made: Option<ModuleMade>,
@@ -66,8 +70,8 @@ pub struct ModuleMade {
     pub shape: Vec<usize>,
     /// The dtype of its output.
     pub dtype: &'static str,
-    /// How long it took with the modules below it.
-    pub milliseconds: f64,
+    /// How long it took with the modules below it, where that was measured.
+    pub milliseconds: Option<f64>,
     /// The statistics of its output.
     #[serde(flatten)]
     pub summary: Summary,
@@ -82,7 +86,7 @@ impl From<&Module> for ModuleRow {
 impl ModuleRow {
     /// The row of a module without weights of its own that is only known to have run.
     pub fn of_run(module: &ModuleRun) -> Self {
-        let mut row = Self { path: module.path.clone(), class: "", parameters: 0, made: None };
+        let mut row = Self { path: module.path.clone(), class: "", parameters: Some(0), made: None };
         row.ran(module);
         row
     }
@@ -93,7 +97,7 @@ impl ModuleRow {
             inputs: module.inputs.clone(),
             shape: module.output.clone(),
             dtype: module.dtype,
-            milliseconds: module.took.as_secs_f64() * 1e3,
+            milliseconds: module.took.map(|took| took.as_secs_f64() * 1e3),
             summary: module.summary,
         });
     }
@@ -110,16 +114,19 @@ impl ModulesRun {
     }
 }
 
-/// Re-runs the stage after `before` with every module watched.
+/// Re-runs the stage after `before` with every module watched. Of a recorded run, reads what was recorded.
 ///
 /// # Errors
-/// The stage's, or the host's.
+/// The stage's, or the host's; [`NotRecorded`](pipeline::Error::NotRecorded).
 pub fn examine(
-    models: &Models,
+    backend: &Backend,
     before: &Snapshot,
     host: &mut dyn Probe,
 ) -> std::result::Result<ModulesRun, InspectError> {
     let stage = before.position().ok_or(pipeline::Error::Complete)?;
+    if let Some(recording) = backend.recording() {
+        return recorded(recording, stage, host);
+    }
     let mut watching = Watching {
         stage,
         request: before.request(),
@@ -128,8 +135,63 @@ pub fn examine(
         known: HashMap::new(),
         modules: vec![],
     };
-    replay::run(models, before, &mut watching, host)?;
+    replay::run(backend, before, &mut watching, host)?;
     Ok(ModulesRun { stage, modules: watching.modules })
+}
+
+/// The modules of a recorded stage. Outputs are read piece by piece, so that none fills the memory.
+fn recorded(
+    recording: &Recording,
+    stage: Stage,
+    host: &mut dyn Probe,
+) -> std::result::Result<ModulesRun, InspectError> {
+    recording.require_any(stage)?;
+    let mut modules: Vec<ModuleRun> = vec![];
+    let calls = recording
+        .stage(stage)
+        .into_iter()
+        .flat_map(|stage| stage.calls.iter().map(move |call| (stage, call)));
+    for (stage, call) in calls {
+        let Some((output, dtype)) = stage.output_shape(call) else { continue };
+        let path = Path::new(&call.path);
+        let mut summary = RunningSummary::default();
+        let mut stopped = Ok(());
+        stage
+            .pieces_of_output(call, |_, piece| {
+                if host.wants(&path) {
+                    stopped = host.enter(&path, &[]);
+                }
+                summary.push(piece);
+                if stopped.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .map_err(pipeline::Error::from)?;
+        stopped.map_err(pipeline::Error::from)?;
+        let shape = |name: &str| stage.input_shape(call, name).map(|(shape, _)| shape);
+        let known = modules.iter().position(|known| known.path == call.path);
+        let module = ModuleRun {
+            path: call.path.clone(),
+            inputs: in_order(call).filter_map(shape).collect(),
+            output,
+            dtype: reader::dtype(dtype).as_str(),
+            took: None,
+            summary: summary.summary(),
+            calls: known.map_or(0, |at| modules[at].calls) + 1,
+        };
+        match known {
+            Some(at) => modules[at] = module,
+            None => modules.push(module),
+        }
+    }
+    Ok(ModulesRun { stage, modules })
+}
+
+/// The names of the recorded inputs of a call, in the order in which `forward` takes them.
+fn in_order(call: &RecordedCall) -> impl Iterator<Item = &str> {
+    let known = classes::inputs(&call.path, call.inputs.len());
+    let place = move |name: &str| known.iter().position(|known| *known == name).unwrap_or(usize::MAX);
+    let mut names: Vec<&str> = call.inputs.iter().map(String::as_str).collect();
+    names.sort_by_key(|name| place(name));
+    names.into_iter()
 }
 
 /// Watches every module of a stage.
@@ -176,13 +238,14 @@ impl Probe for Watching<'_> {
         let Some(Entered { inputs, begin, own }) = self.entered.pop() else { return Ok(output) };
         let took = (end - begin).saturating_sub(self.own - own);
         let known = self.known.get(path).map(|at| &self.modules[*at]);
-        let (before, calls) = known.map_or((Duration::ZERO, 0), |known| (known.took, known.calls));
+        let (before, calls) =
+            known.map_or((Duration::ZERO, 0), |known| (known.took.unwrap_or_default(), known.calls));
         let module = ModuleRun {
             path: path.to_string(),
             inputs,
             output: output.dims().into(),
             dtype: output.dtype().as_str(),
-            took: before + took,
+            took: Some(before + took),
             summary: (&PlainTensor::of(&output)?).into(),
             calls: calls + 1,
         };

@@ -324,7 +324,7 @@ fn module_table(rows: &[ModuleRow]) -> String {
     let heads =
         ["module", "parameters", "in", "out", "dtype", "ms", "mean", "std", "min", "max", "nan", "inf"];
     let cells = rows.iter().map(|row| {
-        let mut cells = vec![row.path.clone(), grouped(row.parameters)];
+        let mut cells = vec![row.path.clone(), row.parameters.map_or(String::new(), grouped)];
         match &row.made {
             Some(made) => {
                 let s = &made.summary;
@@ -333,7 +333,7 @@ fn module_table(rows: &[ModuleRow]) -> String {
                     inputs,
                     shape(&made.shape),
                     made.dtype.into(),
-                    format!("{:.2}", made.milliseconds),
+                    made.milliseconds.map_or(String::new(), |ms| format!("{ms:.2}")),
                 ]);
                 cells.extend([s.mean, s.std, s.min, s.max].map(number));
                 cells.extend([s.nan.to_string(), s.inf.to_string()]);

@@ -12,8 +12,9 @@ pub use pictures::{decodable, picture, shown};
 pub use prompts::PromptView;
 pub use row::TensorRow;
 
+use super::backend::ModelInfo;
 use crate::picture::Picture;
-use crate::pipeline::{Models, Stage, StageRecord};
+use crate::pipeline::{Stage, StageRecord};
 use crate::scheduler::StepFormulas;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -109,7 +110,7 @@ impl RecordView {
         record: &StageRecord,
         before: Option<&Tensor>,
         id: RecordId,
-        models: &Models,
+        models: &ModelInfo,
     ) -> candle_core::Result<Self> {
         let tensors = record.tensors.iter().map(|(name, tensor)| TensorView::of(name, record.stage, tensor));
         let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
@@ -123,14 +124,14 @@ impl RecordView {
             stage: record.stage,
             took: record.took,
             guidance_scale: record.guidance_scale,
-            is_scale_input: models.unet.config().time_cond_proj_dim.is_some(),
+            is_scale_input: models.takes_guidance_scale,
             prediction_type: record.scheduler.config().prediction_type.name(),
             is_bounded: record.scheduler.config().is_bounded(),
             edited: record.edited.clone(),
             step: record.step.clone(),
             latents_scale: record.latents_scale(),
             warnings: record.warnings.clone(),
-            prompts: prompts::of(record, &tensors, &models.tokenizer),
+            prompts: prompts::of(record, &tensors, models.tokenizer.as_deref()),
             tensors,
             x0_predictions,
             pictures,

@@ -1,9 +1,10 @@
 //! Of which tensors a stage has pictures, and how they are made.
 
 use super::{NamedPicture, RecordView, TensorView};
+use crate::debugger::backend::ModelInfo;
 use crate::picture::timemap::{TOLERANCE, TimeMap};
 use crate::picture::{Picture, decoded, latents, residual};
-use crate::pipeline::{Models, Stage, StageRecord};
+use crate::pipeline::{Stage, StageRecord};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ pub(in crate::debugger) fn of(
     stage: Stage,
     tensors: &[TensorView],
     x0_predictions: &[TensorView],
-    models: &Models,
+    models: &ModelInfo,
 ) -> Vec<NamedPicture> {
     let difference = difference(tensors);
     let values = |name: &str| match name {
@@ -118,7 +119,7 @@ pub(in crate::debugger) fn timemap(records: &[Arc<RecordView>]) -> Option<NamedP
 }
 
 /// The instant picture of the tensor `name`; `None` where its shape is no picture's.
-pub fn picture(name: &str, values: &PlainTensor, models: &Models) -> Option<Picture> {
+pub fn picture(name: &str, values: &PlainTensor, models: &ModelInfo) -> Option<Picture> {
     match name.split('.').next() {
         Some("image") => decoded::picture(values),
         Some("init_image") => decoded::picture(values)

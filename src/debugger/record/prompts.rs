@@ -16,8 +16,13 @@ pub struct PromptView {
     pub cut: Option<String>,
 }
 
-/// The prompts of `encode_prompt`; none of other stages.
-pub(super) fn of(record: &StageRecord, tensors: &[TensorView], tokenizer: &ClipTokenizer) -> Vec<PromptView> {
+/// The prompts of `encode_prompt`; none of other stages, and none without the tokenizer of their ids.
+pub(super) fn of(
+    record: &StageRecord,
+    tensors: &[TensorView],
+    tokenizer: Option<&ClipTokenizer>,
+) -> Vec<PromptView> {
+    let Some(tokenizer) = tokenizer else { return vec![] };
     let names = [("prompt", "input_ids"), ("negative_prompt", "negative_input_ids")];
     let prompt = |((name, ids), cut): ((&'static str, &str), &Option<String>)| {
         let ids = tensors.iter().find(|tensor| tensor.row.name == ids)?;

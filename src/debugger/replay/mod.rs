@@ -2,10 +2,11 @@
 
 pub mod outputs;
 
+use super::backend::Backend;
 use super::timeline::tree::TimelineTree;
 use crate::nn::{Path, Probe, Result};
 use crate::pipeline;
-use crate::pipeline::{Models, Snapshot, StageRecord, advance};
+use crate::pipeline::{Snapshot, StageRecord};
 use candle_core::Tensor;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// timeline has the record any more.
 ///
 /// What was changed by hand afterwards is not in it: the stage makes what it made before that.
-pub fn before(timelines: &TimelineTree, record: &Arc<StageRecord>, models: &Models) -> Option<Snapshot> {
+pub fn before(timelines: &TimelineTree, record: &Arc<StageRecord>, backend: &Backend) -> Option<Snapshot> {
     timelines.list().iter().find_map(|branch| {
         let snapshots = branch.timeline.snapshots();
         let index =
@@ -29,21 +30,21 @@ pub fn before(timelines: &TimelineTree, record: &Arc<StageRecord>, models: &Mode
         // A prompt that was changed on the way and encoded again: under the settings of then, which are those before the
         // stage that it was encoded for; of embeddings that were changed by hand, those that they were changed under.
         let then = if record.edited.is_empty() { done.saturating_sub(1) } else { done };
-        before.with_request(snapshots.get(then)?.request().clone(), models).ok()
+        backend.with_request(before, snapshots.get(then)?.request().clone()).ok()
     })
 }
 
-/// Runs the stage that follows `before`, watched by `own`; `host` is asked at every module whether that shall stop.
+/// Runs the stage that follows `before`, or plays it as it was recorded, watched by `own`; `host` is asked at every module whether that shall stop.
 ///
 /// # Errors
 /// The stage's, or a probe's.
 pub fn run(
-    models: &Models,
+    backend: &Backend,
     before: &Snapshot,
     own: &mut dyn Probe,
     host: &mut dyn Probe,
 ) -> std::result::Result<Snapshot, pipeline::Error> {
-    advance(before, models, &mut Both { own, host, host_wants: Cell::new(false), wanted: vec![] })
+    backend.advance(before, &mut Both { own, host, host_wants: Cell::new(false), wanted: vec![] })
 }
 
 /// Two probes: the host's, which interrupts, and the one that asks.

@@ -1,12 +1,14 @@
 //! What a module made in a stage that is recorded: nothing inside of the models is kept, so the stage runs again from the run
 //! before it, until that module is done.
 
+use crate::debugger::backend::{Backend, ModelInfo};
 use crate::debugger::replay;
 use crate::debugger::stepping::HookPhase;
+use crate::debugger::text;
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::{Error, Path, Probe, Result, Unwatched};
 use crate::pipeline;
-use crate::pipeline::{Models, Snapshot, Stage, lines};
+use crate::pipeline::{Snapshot, Stage, lines};
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +31,7 @@ impl Outputs {
     /// Why it cannot be had, in a line.
     pub fn of(
         &self,
-        models: &Models,
+        backend: &Backend,
         before: &Arc<Snapshot>,
         path: &str,
         until: Option<(&str, HookPhase)>,
@@ -40,9 +42,26 @@ impl Outputs {
         if let Some((_, _, output)) = known.iter().find(is_it) {
             return Ok(output.clone());
         }
-        let output = seek(models, before, path, until, &mut Unwatched).map_err(|e| e.to_string())?;
+        let output = seek(backend, before, path, until, &mut Unwatched).map_err(|e| e.to_string())?;
         let Some(output) = output else {
             let stage = before.position().map_or(tr!("this stage"), |stage| stage.to_string());
+            if let Some(recording) = backend.recording() {
+                let (recorded, call) = recording
+                    .call(before.position().unwrap_or(Stage::VaeDecode), path)
+                    .map_err(|e| e.to_string())?;
+                let shape =
+                    recorded.output_shape(call).map_or(String::new(), |(shape, _)| text::shape(&shape));
+                return Err(match until {
+                    Some(_) => {
+                        tr!("{path} has not run yet in this stage, which waits; go on until it has", path)
+                    }
+                    None => tr!(
+                        "{path}: {shape} is too large for an expression; `info modules` has its statistics",
+                        path,
+                        shape
+                    ),
+                });
+            }
             return Err(match until {
                 Some(_) => {
                     tr!("{path} has not run yet in {stage}, which waits; go on until it has", path, stage)
@@ -65,12 +84,12 @@ impl Outputs {
 /// # Errors
 /// The stage's, or the probe's; that the module did not run in this stage.
 pub fn output_of(
-    models: &Models,
+    backend: &Backend,
     before: &Snapshot,
     path: &str,
     probe: &mut dyn Probe,
 ) -> std::result::Result<Tensor, pipeline::Error> {
-    let output = seek(models, before, path, None, probe)?;
+    let output = seek(backend, before, path, None, probe)?;
     output.ok_or_else(|| {
         let stage = before.position().map_or("complete".into(), |stage| stage.to_string());
         Error::Input(tr!("{path} did not run in {stage}", path, stage)).into()
@@ -80,14 +99,14 @@ pub fn output_of(
 /// What the module at `path` makes in the stage that follows `before`; `None` where it does not run `until` the piece there is
 /// about to run, or ran.
 fn seek(
-    models: &Models,
+    backend: &Backend,
     before: &Snapshot,
     path: &str,
     until: Option<(&str, HookPhase)>,
     probe: &mut dyn Probe,
 ) -> std::result::Result<Option<Tensor>, pipeline::Error> {
     let mut seeking = Seeking { path, until, found: None, is_there: false };
-    let end = replay::run(models, before, &mut seeking, probe);
+    let end = replay::run(backend, before, &mut seeking, probe);
     match (seeking.found, end) {
         (Some(output), _) => Ok(Some(output)),
         (None, Err(_)) if seeking.is_there => Ok(None),
@@ -144,12 +163,12 @@ pub fn before_it(runs: &[Arc<Snapshot>], path: &str) -> Option<Arc<Snapshot>> {
 }
 
 /// Whether the models have a module, or what an attention attends to, of which `matches` holds.
-pub fn has(models: &Models, matches: impl Fn(&str) -> bool) -> bool {
+pub fn has(models: &ModelInfo, matches: impl Fn(&str) -> bool) -> bool {
     pieces(models).any(|path| matches(&path))
 }
 
 /// Every module, and what each attention attends to.
-fn pieces(models: &Models) -> impl Iterator<Item = String> {
+fn pieces(models: &ModelInfo) -> impl Iterator<Item = String> {
     let is_attention = |path: &str| matches!(path.rsplit('.').next(), Some("to_q" | "q_proj"));
     models.modules.iter().flat_map(move |path| {
         let query = path.as_str();
@@ -160,7 +179,7 @@ fn pieces(models: &Models) -> impl Iterator<Item = String> {
 }
 
 /// The message about a path that names no module.
-pub fn unknown(models: &Models, path: &str) -> String {
+pub fn unknown(models: &ModelInfo, path: &str) -> String {
     let alike = pieces(models).map(|known| (strsim::jaro_winkler(path, &known), known));
     let nearest = alike.filter(|(how, _)| *how >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     let meant = nearest.map_or(tr!("`info modules` lists them"), |(_, near)| {

@@ -82,7 +82,7 @@ impl Session {
             Some((_, tensor)) => pictures::picture(
                 name.rsplit('/').next().unwrap_or(name),
                 &PlainTensor::of(tensor)?,
-                &self.models,
+                self.backend.info(),
             ),
             // A picture that is made of several tensors, such as `difference`.
             None => self.drawn_picture(name)?,
@@ -108,15 +108,16 @@ impl Session {
         let mut before = self.timeline().here().records().iter().rev();
         let Some(record) = before.next() else { return Ok(None) };
         let latents = before.next().and_then(|record| record.tensor("latents"));
-        let view = RecordView::of(record, latents, RecordId(0), &self.models)?;
+        let view = RecordView::of(record, latents, RecordId(0), self.backend.info())?;
         Ok(view.picture(name).map(|picture| picture.picture.clone()))
     }
 
     /// Writes every stage so far as a trace.
     fn save_trace(&self, folder: &Path) -> Result<Outcome, SessionError> {
         let refused = |e: TraceError| SessionError::Refused(e.to_string());
+        let models = self.backend.models()?;
         let here = self.here();
-        let mut trace = TraceWriter::begin(folder, &here, &self.models).map_err(refused)?;
+        let mut trace = TraceWriter::begin(folder, &here, models).map_err(refused)?;
         for record in here.records() {
             trace.stage(record, Recorded::default()).map_err(refused)?;
         }
@@ -147,7 +148,7 @@ impl Session {
         };
         match extension {
             "safetensors" if what == "all" => {
-                dump::write(&here, &self.models.source.name(), file)?;
+                dump::write(&here, &self.backend.info().file_name, file)?;
             }
             "safetensors" => dump::write_one(what, found()?, file)?,
             "png" => {
@@ -170,7 +171,7 @@ impl Session {
     /// Writes a tensor's picture; a warning where the settings in it may be misread.
     fn save_picture(&self, what: &str, tensor: &Tensor, file: &Path) -> Result<Option<String>, SessionError> {
         let name = what.rsplit('/').next().unwrap_or(what);
-        let picture = pictures::picture(name, &PlainTensor::of(tensor)?, &self.models);
+        let picture = pictures::picture(name, &PlainTensor::of(tensor)?, self.backend.info());
         let Some(picture) = picture else {
             return Err(SessionError::Refused(tr!(
                 "{what} is not a picture: its shape is {}; expected one of four dimensions, or a .safetensors file",
@@ -179,7 +180,7 @@ impl Session {
             )));
         };
         let (texts, warning) = match name {
-            "image" => png::texts(self.timeline().here(), &self.models.source.name(), None),
+            "image" => png::texts(self.timeline().here(), &self.backend.info().file_name, None),
             _ => (vec![], None),
         };
         let bytes = png::encode(&picture.image, &texts)

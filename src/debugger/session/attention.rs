@@ -11,7 +11,7 @@ use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{Picture, animation, heat, png};
 use crate::pipeline::attention::{Size, Split};
 use crate::pipeline::{Snapshot, Stage, StageRecord, dump};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use std::path::Path;
@@ -56,7 +56,7 @@ impl Session {
             match (file, ending) {
                 (Some(file), Some("safetensors")) => {
                     let (height, width) = mapped.size;
-                    let tensor = Tensor::from_slice(map, (height, width), &self.models.device)?;
+                    let tensor = Tensor::from_slice(map, (height, width), &Device::Cpu)?;
                     dump::write_one("attention", &tensor, file)?;
                 }
                 _ => {
@@ -94,7 +94,7 @@ impl Session {
         let before = self.before(&record)?;
         let positions = self.positions(text, &before, host)?;
         self.begins(&before, host);
-        let run = attention::effect(&self.models, &before, &positions, true, host).map_err(refused)?;
+        let run = attention::effect(&self.backend, &before, &positions, true, host).map_err(refused)?;
         let report = EffectReport::of(text, &run);
         let mut outcome = Outcome::lines(report.lines());
         if !run.by_padding {
@@ -193,12 +193,12 @@ impl Session {
         let focus = &looking.focus;
         Ok(match &looking.subject {
             Subject::Point(x, y) => {
-                let run = attention::point(&self.models, &before, (*x, *y), focus, host).map_err(refused)?;
+                let run = attention::point(&self.backend, &before, (*x, *y), focus, host).map_err(refused)?;
                 let report = AttentionReport::of_point(&tr!("the point {x},{y}", x, y), &run);
                 Mapped { report, map: Some(run.map), size: run.size }
             }
             subject => {
-                let run = attention::attention(&self.models, &before, focus, Split::Whole, host);
+                let run = attention::attention(&self.backend, &before, focus, Split::Whole, host);
                 let run = run.map_err(refused)?;
                 let name = match subject {
                     Subject::Word(text) => text,
@@ -223,13 +223,13 @@ impl Session {
         before: &Snapshot,
         host: &mut dyn SessionHost,
     ) -> Result<Vec<usize>, SessionError> {
-        let before = before.encoded(&self.models, host)?;
-        let tokens = attention::tokens(&before, &self.models.tokenizer)?;
+        let before = self.backend.encoded(before, host)?;
+        let tokens = attention::tokens(&before, self.backend.info().tokenizer.as_deref())?;
         word::resolve(text, &tokens).map_err(|e| SessionError::Refused(e.to_string()))
     }
 
     fn before(&self, record: &Arc<StageRecord>) -> Result<Snapshot, SessionError> {
-        replay::before(&self.timelines, record, &self.models).ok_or_else(|| refused(InspectError::Gone))
+        replay::before(&self.timelines, record, &self.backend).ok_or_else(|| refused(InspectError::Gone))
     }
 
     /// Every step that is recorded.
@@ -257,10 +257,11 @@ impl Session {
         })
     }
 
-    /// The VAE's picture of what a step takes for the picture.
+    /// The VAE's picture of what a step takes for the picture; of a recorded run, the linear estimate.
     fn picture_of(&self, record: &StageRecord, host: &mut dyn SessionHost) -> Result<Picture, SessionError> {
         let sample = record.tensor("pred_original_sample").ok_or_else(no_map)?;
-        attention::picture(&self.models, sample, true, host).map_err(refused)
+        let decodes = self.backend.models().is_ok();
+        attention::picture(&self.backend, sample, decodes, host).map_err(refused)
     }
 
     /// A file's ending, which must be one of those; none where nothing is saved.
@@ -279,7 +280,7 @@ impl Session {
     }
 
     fn write_png(&self, image: &RgbImage, told: &str, file: &Path) -> Result<(), SessionError> {
-        let (texts, _) = png::texts(self.timeline().here(), &self.models.source.name(), Some(told));
+        let (texts, _) = png::texts(self.timeline().here(), &self.backend.info().file_name, Some(told));
         let bytes = png::encode(image, &texts)
             .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
         Ok(dump::write_beside(file, &bytes)?)

@@ -72,12 +72,12 @@ impl Session {
         for variant in variants {
             let timeline = if plan.here {
                 let mut timeline = self.timeline().branch();
-                let varied = here.with_request(variant.request, &self.models)?;
+                let varied = here.with_request(variant.request, self.backend.models()?)?;
                 self.check_undoes_no_edit(&varied)?;
                 timeline.replace_here(varied);
                 timeline
             } else {
-                Timeline::new(Snapshot::start(variant.request, &self.models)?)
+                Timeline::new(Snapshot::start(variant.request, self.backend.models()?)?)
             };
             made.push((variant.name, variant.values, timeline));
         }
@@ -91,7 +91,7 @@ impl Session {
             members.push((self.timelines.add(name, timeline, Some(parent)), values));
         }
         let axes = plan.axes.iter().map(|axis| axis.name().to_string()).collect();
-        let lockstep = Lockstep::new(&self.models, self.latents_size(), rows_at_once);
+        let lockstep = Lockstep::new(self.backend.models()?, self.latents_size(), rows_at_once);
         let comparison = Comparison::new(plan.to_string(), axes, members, &self.timelines, lockstep);
         self.comparison = Some(comparison);
         self.comparing = true;
@@ -115,7 +115,7 @@ impl Session {
 
     /// Height and width of the latents of the settings here.
     pub(super) fn latents_size(&self) -> (usize, usize) {
-        let scale = self.models.vae.config().scale_factor().max(1);
+        let scale = self.backend.info().vae_scale_factor.max(1);
         let request = self.timeline().here().request();
         (request.height / scale, request.width / scale)
     }
@@ -183,11 +183,12 @@ impl Session {
         &self,
         runs: impl Iterator<Item = (&'a Request, usize)>,
     ) -> Result<(), SessionError> {
+        let models = self.backend.models()?;
         let needed: Vec<u128> =
-            runs.map(|(request, done)| memory::needed_by_records(&self.models, request, done)).collect();
+            runs.map(|(request, done)| memory::needed_by_records(models, request, done)).collect();
         let (count, needed) = (needed.len(), needed.iter().sum::<u128>());
         match memory::available() {
-            Some(available) if self.models.device.is_cpu() && needed > u128::from(available) => {
+            Some(available) if models.device.is_cpu() && needed > u128::from(available) => {
                 Err(SessionError::Refused(tr!(
                     "{count} runs, all recorded, need about {} of memory and {} are free; expected fewer of them, fewer \
                      steps, or a smaller width and height",
@@ -204,7 +205,7 @@ impl Session {
     pub(super) fn tick_on(&mut self, host: &mut dyn SessionHost) -> Result<Vec<String>, pipeline::Error> {
         host.stage_begins(self.timeline().position().unwrap_or(Stage::VaeDecode), None);
         let Some(comparison) = &mut self.comparison else { return Err(pipeline::Error::Complete) };
-        let warnings = comparison.advance(&mut self.timelines, &self.models, host)?;
+        let warnings = comparison.advance(&mut self.timelines, self.backend.models()?, host)?;
         host.stage_done(self);
         Ok(warnings)
     }

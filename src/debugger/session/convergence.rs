@@ -42,7 +42,7 @@ impl Session {
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
         let here = self.here();
-        let (request, models) = (here.request(), &*self.models);
+        let (request, models) = (here.request(), &**self.backend.models()?);
         let usual = USUAL.map(String::from);
         let names = if names.is_empty() { &usual[..] } else { names };
         let methods = names.iter().map(|name| Ok((name.as_str(), on_karras(&request.scheduler, name)?)));

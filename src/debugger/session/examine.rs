@@ -40,9 +40,9 @@ impl Session {
         let record = Arc::clone(self.last_record()?);
         host.stage_begins(
             record.stage,
-            Some(self.models.modules_in(record.stage, self.timeline().here().request())),
+            Some(self.backend.modules_in(record.stage, self.timeline().here().request())),
         );
-        Ok(asked.carry_out(&self.timelines, &self.models, &record, &mut self.drawn, host)?)
+        Ok(asked.carry_out(&self.timelines, &self.backend, &record, &mut self.drawn, host)?)
     }
 
     /// The modules that `pattern` matches; without one, those of the stage before the cursor. With what they made there,
@@ -52,10 +52,10 @@ impl Session {
         pattern: Option<&Pattern>,
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
-        let (here, models) = (self.timeline().here().clone(), Arc::clone(&self.models));
+        let here = self.timeline().here().clone();
         let last = here.records().last();
         let runs = |path: &str| last.is_some_and(|last| runs_in(last.stage, here.request(), path));
-        let anatomy = &models.anatomy;
+        let anatomy = Arc::clone(&self.backend.info().anatomy);
         let any_runs = anatomy.iter().any(|module| runs(&module.path));
         let matches = |path: &str| pattern.map_or(!any_runs || runs(path), |pattern| pattern.matches(path));
         let mut listed: Vec<ModuleRow> =
@@ -63,13 +63,16 @@ impl Session {
         let mut messages = vec![];
         if any_runs && (listed.iter().any(|row| runs(&row.path)) || listed.is_empty()) {
             if let Inspection::Modules(run) = self.look_into(&InspectQuery::Modules, host)? {
-                let took = run.modules.last().map_or(0., |whole| whole.took.as_secs_f64() * 1e3);
-                messages.push(tr!(
-                    "{} re-run with its {} modules watched, without fused kernels: {took} ms",
-                    run.stage,
-                    run.modules.len(),
-                    took = format_args!("{:.1}", took)
-                ));
+                let took = run.modules.last().and_then(|whole| whole.took);
+                messages.push(match took.map(|took| took.as_secs_f64() * 1e3) {
+                    Some(took) => tr!(
+                        "{} re-run with its {} modules watched, without fused kernels: {took} ms",
+                        run.stage,
+                        run.modules.len(),
+                        took = format_args!("{:.1}", took)
+                    ),
+                    None => tr!("{} modules are recorded in {}", run.modules.len(), run.stage),
+                });
                 for module in run.modules.iter().filter(|module| matches(&module.path)) {
                     match listed.iter_mut().find(|row| row.path == module.path) {
                         Some(row) => row.ran(module),
@@ -83,7 +86,7 @@ impl Session {
         }
         if listed.is_empty() {
             let pattern = pattern.map_or("*", Pattern::as_str);
-            return Err(SessionError::Refused(outputs::unknown(&self.models, pattern)));
+            return Err(SessionError::Refused(outputs::unknown(self.backend.info(), pattern)));
         }
         Ok(Outcome::lines(messages).showing(Shown::Modules(listed)))
     }

@@ -17,6 +17,7 @@ impl Session {
     /// A new timeline from here, or from before an earlier stage; it becomes the current one.
     pub(super) fn fork(&mut self, name: Option<&str>, at: Option<Place>) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("fork")?;
+        self.backend.models()?;
         self.leave();
         if let Some(name) = name {
             self.timelines.check_name(name)?;

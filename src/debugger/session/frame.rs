@@ -29,7 +29,7 @@ impl Session {
             return Ok(Outcome::message(tr!("not inside a stage; next: {}", self.position_name())));
         };
         let mut outcome = Outcome { stopped, ..Outcome::message(self.place()) };
-        if !self.timeline().at_tip() {
+        if !self.timeline().at_tip() && self.backend.recording().is_none() {
             outcome
                 .warnings
                 .push(tr!("already recorded; the stage is re-run to look inside, with the same result"));
@@ -51,6 +51,9 @@ impl Session {
     pub(super) fn info_frame(&self) -> Result<Outcome, SessionError> {
         let mut outcome = self.frame(None)?;
         let Some(inside) = &self.inside else { return Ok(outcome) };
+        if self.backend.recording().is_some() {
+            return Ok(outcome);
+        }
         if inside.is_watched {
             let plainly =
                 "modules are watched: they run without fused kernels, within 1e-5 of an unwatched run";
@@ -83,13 +86,14 @@ impl Session {
 
     /// What diffusers, transformers or torch call a module's class.
     fn class_of(&self, path: &str) -> Option<&'static str> {
-        let module = self.models.anatomy.iter().find(|module| module.path == path)?;
+        let module = self.backend.info().anatomy.iter().find(|module| module.path == path)?;
         Some(module.class).filter(|class| !class.is_empty())
     }
 
     /// The weights of a module and its parts.
     fn weights_of<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Parameter> {
-        self.models
+        self.backend
+            .info()
             .parameters
             .iter()
             .filter(move |parameter| module::is_within(parameter.module.as_str(), path))
@@ -99,8 +103,9 @@ impl Session {
     fn weights_row(&self, path: &str, parameter: &Parameter) -> Result<TensorRow, SessionError> {
         let component = path.split('.').next().unwrap_or(path);
         let read = || -> Result<PlainTensor, String> {
-            let precision = Precision::of(self.models.dtype);
-            let files = self.models.source.weights(component, precision).map_err(|e| e.to_string())?;
+            let models = self.backend.models().map_err(|e| e.to_string())?;
+            let precision = Precision::of(models.dtype);
+            let files = models.source.weights(component, precision).map_err(|e| e.to_string())?;
             let weights = Weights::new(files, component, DType::F32, &Device::Cpu);
             let tensor = weights.get(&parameter.shape, &parameter.key).map_err(|e| e.to_string())?;
             PlainTensor::of(&tensor).map_err(|e| e.to_string())

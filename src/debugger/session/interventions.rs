@@ -23,22 +23,23 @@ impl Session {
     }
 
     fn check_modules(&self, pattern: &Pattern) -> Result<(), SessionError> {
-        match outputs::has(&self.models, |path| pattern.matches(path)) {
+        match outputs::has(self.backend.info(), |path| pattern.matches(path)) {
             true => Ok(()),
-            false => Err(SessionError::Refused(outputs::unknown(&self.models, pattern.as_str()))),
+            false => Err(SessionError::Refused(outputs::unknown(self.backend.info(), pattern.as_str()))),
         }
     }
 
     /// Changes the outputs of modules from here on, on a new timeline.
     pub(super) fn intervene(&mut self, edit: &ModuleEdit) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
+        self.backend.models()?;
         self.check_modules(edit.modules())?;
         let here = self.timeline().here();
         let steps = here.request().steps();
         let to_come: Vec<Stage> =
             (here.records().len()..).map_while(|index| Stage::at(index, &steps)).collect();
         let runs = |path: &str| to_come.iter().any(|stage| lines::running(*stage, path).is_some());
-        if !outputs::has(&self.models, |path| edit.modules().matches(path) && runs(path)) {
+        if !outputs::has(self.backend.info(), |path| edit.modules().matches(path) && runs(path)) {
             return Err(SessionError::Refused(tr!(
                 "{} runs in no stage that is to come; `back` first",
                 edit.modules()
@@ -56,6 +57,7 @@ impl Session {
         host: &mut dyn SessionHost,
     ) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("patch")?;
+        self.backend.models()?;
         self.check_modules(pattern)?;
         if !pattern.is_one() {
             return Err(SessionError::Refused(tr!(
@@ -83,7 +85,7 @@ impl Session {
                 stage
             )));
         };
-        let theirs = outputs::output_of(&self.models, &before, &path, host)?;
+        let theirs = outputs::output_of(&self.backend, &before, &path, host)?;
         let shape = shape(theirs.dims());
         let text: Arc<str> = format!("patch {path} from {from}").into();
         let (at, told) = (path.clone(), Arc::clone(&text));

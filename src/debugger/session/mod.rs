@@ -27,6 +27,7 @@ mod settings;
 mod steps;
 mod sweep;
 
+use super::backend::Backend;
 use super::expr::{Expression, ExpressionError};
 use super::host::Host;
 use super::inspect::features::Kept;
@@ -54,8 +55,9 @@ use crate::nn::Unwatched;
 use crate::nn::error::without_backtrace;
 use crate::pipeline::dump::WriteError;
 use crate::pipeline::{self, Models, Request, RequestError, Snapshot, StageRecord};
+use crate::trace::TraceError;
 use displays::Displays;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why a command was not carried out.
@@ -112,7 +114,7 @@ impl SessionHost for Unwatched {}
 /// A timeline, its breakpoints, and the models that it runs on.
 #[derive(Debug)]
 pub struct Session {
-    models: Arc<Models>,
+    backend: Arc<Backend>,
     timelines: TimelineTree,
     /// Timelines that go on together, while there are any.
     comparison: Option<Comparison>,
@@ -144,8 +146,24 @@ impl Session {
     /// When `models` cannot run `request`.
     pub fn new(models: Arc<Models>, request: Request) -> Result<Self, RequestError> {
         let timeline = Timeline::new(Snapshot::start(request, &models)?);
-        Ok(Self {
-            models,
+        Ok(Self::on(models.into(), timeline))
+    }
+
+    /// A session on the run that was recorded in `folder`, before its first stage, with every stage recorded ahead.
+    ///
+    /// # Errors
+    /// When the trace cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, TraceError> {
+        let (backend, mut snapshots) = Backend::recorded(folder)?;
+        let mut timeline = Timeline::new(snapshots.remove(0));
+        snapshots.into_iter().for_each(|snapshot| timeline.push(snapshot));
+        timeline.look(0);
+        Ok(Self::on(backend, timeline))
+    }
+
+    fn on(backend: Backend, timeline: Timeline) -> Self {
+        Self {
+            backend: Arc::new(backend),
             timelines: TimelineTree::new(timeline),
             comparison: None,
             comparing: false,
@@ -159,7 +177,7 @@ impl Session {
             outputs: Arc::default(),
             caught: None,
             drawn: None,
-        })
+        }
     }
 
     /// A session in which `records` were recorded, for tests of what shows them.
@@ -191,9 +209,9 @@ impl Session {
         timeline.look(kept);
     }
 
-    /// The models.
-    pub fn models(&self) -> &Models {
-        &self.models
+    /// What the session runs on.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// The current timeline.
@@ -239,7 +257,7 @@ impl Session {
 
     /// The names in an expression: those at the cursor, and inside a stage what it made so far.
     pub fn here(&self) -> Scope<'_> {
-        Scope::new(&self.timelines, self.inside.as_ref(), &self.models, &self.texts, &self.outputs)
+        Scope::new(&self.timelines, self.inside.as_ref(), &self.backend, &self.texts, &self.outputs)
     }
 
     /// The breakpoints.

@@ -9,10 +9,11 @@ use crate::debugger::outcome::{Outcome, Shown};
 use crate::debugger::record::TensorRow;
 use crate::debugger::timeline::Timeline;
 use crate::debugger::timeline::comparison::Comparison;
-use crate::pipeline::{self, Snapshot, Stage, StageRecord, advance};
+use crate::pipeline::{self, Snapshot, Stage, StageRecord};
 use crate::scheduler::step::timestep_text;
 use std::cmp::Ordering;
 use std::fmt::Write;
+use std::sync::Arc;
 use tr::tr;
 
 impl Session {
@@ -58,10 +59,11 @@ impl Session {
             return Ok(Walked::Done(vec![]));
         }
         if let Some(stage) = next {
-            let modules = self.models.modules_in(stage, self.timeline().tip().request());
+            let modules = self.backend.modules_in(stage, self.timeline().tip().request());
             host.stage_begins(stage, Some(modules));
         }
-        let next = advance(self.timeline().tip(), &self.models, host)?;
+        let backend = Arc::clone(&self.backend);
+        let next = backend.advance(self.timeline().tip(), host)?;
         self.timeline_mut().push(next);
         host.stage_done(self);
         Ok(Walked::Done(self.timeline().here().last().map_or(vec![], |record| record.warnings.clone())))
@@ -93,7 +95,7 @@ impl Session {
     /// The breakpoint that stops a run that has just come here, or a comparison: after the tick in which its base came to
     /// the stage, or any variant made what is not finite.
     fn hit(&mut self) -> Option<Hit> {
-        let scope = Scope::new(&self.timelines, None, &self.models, &self.texts, &self.outputs);
+        let scope = Scope::new(&self.timelines, None, &self.backend, &self.texts, &self.outputs);
         let Some(comparison) = self.comparison.as_ref().filter(|_| self.comparing) else {
             // What stopped the run once, and was looked into, does not stop it again.
             let is_new = |record: &&StageRecord| {
@@ -205,12 +207,16 @@ impl Session {
         }
     }
 
-    /// To the start, with the settings as they are here; what was recorded is dropped.
+    /// To the start, with the settings as they are here; what was recorded is dropped, but for a run that was recorded elsewhere.
     pub(super) fn restart(&mut self) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("restart")?;
         self.leave();
         let request = self.timeline().here().request().clone();
-        let start = Snapshot::start(request, &self.models)?;
+        let Ok(models) = self.backend.models() else {
+            self.timeline_mut().look(0);
+            return self.moved(None, vec![]);
+        };
+        let start = Snapshot::start(request, models)?;
         let dropped = self.timeline().recorded();
         self.timelines.current_mut().timeline = Timeline::new(start);
         self.timelines.current_mut().origin = None;
@@ -301,7 +307,12 @@ impl Session {
                     record.step.as_ref().map(|step| format!("t = {}, ", timestep_text(step.timestep)));
                 let timestep = timestep.unwrap_or_default();
                 let ms = record.took.as_secs_f64() * 1e3;
-                let took = if ms < 1. { format!("{:.0} µs", ms * 1e3) } else { format!("{ms:.0} ms") };
+                let took = match ms {
+                    // It ran elsewhere.
+                    0. => tr!("recorded"),
+                    ms if ms < 1. => format!("{:.0} µs", ms * 1e3),
+                    ms => format!("{ms:.0} ms"),
+                };
                 format!("{} done ({timestep}{took}); {next}", record.stage)
             }
             None => tr!("at the start; {next}", next),

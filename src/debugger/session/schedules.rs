@@ -13,7 +13,7 @@ impl Session {
     /// The scheduler of the run: whose place it has, what it is set to, and the timesteps that it visits.
     pub(super) fn info_scheduler(&self) -> Outcome {
         let here = self.here();
-        let (scheduler, models) = (here.scheduler(), &self.models);
+        let (scheduler, models) = (here.scheduler(), self.backend.info());
         let config = scheduler.config();
         let steps = here.request().steps();
         let timesteps = &scheduler.timesteps()[steps.clone()];
@@ -49,7 +49,7 @@ impl Session {
                 .into_iter()
                 .map(|argument| format!("scheduler.{argument} = {}", choice.argument(argument))),
         );
-        let takes_scale = models.unet.config().time_cond_proj_dim.is_some();
+        let takes_scale = models.takes_guidance_scale;
         messages.extend(takes_scale.then(|| tr!("guidance_scale is an input of the UNet, not a factor")));
         messages.extend(models.preset.map(|preset| preset.to_string()));
         let value = json!({

@@ -2,6 +2,7 @@
 
 mod state;
 
+use crate::debugger::backend::Backend;
 use crate::debugger::expr::names::Resolver;
 use crate::debugger::expr::value::{Function, TensorValue, mistake, number};
 use crate::debugger::language::place::{Place, parse_place};
@@ -12,7 +13,7 @@ use crate::debugger::timeline::tree::{Branch, TimelineTree};
 use crate::nn::{Path, Unwatched};
 use crate::pipeline::stages;
 use crate::pipeline::stages::Run;
-use crate::pipeline::{Models, Request, Snapshot, Stage, lines};
+use crate::pipeline::{Request, Snapshot, Stage, lines};
 use crate::scheduler::betas;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -36,7 +37,7 @@ const MOST_TEXTS: usize = 64;
 pub struct Scope<'a> {
     here: Cow<'a, Snapshot>,
     timelines: &'a TimelineTree,
-    models: &'a Arc<Models>,
+    backend: &'a Arc<Backend>,
     texts: &'a Arc<EmbeddingCache>,
     outputs: &'a Arc<Outputs>,
     paused: Option<PausedAt>,
@@ -70,7 +71,7 @@ impl<'a> Scope<'a> {
     pub(in crate::debugger) fn new(
         timelines: &'a TimelineTree,
         inside: Option<&PausedStage>,
-        models: &'a Arc<Models>,
+        backend: &'a Arc<Backend>,
         texts: &'a Arc<EmbeddingCache>,
         outputs: &'a Arc<Outputs>,
     ) -> Self {
@@ -86,7 +87,7 @@ impl<'a> Scope<'a> {
             before: Arc::clone(inside.before()),
             outputs: inside.outputs(),
         });
-        Self { here, timelines, models, texts, outputs, paused }
+        Self { here, timelines, backend, texts, outputs, paused }
     }
 
     /// The same with another state instead of the cursor's.
@@ -96,7 +97,7 @@ impl<'a> Scope<'a> {
 
     /// What modules made in stages that are recorded.
     fn modules(&self) -> Modules {
-        Modules { models: Arc::clone(self.models), outputs: Arc::clone(self.outputs) }
+        Modules { backend: Arc::clone(self.backend), outputs: Arc::clone(self.outputs) }
     }
 
     /// `alpha_bar(t)`: ᾱ of a timestep that the model was trained on.
@@ -114,7 +115,7 @@ impl<'a> Scope<'a> {
 
     /// `embed(text)`: what the text encoder makes of it, as a prompt.
     fn embed(&self) -> Function {
-        let (models, texts) = (Arc::clone(self.models), Arc::clone(self.texts));
+        let (backend, texts) = (Arc::clone(self.backend), Arc::clone(self.texts));
         let (scheduler, request) = (Arc::clone(self.here.shared_scheduler()), self.here.request().clone());
         Function::new("embed", move |text| {
             let Some(text) = text.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_string()) else {
@@ -126,7 +127,8 @@ impl<'a> Scope<'a> {
             }
             // The stage itself: the same numbers as those of a run with that prompt.
             let request = Request { prompt: text.clone(), ..request.clone() };
-            let run = Run { models: &models, request: &request, scheduler: &*scheduler };
+            let models = backend.models().map_err(|e| mistake(&e.to_string()))?;
+            let run = Run { models, request: &request, scheduler: &*scheduler };
             let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;
             if let [Some(cut), _] = &encoded.cut {
                 return Err(mistake(&tr!(
@@ -215,16 +217,16 @@ impl Resolver for Scope<'_> {
 /// What modules made in stages that are recorded.
 #[derive(Clone)]
 struct Modules {
-    models: Arc<Models>,
+    backend: Arc<Backend>,
     outputs: Arc<Outputs>,
 }
 
 impl Modules {
     /// Refuses a path that no module has.
     fn known(&self, path: &str) -> Result<(), ExecutionError> {
-        match outputs::has(&self.models, |known| known == path) {
+        match outputs::has(self.backend.info(), |known| known == path) {
             true => Ok(()),
-            false => Err(mistake(&outputs::unknown(&self.models, path))),
+            false => Err(mistake(&outputs::unknown(self.backend.info(), path))),
         }
     }
 
@@ -250,7 +252,7 @@ impl Modules {
         path: &str,
         until: Option<(&str, HookPhase)>,
     ) -> Result<Box<dyn Val>, ExecutionError> {
-        let output = self.outputs.of(&self.models, before, path, until).map_err(|e| mistake(&e))?;
+        let output = self.outputs.of(&self.backend, before, path, until).map_err(|e| mistake(&e))?;
         Ok(Box::new(TensorValue::new(output)))
     }
 }

@@ -32,7 +32,7 @@ impl Session {
         if request == *here.request() {
             return Ok(Outcome::message(format!("{name} = {value} already")));
         }
-        let next = here.with_request(request, &self.models).map_err(RequestError::in_session)?;
+        let next = here.with_request(request, self.backend.models()?).map_err(RequestError::in_session)?;
         let new = next.request().clone();
         let is_prompt = (&new.prompt, &new.negative_prompt) != (&old.prompt, &old.negative_prompt);
         let again = is_prompt && !here.records().is_empty() && !next.is_encoded();
@@ -76,7 +76,7 @@ impl Session {
     pub(super) fn resized_told(&self, request: &Request) -> Option<String> {
         let image = request.init_image.as_ref()?;
         let size = (request.height, request.width);
-        Resized::of(image, size, self.models.vae.config().scale_factor()).remark(image, size)
+        Resized::of(image, size, self.backend.info().vae_scale_factor).remark(image, size)
     }
 
     /// The step with which a run begins that starts from a picture.
@@ -111,7 +111,7 @@ impl Session {
         if let Some(fault) = fault {
             check_to_come(fault, here)?;
         }
-        let next = here.with_request(Request { fault, ..here.request().clone() }, &self.models)?;
+        let next = here.with_request(Request { fault, ..here.request().clone() }, self.backend.models()?)?;
         self.leave();
         let mut outcome = Outcome::message(format!("fault = {told}"));
         if !self.timeline().at_tip() {
@@ -124,11 +124,12 @@ impl Session {
     /// Changes a tensor by hand, on a new timeline: what the stages made stays where it is.
     pub(super) fn edit(&mut self, edit: &Edit, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.refuse_while_comparing("set")?;
+        self.backend.models()?;
         self.leave();
         let mut here = self.timeline().here().clone();
         if edit.name() != "latents" {
             // A prompt that was changed since would be encoded over it.
-            here = here.encoded(&self.models, host)?;
+            here = self.backend.encoded(&here, host)?;
         }
         let before = here.tensor(edit.name()).map(|(_, tensor)| tensor.clone());
         let next = edit.apply(&here, &self.here().with_here(here.clone()))?;

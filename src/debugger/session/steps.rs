@@ -97,7 +97,8 @@ impl Session {
             lines::running(stage, path).is_some() && patterns.iter().any(|(pattern, _)| pattern.matches(path))
         };
         self.breakpoints.look_at_all()
-            || !patterns.is_empty() && crate::debugger::replay::outputs::has(&self.models, is_stopped_at)
+            || !patterns.is_empty()
+                && crate::debugger::replay::outputs::has(self.backend.info(), is_stopped_at)
     }
 
     /// Runs what is left of the stage that is stepped through, or all of the next one, to where a breakpoint stops it.
@@ -138,11 +139,11 @@ impl Session {
         watch: ResumeUntil,
         host: &mut dyn SessionHost,
     ) -> Result<Stepped, pipeline::Error> {
-        let (models, here) = (Arc::clone(&self.models), self.timeline().here().clone());
+        let (backend, here) = (Arc::clone(&self.backend), self.timeline().here().clone());
         if let Some(stage) = here.position() {
-            host.stage_begins(stage, Some(self.models.modules_in(stage, here.request())));
+            host.stage_begins(stage, Some(self.backend.modules_in(stage, here.request())));
         }
-        let (inside, stepped) = PausedStage::enter(models, here, watch, host)?;
+        let (inside, stepped) = PausedStage::enter(backend, here, watch, host)?;
         self.inside = inside;
         Ok(stepped)
     }
@@ -154,7 +155,7 @@ impl Session {
         if watch.catch == Catch::NotFinite && inside.moment == HookPhase::After {
             return Some(tr!("{path} made what is not finite, of {}", self.given(), path));
         }
-        let scope = Scope::new(&self.timelines, Some(inside), &self.models, &self.texts, &self.outputs);
+        let scope = Scope::new(&self.timelines, Some(inside), &self.backend, &self.texts, &self.outputs);
         let hit = self.breakpoints.hit_inside(&scope, &path, inside.moment);
         hit.as_ref().map(stop_message)
     }

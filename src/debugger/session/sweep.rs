@@ -10,6 +10,7 @@ use crate::debugger::timeline::comparison::Comparison;
 use crate::debugger::timeline::tree::BranchId;
 use crate::pipeline::{self, Lockstep, Setting, Snapshot};
 use crate::tensor::PlainTensor;
+use std::sync::Arc;
 use tr::tr;
 
 /// A change of the run that moves its end by less than this share does not matter any more.
@@ -52,7 +53,8 @@ impl Session {
         }
         let mut request = self.timeline().here().request().clone();
         setting.set(value, &mut request).map_err(SessionError::Refused)?;
-        request.check(&self.models)?;
+        let models = Arc::clone(self.backend.models()?);
+        request.check(&models)?;
         self.check_memory((from..steps + 2).chain([from]).map(|done| (&request, done)))?;
         // Up to the first step there is nothing to fork.
         self.timeline_mut().look(from);
@@ -66,14 +68,14 @@ impl Session {
             warnings = outcome.warnings;
         }
         // The run itself advances beside the forks: what is before a fork's step is the same for both, and computed once.
-        let mut lockstep = Lockstep::new(&self.models, self.latents_size(), None);
+        let mut lockstep = Lockstep::new(&models, self.latents_size(), None);
         let mut forks: Vec<Timeline> = vec![];
         for done in from..steps + 3 {
             self.timeline_mut().look(done);
             let here = Snapshot::clone(self.timeline().here());
             if done < steps + 2 {
                 let mut fork = self.timeline().branch();
-                let changed = here.with_request(request.clone(), &self.models)?;
+                let changed = here.with_request(request.clone(), &models)?;
                 self.check_undoes_no_edit(&changed)?;
                 fork.replace_here(changed);
                 forks.push(fork);
@@ -83,7 +85,7 @@ impl Session {
             if let Some(stage) = here.position() {
                 host.stage_begins(stage, None);
             }
-            let mut next = match lockstep.advance(&tips, &self.models, host) {
+            let mut next = match lockstep.advance(&tips, &models, host) {
                 Ok(next) => next.into_iter(),
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
                     let mut outcome = self.moved(Some(interrupted.to_string()), warnings)?;

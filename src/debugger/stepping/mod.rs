@@ -10,12 +10,13 @@ pub mod until;
 
 pub use until::{Catch, HookPhase, Reason, ResumeUntil, Until};
 
+use super::backend::Backend;
 use super::host::Host;
 use super::source;
 use super::source::module;
 use crate::nn::{Error, Path};
 use crate::pipeline;
-use crate::pipeline::{Models, Snapshot, Stage, advance, lines};
+use crate::pipeline::{Snapshot, Stage, lines};
 use candle_core::Tensor;
 use probe::{News, Piece, Shared, Stepping, line_of};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl PausedStage {
     /// # Errors
     /// The stage's, or the host's.
     pub fn enter(
-        models: Arc<Models>,
+        backend: Arc<Backend>,
         snapshot: Snapshot,
         watch: ResumeUntil,
         host: &mut dyn Host,
@@ -89,7 +90,7 @@ impl PausedStage {
         let mut probe = Stepping::new(stage, watch.clone(), Arc::clone(&shared), tell.clone(), wait);
         let of_thread = Arc::clone(&before);
         let thread = std::thread::spawn(move || {
-            let result = advance(&of_thread, &models, &mut probe).map(|mut next| {
+            let result = backend.advance(&of_thread, &mut probe).map(|mut next| {
                 next.subtract_time(probe.waited());
                 Box::new(next)
             });

@@ -13,6 +13,7 @@ pub use super::record::pictures::{decodable, picture, shown};
 pub use runs::{ComparisonView, TimelineView, VariantView};
 pub use viewer::Viewer;
 
+use super::backend::ModelInfo;
 use super::language::preview::PreviewPolicy;
 use super::outcome::Displayed;
 use super::record::TensorRow;
@@ -21,9 +22,8 @@ use super::session::frame;
 use super::source::Function;
 use super::stepping::{HookPhase, PausedStage};
 use crate::model::anatomy::Module;
-use crate::nn::device;
 use crate::nn::pattern::Pattern;
-use crate::pipeline::{Models, Request, Stage};
+use crate::pipeline::{Request, Stage};
 use crate::scheduler::Class;
 use crate::tensor::PlainTensor;
 use candle_core::Tensor;
@@ -181,7 +181,7 @@ impl View {
 pub struct StageLine {
     /// Which.
     pub stage: Stage,
-    /// How long it took; `None` when it has not run.
+    /// How long it took; `None` when it has not run here.
     pub took: Option<Duration>,
     /// The number of a breakpoint that is there.
     pub breakpoint: Option<usize>,
@@ -221,13 +221,13 @@ pub struct ModelLine {
     pub anatomy: Arc<[Module]>,
 }
 
-impl From<&Models> for ModelLine {
-    fn from(models: &Models) -> Self {
+impl From<&ModelInfo> for ModelLine {
+    fn from(models: &ModelInfo) -> Self {
         Self {
-            name: models.source.to_string(),
-            device: device::name(&models.device),
-            dtype: models.dtype.as_str(),
-            prediction_type: models.scheduler.config().prediction_type.name(),
+            name: models.name.clone(),
+            device: models.device.clone(),
+            dtype: models.dtype,
+            prediction_type: models.scheduler.prediction_type.name(),
             stands_in_for: models.stands_in_for.as_deref().map(|class| class.replace("Scheduler", "")),
             notes: models.notes.clone(),
             remarks: models.remarks.clone(),

@@ -122,7 +122,7 @@ pub(super) fn timelines(
                 .collect(),
         });
         let records = timeline.tip().records();
-        let views = views.of(records, session.models())?;
+        let views = views.of(records, session.backend().info())?;
         Ok(TimelineView {
             name: branch.name.clone(),
             depth,
@@ -150,7 +150,7 @@ pub(super) fn comparison(
             name: branch.name.clone(),
             member: member.clone(),
             request: tip.request().clone(),
-            records: views.of(&branch.timeline.records(), session.models())?,
+            records: views.of(&branch.timeline.records(), session.backend().info())?,
         });
     }
     Ok(Some(ComparisonView {

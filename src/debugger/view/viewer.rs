@@ -1,13 +1,14 @@
 //! Makes the views of a session. It remembers what it made: a record is copied from its device and drawn once.
 
 use super::{InsideView, PartOfStep, ScheduleView, StageLine, View, runs};
+use crate::debugger::backend::ModelInfo;
 use crate::debugger::inspect::features::Kept;
 use crate::debugger::inspect::{Examination, InspectError, Inspection};
 use crate::debugger::record::{RecordId, RecordView, pictures};
 use crate::debugger::session::Session;
 use crate::debugger::timeline::tree::TimelineTree;
 use crate::nn::Probe;
-use crate::pipeline::{Models, Stage, StageRecord};
+use crate::pipeline::{Stage, StageRecord};
 use crate::scheduler::{SchedulerConfig, betas};
 use candle_core::Tensor;
 use std::collections::{HashMap, HashSet};
@@ -63,7 +64,7 @@ impl Viewer {
         host: &mut dyn Probe,
     ) -> Result<Inspection, InspectError> {
         let record = self.record(query.record).ok_or(InspectError::Gone)?;
-        query.asked.carry_out(session.timelines(), session.models(), &record, &mut self.drawn, host)
+        query.asked.carry_out(session.timelines(), session.backend(), &record, &mut self.drawn, host)
     }
 }
 
@@ -88,7 +89,7 @@ impl RecordViews {
     pub(super) fn of(
         &mut self,
         records: &[Arc<StageRecord>],
-        models: &Models,
+        models: &ModelInfo,
     ) -> candle_core::Result<Vec<Arc<RecordView>>> {
         let before = std::iter::once(None).chain(records.iter().map(Some));
         let mut views: Vec<Arc<RecordView>> = vec![];
@@ -159,7 +160,8 @@ fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
         let stage = Stage::at(index, &steps)?;
         let breakpoint = session.breakpoints().list().iter().find(|b| b.place.is_at(stage)).map(|b| b.id);
         let part = part_of_step(stage, &steps, here.scheduler().config());
-        Some(StageLine { stage, took: ran.get(index).map(|record| record.took), breakpoint, part })
+        let took = ran.get(index).map(|record| record.took).filter(|took| !took.is_zero());
+        Some(StageLine { stage, took, breakpoint, part })
     };
     views.keep(session.timelines());
     Ok(View {
@@ -180,7 +182,7 @@ fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
         module_breakpoints: session.breakpoints().at_modules(),
         displays: session.displayed(),
         previewing: session.previewing(),
-        records: views.of(&ran, session.models())?,
+        records: views.of(&ran, session.backend().info())?,
         timelines: runs::timelines(session, views)?,
         comparison: runs::comparison(session, views)?,
     })

@@ -125,7 +125,7 @@ pub const COME_BACK: &str = "come back";
 
 impl WorkerLoop {
     fn serve(mut self) {
-        let model = ModelLine::from(self.session.models());
+        let model = ModelLine::from(self.session.backend().info());
         match self.viewer.view(&self.session) {
             Ok(view) => (self.tell)(Event::Ready(model, view.into())),
             Err(e) => return (self.tell)(Event::LoadFailed(e.to_string())),
@@ -232,7 +232,8 @@ impl WorkerLoop {
         // What is not recorded any more is not missed either.
         let Ok(Some(latents)) = self.viewer.tensor(record, name) else { return };
         let mut probe = Background { signals: &self.signals };
-        let image = match stages::vae_decode(self.session.models(), &latents, &mut probe) {
+        let Ok(models) = self.session.backend().models() else { return };
+        let image = match stages::vae_decode(models, &latents, &mut probe) {
             Ok(image) => image,
             Err(pipeline::Error::Forward(Error::Interrupted(_))) => return self.previews.push_front(wanted),
             // A VAE that fails shows itself at vae_decode.

@@ -5,6 +5,7 @@
 mod decode;
 mod format;
 
+use crate::tensor::PlainTensor;
 use candle_core::{Device, Tensor};
 use decode::{decode, read};
 use image::RgbImage;
@@ -132,6 +133,17 @@ impl InitImage {
             None => read(name)?,
         };
         Ok(Self { name: name.into(), picture: Arc::new(decode(name, &bytes)?) })
+    }
+
+    /// The start image of a recorded run, from its tensor with values from 0 to 1: (1, 3, H, W). `None` for another shape.
+    pub fn of_recorded(name: &str, image: &PlainTensor) -> Option<Self> {
+        let planes = [image.plane(0)?, image.plane(1)?, image.plane(2)?];
+        let (height, width, _) = planes[0];
+        let byte = |value: f32| (value.clamp(0., 1.) * 255.).round_ties_even() as u8;
+        let picture = RgbImage::from_fn(width as u32, height as u32, |x, y| {
+            image::Rgb(planes.map(|(_, width, plane)| byte(plane[y as usize * width + x as usize])))
+        });
+        Some(Self { name: name.into(), picture: Arc::new(picture) })
     }
 
     /// The name as given: a file, or `sample:NAME`.

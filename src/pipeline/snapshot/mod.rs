@@ -41,7 +41,7 @@ pub struct StageRecord {
     pub warnings: Vec<String>,
     /// For `encode_prompt`: the text of the prompt and of the negative prompt that did not fit.
     pub cut: [Option<String>; 2],
-    /// Its duration.
+    /// Its duration; zero for a stage that ran elsewhere and was recorded.
     pub took: Duration,
 }
 
@@ -84,8 +84,13 @@ impl Snapshot {
     pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
         let request = request.with_own_scheduler(models);
         let scheduler = request.check(models)?;
+        Ok(Self::start_of_recorded(request, scheduler))
+    }
+
+    /// The run before its first stage, of a run that was recorded elsewhere: nothing is checked, as nothing runs.
+    pub fn start_of_recorded(request: Request, scheduler: Arc<dyn Scheduler>) -> Self {
         let generator = Generator::manual_seed(request.seed.folded());
-        Ok(Self {
+        Self {
             request: Arc::new(request),
             scheduler,
             records: vec![],
@@ -95,7 +100,40 @@ impl Snapshot {
             history: History::default(),
             edits: vec![],
             interventions: vec![],
-        })
+        }
+    }
+
+    /// This snapshot after its next stage, which ran elsewhere and made `tensors`. `step` has the numbers of a step of `denoise`,
+    /// and what the scheduler remembers of it.
+    pub fn with_recorded(
+        &self,
+        stage: Stage,
+        tensors: Vec<(&'static str, Tensor)>,
+        step: Option<(StepFormulas, History)>,
+        cut: [Option<String>; 2],
+    ) -> Self {
+        let mut next = self.clone();
+        let (formulas, history) = step.unzip();
+        next.history = history.unwrap_or_default();
+        next.encoded = Some((self.request.prompt.clone(), self.request.negative_prompt.clone()));
+        next.records.push(Arc::new(StageRecord {
+            stage,
+            tensors,
+            step: formulas.map(Arc::new),
+            guidance_scale: self.request.guidance_scale,
+            scheduler: Arc::clone(&self.scheduler),
+            sigma: self.sigma_after(stage),
+            edited: vec![],
+            warnings: vec![],
+            cut,
+            took: Duration::ZERO,
+        }));
+        next
+    }
+
+    /// What the scheduler remembers of the last steps.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// This snapshot with other settings. A changed prompt is encoded again before the next stage.

@@ -287,7 +287,7 @@ pub fn session_of(prompt: &str) -> Session {
 
 /// The worker's event after loading.
 pub fn ready(session: &Session, viewer: &mut Viewer) -> Event {
-    Event::Ready(session.models().into(), view(session, viewer))
+    Event::Ready(session.backend().info().into(), view(session, viewer))
 }
 
 /// The session's view.

@@ -49,7 +49,7 @@ fn the_title_names_the_scheduler_that_ddim_replaces() {
             stands_in_for: Some("DPMSolverMultistep".into()),
             notes: vec![note.into()],
             remarks: vec![],
-            ..screen.session.models().into()
+            ..screen.session.backend().info().into()
         };
         screen = screen.received(Event::Ready(line, view));
         check(&format!("scheduler-stands-in-{name}"), screen);

@@ -195,7 +195,7 @@ fn a_long_prompt_in_japanese_and_the_prediction_type() {
             "青い背景の上に置かれた、つやつやと光る赤いりんごの油絵。柔らかな朝の光、静物画、傑作".into();
         view.request.negative_prompt = "ぼやけた\x1b[2J写真".into();
         let name = "/home/me/モデル/stable-diffusion-2".into();
-        screen.received(Event::Ready(ModelLine { name, ..session.models().into() }, view))
+        screen.received(Event::Ready(ModelLine { name, ..session.backend().info().into() }, view))
     };
     check("japanese", ready(NARROW));
     check("japanese", ready(WIDE));

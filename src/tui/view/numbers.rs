@@ -6,6 +6,7 @@ use crate::scheduler::{Number, StepFormulas};
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::text::{Line, Span};
+use tr::tr;
 
 /// The maximum number of lines of a warning: the prompt's truncated end can be long.
 const WARNING_LINES: usize = 2;
@@ -13,7 +14,9 @@ const WARNING_LINES: usize = 2;
 /// The numbers in lines of at most `width`.
 pub fn lines(record: &RecordView, theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
-    let mut parts = vec![(record.stage.to_string(), duration(record.took))];
+    // A stage that ran elsewhere has no time.
+    let took = if record.took.is_zero() { tr!("recorded") } else { duration(record.took) };
+    let mut parts = vec![(record.stage.to_string(), took)];
     if let Some(step) = &record.step {
         let coefficients = coefficients(step);
         let columns = |parts: &[(String, String)]| parts.iter().map(columns).sum::<usize>();

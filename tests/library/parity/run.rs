@@ -88,7 +88,7 @@ fn lcm() {
     assert!(models.modules.iter().any(|path| path.as_str() == "unet.time_embedding.cond_proj"));
     let cond_proj =
         models.anatomy.iter().find(|module| module.path == "unet.time_embedding.cond_proj").unwrap();
-    assert_eq!((cond_proj.class, cond_proj.parameters), ("Linear", 32 * 8));
+    assert_eq!((cond_proj.class, cond_proj.parameters), ("Linear", Some(32 * 8)));
 }
 
 /// Image to image, against `StableDiffusionImg2ImgPipeline`: the encoder's draw, the noise, the steps that are left.

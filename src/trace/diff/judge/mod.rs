@@ -12,15 +12,11 @@ use super::causes::{self, Case, Cause, Causes, Observed, Place};
 use super::forced::{Evidence, Forced};
 use super::{Comparison, DiffError, Kind, Row, tolerance};
 use crate::model::classes;
-use crate::nn::ConfigFile;
-use crate::pipeline::{Models, Request, Setting, Stage};
-use crate::scheduler::config::SchedulerConfig;
-use crate::scheduler::{Class, History, Scheduler, scheduler};
+use crate::pipeline::{Models, Request, Stage};
+use crate::scheduler::{History, Scheduler, scheduler};
 use crate::tensor::{PlainTensor, Summary};
-use crate::trace::manifest::FILE;
-use crate::trace::{RecordedCall, Trace, TraceStage};
+use crate::trace::{RecordedCall, Trace, TraceStage, run};
 use candle_core::{DType, Device, Tensor};
-use serde_json::Value;
 use std::sync::Arc;
 use tr::tr;
 
@@ -29,7 +25,9 @@ use tr::tr;
 /// # Errors
 /// When a file cannot be read, the settings are wrong, or the models fail.
 pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Comparison, DiffError> {
-    let request = request(trace, models)?;
+    // What the trace does not say is the model's default.
+    let mut request = Request::for_models(models, "");
+    run::settings(trace, &mut request)?;
     let mut judge = Judge {
         trace,
         models,
@@ -72,23 +70,6 @@ struct Judge<'a> {
     made: Comparison,
 }
 
-/// The settings of the trace; what it does not say is the model's default.
-fn request(trace: &Trace, models: &Models) -> Result<Request, DiffError> {
-    let mut request = Request::for_models(models, "");
-    for (name, value) in &trace.manifest().settings {
-        let Some(setting) = Setting::find(name).filter(|setting| !setting.is_file()) else { continue };
-        let text = match value {
-            Value::Null => continue,
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        setting.set(&text, &mut request).map_err(|reason| {
-            DiffError::Refused(tr!("{}/{FILE}: settings: {reason}", trace.name(), FILE, reason))
-        })?;
-    }
-    Ok(request)
-}
-
 /// The lowest precision of the run.
 fn dtype(trace: &Trace) -> DType {
     match trace.manifest().dtype.as_deref() {
@@ -110,20 +91,15 @@ impl<'a> Judge<'a> {
             self.note(tr!("the trace does not say which scheduler ran: its steps are not compared"));
             return Ok(None);
         };
-        let Some(class) = Class::of_name(&entry.class) else {
+        let Some(choice) = run::scheduler_choice(self.trace)? else {
             self.note(tr!(
                 "{} is not one of this program's schedulers: its steps are not compared",
                 entry.class
             ));
             return Ok(None);
         };
-        let refused = |reason: String| DiffError::Refused(reason);
-        let name = [self.trace.name(), "/", FILE, ": scheduler.config"].concat();
-        let file = ConfigFile::parse(name, Value::Object(entry.config.clone()).to_string().as_bytes());
-        let file = file.map_err(|e| refused(e.to_string()))?;
-        let config = SchedulerConfig::read(&file, class).map_err(|e| refused(e.to_string()))?;
-        let made = scheduler(&config, self.request.num_inference_steps, self.request.eta);
-        let made = made.map_err(|e| refused(tr!("{}: {}", self.trace.name(), e)))?;
+        let made = scheduler(choice.config(), self.request.num_inference_steps, self.request.eta);
+        let made = made.map_err(|e| DiffError::Refused(tr!("{}: {}", self.trace.name(), e)))?;
         let ours = made.timesteps();
         let theirs = &entry.timesteps;
         // With a start image, a trace has the last timesteps alone.
@@ -132,8 +108,8 @@ impl<'a> Judge<'a> {
         if !theirs.is_empty() && !tail.is_some_and(|tail| tail.iter().zip(theirs).all(is_near)) {
             self.note(tr!(
                 "the timesteps are {found} and not {expected}",
-                found = abridged(theirs),
-                expected = abridged(ours)
+                found = run::abridged(theirs),
+                expected = run::abridged(ours)
             ));
         }
         Ok(Some(made))
@@ -230,10 +206,4 @@ impl<'a> Judge<'a> {
 /// The type in which tensors of a case are: ids stay whole numbers.
 fn float(dtype: DType) -> DType {
     if dtype.is_int() { dtype } else { DType::F32 }
-}
-
-fn abridged(timesteps: &[f64]) -> String {
-    let shown: Vec<String> = timesteps.iter().take(4).map(f64::to_string).collect();
-    let more = if timesteps.len() > 4 { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
 }

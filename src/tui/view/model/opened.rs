@@ -90,15 +90,15 @@ fn description(path: &str, known: &Known<'_>, theme: &Theme, width: u16) -> Vec<
     let module = known.all.iter().find(|module| module.path == path);
     let run = known.run_of(path);
     let class = module.map_or("", |module| module.class);
-    let parameters = module.map_or(0, |module| module.parameters);
+    let parameters = module.and_then(|module| module.parameters).unwrap_or(0);
     let mut first = vec![Span::styled(class, theme.strong)];
     if parameters > 0 {
         let description = if width < 50 { count(parameters) } else { grouped(parameters) };
         let gap = if class.is_empty() { "" } else { "  " };
         first.push(Span::raw(format!("{gap}{description} parameters")));
     }
-    if let Some(run) = run {
-        first.push(Span::styled(format!("  {}", time(run.took.as_secs_f64())), theme.faint));
+    if let Some(took) = run.and_then(|run| run.took) {
+        first.push(Span::styled(format!("  {}", time(took.as_secs_f64())), theme.faint));
     }
     lines.push(Line::from(first));
     let Some(run) = run else { return lines };

@@ -45,13 +45,13 @@ impl Statistic {
             Self::Mean => s.mean,
             Self::Largest => s.min.abs().max(s.max.abs()),
             Self::NotFinite => (s.nan + s.inf) as f64,
-            Self::Time => module.took.as_secs_f64(),
+            Self::Time => module.took.map_or(f64::NAN, |took| took.as_secs_f64()),
         }
     }
 
     pub fn formatted(self, module: &ModuleRun) -> String {
         match self {
-            Self::Time => time(module.took.as_secs_f64()),
+            Self::Time => module.took.map_or(String::new(), |took| time(took.as_secs_f64())),
             Self::NotFinite => format!("{}", self.of(module)),
             _ => short(self.of(module)),
         }

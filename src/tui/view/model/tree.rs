@@ -117,12 +117,12 @@ impl Column {
     fn cell(self, module: &Module, run: Option<&ModuleRun>, statistic: Statistic) -> String {
         match (self, run) {
             (Self::Class, _) => module.class.into(),
-            (Self::Parameters, _) => count(module.parameters),
+            (Self::Parameters, _) => module.parameters.map_or(String::new(), count),
             (Self::Inputs, Some(run)) => {
                 run.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(" ")
             }
             (Self::Output, Some(run)) => shape(&run.output),
-            (Self::Time, Some(run)) => time(run.took.as_secs_f64()),
+            (Self::Time, Some(run)) => run.took.map_or(String::new(), |took| time(took.as_secs_f64())),
             (Self::Heat, Some(run)) => statistic.formatted(run),
             (_, None) => String::new(),
         }
@@ -282,12 +282,17 @@ pub fn tsv(rows: &[Row], known: &Known<'_>) -> String {
         String::from("module\tclass\tparameters\tin\tout\tseconds\tmean\tstd\tmin\tmax\tnan\tinf\n");
     for row in rows {
         let module = &known.all[row.module];
-        let mut cells = vec![module.path.clone(), module.class.into(), module.parameters.to_string()];
+        let mut cells = vec![
+            module.path.clone(),
+            module.class.into(),
+            module.parameters.map_or(String::new(), |count| count.to_string()),
+        ];
         if let Some(run) = known.run_of(&module.path) {
             let s = &run.summary;
             cells.push(run.inputs.iter().map(|input| shape(input)).collect::<Vec<_>>().join(" "));
             cells.push(shape(&run.output));
-            cells.extend([run.took.as_secs_f64(), s.mean, s.std, s.min, s.max].map(|v| v.to_string()));
+            cells.push(run.took.map_or(String::new(), |took| took.as_secs_f64().to_string()));
+            cells.extend([s.mean, s.std, s.min, s.max].map(|v| v.to_string()));
             cells.extend([s.nan, s.inf].map(|v| v.to_string()));
         }
         formatted.push_str(&(cells.join("\t") + "\n"));
@@ -300,7 +305,7 @@ mod tests {
     use super::*;
 
     fn module(path: &str, parent: Option<usize>, depth: usize) -> Module {
-        Module { path: path.into(), class: "", parameters: 0, outputs: None, parent, depth }
+        Module { path: path.into(), class: "", parameters: Some(0), outputs: None, parent, depth }
     }
 
     #[test]
