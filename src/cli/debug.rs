@@ -67,6 +67,11 @@ pub fn run(args: DebugArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl FrontArgs {
+    /// Whether the session is shown in the interface.
+    pub fn is_interface(&self) -> bool {
+        self.commands.is_none() && io::stdout().is_terminal()
+    }
+
     /// Shows the session that `load` makes: in the interface, or without a terminal as text. `prepare` may ask a question, and runs
     /// before.
     ///
@@ -83,7 +88,7 @@ impl FrontArgs {
                 load(quietly())
             });
         }
-        if io::stdout().is_terminal() {
+        if self.is_interface() {
             let mut config = Config::load()?;
             config.graphics = self.graphics.unwrap_or(config.graphics);
             prepare()?;

@@ -4,8 +4,9 @@ use super::args::ModelArgs;
 use super::say;
 use crate::nn::ComputePool;
 use crate::trace::Trace;
-use crate::trace::diff::causes::{Cause, Causes};
-use crate::trace::diff::{Comparison, Kind, Row, judge, pair};
+use crate::trace::diff::causes::Cause;
+use crate::trace::diff::text::lines;
+use crate::trace::diff::{Comparison, Row, judge, pair};
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
@@ -20,8 +21,8 @@ Examples:
   diffuscope diff mine.trace reference.trace               two recorded runs
 Exit codes: 0 nothing differs, 1 something differs, 2 wrong usage, or a trace that cannot be read.";
 
-/// Rows that are listed as text.
-const LISTED: usize = 10;
+/// What lists all rows.
+const MORE: &str = "--json lists them";
 
 /// Flags of `diffuscope diff`.
 #[derive(Debug, Args)]
@@ -78,7 +79,7 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
         }
     };
     let mut out = io::stdout().lock();
-    for line in lines(&comparison, trace.name(), &reference) {
+    for line in lines(&comparison, trace.name(), &reference, MORE) {
         writeln!(out, "{line}")?;
     }
     if args.json {
@@ -96,80 +97,4 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
         )?;
     }
     Ok(comparison)
-}
-
-fn lines(comparison: &Comparison, name: &str, reference: &str) -> Vec<String> {
-    let rows = comparison.rows.len();
-    let mut lines: Vec<String> = comparison.notes.iter().map(|note| format!("note: {note}")).collect();
-    let Some(first) = comparison.first() else {
-        lines.push(tr!(
-            "{name} against {reference}: nothing differs ({rows} compared)",
-            name,
-            reference,
-            rows
-        ));
-        return lines;
-    };
-    let beyond = comparison.beyond();
-    lines.push(tr!("{name} against {reference}: {beyond} of {rows} differ", name, reference, beyond, rows));
-    lines.push(tr!("the first: {}", row(first)));
-    lines.extend(reasons(&comparison.causes));
-    let others = comparison.rows.iter().filter(|row| row.is_beyond()).skip(1);
-    lines.extend(others.take(LISTED).map(|other| format!("  {}", row(other))));
-    if beyond > LISTED + 1 {
-        lines.push(tr!("  and {} more; --json lists them", beyond - LISTED - 1));
-    }
-    lines
-}
-
-/// The reasons, each in a line.
-fn reasons(causes: &Causes) -> Vec<String> {
-    let fit = |cause: &Cause| {
-        tr!(
-            "{} (with it {fits}, without {without})",
-            cause.says,
-            fits = format_args!("{:.1e}", cause.fits),
-            without = format_args!("{:.1e}", cause.without)
-        )
-    };
-    let mut lines: Vec<String> =
-        causes.found.iter().map(|cause| tr!("the reason: {fit}", fit = fit(cause))).collect();
-    if lines.is_empty() && !causes.tried.is_empty() {
-        let tried = causes.tried.join(", ");
-        lines.push(tr!("no known mistake explains it; tried: {tried}", tried));
-        if let Some((recorded, here)) = &causes.statistics {
-            for (name, summary) in [(tr!("recorded"), recorded), (tr!("here"), here)] {
-                let number = |value: f64| format!("{value:.4e}");
-                lines.push(tr!(
-                    "{name}: mean {mean}, std {std}, min {min}, max {max}",
-                    name,
-                    mean = number(summary.mean),
-                    std = number(summary.std),
-                    min = number(summary.min),
-                    max = number(summary.max)
-                ));
-            }
-        }
-        lines.extend(causes.nearest.as_ref().map(|cause| tr!("the nearest: {fit}", fit = fit(cause))));
-    }
-    lines
-}
-
-/// A row in a line.
-fn row(row: &Row) -> String {
-    let call = if row.call > 0 { format!("#{}", row.call) } else { String::new() };
-    let what = match &row.kind {
-        Kind::Module if row.isolated => tr!("{}{} by itself", row.path, call),
-        Kind::Module => format!("{}{call}", row.path),
-        Kind::Wiring { child, input } => {
-            tr!("{}: what it gives to {child} as {input}", row.path, child, input)
-        }
-    };
-    tr!(
-        "{}  {what}: {} (rounding: up to {tolerance})",
-        row.stage.key(),
-        row.difference(),
-        what,
-        tolerance = format_args!("{:.1e}", row.tolerance)
-    )
 }

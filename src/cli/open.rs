@@ -31,5 +31,16 @@ pub struct OpenArgs {
 /// Every error is a message of one line that names the file and the key.
 pub fn run(args: OpenArgs) -> anyhow::Result<ExitCode> {
     let OpenArgs { trace, front } = args;
-    front.run(|| Ok(()), move |_| Ok(Session::open(&trace)?))
+    // A script starts where a run starts; a reader wants to see the picture first.
+    let shows_end = front.is_interface();
+    front.run(
+        || Ok(()),
+        move |_| {
+            let mut session = Session::open(&trace)?;
+            if shows_end {
+                session.look(usize::MAX);
+            }
+            Ok(session)
+        },
+    )
 }

@@ -19,7 +19,7 @@ const TAGS: [&str; 4] = ["dbg", "expect", "predict", "try"];
 const SHOWN: [&str; 6] = ["text", "math", "rust", "python", "console", "toml"];
 
 /// The interface's views, which a comment can select.
-pub const VIEWS: [&str; 11] = [
+pub const VIEWS: [&str; 12] = [
     "overview",
     "tensors",
     "residuals",
@@ -31,6 +31,7 @@ pub const VIEWS: [&str; 11] = [
     "compare",
     "model",
     "attention",
+    "difference",
 ];
 
 /// The front matter of a lesson.

@@ -148,7 +148,7 @@ impl Features {
                 )
             }
             Drawn::Norm => {
-                let norm = self.over_channels(|values| values.map(|v| v * v).sum::<f32>().sqrt());
+                let norm = self.norm();
                 let Summary { min, max, .. } = Summary::of_values(&norm);
                 let share =
                     |v: f32| if max > min { (v - min as f32) / (max - min) as f32 } else { v - min as f32 };
@@ -166,7 +166,20 @@ impl Features {
         }
     }
 
-    fn image(&self, colour: impl Fn(usize) -> Rgb<u8>) -> RgbImage {
+    /// The Euclidean norm over the channels at each pixel.
+    pub fn norm(&self) -> Vec<f32> {
+        self.over_channels(|values| values.map(|v| v * v).sum::<f32>().sqrt())
+    }
+
+    /// The difference to feature maps of the same shape.
+    pub fn minus(&self, other: &Self) -> Self {
+        let pairs = self.channels.iter().zip(&other.channels);
+        let channels = pairs.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect();
+        Self { channels, ..*self }
+    }
+
+    /// An image of their size.
+    pub fn image(&self, colour: impl Fn(usize) -> Rgb<u8>) -> RgbImage {
         let at = |x: u32, y: u32| colour(y as usize * self.width + x as usize);
         RgbImage::from_fn(self.width as u32, self.height as u32, at)
     }

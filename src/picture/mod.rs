@@ -2,7 +2,7 @@
 //!
 //! - [`latents`]: latents as colours without the VAE, or channel by channel.
 //! - [`residual`]: signed tensors on a diverging colour scale, channel by channel.
-//! - [`features`]: feature maps of a module.
+//! - [`features`]: feature maps of a module. [`sides`]: two tensors and their distance.
 //! - [`timemap`]: the step at which each pixel settles. [`scale`]: a sequential colour scale.
 //! - [`decoded`]: the decoded image.
 //! - [`grid`]: a grid of channels.
@@ -21,6 +21,7 @@ pub mod png;
 pub mod residual;
 pub mod scale;
 pub mod sheet;
+pub mod sides;
 pub mod timemap;
 
 use image::RgbImage;

@@ -133,7 +133,7 @@ pub struct StageEntry {
 }
 
 /// A row of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Row {
     /// The negative prompt's.

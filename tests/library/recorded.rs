@@ -7,9 +7,11 @@ use diffuscope::debugger::inspect::{InspectQuery, Inspection};
 use diffuscope::debugger::language::attention::AttentionFilter;
 use diffuscope::debugger::view::Viewer;
 use diffuscope::nn::Unwatched;
+use diffuscope::picture::features::Row as BatchRow;
 use diffuscope::pipeline::attention::Split;
-use diffuscope::pipeline::{Request, Snapshot};
-use diffuscope::trace::What;
+use diffuscope::pipeline::{Intervention, Request, Snapshot, Stage};
+use diffuscope::trace::diff::pair;
+use diffuscope::trace::{Trace, What};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -233,4 +235,80 @@ fn every_recorded_pipeline_of_diffusers_opens() {
         opened += 1;
     }
     assert!(opened >= 20, "{opened}");
+}
+
+/// The same trace with the text encoder's batch of two recorded as two batches of one, as diffusers runs it.
+fn with_separate_prompts(folder: &Path) {
+    let (file, json) = (folder.join("encode_prompt.safetensors"), folder.join("trace.json"));
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let known = candle_core::safetensors::load(&file, &candle_core::Device::Cpu).unwrap();
+    let stage = &mut manifest["stages"][0];
+    let same = stage["same"].clone();
+    let find = |key: &str| known[same.get(key).and_then(Value::as_str).unwrap_or(key)].clone();
+    let (mut tensors, mut calls) = (std::collections::HashMap::new(), vec![]);
+    for (key, tensor) in known.iter().filter(|(key, _)| !key.contains('#')) {
+        tensors.insert(key.clone(), tensor.clone());
+    }
+    // diffusers encodes the prompt first.
+    for (number, (row, index)) in [("text", 1), ("uncond", 0)].into_iter().enumerate() {
+        for call in stage["calls"].as_array().unwrap() {
+            let path = call["path"].as_str().unwrap();
+            let output = find(&format!("encode_prompt/{path}#0/out"));
+            // The positions are those of every row.
+            let at = if output.dim(0).unwrap() == 2 { index } else { 0 };
+            tensors.insert(format!("encode_prompt/{path}#{number}/out"), output.narrow(0, at, 1).unwrap());
+            calls.push(serde_json::json!({ "path": path, "call": number, "rows": [row] }));
+        }
+    }
+    stage["calls"] = calls.into();
+    stage["same"] = serde_json::json!({});
+    candle_core::safetensors::save(&tensors, &file).unwrap();
+    std::fs::write(&json, manifest.to_string()).unwrap();
+}
+
+#[test]
+fn batches_of_two_and_of_one_are_compared_row_by_row() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &folders {
+        record_of(&SD2, folder.path(), &What::All, Snapshot::start(request("own"), &SD2).unwrap());
+    }
+    with_separate_prompts(folders[0].path());
+    for (found, reference) in [(0, 1), (1, 0)] {
+        let traces = [found, reference].map(|at| Trace::open(folders[at].path()).unwrap());
+        let comparison = pair::compare(&traces[0], &traces[1], None).unwrap();
+        assert_eq!(comparison.first(), None);
+        let of_text =
+            comparison.rows.iter().filter(|row| row.path.starts_with("text_encoder.encoder.layers.0"));
+        assert!(of_text.count() > 10);
+        assert!(!comparison.notes.iter().any(|note| note.contains("only")), "{:?}", comparison.notes);
+    }
+}
+
+#[test]
+fn the_first_wrong_module_is_shown_on_both_sides() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let path = "unet.mid_block.resnets.0.conv1";
+    let change = Intervention {
+        text: "halved".into(),
+        only: Some(Stage::Denoise { step: 1 }),
+        is_at: Arc::new(move |known| known.as_str() == path),
+        change: Arc::new(|_, output| Ok((output * 0.5)?)),
+    };
+    let start = Snapshot::start(request("own"), &SD2).unwrap();
+    record_of(&SD2, folders[0].path(), &What::All, start.with_intervention(change));
+    record_of(&SD2, folders[1].path(), &What::All, start);
+    let diff = |folder: &Path| format!("diff {}", folder.display());
+    let live = Session::new(Arc::clone(&SD2), request("own")).unwrap();
+    let opened = Session::open(folders[0].path()).unwrap();
+    for (mut session, other) in [(live, folders[0].path()), (opened, folders[1].path())] {
+        let outcome = run(&mut session, &diff(other)).unwrap();
+        assert_eq!(outcome["value"]["first"]["path"], path, "{outcome}");
+        let known = Arc::clone(session.difference().unwrap());
+        let row = known.comparison.rows.iter().position(|row| row.is_beyond()).unwrap();
+        let [found, reference, heat] =
+            known.pictures(session.backend(), row, BatchRow::Text, &|| false).unwrap();
+        assert!(found.image != reference.image && heat.label.contains("distance"), "{}", heat.label);
+        let interrupted = known.pictures(session.backend(), row, BatchRow::Text, &|| true);
+        assert_eq!(interrupted.is_err(), session.backend().models().is_ok());
+    }
 }

@@ -19,6 +19,11 @@ impl Recording {
         Self { trace, snapshots }
     }
 
+    /// The trace.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
     /// A recorded stage.
     pub fn stage(&self, stage: Stage) -> Option<&TraceStage> {
         self.trace.stage(stage)

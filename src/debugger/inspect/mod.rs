@@ -2,10 +2,11 @@
 //! watched by a probe, and what is recorded does not change.
 //!
 //! - [`Examination`]: a query about one record. [`Inspection`]: its answer.
-//! - [`modules`]: every module of a stage. [`features`]: the output of one as a picture. [`attention`]: where the words of the
+//! - [`difference`]: a recorded run, compared. [`modules`]: every module of a stage. [`features`]: the output of one as a picture. [`attention`]: where the words of the
 //!   prompt attend, and what they do.
 
 pub mod attention;
+pub mod difference;
 pub mod features;
 pub mod modules;
 
@@ -21,6 +22,7 @@ use super::timeline::tree::TimelineTree;
 use crate::nn;
 use crate::nn::Probe;
 use crate::picture::Picture;
+use crate::picture::features::Row;
 use crate::pipeline;
 use crate::pipeline::StageRecord;
 use crate::pipeline::attention::Split;
@@ -50,6 +52,15 @@ pub enum InspectQuery {
     Effect(Vec<usize>),
     /// The output of a module, as a picture.
     Features(FeatureQuery),
+    /// Both tensors of a row of a comparison, as pictures. It is no query about a record.
+    Sides {
+        /// The comparison's number.
+        difference: usize,
+        /// The index of the row.
+        row: usize,
+        /// The row of the batch.
+        of: Row,
+    },
 }
 
 /// The answer to a query: plain numbers and pictures.
@@ -65,6 +76,8 @@ pub enum Inspection {
     Effect(EffectRun),
     /// Of [`InspectQuery::Features`].
     Picture(Picture),
+    /// Of [`InspectQuery::Sides`]: the judged run's, the reference's, and their distance.
+    Sides([Picture; 3]),
 }
 
 /// An error of a query.
@@ -125,6 +138,7 @@ impl InspectQuery {
                     .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
                 attention::effect(backend, &before, positions, decodes, host).map(Inspection::Effect)
             }
+            Self::Sides { .. } => Err(InspectError::Gone),
             Self::Features(asked) => {
                 features::examine(backend, record, &before, asked, kept, host).map(Inspection::Picture)
             }
@@ -141,6 +155,7 @@ impl Inspection {
             Self::Point(run) => run.map.len() * 4,
             Self::Effect(run) => run.bytes(),
             Self::Picture(picture) => picture.image.as_raw().len(),
+            Self::Sides(pictures) => pictures.iter().map(|picture| picture.image.as_raw().len()).sum(),
         }
     }
 }

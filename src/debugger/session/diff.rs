@@ -1,6 +1,7 @@
 //! What is other in one run than in another.
 
-use super::{Session, SessionError};
+use super::{Session, SessionError, SessionHost};
+use crate::debugger::inspect::difference::Difference;
 use crate::debugger::language::arguments::Side;
 use crate::debugger::outcome::{DiffRow, Outcome, Shown, ShownPicture};
 use crate::debugger::timeline::Timeline;
@@ -10,9 +11,13 @@ use crate::pipeline::{Stage, dump};
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
 use crate::trace::Trace;
-use crate::trace::diff::DiffError;
+use crate::trace::diff::causes::Cause;
+use crate::trace::diff::{DiffError, Row, text};
+use crate::trace::manifest::FILE;
 use candle_core::{Device, Tensor};
+use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use tr::tr;
 
 /// Relative differences up to this are rounding, where no other tolerance is given.
@@ -113,6 +118,31 @@ impl Session {
         Ok(outcome)
     }
 
+    /// Compares the trace in `folder` module by module: with the loaded models, or as the reference of a recorded run.
+    pub(super) fn diff_modules(
+        &mut self,
+        folder: &Path,
+        tolerance: Option<f64>,
+        host: &mut dyn SessionHost,
+    ) -> Result<Outcome, SessionError> {
+        let number = self.difference.as_ref().map_or(0, |last| last.number) + 1;
+        let is_interrupted = || host.is_interrupted();
+        let made = Difference::of(&self.backend, folder, tolerance, number, &is_interrupted);
+        let made = made.map_err(|e| match e {
+            DiffError::Forward(e) => SessionError::Pipeline(e.into()),
+            other => SessionError::Refused(other.to_string()),
+        })?;
+        let more = tr!("the view `difference` lists them");
+        let lines = text::lines(&made.comparison, &made.found, &made.reference, &more);
+        let rows = made.comparison.rows.iter().filter(|row| row.is_beyond());
+        let rows: Vec<Value> = rows.map(Row::json).collect();
+        let causes: Vec<Value> = made.comparison.causes.found.iter().map(Cause::json).collect();
+        let first = made.comparison.first().map(Row::json);
+        let value = json!({ "first": first, "causes": causes, "modules": rows });
+        self.difference = Some(Arc::new(made));
+        Ok(Outcome::lines(lines).showing(Shown::Value(value)))
+    }
+
     fn tensors_of(&self, side: &Side, as_state: bool) -> Result<Tensors, SessionError> {
         match side {
             Side::After(step) => {
@@ -169,6 +199,14 @@ impl Session {
         let label = format!("of {key}, {}", picture.label);
         let picture = Picture { label: label.clone(), ..picture };
         Some(ShownPicture { name: tr!("difference of {key}", key), label, width, height, picture })
+    }
+}
+
+/// The folder of a side that is a trace.
+pub(super) fn trace_of(side: &Side) -> Option<&Path> {
+    match side {
+        Side::Named(name) => Some(Path::new(name)).filter(|folder| folder.join(FILE).is_file()),
+        Side::After(_) => None,
     }
 }
 

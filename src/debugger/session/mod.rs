@@ -30,6 +30,7 @@ mod sweep;
 use super::backend::Backend;
 use super::expr::{Expression, ExpressionError};
 use super::host::Host;
+use super::inspect::difference::Difference;
 use super::inspect::features::Kept;
 use super::language::arguments::{
     BreakAt, Catch, Compare, Count, Delete, Diff, Display, Fork, Help, Info, Look, Nothing, Patch, Print,
@@ -47,6 +48,7 @@ use super::timeline::Timeline;
 use super::timeline::comparison::Comparison;
 use super::timeline::tree::{TimelineError, TimelineTree};
 use breakpoints::{Breakpoints, CATCHPOINT};
+use diff::trace_of;
 pub use marks::Mark;
 use scope::{EmbeddingCache, Scope};
 use tr::tr;
@@ -137,6 +139,8 @@ pub struct Session {
     caught: Option<Arc<StageRecord>>,
     /// The module output that was drawn last.
     drawn: Option<Kept>,
+    /// The recorded run that was compared last.
+    difference: Option<Arc<Difference>>,
 }
 
 impl Session {
@@ -177,6 +181,7 @@ impl Session {
             outputs: Arc::default(),
             caught: None,
             drawn: None,
+            difference: None,
         }
     }
 
@@ -207,6 +212,11 @@ impl Session {
             timeline.push(next);
         }
         timeline.look(kept);
+    }
+
+    /// The recorded run that was compared last.
+    pub fn difference(&self) -> Option<&Arc<Difference>> {
+        self.difference.as_ref()
     }
 
     /// What the session runs on.
@@ -350,7 +360,10 @@ impl Session {
             Command::Compare(Compare::Base(name)) => self.compare_base(name),
             Command::Convergence(Schedulers(names)) => self.convergence(names, host),
             Command::Sweep(Sweep { setting, value }) => self.sweep(setting, value, host),
-            Command::Diff(Diff { a, b, tolerance }) => self.diff(a, b.as_ref(), *tolerance),
+            Command::Diff(Diff { a, b, tolerance }) => match (trace_of(a), b) {
+                (Some(folder), None) => self.diff_modules(folder, *tolerance, host),
+                _ => self.diff(a, b.as_ref(), *tolerance),
+            },
             Command::Help(Help(verb)) => Ok(answers::help(*verb)),
             Command::Quit(Nothing) => Ok(Outcome { quit: true, ..Outcome::default() }),
         }

@@ -14,6 +14,7 @@ pub use runs::{ComparisonView, TimelineView, VariantView};
 pub use viewer::Viewer;
 
 use super::backend::ModelInfo;
+use super::inspect::difference::Difference;
 use super::language::preview::PreviewPolicy;
 use super::outcome::Displayed;
 use super::record::TensorRow;
@@ -57,6 +58,8 @@ pub struct View {
     pub timelines: Vec<TimelineView>,
     /// The comparison that is shown, if any: everything else here is about its base.
     pub comparison: Option<ComparisonView>,
+    /// A recorded run that was compared last.
+    pub difference: Option<Arc<Difference>>,
 }
 
 /// A stage that is paused before or after one of its lines or modules.

@@ -3,11 +3,11 @@
 use super::{InsideView, PartOfStep, ScheduleView, StageLine, View, runs};
 use crate::debugger::backend::ModelInfo;
 use crate::debugger::inspect::features::Kept;
-use crate::debugger::inspect::{Examination, InspectError, Inspection};
+use crate::debugger::inspect::{Examination, InspectError, InspectQuery, Inspection};
 use crate::debugger::record::{RecordId, RecordView, pictures};
 use crate::debugger::session::Session;
 use crate::debugger::timeline::tree::TimelineTree;
-use crate::nn::Probe;
+use crate::nn::{Path, Probe};
 use crate::pipeline::{Stage, StageRecord};
 use crate::scheduler::{SchedulerConfig, betas};
 use candle_core::Tensor;
@@ -63,6 +63,13 @@ impl Viewer {
         query: &Examination,
         host: &mut dyn Probe,
     ) -> Result<Inspection, InspectError> {
+        if let InspectQuery::Sides { difference, row, of } = query.asked {
+            let known = session.difference().filter(|known| known.number == difference);
+            let known = known.ok_or(InspectError::Gone)?;
+            let is_interrupted = || host.wants(&Path::new("unet"));
+            let pictures = known.pictures(session.backend(), row, of, &is_interrupted)?;
+            return Ok(Inspection::Sides(pictures));
+        }
         let record = self.record(query.record).ok_or(InspectError::Gone)?;
         query.asked.carry_out(session.timelines(), session.backend(), &record, &mut self.drawn, host)
     }
@@ -185,5 +192,6 @@ fn of(session: &Session, views: &mut RecordViews) -> candle_core::Result<View> {
         records: views.of(&ran, session.backend().info())?,
         timelines: runs::timelines(session, views)?,
         comparison: runs::comparison(session, views)?,
+        difference: session.difference().cloned(),
     })
 }

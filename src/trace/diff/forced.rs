@@ -4,7 +4,7 @@
 //! arithmetic alone.
 
 use super::causes::{self, Observed};
-use super::{Kind, Row, tolerance};
+use super::{Kind, Row, Sides, tolerance};
 use crate::model::classes;
 use crate::nn::attention::ATTENTION_PROBS;
 use crate::nn::{Error, Path, Probe, Result};
@@ -34,6 +34,30 @@ pub struct Forced<'a> {
     pub evidence: Option<Evidence>,
     /// The skip connections so far, by the module that made each.
     skips: Vec<(String, Tensor)>,
+    watch: &'a Watch<'a>,
+    /// The tensors of the wanted row.
+    pub seen: Option<Sides>,
+}
+
+/// What a comparison does besides.
+pub struct Watch<'a> {
+    /// Whether it shall end.
+    pub is_interrupted: &'a dyn Fn() -> bool,
+    /// The row whose tensors are kept.
+    pub wanted: Option<&'a Row>,
+}
+
+impl Watch<'_> {
+    /// Nothing.
+    pub const NONE: Watch<'static> = Watch { is_interrupted: &|| false, wanted: None };
+
+    /// Whether a row is the wanted one.
+    pub fn wants(&self, row: &Row) -> bool {
+        self.wanted.is_some_and(|wanted| {
+            (wanted.stage, &wanted.path, wanted.call) == (row.stage, &row.path, row.call)
+                && wanted.kind == row.kind
+        })
+    }
 }
 
 /// Whether the output of the module at `path` goes to an up block of the UNet.
@@ -81,6 +105,7 @@ impl<'a> Forced<'a> {
         calls: impl Iterator<Item = &'a RecordedCall>,
         dtype: DType,
         given: Option<f64>,
+        watch: &'a Watch<'a>,
     ) -> Self {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         let numbered = calls.map(|call| {
@@ -102,6 +127,8 @@ impl<'a> Forced<'a> {
             unrecorded: 0,
             evidence: None,
             skips: vec![],
+            watch,
+            seen: None,
         }
     }
 
@@ -154,6 +181,11 @@ impl<'a> Forced<'a> {
                 }
                 self.explain(path, inputs, Observed::Input(expected), &ours);
                 row.kind = Kind::Wiring { child: path.to_string(), input: known.into() };
+                if self.watch.wants(&row)
+                    && let Some(found) = self.recorded.input(recorded, known).map_err(read)?
+                {
+                    self.seen = Some(Sides { found, reference: ours });
+                }
                 self.rows.push(row);
             }
         }
@@ -173,6 +205,9 @@ impl Probe for Forced<'_> {
     }
 
     fn enter(&mut self, path: &Path, inputs: &[&Tensor]) -> Result<()> {
+        if (self.watch.is_interrupted)() {
+            return Err(Error::Interrupted(path.clone()));
+        }
         let count = self.counts.entry(path.clone()).or_default();
         let call = *count;
         *count += 1;
@@ -217,6 +252,9 @@ impl Forced<'_> {
             let call = recorded.map_or(open.call, |call| call.call);
             let at = (self.stage, path.as_str(), call);
             let mut row = Row::of(at, (&ours, &expected), bound, !open.chained);
+            if self.watch.wants(&row) {
+                self.seen = Some(Sides { found: expected.clone(), reference: ours.clone() });
+            }
             if row.is_beyond() {
                 let exact = causes::exact(self.models, path.as_str(), &open.inputs, &expected)?;
                 row.relative = exact.filter(|exact| *exact <= bound).or(row.relative);

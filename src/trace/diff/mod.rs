@@ -3,12 +3,13 @@
 //! - [`pair`]: two traces. [`judge`]: a trace against models, each module on the recorded inputs.
 //! - [`forced`]: the probe that compares a module's output and then puts the recorded one in its place.
 //! - [`causes`]: the reason of a difference.
-//! - [`tolerance`]: how far rounding alone takes two right runs apart.
+//! - [`text`]: a comparison as text. [`tolerance`]: how far rounding alone takes two right runs apart.
 
 pub mod causes;
 pub mod forced;
 pub mod judge;
 pub mod pair;
+pub mod text;
 pub mod tolerance;
 
 use super::TraceError;
@@ -49,6 +50,15 @@ pub struct Row {
     pub kind: Kind,
     /// The shapes on both sides, if they differ.
     pub shapes: Option<(Vec<usize>, Vec<usize>)>,
+}
+
+/// The tensors of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sides {
+    /// Of the run that is judged.
+    pub found: PlainTensor,
+    /// Of the reference.
+    pub reference: PlainTensor,
 }
 
 /// What a row compares.

@@ -1,9 +1,12 @@
 //! Two traces, tensor by tensor and module by module. Later modules inherit the differences of earlier ones.
 
 use super::tolerance;
-use super::{Comparison, DiffError, Row};
+use super::{Comparison, DiffError, Row, Sides};
 use crate::pipeline::Stage;
-use crate::trace::{Trace, TraceStage};
+use crate::tensor::PlainTensor;
+use crate::trace::manifest::Row as BatchRow;
+use crate::trace::reduced::reduced;
+use crate::trace::{RecordedCall, Trace, TraceStage};
 use serde_json::Value;
 use std::collections::HashMap;
 use tr::tr;
@@ -27,18 +30,18 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
             let scale = guidance_scale.unwrap_or(7.5);
             given.unwrap_or_else(|| tolerance::of_two_runs(name, dtype, step, steps, scale))
         };
-        let theirs: HashMap<_, _> =
-            other.calls.iter().map(|call| ((call.path.as_str(), call.call), call)).collect();
+        let counterparts = Counterparts::of(&other.calls);
         let mut missing = 0;
         for call in &stage.calls {
-            let Some(their) = theirs.get(&(call.path.as_str(), call.call)) else {
-                missing += 1;
-                continue;
-            };
-            if let (Some(a), Some(b)) = (other.output(their)?, stage.output(call)?) {
-                let dtype = tolerance::lower(a.dtype(), b.dtype());
-                let at = (stage.stage, call.path.as_str(), call.call);
-                comparison.rows.push(Row::of(at, (&a, &b), bound(&call.path, dtype), false));
+            let theirs = counterparts.find(&stage.calls, call);
+            missing += usize::from(theirs.is_empty());
+            for their in theirs {
+                if let (Some(a), Some(b)) = (other.output(their.call)?, stage.output(call)?) {
+                    let (a, b) = their.rows_of(a, b);
+                    let dtype = tolerance::lower(a.dtype(), b.dtype());
+                    let at = (stage.stage, call.path.as_str(), call.call);
+                    comparison.rows.push(Row::of(at, (&a, &b), bound(&call.path, dtype), false));
+                }
             }
         }
         if missing > 0 {
@@ -66,6 +69,87 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
         )));
     }
     Ok(comparison)
+}
+
+/// The tensors of a row. Outputs of more than `most` numbers are averaged over squares of pixels.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn sides(found: &Trace, reference: &Trace, row: &Row, most: usize) -> Result<Option<Sides>, DiffError> {
+    let (Some(other), Some(stage)) = (found.stage(row.stage), reference.stage(row.stage)) else {
+        return Ok(None);
+    };
+    let sides = |(found, reference)| Sides { found, reference };
+    let is_it = |call: &&RecordedCall| call.path == row.path && call.call == row.call;
+    let Some(call) = stage.calls.iter().find(is_it) else {
+        return Ok(other.tensor(&row.path)?.zip(stage.tensor(&row.path)?).map(sides));
+    };
+    let theirs = Counterparts::of(&other.calls).find(&stage.calls, call);
+    let Some(their) = theirs.first() else { return Ok(None) };
+    let both = reduced(other, their.call, most)?.zip(reduced(stage, call, most)?);
+    Ok(both.map(|(a, b)| sides(their.rows_of(a.output, b.output))))
+}
+
+/// The calls of a stage, by what they compute.
+struct Counterparts<'a> {
+    calls: &'a [RecordedCall],
+    /// By path, row of the batch, and how often the path ran for that row before: the call, and the index of the row in it.
+    by_row: HashMap<(&'a str, BatchRow, usize), (&'a RecordedCall, usize)>,
+}
+
+/// The call of another trace that computes the same.
+struct Counterpart<'a> {
+    call: &'a RecordedCall,
+    /// The index of the row in the other trace's batch and in this one's, if the batches differ.
+    rows: Option<(usize, usize)>,
+}
+
+impl<'a> Counterparts<'a> {
+    fn of(calls: &'a [RecordedCall]) -> Self {
+        let mut counts: HashMap<(&str, BatchRow), usize> = HashMap::new();
+        let mut by_row = HashMap::new();
+        for call in calls {
+            for (index, row) in call.rows.iter().enumerate() {
+                let count = counts.entry((&call.path, *row)).or_default();
+                by_row.insert((call.path.as_str(), *row, *count), (call, index));
+                *count += 1;
+            }
+        }
+        Self { calls, by_row }
+    }
+
+    /// The counterparts of `call`, which is one of `own`: with the same batch one, and with other batches one for each row. diffusers runs the
+    /// text encoder for each prompt, this program for both at once.
+    fn find(&self, own: &[RecordedCall], call: &RecordedCall) -> Vec<Counterpart<'a>> {
+        let same = self.calls.iter().find(|known| known.path == call.path && known.call == call.call);
+        if let Some(same) =
+            same.filter(|same| same.rows == call.rows || same.rows.is_empty() || call.rows.is_empty())
+        {
+            return vec![Counterpart { call: same, rows: None }];
+        }
+        let of_row = |(index, row): (usize, &BatchRow)| {
+            let before = own.iter().take_while(|known| !std::ptr::eq(*known, call));
+            let ran = before.filter(|known| known.path == call.path && known.rows.contains(row)).count();
+            let (their, at) = self.by_row.get(&(call.path.as_str(), *row, ran))?;
+            Some(Counterpart { call: their, rows: Some((*at, index)) })
+        };
+        call.rows.iter().enumerate().filter_map(of_row).collect()
+    }
+}
+
+impl Counterpart<'_> {
+    /// What both compute of the row that they have in common.
+    fn rows_of(&self, found: PlainTensor, reference: PlainTensor) -> (PlainTensor, PlainTensor) {
+        let row = |tensor: &PlainTensor, index: usize| -> Option<PlainTensor> {
+            let (batch, rest) = tensor.shape().split_first()?;
+            let count = rest.iter().product::<usize>();
+            let values = tensor.data().get(index * count..(index + 1) * count)?.to_vec();
+            let shape = [&[1], rest].concat();
+            PlainTensor::stored(&shape, tensor.dtype(), values).filter(|_| index < *batch)
+        };
+        let rows = self.rows.and_then(|(theirs, own)| row(&found, theirs).zip(row(&reference, own)));
+        rows.unwrap_or((found, reference))
+    }
 }
 
 /// The settings that differ, each in a line.

@@ -8,6 +8,12 @@ use crate::tui::state::Activity;
 use crate::tui::view::ViewId;
 
 impl App {
+    /// The number of the recorded run that was compared last.
+    fn difference(&self) -> usize {
+        let view = self.state.view.as_ref();
+        view.and_then(|view| view.difference.as_ref()).map_or(0, |difference| difference.number)
+    }
+
     pub(super) fn learn(&mut self, event: Event) -> Vec<Effect> {
         let event = match event {
             Event::Evaluated(number, answers) => {
@@ -24,7 +30,13 @@ impl App {
         // The lesson shows the output of its own commands.
         let of_lesson = self.state.lesson.as_ref().is_some_and(Reading::is_busy);
         let compared = self.state.is_comparing();
+        let difference = self.difference();
         let news = self.state.learn(event);
+        // A run that was compared is shown in its own view, not as text.
+        let is_compared = self.difference() > difference;
+        if is_compared {
+            self.show(ViewId::Difference);
+        }
         match (compared, self.state.is_comparing()) {
             (false, true) => self.show(ViewId::Compare),
             (true, false) if self.tab == ViewId::Compare => self.show(ViewId::Overview),
@@ -41,7 +53,7 @@ impl App {
         match (news.output, news.picture) {
             (Some(output), _) => {
                 self.output = Some(output);
-                if !typing && !of_lesson {
+                if !typing && !of_lesson && !is_compared {
                     self.show_output();
                 }
             }

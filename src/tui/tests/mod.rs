@@ -2,6 +2,7 @@
 
 mod attention;
 mod charts;
+mod difference;
 mod keys;
 mod lesson;
 mod model;

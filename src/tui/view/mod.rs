@@ -11,6 +11,7 @@ mod attention;
 mod candidates;
 mod charts;
 mod compare;
+mod difference;
 mod help;
 mod lesson;
 mod message;

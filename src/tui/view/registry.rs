@@ -5,8 +5,8 @@
 
 use super::pane::View;
 use super::{
-    attention, charts, compare, lesson, model, overview, prompt, residuals, scheduler, source, tensors,
-    timelines,
+    attention, charts, compare, difference, lesson, model, overview, prompt, residuals, scheduler, source,
+    tensors, timelines,
 };
 use crate::phrase::{Phrase, phrase};
 use crossterm::event::KeyCode;
@@ -104,6 +104,10 @@ views! {
         name: phrase("attention"), short: phrase("attn"), shortest: phrase("attn"), key: 'a',
         summary: phrase("attention: where the picture attends to each word, and the word's effect"),
     }
+    Difference(difference) {
+        name: phrase("difference"), short: phrase("diff"), shortest: phrase("diff"), key: 'D',
+        summary: phrase("difference: where a recorded run first differs, and why"),
+    }
 }
 
 impl ViewId {
@@ -166,6 +170,6 @@ mod tests {
             assert!(VIEWS.iter().filter(|other| other.key == view.key).count() == 1, "{}", view.name);
         }
         let columns: usize = VIEWS.iter().map(|view| view.shortest.english().len() + 4).sum();
-        assert!(columns <= 80 + 11, "{columns} columns");
+        assert!(columns <= 80 + 12, "{columns} columns");
     }
 }

@@ -9,8 +9,8 @@ mod denoise;
 mod ends;
 
 use super::causes::{self, Case, Cause, Causes, Observed, Place};
-use super::forced::{Evidence, Forced};
-use super::{Comparison, DiffError, Kind, Row, tolerance};
+use super::forced::{Evidence, Forced, Watch};
+use super::{Comparison, DiffError, Kind, Row, Sides, tolerance};
 use crate::model::classes;
 use crate::pipeline::{Models, Request, Stage};
 use crate::scheduler::{History, Scheduler, scheduler};
@@ -25,6 +25,33 @@ use tr::tr;
 /// # Errors
 /// When a file cannot be read, the settings are wrong, or the models fail.
 pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Comparison, DiffError> {
+    judge_watched(trace, models, given, &Watch::NONE).map(|(made, _)| made)
+}
+
+/// The recorded tensor of a row, and the one that `models` compute. `None` if the row has none.
+///
+/// # Errors
+/// As [`judge`].
+pub fn sides(
+    trace: &Trace,
+    models: &Models,
+    row: &Row,
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<Option<Sides>, DiffError> {
+    let watch = Watch { is_interrupted, wanted: Some(row) };
+    judge_watched(trace, models, None, &watch).map(|(_, seen)| seen)
+}
+
+/// As [`judge`], with the tensors of a wanted row; then its stage alone runs.
+///
+/// # Errors
+/// As [`judge`], and [`Interrupted`](crate::nn::Error::Interrupted).
+pub fn judge_watched(
+    trace: &Trace,
+    models: &Models,
+    given: Option<f64>,
+    watch: &Watch<'_>,
+) -> Result<(Comparison, Option<Sides>), DiffError> {
     // What the trace does not say is the model's default.
     let mut request = Request::for_models(models, "");
     run::settings(trace, &mut request)?;
@@ -36,6 +63,8 @@ pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Compa
         history: Some(History::default()),
         given,
         dtype: dtype(trace),
+        watch,
+        seen: None,
         made: Comparison::default(),
     };
     if let Some(reason) = &trace.manifest().stopped {
@@ -43,18 +72,30 @@ pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Compa
     }
     judge.scheduler = judge.scheduler_of_trace()?;
     for stage in trace.stages() {
+        let wanted = watch.wanted.map(|row| row.stage);
+        if wanted.is_some_and(|wanted| wanted < stage.stage) {
+            break;
+        }
         match stage.stage {
+            // The scheduler may remember earlier steps; of other stages nothing is needed.
+            Stage::Denoise { step } if wanted.is_some_and(|wanted| wanted != stage.stage) => {
+                judge.step_alone(stage, step)?;
+            }
+            _ if wanted.is_some_and(|wanted| wanted != stage.stage) => {}
             Stage::EncodePrompt => judge.encode_prompt(stage)?,
             Stage::GetLatent => judge.get_latent(stage)?,
             Stage::Denoise { step } => judge.denoise(stage, step)?,
             Stage::VaeDecode => judge.vae_decode(stage)?,
         }
     }
+    if watch.wanted.is_some() {
+        return Ok((judge.made, judge.seen));
+    }
     if judge.made.rows.is_empty() {
         let why = judge.made.notes.first().cloned().unwrap_or_default();
         return Err(DiffError::Refused(tr!("{}: nothing could be compared; {why}", trace.name(), why)));
     }
-    Ok(judge.made)
+    Ok((judge.made, None))
 }
 
 struct Judge<'a> {
@@ -67,6 +108,9 @@ struct Judge<'a> {
     history: Option<History>,
     given: Option<f64>,
     dtype: DType,
+    watch: &'a Watch<'a>,
+    /// The tensors of the wanted row.
+    seen: Option<Sides>,
     made: Comparison,
 }
 
@@ -136,13 +180,21 @@ impl<'a> Judge<'a> {
         let Some(expected) = stage.tensor(name)? else { return Ok(()) };
         let ours = PlainTensor::of(made)?;
         let bound = self.given.unwrap_or_else(|| bound(tolerance::lower(self.dtype, expected.dtype())));
-        self.made.rows.push(Row::of((stage.stage, line, 0), (&ours, &expected), bound, true));
+        let row = Row::of((stage.stage, line, 0), (&ours, &expected), bound, true);
+        if self.watch.wants(&row) && (self.seen.is_none() || row.is_beyond()) {
+            self.seen = Some(Sides { found: expected, reference: ours });
+        }
+        self.made.rows.push(row);
         Ok(())
     }
 
     /// Takes the rows of a forced pass, and explains the first difference of the run. Returns how many modules are not recorded.
     fn take(&mut self, stage: &TraceStage, forced: Forced<'_>) -> Result<usize, DiffError> {
-        let Forced { rows, unrecorded, evidence, .. } = forced;
+        let Forced { rows, unrecorded, evidence, seen, .. } = forced;
+        if self.watch.wanted.is_some() {
+            self.seen = self.seen.take().or(seen);
+            return Ok(unrecorded);
+        }
         let is_first = self.made.first().is_none();
         let first = rows.iter().position(Row::is_beyond).map(|at| self.made.rows.len() + at);
         self.made.rows.extend(rows);
@@ -199,7 +251,7 @@ impl<'a> Judge<'a> {
     where
         'a: 't,
     {
-        Forced::new(self.models, stage, calls, self.dtype, self.given)
+        Forced::new(self.models, stage, calls, self.dtype, self.given, self.watch)
     }
 }
 
