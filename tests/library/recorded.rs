@@ -1,7 +1,9 @@
 //! A recorded run that is opened shows what the run itself showed, and says what is not recorded.
 
 use crate::models::SD2;
+use crate::support::checkpoint::checkpoint;
 use crate::traces::record_of;
+use candle_core::{DType, Device};
 use diffuscope::debugger::Session;
 use diffuscope::debugger::inspect::{InspectQuery, Inspection};
 use diffuscope::debugger::language::attention::AttentionFilter;
@@ -9,7 +11,7 @@ use diffuscope::debugger::view::Viewer;
 use diffuscope::nn::Unwatched;
 use diffuscope::picture::features::Row as BatchRow;
 use diffuscope::pipeline::attention::Split;
-use diffuscope::pipeline::{Intervention, Request, Snapshot, Stage};
+use diffuscope::pipeline::{Intervention, Models, Request, Snapshot, Stage};
 use diffuscope::trace::diff::pair;
 use diffuscope::trace::{Trace, What};
 use serde_json::Value;
@@ -298,7 +300,10 @@ fn the_first_wrong_module_is_shown_on_both_sides() {
     record_of(&SD2, folders[0].path(), &What::All, start.with_intervention(change));
     record_of(&SD2, folders[1].path(), &What::All, start);
     let diff = |folder: &Path| format!("diff {}", folder.display());
-    let live = Session::new(Arc::clone(&SD2), request("own")).unwrap();
+    // A reason is looked for in the weights' files.
+    let checkpoint = checkpoint("sd2");
+    let models = Models::load(checkpoint.source(), Device::Cpu, DType::F32).unwrap();
+    let live = Session::new(Arc::new(models), request("own")).unwrap();
     let opened = Session::open(folders[0].path()).unwrap();
     for (mut session, other) in [(live, folders[0].path()), (opened, folders[1].path())] {
         let outcome = run(&mut session, &diff(other)).unwrap();
