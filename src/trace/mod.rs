@@ -3,6 +3,7 @@
 //! `docs/trace.md` specifies the format, `docs/diff.md` the comparison.
 //!
 //! - [`manifest`]: `trace.json`. [`reader`]: an open trace. [`writer`]: a trace that is being written.
+//! - [`names`]: paths of another program's modules.
 //! - [`recording`]: the probe that records modules.
 //! - [`diff`]: where two runs first differ.
 //! - [`error`]: why a trace cannot be read or written.
@@ -10,11 +11,13 @@
 pub mod diff;
 pub mod error;
 pub mod manifest;
+pub mod names;
 pub mod reader;
 pub mod recording;
 pub mod writer;
 
 pub use error::TraceError;
+pub use names::Names;
 pub use reader::{RecordedCall, Trace, TraceStage};
 pub use recording::{Recorded, Recording, Steps, What};
 pub use writer::TraceWriter;

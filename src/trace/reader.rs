@@ -18,8 +18,8 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Trace {
     name: String,
-    manifest: Manifest,
-    stages: Vec<TraceStage>,
+    pub(super) manifest: Manifest,
+    pub(super) stages: Vec<TraceStage>,
 }
 
 /// A recorded stage of an open trace.
@@ -133,6 +133,12 @@ impl TraceStage {
         &self.key
     }
 
+    /// The path of a call as `trace.json` has it.
+    pub(super) fn written_path<'a>(&self, call: &'a RecordedCall) -> &'a str {
+        let path = call.prefix.strip_prefix(&self.key).and_then(|path| path.strip_prefix('/'));
+        path.and_then(|path| path.rsplit_once('#')).map_or(&call.path, |(path, _)| path)
+    }
+
     /// The names of its tensors, such as `latents`, in the order of the run; not those of modules.
     pub fn names(&self) -> Vec<String> {
         let keys = self.keys();
@@ -234,7 +240,7 @@ impl TraceStage {
 }
 
 /// transformers 4 has a module `text_model` around the text encoder's parts; transformers 5 has not.
-fn without_text_model(path: &str) -> String {
+pub(super) fn without_text_model(path: &str) -> String {
     match path.strip_prefix("text_encoder.text_model") {
         Some(rest) => ["text_encoder", rest].concat(),
         None => path.into(),

@@ -15,12 +15,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-fn request() -> Request {
+pub fn request() -> Request {
     Request { width: 16, height: 16, num_inference_steps: 3, ..Request::for_models(&SD2, "a red cat") }
 }
 
 /// Records a run of the miniature.
-fn record(folder: &Path, what: &What, request: Request) -> Snapshot {
+pub fn record(folder: &Path, what: &What, request: Request) -> Snapshot {
     record_of(&SD2, folder, what, Snapshot::start(request, &SD2).unwrap())
 }
 

@@ -5,7 +5,7 @@ use super::{Comparison, DiffError, Row};
 use crate::pipeline::Stage;
 use crate::trace::{Trace, TraceStage};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tr::tr;
 
 /// Compares `found` with `reference`. `given` replaces the tolerances.
@@ -47,6 +47,16 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
                 stage.stage,
                 reference.name(),
                 missing
+            ));
+        }
+        let ours: HashSet<_> = stage.calls.iter().map(|call| (call.path.as_str(), call.call)).collect();
+        let more = theirs.keys().filter(|call| !ours.contains(*call)).count();
+        if more > 0 {
+            comparison.notes.push(tr!(
+                "{more} modules of {} are in {} only",
+                stage.stage,
+                found.name(),
+                more
             ));
         }
         for name in stage.names() {

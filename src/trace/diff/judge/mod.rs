@@ -12,7 +12,7 @@ use super::causes::{self, Case, Cause, Causes, Observed, Place};
 use super::forced::{Evidence, Forced};
 use super::{Comparison, DiffError, Kind, Row, tolerance};
 use crate::model::classes;
-use crate::nn::ConfigFile;
+use crate::nn::{ConfigFile, Path};
 use crate::pipeline::{Models, Request, Setting, Stage};
 use crate::scheduler::config::SchedulerConfig;
 use crate::scheduler::{Class, History, Scheduler, scheduler};
@@ -21,6 +21,7 @@ use crate::trace::manifest::FILE;
 use crate::trace::{RecordedCall, Trace, TraceStage};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tr::tr;
 
@@ -43,6 +44,7 @@ pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Compa
     if let Some(reason) = &trace.manifest().stopped {
         judge.note(tr!("the record ended early: {reason}", reason));
     }
+    judge.note_unknown();
     judge.scheduler = judge.scheduler_of_trace()?;
     for stage in trace.stages() {
         match stage.stage {
@@ -102,6 +104,22 @@ impl<'a> Judge<'a> {
     fn note(&mut self, note: String) {
         if !self.made.notes.contains(&note) {
             self.made.notes.push(note);
+        }
+    }
+
+    /// Notes the recorded modules that the checkpoint does not have.
+    fn note_unknown(&mut self) {
+        let known: HashSet<&str> = self.models.modules.iter().map(Path::as_str).collect();
+        let calls = self.trace.stages().iter().flat_map(|stage| &stage.calls);
+        let unknown: BTreeSet<&str> =
+            calls.map(|call| call.path.as_str()).filter(|path| !known.contains(path)).collect();
+        if let Some(first) = unknown.first() {
+            self.note(tr!(
+                "{} recorded modules are not compared, because {} has no modules with their names, such as {first}",
+                unknown.len(),
+                self.models.source.name(),
+                first
+            ));
         }
     }
 
