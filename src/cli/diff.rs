@@ -99,6 +99,7 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
             "{}",
             json!({
                 "first": first,
+                "until": comparison.until.map(|until| until.key()),
                 "causes": comparison.causes.found.iter().map(Cause::json).collect::<Vec<_>>(),
                 "tried": comparison.causes.tried,
                 "modules": modules,
@@ -112,12 +113,21 @@ fn lines(comparison: &Comparison, name: &str, reference: &str) -> Vec<String> {
     let rows = comparison.rows.len();
     let mut lines: Vec<String> = comparison.notes.iter().map(|note| format!("note: {note}")).collect();
     let Some(first) = comparison.first() else {
-        lines.push(tr!(
-            "{name} against {reference}: nothing differs ({rows} compared)",
-            name,
-            reference,
-            rows
-        ));
+        lines.push(match comparison.until {
+            Some(until) => tr!(
+                "{name} against {reference}: nothing differs up to {until}, where the record ends ({rows} compared)",
+                name,
+                reference,
+                until,
+                rows
+            ),
+            None => tr!(
+                "{name} against {reference}: nothing differs ({rows} compared)",
+                name,
+                reference,
+                rows
+            ),
+        });
         return lines;
     };
     let beyond = comparison.beyond();

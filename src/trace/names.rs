@@ -255,7 +255,8 @@ impl Names {
         let mut is_used = vec![false; self.rules.len()];
         let mut known: HashMap<String, String> = HashMap::new();
         for stage in &mut trace.stages {
-            let mut sources: HashMap<String, String> = HashMap::new();
+            // The recorded path of each path, and whether a rule gave it.
+            let mut sources: HashMap<String, (String, bool)> = HashMap::new();
             for at in 0..stage.calls.len() {
                 let written = stage.written_path(&stage.calls[at]).to_string();
                 let path = match known.get(&written) {
@@ -268,8 +269,10 @@ impl Names {
                         None => stage.calls[at].path.clone(),
                     },
                 };
-                let first = sources.entry(path.clone()).or_insert_with(|| written.clone());
-                if *first != written {
+                let is_mapped = path != stage.calls[at].path;
+                let (first, was_mapped) =
+                    sources.entry(path.clone()).or_insert_with(|| (written.clone(), is_mapped));
+                if *first != written && (is_mapped || *was_mapped) {
                     return Err(NamesError::Collision {
                         file: self.file.clone(),
                         first: first.clone(),

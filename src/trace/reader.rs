@@ -14,6 +14,9 @@ use tr::tr;
 /// Numbers of a piece: 4 MiB as `f32`.
 const PIECE: usize = 1 << 20;
 
+/// The state of torch's generator, a tensor of `get_latent` that is no part of the run.
+pub const GENERATOR_STATE: &str = "generator_state";
+
 /// An open trace. The headers of its files are read and checked.
 #[derive(Debug)]
 pub struct Trace {
@@ -139,11 +142,12 @@ impl TraceStage {
         path.and_then(|path| path.rsplit_once('#')).map_or(&call.path, |(path, _)| path)
     }
 
-    /// The names of its tensors, such as `latents`, in the order of the run; not those of modules.
+    /// The names of its tensors, such as `latents`, in the order of the run; not those of modules, and not [`GENERATOR_STATE`].
     pub fn names(&self) -> Vec<String> {
         let keys = self.keys();
         let own = keys.filter_map(|key| key.strip_prefix(&self.key)?.strip_prefix('/').map(String::from));
-        let mut names: Vec<String> = own.filter(|name| !name.contains('/')).collect();
+        let mut names: Vec<String> =
+            own.filter(|name| !name.contains('/') && name != GENERATOR_STATE).collect();
         let place = |name: &String| crate::pipeline::snapshot::tensor_names().position(|known| known == name);
         names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
         names

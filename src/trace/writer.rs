@@ -3,9 +3,11 @@
 
 use super::TraceError;
 use super::manifest::{FILE, FORMAT, Manifest, Row, SchedulerEntry, StageEntry, VaeEntry};
+use super::reader::GENERATOR_STATE;
 use super::recording::Recorded;
 use crate::pipeline::dump::{WriteError, write_beside};
 use crate::pipeline::{Models, Setting, Snapshot, Stage, StageRecord};
+use crate::tensor::Generator;
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, View};
 use std::borrow::Cow;
@@ -17,6 +19,8 @@ use tr::tr;
 pub struct TraceWriter {
     folder: PathBuf,
     manifest: Manifest,
+    /// The state of the generator before the first draw.
+    generator: Vec<u8>,
 }
 
 impl TraceWriter {
@@ -72,7 +76,8 @@ impl TraceWriter {
             }
         }
         std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-        let writer = Self { folder: folder.into(), manifest: manifest(run, models) };
+        let generator = Generator::manual_seed(run.request().seed.folded()).state();
+        let writer = Self { folder: folder.into(), manifest: manifest(run, models), generator };
         writer.write_manifest()?;
         Ok(writer)
     }
@@ -86,7 +91,17 @@ impl TraceWriter {
         let own = record.tensors.iter().map(|(name, tensor)| (format!("{key}/{name}"), tensor));
         let modules = recorded.tensors.iter().map(|(key, tensor)| (key.clone(), tensor));
         let file = format!("{key}.safetensors");
-        write_tensors(own.chain(modules).collect(), &self.folder.join(&file))?;
+        let path = self.folder.join(&file);
+        let generator = match record.stage {
+            Stage::GetLatent => {
+                let state = Tensor::new(self.generator.as_slice(), &Device::Cpu);
+                let name = format!("{key}/{GENERATOR_STATE}");
+                Some((name.clone(), state.map_err(|source| WriteError::Tensor { name, source })?))
+            }
+            _ => None,
+        };
+        let generator = generator.iter().map(|(name, state)| (name.clone(), state));
+        write_tensors(own.chain(modules).chain(generator).collect(), &path)?;
         let timestep = match record.stage {
             Stage::Denoise { step } => record.scheduler.timesteps().get(step).copied(),
             _ => None,

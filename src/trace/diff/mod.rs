@@ -11,7 +11,7 @@ pub mod judge;
 pub mod pair;
 pub mod tolerance;
 
-use super::TraceError;
+use super::{Trace, TraceError};
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
@@ -22,6 +22,8 @@ use tr::tr;
 /// Two runs, compared.
 #[derive(Debug, Default)]
 pub struct Comparison {
+    /// The last recorded stage of a run that ended early; `None` for whole runs.
+    pub until: Option<Stage>,
     /// The rows, in the order of execution.
     pub rows: Vec<Row>,
     /// What was not compared, and why; settings that differ.
@@ -143,6 +145,20 @@ impl Row {
 }
 
 impl Comparison {
+    /// A comparison without rows. Its first notes name the traces that end early.
+    pub(super) fn of(traces: &[&Trace]) -> Self {
+        let mut comparison = Self::default();
+        for trace in traces.iter().filter(|trace| !trace.manifest().complete) {
+            let Some(last) = trace.stages().last().map(|stage| stage.stage) else { continue };
+            comparison.until = Some(comparison.until.map_or(last, |until| until.min(last)));
+            comparison.notes.push(match &trace.manifest().stopped {
+                Some(reason) => tr!("{} ends after {last}: {reason}", trace.name(), last, reason),
+                None => tr!("{} ends after {last}", trace.name(), last),
+            });
+        }
+        comparison
+    }
+
     /// The earliest row beyond its tolerance.
     pub fn first(&self) -> Option<&Row> {
         self.rows.iter().find(|row| row.is_beyond())

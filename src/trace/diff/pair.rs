@@ -3,6 +3,7 @@
 use super::tolerance;
 use super::{Comparison, DiffError, Row};
 use crate::pipeline::Stage;
+use crate::trace::reader::GENERATOR_STATE;
 use crate::trace::{Trace, TraceStage};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,9 @@ use tr::tr;
 /// # Errors
 /// When a file cannot be read, or the traces have nothing in common.
 pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<Comparison, DiffError> {
-    let mut comparison = Comparison { notes: settings(found, reference), ..Comparison::default() };
+    let mut comparison = Comparison::of(&[found, reference]);
+    comparison.notes.extend(settings(found, reference));
+    comparison.notes.extend(generators(found, reference)?);
     let guidance_scale = reference.manifest().settings.get("guidance_scale").and_then(Value::as_f64);
     let is_step = |stage: &&TraceStage| matches!(stage.stage, Stage::Denoise { .. });
     let steps = reference.stages().iter().filter(is_step).count();
@@ -76,6 +79,31 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
         )));
     }
     Ok(comparison)
+}
+
+/// A note if the generators stood at different places although the seeds are equal: one of them had drawn before.
+fn generators(found: &Trace, reference: &Trace) -> Result<Option<String>, DiffError> {
+    let of = |trace: &Trace| trace.tensor(Stage::GetLatent, GENERATOR_STATE);
+    let seed = |trace: &Trace| trace.manifest().settings.get("seed").cloned();
+    let (Some(a), Some(b)) = (of(found)?, of(reference)?) else { return Ok(None) };
+    let seed_of = match (seed(found), seed(reference)) {
+        (Some(a), Some(b)) if is_equal(&a, &b) => a,
+        _ => return Ok(None),
+    };
+    let (seed, lengths) = (seed_of, (a.data().len(), b.data().len()));
+    Ok(match (a.data() == b.data(), lengths.0 == lengths.1) {
+        (true, _) => None,
+        (false, true) => Some(tr!(
+            "the seed is {seed} in both, and the generators' states before the first draw differ: one had drawn before",
+            seed
+        )),
+        (false, false) => Some(tr!(
+            "the seed is {seed} in both, and the generators are of two kinds, whose states have {} and {} bytes",
+            lengths.0,
+            lengths.1,
+            seed
+        )),
+    })
 }
 
 /// The settings that differ, each in a line.

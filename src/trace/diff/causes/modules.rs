@@ -5,6 +5,7 @@ use super::{Candidate, Case};
 use crate::model::unet::UNetConfig;
 use crate::model::unet::embeddings::Timesteps;
 use crate::nn::activation::{gelu, quick_gelu, silu};
+use crate::nn::load_report::Norm;
 use crate::nn::{Path, Result, Unwatched};
 use candle_core::{DType, Device, Tensor};
 use tr::tr;
@@ -23,8 +24,8 @@ fn layer_and_input<'c>(case: &'c Case<'_>) -> Result<Option<(Layer, &'c Tensor)>
 pub fn epsilon(case: &Case<'_>) -> Candidates {
     let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
     let with = |eps: f64| match layer.kind {
-        Kind::GroupNorm { groups, .. } => layer.group_norm(x, groups, eps).ok(),
-        Kind::LayerNorm { .. } => layer.layer_norm(x, eps).ok(),
+        Kind::Norm(Norm::Group { groups, .. }) => layer.group_norm(x, groups, eps).ok(),
+        Kind::Norm(Norm::Layer { .. }) => layer.layer_norm(x, eps).ok(),
         _ => None,
     };
     let mut found = vec![];
@@ -63,7 +64,7 @@ pub fn epsilon(case: &Case<'_>) -> Candidates {
 /// Another number of groups.
 pub fn groups(case: &Case<'_>) -> Candidates {
     let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
-    let Kind::GroupNorm { groups, eps } = layer.kind else { return Ok(vec![]) };
+    let Kind::Norm(Norm::Group { groups, eps }) = layer.kind else { return Ok(vec![]) };
     let channels = x.dim(1)?;
     let others = (1..=channels).filter(|n| channels % n == 0 && *n != groups);
     Ok(others
@@ -73,12 +74,14 @@ pub fn groups(case: &Case<'_>) -> Candidates {
 
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
 
-const FUNCTIONS: &[(&str, Function)] = &[
+/// The activations that are tried.
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("silu", silu),
     ("relu", Tensor::relu),
     ("gelu", gelu),
     ("tanh gelu", Tensor::gelu),
     ("quick gelu", quick_gelu),
+    ("none", |x| Ok(x.clone())),
 ];
 
 /// Another activation.

@@ -39,11 +39,8 @@ pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Compa
         history: Some(History::default()),
         given,
         dtype: dtype(trace),
-        made: Comparison::default(),
+        made: Comparison::of(&[trace]),
     };
-    if let Some(reason) = &trace.manifest().stopped {
-        judge.note(tr!("the record ended early: {reason}", reason));
-    }
     judge.note_unknown();
     judge.scheduler = judge.scheduler_of_trace()?;
     for stage in trace.stages() {
@@ -111,8 +108,13 @@ impl<'a> Judge<'a> {
     fn note_unknown(&mut self) {
         let known: HashSet<&str> = self.models.modules.iter().map(Path::as_str).collect();
         let calls = self.trace.stages().iter().flat_map(|stage| &stage.calls);
-        let unknown: BTreeSet<&str> =
-            calls.map(|call| call.path.as_str()).filter(|path| !known.contains(path)).collect();
+        // Dropout does nothing here, so that it is no module where it runs in diffusers.
+        let is_dropout =
+            |path: &str| classes::Class::of(path, None).is_some_and(|class| class.name == "Dropout");
+        let unknown: BTreeSet<&str> = calls
+            .map(|call| call.path.as_str())
+            .filter(|path| !known.contains(path) && !is_dropout(path))
+            .collect();
         if let Some(first) = unknown.first() {
             self.note(tr!(
                 "{} recorded modules are not compared, because {} has no modules with their names, such as {first}",
