@@ -3,6 +3,7 @@
 //! `docs/trace.md` specifies the format, `docs/diff.md` the comparison.
 //!
 //! - [`manifest`]: `trace.json`. [`reader`]: an open trace. [`writer`]: a trace that is being written.
+//! - [`on_disk`]: a tensor that is read in pieces.
 //! - [`names`]: paths of another program's modules.
 //! - [`recording`]: the probe that records modules.
 //! - [`diff`]: where two runs first differ.
@@ -12,6 +13,7 @@ pub mod diff;
 pub mod error;
 pub mod manifest;
 pub mod names;
+pub mod on_disk;
 pub mod reader;
 pub mod recording;
 pub mod writer;

@@ -2,6 +2,7 @@
 
 use super::TraceError;
 use super::manifest::{Call, Layout, Manifest, Row};
+use super::on_disk::{OnDisk, PIECE};
 use crate::nn::weights::WeightsFile;
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
@@ -10,9 +11,6 @@ use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tr::tr;
-
-/// Numbers of a piece: 4 MiB as `f32`.
-const PIECE: usize = 1 << 20;
 
 /// The state of torch's generator, a tensor of `get_latent` that is no part of the run.
 pub const GENERATOR_STATE: &str = "generator_state";
@@ -198,6 +196,20 @@ impl TraceStage {
         Ok(())
     }
 
+    /// A tensor of the stage in its file.
+    pub fn on_disk(&self, name: &str) -> Option<OnDisk<'_>> {
+        self.find(&format!("{}/{name}", self.key))
+    }
+
+    /// The output of a call in the stage's file, if it is recorded as one tensor.
+    pub fn output_on_disk(&self, call: &RecordedCall) -> Option<OnDisk<'_>> {
+        self.find(&format!("{}out", call.prefix))
+    }
+
+    fn find(&self, key: &str) -> Option<OnDisk<'_>> {
+        OnDisk::find(&self.file, self.stored(key), self.layout)
+    }
+
     fn stored<'a>(&'a self, key: &'a str) -> &'a str {
         self.same.get(key).map_or(key, String::as_str)
     }
@@ -251,14 +263,14 @@ pub(super) fn without_text_model(path: &str) -> String {
     }
 }
 
-fn shape_in(layout: Layout, shape: &[usize]) -> Vec<usize> {
+pub(super) fn shape_in(layout: Layout, shape: &[usize]) -> Vec<usize> {
     match (layout, shape) {
         (Layout::Nhwc, &[n, h, w, c]) => vec![n, c, h, w],
         _ => shape.into(),
     }
 }
 
-fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
+pub(super) fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
     let mut turned = Vec::with_capacity(values.len());
     for image in 0..n {
         for channel in 0..c {
@@ -269,7 +281,7 @@ fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
     turned
 }
 
-fn dtype(stored: Dtype) -> DType {
+pub(super) fn dtype(stored: Dtype) -> DType {
     match stored {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,

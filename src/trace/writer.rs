@@ -238,8 +238,13 @@ fn write_tensors(tensors: Vec<(String, &Tensor)>, path: &Path) -> Result<(), Wri
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = Path::new(&beside);
+    // safetensors writes files for their owner only.
+    let index = path.with_file_name(FILE);
+    let readable =
+        || index.metadata().and_then(|index| std::fs::set_permissions(beside, index.permissions()));
     let written = safetensors::serialize_to_file(views, None, beside)
         .map_err(|e| e.to_string())
+        .and_then(|()| readable().map_err(|e| e.to_string()))
         .and_then(|()| std::fs::rename(beside, path).map_err(|e| e.to_string()));
     written.map_err(|reason| {
         // The first error is the one to report.

@@ -96,16 +96,21 @@ impl Row {
         isolated: bool,
     ) -> Self {
         let same = found.shape() == reference.shape();
-        Self {
-            stage,
-            path: path.into(),
-            call,
-            relative: same.then(|| relative_difference(found.data(), reference.data())),
-            tolerance,
-            isolated,
-            kind: Kind::Module,
-            shapes: (!same).then(|| (found.shape().into(), reference.shape().into())),
-        }
+        let relative = same.then(|| relative_difference(found.data(), reference.data()));
+        let at = (stage, path, call);
+        Self::of_shapes(at, relative, (found.shape(), reference.shape()), tolerance, isolated)
+    }
+
+    /// A row of tensors of these shapes; `relative` is `None` if they differ.
+    pub fn of_shapes(
+        (stage, path, call): (Stage, &str, usize),
+        relative: Option<f64>,
+        (found, reference): (&[usize], &[usize]),
+        tolerance: f64,
+        isolated: bool,
+    ) -> Self {
+        let shapes = (found != reference).then(|| (found.into(), reference.into()));
+        Self { stage, path: path.into(), call, relative, tolerance, isolated, kind: Kind::Module, shapes }
     }
 
     /// Whether the difference is more than rounding.

@@ -3,6 +3,7 @@
 use super::tolerance;
 use super::{Comparison, DiffError, Row};
 use crate::pipeline::Stage;
+use crate::trace::on_disk::OnDisk;
 use crate::trace::reader::GENERATOR_STATE;
 use crate::trace::{Trace, TraceStage};
 use serde_json::Value;
@@ -38,10 +39,9 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
                 missing += 1;
                 continue;
             };
-            if let (Some(a), Some(b)) = (other.output(their)?, stage.output(call)?) {
-                let dtype = tolerance::lower(a.dtype(), b.dtype());
-                let at = (stage.stage, call.path.as_str(), call.call);
-                comparison.rows.push(Row::of(at, (&a, &b), bound(&call.path, dtype), false));
+            if let (Some(a), Some(b)) = (other.output_on_disk(their), stage.output_on_disk(call)) {
+                let bound = bound(&call.path, tolerance::lower(a.dtype, b.dtype));
+                comparison.rows.push(row((stage.stage, &call.path, call.call), &a, &b, bound)?);
             }
         }
         if missing > 0 {
@@ -63,10 +63,9 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
             ));
         }
         for name in stage.names() {
-            if let (Some(a), Some(b)) = (other.tensor(&name)?, stage.tensor(&name)?) {
-                let dtype = tolerance::lower(a.dtype(), b.dtype());
-                let at = (stage.stage, name.as_str(), 0);
-                comparison.rows.push(Row::of(at, (&a, &b), bound(&name, dtype), false));
+            if let (Some(a), Some(b)) = (other.on_disk(&name), stage.on_disk(&name)) {
+                let bound = bound(&name, tolerance::lower(a.dtype, b.dtype));
+                comparison.rows.push(row((stage.stage, &name, 0), &a, &b, bound)?);
             }
         }
         step += usize::from(is_step(&stage));
@@ -79,6 +78,11 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
         )));
     }
     Ok(comparison)
+}
+
+/// A row of two tensors, which are read in pieces.
+fn row(at: (Stage, &str, usize), a: &OnDisk<'_>, b: &OnDisk<'_>, bound: f64) -> Result<Row, DiffError> {
+    Ok(Row::of_shapes(at, a.relative_difference(b)?, (&a.shape, &b.shape), bound, false))
 }
 
 /// A note if the generators stood at different places although the seeds are equal: one of them had drawn before.
