@@ -6,6 +6,7 @@ use candle_core::{DType, Device};
 use diffuscope::nn::pattern::Pattern;
 use diffuscope::pipeline::{Fault, Intervention, Models, Request, Snapshot, Stage, advance};
 use diffuscope::tensor::PlainTensor;
+use diffuscope::tensor::compare::relative_difference;
 use diffuscope::trace::diff::{Comparison, Kind, judge, pair};
 use diffuscope::trace::reader::GENERATOR_STATE;
 use diffuscope::trace::{Recording, Steps, Trace, TraceError, TraceWriter, What};
@@ -97,6 +98,24 @@ fn a_wrong_run_is_wrong_where_the_mistake_is() {
         assert!(first.isolated);
         assert_eq!(comparison.causes.found.first().map(|cause| cause.name), cause);
     }
+}
+
+#[test]
+fn a_module_after_one_that_is_not_recorded_is_not_wrong_by_itself() {
+    let path = "unet.down_blocks.1.resnets.0.conv1";
+    let isolated = |patterns: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), &patterns.parse().unwrap(), request());
+        let comparison = judged(folder.path());
+        assert_eq!(comparison.first(), None);
+        comparison.rows.iter().find(|row| row.path == path).map(|row| row.isolated)
+    };
+    assert_eq!(isolated("all"), Some(true));
+    assert_eq!(isolated(path), Some(false));
+    assert_eq!(isolated("unet.*"), Some(true));
+    // Blocks, and what runs before the convolution in its own; the activation is not recorded.
+    let before = "unet.time_*,unet.conv_in,unet.down_blocks.0,unet.down_blocks.1.resnets.0.norm1";
+    assert_eq!(isolated(&format!("{before},{path}")), Some(true));
 }
 
 #[test]
@@ -335,6 +354,16 @@ fn only_a_trace_is_replaced() {
     }
     fs::write(at("photos/trace.json"), "{}").unwrap();
     assert!(TraceWriter::check(&at("photos")).is_err(), "another program's trace.json");
+}
+
+#[test]
+#[cfg(unix)]
+fn who_may_read_the_index_may_read_the_tensors() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), &What::Stages, request());
+    let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
+    assert_eq!(mode("vae_decode.safetensors"), mode("trace.json"));
 }
 
 #[test]
@@ -625,6 +654,51 @@ fn a_large_tensor_is_read_in_pieces() {
         .unwrap();
     assert_eq!((sum, read), (1., count));
     assert!(largest <= 1 << 20, "{largest}");
+}
+
+/// A trace of one tensor of four dimensions, in either order.
+fn of_image(folder: &Path, layout: &str, [n, c, h, w]: [usize; 4], value: impl Fn(usize) -> f32) {
+    // The number of each value in the order batch, channels, height, width.
+    let first = |n: usize, y: usize, x: usize, channel: usize| ((n * c + channel) * h + y) * w + x;
+    let last = (0..n).flat_map(|n| {
+        (0..h * w).flat_map(move |pixel| (0..c).map(move |channel| first(n, pixel / w, pixel % w, channel)))
+    });
+    let (shape, order): (_, Vec<usize>) = match layout {
+        "NHWC" => ([n, h, w, c], last.collect()),
+        _ => ([n, c, h, w], (0..n * c * h * w).collect()),
+    };
+    let data: Vec<u8> = order.into_iter().flat_map(|at| value(at).to_le_bytes()).collect();
+    let header =
+        json!({"vae_decode/image": {"dtype": "F32", "shape": shape, "data_offsets": [0, data.len()]}});
+    fs::write(folder.join("a.safetensors"), of_parts(&header.to_string(), &data)).unwrap();
+    let manifest = json!({
+        "format": "diffuscope trace", "version": 1, "layout": layout, "complete": true,
+        "stages": [{"name": "vae_decode", "file": "a.safetensors"}],
+    });
+    fs::write(folder.join("trace.json"), manifest.to_string()).unwrap();
+}
+
+#[test]
+fn two_traces_are_compared_in_pieces_whatever_their_order_of_dimensions() {
+    // More than one piece, and no whole number of pieces.
+    let shape = [2, 3, 601, 577];
+    let value = |at: usize| (at % 1013) as f32;
+    let off = move |at: usize| value(at) + if at.is_multiple_of(3) { 0.5 } else { 0. };
+    let count: usize = shape.iter().product();
+    let expected = {
+        let (a, b): (Vec<f32>, Vec<f32>) = (0..count).map(|at| (off(at), value(at))).unzip();
+        relative_difference(&a, &b)
+    };
+    for (ours, theirs) in [("NCHW", "NCHW"), ("NHWC", "NHWC"), ("NCHW", "NHWC"), ("NHWC", "NCHW")] {
+        let [a, b, c] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        of_image(a.path(), ours, shape, off);
+        of_image(b.path(), theirs, shape, value);
+        of_image(c.path(), ours, shape, value);
+        let [a, b, c] = [a, b, c].map(|folder| Trace::open(folder.path()).unwrap());
+        let found = pair::compare(&a, &b, None).unwrap().rows[0].relative.unwrap();
+        assert!((found / expected - 1.).abs() < 1e-12, "{ours} {theirs}: {found} {expected}");
+        assert_eq!(pair::compare(&c, &b, None).unwrap().rows[0].relative, Some(0.));
+    }
 }
 
 proptest! {

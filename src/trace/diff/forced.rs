@@ -34,7 +34,12 @@ pub struct Forced<'a> {
     pub evidence: Option<Evidence>,
     /// The skip connections so far, by the module that made each.
     skips: Vec<(String, Tensor)>,
+    /// Whether the time embedding's input is not recorded. Its rounding reaches no other module.
+    is_time_unforced: bool,
 }
+
+const TIME_PROJ: &str = "unet.time_proj";
+const TIME_EMBEDDING: &str = "unet.time_embedding";
 
 /// Whether the output of the module at `path` goes to an up block of the UNet.
 fn is_skip(path: &str) -> bool {
@@ -110,12 +115,14 @@ impl<'a> Forced<'a> {
             unrecorded: 0,
             evidence: None,
             skips: vec![],
+            is_time_unforced: false,
         }
     }
 
     /// Whether a module that runs now may get what a module without a recorded output made.
-    fn is_unforced(&self) -> bool {
+    fn is_unforced(&self, path: &Path) -> bool {
         self.open.iter().any(|open| open.chained)
+            || self.is_time_unforced && path.as_str().starts_with(TIME_EMBEDDING)
     }
 
     /// Keeps what is known of a difference, if it is the first.
@@ -137,7 +144,7 @@ impl<'a> Forced<'a> {
     fn check_inputs(&mut self, path: &Path, call: usize, inputs: &[&Tensor]) -> Result<bool> {
         let Some(recorded) = self.calls.get(&(path.as_str(), call)).copied() else { return Ok(false) };
         let names = classes::inputs(path.as_str(), inputs.len());
-        let is_unforced = self.is_unforced();
+        let is_unforced = self.is_unforced(path);
         let mut is_misfed = false;
         for (i, input) in inputs.iter().enumerate() {
             let name = names.get(i).copied().unwrap_or_default();
@@ -190,7 +197,7 @@ impl Probe for Forced<'_> {
         let count = self.counts.entry(path.clone()).or_default();
         let call = *count;
         *count += 1;
-        let is_unforced = self.is_unforced();
+        let is_unforced = self.is_unforced(path);
         let is_misfed = self.check_inputs(path, call, inputs)?;
         let inputs = inputs.iter().map(|input| (*input).clone()).collect();
         self.open.push(Open { path: path.clone(), call, chained: false, is_unforced, is_misfed, inputs });
@@ -217,7 +224,9 @@ impl Forced<'_> {
         };
         let Some(expected) = expected else {
             self.unrecorded += 1;
-            if let Some(container) = self.open.last_mut().filter(|_| !is_function(path.as_str())) {
+            if path.as_str() == TIME_PROJ {
+                self.is_time_unforced = true;
+            } else if let Some(container) = self.open.last_mut().filter(|_| !is_function(path.as_str())) {
                 container.chained = true;
             }
             return Ok(output);

@@ -58,6 +58,20 @@ impl Candidate {
     }
 }
 
+/// The candidate that fits best, if any has the recorded shape. The others are not kept: an output can have hundreds of megabytes.
+fn best(case: &Case<'_>, candidates: impl IntoIterator<Item = Result<Candidate>>) -> Result<Vec<Candidate>> {
+    let mut best: Option<(f64, Candidate)> = None;
+    for candidate in candidates {
+        let candidate = candidate?;
+        if let Some(fits) = case.fits(&candidate.output)?
+            && best.as_ref().is_none_or(|(known, _)| fits < *known)
+        {
+            best = Some((fits, candidate));
+        }
+    }
+    Ok(best.into_iter().map(|(_, candidate)| candidate).collect())
+}
+
 /// A mistake that explains the difference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cause {

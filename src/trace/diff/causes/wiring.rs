@@ -1,7 +1,7 @@
 //! Mistakes in what a container gives to a submodule: each predicts that input.
 
 use super::modules::FUNCTIONS;
-use super::{Candidate, Case};
+use super::{Candidate, Case, best};
 use crate::nn::Result;
 use crate::pipeline::Stage;
 use candle_core::{D, DType, Device, Tensor};
@@ -11,11 +11,11 @@ type Candidates = Result<Vec<Candidate>>;
 
 /// What the predicted inputs mean for what was recorded.
 fn seen(case: &Case<'_>, inputs: Vec<(String, Tensor)>) -> Candidates {
-    let mut found = vec![];
-    for (detail, input) in inputs {
-        found.extend(case.seen(input.contiguous()?)?.map(|output| Candidate::new(detail, output)));
-    }
-    Ok(found)
+    let outputs = inputs.into_iter().filter_map(|(detail, input)| {
+        let output = input.contiguous().map_err(Into::into).and_then(|input| case.seen(input));
+        output.map(|output| output.map(|output| Candidate::new(detail, output))).transpose()
+    });
+    best(case, outputs)
 }
 
 /// The queries, keys and values of the attention whose output projection the module is, and its number of heads.

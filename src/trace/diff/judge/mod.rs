@@ -52,7 +52,7 @@ pub fn judge(trace: &Trace, models: &Models, given: Option<f64>) -> Result<Compa
         }
     }
     if judge.made.rows.is_empty() {
-        let why = judge.made.notes.first().cloned().unwrap_or_default();
+        let why = judge.made.notes.join("; ");
         return Err(DiffError::Refused(tr!("{}: nothing could be compared; {why}", trace.name(), why)));
     }
     Ok(judge.made)
