@@ -20,6 +20,8 @@ pub struct OnDisk<'a> {
     pub shape: Vec<usize>,
     /// Its dtype.
     pub dtype: DType,
+    /// The number of its numbers. In the file's order of dimensions, their product is known not to overflow.
+    count: usize,
     /// Whether the file has the channels last.
     is_channels_last: bool,
 }
@@ -29,8 +31,9 @@ impl<'a> OnDisk<'a> {
     pub(super) fn find(file: &'a WeightsFile, key: &str, layout: Layout) -> Option<Self> {
         let info = file.info(key)?;
         let is_channels_last = layout == Layout::Nhwc && info.shape.len() == 4;
+        let count = info.shape.iter().product();
         let (shape, dtype) = (shape_in(layout, &info.shape), dtype(info.dtype));
-        Some(Self { file, key: key.into(), shape, dtype, is_channels_last })
+        Some(Self { file, key: key.into(), shape, dtype, count, is_channels_last })
     }
 
     /// ‖a − b‖ / ‖b‖ with `b` the reference; `None` if the shapes differ. Both are read in pieces.
@@ -43,6 +46,8 @@ impl<'a> OnDisk<'a> {
         }
         let mut sums = RelativeDifference::default();
         match self.shape[..] {
+            // One dimension is 0, and another one may be any number.
+            _ if self.count == 0 => {}
             [batch, channels, height, width] if self.is_channels_last != reference.is_channels_last => {
                 let rows = (PIECE / (channels * width).max(1)).clamp(1, height.max(1));
                 for image in 0..batch {
@@ -53,8 +58,7 @@ impl<'a> OnDisk<'a> {
                 }
             }
             _ => {
-                let count = self.shape.iter().product();
-                for at in (0..count).step_by(PIECE) {
+                for at in (0..self.count).step_by(PIECE) {
                     sums.add(&self.values(at..at + PIECE)?, &reference.values(at..at + PIECE)?);
                 }
             }

@@ -272,6 +272,10 @@ pub(super) fn shape_in(layout: Layout, shape: &[usize]) -> Vec<usize> {
 
 pub(super) fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
     let mut turned = Vec::with_capacity(values.len());
+    if values.is_empty() {
+        // One dimension is 0, and another one may be any number.
+        return turned;
+    }
     for image in 0..n {
         for channel in 0..c {
             let pixels = (0..h * w).map(|pixel| (image * h * w + pixel) * c + channel);

@@ -678,6 +678,33 @@ fn of_image(folder: &Path, layout: &str, [n, c, h, w]: [usize; 4], value: impl F
     fs::write(folder.join("trace.json"), manifest.to_string()).unwrap();
 }
 
+/// 0 numbers, whose shape says 2^40 pictures, or 2^40 channels.
+#[test]
+fn an_empty_tensor_is_read_at_once_whatever_its_shape() {
+    for shape in [[1 << 40, 1, 0, 1], [0, 1 << 40, 1, 1 << 40], [1, 1 << 40, 1 << 40, 0]] {
+        let [a, b] = ["NHWC", "NCHW"].map(|layout| {
+            let folder = tempfile::tempdir().unwrap();
+            let [n, c, h, w]: [usize; 4] = shape;
+            let stored = if layout == "NHWC" { [n, h, w, c] } else { shape };
+            let header =
+                json!({"vae_decode/image": {"dtype": "F32", "shape": stored, "data_offsets": [0, 0]}});
+            fs::write(folder.path().join("a.safetensors"), of_parts(&header.to_string(), &[])).unwrap();
+            let manifest = json!({
+                "format": "diffuscope trace", "version": 1, "layout": layout,
+                "stages": [{"name": "vae_decode", "file": "a.safetensors"}],
+            });
+            fs::write(folder.path().join("trace.json"), manifest.to_string()).unwrap();
+            folder
+        });
+        // What refuses such a header refuses both.
+        let (Ok(a), Ok(b)) = (Trace::open(a.path()), Trace::open(b.path())) else { continue };
+        for trace in [&a, &b] {
+            assert_eq!(trace.tensor(Stage::VaeDecode, "image").unwrap().unwrap().data().len(), 0);
+        }
+        assert_eq!(pair::compare(&a, &b, None).unwrap().rows[0].relative, Some(0.));
+    }
+}
+
 #[test]
 fn two_traces_are_compared_in_pieces_whatever_their_order_of_dimensions() {
     // More than one piece, and no whole number of pieces.
