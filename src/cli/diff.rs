@@ -3,10 +3,10 @@
 use super::args::ModelArgs;
 use super::say;
 use crate::nn::ComputePool;
-use crate::trace::Trace;
 use crate::trace::diff::causes::Cause;
 use crate::trace::diff::text::lines;
 use crate::trace::diff::{Comparison, Row, judge, pair};
+use crate::trace::{Names, Trace};
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   diffuscope diff run.trace --model path/to/checkpoint     each recorded module on its recorded inputs
   diffuscope diff mine.trace reference.trace               two recorded runs
+  diffuscope diff mlx.trace --names mlx.toml --model …     a trace whose modules have other names
 Exit codes: 0 nothing differs, 1 something differs, 2 wrong usage, or a trace that cannot be read.";
 
 /// What lists all rows.
@@ -38,6 +39,10 @@ pub struct DiffArgs {
 
     #[command(flatten)]
     model: ModelArgs,
+
+    /// A TOML file with the paths in diffusers of A's modules, for a trace of another program (docs/trace.md)
+    #[arg(long, value_name = "FILE.toml")]
+    names: Option<PathBuf>,
 
     /// The largest relative difference that counts as equal [default: what rounding explains, by module and dtype]
     #[arg(long, value_name = "RELATIVE")]
@@ -65,8 +70,12 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
     if let Some(wrong) = args.tolerance.filter(|tolerance| !tolerance.is_finite() || *tolerance < 0.) {
         bail!(tr!("tolerance is {wrong}; expected a number from 0 on, such as 1e-5", wrong));
     }
-    let trace = Trace::open(&args.trace)?;
-    let (comparison, reference) = match &args.reference {
+    let mut trace = Trace::open(&args.trace)?;
+    let note = match &args.names {
+        Some(names) => Names::read(names)?.apply(&mut trace)?,
+        None => None,
+    };
+    let (mut comparison, reference) = match &args.reference {
         Some(reference) => {
             let reference = Trace::open(reference)?;
             (pair::compare(&trace, &reference, args.tolerance)?, reference.name().to_string())
@@ -78,6 +87,7 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
             (judge::judge(&trace, &models, args.tolerance)?, models.source.name())
         }
     };
+    comparison.notes.splice(0..0, note);
     let mut out = io::stdout().lock();
     for line in lines(&comparison, trace.name(), &reference, MORE) {
         writeln!(out, "{line}")?;
@@ -90,6 +100,7 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
             "{}",
             json!({
                 "first": first,
+                "until": comparison.until.map(|until| until.key()),
                 "causes": comparison.causes.found.iter().map(Cause::json).collect::<Vec<_>>(),
                 "tried": comparison.causes.tried,
                 "modules": modules,

@@ -4,6 +4,7 @@ use super::activation::Activation;
 use super::cpu;
 use super::cpu::weight::PackedCache;
 use super::error::Result;
+use super::load_report::Norm;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
 use candle_core::{DType, Module, Tensor};
@@ -217,6 +218,7 @@ pub fn group_norm(weights: &Weights, groups: usize, channels: usize, eps: f64) -
     let misfit =
         |_| WeightsError::Groups { file: weights.file().into(), path: weights.path(), groups, channels };
     let plain = plain.map_err(misfit)?;
+    weights.report_norm(Norm::Group { groups, eps });
     Ok(Leaf::new(weights.path(), GroupNorm { plain, weight, bias, groups, eps }))
 }
 
@@ -226,6 +228,7 @@ pub fn group_norm(weights: &Weights, groups: usize, channels: usize, eps: f64) -
 /// When `weight` or `bias` is missing or of another shape.
 pub fn layer_norm(weights: &Weights, size: usize, eps: f64) -> Loaded<LayerNorm> {
     let (weight, bias) = (weights.get(&[size], "weight")?, weights.get(&[size], "bias")?);
+    weights.report_norm(Norm::Layer { eps });
     Ok(Leaf::new(weights.path(), LayerNorm { plain: candle_nn::LayerNorm::new(weight, bias, eps), eps }))
 }
 

@@ -1,6 +1,7 @@
 //! A record of what was loaded from a checkpoint: its progress, modules and parameters.
 
 use super::Path;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +16,24 @@ pub struct LoadReport {
     read: AtomicU64,
     modules: Mutex<Vec<(Path, usize)>>,
     parameters: Mutex<Vec<Parameter>>,
+    norms: Mutex<HashMap<Path, Norm>>,
+}
+
+/// The constants of a normalization.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Norm {
+    /// A group normalization.
+    Group {
+        /// The number of groups.
+        groups: usize,
+        /// What is added to the variance.
+        eps: f64,
+    },
+    /// A layer normalization.
+    Layer {
+        /// What is added to the variance.
+        eps: f64,
+    },
 }
 
 /// A parameter of a module.
@@ -39,6 +58,7 @@ impl LoadReport {
             read: AtomicU64::new(0),
             modules: Mutex::default(),
             parameters: Mutex::default(),
+            norms: Mutex::default(),
         }
     }
 
@@ -50,6 +70,16 @@ impl LoadReport {
     /// All parameters.
     pub fn parameters(&self) -> Vec<Parameter> {
         self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds a normalization.
+    pub fn norm(&self, path: &Path, norm: Norm) {
+        self.norms.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), norm);
+    }
+
+    /// The normalizations by path.
+    pub fn norms(&self) -> HashMap<Path, Norm> {
+        self.norms.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds to the total of bytes to read.

@@ -18,12 +18,13 @@ use crate::model::clip::ClipTextConfig;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
-use crate::nn::load_report::{LoadReport, Parameter, ProgressFn};
+use crate::nn::load_report::{LoadReport, Norm, Parameter, ProgressFn};
 use crate::nn::{ConfigError, ConfigFile, Path, Weights};
 use crate::phrase::phrase;
 use crate::scheduler::arguments::ARGUMENTS;
 use crate::scheduler::{Class, SchedulerChoice};
 use candle_core::{DType, Device};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tr::tr;
 
@@ -38,6 +39,8 @@ pub struct Models {
     pub anatomy: Arc<[Module]>,
     /// All parameters, in loading order.
     pub parameters: Vec<Parameter>,
+    /// The constants of every normalization by its path.
+    pub norms: HashMap<Path, Norm>,
     /// The checkpoint's source.
     pub source: ModelSource,
     /// Text → token ids.
@@ -283,6 +286,7 @@ impl Models {
             modules,
             times,
             parameters: report.parameters(),
+            norms: report.norms(),
             source: source.clone(),
             device: device.clone(),
             dtype,

@@ -4,9 +4,29 @@
 ///
 /// NaN on either side makes the result NaN, so that a comparison with a bound fails.
 pub fn relative_difference(a: &[f32], b: &[f32]) -> f64 {
-    let difference: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
-    let reference: f64 = b.iter().map(|&b| f64::from(b).powi(2)).sum();
-    if difference == 0. { 0. } else { (difference / reference).sqrt() }
+    let mut sums = RelativeDifference::default();
+    sums.add(a, b);
+    sums.value()
+}
+
+/// [`relative_difference`] of tensors that are read in pieces.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RelativeDifference {
+    difference: f64,
+    reference: f64,
+}
+
+impl RelativeDifference {
+    /// Adds a piece of both.
+    pub fn add(&mut self, a: &[f32], b: &[f32]) {
+        self.difference += a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>();
+        self.reference += b.iter().map(|&b| f64::from(b).powi(2)).sum::<f64>();
+    }
+
+    /// The difference of all pieces.
+    pub fn value(self) -> f64 {
+        if self.difference == 0. { 0. } else { (self.difference / self.reference).sqrt() }
+    }
 }
 
 /// The cosine of the angle between two tensors as vectors; 0 when either is zero.

@@ -25,7 +25,12 @@ impl PlainTensor {
 
     /// A tensor of values computed on the host. `None` when `data` does not fill `shape`.
     pub fn from_values(shape: &[usize], data: Vec<f32>) -> Option<Self> {
-        (shape.iter().product::<usize>() == data.len()).then(|| Self {
+        // Without the zero first, a product of other dimensions may overflow.
+        let count = match shape.contains(&0) {
+            true => Some(0),
+            false => shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size)),
+        };
+        (count == Some(data.len())).then(|| Self {
             shape: shape.into(),
             dtype: DType::F32,
             data: data.into(),

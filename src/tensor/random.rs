@@ -52,6 +52,8 @@ impl Mt19937 {
 /// `torch.Generator("cpu")`. Its state is part of a snapshot, so that a step that runs again draws the same numbers.
 #[derive(Clone, PartialEq)]
 pub struct Generator {
+    /// What it was seeded with.
+    seed: u64,
     engine: Mt19937,
     /// The second number of the last pair of a small draw.
     spare: Option<f64>,
@@ -66,7 +68,27 @@ impl std::fmt::Debug for Generator {
 impl Generator {
     /// `torch.Generator("cpu").manual_seed(seed)`. Only the low 32 bits count, as in torch.
     pub fn manual_seed(seed: u64) -> Self {
-        Self { engine: Mt19937::new(seed as u32), spare: None }
+        Self { seed, engine: Mt19937::new(seed as u32), spare: None }
+    }
+
+    /// `torch.Generator.get_state()`, byte for byte: `CPUGeneratorImplState` in PyTorch's `CPUGeneratorImpl.cpp`.
+    pub fn state(&self) -> Vec<u8> {
+        let Mt19937 { state, next } = &self.engine;
+        // torch counts down to the next twist, and begins with a count of 1 at position 0.
+        let is_fresh = *self == Self::manual_seed(self.seed);
+        let (left, next) = if is_fresh { (1, 0) } else { (N + 1 - next, *next) };
+        let mut bytes = Vec::with_capacity(5056);
+        bytes.extend(self.seed.to_le_bytes());
+        bytes.extend((left as u32).to_le_bytes());
+        bytes.extend(1u32.to_le_bytes()); // seeded
+        bytes.extend((next as u64).to_le_bytes());
+        bytes.extend(state.iter().flat_map(|&word| u64::from(word).to_le_bytes()));
+        bytes.extend(0f64.to_le_bytes()); // normal_x, no longer used
+        bytes.extend(self.spare.unwrap_or(0.).to_le_bytes()); // normal_y
+        bytes.extend(0f64.to_le_bytes()); // normal_rho, no longer used
+        bytes.extend(u64::from(self.spare.is_some()).to_le_bytes());
+        bytes.extend([0; 8]); // a spare number in f32, and whether there is one
+        bytes
     }
 
     /// `torch.randn(n, generator=self, dtype=torch.float32)`: `n` numbers of mean 0 and variance 1.
@@ -139,6 +161,35 @@ mod tests {
         let draw = |seed| Generator::manual_seed(seed).randn(20);
         assert_eq!(draw(5), draw((1 << 32) + 5));
         assert_ne!(draw(5), draw(6));
+    }
+
+    /// Seeds, the sizes of draws after each, and the digest of the state.
+    const STATES: &[(u64, &[usize], u64)] = &[
+        (0, &[], 0xd383_c07a_b3df_60e4),
+        (5, &[], 0x1b35_da5b_1d8e_2398),
+        ((1 << 32) + 5, &[], 0xc5e3_328f_8f82_99e5),
+        (u64::MAX, &[], 0x6c31_680f_0748_56a2),
+        (0, &[3], 0xe261_32cc_fee7_865d),
+        (0, &[4], 0xaa07_661f_76f7_74a7),
+        (7, &[20], 0xfb8b_6149_5daa_7501),
+        (7, &[3, 20, 5], 0xbc6e_6405_1e04_f7c1),
+        (1, &[624], 0xf2b2_3243_b765_3575),
+        (1, &[16, 600, 8], 0x1e07_6c5a_3fec_17ea),
+    ];
+
+    /// Digests of `torch.Generator().manual_seed(seed).get_state()` after draws, torch 2.15.
+    #[test]
+    fn the_state_is_torchs() {
+        for (seed, draws, digest) in STATES {
+            let mut generator = Generator::manual_seed(*seed);
+            draws.iter().for_each(|&n| drop(generator.randn(n)));
+            let state = generator.state();
+            assert_eq!(state.len(), 5056);
+            // FNV-1a, 64 bits.
+            let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            let found = state.iter().fold(0xcbf2_9ce4_8422_2325, hash);
+            assert_eq!(found, *digest, "seed {seed} after {draws:?}");
+        }
     }
 
     #[test]

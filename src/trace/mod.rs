@@ -3,6 +3,8 @@
 //! `docs/trace.md` specifies the format, `docs/diff.md` the comparison.
 //!
 //! - [`manifest`]: `trace.json`. [`reader`]: an open trace. [`writer`]: a trace that is being written.
+//! - [`on_disk`]: a tensor that is read in pieces.
+//! - [`names`]: paths of another program's modules.
 //! - [`recording`]: the probe that records modules.
 //! - [`run`]: a trace as a run with snapshots. [`playback`]: a recorded stage, played into a probe.
 //! - [`reduced`]: the output of a recorded call in a size that fits the memory.
@@ -12,6 +14,8 @@
 pub mod diff;
 pub mod error;
 pub mod manifest;
+pub mod names;
+pub mod on_disk;
 pub mod playback;
 pub mod reader;
 pub mod recording;
@@ -20,6 +24,7 @@ pub mod run;
 pub mod writer;
 
 pub use error::TraceError;
+pub use names::Names;
 pub use reader::{RecordedCall, Trace, TraceStage};
 pub use recording::{Recorded, Recording, Steps, What};
 pub use run::RecordedRun;

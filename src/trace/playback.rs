@@ -1,6 +1,7 @@
 //! A recorded stage, played into a probe: what was recorded is entered and left in the order in which it ran, so that whatever
 //! watches a stage watches a recorded one too. Lines and modules that are not recorded are passed over.
 
+use super::reduced::count;
 use super::run::on_host;
 use super::{RecordedCall, TraceStage};
 use crate::model::classes;
@@ -185,9 +186,7 @@ impl Playback<'_> {
 
     /// Whether a call has an output, and neither that nor an input is too large.
     fn can_be_played(&self, call: &RecordedCall) -> bool {
-        let fits = |shape: Option<(Vec<usize>, _)>| {
-            shape.is_some_and(|(shape, _)| shape.iter().product::<usize>() <= MOST)
-        };
+        let fits = |shape: Option<(Vec<usize>, _)>| shape.is_some_and(|(shape, _)| count(&shape) <= MOST);
         fits(self.stage.output_shape(call))
             && call.inputs.iter().all(|name| fits(self.stage.input_shape(call, name)))
     }
@@ -203,7 +202,7 @@ impl Playback<'_> {
     }
 
     fn output(&self, call: &RecordedCall) -> Result<Option<Tensor>> {
-        if self.stage.output_shape(call).is_none_or(|(shape, _)| shape.iter().product::<usize>() > MOST) {
+        if self.stage.output_shape(call).is_none_or(|(shape, _)| count(&shape) > MOST) {
             return Ok(None);
         }
         let read = self.stage.output(call).map_err(|e| Error::Input(e.to_string()))?;

@@ -2,6 +2,7 @@
 
 use super::TraceError;
 use super::manifest::{Call, Layout, Manifest, Row};
+use super::on_disk::{OnDisk, PIECE};
 use crate::nn::weights::WeightsFile;
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
@@ -12,15 +13,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tr::tr;
 
-/// Numbers of a piece: 4 MiB as `f32`.
-const PIECE: usize = 1 << 20;
+/// The state of torch's generator, a tensor of `get_latent` that is no part of the run.
+pub const GENERATOR_STATE: &str = "generator_state";
 
 /// An open trace. The headers of its files are read and checked.
 #[derive(Debug)]
 pub struct Trace {
     name: String,
-    manifest: Manifest,
-    stages: Vec<TraceStage>,
+    pub(super) manifest: Manifest,
+    pub(super) stages: Vec<TraceStage>,
 }
 
 /// A recorded stage of an open trace.
@@ -134,11 +135,18 @@ impl TraceStage {
         &self.key
     }
 
-    /// The names of its tensors, such as `latents`, in the order of the run; not those of modules.
+    /// The path of a call as `trace.json` has it.
+    pub(super) fn written_path<'a>(&self, call: &'a RecordedCall) -> &'a str {
+        let path = call.prefix.strip_prefix(&self.key).and_then(|path| path.strip_prefix('/'));
+        path.and_then(|path| path.rsplit_once('#')).map_or(&call.path, |(path, _)| path)
+    }
+
+    /// The names of its tensors, such as `latents`, in the order of the run; not those of modules, and not [`GENERATOR_STATE`].
     pub fn names(&self) -> Vec<String> {
         let keys = self.keys();
         let own = keys.filter_map(|key| key.strip_prefix(&self.key)?.strip_prefix('/').map(String::from));
-        let mut names: Vec<String> = own.filter(|name| !name.contains('/')).collect();
+        let mut names: Vec<String> =
+            own.filter(|name| !name.contains('/') && name != GENERATOR_STATE).collect();
         let place = |name: &String| crate::pipeline::snapshot::tensor_names().position(|known| known == name);
         names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
         names
@@ -233,6 +241,20 @@ impl TraceStage {
         Ok(())
     }
 
+    /// A tensor of the stage in its file.
+    pub fn on_disk(&self, name: &str) -> Option<OnDisk<'_>> {
+        self.find(&format!("{}/{name}", self.key))
+    }
+
+    /// The output of a call in the stage's file, if it is recorded as one tensor.
+    pub fn output_on_disk(&self, call: &RecordedCall) -> Option<OnDisk<'_>> {
+        self.find(&format!("{}out", call.prefix))
+    }
+
+    fn find(&self, key: &str) -> Option<OnDisk<'_>> {
+        OnDisk::find(&self.file, self.stored(key), self.layout)
+    }
+
     fn stored<'a>(&'a self, key: &'a str) -> &'a str {
         self.same.get(key).map_or(key, String::as_str)
     }
@@ -279,22 +301,26 @@ impl TraceStage {
 }
 
 /// transformers 4 has a module `text_model` around the text encoder's parts; transformers 5 has not.
-fn without_text_model(path: &str) -> String {
+pub(super) fn without_text_model(path: &str) -> String {
     match path.strip_prefix("text_encoder.text_model") {
         Some(rest) => ["text_encoder", rest].concat(),
         None => path.into(),
     }
 }
 
-fn shape_in(layout: Layout, shape: &[usize]) -> Vec<usize> {
+pub(super) fn shape_in(layout: Layout, shape: &[usize]) -> Vec<usize> {
     match (layout, shape) {
         (Layout::Nhwc, &[n, h, w, c]) => vec![n, c, h, w],
         _ => shape.into(),
     }
 }
 
-fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
+pub(super) fn channels_first(values: &[f32], [n, h, w, c]: [usize; 4]) -> Vec<f32> {
     let mut turned = Vec::with_capacity(values.len());
+    if values.is_empty() {
+        // One dimension is 0, and another one may be any number.
+        return turned;
+    }
     for image in 0..n {
         for channel in 0..c {
             let pixels = (0..h * w).map(|pixel| (image * h * w + pixel) * c + channel);

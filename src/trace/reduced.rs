@@ -13,13 +13,18 @@ pub struct Reduced {
     pub side: usize,
 }
 
+/// The number of numbers of a tensor of this shape. A file's header keeps it from overflowing in the file's order of dimensions only.
+pub fn count(shape: &[usize]) -> usize {
+    if shape.contains(&0) { 0 } else { shape.iter().fold(1, |count, side| count.saturating_mul(*side)) }
+}
+
 /// The output of `call` with at most about `most` numbers; `None` if it is not recorded, or if it is too large and has no pixels.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn reduced(stage: &TraceStage, call: &RecordedCall, most: usize) -> Result<Option<Reduced>, TraceError> {
     let Some((shape, dtype)) = stage.output_shape(call) else { return Ok(None) };
-    let count: usize = shape.iter().product();
+    let count = count(&shape);
     if count <= most {
         return Ok(stage.output(call)?.map(|output| Reduced { output, side: 1 }));
     }

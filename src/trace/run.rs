@@ -1,6 +1,7 @@
 //! A trace as a run: its settings, its scheduler, and a snapshot after each recorded stage.
 
 use super::manifest::FILE;
+use super::reduced::count;
 use super::{Trace, TraceError, TraceStage};
 use crate::nn::ConfigFile;
 use crate::pipeline::snapshot::tensor_names;
@@ -165,7 +166,7 @@ impl RecordedRun {
         let mut tensors = vec![];
         for name in recorded.names() {
             let Some(known) = tensor_names().find(|known| *known == name) else { continue };
-            let count: usize = recorded.shape(&name).map_or(0, |(shape, _)| shape.iter().product());
+            let count = recorded.shape(&name).map_or(0, |(shape, _)| count(&shape));
             if count > MOST {
                 let key = recorded.key();
                 self.notes.push(tr!(

@@ -3,9 +3,11 @@
 
 use super::TraceError;
 use super::manifest::{FILE, FORMAT, Manifest, ModuleEntry, Row, SchedulerEntry, StageEntry, VaeEntry};
+use super::reader::GENERATOR_STATE;
 use super::recording::Recorded;
 use crate::pipeline::dump::{WriteError, write_beside};
 use crate::pipeline::{Models, Setting, Snapshot, Stage, StageRecord};
+use crate::tensor::Generator;
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, View};
 use std::borrow::Cow;
@@ -18,6 +20,8 @@ use tr::tr;
 pub struct TraceWriter {
     folder: PathBuf,
     manifest: Manifest,
+    /// The state of the generator before the first draw.
+    generator: Vec<u8>,
 }
 
 impl TraceWriter {
@@ -73,7 +77,8 @@ impl TraceWriter {
             }
         }
         std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-        let writer = Self { folder: folder.into(), manifest: manifest(run, models) };
+        let generator = Generator::manual_seed(run.request().seed.folded()).state();
+        let writer = Self { folder: folder.into(), manifest: manifest(run, models), generator };
         writer.write_manifest()?;
         Ok(writer)
     }
@@ -87,7 +92,17 @@ impl TraceWriter {
         let own = record.tensors.iter().map(|(name, tensor)| (format!("{key}/{name}"), tensor));
         let modules = recorded.tensors.iter().map(|(key, tensor)| (key.clone(), tensor));
         let file = format!("{key}.safetensors");
-        write_tensors(own.chain(modules).collect(), &self.folder.join(&file))?;
+        let path = self.folder.join(&file);
+        let generator = match record.stage {
+            Stage::GetLatent => {
+                let state = Tensor::new(self.generator.as_slice(), &Device::Cpu);
+                let name = format!("{key}/{GENERATOR_STATE}");
+                Some((name.clone(), state.map_err(|source| WriteError::Tensor { name, source })?))
+            }
+            _ => None,
+        };
+        let generator = generator.iter().map(|(name, state)| (name.clone(), state));
+        write_tensors(own.chain(modules).chain(generator).collect(), &path)?;
         let timestep = match record.stage {
             Stage::Denoise { step } => record.scheduler.timesteps().get(step).copied(),
             _ => None,
@@ -246,8 +261,13 @@ fn write_tensors(tensors: Vec<(String, &Tensor)>, path: &Path) -> Result<(), Wri
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = Path::new(&beside);
+    // safetensors writes files for their owner only.
+    let index = path.with_file_name(FILE);
+    let readable =
+        || index.metadata().and_then(|index| std::fs::set_permissions(beside, index.permissions()));
     let written = safetensors::serialize_to_file(views, None, beside)
         .map_err(|e| e.to_string())
+        .and_then(|()| readable().map_err(|e| e.to_string()))
         .and_then(|()| std::fs::rename(beside, path).map_err(|e| e.to_string()));
     written.map_err(|reason| {
         // The first error is the one to report.

@@ -4,7 +4,7 @@
 //! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
 //! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
 //!   [`img2img`], [`schedulers`]: the debugger, a subject a file.
-//! - [`traces`]: runs on disk, compared. [`recorded`]: runs on disk, opened.
+//! - [`traces`], [`trace_candle`], [`trace_mistakes`], [`trace_names`]: runs on disk, compared. [`recorded`]: runs on disk, opened.
 //! - [`lesson`]: lessons are true.
 //! - [`models`], [`fixture`], [`differences`]: what these tests share.
 //!
@@ -30,6 +30,9 @@ mod session;
 mod stepping;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace_candle;
+mod trace_mistakes;
+mod trace_names;
 mod traces;
 mod weights;
 mod worker;

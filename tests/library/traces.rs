@@ -6,7 +6,9 @@ use candle_core::{DType, Device};
 use diffuscope::nn::pattern::Pattern;
 use diffuscope::pipeline::{Fault, Intervention, Models, Request, Snapshot, Stage, advance};
 use diffuscope::tensor::PlainTensor;
+use diffuscope::tensor::compare::relative_difference;
 use diffuscope::trace::diff::{Comparison, Kind, judge, pair};
+use diffuscope::trace::reader::GENERATOR_STATE;
 use diffuscope::trace::{Recording, Steps, Trace, TraceError, TraceWriter, What};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,12 +17,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-fn request() -> Request {
+pub fn request() -> Request {
     Request { width: 16, height: 16, num_inference_steps: 3, ..Request::for_models(&SD2, "a red cat") }
 }
 
 /// Records a run of the miniature.
-fn record(folder: &Path, what: &What, request: Request) -> Snapshot {
+pub fn record(folder: &Path, what: &What, request: Request) -> Snapshot {
     record_of(&SD2, folder, what, Snapshot::start(request, &SD2).unwrap())
 }
 
@@ -99,6 +101,24 @@ fn a_wrong_run_is_wrong_where_the_mistake_is() {
 }
 
 #[test]
+fn a_module_after_one_that_is_not_recorded_is_not_wrong_by_itself() {
+    let path = "unet.down_blocks.1.resnets.0.conv1";
+    let isolated = |patterns: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), &patterns.parse().unwrap(), request());
+        let comparison = judged(folder.path());
+        assert_eq!(comparison.first(), None);
+        comparison.rows.iter().find(|row| row.path == path).map(|row| row.isolated)
+    };
+    assert_eq!(isolated("all"), Some(true));
+    assert_eq!(isolated(path), Some(false));
+    assert_eq!(isolated("unet.*"), Some(true));
+    // Blocks, and what runs before the convolution in its own; the activation is not recorded.
+    let before = "unet.time_*,unet.conv_in,unet.down_blocks.0,unet.down_blocks.1.resnets.0.norm1";
+    assert_eq!(isolated(&format!("{before},{path}")), Some(true));
+}
+
+#[test]
 fn a_changed_module_is_the_first_and_the_next_ones_are_right() {
     let folder = tempfile::tempdir().unwrap();
     let path = "unet.mid_block.resnets.0.conv1";
@@ -167,8 +187,7 @@ fn mistakes_in_pipelines_of_diffusers_are_found_with_their_reason() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/traces");
     let mut miniatures = BTreeMap::new();
     let mut wrong = vec![];
-    let right = ["right_unet", "right_vae", "right_img2img"].map(|name| (name, "tiny", "", ""));
-    let right = right.into_iter().chain([("right_text_encoder", "odd", "", "")]);
+    let right = [("right_img2img", "tiny", "", ""), ("right_text_encoder", "odd", "", "")];
     for (name, miniature, path, cause) in MISTAKES.iter().copied().chain(right) {
         let (_, models) = miniatures.entry(miniature).or_insert_with(|| {
             let checkpoint = checkpoint(miniature);
@@ -199,6 +218,39 @@ fn mistakes_in_pipelines_of_diffusers_are_found_with_their_reason() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Runs of diffusers without a mistake, recorded by `tools/fixtures/traces.py`: the miniature and the dtype.
+const RIGHT: &[(&str, &str)] = &[
+    ("sd1", "float32"),
+    ("sd1", "float16"),
+    ("sd2", "float32"),
+    ("sd2", "bfloat16"),
+    ("tiny", "float32"),
+    ("tiny", "float16"),
+    ("turbo", "float32"),
+    ("turbo", "bfloat16"),
+];
+
+#[test]
+fn right_runs_of_diffusers_do_not_differ() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/traces");
+    let mut wrong = vec![];
+    for (miniature, dtype) in RIGHT {
+        let trace = Trace::open(&folder.join(format!("right_{miniature}_{dtype}.trace"))).unwrap();
+        assert_eq!(trace.manifest().dtype.as_deref(), Some(*dtype));
+        let checkpoint = checkpoint(miniature);
+        let models = Models::load(checkpoint.source(), Device::Cpu, DType::F32).unwrap();
+        let comparison = judge::judge(&trace, &models, None).unwrap();
+        let of = |prefix: &str| comparison.rows.iter().filter(|row| row.path.starts_with(prefix)).count();
+        assert!(of("unet.") >= 30 && of("vae.") >= 10 && of("text_encoder.") >= 1, "{miniature} {dtype}");
+        assert!(of("denoise.scheduler_step") >= 2, "{miniature} {dtype}: {:?}", comparison.notes);
+        assert_eq!(comparison.notes, [""; 0], "{miniature} {dtype}");
+        if let Some(first) = comparison.first() {
+            wrong.push(format!("{miniature} {dtype}: {} differ, the first: {first:?}", comparison.beyond()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn two_traces_differ_from_their_first_different_setting_on() {
     let [a, b] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -215,6 +267,70 @@ fn two_traces_differ_from_their_first_different_setting_on() {
         "{:?}",
         other.notes
     );
+}
+
+/// Changes the index of a trace.
+fn edit(folder: &Path, change: impl Fn(&mut Value)) {
+    let file = folder.join("trace.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(file, manifest.to_string()).unwrap();
+}
+
+#[test]
+fn the_state_of_the_generator_is_recorded_and_compared() {
+    let [a, b] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let seeded = |seed: i64| Request { seed: seed.into(), ..request() };
+    record(a.path(), &What::Stages, seeded(5));
+    record(b.path(), &What::Stages, seeded(6));
+    let open = |folder: &Path| Trace::open(folder).unwrap();
+    let state = |trace: &Trace| trace.tensor(Stage::GetLatent, GENERATOR_STATE).unwrap().unwrap();
+    // diffusers' run with the same seed.
+    let theirs = open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/traces/no_bias.trace"));
+    assert_eq!(state(&open(a.path())).data(), state(&theirs).data());
+    assert_eq!(state(&theirs).data().len(), 5056);
+    assert!(!open(a.path()).stage(Stage::GetLatent).unwrap().names().contains(&GENERATOR_STATE.into()));
+
+    let notes = |a: &Path, b: &Path| pair::compare(&open(a), &open(b), None).unwrap().notes;
+    let seeds = notes(a.path(), b.path());
+    assert!(seeds.iter().any(|note| note.contains("seed is 5, and 6")), "{seeds:?}");
+    assert!(!seeds.iter().any(|note| note.contains("states")), "{seeds:?}");
+    edit(b.path(), |manifest| manifest["settings"]["seed"] = json!(5));
+    assert_eq!(
+        notes(a.path(), b.path()),
+        [
+            "the seed is 5 in both, and the generators' states before the first draw differ: one had drawn before"
+        ]
+    );
+}
+
+#[test]
+fn a_run_that_ended_early_is_compared_up_to_its_end() {
+    let [whole, short] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in [&whole, &short] {
+        record(folder.path(), &What::All, request());
+    }
+    edit(short.path(), |manifest| {
+        manifest["complete"] = json!(false);
+        manifest["stopped"] = json!("KeyboardInterrupt");
+        manifest["stages"].as_array_mut().unwrap().truncate(3);
+    });
+    let [whole, short] = [&whole, &short].map(|folder| Trace::open(folder.path()).unwrap());
+    let end = Some(Stage::Denoise { step: 0 });
+    let note = |comparison: &Comparison| comparison.notes.first().cloned().unwrap_or_default();
+    for comparison in [
+        pair::compare(&short, &whole, None).unwrap(),
+        pair::compare(&whole, &short, None).unwrap(),
+        judge::judge(&short, &SD2, None).unwrap(),
+    ] {
+        assert_eq!((comparison.until, comparison.first()), (end, None));
+        assert!(
+            note(&comparison).ends_with("ends after denoise 0: KeyboardInterrupt"),
+            "{:?}",
+            comparison.notes
+        );
+    }
+    assert_eq!(judge::judge(&whole, &SD2, None).unwrap().until, None);
 }
 
 #[test]
@@ -238,6 +354,16 @@ fn only_a_trace_is_replaced() {
     }
     fs::write(at("photos/trace.json"), "{}").unwrap();
     assert!(TraceWriter::check(&at("photos")).is_err(), "another program's trace.json");
+}
+
+#[test]
+#[cfg(unix)]
+fn who_may_read_the_index_may_read_the_tensors() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), &What::Stages, request());
+    let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
+    assert_eq!(mode("vae_decode.safetensors"), mode("trace.json"));
 }
 
 #[test]
@@ -528,6 +654,78 @@ fn a_large_tensor_is_read_in_pieces() {
         .unwrap();
     assert_eq!((sum, read), (1., count));
     assert!(largest <= 1 << 20, "{largest}");
+}
+
+/// A trace of one tensor of four dimensions, in either order.
+fn of_image(folder: &Path, layout: &str, [n, c, h, w]: [usize; 4], value: impl Fn(usize) -> f32) {
+    // The number of each value in the order batch, channels, height, width.
+    let first = |n: usize, y: usize, x: usize, channel: usize| ((n * c + channel) * h + y) * w + x;
+    let last = (0..n).flat_map(|n| {
+        (0..h * w).flat_map(move |pixel| (0..c).map(move |channel| first(n, pixel / w, pixel % w, channel)))
+    });
+    let (shape, order): (_, Vec<usize>) = match layout {
+        "NHWC" => ([n, h, w, c], last.collect()),
+        _ => ([n, c, h, w], (0..n * c * h * w).collect()),
+    };
+    let data: Vec<u8> = order.into_iter().flat_map(|at| value(at).to_le_bytes()).collect();
+    let header =
+        json!({"vae_decode/image": {"dtype": "F32", "shape": shape, "data_offsets": [0, data.len()]}});
+    fs::write(folder.join("a.safetensors"), of_parts(&header.to_string(), &data)).unwrap();
+    let manifest = json!({
+        "format": "diffuscope trace", "version": 1, "layout": layout, "complete": true,
+        "stages": [{"name": "vae_decode", "file": "a.safetensors"}],
+    });
+    fs::write(folder.join("trace.json"), manifest.to_string()).unwrap();
+}
+
+/// 0 numbers, whose shape says 2^40 pictures, or 2^40 channels.
+#[test]
+fn an_empty_tensor_is_read_at_once_whatever_its_shape() {
+    for shape in [[1 << 40, 1, 0, 1], [0, 1 << 40, 1, 1 << 40], [1, 1 << 40, 1 << 40, 0]] {
+        let [a, b] = ["NHWC", "NCHW"].map(|layout| {
+            let folder = tempfile::tempdir().unwrap();
+            let [n, c, h, w]: [usize; 4] = shape;
+            let stored = if layout == "NHWC" { [n, h, w, c] } else { shape };
+            let header =
+                json!({"vae_decode/image": {"dtype": "F32", "shape": stored, "data_offsets": [0, 0]}});
+            fs::write(folder.path().join("a.safetensors"), of_parts(&header.to_string(), &[])).unwrap();
+            let manifest = json!({
+                "format": "diffuscope trace", "version": 1, "layout": layout,
+                "stages": [{"name": "vae_decode", "file": "a.safetensors"}],
+            });
+            fs::write(folder.path().join("trace.json"), manifest.to_string()).unwrap();
+            folder
+        });
+        // What refuses such a header refuses both.
+        let (Ok(a), Ok(b)) = (Trace::open(a.path()), Trace::open(b.path())) else { continue };
+        for trace in [&a, &b] {
+            assert_eq!(trace.tensor(Stage::VaeDecode, "image").unwrap().unwrap().data().len(), 0);
+        }
+        assert_eq!(pair::compare(&a, &b, None).unwrap().rows[0].relative, Some(0.));
+    }
+}
+
+#[test]
+fn two_traces_are_compared_in_pieces_whatever_their_order_of_dimensions() {
+    // More than one piece, and no whole number of pieces.
+    let shape = [2, 3, 601, 577];
+    let value = |at: usize| (at % 1013) as f32;
+    let off = move |at: usize| value(at) + if at.is_multiple_of(3) { 0.5 } else { 0. };
+    let count: usize = shape.iter().product();
+    let expected = {
+        let (a, b): (Vec<f32>, Vec<f32>) = (0..count).map(|at| (off(at), value(at))).unzip();
+        relative_difference(&a, &b)
+    };
+    for (ours, theirs) in [("NCHW", "NCHW"), ("NHWC", "NHWC"), ("NCHW", "NHWC"), ("NHWC", "NCHW")] {
+        let [a, b, c] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        of_image(a.path(), ours, shape, off);
+        of_image(b.path(), theirs, shape, value);
+        of_image(c.path(), ours, shape, value);
+        let [a, b, c] = [a, b, c].map(|folder| Trace::open(folder.path()).unwrap());
+        let found = pair::compare(&a, &b, None).unwrap().rows[0].relative.unwrap();
+        assert!((found / expected - 1.).abs() < 1e-12, "{ours} {theirs}: {found} {expected}");
+        assert_eq!(pair::compare(&c, &b, None).unwrap().rows[0].relative, Some(0.));
+    }
 }
 
 proptest! {

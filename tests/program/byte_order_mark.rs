@@ -8,6 +8,7 @@ use diffuscope::lesson::library::Library;
 use diffuscope::model::{ClipTokenizer, LatentRgbFactors};
 use diffuscope::pipeline::dump::read_text;
 use diffuscope::pipeline::models::Configs;
+use diffuscope::trace::Names;
 use diffuscope::tui::config::Config;
 use serde_json::json;
 use std::fs;
@@ -126,6 +127,8 @@ fn files_of_a_person() {
     assert_eq!(read_text(&write("any.txt", "one\n\u{feff}two")).unwrap(), "one\n\u{feff}two");
     let settings = Config::read(&write("config.toml", "mouse = false\n")).unwrap();
     assert!(!settings.mouse);
+    let names = Names::read(&write("names.toml", "[names]\n\"a\" = \"b\"\n"));
+    assert!(names.is_ok(), "{names:?}");
     let lesson = "---\ntitle: A\nsummary: B\nminutes: 1\n---\n\nText.\n";
     let library = Library::at(&write("lesson.md", lesson)).unwrap();
     assert_eq!(library.entries.len(), 1);

@@ -33,6 +33,26 @@ fn a_recorded_run_is_compared_by_its_exit_code() {
 }
 
 #[test]
+fn a_run_that_ended_early_differs_in_nothing_up_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.trace");
+    let path = path.to_str().unwrap();
+    record(path, &[]);
+    let file = format!("{path}/trace.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    manifest["complete"] = false.into();
+    manifest["stages"].as_array_mut().unwrap().pop();
+    std::fs::write(file, manifest.to_string()).unwrap();
+    let ran = diffuscope(&["diff", path, "--json"], "");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("note: ") && lines[0].contains("ends after denoise 1"), "{lines:?}");
+    assert!(lines[1].contains("nothing differs up to denoise 1, where the record ends"), "{lines:?}");
+    let last: Value = serde_json::from_str(lines[2]).unwrap();
+    assert_eq!(last["until"], "denoise.001");
+}
+
+#[test]
 fn what_cannot_be_compared_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().to_str().unwrap();

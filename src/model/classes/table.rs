@@ -394,5 +394,5 @@ pub const CLASSES: &[Class] = &[
         ..LAYER
     },
     Class { name: "SiLU", paths: &["**.nonlinearity", "**.conv_act", "**.act"], ..LAYER },
-    Class { name: "Dropout", paths: &["**.dropout"], ..LAYER },
+    Class { name: "Dropout", paths: &["**.dropout", "**.to_out.1", "**.ff.net.1"], ..LAYER },
 ];

@@ -19,7 +19,7 @@ pub use error::WeightsError;
 pub use file::WeightsFile;
 pub use shards::Shards;
 
-use super::load_report::{LoadReport, Parameter};
+use super::load_report::{LoadReport, Norm, Parameter};
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor, WithDType};
 use error::Result;
@@ -116,6 +116,13 @@ impl Weights {
     /// The files.
     pub fn files(&self) -> &Shards {
         &self.files
+    }
+
+    /// Adds the normalization here to the report.
+    pub(super) fn report_norm(&self, norm: Norm) {
+        if let Some(report) = &self.report {
+            report.norm(&self.path, norm);
+        }
     }
 
     /// The keys that no module has read, sorted. Empty without a report.

@@ -37,6 +37,8 @@ pub struct Forced<'a> {
     watch: &'a Watch<'a>,
     /// The tensors of the wanted row.
     pub seen: Option<Sides>,
+    /// Whether the time embedding's input is not recorded. Its rounding reaches no other module.
+    is_time_unforced: bool,
 }
 
 /// What a comparison does besides.
@@ -60,6 +62,9 @@ impl Watch<'_> {
     }
 }
 
+const TIME_PROJ: &str = "unet.time_proj";
+const TIME_EMBEDDING: &str = "unet.time_embedding";
+
 /// Whether the output of the module at `path` goes to an up block of the UNet.
 fn is_skip(path: &str) -> bool {
     let names: Vec<&str> = path.split('.').collect();
@@ -67,6 +72,12 @@ fn is_skip(path: &str) -> bool {
         names[..],
         ["unet", "conv_in"] | ["unet", "down_blocks", _, "resnets" | "attentions" | "downsamplers", _]
     )
+}
+
+/// Whether the module at `path` is an activation or a dropout: exact enough to stand for its recorded output.
+fn is_function(path: &str) -> bool {
+    let class = classes::Class::of(path, None).map_or("", |class| class.name);
+    matches!(class, "SiLU" | "Dropout") || path.ends_with(".activation_fn")
 }
 
 /// What is known of a difference.
@@ -92,6 +103,8 @@ struct Open {
     call: usize,
     /// Whether a submodule ran without a recorded output.
     chained: bool,
+    /// Whether its inputs may come from modules without a recorded output.
+    is_unforced: bool,
     /// Whether its inputs are not the recorded ones, which is its container's fault.
     is_misfed: bool,
     inputs: Vec<Tensor>,
@@ -129,7 +142,14 @@ impl<'a> Forced<'a> {
             skips: vec![],
             watch,
             seen: None,
+            is_time_unforced: false,
         }
+    }
+
+    /// Whether a module that runs now may get what a module without a recorded output made.
+    fn is_unforced(&self, path: &Path) -> bool {
+        self.open.iter().any(|open| open.chained)
+            || self.is_time_unforced && path.as_str().starts_with(TIME_EMBEDDING)
     }
 
     /// Keeps what is known of a difference, if it is the first.
@@ -151,6 +171,7 @@ impl<'a> Forced<'a> {
     fn check_inputs(&mut self, path: &Path, call: usize, inputs: &[&Tensor]) -> Result<bool> {
         let Some(recorded) = self.calls.get(&(path.as_str(), call)).copied() else { return Ok(false) };
         let names = classes::inputs(path.as_str(), inputs.len());
+        let is_unforced = self.is_unforced(path);
         let mut is_misfed = false;
         for (i, input) in inputs.iter().enumerate() {
             let name = names.get(i).copied().unwrap_or_default();
@@ -168,11 +189,11 @@ impl<'a> Forced<'a> {
             }
             let bound = self.given.unwrap_or_else(|| {
                 let dtype = tolerance::lower(self.dtype, expected.dtype());
-                tolerance::isolated("", dtype, None, false)
+                tolerance::isolated("", dtype, None, is_unforced)
             });
             let container = self.open.last().map_or("", |open| open.path.as_str());
             let container = if container.is_empty() { path.as_str() } else { container };
-            let mut row = Row::of((self.stage, container, 0), (&ours, &expected), bound, true);
+            let mut row = Row::of((self.stage, container, 0), (&ours, &expected), bound, !is_unforced);
             if row.is_beyond() {
                 is_misfed = true;
                 // What is wrong within a module that got wrong inputs follows from them.
@@ -211,9 +232,10 @@ impl Probe for Forced<'_> {
         let count = self.counts.entry(path.clone()).or_default();
         let call = *count;
         *count += 1;
+        let is_unforced = self.is_unforced(path);
         let is_misfed = self.check_inputs(path, call, inputs)?;
         let inputs = inputs.iter().map(|input| (*input).clone()).collect();
-        self.open.push(Open { path: path.clone(), call, chained: false, is_misfed, inputs });
+        self.open.push(Open { path: path.clone(), call, chained: false, is_unforced, is_misfed, inputs });
         Ok(())
     }
 
@@ -237,7 +259,9 @@ impl Forced<'_> {
         };
         let Some(expected) = expected else {
             self.unrecorded += 1;
-            if let Some(container) = self.open.last_mut() {
+            if path.as_str() == TIME_PROJ {
+                self.is_time_unforced = true;
+            } else if let Some(container) = self.open.last_mut().filter(|_| !is_function(path.as_str())) {
                 container.chained = true;
             }
             return Ok(output);
@@ -246,12 +270,12 @@ impl Forced<'_> {
         if !open.is_misfed {
             let dtype = tolerance::lower(self.dtype, expected.dtype());
             let timestep = self.recorded.timestep;
-            let bound = self
-                .given
-                .unwrap_or_else(|| tolerance::isolated(path.as_str(), dtype, timestep, open.chained));
+            let chained = open.chained || open.is_unforced;
+            let bound =
+                self.given.unwrap_or_else(|| tolerance::isolated(path.as_str(), dtype, timestep, chained));
             let call = recorded.map_or(open.call, |call| call.call);
             let at = (self.stage, path.as_str(), call);
-            let mut row = Row::of(at, (&ours, &expected), bound, !open.chained);
+            let mut row = Row::of(at, (&ours, &expected), bound, !chained);
             if self.watch.wants(&row) {
                 self.seen = Some(Sides { found: expected.clone(), reference: ours.clone() });
             }

@@ -12,7 +12,7 @@ pub mod pair;
 pub mod text;
 pub mod tolerance;
 
-use super::TraceError;
+use super::{Trace, TraceError};
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
 use crate::tensor::compare::relative_difference;
@@ -23,6 +23,8 @@ use tr::tr;
 /// Two runs, compared.
 #[derive(Debug, Default)]
 pub struct Comparison {
+    /// The last recorded stage of a run that ended early; `None` for whole runs.
+    pub until: Option<Stage>,
     /// The rows, in the order of execution.
     pub rows: Vec<Row>,
     /// What was not compared, and why; settings that differ.
@@ -104,16 +106,21 @@ impl Row {
         isolated: bool,
     ) -> Self {
         let same = found.shape() == reference.shape();
-        Self {
-            stage,
-            path: path.into(),
-            call,
-            relative: same.then(|| relative_difference(found.data(), reference.data())),
-            tolerance,
-            isolated,
-            kind: Kind::Module,
-            shapes: (!same).then(|| (found.shape().into(), reference.shape().into())),
-        }
+        let relative = same.then(|| relative_difference(found.data(), reference.data()));
+        let at = (stage, path, call);
+        Self::of_shapes(at, relative, (found.shape(), reference.shape()), tolerance, isolated)
+    }
+
+    /// A row of tensors of these shapes; `relative` is `None` if they differ.
+    pub fn of_shapes(
+        (stage, path, call): (Stage, &str, usize),
+        relative: Option<f64>,
+        (found, reference): (&[usize], &[usize]),
+        tolerance: f64,
+        isolated: bool,
+    ) -> Self {
+        let shapes = (found != reference).then(|| (found.into(), reference.into()));
+        Self { stage, path: path.into(), call, relative, tolerance, isolated, kind: Kind::Module, shapes }
     }
 
     /// Whether the difference is more than rounding.
@@ -153,6 +160,20 @@ impl Row {
 }
 
 impl Comparison {
+    /// A comparison without rows. Its first notes name the traces that end early.
+    pub(super) fn of(traces: &[&Trace]) -> Self {
+        let mut comparison = Self::default();
+        for trace in traces.iter().filter(|trace| !trace.manifest().complete) {
+            let Some(last) = trace.stages().last().map(|stage| stage.stage) else { continue };
+            comparison.until = Some(comparison.until.map_or(last, |until| until.min(last)));
+            comparison.notes.push(match &trace.manifest().stopped {
+                Some(reason) => tr!("{} ends after {last}: {reason}", trace.name(), last, reason),
+                None => tr!("{} ends after {last}", trace.name(), last),
+            });
+        }
+        comparison
+    }
+
     /// The earliest row beyond its tolerance.
     pub fn first(&self) -> Option<&Row> {
         self.rows.iter().find(|row| row.is_beyond())

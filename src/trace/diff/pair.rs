@@ -5,6 +5,8 @@ use super::{Comparison, DiffError, Row, Sides};
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
 use crate::trace::manifest::Row as BatchRow;
+use crate::trace::on_disk::OnDisk;
+use crate::trace::reader::GENERATOR_STATE;
 use crate::trace::reduced::reduced;
 use crate::trace::{RecordedCall, Trace, TraceStage};
 use serde_json::Value;
@@ -16,7 +18,9 @@ use tr::tr;
 /// # Errors
 /// When a file cannot be read, or the traces have nothing in common.
 pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<Comparison, DiffError> {
-    let mut comparison = Comparison { notes: settings(found, reference), ..Comparison::default() };
+    let mut comparison = Comparison::of(&[found, reference]);
+    comparison.notes.extend(settings(found, reference));
+    comparison.notes.extend(generators(found, reference)?);
     let guidance_scale = reference.manifest().settings.get("guidance_scale").and_then(Value::as_f64);
     let is_step = |stage: &&TraceStage| matches!(stage.stage, Stage::Denoise { .. });
     let steps = reference.stages().iter().filter(is_step).count();
@@ -36,12 +40,23 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
             let theirs = counterparts.find(&stage.calls, call);
             missing += usize::from(theirs.is_empty());
             for their in theirs {
-                if let (Some(a), Some(b)) = (other.output(their.call)?, stage.output(call)?) {
-                    let (a, b) = their.rows_of(a, b);
-                    let dtype = tolerance::lower(a.dtype(), b.dtype());
-                    let at = (stage.stage, call.path.as_str(), call.call);
-                    comparison.rows.push(Row::of(at, (&a, &b), bound(&call.path, dtype), false));
-                }
+                let at = (stage.stage, call.path.as_str(), call.call);
+                let (Some(a), Some(b)) = (other.output_on_disk(their.call), stage.output_on_disk(call))
+                else {
+                    continue;
+                };
+                let bound = bound(&call.path, tolerance::lower(a.dtype, b.dtype));
+                comparison.rows.push(match their.rows {
+                    None => row(at, &a, &b, bound)?,
+                    // A text encoder's outputs, which are small.
+                    Some(_) => match (other.output(their.call)?, stage.output(call)?) {
+                        (Some(a), Some(b)) => {
+                            let (a, b) = their.rows_of(a, b);
+                            Row::of(at, (&a, &b), bound, false)
+                        }
+                        _ => continue,
+                    },
+                });
             }
         }
         if missing > 0 {
@@ -52,11 +67,20 @@ pub fn compare(found: &Trace, reference: &Trace, given: Option<f64>) -> Result<C
                 missing
             ));
         }
+        let ours = Counterparts::of(&stage.calls);
+        let more = other.calls.iter().filter(|call| ours.find(&other.calls, call).is_empty()).count();
+        if more > 0 {
+            comparison.notes.push(tr!(
+                "{more} modules of {} are in {} only",
+                stage.stage,
+                found.name(),
+                more
+            ));
+        }
         for name in stage.names() {
-            if let (Some(a), Some(b)) = (other.tensor(&name)?, stage.tensor(&name)?) {
-                let dtype = tolerance::lower(a.dtype(), b.dtype());
-                let at = (stage.stage, name.as_str(), 0);
-                comparison.rows.push(Row::of(at, (&a, &b), bound(&name, dtype), false));
+            if let (Some(a), Some(b)) = (other.on_disk(&name), stage.on_disk(&name)) {
+                let bound = bound(&name, tolerance::lower(a.dtype, b.dtype));
+                comparison.rows.push(row((stage.stage, &name, 0), &a, &b, bound)?);
             }
         }
         step += usize::from(is_step(&stage));
@@ -150,6 +174,36 @@ impl Counterpart<'_> {
         let rows = self.rows.and_then(|(theirs, own)| row(&found, theirs).zip(row(&reference, own)));
         rows.unwrap_or((found, reference))
     }
+}
+
+/// A row of two tensors, which are read in pieces.
+fn row(at: (Stage, &str, usize), a: &OnDisk<'_>, b: &OnDisk<'_>, bound: f64) -> Result<Row, DiffError> {
+    Ok(Row::of_shapes(at, a.relative_difference(b)?, (&a.shape, &b.shape), bound, false))
+}
+
+/// A note if the generators stood at different places although the seeds are equal: one of them had drawn before.
+fn generators(found: &Trace, reference: &Trace) -> Result<Option<String>, DiffError> {
+    let of = |trace: &Trace| trace.tensor(Stage::GetLatent, GENERATOR_STATE);
+    let seed = |trace: &Trace| trace.manifest().settings.get("seed").cloned();
+    let (Some(a), Some(b)) = (of(found)?, of(reference)?) else { return Ok(None) };
+    let seed_of = match (seed(found), seed(reference)) {
+        (Some(a), Some(b)) if is_equal(&a, &b) => a,
+        _ => return Ok(None),
+    };
+    let (seed, lengths) = (seed_of, (a.data().len(), b.data().len()));
+    Ok(match (a.data() == b.data(), lengths.0 == lengths.1) {
+        (true, _) => None,
+        (false, true) => Some(tr!(
+            "the seed is {seed} in both, and the generators' states before the first draw differ: one had drawn before",
+            seed
+        )),
+        (false, false) => Some(tr!(
+            "the seed is {seed} in both, and the generators are of two kinds, whose states have {} and {} bytes",
+            lengths.0,
+            lengths.1,
+            seed
+        )),
+    })
 }
 
 /// The settings that differ, each in a line.

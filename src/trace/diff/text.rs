@@ -12,12 +12,21 @@ pub fn lines(comparison: &Comparison, name: &str, reference: &str, more: &str) -
     let rows = comparison.rows.len();
     let mut lines: Vec<String> = comparison.notes.iter().map(|note| format!("note: {note}")).collect();
     let Some(first) = comparison.first() else {
-        lines.push(tr!(
-            "{name} against {reference}: nothing differs ({rows} compared)",
-            name,
-            reference,
-            rows
-        ));
+        lines.push(match comparison.until {
+            Some(until) => tr!(
+                "{name} against {reference}: nothing differs up to {until}, where the record ends ({rows} compared)",
+                name,
+                reference,
+                until,
+                rows
+            ),
+            None => tr!(
+                "{name} against {reference}: nothing differs ({rows} compared)",
+                name,
+                reference,
+                rows
+            ),
+        });
         return lines;
     };
     let beyond = comparison.beyond();

@@ -13,6 +13,8 @@ fn refused(said: &[&str]) -> Ends {
     Ends::Refused(said.iter().map(|said| said.to_string()).collect())
 }
 
+/// A trace that can be read.
+const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/traces/no_bias.trace");
 const SMALL: &str = "--steps 1 --width 16 --height 16";
 
 #[test]
@@ -35,6 +37,10 @@ fn prompts_and_what_is_typed() {
         row("too long an argument",     [words(&format!("run {SMALL} --prompt")), vec![tall.clone().into()]].concat(), "", refused(&["prompt has 100001 bytes"])),
         row("an endless file",          words(&format!("debug --batch -x /dev/zero {SMALL}")), "", refused(&["/dev/zero: line 1", "131072 bytes"])),
         row("an endless lesson",        words("lesson check /dev/zero"),             "", refused(&["/dev/zero"])),
+        row("an endless file of names", words(&format!("diff {TRACE} --names /dev/zero")), "", Ends::Usage(vec!["/dev/zero: it has more than".into()])),
+        row("no file of names",         words(&format!("diff {TRACE} --names none.toml")), "", Ends::Usage(vec!["none.toml: No such file".into()])),
+        row("a folder of names",        words(&format!("diff {TRACE} --names {TRACE}")),  "", Ends::Usage(vec!["Is a directory".into()])),
+        row("names that are JSON",      words(&format!("diff {TRACE} --names {TRACE}/trace.json")), "", Ends::Usage(vec!["trace.json: line 1: ".into()])),
         row("an endless picture",       words(&format!("run {SMALL} --init-image /dev/zero")), "", refused(&["/dev/zero"])),
     ];
     judge(&rows);

@@ -43,10 +43,16 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// The relative difference of a predicted tensor; `None` if its shape is another one, or it is NaN.
     pub(super) fn fits(&self, predicted: &Tensor) -> Result<Option<f64>> {
-        let (Observed::Output(expected) | Observed::Input(expected)) = &self.observed;
+        let expected = self.recorded();
         let predicted = PlainTensor::of(predicted)?;
         let same = predicted.shape() == expected.shape();
         Ok(same.then(|| relative_difference(predicted.data(), expected.data())).filter(|fits| !fits.is_nan()))
+    }
+
+    /// What was recorded.
+    pub(super) fn recorded(&self) -> &PlainTensor {
+        let (Observed::Output(recorded) | Observed::Input(recorded)) = &self.observed;
+        recorded
     }
 
     /// Whether the output differs, and not an input.

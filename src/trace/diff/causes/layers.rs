@@ -1,7 +1,8 @@
 //! Layers without submodules, computed from weights so that each part can be changed.
 
 use crate::checkpoint::layout::Precision;
-use crate::nn::{Error, Result};
+use crate::nn::load_report::Norm;
+use crate::nn::{Error, Path, Result};
 use crate::pipeline::Models;
 use candle_core::{D, DType, Device, Tensor};
 use tr::tr;
@@ -19,8 +20,7 @@ pub struct Layer {
 pub enum Kind {
     Conv,
     Linear,
-    GroupNorm { groups: usize, eps: f64 },
-    LayerNorm { eps: f64 },
+    Norm(Norm),
 }
 
 /// The stride of a convolution of `input` whose output has this shape: 1 or 2.
@@ -72,23 +72,11 @@ impl Layer {
         let weight = read(&first.key, &first.shape)?;
         let bias = own.iter().find(|parameter| parameter.name == "bias");
         let bias = bias.map(|bias| read(&bias.key, &bias.shape)).transpose()?;
-        let is_text = component == "text_encoder";
         let name = path.rsplit('.').next().unwrap_or(path);
-        let kind = match first.shape.len() {
-            4 => Kind::Conv,
-            2 if name.ends_with("embedding") => return Ok(None),
-            2 => Kind::Linear,
-            1 if is_text => Kind::LayerNorm { eps: models.text_encoder.config().layer_norm_eps },
-            1 if path.contains("transformer_blocks") => Kind::LayerNorm { eps: 1e-5 },
-            1 if component == "vae" => {
-                Kind::GroupNorm { groups: models.vae.config().norm_num_groups, eps: 1e-6 }
-            }
-            1 => {
-                let config = models.unet.config();
-                let of_transformer = path.contains(".attentions.");
-                let eps = if of_transformer { 1e-6 } else { config.norm_eps };
-                Kind::GroupNorm { groups: config.norm_num_groups, eps }
-            }
+        let kind = match (models.norms.get(&Path::new(path)), first.shape.len()) {
+            (Some(&norm), _) => Kind::Norm(norm),
+            (None, 4) => Kind::Conv,
+            (None, 2) if !name.ends_with("embedding") => Kind::Linear,
             _ => return Ok(None),
         };
         Ok(Some(Self { kind, weight, bias }))
@@ -121,8 +109,8 @@ impl Layer {
                 let shape: Vec<usize> = std::iter::repeat_n(1, y.rank() - 1).chain([bias]).collect();
                 biased(y, &shape)
             }
-            Kind::GroupNorm { groups, eps } => self.group_norm(x, groups, eps),
-            Kind::LayerNorm { eps } => self.layer_norm(x, eps),
+            Kind::Norm(Norm::Group { groups, eps }) => self.group_norm(x, groups, eps),
+            Kind::Norm(Norm::Layer { eps }) => self.layer_norm(x, eps),
         }
     }
 

@@ -1,12 +1,14 @@
 //! The reason of a difference: known mistakes are tried on this program's module until its output is the recorded one.
 //!
 //! A mistake is an entry of `HYPOTHESES`: a name, a sentence, and the outputs that it predicts for a `Case`. To add one, add an
-//! entry and its function to `modules` or `wiring`.
+//! entry, its function in `modules`, `wiring` or `guidance`, and a run with the mistake in `tests/library/trace_mistakes.rs`.
 //!
 //! - `case`: the module, its inputs, and what was recorded. `layers`: layers without submodules, from weights.
 //! - `modules`: mistakes in a module. `wiring`: mistakes in what a container gives to a submodule.
+//! - `guidance`: mistakes in the lines around the UNet.
 
 mod case;
+mod guidance;
 mod layers;
 mod modules;
 mod wiring;
@@ -54,6 +56,20 @@ impl Candidate {
     fn new(detail: impl Into<String>, output: Tensor) -> Self {
         Self { detail: detail.into(), output }
     }
+}
+
+/// The candidate that fits best, if any has the recorded shape. The others are not kept: an output can have hundreds of megabytes.
+fn best(case: &Case<'_>, candidates: impl IntoIterator<Item = Result<Candidate>>) -> Result<Vec<Candidate>> {
+    let mut best: Option<(f64, Candidate)> = None;
+    for candidate in candidates {
+        let candidate = candidate?;
+        if let Some(fits) = case.fits(&candidate.output)?
+            && best.as_ref().is_none_or(|(known, _)| fits < *known)
+        {
+            best = Some((fits, candidate));
+        }
+    }
+    Ok(best.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
 /// A mistake that explains the difference.
@@ -154,6 +170,12 @@ const HYPOTHESES: &[Hypothesis] = &[
         place: Place::Module,
     },
     Hypothesis {
+        name: "activation_before",
+        says: phrase("the activation before this module is another function:"),
+        predict: wiring::activation_before,
+        place: Place::Wiring,
+    },
+    Hypothesis {
         name: "attention_scale",
         says: phrase("the attention has another scale:"),
         predict: wiring::attention_scale,
@@ -210,10 +232,21 @@ const HYPOTHESES: &[Hypothesis] = &[
     Hypothesis {
         name: "rows_swapped",
         says: phrase("the rows of guidance are swapped"),
-        predict: wiring::rows_swapped,
+        predict: guidance::rows_swapped,
+        place: Place::Module,
+    },
+    Hypothesis {
+        name: "guidance_scale",
+        says: phrase("the guidance scale is another one:"),
+        predict: guidance::scale,
         place: Place::Module,
     },
 ];
+
+/// The name of every known mistake.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    HYPOTHESES.iter().map(|hypothesis| hypothesis.name)
+}
 
 /// The relative difference of the recorded output of a layer from its output in `f64`; `None` for a module that is no layer with
 /// weights. The fast kernels of the CPU round more than others do, which is no one's mistake.

@@ -1,10 +1,11 @@
 //! Mistakes in a module: each predicts the module's output from its inputs.
 
 use super::layers::{Kind, Layer};
-use super::{Candidate, Case};
+use super::{Candidate, Case, best};
 use crate::model::unet::UNetConfig;
 use crate::model::unet::embeddings::Timesteps;
 use crate::nn::activation::{gelu, quick_gelu, silu};
+use crate::nn::load_report::Norm;
 use crate::nn::{Path, Result, Unwatched};
 use candle_core::{DType, Device, Tensor};
 use tr::tr;
@@ -23,62 +24,59 @@ fn layer_and_input<'c>(case: &'c Case<'_>) -> Result<Option<(Layer, &'c Tensor)>
 pub fn epsilon(case: &Case<'_>) -> Candidates {
     let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
     let with = |eps: f64| match layer.kind {
-        Kind::GroupNorm { groups, .. } => layer.group_norm(x, groups, eps).ok(),
-        Kind::LayerNorm { .. } => layer.layer_norm(x, eps).ok(),
+        Kind::Norm(Norm::Group { groups, .. }) => layer.group_norm(x, groups, eps).ok(),
+        Kind::Norm(Norm::Layer { .. }) => layer.layer_norm(x, eps).ok(),
         _ => None,
     };
-    let mut found = vec![];
-    let mut best = (f64::INFINITY, 0.);
-    let mut consider = |eps: f64, found: &mut Vec<Candidate>| -> Result<f64> {
-        let Some(output) = with(eps) else { return Ok(f64::INFINITY) };
-        let fits = case.fits(&output)?.unwrap_or(f64::INFINITY);
-        found.push(Candidate::new(format!("{eps:.1e}"), output));
-        if fits < best.0 {
-            best = (fits, eps);
+    let mut best: Option<(f64, f64, Candidate)> = None;
+    let mut consider = |eps: f64| -> Result<Option<f64>> {
+        if let Some(output) = with(eps)
+            && let Some(fits) = case.fits(&output)?
+            && best.as_ref().is_none_or(|(known, ..)| fits < *known)
+        {
+            best = Some((fits, eps, Candidate::new(format!("{eps:.1e}"), output)));
         }
-        Ok(best.1)
+        Ok(best.as_ref().map(|(_, eps, _)| *eps))
     };
-    let mut at = 0.;
+    // Whole decades first: among equals, the round value is the reason.
+    let mut at = None;
     for exponent in -12..=-1 {
-        at = consider(10f64.powi(exponent), &mut found)?;
+        at = consider(10f64.powi(exponent))?;
     }
-    if found.is_empty() {
-        return Ok(vec![]);
-    }
+    let Some(mut at) = at else { return Ok(vec![]) };
     // Between the decades, in ever smaller steps of the exponent.
     let mut step = 0.5;
-    while step > 1e-3 && at > 0. {
+    while step > 1e-3 {
         for factor in [10f64.powf(-step), 10f64.powf(step)] {
-            let next = consider(at * factor, &mut found)?;
-            if next != at {
-                at = next;
-            }
+            at = consider(at * factor)?.unwrap_or(at);
         }
         step /= 2.;
     }
-    // Whole decades first: among equals, the round value is the reason.
-    Ok(found)
+    Ok(best.into_iter().map(|(.., candidate)| candidate).collect())
 }
 
 /// Another number of groups.
 pub fn groups(case: &Case<'_>) -> Candidates {
     let Some((layer, x)) = layer_and_input(case)? else { return Ok(vec![]) };
-    let Kind::GroupNorm { groups, eps } = layer.kind else { return Ok(vec![]) };
+    let Kind::Norm(Norm::Group { groups, eps }) = layer.kind else { return Ok(vec![]) };
     let channels = x.dim(1)?;
     let others = (1..=channels).filter(|n| channels % n == 0 && *n != groups);
-    Ok(others
-        .filter_map(|n| Some(Candidate::new(n.to_string(), layer.group_norm(x, n, eps).ok()?)))
-        .collect())
+    best(
+        case,
+        others.filter_map(|n| Some(Ok(Candidate::new(n.to_string(), layer.group_norm(x, n, eps).ok()?)))),
+    )
 }
 
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
 
-const FUNCTIONS: &[(&str, Function)] = &[
+/// The activations that are tried.
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("silu", silu),
     ("relu", Tensor::relu),
     ("gelu", gelu),
     ("tanh gelu", Tensor::gelu),
     ("quick gelu", quick_gelu),
+    ("none", |x| Ok(x.clone())),
 ];
 
 /// Another activation.
@@ -87,8 +85,7 @@ pub fn activation(case: &Case<'_>) -> Candidates {
     let Some(x) = case.inputs.first().filter(|_| is_activation && case.is_output()) else {
         return Ok(vec![]);
     };
-    let outputs = FUNCTIONS.iter().map(|(name, function)| Ok(Candidate::new(*name, function(x)?)));
-    outputs.collect()
+    best(case, FUNCTIONS.iter().map(|(name, function)| Ok(Candidate::new(*name, function(x)?))))
 }
 
 /// The halves of GEGLU's projection: the hidden states and the gate.
@@ -116,7 +113,7 @@ pub fn geglu_activation(case: &Case<'_>) -> Candidates {
         .iter()
         .filter(|(name, _)| *name != "gelu")
         .map(|(name, function)| Ok(Candidate::new(*name, (&hidden_states * function(&gate)?)?)));
-    outputs.collect()
+    best(case, outputs)
 }
 
 /// The layer without its bias.

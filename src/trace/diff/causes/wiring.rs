@@ -1,8 +1,9 @@
 //! Mistakes in what a container gives to a submodule: each predicts that input.
 
-use super::{Candidate, Case};
+use super::modules::FUNCTIONS;
+use super::{Candidate, Case, best};
 use crate::nn::Result;
-use crate::pipeline::{Stage, lines};
+use crate::pipeline::Stage;
 use candle_core::{D, DType, Device, Tensor};
 use tr::tr;
 
@@ -10,11 +11,11 @@ type Candidates = Result<Vec<Candidate>>;
 
 /// What the predicted inputs mean for what was recorded.
 fn seen(case: &Case<'_>, inputs: Vec<(String, Tensor)>) -> Candidates {
-    let mut found = vec![];
-    for (detail, input) in inputs {
-        found.extend(case.seen(input.contiguous()?)?.map(|output| Candidate::new(detail, output)));
-    }
-    Ok(found)
+    let outputs = inputs.into_iter().filter_map(|(detail, input)| {
+        let output = input.contiguous().map_err(Into::into).and_then(|input| case.seen(input));
+        output.map(|output| output.map(|output| Candidate::new(detail, output))).transpose()
+    });
+    best(case, outputs)
 }
 
 /// The queries, keys and values of the attention whose output projection the module is, and its number of heads.
@@ -114,6 +115,23 @@ pub fn attention_mask(case: &Case<'_>) -> Candidates {
     let Some(attention) = attention(case)?.filter(|attention| attention.is_causal) else { return Ok(vec![]) };
     let input = attention.attend(attention.heads, attention.usual(attention.heads), false)?;
     seen(case, vec![(String::new(), input)])
+}
+
+/// Another activation before a layer. Many ports have no module for it.
+pub fn activation_before(case: &Case<'_>) -> Candidates {
+    let Some((block, name)) = case.path.rsplit_once('.') else { return Ok(vec![]) };
+    let before = match name {
+        "conv1" => "norm1",
+        "conv2" => "norm2",
+        "conv_out" => "conv_norm_out",
+        "linear_2" => "linear_1",
+        "fc2" => "fc1",
+        _ => return Ok(vec![]),
+    };
+    let Some(x) = case.output_of(&format!("{block}.{before}"))? else { return Ok(vec![]) };
+    let x = x.contiguous()?;
+    let inputs = FUNCTIONS.iter().map(|(name, function)| Ok((name.to_string(), function(&x)?)));
+    seen(case, inputs.collect::<Result<_>>()?)
 }
 
 /// A transformer block that does not add its residual before the next normalization.
@@ -223,16 +241,4 @@ pub fn scaling_factor(case: &Case<'_>) -> Candidates {
         inputs.push((tr!("{other} and not {factor}", other, factor), (z * (factor / other))?));
     }
     seen(case, inputs)
-}
-
-/// The rows of guidance exchanged: by the line that runs the UNet, or by guidance itself.
-pub fn rows_swapped(case: &Case<'_>) -> Candidates {
-    if let (true, [_, other]) = (case.path == lines::UNET.as_str(), &case.inputs[..]) {
-        return Ok(vec![Candidate::new("", other.clone())]);
-    }
-    let is_it = case.path == lines::GUIDANCE.as_str();
-    let (true, [_, uncond, text, scale]) = (is_it, &case.inputs[..]) else { return Ok(vec![]) };
-    let scale = f64::from(scale.flatten_all()?.get(0)?.to_scalar::<f32>()?);
-    let swapped = (text + ((uncond - text)? * scale)?)?;
-    Ok(vec![Candidate::new("", swapped)])
 }

@@ -12,11 +12,13 @@ use super::causes::{self, Case, Cause, Causes, Observed, Place};
 use super::forced::{Evidence, Forced, Watch};
 use super::{Comparison, DiffError, Kind, Row, Sides, tolerance};
 use crate::model::classes;
+use crate::nn::Path;
 use crate::pipeline::{Models, Request, Stage};
 use crate::scheduler::{History, Scheduler, scheduler};
 use crate::tensor::{PlainTensor, Summary};
 use crate::trace::{RecordedCall, Trace, TraceStage, run};
 use candle_core::{DType, Device, Tensor};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tr::tr;
 
@@ -65,11 +67,9 @@ pub fn judge_watched(
         dtype: dtype(trace),
         watch,
         seen: None,
-        made: Comparison::default(),
+        made: Comparison::of(&[trace]),
     };
-    if let Some(reason) = &trace.manifest().stopped {
-        judge.note(tr!("the record ended early: {reason}", reason));
-    }
+    judge.note_unknown();
     judge.scheduler = judge.scheduler_of_trace()?;
     for stage in trace.stages() {
         let wanted = watch.wanted.map(|row| row.stage);
@@ -92,7 +92,7 @@ pub fn judge_watched(
         return Ok((judge.made, judge.seen));
     }
     if judge.made.rows.is_empty() {
-        let why = judge.made.notes.first().cloned().unwrap_or_default();
+        let why = judge.made.notes.join("; ");
         return Err(DiffError::Refused(tr!("{}: nothing could be compared; {why}", trace.name(), why)));
     }
     Ok((judge.made, None))
@@ -127,6 +127,27 @@ impl<'a> Judge<'a> {
     fn note(&mut self, note: String) {
         if !self.made.notes.contains(&note) {
             self.made.notes.push(note);
+        }
+    }
+
+    /// Notes the recorded modules that the checkpoint does not have.
+    fn note_unknown(&mut self) {
+        let known: HashSet<&str> = self.models.modules.iter().map(Path::as_str).collect();
+        let calls = self.trace.stages().iter().flat_map(|stage| &stage.calls);
+        // Dropout does nothing here, so that it is no module where it runs in diffusers.
+        let is_dropout =
+            |path: &str| classes::Class::of(path, None).is_some_and(|class| class.name == "Dropout");
+        let unknown: BTreeSet<&str> = calls
+            .map(|call| call.path.as_str())
+            .filter(|path| !known.contains(path) && !is_dropout(path))
+            .collect();
+        if let Some(first) = unknown.first() {
+            self.note(tr!(
+                "{} recorded modules are not compared, because {} has no modules with their names, such as {first}",
+                unknown.len(),
+                self.models.source.name(),
+                first
+            ));
         }
     }
 
