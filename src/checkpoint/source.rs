@@ -84,6 +84,8 @@ impl ModelSource {
                 None => "a file".to_string(),
             },
             Err(e) => match HubName::parse(name) {
+                // The name of a file that is not there.
+                _ if single::kind::is_safetensors(&folder) => e.to_string(),
                 Some(name) => return Ok(Self::Hub(Hub::of_environment().require_cached(&name?)?)),
                 None => e.to_string(),
             },
@@ -97,12 +99,13 @@ impl ModelSource {
         Err(LoadError::File { path: name.into(), found, expected })
     }
 
-    /// `name` as a name on the hub, unless it is [`POCKET`] or exists on disk.
+    /// `name` as a name on the hub, unless it is [`POCKET`], exists on disk or is that of a single file.
     ///
     /// # Errors
     /// When it has the form of such a name but is invalid, or is known to have been removed from the hub.
     pub fn on_hub(name: &str) -> Result<Option<HubName>, LoadError> {
-        if name == POCKET || std::fs::metadata(name).is_ok() {
+        let is_on_disk = single::kind::is_safetensors(Path::new(name)) || std::fs::metadata(name).is_ok();
+        if name == POCKET || is_on_disk {
             return Ok(None);
         }
         Ok(HubName::parse(name).transpose()?)

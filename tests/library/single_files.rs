@@ -496,6 +496,26 @@ fn text_encoders_in_other_forms() {
     assert_eq!(tensors(&whole), tensors(&pruned));
 }
 
+/// Stable Diffusion 2 with its text encoder in CLIP's layout, every layer of which runs.
+#[test]
+fn a_text_encoder_of_stable_diffusion_2_in_clips_layout() {
+    let mut file = single("sd2");
+    file.metadata.insert("modelspec.prediction_type".into(), "v".into());
+    let (open_clip, fixture) = (source(&file.write()), Fixture::open("single/sd2"));
+    let image = |source: ModelSource| {
+        let models = load(source);
+        bits(&run(&models, request(&models, &fixture)).1)
+    };
+    let expected = image(open_clip.clone());
+    let text = tensors(&open_clip.weights("text_encoder", Precision::Full).unwrap());
+    file.tensors.retain(|key, _| !key.starts_with("cond_stage_model"));
+    for (key, (shape, numbers)) in text {
+        let tensor = Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap();
+        file.add(&format!("cond_stage_model.transformer.text_model.{key}"), &tensor);
+    }
+    assert_eq!(image(source(&file.write())), expected);
+}
+
 /// Tensors that no component has are named; those of training are not.
 #[test]
 fn tensors_that_are_left_over_are_named() {

@@ -491,6 +491,7 @@ fn flags_that_do_not_fit() {
         row("--vae /", refused(&["/: a folder without config.json"])),
         row("--prediction-type sample", usage(&["expected epsilon or v_prediction"])),
         row("--prediction-type", usage(&["--prediction-type"])),
+        row("--model nowhere/model.safetensors", refused(&["nowhere/model.safetensors: No such file"])),
         row(
             "--model /nonexistent/model.safetensors",
             refused(&["/nonexistent/model.safetensors: No such file", ".safetensors file"]),
