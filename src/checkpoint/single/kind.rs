@@ -2,6 +2,7 @@
 
 use super::super::{LoadError, kind};
 use super::shapes::{Header, ORIGINAL};
+use crate::nn::error::abridged;
 use crate::phrase::{Phrase, phrase};
 use std::path::Path;
 use tr::tr;
@@ -134,7 +135,7 @@ pub fn check(header: Header<'_>) -> Result<(), LoadError> {
             Some(key) => tr!("a VAE alone, which `--vae` takes (tensor `{key}`)", key),
             None => tr!(
                 "there is no tensor `model.diffusion_model.input_blocks.0.0.weight`; the first is `{}`",
-                crate::nn::error::abridged(&first)
+                abridged(&first)
             ),
         };
         return Err(header.wrong(found, ORIGINAL));
@@ -156,6 +157,6 @@ fn other(header: Header<'_>) -> Option<(String, Phrase)> {
             Start(words) => key.starts_with(words),
             Within(words) => key.contains(words),
         };
-        keys.iter().find(is_it).map(|key| (crate::nn::error::abridged(key), *what))
+        keys.iter().find(is_it).map(|key| (abridged(key), *what))
     })
 }

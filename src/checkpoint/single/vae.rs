@@ -4,6 +4,7 @@ use super::super::LoadError;
 use super::configs;
 use super::names::{self, Names};
 use super::shapes::{Header, VaeShape};
+use crate::nn::error::abridged;
 use crate::nn::weights::Shards;
 use crate::nn::weights::WeightsFile;
 use crate::nn::weights::view::Viewed;
@@ -78,8 +79,7 @@ impl VaeFile {
         });
         let Some((prefix, is_diffusers, _)) = layout else {
             let first = header.keys().next().unwrap_or_default();
-            let found =
-                tr!("there is no VAE in it; the first tensor is `{}`", crate::nn::error::abridged(&first));
+            let found = tr!("there is no VAE in it; the first tensor is `{}`", abridged(&first));
             return Err(
                 header.wrong(found, &tr!("keys such as `encoder.down.0.…` or `encoder.down_blocks.0.…`"))
             );
