@@ -1,23 +1,29 @@
 //! The source of a checkpoint's files.
 
 use super::LoadError;
+use super::changed::{Changed, Changes};
+use super::folder::{names_in, no_weights, open_weights};
 use super::hub::name::short_names;
 use super::hub::{Hub, HubName, HubSnapshot};
 use super::layout::{COMPONENTS, Component, Precision, is_lora, lora_note};
+use super::single::prediction::Prediction;
+use super::single::{self, SingleFile};
+use super::small_files::{self, bundled};
 use crate::nn::config::one_of;
 use crate::nn::device::DTypeChoice;
 use crate::nn::weights::{Shards, WeightsFile};
-use crate::nn::{ConfigError, ConfigFile, links};
+use crate::nn::{ConfigError, ConfigFile};
 use candle_core::{DType, Device};
 use safetensors::Dtype;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tr::tr;
 
 /// The name of the bundled model.
 pub const POCKET: &str = "pocket";
 
-/// A checkpoint in the diffusers folder layout.
+/// A checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     /// The model embedded in the program.
@@ -26,10 +32,11 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// A model from the hub, in the cache.
     Hub(HubSnapshot),
+    /// All weights in one file, in the original layout.
+    Single(Arc<SingleFile>),
+    /// One of the above with changes.
+    Changed(Arc<Changed>),
 }
-
-/// The largest text file, far above any real configuration, vocabulary or list of merges.
-const MAX_TEXT_FILE: u64 = 64 << 20;
 
 impl ModelSource {
     /// Parses `--model`: [`POCKET`], a folder, or a model from the hub that is in the cache. Paths on disk take precedence over names
@@ -38,6 +45,23 @@ impl ModelSource {
     /// # Errors
     /// When neither a folder nor a cached model has this name.
     pub fn parse(name: &str) -> Result<Self, LoadError> {
+        Self::parse_changed(name, &Changes::default())
+    }
+
+    /// As [`parse`](Self::parse), with changes of the checkpoint.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and when a change does not fit the checkpoint.
+    pub fn parse_changed(name: &str, changes: &Changes) -> Result<Self, LoadError> {
+        let options = single::Options {
+            ema: changes.ema,
+            prediction: changes.prediction,
+            has_vae: changes.vae.is_some(),
+        };
+        changes.applied(Self::parse_unchanged(name, options)?)
+    }
+
+    fn parse_unchanged(name: &str, options: single::Options) -> Result<Self, LoadError> {
         if name == POCKET {
             return if cfg!(feature = "bundled") {
                 Ok(Self::Bundled)
@@ -52,64 +76,129 @@ impl ModelSource {
         let folder = PathBuf::from(name);
         let found = match std::fs::metadata(&folder) {
             Ok(metadata) if metadata.is_dir() => return Ok(Self::Folder(folder)),
-            Ok(_) if is_single_file(&folder) => return Err(single_file(name)),
-            Ok(_) => "a file".to_string(),
+            Ok(_) if single::kind::is_safetensors(&folder) => {
+                return Ok(Self::Single(Arc::new(SingleFile::open(&folder, options)?)));
+            }
+            Ok(_) => match single::kind::refused_by_name(&folder) {
+                Some(refused) => return Err(refused),
+                None => "a file".to_string(),
+            },
             Err(e) => match HubName::parse(name) {
+                // The name of a file that is not there.
+                _ if single::kind::is_safetensors(&folder) => e.to_string(),
                 Some(name) => return Ok(Self::Hub(Hub::of_environment().require_cached(&name?)?)),
                 None => e.to_string(),
             },
         };
         let expected = tr!(
-            "a checkpoint folder in the diffusers layout, `{POCKET}`, the bundled model, or a model on the Hugging Face hub: \
-             OWNER/NAME, {}",
+            "a checkpoint folder in the diffusers layout, a checkpoint in one .safetensors file, `{POCKET}`, the bundled model, or a \
+             model on the Hugging Face hub: OWNER/NAME, {}",
             short_names(),
             POCKET
         );
         Err(LoadError::File { path: name.into(), found, expected })
     }
 
-    /// `name` as a name on the hub, unless it is [`POCKET`] or exists on disk.
+    /// `name` as a name on the hub, unless it is [`POCKET`], exists on disk or is that of a single file.
     ///
     /// # Errors
     /// When it has the form of such a name but is invalid, or is known to have been removed from the hub.
     pub fn on_hub(name: &str) -> Result<Option<HubName>, LoadError> {
-        if name == POCKET || std::fs::metadata(name).is_ok() {
+        let is_on_disk = single::kind::is_safetensors(Path::new(name)) || std::fs::metadata(name).is_ok();
+        if name == POCKET || is_on_disk {
             return Ok(None);
         }
         Ok(HubName::parse(name).transpose()?)
     }
 
-    /// Its name for files that are shared: `pocket`, the repository on the hub, or the folder's name without its path.
+    /// Its name for files that are shared: `pocket`, the repository on the hub, or the name of the folder or file without its path.
     pub fn name(&self) -> String {
-        let Self::Folder(folder) = self else { return self.to_string() };
+        let path = match self {
+            Self::Bundled | Self::Hub(_) => return self.to_string(),
+            Self::Changed(changed) => return changed.base.name(),
+            Self::Folder(folder) => folder,
+            Self::Single(file) => file.path(),
+        };
         // `.` has a name too.
-        let whole = || std::fs::canonicalize(folder).ok()?.file_name().map(ToOwned::to_owned);
-        let name = folder.file_name().map(ToOwned::to_owned).or_else(whole);
+        let whole = || std::fs::canonicalize(path).ok()?.file_name().map(ToOwned::to_owned);
+        let name = path.file_name().map(ToOwned::to_owned).or_else(whole);
         name.map_or("a folder".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// Its names: the repository on the hub, or the folder's paths.
+    /// Its names: the repository on the hub, or the paths of the folder or file.
     pub fn own_names(&self) -> Vec<String> {
+        let path = match self {
+            Self::Bundled => return vec![],
+            Self::Hub(snapshot) => return vec![snapshot.name.repository.clone()],
+            Self::Changed(changed) => return changed.base.own_names(),
+            Self::Folder(folder) => folder,
+            Self::Single(file) => file.path(),
+        };
+        // `.` has a name too.
+        let whole = std::fs::canonicalize(path);
+        [Some(path.to_path_buf()), whole.ok()]
+            .iter()
+            .flatten()
+            .map(|path| path.display().to_string())
+            .collect()
+    }
+
+    /// Its name, and the VAE that replaces its own.
+    pub fn with_vae(&self) -> String {
         match self {
-            Self::Bundled => vec![],
-            Self::Hub(snapshot) => vec![snapshot.name.repository.clone()],
-            Self::Folder(folder) => {
-                // `.` has a name too.
-                let whole = std::fs::canonicalize(folder);
-                [Some(folder.clone()), whole.ok()]
-                    .iter()
-                    .flatten()
-                    .map(|path| path.display().to_string())
-                    .collect()
-            }
+            Self::Changed(changed) => changed.with_vae(),
+            other => other.to_string(),
         }
     }
 
-    /// Its folder; `None` for the bundled model.
-    fn folder(&self) -> Option<&Path> {
+    /// Whether it is the bundled model, changed or not.
+    pub fn is_bundled(&self) -> bool {
         match self {
-            Self::Bundled => None,
-            Self::Folder(folder) | Self::Hub(HubSnapshot { folder, .. }) => Some(folder),
+            Self::Changed(changed) => changed.base.is_bundled(),
+            other => *other == Self::Bundled,
+        }
+    }
+
+    /// The checkpoint in one file, if it is one, changed or not.
+    pub fn single(&self) -> Option<&SingleFile> {
+        match self {
+            Self::Single(file) => Some(file),
+            Self::Changed(changed) => changed.base.single(),
+            _ => None,
+        }
+    }
+
+    /// The same checkpoint in one file, with a prediction type that was found out; `why` is a line.
+    #[must_use]
+    pub fn with_prediction(&self, prediction: Prediction, why: String) -> Self {
+        match self {
+            Self::Single(file) => Self::Single(Arc::new(file.with_prediction(prediction, why))),
+            Self::Changed(changed) => {
+                let base = changed.base.with_prediction(prediction, why);
+                Self::Changed(Arc::new(Changed { base, ..Changed::clone(changed) }))
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// What was concluded from a single file, and what a change replaces: a line each.
+    pub fn conclusions(&self) -> Vec<String> {
+        match self {
+            Self::Single(file) => file.conclusions().to_vec(),
+            Self::Changed(changed) => changed.conclusions(),
+            _ => vec![],
+        }
+    }
+
+    /// The folder of a component's files, or of all with an empty name; `None` for models without a folder.
+    fn folder_of(&self, component: &str) -> Option<PathBuf> {
+        match self {
+            Self::Bundled | Self::Single(_) => None,
+            Self::Folder(folder) | Self::Hub(HubSnapshot { folder, .. }) => Some(folder.join(component)),
+            Self::Changed(changed) if component == "vae" && changed.vae.is_some() => {
+                changed.vae.as_ref().and_then(|vae| vae.folder().map(Path::to_path_buf))
+            }
+            Self::Changed(changed) => changed.base.folder_of(component),
         }
     }
 
@@ -119,6 +208,8 @@ impl ModelSource {
             Self::Bundled => format!("{POCKET}/{file}"),
             Self::Folder(folder) => folder.join(file).display().to_string(),
             Self::Hub(snapshot) => format!("{}/{file}", snapshot.name),
+            Self::Single(single) => single.path().join(file).display().to_string(),
+            Self::Changed(changed) => changed.name_of(file),
         }
     }
 
@@ -127,33 +218,17 @@ impl ModelSource {
     /// # Errors
     /// When it is not a readable file of reasonable size.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
-        let Some(folder) = self.folder() else {
-            return Ok(bundled::file(file).map(Cow::Borrowed));
-        };
-        let path = folder.join(file);
-        let wrong = |found: String, expected: &str| LoadError::File {
-            path: path.display().to_string(),
-            found,
-            expected: expected.into(),
-        };
-        let unreadable = |found: String| wrong(found, "a readable file");
-        let metadata = match std::fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                // A dangling link is an error, not an absent file.
-                return if path.is_symlink() { Err(unreadable(links::found(&path, &e))) } else { Ok(None) };
+        match self {
+            Self::Bundled => Ok(bundled(file).map(Cow::Borrowed)),
+            Self::Folder(folder) | Self::Hub(HubSnapshot { folder, .. }) => {
+                small_files::read(&folder.join(file))
             }
-            Err(e) => return Err(unreadable(e.to_string())),
-        };
-        if !metadata.is_file() {
-            let found = if metadata.is_dir() { "a folder" } else { "not a regular file" };
-            return Err(wrong(found.into(), "a file"));
+            Self::Single(single) => Ok(match small_files::vocabulary(file) {
+                Some(bytes) => Some(Cow::Borrowed(bytes)),
+                None => single.small_file(file).map(Cow::Owned),
+            }),
+            Self::Changed(changed) => changed.read(file),
         }
-        if metadata.len() > MAX_TEXT_FILE {
-            let expected = tr!("a file of at most {} MiB", MAX_TEXT_FILE >> 20);
-            return Err(wrong(format!("{} MiB", metadata.len() >> 20), &expected));
-        }
-        std::fs::read(&path).map(|bytes| Some(bytes.into())).map_err(|e| unreadable(e.to_string()))
     }
 
     /// The bytes of a required file.
@@ -161,12 +236,7 @@ impl ModelSource {
     /// # Errors
     /// As [`read`](Self::read), and when it is missing.
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
-        self.read(file)?.ok_or_else(|| LoadError::File {
-            path: self.name_of(file),
-            found: tr!("no such file"),
-            expected: "a checkpoint folder with model_index.json, tokenizer/, text_encoder/, unet/, vae/, scheduler/"
-                .into(),
-        })
+        self.read(file)?.ok_or_else(|| small_files::missing(self.name_of(file)))
     }
 
     /// A required configuration file.
@@ -196,43 +266,25 @@ impl ModelSource {
             found: tr!("not a component with weights"),
             expected: one_of(COMPONENTS.iter().map(|component| component.name)),
         })?;
-        let Some(folder) = self.folder() else {
-            let is_bundled = |name: &str| bundled::file(&format!("{}/{name}", component.name)).is_some();
-            let set = component.choose_for(precision, is_bundled);
-            let set = set.ok_or_else(|| self.no_weights(component))?;
-            let bytes = bundled::file(&set.path()).unwrap_or_default();
-            return Ok(WeightsFile::embedded(&self.name_of(&set.path()), bytes)?.into());
-        };
-        let in_folder = folder.join(component.name);
-        // Dangling and circular links count as present, and opening them gives the error.
-        let is_there = |name: &str| std::fs::symlink_metadata(in_folder.join(name)).is_ok();
-        let set = component.choose_for(precision, is_there).ok_or_else(|| self.no_weights(component))?;
-        let path = folder.join(set.path());
-        if set.is_sharded() {
-            return Ok(Shards::open(&path, &self.require(&set.path())?)?);
-        }
-        Ok(WeightsFile::open(&path)?.into())
-    }
-
-    fn no_weights(&self, component: &'static Component) -> LoadError {
-        let stem = component.stem;
-        LoadError::File {
-            path: self.name_of(component.name),
-            found: component.nothing_read(&self.names_in(component.name)),
-            expected: tr!(
-                "{stem}.safetensors or {stem}.fp16.safetensors, or several with {stem}.safetensors.index.json",
-                stem
-            ),
+        match self {
+            Self::Bundled => {
+                let is_bundled = |name: &str| bundled(&format!("{}/{name}", component.name)).is_some();
+                let set = component.choose_for(precision, is_bundled);
+                let set = set.ok_or_else(|| no_weights(component, self.name_of(component.name), &[]))?;
+                let bytes = bundled(&set.path()).unwrap_or_default();
+                Ok(WeightsFile::embedded(&self.name_of(&set.path()), bytes)?.into())
+            }
+            Self::Folder(folder) | Self::Hub(HubSnapshot { folder, .. }) => {
+                open_weights(&folder.join(component.name), self.name_of(component.name), component, precision)
+            }
+            Self::Single(single) => single.weights(component.name),
+            Self::Changed(changed) => changed.weights(component, precision),
         }
     }
 
-    /// The names of the files in a folder of the checkpoint, sorted; empty for the bundled model.
+    /// The names of the files in a folder of the checkpoint, sorted; empty for a model without a folder.
     fn names_in(&self, folder: &str) -> Vec<String> {
-        let entries = self.folder().map(|root| std::fs::read_dir(root.join(folder)));
-        let entries = entries.into_iter().flatten().flatten().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
-        names
+        self.folder_of(folder).map_or(vec![], |folder| names_in(&folder))
     }
 
     /// Notes on weights files that a run does not read. `opened` are the weights of the components, in the order of
@@ -245,6 +297,9 @@ impl ModelSource {
         let opened: Vec<&Shards> = opened.into_iter().collect();
         let mut notes = vec![];
         for (component, opened) in COMPONENTS.iter().zip(&opened) {
+            if matches!(self, Self::Changed(changed) if component.name == "vae" && changed.vae.is_some()) {
+                continue;
+            }
             let names = self.names_in(component.name);
             notes.extend(component.notes(precision, &names));
             notes.extend(component.note_left_shards(precision, &names, &opened.file_names()));
@@ -252,7 +307,9 @@ impl ModelSource {
         notes.extend(self.names_in("").iter().filter(|name| is_lora(name)).map(|name| lora_note(name)));
         let marked = opened.into_iter().filter_map(Shards::marked).map(mark_skipped);
         let named = |note: String| format!("{self}/{note}");
-        notes.into_iter().map(named).chain(marked).collect()
+        let of_single = self.single().map_or(Ok(vec![]), SingleFile::notes);
+        let of_single = of_single.unwrap_or_else(|e| vec![e.to_string()]);
+        notes.into_iter().map(named).chain(marked).chain(of_single).collect()
     }
 
     /// The weights files in a component's folder that are not read, each with a description. `opened` are those that are read.
@@ -291,64 +348,15 @@ fn auto_on_gpu(stored: impl Iterator<Item = (Dtype, usize)>) -> DType {
     if brain > other { DType::BF16 } else { DType::F16 }
 }
 
-/// Whether a file's extension is that of a single-file checkpoint.
-fn is_single_file(file: &Path) -> bool {
-    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"].contains(&&*ending.to_lowercase())
-}
-
-fn single_file(name: &str) -> LoadError {
-    LoadError::File {
-        path: name.into(),
-        found: tr!("all weights in one file, not a folder"),
-        expected: "a checkpoint folder in the diffusers layout, to which diffusers converts such a file: \
-                   StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
-            .into(),
-    }
-}
-
 impl std::fmt::Display for ModelSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bundled => f.write_str(POCKET),
             Self::Folder(folder) => folder.display().fmt(f),
             Self::Hub(snapshot) => snapshot.name.fmt(f),
+            Self::Single(file) => file.path().display().fmt(f),
+            Self::Changed(changed) => changed.base.fmt(f),
         }
-    }
-}
-
-/// The files of `models/pocket/`, embedded in the program.
-mod bundled {
-    #[cfg(feature = "bundled")]
-    pub fn file(name: &str) -> Option<&'static [u8]> {
-        macro_rules! files {
-            ($($name:literal),* $(,)?) => {
-                match name {
-                    $($name => Some(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/", $name)))),*,
-                    _ => None,
-                }
-            };
-        }
-        files!(
-            "model_index.json",
-            "latent_rgb_factors.json",
-            "scheduler/scheduler_config.json",
-            "text_encoder/config.json",
-            "text_encoder/model.safetensors",
-            "tokenizer/merges.txt",
-            "tokenizer/special_tokens_map.json",
-            "tokenizer/tokenizer_config.json",
-            "tokenizer/vocab.json",
-            "unet/config.json",
-            "unet/diffusion_pytorch_model.safetensors",
-            "vae/config.json",
-            "vae/diffusion_pytorch_model.safetensors",
-        )
-    }
-
-    #[cfg(not(feature = "bundled"))]
-    pub fn file(_: &str) -> Option<&'static [u8]> {
-        None
     }
 }
 

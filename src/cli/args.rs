@@ -2,8 +2,11 @@
 
 use super::model::fetch;
 use super::settings::SettingArgs;
+use crate::checkpoint::changed::Changes;
 use crate::checkpoint::hub::HubError;
 use crate::checkpoint::layout::Precision;
+use crate::checkpoint::single::prediction::Prediction;
+use crate::checkpoint::single::vae::Vae;
 use crate::checkpoint::source::POCKET;
 use crate::checkpoint::{LoadError, ModelSource};
 use crate::debugger::session::Session;
@@ -28,10 +31,14 @@ pub struct GenerateArgs {
 /// The model, its device and its dtype.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// `pocket`, the bundled model; a folder in the diffusers layout; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short
-    /// name: sd2, sd2-base, sd21, sd21-base, sd15, sd14, sd-turbo, bk-sdm-tiny. A folder takes precedence over a name on the hub
+    /// `pocket`, the bundled model; a folder in the diffusers layout; a .safetensors file in the original layout of Stable Diffusion
+    /// 1 or 2; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short name: sd2, sd2-base, sd21, sd21-base, sd15, sd14, sd-turbo,
+    /// bk-sdm-tiny. A folder or file takes precedence over a name on the hub
     #[arg(long, default_value = POCKET)]
     model: String,
+
+    #[command(flatten)]
+    changes: ChangeArgs,
 
     /// Fetch a model of any size from the hub without asking
     #[arg(long)]
@@ -45,6 +52,35 @@ pub struct ModelArgs {
     /// fp16 if they exist
     #[arg(long, default_value_t = DTypeChoice::Auto)]
     dtype: DTypeChoice,
+}
+
+/// What is read instead of the model's own.
+#[derive(Debug, Clone, Args)]
+pub struct ChangeArgs {
+    /// Read this VAE instead of the model's: a folder in the diffusers layout (a VAE's, or a checkpoint's with vae/), or a .safetensors
+    /// file in either layout
+    #[arg(long, value_name = "FILE|FOLDER")]
+    vae: Option<String>,
+
+    /// What the UNet predicts: epsilon or v_prediction [default: as the model's files say]
+    #[arg(long, value_name = "TYPE")]
+    prediction_type: Option<Prediction>,
+
+    /// Read the averaged weights (`model_ema.…`) of a single file's UNet
+    #[arg(long)]
+    ema: bool,
+}
+
+impl ChangeArgs {
+    /// The checkpoint `model` with these changes.
+    ///
+    /// # Errors
+    /// When there is none, or a change does not fit it.
+    pub fn source(&self, model: &str) -> Result<ModelSource, LoadError> {
+        let vae = self.vae.as_deref().map(Vae::parse).transpose()?;
+        let changes = Changes { ema: self.ema, prediction: self.prediction_type, vae };
+        ModelSource::parse_changed(model, &changes)
+    }
 }
 
 impl ModelArgs {
@@ -69,7 +105,7 @@ impl ModelArgs {
     /// # Errors
     /// [`LoadError`].
     pub fn load(&self, on_progress: ProgressFn) -> Result<Models, LoadError> {
-        let source = ModelSource::parse(&self.model)?;
+        let source = self.changes.source(&self.model)?;
         let device = self.device.open()?;
         let dtype = source.dtype(self.dtype, &device)?;
         let why_not_a_gpu = self.device.why_not_a_gpu(&device);
@@ -110,8 +146,7 @@ impl GenerateArgs {
         // Before the models, which take longer to load.
         let values = self.settings.values()?;
         let models = self.model.load(on_progress)?;
-        let default_prompt =
-            if models.source == ModelSource::Bundled { POCKET_PROMPT } else { ARTICLE_PROMPT };
+        let default_prompt = if models.source.is_bundled() { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let multiple = models.vae.config().scale_factor();

@@ -6,6 +6,7 @@
 //!   takes.
 //! - [`init_image`]: the start image of a run. [`init_size`]: the size of such a run. [`time_estimate`]: an estimate of its time.
 //! - [`models`]: a loaded checkpoint.
+//! - [`prediction`]: whether a UNet predicts noise or velocity, found out with one call.
 //! - [`preset`]: recommended settings that a checkpoint's files do not contain.
 //! - [`memory`]: whether a run fits the memory, checked before anything is allocated.
 //! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`.
@@ -30,6 +31,7 @@ pub mod lines;
 pub mod lockstep;
 pub mod memory;
 pub mod models;
+pub mod prediction;
 pub mod preset;
 pub mod request;
 pub mod seed;

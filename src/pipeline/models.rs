@@ -1,5 +1,6 @@
 //! A loaded checkpoint.
 
+use super::prediction::{self, Asked};
 use super::{Preset, Request, Stage, lines, memory};
 use crate::checkpoint::LoadError;
 use crate::checkpoint::ModelSource;
@@ -65,7 +66,8 @@ pub struct Models {
     pub dtype: DType,
     /// Warnings about the checkpoint, such as unknown keys or a replaced scheduler.
     pub notes: Vec<String>,
-    /// Remarks about the run that are not warnings, such as a size taken from the start image.
+    /// Remarks about the checkpoint and the run that are not warnings, such as what a single file is, and a size taken from the start
+    /// image.
     pub remarks: Vec<String>,
 }
 
@@ -159,7 +161,7 @@ impl Configs {
     /// Checks that the output of each model fits the input of the next.
     fn check_fit(&self, source: &ModelSource) -> Result<(), LoadError> {
         let mismatch =
-            |found, expected| Err(LoadError::Mismatch { model: source.to_string(), found, expected });
+            |found, expected| Err(LoadError::Mismatch { model: source.with_vae(), found, expected });
         let (latents, unet) = (self.vae.latent_channels, &self.unet);
         if unet.in_channels != latents || unet.out_channels != latents {
             let other = kind::unet_of_channels(unet.in_channels);
@@ -267,9 +269,19 @@ impl Models {
         let tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
         configs.notes.extend(tokenizer.notes.iter().cloned());
         let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
-        let unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
+        let mut unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
         configs.notes.extend(all.iter().flat_map(|weights| unread::notes(weights.file(), &weights.unread())));
+        let mut source = source.clone();
+        if source.single().is_some_and(|file| file.prediction().is_none()) {
+            let asked =
+                Asked { tokenizer: &tokenizer, text_encoder: &text_encoder, unet: &unet, device, dtype };
+            source = prediction::found_out(&source, asked)?;
+            // The scheduler and the size in training depend on it.
+            let known = Configs::load(&source)?;
+            (configs.scheduler, configs.stands_in_for) = (known.scheduler, known.stands_in_for);
+            unet.set_sample_size(known.unet.sample_size);
+        }
         let (modules, times): (Vec<Path>, Vec<usize>) = report.modules().into_iter().unzip();
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
@@ -281,13 +293,13 @@ impl Models {
             preset: configs.preset,
             latent_rgb_factors,
             notes: configs.notes,
-            remarks: vec![],
+            remarks: source.conclusions(),
             anatomy: anatomy(&modules, &report.parameters()).into(),
             modules,
             times,
             parameters: report.parameters(),
             norms: report.norms(),
-            source: source.clone(),
+            source,
             device: device.clone(),
             dtype,
         })

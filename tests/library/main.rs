@@ -4,6 +4,7 @@
 //! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
 //! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
 //!   [`img2img`], [`schedulers`]: the debugger, a subject a file.
+//! - [`single_files`]: checkpoints in one file.
 //! - [`traces`], [`trace_candle`], [`trace_mistakes`], [`trace_names`]: runs on disk, compared. [`recorded`]: runs on disk, opened.
 //! - [`lesson`]: lessons are true.
 //! - [`models`], [`fixture`], [`differences`]: what these tests share.
@@ -27,6 +28,7 @@ mod probe;
 mod recorded;
 mod schedulers;
 mod session;
+mod single_files;
 mod stepping;
 #[path = "../support/mod.rs"]
 mod support;

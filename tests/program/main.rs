@@ -2,6 +2,7 @@
 //!
 //! - [`walk`], [`compare`], [`seeds`], [`settings`], [`doctor`]: what the subcommands do.
 //! - [`files`], [`public_checkpoints`], [`byte_order_mark`], [`hub`], [`hub_cache`]: checkpoints on disk and from the hub.
+//! - [`single_files`]: checkpoints in one file.
 //! - [`hf_hub`]: what the library for the hub does by itself, where the program has code of its own.
 //! - [`bad_input`], [`nothing_gets_through`]: mistakes, and what an error says.
 //! - [`traces`]: runs on disk, compared.
@@ -24,6 +25,7 @@ mod nothing_gets_through;
 mod public_checkpoints;
 mod seeds;
 mod settings;
+mod single_files;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -279,24 +279,6 @@ fn other_kinds_are_refused_by_name_before_any_weight_is_read() {
     );
 }
 
-#[test]
-fn one_file_with_all_weights_is_no_folder() {
-    let home = tempfile::tempdir().unwrap();
-    for file in ["v1-5-pruned-emaonly.safetensors", "model.CKPT"] {
-        let file = home.path().join(file);
-        fs::write(&file, "weights").unwrap();
-        let ran = diffuscope(&["run", "--model", file.to_str().unwrap()], "");
-        assert_eq!(ran.code, Some(1));
-        for part in [
-            file.to_str().unwrap(),
-            "all weights in one file",
-            "from_single_file(FILE).save_pretrained(FOLDER)",
-        ] {
-            assert!(ran.stderr.contains(part), "{}", ran.stderr);
-        }
-    }
-}
-
 /// Asks for what the first attention attends to, and whether its products of queries and keys are infinite in f16.
 struct Overflowing(bool);
 

@@ -10,6 +10,7 @@ use crate::checkpoint::inventory::inventory;
 use crate::checkpoint::layout::COMPONENTS;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::source::POCKET;
+use crate::cli::args::ChangeArgs;
 use crate::cli::say;
 use crate::model::ClipTokenizer;
 use crate::pipeline::memory;
@@ -24,13 +25,16 @@ use tr::tr;
 #[derive(Debug, Args)]
 #[command(after_help = super::EXAMPLES)]
 pub struct InfoArgs {
-    /// `pocket`, the bundled model; a folder in the diffusers layout; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short name
+    /// `pocket`, the bundled model; a folder in the diffusers layout; a .safetensors file in the original layout; OWNER/NAME[@REVISION] on the Hugging Face hub, or a short name
     #[arg(default_value = POCKET, conflicts_with = "named")]
     model: String,
 
     /// The same as MODEL, for consistency with other subcommands
     #[arg(long = "model", value_name = "MODEL")]
     named: Option<String>,
+
+    #[command(flatten)]
+    changes: ChangeArgs,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -57,7 +61,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let source = ModelSource::parse(named)?;
+    let source = args.changes.source(named)?;
     let mut configs = Configs::load(&source)?;
     let weights = inventory(&source, Precision::Full)?;
     let opened = COMPONENTS.iter().map(|component| source.weights(component.name, Precision::Full));
@@ -65,8 +69,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<ExitCode> {
     configs.notes.extend(source.weight_notes(Precision::Full, &opened));
     let mut out = io::stdout().lock();
     if args.json {
-        let components =
-            json!({ "model": source.to_string(), "components": weights, "config": summary(&configs) });
+        let components = json!({ "model": source.to_string(), "conclusions": source.conclusions(), "components": weights, "config": summary(&configs) });
         writeln!(out, "{components}")?;
     } else {
         write_text(&mut out, &source, &configs, &weights)?;
@@ -107,6 +110,9 @@ fn write_text(
     weights: &[ComponentWeights],
 ) -> io::Result<()> {
     writeln!(out, "{source}")?;
+    for line in source.conclusions() {
+        writeln!(out, "  {line}")?;
+    }
     let file = |w: &ComponentWeights| match w.files {
         1 => w.file.clone(),
         files => format!("{} ({files} files)", w.file),

@@ -80,6 +80,11 @@ impl UNet2DConditionModel {
         &self.config
     }
 
+    /// Sets height and width of the latents in training, which change nothing in the model.
+    pub fn set_sample_size(&mut self, sample_size: (usize, usize)) {
+        self.config.sample_size = sample_size;
+    }
+
     /// `sample` (B, `in_channels`, h, w), `timestep`, `encoder_hidden_states` (B, M, `cross_attention_dim`), and for a latent
     /// consistency model `timestep_cond`, the embedding of the guidance scale (1 or B, `time_cond_proj_dim`)
     /// → (B, `out_channels`, h, w). Height and width may be odd.

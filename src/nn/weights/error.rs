@@ -84,6 +84,21 @@ pub enum WeightsError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
+    /// A tensor has a shape that does not fit the other tensors of a file without a configuration.
+    #[error("{}", tr!(
+        "{file}: tensor `{key}` has shape {found}; the file's other tensors ask for {expected}",
+        file = .file, key = .key, found = format_args!("{:?}", .found), expected = format_args!("{:?}", .expected)
+    ))]
+    ShapeAmongOthers {
+        /// Path of the file.
+        file: String,
+        /// The tensor's key.
+        key: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that the other tensors ask for.
+        expected: Vec<usize>,
+    },
     /// A tensor is stored in an unsupported type.
     #[error(
         "{}", tr!(

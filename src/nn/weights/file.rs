@@ -2,12 +2,14 @@
 
 use super::error::{Result, WeightsError};
 use super::reading::{self, Source, Stored};
+use super::view::{StoredNames, View, Viewed};
 use crate::nn::error::abridged;
 use crate::nn::links;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 use tr::tr;
 
 /// Where a file's bytes are.
@@ -25,6 +27,8 @@ pub struct WeightsFile {
     /// Where the tensors' data begin.
     data_start: u64,
     header: Metadata,
+    /// The tensors under other keys, if the file is read through a view.
+    view: Option<View>,
 }
 
 /// The limit of the safetensors library; real headers are far smaller.
@@ -37,7 +41,8 @@ impl WeightsFile {
     /// [`WeightsError::Corrupt`].
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
         let header = check_header(name, bytes.len() as u64, bytes)?;
-        Ok(Self { name: name.into(), bytes: Bytes::Embedded(bytes), data_start: header.0, header: header.1 })
+        let (data_start, header) = header;
+        Ok(Self { name: name.into(), bytes: Bytes::Embedded(bytes), data_start, header, view: None })
     }
 
     /// Opens the file at `path` and checks its header.
@@ -55,7 +60,30 @@ impl WeightsFile {
         }
         let mut file = File::open(path).map_err(unreadable)?;
         let (data_start, header) = check_header(&name, metadata.len(), &mut file)?;
-        Ok(Self { name, bytes: Bytes::OnDisk(file), data_start, header })
+        Ok(Self { name, bytes: Bytes::OnDisk(file), data_start, header, view: None })
+    }
+
+    /// The same file with the tensors `viewed` under their new keys, and no others. Those that it lacks are left out; `names` gives
+    /// the stored keys for messages.
+    #[must_use]
+    pub fn viewed(self, viewed: impl IntoIterator<Item = Viewed>, names: Arc<dyn StoredNames>) -> Self {
+        let view = View::new(viewed, |key| self.header.info(key), names);
+        Self { view: Some(view), ..self }
+    }
+
+    /// The file's own key for the tensor `key`, for messages.
+    pub fn stored_key(&self, key: &str) -> String {
+        self.view.as_ref().map_or_else(|| key.into(), |view| view.names.stored(key))
+    }
+
+    /// Whether its tensors have other keys than in the file.
+    pub fn is_view(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// The entry `key` of the header's `__metadata__`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
     /// The file's name, for messages.
@@ -65,12 +93,18 @@ impl WeightsFile {
 
     /// Every tensor's key, stored dtype and shape, in the file's order.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
-        self.header.offset_keys().into_iter().filter_map(|key| self.header.info(&key).map(|info| (key, info)))
+        let keys = if self.is_view() { vec![] } else { self.header.offset_keys() };
+        let stored = keys.into_iter().filter_map(|key| self.header.info(&key).map(|info| (key, info)));
+        let viewed = self.view.iter().flat_map(|view| &view.tensors);
+        stored.chain(viewed.map(|(key, info)| (key.clone(), info)))
     }
 
     /// The header's entry for the tensor `key`.
     pub fn info(&self, key: &str) -> Option<&TensorInfo> {
-        self.header.info(key)
+        match &self.view {
+            Some(view) => view.info(key),
+            None => self.header.info(key),
+        }
     }
 
     /// The numbers `range` of the tensor `key`, counted in row-major order, as `f32`. Integers and truth values are converted; NaN
@@ -80,8 +114,8 @@ impl WeightsFile {
     /// [`WeightsError::NoTensor`] without such a tensor, [`WeightsError::Dtype`] for complex and other types, and
     /// [`WeightsError::Unreadable`].
     pub fn values(&self, key: &str, range: Range<usize>) -> Result<Vec<f32>> {
-        let Some(info) = self.header.info(key) else {
-            return Err(WeightsError::NoTensor { file: self.name.clone(), key: key.into() });
+        let Some(info) = self.info(key) else {
+            return Err(WeightsError::NoTensor { file: self.name.clone(), key: self.stored_key(key) });
         };
         let count = info.shape.iter().product::<usize>();
         let range = range.start.min(count)..range.end.min(count);
@@ -93,7 +127,7 @@ impl WeightsFile {
             return Ok(reading::read::<f32>(self, stored, at, range.len()).map_err(unreadable)?.numbers);
         }
         let Some(width) = reading::integer_width(info.dtype) else {
-            let (file, key) = (self.name.clone(), key.into());
+            let (file, key) = (self.name.clone(), self.stored_key(key));
             return Err(WeightsError::Dtype { file, key, found: info.dtype });
         };
         let mut bytes = vec![0; range.len() * width];
@@ -103,7 +137,7 @@ impl WeightsFile {
 
     /// The size of its tensors in bytes.
     pub fn data_len(&self) -> u64 {
-        self.header.data_len() as u64
+        self.view.as_ref().map_or(self.header.data_len() as u64, View::data_len)
     }
 }
 
@@ -172,8 +206,13 @@ fn check_header(name: &str, len: u64, mut bytes: impl Read) -> Result<(u64, Meta
     if let Some(what) = other_kind(&size) {
         return Err(corrupt(tr!("it is {what}", what)));
     }
+    let is_pickle = matches!(size, [0x80, 2..=5, ..]);
     let size = u64::from_le_bytes(size);
     if size > MAX_HEADER || size > len - 8 {
+        // A header of 640 bytes begins like a pickle too, so only a length that cannot be is one.
+        if is_pickle {
+            return Err(corrupt(tr!("it is a Python pickle, which is never read")));
+        }
         return Err(corrupt(tr!("its header claims {size} bytes and the file has {len}", size, len)));
     }
     let mut header = vec![0; size as usize];
@@ -217,6 +256,8 @@ mod tests {
             (b"<html><body>", "it is a web page"),
             (b"PK\x03\x04\0\0\x08\x08", "it is a zip file"),
             (b"GGUF\x03\0\0\0", "it is a GGUF file"),
+            (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "it is a Python pickle"),
+            (b"\x80\x04\x95\x10\0\0\0\0\0\0\0", "it is a Python pickle"),
         ] {
             assert!(error(start).contains(what), "{}", error(start));
         }

@@ -6,6 +6,7 @@
 //!
 //! - [`mod@file`]: one file. [`shards`]: the files of a component, one or several.
 //! - `reading`: bytes to numbers.
+//! - [`view`]: a file's tensors under other keys.
 //! - `wrapper`: keys that a wrapper in PyTorch renamed.
 //! - [`error`]: errors in weights files.
 
@@ -13,6 +14,7 @@ pub mod error;
 pub mod file;
 mod reading;
 pub mod shards;
+pub mod view;
 mod wrapper;
 
 pub use error::WeightsError;
@@ -183,15 +185,20 @@ impl Weights {
             return Err(wrapper::missing(&self.files, key, shape));
         };
         let name_of_file = || file.name().to_string();
+        let key_in_file = file.stored_key(&key);
         if info.shape != shape {
-            let (file, found) = (name_of_file(), info.shape.clone());
-            return Err(WeightsError::Shape { file, key, found, expected: shape.into() });
+            let (in_file, key, found, expected) =
+                (name_of_file(), key_in_file, info.shape.clone(), shape.into());
+            return Err(match file.is_view() {
+                true => WeightsError::ShapeAmongOthers { file: in_file, key, found, expected },
+                false => WeightsError::Shape { file: in_file, key, found, expected },
+            });
         }
         let Some(stored) = Stored::of(info.dtype) else {
-            return Err(WeightsError::Dtype { file: name_of_file(), key, found: info.dtype });
+            return Err(WeightsError::Dtype { file: name_of_file(), key: key_in_file, found: info.dtype });
         };
         let (start, end) = info.data_offsets;
-        let read = Read { file, stored, start: start as u64, shape, key: &key };
+        let read = Read { file, stored, start: start as u64, shape, key: &key_in_file };
         let tensor = match dtype(info.dtype) {
             DType::F16 => read.tensor::<f16>(),
             DType::BF16 => read.tensor::<bf16>(),

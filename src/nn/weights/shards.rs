@@ -162,6 +162,11 @@ impl Shards {
         Some((file, file.info(key)?))
     }
 
+    /// The file's own key for the tensor `key`, for messages.
+    pub fn stored_key(&self, key: &str) -> String {
+        self.files.first().map_or_else(|| key.into(), |file| file.stored_key(key))
+    }
+
     /// Every tensor's key, stored dtype and shape. Tensors that the index does not list are left out.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
         let is_listed = |key: &str| self.places.as_ref().is_none_or(|places| places.contains_key(key));

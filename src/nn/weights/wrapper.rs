@@ -2,7 +2,7 @@
 //!
 //! diffusers and transformers leave such a model random and log a warning. Here it is an error.
 
-use super::{Shards, WeightsError};
+use super::{Shards, WeightsError, WeightsFile};
 
 /// Names that a wrapper inserts anywhere in keys, with the wrapper and the remedy.
 const WITHIN: [(&str, &str, &str); 4] = [
@@ -28,6 +28,9 @@ const CONVERT: &str = "convert the file to the diffusers layout";
 /// The error that `files` lack tensor `key` of shape `expected`, with its name in the file if a wrapper renamed it.
 pub(super) fn missing(files: &Shards, key: String, expected: &[usize]) -> WeightsError {
     let file = files.name().to_string();
+    if files.files().iter().any(WeightsFile::is_view) {
+        return WeightsError::MissingKey { file, key: files.stored_key(&key), expected: expected.into() };
+    }
     for (word, wrapper, advice) in WITHIN {
         // transformers 4 puts `text_model.` before a text encoder's keys.
         let plain = |found: &str| found.replace(word, "").replacen("text_model.", "", 1);

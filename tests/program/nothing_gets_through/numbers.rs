@@ -159,9 +159,9 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 16] = [
+    const NO_NUMBERS: [&str; 18] = [
         "--device", "--dtype", "--dump", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
-        "--modules", "--names", "--output", "--prompt", "--record", "--record-steps", "--scheduler",
+        "--modules", "--names", "--output", "--prediction-type", "--prompt", "--record", "--record-steps", "--scheduler", "--vae",
     ];
     let in_table: BTreeSet<&str> = OPTIONS
         .iter()
