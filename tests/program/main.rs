@@ -23,6 +23,7 @@ mod hub_layouts;
 mod hub_server;
 mod nothing_gets_through;
 mod public_checkpoints;
+mod recorded;
 mod seeds;
 mod settings;
 mod single_files;

@@ -133,6 +133,7 @@ impl Difference {
                 canvas.lines(&lines, below);
             }
             Some(Err(why)) => paragraph(why, canvas, area),
+            None if self.rows(compared).is_empty() => {}
             _ => paragraph(&tr!("both outputs are computed …"), canvas, area),
         }
     }
@@ -178,6 +179,10 @@ fn short(name: &str) -> String {
 }
 
 impl pane::View for Difference {
+    fn has_tab(&self, state: &State) -> bool {
+        compared(state).is_some()
+    }
+
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
         let Some(compared) = compared(state) else { return vec![Pane::new(ROWS, tr!("difference"), area)] };
         let rows = self.rows(compared);

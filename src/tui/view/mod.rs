@@ -37,7 +37,7 @@ mod welcome;
 pub use help::page as help_page;
 pub use lesson::{LESSON, beside};
 pub use pane::{Pane, Reply, View};
-pub use registry::{VIEWS, ViewId, Views};
+pub use registry::{Entry, VIEWS, ViewId, Views};
 
 use super::app::{App, Mode};
 use super::canvas::{Canvas, Hit, Target};
@@ -98,7 +98,7 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
     let message = message::lines(app, area.width);
     let areas = areas(area, title.len(), message.len());
     canvas.lines(&title, areas.title);
-    tabs::draw(app.tab, canvas, areas.tabs);
+    tabs::draw(app.tab, &app.views, canvas, areas.tabs);
     scrubber::draw(canvas, areas.scrubber);
     message::hints(app).render(areas.hints, canvas.buf);
     let body = match &app.mode {

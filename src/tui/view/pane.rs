@@ -56,6 +56,12 @@ pub enum Reply {
 /// the
 /// state changed; drawing corrects it.
 pub trait View: Debug {
+    /// Whether the view has a tab while it is not shown.
+    fn has_tab(&self, state: &State) -> bool {
+        let _ = state;
+        true
+    }
+
     /// The panes in `area`. The first has the focus at first. Never empty.
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane>;
 

@@ -1,7 +1,7 @@
 //! The tabs: the names of the views with their keys.
 
 use super::registry::Entry;
-use super::{VIEWS, ViewId};
+use super::{VIEWS, ViewId, Views};
 use crate::phrase::Phrase;
 use crate::tui::canvas::{Canvas, Target};
 use ratatui::layout::Rect;
@@ -19,9 +19,11 @@ const NAMES: [(Naming, &str); 5] = [
     (|_| Phrase::NONE, ""),
 ];
 
-/// Draws the tabs, the current one in brackets.
-pub fn draw(shown: ViewId, canvas: &mut Canvas<'_>, area: Rect) {
+/// Draws the tabs of `views`, the current one in brackets.
+pub fn draw(shown: ViewId, views: &Views, canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
+    let has_tab = |view: &&Entry| view.id == shown || views.of(view.id).has_tab(canvas.state);
+    let tabs: Vec<&Entry> = VIEWS.iter().filter(has_tab).collect();
     let line = |view: &Entry, (name, after): (Naming, &'static str)| {
         let here = view.id == shown;
         let (open, close, style) = if here { ("[", "]", theme.focus) } else { (" ", after, theme.plain) };
@@ -34,10 +36,10 @@ pub fn draw(shown: ViewId, canvas: &mut Canvas<'_>, area: Rect) {
             Span::styled(close, style),
         ])
     };
-    let width = |name| VIEWS.iter().map(|view| line(view, name).width()).sum::<usize>();
+    let width = |name| tabs.iter().map(|view| line(view, name).width()).sum::<usize>();
     let fitting = NAMES.into_iter().find(|name| width(*name) <= area.width.into());
     let mut x = area.x;
-    for view in VIEWS {
+    for view in &tabs {
         let line = line(view, fitting.unwrap_or(NAMES[4]));
         // A few names of at most thirteen columns.
         let place = Rect { x, width: line.width() as u16, ..area }.intersection(area);
