@@ -5,7 +5,7 @@
 //! - [`single_files`]: checkpoints in one file.
 //! - [`hf_hub`]: what the library for the hub does by itself, where the program has code of its own.
 //! - [`bad_input`], [`nothing_gets_through`]: mistakes, and what an error says.
-//! - [`traces`]: runs on disk, compared.
+//! - [`traces`]: runs on disk, compared. [`recorded`]: runs on disk, opened.
 //! - [`terminal`]: the interface in a pseudo-terminal.
 //! - [`hub_server`], [`hub_layouts`]: a hub on loopback that misbehaves on request, and the cache in each of Python's layouts.
 //!

@@ -95,10 +95,13 @@ fn a_session_saves_a_trace_and_compares_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.trace");
     let commands = format!(
-        "until denoise 1\nsave trace {0}\nset guidance_scale 2\nnext\ndiff {0}\n",
+        "until denoise 1\nsave trace {0}\nset guidance_scale 2\nnext\ndiff {0} main\ndiff {0}\n",
         path.to_str().unwrap()
     );
     let outcomes = batch(&["--steps", "2", "--width", "64", "--height", "64"], &commands);
     assert!(said(&outcomes[1], 0).contains("3 stages saved to"), "{}", outcomes[1]);
     assert!(said(&outcomes[4], 0).contains("0 beyond"), "{}", outcomes[4]);
+    let compared = said(&outcomes[5], 1);
+    assert!(compared.contains("against pocket: nothing differs up to denoise 0"), "{}", outcomes[5]);
+    assert!(outcomes[5]["value"]["first"].is_null(), "{}", outcomes[5]);
 }

@@ -283,7 +283,7 @@ verbs! {
         name: "diff", short: "", usage: "A [B] [within X]",
         example: "diff @2 @5", group: Timelines, class: ReadOnly, complete: complete::diff,
         brief: phrase("compare two timelines, states or dumps"),
-        summary: phrase("show how far B (or this timeline) is from A: timelines, @K for the state after denoise K, a dump"),
+        summary: phrase("show how far B (or this timeline) is from A: timelines, @K for the state after denoise K, a dump; a trace alone is compared module by module"),
     }
 
     Help(arguments::Help) {
