@@ -62,3 +62,13 @@ COLORTERM=truecolor HOME=$home PS1='$ ' tmux -f /dev/null new-session -d -s $ses
 tmux send-keys -t $session "PATH=$PWD/target/release:\$PATH; clear" Enter
 keys 'diffuscope diff run.trace --model pocket' Enter
 picture diff
+
+# The same in the interface: both outputs, and their distance.
+tmux kill-session -t $session
+session=diffuscope-difference
+COLORTERM=truecolor HOME=$home XDG_CONFIG_HOME=$home XDG_STATE_HOME=$home \
+    tmux -f /dev/null new-session -d -s $session -x 128 -y 30 ./target/release/diffuscope --steps 4
+settle
+run "diff $home/run.trace"
+keys v Up
+picture difference
