@@ -276,7 +276,8 @@ class Run:
 
         def step(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
-            given = bound.arguments
+            # A step that was wrapped may take `*args, **kwargs`: the parameters are those of every scheduler of diffusers.
+            given = {**dict(zip(("model_output", "timestep", "sample"), args)), **kwargs, **bound.arguments}
             sample = given.get("sample")
             with self._guard() as stage:
                 if stage is not None:
@@ -284,9 +285,9 @@ class Run:
             # The object has x₀ where the tuple may have none.
             as_object = stage is not None and given.get("return_dict", True) is False
             if as_object:
-                given["return_dict"] = True
+                kwargs = {**kwargs, "return_dict": True}
             with draws(self._pipe.scheduler) as drawn:
-                result = original(*bound.args, **bound.kwargs)
+                result = original(*args, **kwargs)
             latents = getattr(result, "prev_sample", None)
             with self._guard() as stage:
                 if stage is not None:

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   diffuscope open run.trace                            look at a recorded run
-  echo 'goto vae_decode
-  info modules' | diffuscope open run.trace --batch -x -   the same commands, from a pipe
-  diffuscope run --record run.trace --modules all      record a run of this program
+  echo 'goto denoise 1
+  info modules' | diffuscope open run.trace --batch -x -   commands from a pipe: the modules of denoise 0
+  diffuscope run --record run.trace --modules all --record-steps 0   record a run of this program
   diffuscope diff run.trace --model FOLDER             find where it first differs from a checkpoint";
 
 /// Flags of `diffuscope open`.

@@ -6,11 +6,13 @@
 //! - [`on_disk`]: a tensor that is read in pieces.
 //! - [`names`]: paths of another program's modules.
 //! - [`recording`]: the probe that records modules.
-//! - [`run`]: a trace as a run with snapshots. [`playback`]: a recorded stage, played into a probe.
+//! - [`run`]: a trace as a run with snapshots. [`schedule`]: its timesteps, where no scheduler has them. [`playback`]: a recorded stage, played into a probe.
+//! - [`contradictions`]: what a trace says of itself that its tensors contradict.
 //! - [`reduced`]: the output of a recorded call in a size that fits the memory.
 //! - [`diff`]: where two runs first differ.
 //! - [`error`]: why a trace cannot be read or written.
 
+pub mod contradictions;
 pub mod diff;
 pub mod error;
 pub mod manifest;
@@ -21,6 +23,7 @@ pub mod reader;
 pub mod recording;
 pub mod reduced;
 pub mod run;
+pub mod schedule;
 pub mod writer;
 
 pub use error::TraceError;

@@ -16,6 +16,9 @@ use tr::tr;
 /// The state of torch's generator, a tensor of `get_latent` that is no part of the run.
 pub const GENERATOR_STATE: &str = "generator_state";
 
+/// The first of several tensors that a call makes.
+const FIRST: &str = "out.0";
+
 /// An open trace. The headers of its files are read and checked.
 #[derive(Debug)]
 pub struct Trace {
@@ -56,8 +59,10 @@ pub struct RecordedCall {
     prefix: String,
     /// The names of its inputs, such as `hidden_states`, in the order of the file.
     pub inputs: Vec<String>,
-    /// Whether its output is recorded, as one tensor.
+    /// Whether its output is recorded: as one tensor, or as several of which the first counts, as a down block's hidden states.
     pub has_output: bool,
+    /// The name of its output among its tensors.
+    output: &'static str,
 }
 
 impl Trace {
@@ -165,7 +170,7 @@ impl TraceStage {
     /// # Errors
     /// When the file cannot be read.
     pub fn output(&self, call: &RecordedCall) -> Result<Option<PlainTensor>, TraceError> {
-        self.read(&format!("{}out", call.prefix))
+        self.read(&format!("{}{}", call.prefix, call.output))
     }
 
     /// An input of a call by its name.
@@ -195,7 +200,7 @@ impl TraceStage {
     /// The shape of the output of a call in the order batch, channels, height, width, and its stored dtype; `None` if it is not
     /// recorded as one tensor.
     pub fn output_shape(&self, call: &RecordedCall) -> Option<(Vec<usize>, Dtype)> {
-        self.shape_of(&format!("{}out", call.prefix))
+        self.shape_of(&format!("{}{}", call.prefix, call.output))
     }
 
     /// The shape of an input of a call, and its stored dtype.
@@ -212,7 +217,7 @@ impl TraceStage {
         call: &RecordedCall,
         each: impl FnMut(usize, &[f32]) -> ControlFlow<()>,
     ) -> Result<(), TraceError> {
-        self.pieces_at(&format!("{}out", call.prefix), each)
+        self.pieces_at(&format!("{}{}", call.prefix, call.output), each)
     }
 
     /// Whether tensors of four dimensions are stored with the channels last.
@@ -248,7 +253,7 @@ impl TraceStage {
 
     /// The output of a call in the stage's file, if it is recorded as one tensor.
     pub fn output_on_disk(&self, call: &RecordedCall) -> Option<OnDisk<'_>> {
-        self.find(&format!("{}out", call.prefix))
+        self.find(&format!("{}{}", call.prefix, call.output))
     }
 
     fn find(&self, key: &str) -> Option<OnDisk<'_>> {
@@ -292,7 +297,8 @@ impl TraceStage {
                 entered: call.entered,
                 rows: if call.rows.is_empty() { self.rows.clone() } else { call.rows.clone() },
                 inputs: inputs.collect(),
-                has_output: names.iter().any(|name| name == "out"),
+                has_output: names.iter().any(|name| name == "out" || name == FIRST),
+                output: if names.iter().any(|name| name == FIRST) { FIRST } else { "out" },
                 prefix,
             }
         };

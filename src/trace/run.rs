@@ -1,7 +1,9 @@
 //! A trace as a run: its settings, its scheduler, and a snapshot after each recorded stage.
 
+use super::contradictions::{SAME, apart, contradiction, guidance, is_part};
 use super::manifest::FILE;
 use super::reduced::count;
+use super::schedule::RecordedSchedule;
 use super::{Trace, TraceError, TraceStage};
 use crate::nn::ConfigFile;
 use crate::pipeline::snapshot::tensor_names;
@@ -34,16 +36,23 @@ pub struct RecordedRun {
 /// [`TraceError::Value`] for a value that the setting cannot have.
 pub fn settings(trace: &Trace, request: &mut Request) -> Result<(), TraceError> {
     for (name, value) in &trace.manifest().settings {
-        let setting = Setting::find(name).filter(|setting| !setting.is_file());
-        let Some(setting) = setting else { continue };
-        let text = match value {
-            Value::Null => continue,
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        setting.set(&text, request).map_err(|reason| wrong(trace, "settings", text, reason.to_string()))?;
+        set(name, value, request)
+            .map_err(|reason| wrong(trace, &["settings.", name].concat(), value.to_string(), reason))?;
     }
     Ok(())
+}
+
+/// Sets one setting; a name that is no setting's is passed over. What would be right, if the setting cannot have the value.
+fn set(name: &str, value: &Value, request: &mut Request) -> Result<(), String> {
+    let text = match value {
+        Value::Null => return Ok(()),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match Setting::find(name).filter(|setting| !setting.is_file()) {
+        Some(setting) => setting.set(&text, request).map_err(|reason| reason.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// The scheduler of a trace: its class and its configuration. `None` if the trace does not say, or if the class is not one of this
@@ -71,93 +80,144 @@ fn wrong(trace: &Trace, key: &str, found: String, expected: String) -> TraceErro
 }
 
 impl RecordedRun {
-    /// The run of `trace`. Its stages' own tensors are read, those of modules are not.
+    /// The run of `trace`. Its stages' own tensors are read, those of modules are not. What contradicts itself is noted, and not
+    /// shown.
     ///
     /// # Errors
-    /// When a file cannot be read, or the settings contradict the stages.
+    /// When a file cannot be read.
     pub fn of(trace: &Trace) -> Result<Self, TraceError> {
         let mut run = Self { snapshots: vec![], stands_in_for: None, notes: vec![] };
         if let Some(reason) = &trace.manifest().stopped {
             run.notes.push(tr!("the record ended early: {reason}", reason));
         }
         let (request, scheduler) = run.begin(trace)?;
-        let first = Snapshot::start_of_recorded(request, scheduler);
-        let steps = first.request().steps();
+        let mut here = Snapshot::start_of_recorded(request, scheduler);
+        run.snapshots.push(here.clone());
         let last = trace.stages().last().map(|last| last.stage);
-        if let Some(Stage::Denoise { step }) = trace.stages().iter().map(|stage| stage.stage).rfind(is_step)
-            && !steps.contains(&step)
-        {
-            let found = tr!("{} in a run of {} calls", Stage::Denoise { step }.key(), steps.end);
-            let expected =
-                tr!("settings of which the recorded steps are a part: {} to {}", steps.start, steps.end);
-            return Err(wrong(trace, "stages", found, expected));
-        }
-        let mut here = first.clone();
-        run.snapshots.push(first);
+        let mut missing = vec![];
         while let (Some(stage), Some(last)) = (here.position(), last)
             && stage <= last
         {
             here = match trace.stage(stage) {
                 Some(recorded) => run.stage(&here, recorded)?,
                 None => {
-                    run.notes.push(tr!("{stage} is not recorded", stage));
-                    here.with_recorded(stage, vec![], None, [None, None])
+                    missing.push(stage.to_string());
+                    here.with_recorded(stage, vec![], None, here.request().guidance_scale, vec![])
                 }
             };
             run.snapshots.push(here.clone());
+        }
+        if trace.manifest().complete {
+            let steps = here.request().steps();
+            let rest = (here.records().len()..).map_while(|index| Stage::at(index, &steps));
+            missing.extend(rest.map(|stage| stage.to_string()));
+        }
+        match &missing[..] {
+            [] => {}
+            [one] => run.notes.push(tr!("{one} is not recorded", one)),
+            [first, .., last] => {
+                run.notes.push(tr!(
+                    "{} stages are not recorded, from {first} to {last}",
+                    missing.len(),
+                    first,
+                    last
+                ));
+            }
         }
         Ok(run)
     }
 
     fn begin(&mut self, trace: &Trace) -> Result<(Request, Arc<dyn Scheduler>), TraceError> {
-        let calls = trace.stages().iter().filter(|stage| is_step(&stage.stage)).count();
-        let manifest = trace.manifest();
+        let recorded = RecordedSchedule::of(trace);
         let image = trace.tensor(Stage::GetLatent, "init_image")?;
         let init_image = image.and_then(|image| InitImage::of_recorded("recorded", &image));
-        let mut request = Request { num_inference_steps: calls.max(1), init_image, ..Request::default() };
-        settings(trace, &mut request)?;
-        if !manifest.settings.contains_key("guidance_scale")
-            && !trace.stages().iter().any(|stage| stage.shape("uncond_residual").is_some())
-        {
-            request.guidance_scale = 1.;
-        }
-        match scheduler_choice(trace)? {
-            Some(choice) => request.scheduler = choice,
-            None => {
-                let class = manifest.scheduler.as_ref().map(|entry| entry.class.clone());
-                let class = class.unwrap_or_else(|| tr!("an unknown scheduler"));
-                self.notes.push(tr!(
-                    "{class} is not one of this program's schedulers: DDIM's schedule is shown in its place, and no formulas",
-                    class
-                ));
-                self.stands_in_for = Some(class);
-                request.num_inference_steps = calls.max(1);
+        let calls = recorded.timesteps().len();
+        let mut request = Request { num_inference_steps: calls, init_image, ..Request::default() };
+        self.settings(trace, &mut request);
+        let choice = match scheduler_choice(trace) {
+            Ok(choice) => choice.ok_or_else(|| tr!("is not one of this program's schedulers")),
+            Err(e) => Err(e.to_string()),
+        };
+        let made = choice.and_then(|choice| {
+            request.scheduler = choice;
+            let made = scheduler(request.scheduler.config(), request.num_inference_steps, request.eta);
+            let made = made.map_err(|e| e.to_string())?;
+            contradiction(trace, &request, made.timesteps()).map_or(Ok(made), Err)
+        });
+        Ok(match made {
+            Ok(made) => (request, made),
+            Err(why) => {
+                let class = trace.manifest().scheduler.as_ref().map(|entry| entry.class.clone());
+                self.notes.push(match &class {
+                    Some(class) => tr!("{class}: {why}; its timesteps are shown as recorded, without formulas", class, why),
+                    None => tr!("the trace does not say which scheduler ran: timesteps are shown as recorded, without formulas"),
+                });
+                self.stands_in_for = Some(class.unwrap_or_else(|| tr!("unknown")));
+                // Every call that was recorded has its place.
+                (request.scheduler, request.num_inference_steps) = (SchedulerChoice::default(), calls);
+                if !is_part(trace, &request) {
+                    request.init_image = None;
+                }
+                (request, Arc::new(recorded))
             }
-        }
-        let config = request.scheduler.config();
-        let made = scheduler(config, request.num_inference_steps, request.eta)
-            .map_err(|e| wrong(trace, "scheduler", e.to_string(), tr!("a schedule that can be made")))?;
-        self.check_timesteps(trace, made.timesteps());
-        Ok((request, made))
+        })
     }
 
-    /// Notes timesteps of the trace that are not the scheduler's.
-    fn check_timesteps(&mut self, trace: &Trace, ours: &[f64]) {
-        let Some(entry) = trace.manifest().scheduler.as_ref().filter(|_| self.stands_in_for.is_none()) else {
-            return;
+    /// Reads the settings. Those that the trace lacks, or that are wrong, are noted.
+    fn settings(&mut self, trace: &Trace, request: &mut Request) {
+        let manifest = trace.manifest();
+        for (name, value) in &manifest.settings {
+            let is_text = !matches!(name.as_str(), "prompt" | "negative_prompt")
+                || value.is_string()
+                || value.is_null();
+            match set(name, value, request) {
+                Err(reason) => self.notes.push(tr!("settings: {reason}; the default is shown", reason)),
+                Ok(()) if !is_text => {
+                    self.notes.push(tr!("settings: {name} is {value}, which is no text", name, value))
+                }
+                Ok(()) => {}
+            }
+        }
+        let shape = |name: &str| {
+            let found = trace.stages().iter().rev().find_map(|stage| stage.shape(name));
+            found.map(|(shape, _)| shape)
         };
-        // With a start image, a trace has the last timesteps alone.
-        let tail = ours.len().checked_sub(entry.timesteps.len()).map(|start| &ours[start..]);
-        let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-3;
-        if !entry.timesteps.is_empty()
-            && !tail.is_some_and(|tail| tail.iter().zip(&entry.timesteps).all(is_near))
+        let has_guidance = shape("uncond_residual").is_some();
+        let is_known = |name: &str| manifest.settings.get(name).is_some_and(|value| !value.is_null());
+        if !is_known("guidance_scale") && !has_guidance {
+            request.guidance_scale = 1.;
+        }
+        // A size in pixels follows from the picture, or from the latents of Stable Diffusion.
+        let size = match (shape("image").as_deref(), shape("latents").as_deref()) {
+            (Some(&[_, _, height, width]), _) => Some((height, width)),
+            (None, Some(&[_, _, height, width])) => Some((height.saturating_mul(8), width.saturating_mul(8))),
+            _ => None,
+        };
+        match size {
+            Some(size)
+                if is_known("height") && is_known("width") && size != (request.height, request.width) =>
+            {
+                self.notes.push(tr!(
+                    "height and width are {} and {}, and the picture is {} and {}",
+                    request.height,
+                    request.width,
+                    size.0,
+                    size.1
+                ));
+            }
+            Some(size) => (request.height, request.width) = size,
+            None => {}
+        }
+        let mut missing: Vec<&str> = ["prompt", "seed"].into_iter().filter(|name| !is_known(name)).collect();
+        missing.extend((!is_known("guidance_scale") && has_guidance).then_some("guidance_scale"));
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            self.notes.push(tr!("not recorded, and shown with a default: {missing}", missing));
+        }
+        if let Some(rescale) =
+            manifest.settings.get("guidance_rescale").filter(|value| value.as_f64() != Some(0.))
         {
-            self.notes.push(tr!(
-                "the timesteps are {found} and not {expected}, which {} makes of these settings",
-                entry.class,
-                found = abridged(&entry.timesteps),
-                expected = abridged(ours)
-            ));
+            self.notes.push(tr!("guidance_rescale is {rescale}, which this program does not have", rescale));
         }
     }
 
@@ -182,11 +242,15 @@ impl RecordedRun {
                 tensors.push((known, on_host(&plain).map_err(|e| self::failed(recorded, &name, &e))?));
             }
         }
-        let step = match recorded.stage {
-            Stage::Denoise { step } if self.stands_in_for.is_none() => self.step(before, step, &mut tensors),
-            _ => None,
-        };
-        Ok(before.with_recorded(recorded.stage, tensors, step, [None, None]))
+        let (mut step, mut warnings) = (None, vec![]);
+        let mut guidance_scale = before.request().guidance_scale;
+        if let Stage::Denoise { step: index } = recorded.stage {
+            (guidance_scale, warnings) = guidance(&tensors, guidance_scale);
+            if self.stands_in_for.is_none() {
+                step = self.step(before, index, &mut tensors, &mut warnings);
+            }
+        }
+        Ok(before.with_recorded(recorded.stage, tensors, step, guidance_scale, warnings))
     }
 
     /// The numbers and formulas of a recorded step, from the scheduler's configuration. Values of the step that the trace lacks are
@@ -196,7 +260,8 @@ impl RecordedRun {
         before: &Snapshot,
         index: usize,
         tensors: &mut Vec<(&'static str, Tensor)>,
-    ) -> Option<(StepFormulas, History)> {
+        warnings: &mut Vec<String>,
+    ) -> Option<(Option<StepFormulas>, History)> {
         let of = |name: &str| {
             let found = tensors.iter().find(|(known, _)| *known == name);
             found.and_then(|(_, tensor)| tensor.to_dtype(DType::F32).ok())
@@ -206,28 +271,33 @@ impl RecordedRun {
         let (model_output, noise) = (of("guided_noise_residual")?, of("variance_noise"));
         let input = StepInput { index, model_output: &model_output, sample: &sample, noise: noise.as_ref() };
         let made = before.scheduler().step(input, before.history()).ok()?;
+        if let Some(latents) = of("latents")
+            && let Some(apart) = apart(&latents, &made.prev_sample)
+            && apart > SAME
+        {
+            warnings.push(tr!(
+                "the recorded latents are not what the scheduler computes from the recorded residual: {apart} relative; `diff` looks for the reason",
+                apart = format_args!("{apart:.1e}")
+            ));
+            // Its formulas would not give what was recorded.
+            return Some((None, made.history));
+        }
         let missing: Vec<_> = made
             .tensors
             .into_iter()
             .filter(|(name, _)| !tensors.iter().any(|(known, _)| known == name))
             .collect();
-        // Before the latents, which are the step's result.
-        let at = tensors.iter().position(|(name, _)| *name == "latents").unwrap_or(tensors.len());
-        if missing.iter().any(|(name, _)| *name == "pred_original_sample") {
-            let note = tr!(
-                "pred_original_sample is not recorded, and computed from the latents and the guided residual"
-            );
+        for (name, _) in &missing {
+            let note = tr!("computed here from the recorded latents and residuals: {name}", name);
             if !self.notes.contains(&note) {
                 self.notes.push(note);
             }
         }
+        // Before the latents, which are the step's result.
+        let at = tensors.iter().position(|(name, _)| *name == "latents").unwrap_or(tensors.len());
         tensors.splice(at..at, missing);
-        Some((made.formulas, made.history))
+        Some((Some(made.formulas), made.history))
     }
-}
-
-fn is_step(stage: &Stage) -> bool {
-    matches!(stage, Stage::Denoise { .. })
 }
 
 /// A tensor in its own dtype, if a tensor in memory can have that.

@@ -170,7 +170,7 @@ fn what_is_not_recorded_is_named_with_the_flag() {
     let (_, mut opened) = both(folder.path(), &What::Stages, request("own"));
     run(&mut opened, "goto denoise 2").unwrap();
     for (line, what) in [
-        ("info modules", "not recorded in denoise 1: the inside; record with --modules all"),
+        ("info modules", "not recorded in denoise 1: its modules; record with --modules and --record-steps"),
         ("show attention cat", "not recorded in denoise 1: to_q and to_k"),
         ("show features unet.mid_block", "not recorded in denoise 1: unet.mid_block"),
         ("print t(\"unet.mid_block\").std", "not recorded in denoise 1: unet.mid_block"),
@@ -210,7 +210,7 @@ fn a_trace_that_ends_early_is_looked_at_up_to_there() {
     json["stages"].as_array_mut().unwrap().remove(2);
     std::fs::write(&file, json.to_string()).unwrap();
     let mut opened = Session::open(folder.path()).unwrap();
-    assert!(opened.backend().info().notes.iter().any(|note| note == "denoise 0 is not recorded"));
+    assert!(opened.backend().info().notes.iter().any(|note| note == "3 stages are not recorded, from denoise 0 to vae_decode"));
     run(&mut opened, "goto denoise 2").unwrap();
     let error = run(&mut opened, "next").unwrap_err();
     assert_eq!(error, "not recorded: the trace ends before denoise 2");
@@ -316,4 +316,95 @@ fn the_first_wrong_module_is_shown_on_both_sides() {
         let interrupted = known.pictures(session.backend(), row, BatchRow::Text, &|| true);
         assert_eq!(interrupted.is_err(), session.backend().models().is_ok());
     }
+}
+
+/// A recorded run whose `trace.json` was changed.
+fn changed(change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, Session) {
+    let folder = tempfile::tempdir().unwrap();
+    record_of(&SD2, folder.path(), &What::Stages, Snapshot::start(request("own"), &SD2).unwrap());
+    let file = folder.path().join("trace.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    change(&mut json);
+    std::fs::write(&file, json.to_string()).unwrap();
+    let session = Session::open(folder.path()).unwrap();
+    (folder, session)
+}
+
+#[test]
+fn what_contradicts_itself_is_noted_and_not_shown() {
+    let notes = |session: &Session| session.backend().info().notes.join("\n");
+    let set = |key: &str, value: Value| {
+        let key = key.to_string();
+        move |json: &mut Value| json["settings"][key] = value
+    };
+
+    // Timesteps that the settings do not give: the recorded ones are shown, and no formula.
+    let (_folder, mut session) = changed(|json| {
+        for (stage, timestep) in json["stages"].as_array_mut().unwrap()[2..5].iter_mut().zip([900, 500, 100])
+        {
+            stage["timestep"] = timestep.into();
+        }
+        json["scheduler"]["timesteps"] = serde_json::json!([900, 500, 100]);
+    });
+    assert!(notes(&session).contains("the timesteps are 900, 500, 100 and not"), "{}", notes(&session));
+    run(&mut session, "goto denoise 2").unwrap();
+    assert_eq!(session.timeline().here().timesteps(), [900., 500., 100.]);
+    assert!(session.timeline().here().last().unwrap().step.is_none());
+
+    // One stage's timestep alone; more steps in the settings than were recorded; a class that nobody knows.
+    for (change, note) in [
+        (
+            Box::new(|json: &mut Value| json["stages"][3]["timestep"] = 7.into())
+                as Box<dyn FnOnce(&mut Value)>,
+            "is 7 and not",
+        ),
+        (
+            Box::new(|json: &mut Value| json["settings"]["num_inference_steps"] = 20.into()),
+            "which follow from the settings",
+        ),
+        (
+            Box::new(|json: &mut Value| json["scheduler"]["class"] = "EDMEuler".into()),
+            "EDMEuler: is not one of",
+        ),
+        (Box::new(|json: &mut Value| json["scheduler"]["config"]["beta_start"] = "low".into()), "beta_start"),
+        (
+            Box::new(|json: &mut Value| json["settings"]["num_inference_steps"] = (-3).into()),
+            "num_inference_steps",
+        ),
+    ] {
+        let (_folder, mut session) = changed(change);
+        assert!(notes(&session).contains(note), "{note}: {}", notes(&session));
+        run(&mut session, "continue").unwrap();
+        assert_eq!(session.timeline().recorded(), 6, "{note}");
+        assert!(
+            session.timeline().here().records()[3].step.is_none() || note == "num_inference_steps",
+            "{note}"
+        );
+    }
+
+    // Another guidance scale than the one that ran, and none.
+    let (_folder, session) = changed(set("guidance_scale", 3.into()));
+    let record = &session.timeline().tip().records()[2];
+    assert_eq!((record.guidance_scale, record.warnings.len()), (7.5, 1), "{:?}", record.warnings);
+    let (_folder, session) = changed(|json| {
+        let settings = json["settings"].as_object_mut().unwrap();
+        ["guidance_scale", "seed", "height"].map(|name| settings.remove(name));
+    });
+    assert!(notes(&session).contains("shown with a default: seed, guidance_scale"), "{}", notes(&session));
+    assert_eq!(session.timeline().here().request().height, 16);
+}
+
+#[test]
+fn a_result_that_the_scheduler_does_not_give_has_no_formula() {
+    let (folder, session) = changed(|_| ());
+    assert!(session.timeline().tip().records()[3].step.is_some());
+    let file = folder.path().join("denoise.001.safetensors");
+    let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+    let latents = (tensors["denoise.001/latents"].clone() * 1.05).unwrap();
+    tensors.insert("denoise.001/latents".into(), latents);
+    candle_core::safetensors::save(&tensors, &file).unwrap();
+    let session = Session::open(folder.path()).unwrap();
+    let record = &session.timeline().tip().records()[3];
+    assert!(record.step.is_none());
+    assert!(record.warnings[0].contains("are not what the scheduler computes"), "{:?}", record.warnings);
 }

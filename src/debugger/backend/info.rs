@@ -51,6 +51,8 @@ pub struct ModelInfo {
     pub vae_scale_factor: usize,
     /// Whether the guidance scale is an input of the UNet, as in a latent consistency model.
     pub takes_guidance_scale: bool,
+    /// Whether the run was recorded, and there are no weights.
+    pub is_recorded: bool,
     /// The heads of the UNet's attentions, by path.
     heads: HashMap<String, usize>,
 }
@@ -77,6 +79,7 @@ impl From<&Models> for ModelInfo {
             latent_rgb_factors: models.latent_rgb_factors.clone(),
             vae_scale_factor: models.vae.config().scale_factor(),
             takes_guidance_scale: models.unet.config().time_cond_proj_dim.is_some(),
+            is_recorded: false,
         }
     }
 }
@@ -118,6 +121,7 @@ impl ModelInfo {
             latent_rgb_factors: latent_rgb_factors(trace, run),
             vae_scale_factor: scale_factor(run).unwrap_or(8),
             takes_guidance_scale: time_cond_proj_dim.is_some_and(serde_json::Value::is_u64),
+            is_recorded: true,
             heads: heads.collect(),
         }
     }
@@ -152,7 +156,7 @@ fn remarks(trace: &Trace) -> Vec<String> {
     let manifest = trace.manifest();
     let text = |key: &str| manifest.producer.get(key).and_then(|value| value.as_str()).unwrap_or_default();
     let producer = [text("name"), text("version")].join(" ");
-    let model = manifest.model.as_deref().unwrap_or("?");
+    let model = manifest.model.clone().unwrap_or_else(|| tr!("a model without a name"));
     let calls: usize = trace.stages().iter().map(|stage| stage.calls.len()).sum();
     let inside = match calls {
         0 => tr!("no modules"),
@@ -212,6 +216,21 @@ fn modules(trace: &Trace) -> Vec<Path> {
 /// The tree of modules, with the classes that the trace says where a path alone does not tell.
 fn tree(modules: &[Path], trace: &Trace) -> Arc<[Module]> {
     let mut tree = anatomy(modules, &[]);
+    let mut channels = HashMap::new();
+    for stage in trace.stages() {
+        for call in &stage.calls {
+            let shape = stage.output_shape(call).map_or(vec![], |(shape, _)| shape);
+            match shape[..] {
+                [_, channel, _, _] | [_, _, channel] => {
+                    channels.insert(call.path.as_str(), channel);
+                }
+                _ => {}
+            }
+        }
+    }
+    for module in &mut tree {
+        module.outputs = channels.get(module.path.as_str()).copied();
+    }
     for module in tree.iter_mut().filter(|module| module.class.is_empty()) {
         let class = trace.manifest().modules.get(&module.path).and_then(|entry| entry.class.as_deref());
         let known = CLASSES.iter().map(|known| known.name).find(|known| Some(*known) == class);

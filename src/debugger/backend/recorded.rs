@@ -48,7 +48,7 @@ impl Recording {
     /// [`NotRecorded`](pipeline::Error::NotRecorded).
     pub fn require_any(&self, stage: Stage) -> Result<(), pipeline::Error> {
         let is_any = self.trace.stage(stage).is_some_and(|stage| !stage.calls.is_empty());
-        if is_any { Ok(()) } else { Err(not_recorded(stage, &tr!("the inside"))) }
+        if is_any { Ok(()) } else { Err(not_recorded(stage, &tr!("its modules"))) }
     }
 
     /// Checks that the modules that `wanted` names by their last names, below paths for which `is_wanted` is true, are recorded.
@@ -99,7 +99,7 @@ impl Recording {
 /// What is missing in a stage, and how it would be recorded.
 fn not_recorded(stage: Stage, what: &str) -> pipeline::Error {
     pipeline::Error::NotRecorded(tr!(
-        "not recorded in {stage}: {what}; record with --modules all or a pattern, in Python with modules=\"all\"",
+        "not recorded in {stage}: {what}; record with --modules and --record-steps, in Python with modules= and steps=",
         what,
         stage
     ))

@@ -187,9 +187,22 @@ fn require(
     let (Some(recording), Some(stage)) = (backend.recording(), before.position()) else { return Ok(()) };
     let is_wanted = |path: &str| path.rsplit('.').next() == Some(kind) && focus.is_in(path);
     recording.require(stage, &is_wanted, &["to_q", "to_k"])?;
-    let mut wanted = attentions(backend.info(), kind).filter(|path| focus.is_in(path));
-    if wanted.any(|path| backend.info().heads_at(path).is_some()) {
-        return Ok(());
+    let wanted = attentions(backend.info(), kind).filter(|path| focus.is_in(path));
+    for (path, heads) in wanted.filter_map(|path| Some((path, backend.info().heads_at(path)?))) {
+        let query = recording.call(stage, &[path, ".to_q"].concat());
+        let width = query.ok().and_then(|(stage, call)| stage.output_shape(call)?.0.last().copied());
+        match width {
+            Some(width) if heads == 0 || width % heads != 0 => {
+                return Err(InspectError::Refused(tr!(
+                    "{path}: {heads} heads do not divide its width {width}",
+                    path,
+                    heads,
+                    width
+                )));
+            }
+            Some(_) => return Ok(()),
+            None => {}
+        }
     }
     Err(InspectError::Refused(tr!(
         "the trace does not say how many heads the attentions have; expected `heads` in the attributes of `modules`, see docs/trace.md"

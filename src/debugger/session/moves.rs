@@ -27,7 +27,7 @@ impl Session {
         if self.timeline().position().is_none() {
             return Err(pipeline::Error::Complete.into());
         }
-        let mut warnings = vec![];
+        let (mut warnings, mut has_moved) = (vec![], false);
         loop {
             match self.forward_one(host) {
                 Ok(Walked::Done(warned)) => warnings.extend(warned),
@@ -35,8 +35,13 @@ impl Session {
                 Err(pipeline::Error::Forward(interrupted @ crate::nn::Error::Interrupted(_))) => {
                     return self.moved(Some(interrupted.to_string()), warnings);
                 }
+                // The end of a record is where a run stops, and no failure.
+                Err(pipeline::Error::NotRecorded(why)) if has_moved => {
+                    return self.moved(Some(why), warnings);
+                }
                 Err(other) => return Err(other.into()),
             }
+            has_moved = true;
             let arrived = arrived(self.timeline());
             let hit = self.stop_here(host)?;
             if arrived || hit.is_some() || self.timeline().position().is_none() {

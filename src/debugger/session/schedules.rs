@@ -21,6 +21,9 @@ impl Session {
         // A class without a short name has one name.
         let shown = if choice.name() == name { name.into() } else { format!("{} ({name})", choice.name()) };
         let whose = match &models.stands_in_for {
+            Some(class) if models.is_recorded => {
+                tr!("{}: timesteps as they were recorded, without sigmas and formulas", abridged(class))
+            }
             Some(class) if choice.is_own_class() => {
                 tr!("DDIM, which stands in for the checkpoint's {}", abridged(class))
             }

@@ -222,6 +222,8 @@ pub struct ModelLine {
     pub remarks: Vec<String>,
     /// The modules of the models, as a tree.
     pub anatomy: Arc<[Module]>,
+    /// Whether the run was recorded, and there are no weights.
+    pub is_recorded: bool,
 }
 
 impl From<&ModelInfo> for ModelLine {
@@ -235,6 +237,7 @@ impl From<&ModelInfo> for ModelLine {
             notes: models.notes.clone(),
             remarks: models.remarks.clone(),
             anatomy: Arc::clone(&models.anatomy),
+            is_recorded: models.is_recorded,
         }
     }
 }

@@ -103,14 +103,15 @@ impl Snapshot {
         }
     }
 
-    /// This snapshot after its next stage, which ran elsewhere and made `tensors`. `step` has the numbers of a step of `denoise`,
-    /// and what the scheduler remembers of it.
+    /// This snapshot after its next stage, which ran elsewhere and made `tensors`. `step` has the numbers of a step of `denoise`, if
+    /// they are known, and what the scheduler remembers of it.
     pub fn with_recorded(
         &self,
         stage: Stage,
         tensors: Vec<(&'static str, Tensor)>,
-        step: Option<(StepFormulas, History)>,
-        cut: [Option<String>; 2],
+        step: Option<(Option<StepFormulas>, History)>,
+        guidance_scale: f64,
+        warnings: Vec<String>,
     ) -> Self {
         let mut next = self.clone();
         let (formulas, history) = step.unzip();
@@ -119,13 +120,13 @@ impl Snapshot {
         next.records.push(Arc::new(StageRecord {
             stage,
             tensors,
-            step: formulas.map(Arc::new),
-            guidance_scale: self.request.guidance_scale,
+            step: formulas.flatten().map(Arc::new),
+            guidance_scale,
             scheduler: Arc::clone(&self.scheduler),
             sigma: self.sigma_after(stage),
             edited: vec![],
-            warnings: vec![],
-            cut,
+            warnings,
+            cut: [None, None],
             took: Duration::ZERO,
         }));
         next

@@ -3,7 +3,7 @@
 use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::{Event, Session};
 use crate::nn::Unwatched;
-use crate::tui::view::ViewId;
+use crate::tui::view::{VIEWS, ViewId};
 use crossterm::event::KeyCode;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,4 +40,25 @@ fn a_difference_as_text() {
     }
     let all = opened(NARROW, WRONG).ran(&format!("diff {RIGHT}")).typed("vjj").answered();
     check("difference-all", all.pressed(KeyCode::Enter));
+}
+
+#[test]
+fn every_view_shows_a_run_whose_scheduler_is_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(WRONG).unwrap().flatten() {
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let json = folder.path().join("trace.json");
+    let text = std::fs::read_to_string(&json).unwrap();
+    std::fs::write(&json, text.replace("DDIMScheduler", "EDMEulerScheduler")).unwrap();
+    for size in [NARROW, WIDE] {
+        for view in VIEWS {
+            for done in 0..6 {
+                let mut session = Session::open(folder.path()).unwrap();
+                session.look(done);
+                let mut screen = Screen::of(size, session).pressed(KeyCode::Char(view.key));
+                assert!(screen.text().contains("guidance 1"), "{}", view.name);
+            }
+        }
+    }
 }

@@ -102,6 +102,9 @@ impl<'a> Found<'a> {
             Some(Ok(examined)) => Ok(&**examined),
             Some(Err(why)) => Err(Err(why.clone())),
             None => {
+                if self.state.model.as_ref().is_some_and(|model| model.is_recorded) {
+                    return Err(Ok(tr!("not recorded")));
+                }
                 let running = self.state.activity != Activity::Idle;
                 let waits = if running { ", when the session is idle" } else { "" };
                 Err(Ok(tr!("{} is re-run to inspect it{waits} …", self.step.stage, waits)))

@@ -63,7 +63,7 @@ impl Guidance {
         let row = |name: &str, value: f64, more: String| (name.to_string(), short(value), more);
         let of = |part: f64, whole: f64| percent(part / whole);
         let (along, across) = self.parts;
-        let scaled = |part: f64| match self.is_scale_input {
+        let scaled = |part: f64| match self.is_scale_input || self.scale.is_nan() {
             true => String::new(),
             false => format!("× {} = {}", self.scale, short(self.scale * part)),
         };
@@ -114,6 +114,10 @@ impl Guidance {
                 moved,
                 scale
             ),
+            // A recorded step.
+            _ if scale.is_nan() => {
+                tr!("{moved}; {led}, and no multiple of that was applied alone.", moved, led)
+            }
             0. => tr!("{moved}; at scale 0 none of it is applied: the unconditional residual alone.", moved),
             1. => tr!("{moved}; at scale 1 just that is applied: the text residual alone.", moved),
             _ if scale < 0. => {
