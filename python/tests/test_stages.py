@@ -259,3 +259,25 @@ def test_the_bundled_model(pocket, path):
     read = Read(path)
     assert len(read.stages["denoise.000"]["calls"]) > 300
     assert json.dumps(read.trace["scheduler"]["timesteps"]) == "[501, 1]"
+
+
+@pytest.mark.parametrize("way", ["lambda", "subclass"])
+def test_a_step_that_was_wrapped_without_its_parameters(pipe, path, way):
+    original = pipe.scheduler.step
+    if way == "lambda":
+        pipe.scheduler.step = lambda *args, **kwargs: original(*args, **kwargs)
+    else:
+        base = type(pipe.scheduler)
+
+        class Mine(base):
+            def step(self, *args, **kwargs):
+                return super().step(*args, **kwargs)
+
+        pipe.scheduler = Mine.from_config(pipe.scheduler.config)
+    with diffuscope_trace.record(pipe, path):
+        call(pipe)
+    read = Read(path)
+    for stage in denoise(read):
+        for name in ["guided_noise_residual", "pred_original_sample", "latents"]:
+            assert f"{stage}/{name}" in read.tensors, f"{stage}/{name}"
+    assert "get_latent/latents" in read.tensors
