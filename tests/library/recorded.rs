@@ -210,7 +210,14 @@ fn a_trace_that_ends_early_is_looked_at_up_to_there() {
     json["stages"].as_array_mut().unwrap().remove(2);
     std::fs::write(&file, json.to_string()).unwrap();
     let mut opened = Session::open(folder.path()).unwrap();
-    assert!(opened.backend().info().notes.iter().any(|note| note == "3 stages are not recorded, from denoise 0 to vae_decode"));
+    assert!(
+        opened
+            .backend()
+            .info()
+            .notes
+            .iter()
+            .any(|note| note == "3 stages are not recorded, from denoise 0 to vae_decode")
+    );
     run(&mut opened, "goto denoise 2").unwrap();
     let error = run(&mut opened, "next").unwrap_err();
     assert_eq!(error, "not recorded: the trace ends before denoise 2");

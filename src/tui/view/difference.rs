@@ -249,11 +249,19 @@ impl pane::View for Difference {
         Reply::Taken
     }
 
-    fn key(&mut self, _: &str, key: KeyEvent, _: Size, _: &State) -> Reply {
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         match key.code {
             KeyCode::Enter => self.enlarged = !self.enlarged,
             KeyCode::Esc if self.enlarged => self.enlarged = false,
-            KeyCode::Char('v') => (self.all, self.list) = (!self.all, ListView::default()),
+            KeyCode::Char('v') => {
+                let Some(compared) = compared(state) else { return Reply::Taken };
+                let listed = self.rows(compared);
+                let selected = listed.get(self.list.selected(listed.len())).map(|(index, _)| *index);
+                self.all = !self.all;
+                // The selected row stays selected where it is still listed.
+                let place = self.rows(compared).iter().position(|(index, _)| Some(*index) == selected);
+                self.list = ListView::at(place.unwrap_or(0));
+            }
             KeyCode::Char('u') => {
                 let place = BatchRow::ALL.iter().position(|(_, row)| *row == self.row).unwrap_or(0);
                 self.row = BatchRow::ALL[(place + 1) % BatchRow::ALL.len()].1;

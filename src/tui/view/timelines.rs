@@ -66,7 +66,9 @@ impl pane::View for Timelines {
             draw_timeline(timeline, index == chosen, deepest, canvas, own);
             rest = below;
         }
-        if view.timelines.len() == 1 {
+        // A recorded run stays alone.
+        let is_recorded = canvas.state.model.as_ref().is_some_and(|model| model.is_recorded);
+        if view.timelines.len() == 1 && !is_recorded {
             welcome::draw_examples(
                 "One timeline so far. Changing a setting at an earlier stage starts a new timeline; this one is kept:",
                 &EXAMPLES,
