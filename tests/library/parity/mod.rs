@@ -1,5 +1,6 @@
 //! Every number against diffusers' and transformers' own, from `tests/fixtures/`.
 
+mod clip_skip;
 mod inside;
 mod models;
 mod random;
