@@ -106,6 +106,8 @@ pub struct ClipTextModel {
     encoder: ClipEncoder,
     final_layer_norm: Leaf<LayerNorm>,
     config: ClipTextConfig,
+    device: Device,
+    dtype: DType,
 }
 
 impl ClipTextModel {
@@ -124,7 +126,23 @@ impl ClipTextModel {
             encoder: ClipEncoder::load(&weights.pp("encoder"), &config)?,
             final_layer_norm: layer_norm(&weights.pp("final_layer_norm"), size, eps)?,
             config,
+            device: weights.device().clone(),
+            dtype: weights.dtype(),
         })
+    }
+
+    /// Gives `ids`, which are in a row, vectors of their own (textual inversion).
+    ///
+    /// # Errors
+    /// When the vectors do not have the width of an embedding, or the ids are not in a row.
+    pub fn add_vectors(&mut self, ids: &[u32], vectors: &[Vec<f32>]) -> candle_core::Result<()> {
+        let Some(&first) = ids.first() else { return Ok(()) };
+        if !(first..).zip(ids).all(|(expected, id)| expected == *id) {
+            candle_core::bail!("{}", tr!("the added tokens' ids are not in a row"));
+        }
+        let rows = Tensor::from_vec(vectors.concat(), (ids.len(), self.config.hidden_size), &self.device)?;
+        self.embeddings.token_embedding.add_rows(first, rows.to_dtype(self.dtype)?);
+        Ok(())
     }
 
     /// The configuration that it was loaded with.
