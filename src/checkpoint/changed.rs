@@ -1,10 +1,12 @@
-//! A checkpoint with changes: another VAE, another prediction type.
+//! A checkpoint with changes: another VAE, another prediction type, words of textual inversion.
 
+use super::embedding::Embedding;
 use super::folder::open_weights;
 use super::layout::{Component, Precision};
 use super::single::prediction::Prediction;
 use super::single::vae::{Vae, VaeFile};
 use super::{LoadError, ModelSource, small_files};
+use crate::nn::error::abridged;
 use crate::nn::weights::Shards;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -21,6 +23,8 @@ pub struct Changes {
     pub prediction: Option<Prediction>,
     /// The VAE that replaces the checkpoint's.
     pub vae: Option<Vae>,
+    /// Words with vectors of their own.
+    pub embeddings: Vec<Embedding>,
 }
 
 /// A checkpoint, and what replaces parts of it.
@@ -32,6 +36,8 @@ pub struct Changed {
     pub prediction: Option<Prediction>,
     /// The VAE that replaces the checkpoint's.
     pub vae: Option<Vae>,
+    /// Words with vectors of their own, in the order in which they are added.
+    pub embeddings: Vec<Embedding>,
 }
 
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
@@ -52,10 +58,11 @@ impl Changes {
             });
         }
         let prediction = self.prediction.filter(|_| !is_single);
-        if prediction.is_none() && self.vae.is_none() {
+        if prediction.is_none() && self.vae.is_none() && self.embeddings.is_empty() {
             return Ok(base);
         }
-        Ok(ModelSource::Changed(Arc::new(Changed { base, prediction, vae: self.vae.clone() })))
+        let (vae, embeddings) = (self.vae.clone(), self.embeddings.clone());
+        Ok(ModelSource::Changed(Arc::new(Changed { base, prediction, vae, embeddings })))
     }
 }
 
@@ -69,6 +76,18 @@ impl Changed {
         }
         if let Some(vae) = &self.vae {
             lines.push(tr!("{base}: the VAE is {}, as --vae says", vae.path().display(), base));
+        }
+        for Embedding { file, token, vectors, .. } in &self.embeddings {
+            let count = vectors.len();
+            let count = if count == 1 { tr!("1 vector") } else { tr!("{count} vectors", count) };
+            let token = abridged(token);
+            lines.push(tr!(
+                "{base}: the token `{token}` has {count} of {file}, as --embedding says",
+                base,
+                token,
+                count,
+                file
+            ));
         }
         lines
     }

@@ -2,6 +2,7 @@
 
 use super::LoadError;
 use super::changed::{Changed, Changes};
+use super::embedding::Embedding;
 use super::folder::{names_in, no_weights, open_weights};
 use super::hub::name::short_names;
 use super::hub::{Hub, HubName, HubSnapshot};
@@ -148,6 +149,14 @@ impl ModelSource {
         match self {
             Self::Changed(changed) => changed.with_vae(),
             other => other.to_string(),
+        }
+    }
+
+    /// The words of textual inversion that it gets.
+    pub fn embeddings(&self) -> &[Embedding] {
+        match self {
+            Self::Changed(changed) => &changed.embeddings,
+            _ => &[],
         }
     }
 

@@ -3,6 +3,7 @@
 use super::model::fetch;
 use super::settings::SettingArgs;
 use crate::checkpoint::changed::Changes;
+use crate::checkpoint::embedding::Embedding;
 use crate::checkpoint::hub::HubError;
 use crate::checkpoint::layout::Precision;
 use crate::checkpoint::single::prediction::Prediction;
@@ -66,6 +67,11 @@ pub struct ChangeArgs {
     #[arg(long, value_name = "TYPE")]
     prediction_type: Option<Prediction>,
 
+    /// Add the word of a textual inversion, a .safetensors file of one tensor: TOKEN is its word in the prompt [default: the tensor's
+    /// key]. Can be repeated
+    #[arg(long, value_name = "FILE[:TOKEN]")]
+    embedding: Vec<String>,
+
     /// Read the averaged weights (`model_ema.…`) of a single file's UNet
     #[arg(long)]
     ema: bool,
@@ -78,7 +84,9 @@ impl ChangeArgs {
     /// When there is none, or a change does not fit it.
     pub fn source(&self, model: &str) -> Result<ModelSource, LoadError> {
         let vae = self.vae.as_deref().map(Vae::parse).transpose()?;
-        let changes = Changes { ema: self.ema, prediction: self.prediction_type, vae };
+        let embeddings =
+            self.embedding.iter().map(|text| Embedding::parse(text)).collect::<Result<_, _>>()?;
+        let changes = Changes { ema: self.ema, prediction: self.prediction_type, vae, embeddings };
         ModelSource::parse_changed(model, &changes)
     }
 }

@@ -106,6 +106,8 @@ pub struct ClipTextModel {
     encoder: ClipEncoder,
     final_layer_norm: Leaf<LayerNorm>,
     config: ClipTextConfig,
+    device: Device,
+    dtype: DType,
 }
 
 impl ClipTextModel {
@@ -124,7 +126,23 @@ impl ClipTextModel {
             encoder: ClipEncoder::load(&weights.pp("encoder"), &config)?,
             final_layer_norm: layer_norm(&weights.pp("final_layer_norm"), size, eps)?,
             config,
+            device: weights.device().clone(),
+            dtype: weights.dtype(),
         })
+    }
+
+    /// Gives `ids`, which are in a row, vectors of their own (textual inversion).
+    ///
+    /// # Errors
+    /// When the vectors do not have the width of an embedding, or the ids are not in a row.
+    pub fn add_vectors(&mut self, ids: &[u32], vectors: &[Vec<f32>]) -> candle_core::Result<()> {
+        let Some(&first) = ids.first() else { return Ok(()) };
+        if !(first..).zip(ids).all(|(expected, id)| expected == *id) {
+            candle_core::bail!("{}", tr!("the added tokens' ids are not in a row"));
+        }
+        let rows = Tensor::from_vec(vectors.concat(), (ids.len(), self.config.hidden_size), &self.device)?;
+        self.embeddings.token_embedding.add_rows(first, rows.to_dtype(self.dtype)?);
+        Ok(())
     }
 
     /// The configuration that it was loaded with.
@@ -132,15 +150,19 @@ impl ClipTextModel {
         &self.config
     }
 
-    /// `input_ids` (B, N) of `u32`, `attention_mask` (B, N) of 0 and 1 → `last_hidden_state` (B, N, C), after
-    /// `final_layer_norm`. The mask is ignored unless the configuration sets `use_attention_mask`.
+    /// `input_ids` (B, N) of `u32`, `attention_mask` (B, N) of 0 and 1 → the embeddings (B, N, C), after `final_layer_norm`. The
+    /// mask is ignored unless the configuration sets `use_attention_mask`.
+    ///
+    /// `clip_skip` has a number N for each row: its embeddings are the output of the layer that is N before the last. For 0, and for
+    /// rows that it lacks, they are transformers' `last_hidden_state`.
     ///
     /// # Errors
-    /// When an id is outside the vocabulary.
+    /// When an id is outside the vocabulary, or a row skips more layers than there are.
     pub fn forward(
         &self,
         input_ids: &Tensor,
         attention_mask: &Tensor,
+        clip_skip: &[usize],
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
         watch(probe, &self.path, &[input_ids], |probe| {
@@ -149,10 +171,31 @@ impl ClipTextModel {
             if self.config.use_attention_mask {
                 mask = mask.broadcast_add(&padding_mask(attention_mask)?)?;
             }
-            hidden_states = self.encoder.forward(&hidden_states, &mask, probe)?;
+            let mut of_layers = vec![hidden_states.clone()];
+            hidden_states = self.encoder.forward(&hidden_states, &mask, &mut of_layers, probe)?;
+            if clip_skip.iter().any(|&layers| layers > 0) {
+                hidden_states = skipped(&hidden_states, &of_layers, clip_skip)?;
+            }
             self.final_layer_norm.forward(&hidden_states, probe)
         })
     }
+}
+
+/// `last` (B, N, C) with the rows that skip layers taken from `of_layers`: the encoder's input, then every layer's output (transformers
+/// `hidden_states`).
+fn skipped(last: &Tensor, of_layers: &[Tensor], clip_skip: &[usize]) -> Result<Tensor> {
+    let row = |row: usize| match clip_skip.get(row) {
+        None | Some(0) => Ok(last.narrow(0, row, 1)?),
+        Some(&layers) => match of_layers.len().checked_sub(layers + 1) {
+            Some(layer) => Ok(of_layers[layer].narrow(0, row, 1)?),
+            None => Err(crate::nn::Error::Input(tr!(
+                "clip_skip is {layers}, and the text encoder ran {} layers",
+                of_layers.len() - 1,
+                layers
+            ))),
+        },
+    };
+    Ok(Tensor::cat(&(0..last.dim(0)?).map(row).collect::<Result<Vec<_>>>()?, 0)?)
 }
 
 /// Token embeddings plus position embeddings (transformers `CLIPTextEmbeddings`).
@@ -202,12 +245,19 @@ impl ClipEncoder {
         })
     }
 
-    /// (B, N, C) → (B, N, C).
-    fn forward(&self, hidden_states: &Tensor, mask: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+    /// (B, N, C) → (B, N, C). Every layer's output is added to `of_layers`.
+    fn forward(
+        &self,
+        hidden_states: &Tensor,
+        mask: &Tensor,
+        of_layers: &mut Vec<Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
         watch(probe, &self.path, &[hidden_states], |probe| {
             let mut hidden_states = hidden_states.clone();
             for layer in &self.layers {
                 hidden_states = layer.forward(&hidden_states, mask, probe)?;
+                of_layers.push(hidden_states.clone());
             }
             Ok(hidden_states)
         })

@@ -7,7 +7,7 @@ use super::error::Result;
 use super::load_report::Norm;
 use super::probe::{Path, Probe, watch};
 use super::weights::{Weights, WeightsError};
-use candle_core::{DType, Module, Tensor};
+use candle_core::{D, DType, Module, Tensor};
 use candle_nn::Conv2dConfig;
 use std::sync::Arc;
 
@@ -150,11 +150,27 @@ pub struct Embedding {
     table: candle_nn::Embedding,
     /// The dtype of the output, which may differ from the table's.
     dtype: DType,
+    /// The first id of added rows, and the rows (N, `size`), in the dtype of the output.
+    added: Option<(u32, Tensor)>,
 }
 
 impl Module for Embedding {
     fn forward(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
-        self.table.forward(ids)?.to_dtype(self.dtype)
+        let Some((first, rows)) = &self.added else { return self.table.forward(ids)?.to_dtype(self.dtype) };
+        let first = Tensor::full(*first, ids.shape(), ids.device())?.to_dtype(ids.dtype())?;
+        let is_added = ids.ge(&first)?;
+        let row = (is_added.where_cond(ids, &first)? - &first)?;
+        let added =
+            rows.embedding(&row.flatten_all()?)?.reshape(([ids.dims(), &rows.dims()[1..]]).concat())?;
+        let own = self.table.forward(&is_added.where_cond(&ids.zeros_like()?, ids)?)?.to_dtype(self.dtype)?;
+        is_added.unsqueeze(D::Minus1)?.broadcast_as(own.shape())?.where_cond(&added, &own)
+    }
+}
+
+impl Leaf<Embedding> {
+    /// Adds `rows` (N, `size`) for the ids from `first` on. They replace the table's, if it has these ids.
+    pub fn add_rows(&mut self, first: u32, rows: Tensor) {
+        self.layer.added = Some((first, rows));
     }
 }
 
@@ -238,5 +254,5 @@ pub fn layer_norm(weights: &Weights, size: usize, eps: f64) -> Loaded<LayerNorm>
 /// When `weight` is missing or of another shape.
 pub fn embedding(weights: &Weights, count: usize, size: usize) -> Loaded<Embedding> {
     let table = candle_nn::Embedding::new(weights.get_narrow(&[count, size], "weight")?, size);
-    Ok(Leaf::new(weights.path(), Embedding { table, dtype: weights.dtype() }))
+    Ok(Leaf::new(weights.path(), Embedding { table, dtype: weights.dtype(), added: None }))
 }

@@ -1,5 +1,6 @@
 //! Several runs in lockstep: what they have in common is computed once, and the rest of a step goes through the UNet in batches.
 
+use super::request::Texts;
 use super::snapshot::advance;
 use super::{Error, Fault, Models, Request, Snapshot, Stage, lines, memory, stages};
 use crate::nn::{Path, Probe, Result};
@@ -13,8 +14,8 @@ use tr::tr;
 pub struct Lockstep {
     rows_at_once: usize,
     rows: Rows,
-    /// The embeddings of the prompts, by prompts and fault.
-    embeddings: HashMap<([String; 2], Option<Fault>), Tensor>,
+    /// The embeddings of the prompts, by what they depend on and fault.
+    embeddings: HashMap<(Texts, Option<Fault>), Tensor>,
     embeds: Interner,
 }
 
@@ -170,7 +171,7 @@ impl Lockstep {
         run: impl FnOnce(&mut dyn Probe) -> std::result::Result<Snapshot, Error>,
     ) -> std::result::Result<Snapshot, Error> {
         let request = snapshot.request();
-        let prompts = ([request.prompt.clone(), request.negative_prompt.clone()], request.fault);
+        let prompts = (request.texts(), request.fault);
         let known = self.embeddings.get(&prompts).cloned();
         let mut sharing = Sharing { probe, line: &lines::TEXT_ENCODER, known, computed: None };
         let next = run(&mut sharing)?;

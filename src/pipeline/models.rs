@@ -4,6 +4,7 @@ use super::prediction::{self, Asked};
 use super::{Preset, Request, Stage, lines, memory};
 use crate::checkpoint::LoadError;
 use crate::checkpoint::ModelSource;
+use crate::checkpoint::embedding::Embedding;
 use crate::checkpoint::inventory::loaded_bytes;
 use crate::checkpoint::kind;
 use crate::checkpoint::layout::Precision;
@@ -20,7 +21,7 @@ use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
 use crate::nn::load_report::{LoadReport, Norm, Parameter, ProgressFn};
-use crate::nn::{ConfigError, ConfigFile, Path, Weights};
+use crate::nn::{ConfigError, ConfigFile, Path, Weights, WeightsError};
 use crate::phrase::phrase;
 use crate::scheduler::arguments::ARGUMENTS;
 use crate::scheduler::{Class, SchedulerChoice};
@@ -177,6 +178,7 @@ impl Configs {
             );
         }
         let width = self.text_encoder.hidden_size;
+        source.embeddings().iter().try_for_each(|embedding| embedding.check_width(width))?;
         if let Some(level) = unet.blocks.iter().find(|level| level.cross_attention_dim != width) {
             return mismatch(
                 tr!(
@@ -266,9 +268,10 @@ impl Models {
         configs.notes.extend(source.weight_notes(Precision::of(dtype), all.map(Weights::files)));
         let latent_rgb_factors = LatentRgbFactors::load(source, configs.vae.latent_channels)?
             .or_else(|| LatentRgbFactors::published(&configs.vae));
-        let tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
+        let mut tokenizer = ClipTokenizer::load(source, configs.text_encoder.vocab_size)?;
         configs.notes.extend(tokenizer.notes.iter().cloned());
-        let text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
+        let mut text_encoder = ClipTextModel::load(&of_text_encoder, configs.text_encoder)?;
+        add_concepts(source.embeddings(), &mut tokenizer, &mut text_encoder)?;
         let mut unet = UNet2DConditionModel::load(&of_unet, configs.unet)?;
         let vae = AutoencoderKL::load(&of_vae, configs.vae)?;
         configs.notes.extend(all.iter().flat_map(|weights| unread::notes(weights.file(), &weights.unread())));
@@ -336,6 +339,26 @@ impl Models {
         let (height, width) = self.unet.config().sample_size;
         (height * scale, width * scale)
     }
+}
+
+/// Gives the tokenizer and the text encoder the words of textual inversion, one file after another.
+fn add_concepts(
+    embeddings: &[Embedding],
+    tokenizer: &mut ClipTokenizer,
+    text_encoder: &mut ClipTextModel,
+) -> Result<(), LoadError> {
+    let [file, ..] = embeddings else { return Ok(()) };
+    let (mut ids, mut vectors) = (vec![], vec![]);
+    for embedding in embeddings {
+        ids.extend(tokenizer.add_concept(embedding)?);
+        vectors.extend(embedding.vectors.iter().cloned());
+    }
+    let added = text_encoder.add_vectors(&ids, &vectors);
+    Ok(added.map_err(|source| WeightsError::Device {
+        file: file.file.clone(),
+        key: file.key.clone(),
+        source: Box::new(source),
+    })?)
 }
 
 /// Whether the module at `path` runs in a stage of `request`.

@@ -90,7 +90,7 @@ pub fn correlation(models: Asked<'_>) -> Result<f64, Error> {
     let prompt = tokenizer.encode("")?;
     let row = |ids: &[u32]| Tensor::from_iter(ids.iter().map(|&id| i64::from(id)), device)?.unsqueeze(0);
     let embeds =
-        text_encoder.forward(&row(&prompt.input_ids)?, &row(&prompt.attention_mask)?, &mut Unwatched)?;
+        text_encoder.forward(&row(&prompt.input_ids)?, &row(&prompt.attention_mask)?, &[], &mut Unwatched)?;
     let shape = [1, unet.config().in_channels, SIZE, SIZE];
     let noise = Generator::manual_seed(0).randn(shape.iter().product());
     let latents = Tensor::from_slice(&noise, &shape, device)?.to_dtype(dtype)?;

@@ -26,6 +26,9 @@ pub struct Request {
     pub prompt: String,
     /// What to avoid; may be empty.
     pub negative_prompt: String,
+    /// How many of the text encoder's last layers the embeddings of the prompt skip; those of the negative prompt skip none.
+    #[serde(default)]
+    pub clip_skip: usize,
     /// Height of the image in pixels.
     pub height: usize,
     /// Width of the image in pixels.
@@ -79,6 +82,17 @@ pub enum RequestError {
         name: &'static str,
         /// The error.
         found: String,
+    },
+    /// More layers to skip than the text encoder has.
+    #[error("{}", tr!(
+        "clip_skip is {found}; expected 0 to {layers}, the number of the text encoder's layers",
+        found = .found, layers = .layers
+    ))]
+    ClipSkip {
+        /// The number asked for.
+        found: usize,
+        /// The number of layers.
+        layers: usize,
     },
     /// A number that is NaN or infinite.
     #[error("{}", tr!("{name} is {found}; expected a finite number", name = .name, found = .found))]
@@ -149,6 +163,7 @@ impl Default for Request {
         Self {
             prompt: String::new(),
             negative_prompt: String::new(),
+            clip_skip: 0,
             height: 0,
             width: 0,
             num_inference_steps: 50,
@@ -163,7 +178,24 @@ impl Default for Request {
     }
 }
 
+/// What the embeddings depend on, beside the models: when it changes, the prompts are encoded again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Texts {
+    prompt: String,
+    negative_prompt: String,
+    clip_skip: usize,
+}
+
 impl Request {
+    /// What the embeddings depend on.
+    pub fn texts(&self) -> Texts {
+        Texts {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            clip_skip: self.clip_skip,
+        }
+    }
+
     /// Default settings for `models` with a prompt: their native size, and the steps and guidance scale of their preset or of
     /// diffusers, 50 and 7.5.
     pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
@@ -212,6 +244,10 @@ impl Request {
                 continue;
             };
             return Err(RequestError::Prompt { name, found });
+        }
+        let layers = models.text_encoder.config().num_hidden_layers;
+        if self.clip_skip > layers {
+            return Err(RequestError::ClipSkip { found: self.clip_skip, layers });
         }
         let multiple = models.vae.config().scale_factor();
         for (name, found) in [("width", self.width), ("height", self.height)] {

@@ -50,6 +50,22 @@ pub const SETTINGS: &[Entry] = &[
         ..OF_STAGES
     },
     Entry {
+        name: "clip_skip",
+        flags: &["clip-skip"],
+        value: "LAYERS",
+        parameter: "Clip skip",
+        summary: phrase("last layers that the prompt skips"),
+        help: phrase(
+            "Number of the text encoder's last layers that the embeddings of the prompt skip; the negative prompt skips none [default: 0]",
+        ),
+        quiet: true,
+        field: Field::Count(
+            Access { get: |r, _| r.clip_skip, set: |r, _, layers| r.clip_skip = layers },
+            "layers",
+        ),
+        ..OF_STAGES
+    },
+    Entry {
         name: "height",
         flags: &["height"],
         value: "PX",

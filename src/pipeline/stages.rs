@@ -70,8 +70,10 @@ pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPromp
     let input_ids = watch(probe, &lines::TOKENIZE, &[], |_| Ok(rows(|encoded| &encoded.input_ids)?))?;
 
     let attention_mask = rows(|encoded| &encoded.attention_mask)?;
+    // As in diffusers, the embeddings of the prompt may come from an earlier layer, and those of the negative prompt never do.
+    let clip_skip = [0, request.clip_skip];
     let embeds = watch(probe, &lines::TEXT_ENCODER, &[&input_ids], |probe| {
-        models.text_encoder.forward(&input_ids, &attention_mask, probe)
+        models.text_encoder.forward(&input_ids, &attention_mask, &clip_skip, probe)
     })?;
 
     Ok(EncodedPrompt {

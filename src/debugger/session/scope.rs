@@ -54,9 +54,9 @@ struct PausedAt {
     outputs: Vec<(Path, Tensor)>,
 }
 
-/// Embeddings of texts that were asked for: (1, 77, C) each.
+/// Embeddings of texts that were asked for, by the text and `clip_skip`: (1, 77, C) each.
 #[derive(Debug, Default)]
-pub struct EmbeddingCache(Mutex<HashMap<String, PlainTensor>>);
+pub struct EmbeddingCache(Mutex<HashMap<(String, usize), PlainTensor>>);
 
 impl Deref for Scope<'_> {
     type Target = Snapshot;
@@ -122,11 +122,12 @@ impl<'a> Scope<'a> {
                 return Err(mistake("embed wants a text in quotes: embed(\"a cat\")"));
             };
             let mut known = texts.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(embeds) = known.get(&text) {
+            let asked = (text.clone(), request.clip_skip);
+            if let Some(embeds) = known.get(&asked) {
                 return Ok(Box::new(TensorValue::new(embeds.clone())));
             }
             // The stage itself: the same numbers as those of a run with that prompt.
-            let request = Request { prompt: text.clone(), ..request.clone() };
+            let request = Request { prompt: text, ..request.clone() };
             let models = backend.models().map_err(|e| mistake(&e.to_string()))?;
             let run = Run { models, request: &request, scheduler: &*scheduler };
             let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;
@@ -140,7 +141,7 @@ impl<'a> Scope<'a> {
             if known.len() >= MOST_TEXTS {
                 known.clear();
             }
-            known.insert(text, embeds.clone());
+            known.insert(asked, embeds.clone());
             Ok(Box::new(TensorValue::new(embeds)))
         })
     }

@@ -34,7 +34,7 @@ impl Session {
         }
         let next = here.with_request(request, self.backend.models()?).map_err(RequestError::in_session)?;
         let new = next.request().clone();
-        let is_prompt = (&new.prompt, &new.negative_prompt) != (&old.prompt, &old.negative_prompt);
+        let is_prompt = new.texts() != old.texts();
         let again = is_prompt && !here.records().is_empty() && !next.is_encoded();
         self.check_undoes_no_edit(&next)?;
         let lost = if again { here.edits_of_embeddings() } else { vec![] };

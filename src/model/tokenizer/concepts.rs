@@ -5,8 +5,11 @@
 //! the token `<x>`, which gives the same text unless another name contains `<x>`: diffusers breaks that name.
 
 use super::ClipTokenizer;
+use crate::checkpoint::LoadError;
+use crate::checkpoint::embedding::Embedding;
 use crate::nn::error::abridged;
 use std::collections::BTreeSet;
+use tokenizers::AddedToken;
 use tr::tr;
 
 /// A prompt with its concepts expanded.
@@ -19,6 +22,35 @@ pub(super) struct Converted {
 }
 
 impl ClipTokenizer {
+    /// Adds the tokens of a file of textual inversion (diffusers `load_textual_inversion`), and returns their ids.
+    ///
+    /// # Errors
+    /// When the vocabulary has one of them.
+    pub fn add_concept(&mut self, embedding: &Embedding) -> Result<Vec<u32>, LoadError> {
+        let names = embedding.names();
+        let broken = |reason: String| LoadError::Tokenizer { file: embedding.file.clone(), reason };
+        // diffusers asks for the second vector's name even where there is one vector.
+        let second = format!("{}_1", embedding.token);
+        for name in names.iter().chain([&second]) {
+            if let Some(id) = self.tokenizer.token_to_id(name) {
+                return Err(broken(tr!(
+                    "the vocabulary has the token `{}` already, with id {id}; expected a token that it has not: FILE:TOKEN",
+                    abridged(name),
+                    id
+                )));
+            }
+        }
+        // Like transformers' `add_tokens`: matched in any case.
+        let tokens: Vec<AddedToken> =
+            names.iter().map(|name| AddedToken::from(name.as_str(), false)).collect();
+        self.tokenizer.add_tokens(tokens).map_err(|e| broken(e.to_string()))?;
+        let id = |name: &String| {
+            let missing = || broken(tr!("the token `{}` got no id", abridged(name)));
+            self.tokenizer.token_to_id(name).ok_or_else(missing)
+        };
+        names.iter().map(id).collect()
+    }
+
     /// Whether `name` is an added token.
     fn has_added(&self, name: &str) -> bool {
         self.tokenizer.get_added_vocabulary().get_vocab().contains_key(name)

@@ -13,7 +13,7 @@ use tr::tr;
 pub const KEYWORD: &str = "parameters";
 
 /// Keys in their order.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "Steps",
     "Sampler",
     "Schedule type",
@@ -23,6 +23,7 @@ const ORDER: [&str; 10] = [
     "Model",
     "Eta",
     "Denoising strength",
+    "Clip skip",
     "Init image",
 ];
 const NEGATIVE: &str = "Negative prompt:";
@@ -74,6 +75,8 @@ fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
         let value = match setting.name() {
             // The record keeps the picture apart.
             "init_image" => record.init_image().map(String::from),
+            // The web interface counts the layer from the end: its 1 is the last.
+            "clip_skip" if request.clip_skip > 0 => Some(request.clip_skip.saturating_add(1).to_string()),
             "strength" => record.init_image().map(|_| setting.get(request).to_string()),
             _ => setting.is_in_short_texts(request).then(|| setting.get(request).to_string()),
         };
@@ -265,6 +268,16 @@ mod tests {
             written.contains(", Denoising strength: 0.8, Init image: \"sample:apple\", Version"),
             "{written}"
         );
+    }
+
+    #[test]
+    fn skipped_layers_are_counted_as_the_web_interface_counts() {
+        for (clip_skip, expected) in [(0, None), (1, Some("2")), (2, Some("3"))] {
+            let written = text(&Request { clip_skip, ..request("red apple") }, &[], "pocket");
+            let read = read(&written);
+            let found = read.settings.iter().find(|(key, _)| key == "Clip skip");
+            assert_eq!(found.map(|(_, value)| value.as_str()), expected, "{written}");
+        }
     }
 
     #[test]

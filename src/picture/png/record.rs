@@ -127,10 +127,10 @@ mod tests {
         let texts = (any::<String>(), any::<String>(), Seed::MIN..=Seed::MAX);
         let schedulers = proptest::sample::select(vec!["ddim", "dpm++2m-karras", "pndm", "unipc"]);
         let faults = (faults, schedulers);
-        (texts, any::<[u32; 3]>(), [finite.clone(), finite.clone(), finite], faults, pictures).prop_map(
+        (texts, any::<[u32; 4]>(), [finite.clone(), finite.clone(), finite], faults, pictures).prop_map(
             |(
                 (prompt, negative_prompt, seed),
-                [height, width, steps],
+                [height, width, steps, clip_skip],
                 [guidance_scale, eta, strength],
                 (fault, scheduler),
                 sample,
@@ -138,6 +138,7 @@ mod tests {
                 Request {
                     prompt,
                     negative_prompt,
+                    clip_skip: clip_skip as usize,
                     height: height as usize,
                     width: width as usize,
                     num_inference_steps: steps as usize,

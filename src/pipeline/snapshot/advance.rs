@@ -29,7 +29,7 @@ impl Snapshot {
             let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
             let start = Instant::now();
             next.records[0] = record(self, Stage::EncodePrompt, start, encode(run, probe)?);
-            next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
+            next.encoded = Some(request.texts());
             next.edits.retain(|edit| !is_of_embeddings(edit));
         }
         Ok(next)
@@ -66,7 +66,7 @@ fn run_stage(
     let Run { models, request, .. } = run;
     Ok(match stage {
         Stage::EncodePrompt => {
-            next.encoded = Some((request.prompt.clone(), request.negative_prompt.clone()));
+            next.encoded = Some(request.texts());
             encode(run, probe)?
         }
         Stage::GetLatent => {

@@ -12,6 +12,7 @@ pub use advance::advance;
 pub use stage::{Stage, tensor_names};
 
 use super::intervention::Intervention;
+use super::request::Texts;
 use super::{Error, Models, Request, RequestError};
 use crate::scheduler::{History, Scheduler, StepFormulas};
 use crate::tensor::Generator;
@@ -65,8 +66,8 @@ pub struct Snapshot {
     records: Vec<Arc<StageRecord>>,
     /// The tensors so far of a stage that is stepped through. They precede `records` in lookups.
     partial: Option<Arc<StageRecord>>,
-    /// The prompt and the negative prompt of the embeddings.
-    encoded: Option<(String, String)>,
+    /// What the embeddings were made of.
+    encoded: Option<Texts>,
     generator: Generator,
     /// What the scheduler remembers of the last steps.
     history: History,
@@ -116,7 +117,7 @@ impl Snapshot {
         let mut next = self.clone();
         let (formulas, history) = step.unzip();
         next.history = history.unwrap_or_default();
-        next.encoded = Some((self.request.prompt.clone(), self.request.negative_prompt.clone()));
+        next.encoded = Some(self.request.texts());
         next.records.push(Arc::new(StageRecord {
             stage,
             tensors,
@@ -150,7 +151,7 @@ impl Snapshot {
     /// The run after these records, for tests of views.
     #[cfg(test)]
     pub(crate) fn after(&self, records: &[Arc<StageRecord>]) -> Self {
-        let encoded = Some((self.request.prompt.clone(), self.request.negative_prompt.clone()));
+        let encoded = Some(self.request.texts());
         Self { records: records.to_vec(), encoded, ..self.clone() }
     }
 
@@ -287,12 +288,9 @@ impl Snapshot {
         records.into_iter().find_map(|record| record.tensor(name).map(|tensor| (record.stage, tensor)))
     }
 
-    /// Whether the embeddings match the current prompts.
+    /// Whether the embeddings match the current prompts and `clip_skip`.
     pub fn is_encoded(&self) -> bool {
-        let request = self.request();
-        self.encoded.as_ref().is_some_and(|(prompt, negative_prompt)| {
-            (prompt, negative_prompt) == (&request.prompt, &request.negative_prompt)
-        })
+        self.encoded.as_ref().is_some_and(|encoded| *encoded == self.request().texts())
     }
 
     /// The edits of embeddings, which are lost when a prompt is encoded again.

@@ -54,7 +54,7 @@ fn agree(name: &str, source: ModelSource) {
             "text_encoder" => {
                 let input_ids = given.ids("text_encoder/input_ids");
                 let everything = input_ids.ones_like().unwrap();
-                models.text_encoder.forward(&input_ids, &everything, &mut recorder).unwrap();
+                models.text_encoder.forward(&input_ids, &everything, &[], &mut recorder).unwrap();
             }
             "unet" => {
                 let timestep = given.i64("unet/timestep")[0] as f64;

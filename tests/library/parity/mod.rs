@@ -1,5 +1,7 @@
 //! Every number against diffusers' and transformers' own, from `tests/fixtures/`.
 
+mod clip_skip;
+mod embeddings;
 mod inside;
 mod models;
 mod random;

@@ -2,6 +2,7 @@
 //! names the culprit, without a panic, without a file left behind, and in little memory.
 //!
 //! - [`checkpoints`]: every file of a checkpoint, broken in every way.
+//! - [`embeddings`]: files of textual inversion.
 //! - [`single_files`]: checkpoints in one file, and what is given as one.
 //! - [`numbers`]: every number of every subcommand, and of the debugger's commands.
 //! - [`texts`]: prompts, arguments, and files of commands and lessons.
@@ -9,6 +10,7 @@
 #![cfg(unix)]
 
 mod checkpoints;
+mod embeddings;
 mod numbers;
 mod single_files;
 mod texts;

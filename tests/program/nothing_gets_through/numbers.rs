@@ -28,13 +28,14 @@ const VALUES: [&str; 12] =
 
 /// An option, and what becomes of each of [`VALUES`].
 #[rustfmt::skip]
-const OPTIONS: [(&str, [Verdict; 12]); 6] = [
+const OPTIONS: [(&str, [Verdict; 12]); 7] = [
     //                    0                      -1     NaN                        inf                        -inf                       1e400                      1e308                                2^66   2^64-8             ""     0x10   ٣
     ("--steps",          [Refused("steps is 0"), Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("steps is"), Usage, Usage, Usage]),
     ("--width",          [Refused("width is 0"), Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("pixels need"), Usage, Usage, Usage]),
     ("--height",         [Refused("height is 0"),Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("pixels need"), Usage, Usage, Usage]),
     ("--guidance-scale", [Works,                 Works, Refused("guidance_scale"), Refused("guidance_scale"), Refused("guidance_scale"), Refused("guidance_scale"), Works,                               Works, Works,             Usage, Usage, Usage]),
     ("--eta",            [Works,                 Refused("eta is -1"), Refused("eta is NaN"), Refused("eta"), Refused("eta"),            Refused("eta"),            Refused("eta"),                      Refused("eta"), Refused("eta"), Usage, Usage, Usage]),
+    ("--clip-skip",      [Works,                 Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("clip_skip is"), Usage, Usage, Usage]),
     ("--strength",       [Works,                 Refused("strength is -1"), Refused("strength is NaN"), Refused("strength"), Refused("strength"), Refused("strength"), Refused("strength"),          Refused("strength"), Refused("strength"), Usage, Usage, Usage]),
 ];
 
@@ -48,7 +49,7 @@ const SEEDS: [(&str, Verdict); 10] = [
 
 /// What only some subcommands have.
 #[rustfmt::skip]
-const OTHERS: [(&str, Verdict); 12] = [
+const OTHERS: [(&str, Verdict); 13] = [
     ("compare seed 1,2 --steps 1 --width 16 --height 16 --batch-rows 0",                    Usage),
     ("compare seed 1,2 --steps 1 --width 16 --height 16 --batch-rows -1",                   Usage),
     ("compare seed 1,2 --steps 1 --width 16 --height 16 --batch-rows NaN",                  Usage),
@@ -59,13 +60,14 @@ const OTHERS: [(&str, Verdict); 12] = [
     ("compare seed NaN --steps 1",                                                          Refused("seed")),
     ("compare guidance_scale NaN,1 --steps 1",                                              Refused("guidance_scale")),
     ("compare seed 1-99999999999 --steps 1",                                                Refused("too many values")),
+    ("compare clip_skip 0,99 --steps 1 --width 16 --height 16",                             Refused("clip_skip is 99")),
     ("compare num_inference_steps 0,1",                                                     Refused("num_inference_steps")),
     ("run --device cuda:99999999999999999999",                                              Usage),
 ];
 
 /// Commands of the debugger; `.1` is in the message.
 #[rustfmt::skip]
-const COMMANDS: [(&str, &str); 34] = [
+const COMMANDS: [(&str, &str); 36] = [
     ("next 0",                                   "next"),
     ("next -1",                                  "-1"),
     ("next NaN",                                 "NaN"),
@@ -84,6 +86,8 @@ const COMMANDS: [(&str, &str); 34] = [
     ("set guidance_scale NaN",                   "guidance_scale is NaN"),
     ("set guidance_scale -inf",                  "guidance_scale is -inf"),
     ("set guidance_scale 1e400",                 "guidance_scale is inf"),
+    ("set clip_skip -1",                         "-1"),
+    ("set clip_skip 13",                         "clip_skip is 13"),
     ("set eta 2",                                "eta is 2"),
     ("set eta -0.1",                             "eta is -0.1"),
     ("set strength NaN",                         "strength"),
@@ -159,7 +163,8 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 18] = [
+    const NO_NUMBERS: [&str; 19] = [
+    "--embedding",
         "--device", "--dtype", "--dump", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
         "--modules", "--names", "--output", "--prediction-type", "--prompt", "--record", "--record-steps", "--scheduler", "--vae",
     ];

@@ -1,6 +1,7 @@
 //! The stages before and after denoising.
 
 use super::Judge;
+use crate::nn::Unwatched;
 use crate::pipeline::{Request, Stage, lines};
 use crate::trace::TraceStage;
 use crate::trace::diff::{DiffError, tolerance};
@@ -11,7 +12,7 @@ use tr::tr;
 impl Judge<'_> {
     /// The text encoder on the recorded ids, once for each batch that was recorded.
     pub(super) fn encode_prompt(&mut self, stage: &TraceStage) -> Result<(), DiffError> {
-        let Request { prompt, negative_prompt, .. } = self.request.clone();
+        let Request { prompt, negative_prompt, clip_skip, .. } = self.request.clone();
         let names = |row: BatchRow| match row {
             BatchRow::Uncond => ("negative_input_ids", "negative_prompt_embeds", &negative_prompt),
             BatchRow::Text => ("input_ids", "prompt_embeds", &prompt),
@@ -47,8 +48,16 @@ impl Judge<'_> {
             let (ids, mask) =
                 (Tensor::new(ids, &self.models.device)?, Tensor::new(masks, &self.models.device)?);
             let mut forced = self.forced(stage, stage.calls.iter().filter(|call| call.rows == rows));
-            let embeds = self.models.text_encoder.forward(&ids, &mask, &mut forced)?;
-            let chained = self.take(stage, forced)? > 0;
+            let text_encoder = &self.models.text_encoder;
+            let mut embeds = text_encoder.forward(&ids, &mask, &[], &mut forced)?;
+            let mut chained = self.take(stage, forced)? > 0;
+            // transformers' modules run whole, and diffusers takes an earlier layer's output afterwards.
+            if clip_skip > 0 && rows.contains(&BatchRow::Text) {
+                let skips = rows.iter().map(|row| if *row == BatchRow::Text { clip_skip } else { 0 });
+                let skips: Vec<usize> = skips.collect();
+                embeds = text_encoder.forward(&ids, &mask, &skips, &mut Unwatched)?;
+                chained = true;
+            }
             for (i, name) in embeds_of.iter().enumerate() {
                 let bound = |dtype| tolerance::isolated("", dtype, None, chained);
                 self.line(stage, lines::TEXT_ENCODER.as_str(), &embeds.narrow(0, i, 1)?, name, bound)?;
