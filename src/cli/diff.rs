@@ -103,6 +103,7 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
                 "until": comparison.until.map(|until| until.key()),
                 "causes": comparison.causes.found.iter().map(Cause::json).collect::<Vec<_>>(),
                 "tried": comparison.causes.tried,
+                "evidence": comparison.causes.evidence,
                 "modules": modules,
             })
         )?;

@@ -206,6 +206,18 @@ fn mistakes_in_pipelines_of_diffusers_are_found_with_their_reason() {
                 comparison.causes.nearest
             ));
         }
+        // What the trace says of a module besides its tensors.
+        let (evidence, tried) = (comparison.causes.evidence.join("; "), &comparison.causes.tried);
+        let is_tried = |mistake: &str| tried.contains(&mistake);
+        match name {
+            "vae_norm_eps" => {
+                assert!(evidence.contains("its eps is 0.001 in the trace, and 0.000001 here"), "{evidence}");
+                assert!(!is_tried("weight_rounded") && !is_tried("bias_missing"), "{tried:?}");
+            }
+            "no_bias" => assert!(evidence.contains("it has no bias in the trace"), "{evidence}"),
+            "transposed" | "bfloat16_weights" => assert!(is_tried("weight_rounded"), "{tried:?}"),
+            _ => {}
+        }
         if path.is_empty() {
             assert!(
                 comparison.rows.len() > 10,

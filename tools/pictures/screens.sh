@@ -5,13 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --release
 session=diffuscope-pictures
+# A server of its own: one that runs already would pass on its own environment, and the pictures would have 256 colours.
+tmux() { command tmux -L diffuscope-pictures -f /dev/null "$@"; }
 home=$(mktemp -d)
-trap 'tmux kill-session -t $session 2>/dev/null || true; rm -rf "$home"' EXIT
+trap 'tmux kill-server 2>/dev/null || true; rm -rf "$home"' EXIT
 mkdir -p docs
 
 # Neither the reader's own settings nor what they typed earlier is on a picture.
-COLORTERM=truecolor HOME=$home XDG_CONFIG_HOME=$home XDG_STATE_HOME=$home \
-    tmux -f /dev/null new-session -d -s $session -x 128 -y 38 ./target/release/diffuscope --steps 20 --seed 3
+tmux new-session -d -s $session -e COLORTERM=truecolor -e HOME="$home" -e XDG_CONFIG_HOME="$home" -e XDG_STATE_HOME="$home" -x 128 -y 38 ./target/release/diffuscope --steps 20 --seed 3
 
 settle() { # until the screen no longer changes: commands are done, and the VAE's previews are there
     local before='' now=''
@@ -58,7 +59,7 @@ tmux kill-session -t $session
 session=diffuscope-diff
 printf '%s\n' 'set fault swapped_residuals' continue "save trace $home/run.trace" |
     ./target/release/diffuscope debug --batch -x - --steps 4
-COLORTERM=truecolor HOME=$home PS1='$ ' tmux -f /dev/null new-session -d -s $session -x 128 -y 12 -c "$home" 'sh'
+tmux new-session -d -s $session -e COLORTERM=truecolor -e HOME="$home" -e PS1='$ ' -x 128 -y 12 -c "$home" 'sh'
 tmux send-keys -t $session "PATH=$PWD/target/release:\$PATH; clear" Enter
 keys 'diffuscope diff run.trace --model pocket' Enter
 picture diff
@@ -66,9 +67,7 @@ picture diff
 # The same in the interface: both outputs, and their distance.
 tmux kill-session -t $session
 session=diffuscope-difference
-COLORTERM=truecolor HOME=$home XDG_CONFIG_HOME=$home XDG_STATE_HOME=$home \
-    tmux -f /dev/null new-session -d -s $session -x 128 -y 30 ./target/release/diffuscope --steps 4
+tmux new-session -d -s $session -e COLORTERM=truecolor -e HOME="$home" -e XDG_CONFIG_HOME="$home" -e XDG_STATE_HOME="$home" -x 128 -y 30 ./target/release/diffuscope --steps 4
 settle
 run "diff $home/run.trace"
-keys v Up
 picture difference

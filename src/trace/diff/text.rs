@@ -51,6 +51,7 @@ pub fn reasons(causes: &Causes) -> Vec<String> {
             without = format_args!("{:.1e}", cause.without)
         )
     };
+    let evidence = causes.evidence.iter().map(|says| tr!("evidence: {says}", says));
     let mut lines: Vec<String> =
         causes.found.iter().map(|cause| tr!("the reason: {fit}", fit = fit(cause))).collect();
     if lines.is_empty() && !causes.tried.is_empty() {
@@ -71,6 +72,7 @@ pub fn reasons(causes: &Causes) -> Vec<String> {
         }
         lines.extend(causes.nearest.as_ref().map(|cause| tr!("the nearest: {fit}", fit = fit(cause))));
     }
+    lines.extend(evidence);
     lines
 }
 

@@ -1,5 +1,6 @@
 //! A difference to explain.
 
+use super::evidence::ModuleEvidence;
 use super::layers::{self, Layer};
 use crate::nn::Result;
 use crate::pipeline::Models;
@@ -32,6 +33,8 @@ pub struct Case<'a> {
     pub containers: Vec<(String, Vec<Tensor>)>,
     /// The skip connections of the UNet so far, by the module that made each.
     pub skips: Vec<(String, Tensor)>,
+    /// What the trace says of the module besides its tensors.
+    pub evidence: ModuleEvidence,
     /// What was recorded.
     pub observed: Observed,
     /// The relative difference.

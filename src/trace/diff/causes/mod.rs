@@ -8,6 +8,7 @@
 //! - `guidance`: mistakes in the lines around the UNet.
 
 mod case;
+pub mod evidence;
 mod guidance;
 mod layers;
 mod modules;
@@ -104,6 +105,8 @@ pub struct Causes {
     pub tried: Vec<&'static str>,
     /// The best one that does not fit, for a module that nothing explains.
     pub nearest: Option<Cause>,
+    /// What the trace says of the module that is other than here.
+    pub evidence: Vec<String>,
     /// Statistics of the tensor as recorded and as computed here.
     pub statistics: Option<(Summary, Summary)>,
 }
@@ -271,8 +274,8 @@ pub fn exact(models: &Models, path: &str, inputs: &[Tensor], expected: &PlainTen
 /// # Errors
 /// When the device fails, or a file cannot be read.
 pub fn find(case: &Case<'_>) -> Result<Causes> {
-    let mut causes = Causes::default();
-    for hypothesis in HYPOTHESES {
+    let mut causes = Causes { evidence: case.evidence.says.clone(), ..Causes::default() };
+    for hypothesis in HYPOTHESES.iter().filter(|hypothesis| case.evidence.allows(hypothesis.name)) {
         let candidates = (hypothesis.predict)(case)?;
         let mut best: Option<Cause> = None;
         for Candidate { detail, output } in candidates {

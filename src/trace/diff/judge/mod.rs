@@ -8,6 +8,7 @@
 mod denoise;
 mod ends;
 
+use super::causes::evidence::ModuleEvidence;
 use super::causes::{self, Case, Cause, Causes, Observed, Place};
 use super::forced::{Evidence, Forced, Watch};
 use super::{Comparison, DiffError, Kind, Row, Sides, tolerance};
@@ -237,7 +238,12 @@ impl<'a> Judge<'a> {
         let (Observed::Output(recorded) | Observed::Input(recorded)) = &observed;
         let statistics = (Summary::of_values(recorded.data()), Summary::of_values(ours.data()));
         let row = &self.made.rows[at];
+        let known = &self.trace.manifest().modules;
+        // transformers 4 has a module `text_model`, which paths here lack.
+        let of_transformers_4 = path.replacen("text_encoder.", "text_encoder.text_model.", 1);
+        let entry = known.get(&path).or_else(|| known.get(&of_transformers_4));
         let case = Case {
+            evidence: entry.map(|entry| ModuleEvidence::of(self.models, &path, entry)).unwrap_or_default(),
             models: self.models,
             stage,
             inputs: plain(inputs)?,
