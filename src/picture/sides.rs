@@ -62,7 +62,10 @@ fn distance(a: &Features, b: &Features) -> Picture {
     let label = tr!(
         "distance at each pixel, up to {most}: {percent} % of the largest norm",
         most = format_args!("{most:.2e}"),
-        percent = format_args!("{:.1e}", 100. * most / largest)
+        percent = match 100. * most / largest {
+            percent if percent >= 1. => format!("{percent:.0}"),
+            percent => format!("{percent:.1e}"),
+        }
     );
     let share = |value: f32| if most > 0. { value / most as f32 } else { 0. };
     Picture::new(a.image(|pixel| shade(distances[pixel], share)), label)
