@@ -6,10 +6,10 @@ use super::reader::{channels_first, dtype, shape_in};
 use crate::nn::weights::WeightsFile;
 use crate::tensor::compare::RelativeDifference;
 use candle_core::DType;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// Numbers of a piece: 4 MiB as `f32`.
-pub(super) const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 20;
 
 /// A tensor in a trace's file.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub struct OnDisk<'a> {
     /// Its dtype.
     pub dtype: DType,
     /// The number of its numbers. In the file's order of dimensions, their product is known not to overflow.
-    count: usize,
+    pub count: usize,
     /// Whether the file has the channels last.
-    is_channels_last: bool,
+    pub is_channels_last: bool,
 }
 
 impl<'a> OnDisk<'a> {
@@ -64,6 +64,20 @@ impl<'a> OnDisk<'a> {
             }
         }
         Ok(Some(sums.value()))
+    }
+
+    /// Calls `each` with the numbers in the file's order, piece by piece, and with the index of each piece's first number. It may end
+    /// it. Memory stays small however large the tensor is.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn pieces(&self, mut each: impl FnMut(usize, &[f32]) -> ControlFlow<()>) -> Result<(), TraceError> {
+        for at in (0..self.count).step_by(PIECE) {
+            if each(at, &self.values(at..at + PIECE)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn values(&self, range: Range<usize>) -> Result<Vec<f32>, TraceError> {

@@ -1,7 +1,7 @@
 //! A recorded stage, played into a probe: what was recorded is entered and left in the order in which it ran, so that whatever
 //! watches a stage watches a recorded one too. Lines and modules that are not recorded are passed over.
 
-use super::reduced::count;
+use super::on_disk::OnDisk;
 use super::run::on_host;
 use super::{RecordedCall, TraceStage};
 use crate::model::classes;
@@ -164,7 +164,7 @@ impl Playback<'_> {
         let query = [attention, ".to_q"].concat();
         let query = self.stage.calls.iter().find(|call| call.path == query && call.call == key.call);
         let (Some(query), Some(heads)) = (query, (self.heads)(attention)) else { return Ok(()) };
-        let dims = |call| Some(self.stage.output_shape(call)?.0);
+        let dims = |call| Some(self.stage.output_on_disk(call)?.shape);
         let (Some(q), Some(k)) = (dims(query), dims(key)) else { return Ok(()) };
         let count = match (&q[..], &k[..]) {
             (&[rows, pixels, width], &[of, tokens, of_key]) if rows == of && width == of_key => {
@@ -186,9 +186,9 @@ impl Playback<'_> {
 
     /// Whether a call has an output, and neither that nor an input is too large.
     fn can_be_played(&self, call: &RecordedCall) -> bool {
-        let fits = |shape: Option<(Vec<usize>, _)>| shape.is_some_and(|(shape, _)| count(&shape) <= MOST);
-        fits(self.stage.output_shape(call))
-            && call.inputs.iter().all(|name| fits(self.stage.input_shape(call, name)))
+        let fits = |tensor: Option<OnDisk<'_>>| tensor.is_some_and(|tensor| tensor.count <= MOST);
+        fits(self.stage.output_on_disk(call))
+            && call.inputs.iter().all(|name| fits(self.stage.input_on_disk(call, name)))
     }
 
     fn input_of_unet(&self, name: &str) -> Result<Option<Tensor>> {
@@ -202,7 +202,7 @@ impl Playback<'_> {
     }
 
     fn output(&self, call: &RecordedCall) -> Result<Option<Tensor>> {
-        if self.stage.output_shape(call).is_none_or(|(shape, _)| count(&shape) > MOST) {
+        if self.stage.output_on_disk(call).is_none_or(|output| output.count > MOST) {
             return Ok(None);
         }
         let read = self.stage.output(call).map_err(|e| Error::Input(e.to_string()))?;

@@ -2,14 +2,13 @@
 
 use super::TraceError;
 use super::manifest::{Call, Layout, Manifest, Row};
-use super::on_disk::{OnDisk, PIECE};
+use super::on_disk::OnDisk;
 use crate::nn::weights::WeightsFile;
 use crate::pipeline::Stage;
 use crate::tensor::PlainTensor;
 use candle_core::DType;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
 use tr::tr;
 
@@ -181,71 +180,6 @@ impl TraceStage {
         self.read(&format!("{}in.{name}", call.prefix))
     }
 
-    /// The shape of a tensor in the order batch, channels, height, width, and its stored dtype.
-    pub fn shape(&self, name: &str) -> Option<(Vec<usize>, Dtype)> {
-        self.shape_of(&format!("{}/{name}", self.key))
-    }
-
-    /// Calls `each` with the numbers of a tensor, piece by piece in the file's order. Memory stays small however large the tensor is.
-    ///
-    /// # Errors
-    /// When there is no such tensor, or the file cannot be read.
-    pub fn pieces(&self, name: &str, mut each: impl FnMut(&[f32])) -> Result<(), TraceError> {
-        self.pieces_at(&format!("{}/{name}", self.key), |_, piece| {
-            each(piece);
-            ControlFlow::Continue(())
-        })
-    }
-
-    /// The shape of the output of a call in the order batch, channels, height, width, and its stored dtype; `None` if it is not
-    /// recorded as one tensor.
-    pub fn output_shape(&self, call: &RecordedCall) -> Option<(Vec<usize>, Dtype)> {
-        self.shape_of(&format!("{}{}", call.prefix, call.output))
-    }
-
-    /// The shape of an input of a call, and its stored dtype.
-    pub fn input_shape(&self, call: &RecordedCall, name: &str) -> Option<(Vec<usize>, Dtype)> {
-        self.shape_of(&format!("{}in.{name}", call.prefix))
-    }
-
-    /// As [`pieces`](Self::pieces) for the output of a call. `each` is also given the index of its first number, and may end it.
-    ///
-    /// # Errors
-    /// As [`pieces`](Self::pieces).
-    pub fn pieces_of_output(
-        &self,
-        call: &RecordedCall,
-        each: impl FnMut(usize, &[f32]) -> ControlFlow<()>,
-    ) -> Result<(), TraceError> {
-        self.pieces_at(&format!("{}{}", call.prefix, call.output), each)
-    }
-
-    /// Whether tensors of four dimensions are stored with the channels last.
-    pub fn is_channels_last(&self) -> bool {
-        self.layout == Layout::Nhwc
-    }
-
-    fn shape_of(&self, key: &str) -> Option<(Vec<usize>, Dtype)> {
-        let info = self.file.info(self.stored(key))?;
-        Some((shape_in(self.layout, &info.shape), info.dtype))
-    }
-
-    fn pieces_at(
-        &self,
-        key: &str,
-        mut each: impl FnMut(usize, &[f32]) -> ControlFlow<()>,
-    ) -> Result<(), TraceError> {
-        let stored = self.stored(key);
-        let count: usize = self.file.info(stored).map_or(0, |info| info.shape.iter().product());
-        // Without the tensor, reading gives the error.
-        for at in (0..count.max(1)).step_by(PIECE) {
-            if each(at, &self.file.values(stored, at..at + PIECE)?).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// A tensor of the stage in its file.
     pub fn on_disk(&self, name: &str) -> Option<OnDisk<'_>> {
         self.find(&format!("{}/{name}", self.key))
@@ -254,6 +188,11 @@ impl TraceStage {
     /// The output of a call in the stage's file, if it is recorded as one tensor.
     pub fn output_on_disk(&self, call: &RecordedCall) -> Option<OnDisk<'_>> {
         self.find(&format!("{}{}", call.prefix, call.output))
+    }
+
+    /// An input of a call in the stage's file.
+    pub fn input_on_disk(&self, call: &RecordedCall, name: &str) -> Option<OnDisk<'_>> {
+        self.find(&format!("{}in.{name}", call.prefix))
     }
 
     fn find(&self, key: &str) -> Option<OnDisk<'_>> {

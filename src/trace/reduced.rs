@@ -1,6 +1,6 @@
 //! The output of a recorded call in a size that fits the memory, read piece by piece.
 
-use super::{RecordedCall, TraceError, TraceStage, reader};
+use super::{RecordedCall, TraceError, TraceStage};
 use crate::tensor::PlainTensor;
 use std::ops::ControlFlow;
 
@@ -13,31 +13,24 @@ pub struct Reduced {
     pub side: usize,
 }
 
-/// The number of numbers of a tensor of this shape. A file's header keeps it from overflowing in the file's order of dimensions only.
-pub fn count(shape: &[usize]) -> usize {
-    if shape.contains(&0) { 0 } else { shape.iter().fold(1, |count, side| count.saturating_mul(*side)) }
-}
-
 /// The output of `call` with at most about `most` numbers; `None` if it is not recorded, or if it is too large and has no pixels.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn reduced(stage: &TraceStage, call: &RecordedCall, most: usize) -> Result<Option<Reduced>, TraceError> {
-    let Some((shape, dtype)) = stage.output_shape(call) else { return Ok(None) };
-    let count = count(&shape);
-    if count <= most {
+    let Some(whole) = stage.output_on_disk(call) else { return Ok(None) };
+    if whole.count <= most {
         return Ok(stage.output(call)?.map(|output| Reduced { output, side: 1 }));
     }
-    let &[rows, channels, height, width] = &shape[..] else { return Ok(None) };
+    let &[rows, channels, height, width] = &whole.shape[..] else { return Ok(None) };
     let side = (1..).find(|side| rows * channels * height.div_ceil(*side) * width.div_ceil(*side) <= most);
     // One square covers everything in the end.
     let side = side.unwrap_or(1).min(height.max(width));
     let (h, w) = (height.div_ceil(side), width.div_ceil(side));
-    let is_channels_last = stage.is_channels_last();
     let mut sums = vec![0f32; rows * channels * h * w];
-    stage.pieces_of_output(call, |start, piece| {
+    whole.pieces(|start, piece| {
         for (at, value) in (start..).zip(piece) {
-            let (row, channel, y, x) = match is_channels_last {
+            let (row, channel, y, x) = match whole.is_channels_last {
                 true => {
                     let pixel = at / channels;
                     (pixel / (height * width), at % channels, pixel / width % height, pixel % width)
@@ -56,6 +49,6 @@ pub fn reduced(stage: &TraceStage, call: &RecordedCall, most: usize) -> Result<O
         let inside = |place: usize, all: usize| ((place + 1) * side).min(all) - place * side;
         *sum /= (inside(y, height) * inside(x, width)) as f32;
     }
-    let output = PlainTensor::stored(&[rows, channels, h, w], reader::dtype(dtype), sums);
+    let output = PlainTensor::stored(&[rows, channels, h, w], whole.dtype, sums);
     Ok(output.map(|output| Reduced { output, side }))
 }

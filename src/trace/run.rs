@@ -2,7 +2,6 @@
 
 use super::contradictions::{SAME, apart, contradiction, guidance, is_part};
 use super::manifest::FILE;
-use super::reduced::count;
 use super::schedule::RecordedSchedule;
 use super::{Trace, TraceError, TraceStage};
 use crate::nn::ConfigFile;
@@ -179,8 +178,8 @@ impl RecordedRun {
             }
         }
         let shape = |name: &str| {
-            let found = trace.stages().iter().rev().find_map(|stage| stage.shape(name));
-            found.map(|(shape, _)| shape)
+            let found = trace.stages().iter().rev().find_map(|stage| stage.on_disk(name));
+            found.map(|tensor| tensor.shape)
         };
         let has_guidance = shape("uncond_residual").is_some();
         let is_known = |name: &str| manifest.settings.get(name).is_some_and(|value| !value.is_null());
@@ -226,7 +225,7 @@ impl RecordedRun {
         let mut tensors = vec![];
         for name in recorded.names() {
             let Some(known) = tensor_names().find(|known| *known == name) else { continue };
-            let count = recorded.shape(&name).map_or(0, |(shape, _)| count(&shape));
+            let count = recorded.on_disk(&name).map_or(0, |tensor| tensor.count);
             if count > MOST {
                 let key = recorded.key();
                 self.notes.push(tr!(

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,7 +55,12 @@ fn a_run_is_read_back_to_the_bit() {
             let expected = PlainTensor::of(tensor).unwrap();
             assert_eq!((read.shape(), read.data()), (expected.shape(), expected.data()), "{name}");
             let mut pieces = vec![];
-            trace.stage(record.stage).unwrap().pieces(name, |piece| pieces.extend_from_slice(piece)).unwrap();
+            let on_disk = trace.stage(record.stage).unwrap().on_disk(name).unwrap();
+            let mut add = |_, piece: &[f32]| {
+                pieces.extend_from_slice(piece);
+                ControlFlow::Continue(())
+            };
+            on_disk.pieces(&mut add).unwrap();
             assert_eq!(pieces, expected.data());
         }
     }
@@ -657,11 +663,13 @@ fn a_large_tensor_is_read_in_pieces() {
     fs::write(folder.path().join("trace.json"), manifest.to_string()).unwrap();
     let trace = Trace::open(folder.path()).unwrap();
     let (mut sum, mut read, mut largest) = (0., 0, 0);
-    trace.stages()[0]
-        .pieces("image", |piece| {
+    let image = trace.stages()[0].on_disk("image").unwrap();
+    image
+        .pieces(|_, piece| {
             sum += piece.iter().sum::<f32>();
             read += piece.len();
             largest = largest.max(piece.len());
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert_eq!((sum, read), (1., count));

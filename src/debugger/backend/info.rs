@@ -219,7 +219,7 @@ fn tree(modules: &[Path], trace: &Trace) -> Arc<[Module]> {
     let mut channels = HashMap::new();
     for stage in trace.stages() {
         for call in &stage.calls {
-            let shape = stage.output_shape(call).map_or(vec![], |(shape, _)| shape);
+            let shape = stage.output_on_disk(call).map_or(vec![], |output| output.shape);
             match shape[..] {
                 [_, channel, _, _] | [_, _, channel] => {
                     channels.insert(call.path.as_str(), channel);

@@ -36,7 +36,7 @@ impl Recording {
     pub fn call(&self, stage: Stage, path: &str) -> Result<(&TraceStage, &RecordedCall), pipeline::Error> {
         let recorded = self.trace.stage(stage);
         let call = recorded.and_then(|recorded| {
-            let of_path = |call: &&RecordedCall| call.path == path && recorded.output_shape(call).is_some();
+            let of_path = |call: &&RecordedCall| call.path == path && call.has_output;
             recorded.calls.iter().rev().find(of_path)
         });
         recorded.zip(call).ok_or_else(|| not_recorded(stage, path))

@@ -190,7 +190,7 @@ fn require(
     let wanted = attentions(backend.info(), kind).filter(|path| focus.is_in(path));
     for (path, heads) in wanted.filter_map(|path| Some((path, backend.info().heads_at(path)?))) {
         let query = recording.call(stage, &[path, ".to_q"].concat());
-        let width = query.ok().and_then(|(stage, call)| stage.output_shape(call)?.0.last().copied());
+        let width = query.ok().and_then(|(stage, call)| stage.output_on_disk(call)?.shape.last().copied());
         match width {
             Some(width) if heads == 0 || width % heads != 0 => {
                 return Err(InspectError::Refused(tr!(

@@ -74,8 +74,8 @@ impl Difference {
         let Some(Sides { found, reference }) = self.tensors(backend, row, is_interrupted)? else {
             return Err(InspectError::Refused(tr!("{}: the tensors are no pictures", row.path)));
         };
-        let latents = self.trace.stages().iter().find_map(|stage| stage.shape("latents"));
-        let latents = match latents.as_ref().map(|(shape, _)| &shape[..]) {
+        let latents = self.trace.stages().iter().find_map(|stage| stage.on_disk("latents"));
+        let latents = match latents.as_ref().map(|latents| &latents.shape[..]) {
             Some(&[_, _, height, width]) => (height, width),
             _ => (1, 1),
         };

@@ -86,7 +86,7 @@ fn made_by(
         let (stage, call) = recording.call(stage, path)?;
         let made = reduced(stage, call, ROOM / size_of::<f32>()).map_err(pipeline::Error::from)?;
         return made.ok_or_else(|| {
-            let shape = stage.output_shape(call).map_or(String::new(), |(shape, _)| shape_text(&shape));
+            let shape = stage.output_on_disk(call).map_or(String::new(), |output| shape_text(&output.shape));
             InspectError::Refused(tr!("{path}: its shape is {shape}, too large for a picture", path, shape))
         });
     }

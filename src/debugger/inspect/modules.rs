@@ -11,7 +11,7 @@ use crate::pipeline;
 use crate::pipeline::models::runs_in;
 use crate::pipeline::{Request, Snapshot, Stage};
 use crate::tensor::{PlainTensor, RunningSummary, Summary};
-use crate::trace::{RecordedCall, reader};
+use crate::trace::RecordedCall;
 use candle_core::Tensor;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -152,12 +152,12 @@ fn recorded(
         .into_iter()
         .flat_map(|stage| stage.calls.iter().map(move |call| (stage, call)));
     for (stage, call) in calls {
-        let Some((output, dtype)) = stage.output_shape(call) else { continue };
+        let Some(output) = stage.output_on_disk(call) else { continue };
         let path = Path::new(&call.path);
         let mut summary = RunningSummary::default();
         let mut stopped = Ok(());
-        stage
-            .pieces_of_output(call, |_, piece| {
+        output
+            .pieces(|_, piece| {
                 if host.wants(&path) {
                     stopped = host.enter(&path, &[]);
                 }
@@ -166,13 +166,13 @@ fn recorded(
             })
             .map_err(pipeline::Error::from)?;
         stopped.map_err(pipeline::Error::from)?;
-        let shape = |name: &str| stage.input_shape(call, name).map(|(shape, _)| shape);
+        let shape = |name: &str| stage.input_on_disk(call, name).map(|input| input.shape);
         let known = modules.iter().position(|known| known.path == call.path);
         let module = ModuleRun {
             path: call.path.clone(),
             inputs: in_order(call).filter_map(shape).collect(),
-            output,
-            dtype: reader::dtype(dtype).as_str(),
+            dtype: output.dtype.as_str(),
+            output: output.shape,
             took: None,
             summary: summary.summary(),
             calls: known.map_or(0, |at| modules[at].calls) + 1,

@@ -50,7 +50,7 @@ impl Outputs {
                     .call(before.position().unwrap_or(Stage::VaeDecode), path)
                     .map_err(|e| e.to_string())?;
                 let shape =
-                    recorded.output_shape(call).map_or(String::new(), |(shape, _)| text::shape(&shape));
+                    recorded.output_on_disk(call).map_or(String::new(), |output| text::shape(&output.shape));
                 return Err(match until {
                     Some(_) => {
                         tr!("{path} has not run yet in this stage, which waits; go on until it has", path)

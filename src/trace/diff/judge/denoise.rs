@@ -64,7 +64,7 @@ impl Judge<'_> {
     /// What the rows of the UNet's batch are.
     fn rows(stage: &TraceStage) -> Vec<BatchRow> {
         match &stage.rows[..] {
-            [] if stage.shape("uncond_residual").is_some() => vec![BatchRow::Uncond, BatchRow::Text],
+            [] if stage.on_disk("uncond_residual").is_some() => vec![BatchRow::Uncond, BatchRow::Text],
             [] => vec![BatchRow::Text],
             rows => rows.to_vec(),
         }
