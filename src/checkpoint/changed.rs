@@ -1,8 +1,9 @@
-//! A checkpoint with changes: another VAE, another prediction type, words of textual inversion.
+//! A checkpoint with changes: another VAE, another prediction type, words of textual inversion, LoRAs.
 
 use super::embedding::Embedding;
 use super::folder::open_weights;
 use super::layout::{Component, Precision};
+use super::lora::LoraFile;
 use super::single::prediction::Prediction;
 use super::single::vae::{Vae, VaeFile};
 use super::{LoadError, ModelSource, small_files};
@@ -25,6 +26,8 @@ pub struct Changes {
     pub vae: Option<Vae>,
     /// Words with vectors of their own.
     pub embeddings: Vec<Embedding>,
+    /// LoRAs. Those of the same name get a number.
+    pub loras: Vec<LoraFile>,
 }
 
 /// A checkpoint, and what replaces parts of it.
@@ -38,6 +41,8 @@ pub struct Changed {
     pub vae: Option<Vae>,
     /// Words with vectors of their own, in the order in which they are added.
     pub embeddings: Vec<Embedding>,
+    /// LoRAs, each with a name of its own.
+    pub loras: Vec<LoraFile>,
 }
 
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
@@ -58,12 +63,28 @@ impl Changes {
             });
         }
         let prediction = self.prediction.filter(|_| !is_single);
-        if prediction.is_none() && self.vae.is_none() && self.embeddings.is_empty() {
+        let is_changed = prediction.is_some()
+            || self.vae.is_some()
+            || !self.embeddings.is_empty()
+            || !self.loras.is_empty();
+        if !is_changed {
             return Ok(base);
         }
-        let (vae, embeddings) = (self.vae.clone(), self.embeddings.clone());
-        Ok(ModelSource::Changed(Arc::new(Changed { base, prediction, vae, embeddings })))
+        let (vae, embeddings, loras) = (self.vae.clone(), self.embeddings.clone(), numbered(&self.loras));
+        Ok(ModelSource::Changed(Arc::new(Changed { base, prediction, vae, embeddings, loras })))
     }
+}
+
+/// `loras`, in which a name that an earlier one has gets a number: `x`, `x-2`, `x-3`.
+fn numbered(loras: &[LoraFile]) -> Vec<LoraFile> {
+    let mut numbered: Vec<LoraFile> = vec![];
+    for lora in loras {
+        let wishes = std::iter::once(lora.name.clone()).chain((2..).map(|n| format!("{}-{n}", lora.name)));
+        let is_taken = |name: &String| numbered.iter().any(|other| other.name == *name);
+        let name = wishes.into_iter().find(|name| !is_taken(name)).unwrap_or_default();
+        numbered.push(LoraFile { name, ..lora.clone() });
+    }
+    numbered
 }
 
 impl Changed {

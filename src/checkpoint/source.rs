@@ -7,6 +7,7 @@ use super::folder::{names_in, no_weights, open_weights};
 use super::hub::name::short_names;
 use super::hub::{Hub, HubName, HubSnapshot};
 use super::layout::{COMPONENTS, Component, Precision, is_lora, lora_note};
+use super::lora::LoraFile;
 use super::single::prediction::Prediction;
 use super::single::{self, SingleFile};
 use super::small_files::{self, bundled};
@@ -149,6 +150,14 @@ impl ModelSource {
         match self {
             Self::Changed(changed) => changed.with_vae(),
             other => other.to_string(),
+        }
+    }
+
+    /// The LoRAs that it gets.
+    pub fn loras(&self) -> &[LoraFile] {
+        match self {
+            Self::Changed(changed) => &changed.loras,
+            _ => &[],
         }
     }
 

@@ -6,6 +6,7 @@ use crate::checkpoint::changed::Changes;
 use crate::checkpoint::embedding::Embedding;
 use crate::checkpoint::hub::HubError;
 use crate::checkpoint::layout::Precision;
+use crate::checkpoint::lora::LoraFile;
 use crate::checkpoint::single::prediction::Prediction;
 use crate::checkpoint::single::vae::Vae;
 use crate::checkpoint::source::POCKET;
@@ -72,6 +73,10 @@ pub struct ChangeArgs {
     #[arg(long, value_name = "FILE[:TOKEN]")]
     embedding: Vec<String>,
 
+    /// Add a LoRA, a .safetensors file for Stable Diffusion 1 or 2 with its scale [default: 1]. Can be repeated
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    lora: Vec<String>,
+
     /// Read the averaged weights (`model_ema.…`) of a single file's UNet
     #[arg(long)]
     ema: bool,
@@ -86,7 +91,8 @@ impl ChangeArgs {
         let vae = self.vae.as_deref().map(Vae::parse).transpose()?;
         let embeddings =
             self.embedding.iter().map(|text| Embedding::parse(text)).collect::<Result<_, _>>()?;
-        let changes = Changes { ema: self.ema, prediction: self.prediction_type, vae, embeddings };
+        let loras = self.lora.iter().map(|text| LoraFile::parse(text)).collect::<Result<_, _>>()?;
+        let changes = Changes { ema: self.ema, prediction: self.prediction_type, vae, embeddings, loras };
         ModelSource::parse_changed(model, &changes)
     }
 }

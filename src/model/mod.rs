@@ -9,6 +9,7 @@
 //! - [`tokenizer`]: `CLIPTokenizer`, text → token ids.
 //! - [`latent_rgb`]: latents → colours without a model, for previews.
 //! - [`classes`]: the table of the classes of modules: their paths, code, inputs and counterparts.
+//! - [`lora`]: low-rank changes of modules.
 //! - [`anatomy`]: the tree of modules, with their diffusers classes and parameter counts.
 
 pub mod anatomy;
@@ -16,6 +17,7 @@ pub mod attention;
 pub mod classes;
 pub mod clip;
 pub mod latent_rgb;
+pub mod lora;
 pub mod resnet;
 pub mod tokenizer;
 pub mod unet;
@@ -23,6 +25,7 @@ pub mod vae;
 
 pub use clip::ClipTextModel;
 pub use latent_rgb::LatentRgbFactors;
+pub use lora::Lora;
 pub use tokenizer::ClipTokenizer;
 pub use unet::UNet2DConditionModel;
 pub use vae::AutoencoderKL;

@@ -73,8 +73,9 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    fn new(weight: Tensor, bias: Tensor, config: Conv2dConfig) -> Self {
-        Self { conv: candle_nn::Conv2d::new(weight, Some(bias), config), packed: Arc::default() }
+    /// From a kernel (`outputs`, `inputs`, `side`, `side`) and a bias (`outputs`).
+    pub fn new(weight: Tensor, bias: Option<Tensor>, config: Conv2dConfig) -> Self {
+        Self { conv: candle_nn::Conv2d::new(weight, bias, config), packed: Arc::default() }
     }
 }
 
@@ -205,7 +206,8 @@ pub fn conv2d(
 ) -> Loaded<Conv2d> {
     let weight = weights.get_narrow(&[outputs, inputs, side, side], "weight")?;
     let bias = weights.get(&[outputs], "bias")?;
-    Ok(Leaf::new(weights.path(), Conv2d::new(weight, bias, config)))
+    weights.report_conv(config);
+    Ok(Leaf::new(weights.path(), Conv2d::new(weight, Some(bias), config)))
 }
 
 /// A 3×3 convolution that keeps height and width.

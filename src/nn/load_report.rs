@@ -1,6 +1,7 @@
 //! A record of what was loaded from a checkpoint: its progress, modules and parameters.
 
 use super::Path;
+use candle_nn::Conv2dConfig;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ pub struct LoadReport {
     modules: Mutex<Vec<(Path, usize)>>,
     parameters: Mutex<Vec<Parameter>>,
     norms: Mutex<HashMap<Path, Norm>>,
+    convs: Mutex<HashMap<Path, Conv2dConfig>>,
 }
 
 /// The constants of a normalization.
@@ -59,6 +61,7 @@ impl LoadReport {
             modules: Mutex::default(),
             parameters: Mutex::default(),
             norms: Mutex::default(),
+            convs: Mutex::default(),
         }
     }
 
@@ -80,6 +83,16 @@ impl LoadReport {
     /// The normalizations by path.
     pub fn norms(&self) -> HashMap<Path, Norm> {
         self.norms.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds a convolution.
+    pub fn conv(&self, path: &Path, config: Conv2dConfig) {
+        self.convs.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), config);
+    }
+
+    /// The strides and paddings of the convolutions by path.
+    pub fn convs(&self) -> HashMap<Path, Conv2dConfig> {
+        self.convs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds to the total of bytes to read.

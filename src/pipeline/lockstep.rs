@@ -1,5 +1,6 @@
 //! Several runs in lockstep: what they have in common is computed once, and the rest of a step goes through the UNet in batches.
 
+use super::loras::{Adapted, applied};
 use super::request::Texts;
 use super::snapshot::advance;
 use super::{Error, Fault, Models, Request, Snapshot, Stage, lines, memory, stages};
@@ -42,6 +43,8 @@ struct Row {
     embeds: Tensor,
     /// The guidance scale, if the UNet takes it.
     timestep_cond: Option<Tensor>,
+    /// The run's settings. Rows of one batch have the same LoRAs.
+    request: Request,
 }
 
 /// The UNet's batch size. The rule is fixed, so that results do not depend on the speed of the machine: batches of small rows use
@@ -205,16 +208,19 @@ impl Lockstep {
             let latents = snapshot.scheduler().scale_model_input(tensor(snapshot, "latents")?, step)?;
             let latents_id = latents_seen.intern(&latents)?;
             // Where the guidance scale is an input of the UNet, only runs of the same scale have rows in common.
-            let scale = snapshot.request().guidance_scale;
+            let request = snapshot.request();
+            let scale = request.guidance_scale;
             let timestep_cond = stages::timestep_cond(models, scale)?;
             let scale_taken = timestep_cond.as_ref().map(|_| scale.to_bits());
             let mut two = [0; 2];
             for (place, name) in two.iter_mut().zip(["negative_prompt_embeds", "prompt_embeds"]) {
                 let embeds = tensor(snapshot, name)?;
-                let key = (timestep.to_bits(), latents_id, self.embeds.intern(embeds)?, scale_taken);
+                let embeds_id = self.embeds.intern(embeds)?;
+                let key = (timestep.to_bits(), latents_id, embeds_id, scale_taken, applied(request));
                 *place = *known.entry(key).or_insert_with(|| {
                     let (latents, embeds) = (latents.clone(), embeds.clone());
-                    rows.push(Row { timestep, latents, embeds, timestep_cond: timestep_cond.clone() });
+                    let (timestep_cond, request) = (timestep_cond.clone(), request.clone());
+                    rows.push(Row { timestep, latents, embeds, timestep_cond, request });
                     rows.len() - 1
                 });
             }
@@ -230,7 +236,7 @@ impl Lockstep {
         Ok((residuals, start.elapsed() / runs.max(1) as u32))
     }
 
-    /// The UNet's output for every row, in batches of the same timestep and size: (1, 4, h, w) each, in `f32`.
+    /// The UNet's output for every row, in batches of the same timestep, size and LoRAs: (1, 4, h, w) each, in `f32`.
     fn predict(&self, rows: &[Row], models: &Models, probe: &mut dyn Probe) -> Result<Vec<Tensor>> {
         let mut groups: Vec<Vec<usize>> = vec![];
         for (index, row) in rows.iter().enumerate() {
@@ -238,6 +244,7 @@ impl Lockstep {
                 let first = &rows[group[0]];
                 first.timestep == row.timestep
                     && first.latents.dims() == row.latents.dims()
+                    && applied(&first.request) == applied(&row.request)
                     && group.len() < self.rows_at_once
             };
             match groups.iter_mut().find(alike) {
@@ -257,7 +264,7 @@ impl Lockstep {
             let conds: Option<Vec<&Tensor>> =
                 group.iter().map(|row| rows[*row].timestep_cond.as_ref()).collect();
             let timestep_cond = conds.map(|conds| Tensor::cat(&conds, 0)).transpose()?;
-            let unet = &models.unet;
+            let (unet, probe) = (&models.unet, &mut Adapted::new(models, &rows[group[0]].request, probe));
             let residual =
                 unet.forward(&latent_model_input, timestep, &embeds, timestep_cond.as_ref(), probe)?;
             let residual = residual.to_dtype(DType::F32)?;

@@ -14,7 +14,7 @@
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
 //! - [`lockstep`]: several runs in lockstep, which share computations.
 //! - [`fault`]: typical bugs, made on purpose.
-//! - [`intervention`]: changes of module outputs.
+//! - [`intervention`]: changes of module outputs. [`loras`]: what LoRAs add to them.
 //! - [`attention`]: attention maps. [`ablation`]: the effect of a word.
 //! - [`dump`]: every tensor of a run as a safetensors file.
 
@@ -29,6 +29,7 @@ pub mod init_size;
 pub mod intervention;
 pub mod lines;
 pub mod lockstep;
+pub mod loras;
 pub mod memory;
 pub mod models;
 pub mod prediction;

@@ -8,15 +8,18 @@ use crate::checkpoint::embedding::Embedding;
 use crate::checkpoint::inventory::loaded_bytes;
 use crate::checkpoint::kind;
 use crate::checkpoint::layout::Precision;
+use crate::checkpoint::lora::names::Blocks;
 use crate::checkpoint::source::mark_skipped;
 use crate::checkpoint::unread;
 use crate::model::AutoencoderKL;
 use crate::model::ClipTextModel;
 use crate::model::ClipTokenizer;
 use crate::model::LatentRgbFactors;
+use crate::model::Lora;
 use crate::model::UNet2DConditionModel;
 use crate::model::anatomy::{Module, anatomy};
 use crate::model::clip::ClipTextConfig;
+use crate::model::lora::Base;
 use crate::model::unet::UNetConfig;
 use crate::model::vae::VaeConfig;
 use crate::nn::error::abridged;
@@ -49,6 +52,8 @@ pub struct Models {
     pub tokenizer: Arc<ClipTokenizer>,
     /// Token ids → embeddings.
     pub text_encoder: ClipTextModel,
+    /// The LoRAs. A request has their scales.
+    pub loras: Vec<Arc<Lora>>,
     /// Noisy latents → a residual.
     pub unet: UNet2DConditionModel,
     /// Latents → images, and back.
@@ -285,10 +290,27 @@ impl Models {
             (configs.scheduler, configs.stands_in_for) = (known.scheduler, known.stands_in_for);
             unet.set_sample_size(known.unet.sample_size);
         }
+        let parameters = report.parameters();
+        let blocks = blocks(unet.config());
+        let base = Base {
+            name: &source.to_string(),
+            parameters: &parameters,
+            convs: &report.convs(),
+            blocks: blocks.as_ref(),
+            weights: [&of_unet, &of_text_encoder],
+            device,
+            dtype,
+        };
+        let loras: Vec<Arc<Lora>> = source
+            .loras()
+            .iter()
+            .map(|file| Ok(Arc::new(Lora::load(file, &base)?)))
+            .collect::<Result<_, LoadError>>()?;
         let (modules, times): (Vec<Path>, Vec<usize>) = report.modules().into_iter().unzip();
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
             text_encoder,
+            loras,
             unet,
             vae,
             scheduler: configs.scheduler,
@@ -297,10 +319,10 @@ impl Models {
             latent_rgb_factors,
             notes: configs.notes,
             remarks: source.conclusions(),
-            anatomy: anatomy(&modules, &report.parameters()).into(),
+            anatomy: anatomy(&modules, &parameters).into(),
             modules,
             times,
-            parameters: report.parameters(),
+            parameters,
             norms: report.norms(),
             source,
             device: device.clone(),
@@ -339,6 +361,16 @@ impl Models {
         let (height, width) = self.unet.config().sample_size;
         (height * scale, width * scale)
     }
+}
+
+/// The UNet's blocks for the original names of its modules, if all levels have as many resnets.
+fn blocks(unet: &UNetConfig) -> Option<Blocks> {
+    let layers = unet.blocks.first()?.layers;
+    unet.blocks.iter().all(|level| level.layers == layers).then(|| Blocks {
+        layers,
+        down_attends: unet.blocks.iter().map(|level| level.down_attends).collect(),
+        up_attends: unet.blocks.iter().map(|level| level.up_attends).collect(),
+    })
 }
 
 /// Gives the tokenizer and the text encoder the words of textual inversion, one file after another.

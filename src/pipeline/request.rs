@@ -3,6 +3,7 @@
 use super::Models;
 use super::fault::Fault;
 use super::init_image::InitImage;
+use super::loras::{self, InTextEncoder, LoraScale};
 use super::memory;
 use super::seed::Seed;
 use crate::scheduler::config::PredictionType;
@@ -44,6 +45,9 @@ pub struct Request {
     /// The scheduler and its arguments. The default is the checkpoint's own.
     #[serde(default)]
     pub scheduler: SchedulerChoice,
+    /// The scales of the LoRAs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraScale>,
     /// A start image, for image to image. Written to JSON as its name, and not read from JSON.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<InitImage>,
@@ -93,6 +97,25 @@ pub enum RequestError {
         found: usize,
         /// The number of layers.
         layers: usize,
+    },
+    /// A LoRA that the models do not have.
+    #[error("{}", match .loaded.as_str() {
+        "" => tr!("no LoRA `{name}` is loaded; expected its file: `--lora {name}.safetensors`", name = .name),
+        loaded => tr!("no LoRA `{name}` is loaded; expected one of {loaded}", name = .name, loaded),
+    })]
+    Lora {
+        /// The name asked for.
+        name: String,
+        /// The names of those that are loaded.
+        loaded: String,
+    },
+    /// The scale of a LoRA that is NaN or infinite.
+    #[error("{}", tr!("the scale of the LoRA `{name}` is {found}; expected a finite number", name = .name, found = .found))]
+    LoraScale {
+        /// The LoRA's name.
+        name: String,
+        /// The scale asked for.
+        found: f64,
     },
     /// A number that is NaN or infinite.
     #[error("{}", tr!("{name} is {found}; expected a finite number", name = .name, found = .found))]
@@ -171,6 +194,7 @@ impl Default for Request {
             seed: Seed::default(),
             eta: 0.,
             scheduler: SchedulerChoice::default(),
+            loras: vec![],
             init_image: None,
             strength: STRENGTH,
             fault: None,
@@ -184,6 +208,7 @@ pub struct Texts {
     prompt: String,
     negative_prompt: String,
     clip_skip: usize,
+    loras: InTextEncoder,
 }
 
 impl Request {
@@ -193,6 +218,7 @@ impl Request {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
             clip_skip: self.clip_skip,
+            loras: InTextEncoder::of(self),
         }
     }
 
@@ -201,12 +227,18 @@ impl Request {
     pub fn for_models(models: &Models, prompt: impl Into<String>) -> Self {
         let (height, width) = models.native_size();
         let scheduler = models.scheduler.clone();
-        let mut request = Self { prompt: prompt.into(), height, width, scheduler, ..Self::default() };
+        let loras = models.loras.iter().map(|lora| LoraScale::of(lora)).collect();
+        let mut request = Self { prompt: prompt.into(), height, width, scheduler, loras, ..Self::default() };
         if let Some(preset) = models.preset {
             request.num_inference_steps = preset.num_inference_steps;
             request.guidance_scale = preset.guidance_scale;
         }
         request
+    }
+
+    /// The scale of the LoRA `name`.
+    pub fn lora(&self, name: &str) -> Option<&LoraScale> {
+        self.loras.iter().find(|lora| lora.name == name)
     }
 
     /// The calls of `denoise` that run: all of the scheduler's timesteps, or with a start image the last `strength` ·
@@ -222,8 +254,9 @@ impl Request {
         t_start.saturating_mul(config.class.order()).min(calls)..calls
     }
 
-    /// This request with the checkpoint's own scheduler if it has none yet.
-    pub fn with_own_scheduler(mut self, models: &Models) -> Self {
+    /// This request with what it leaves to the models: the checkpoint's own scheduler if it has none yet, and the scales of LoRAs.
+    pub fn completed(mut self, models: &Models) -> Self {
+        loras::completed(&mut self, models);
         if self.scheduler.is_unset() {
             self.scheduler = models.scheduler.clone();
         }
@@ -248,6 +281,15 @@ impl Request {
         let layers = models.text_encoder.config().num_hidden_layers;
         if self.clip_skip > layers {
             return Err(RequestError::ClipSkip { found: self.clip_skip, layers });
+        }
+        for lora in &self.loras {
+            if !models.loras.iter().any(|loaded| loaded.name == lora.name) {
+                let loaded: Vec<&str> = models.loras.iter().map(|lora| lora.name.as_str()).collect();
+                return Err(RequestError::Lora { name: lora.name.clone(), loaded: loaded.join(", ") });
+            }
+            if !lora.scale.is_finite() {
+                return Err(RequestError::LoraScale { name: lora.name.clone(), found: lora.scale });
+            }
         }
         let multiple = models.vae.config().scale_factor();
         for (name, found) in [("width", self.width), ("height", self.height)] {

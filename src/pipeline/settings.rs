@@ -174,6 +174,23 @@ pub const SETTINGS: &[Entry] = &[
         ..OF_RUN
     },
     Entry {
+        name: "lora.*",
+        summary: phrase("the scale of a LoRA"),
+        members: |r| r.loras.iter().map(|lora| lora.name.clone()).collect(),
+        field: Field::Number(
+            Access {
+                get: |r, member| r.lora(member).map_or(0., |lora| lora.scale),
+                set: |r, member, scale| {
+                    if let Some(lora) = r.loras.iter_mut().find(|lora| lora.name == member) {
+                        lora.scale = scale;
+                    }
+                },
+            },
+            "a number",
+        ),
+        ..OF_STAGES
+    },
+    Entry {
         name: "init_image",
         flags: &["init-image"],
         value: "FILE",

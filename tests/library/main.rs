@@ -4,7 +4,7 @@
 //! - [`probe`], [`weights`], [`bad_checkpoints`]: modules and what they are loaded from.
 //! - [`session`], [`worker`], [`forks`], [`lockstep`], [`stepping`], [`inside`], [`interventions`], [`examine`], [`attention`],
 //!   [`img2img`], [`schedulers`]: the debugger, a subject a file.
-//! - [`single_files`]: checkpoints in one file.
+//! - [`single_files`]: checkpoints in one file. [`lora`]: low-rank changes of a checkpoint.
 //! - [`traces`], [`trace_candle`], [`trace_mistakes`], [`trace_names`]: runs on disk, compared. [`recorded`]: runs on disk, opened.
 //! - [`lesson`]: lessons are true.
 //! - [`models`], [`fixture`], [`differences`]: what these tests share.
@@ -22,6 +22,7 @@ mod inside;
 mod interventions;
 mod lesson;
 mod lockstep;
+mod lora;
 mod models;
 mod parity;
 mod probe;

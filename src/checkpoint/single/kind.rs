@@ -84,7 +84,7 @@ const OTHERS: [(Mark, Phrase); 40] = [
     (Within("vision_model."), phrase("a CLIP with an image encoder, such as a safety checker")),
 ];
 
-const LORA: Phrase = phrase("a LoRA alone, which changes a model and is none");
+const LORA: Phrase = phrase("a LoRA alone, which `--lora` takes");
 const CONTROLNET: Phrase = phrase("a ControlNet: a second network conditioned on outlines, depth or poses");
 const EMBEDDING: Phrase = phrase("a textual inversion alone, which is a word for a model and is none");
 

@@ -6,6 +6,7 @@
 use super::{Session, SessionError, SessionHost};
 use crate::debugger::outcome::{Outcome, Shown};
 use crate::nn::Unwatched;
+use crate::pipeline::loras::Adapted;
 use crate::pipeline::stages::{self, Run};
 use crate::pipeline::{self, Models, Request, RequestError};
 use crate::scheduler::class::{SHORT_NAMES, has_order};
@@ -50,13 +51,15 @@ impl Session {
         let reference = on_karras(&request.scheduler, REFERENCE.0)?;
 
         let run = Run { models, request, scheduler: here.scheduler() };
-        let embeds = stages::encode_prompt(run, &mut Unwatched)?.prompt_embeds;
+        let mut unwatched = Unwatched;
+        let mut adapted = Adapted::new(models, request, &mut unwatched);
+        let embeds = stages::encode_prompt(run, &mut adapted)?.prompt_embeds;
         let noise = stages::get_latent(
             Run { request: &Request { init_image: None, ..request.clone() }, ..run },
             &mut Unwatched,
         )?
         .noise;
-        let start = Start { models, embeds, noise, guidance_scale: request.guidance_scale };
+        let start = Start { models, request, embeds, noise };
         let exact = start.end(&reference, REFERENCE.1, host)?;
         let mut errors = vec![];
         for (_, config) in &methods {
@@ -107,9 +110,9 @@ fn on_karras(choice: &SchedulerChoice, name: &str) -> Result<SchedulerConfig, Se
 /// What all runs begin with.
 struct Start<'a> {
     models: &'a Models,
+    request: &'a Request,
     embeds: Tensor,
     noise: Tensor,
-    guidance_scale: f64,
 }
 
 impl Start<'_> {
@@ -131,14 +134,15 @@ impl Start<'_> {
             true => self.noise.clone(),
             false => (&self.noise * total(made.sigmas()[0]))?,
         };
-        let timestep_cond = stages::timestep_cond(self.models, self.guidance_scale)?;
+        let timestep_cond = stages::timestep_cond(self.models, self.request.guidance_scale)?;
         let mut history = History::default();
         let last = made.timesteps().len() - 1;
         for index in 0..last {
             let t = if is_scaled { exact.timesteps()[index] } else { made.timesteps()[index] };
             let input = made.scale_model_input(&sample, index)?.to_dtype(self.models.dtype)?;
             let unet = &self.models.unet;
-            let output = unet.forward(&input, t, &self.embeds, timestep_cond.as_ref(), host);
+            let mut adapted = Adapted::new(self.models, self.request, host);
+            let output = unet.forward(&input, t, &self.embeds, timestep_cond.as_ref(), &mut adapted);
             let model_output = output.map_err(pipeline::Error::from)?.to_dtype(DType::F32)?;
             let input = StepInput { index, model_output: &model_output, sample: &sample, noise: None };
             let step = made.step(input, &history)?;

@@ -24,6 +24,7 @@ pub use shards::Shards;
 use super::load_report::{LoadReport, Norm, Parameter};
 use super::probe::Path;
 use candle_core::{DType, Device, Tensor, WithDType};
+use candle_nn::Conv2dConfig;
 use error::Result;
 use half::{bf16, f16};
 use reading::{Element, Stored};
@@ -115,6 +116,11 @@ impl Weights {
         self.files.name()
     }
 
+    /// The component whose weights these are: `unet`.
+    pub fn component(&self) -> &str {
+        self.path.as_str().split('.').next().unwrap_or_default()
+    }
+
     /// The files.
     pub fn files(&self) -> &Shards {
         &self.files
@@ -124,6 +130,13 @@ impl Weights {
     pub(super) fn report_norm(&self, norm: Norm) {
         if let Some(report) = &self.report {
             report.norm(&self.path, norm);
+        }
+    }
+
+    /// Adds the convolution here to the report.
+    pub(super) fn report_conv(&self, config: Conv2dConfig) {
+        if let Some(report) = &self.report {
+            report.conv(&self.path, config);
         }
     }
 

@@ -136,6 +136,7 @@ mod tests {
                 sample,
             )| {
                 Request {
+                    loras: vec![],
                     prompt,
                     negative_prompt,
                     clip_skip: clip_skip as usize,

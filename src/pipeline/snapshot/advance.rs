@@ -4,6 +4,7 @@ use super::{Snapshot, Stage, StageRecord, is_of_embeddings};
 use crate::nn::Probe;
 use crate::pipeline::fault::Faulty;
 use crate::pipeline::intervention::Intervening;
+use crate::pipeline::loras::Adapted;
 use crate::pipeline::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
 use crate::pipeline::{Error, Models, Request, memory};
 use crate::scheduler::{History, StepFormulas};
@@ -26,6 +27,7 @@ impl Snapshot {
             let interventions =
                 self.interventions.iter().filter(|intervention| intervention.only.is_none()).collect();
             let probe = &mut Intervening { interventions, probe };
+            let probe = &mut Adapted::new(models, request, probe);
             let probe = &mut Faulty { fault: request.fault, stage: Stage::EncodePrompt, models, probe };
             let start = Instant::now();
             next.records[0] = record(self, Stage::EncodePrompt, start, encode(run, probe)?);
@@ -46,6 +48,7 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let run = Run { models, request, scheduler: snapshot.scheduler() };
     let mut next = snapshot.encoded(models, probe)?;
     let probe = &mut Intervening { interventions: snapshot.interventions().collect(), probe };
+    let probe = &mut Adapted::new(models, request, probe);
     let probe = &mut Faulty { fault: request.fault, stage, models, probe };
 
     let start = Instant::now();

@@ -83,7 +83,7 @@ impl Snapshot {
     /// # Errors
     /// When `models` cannot run `request`.
     pub fn start(request: Request, models: &Models) -> Result<Self, RequestError> {
-        let request = request.with_own_scheduler(models);
+        let request = request.completed(models);
         let scheduler = request.check(models)?;
         Ok(Self::start_of_recorded(request, scheduler))
     }
@@ -143,7 +143,7 @@ impl Snapshot {
     /// # Errors
     /// When `models` cannot run `request`.
     pub fn with_request(&self, request: Request, models: &Models) -> Result<Self, RequestError> {
-        let request = request.with_own_scheduler(models);
+        let request = request.completed(models);
         let scheduler = request.check(models)?;
         Ok(Self { request: Arc::new(request), scheduler, ..self.clone() })
     }

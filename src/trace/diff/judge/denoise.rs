@@ -1,6 +1,7 @@
 //! A step of denoising: the UNet, guidance, the scheduler's step.
 
 use super::Judge;
+use crate::pipeline::loras::Adapted;
 use crate::pipeline::{Stage, lines, stages};
 use crate::scheduler::StepInput;
 use crate::tensor::PlainTensor;
@@ -137,8 +138,9 @@ impl Judge<'_> {
         let (sample, embeds) = (sample.to_dtype(dtype)?, embeds.to_dtype(dtype)?);
         let timestep_cond = stages::timestep_cond(self.models, self.request.guidance_scale)?;
         let mut forced = self.forced(stage, stage.calls.iter());
-        let residual =
-            self.models.unet.forward(&sample, timestep, &embeds, timestep_cond.as_ref(), &mut forced)?;
+        let mut adapted = Adapted::new(self.models, &self.request, &mut forced);
+        let unet = &self.models.unet;
+        let residual = unet.forward(&sample, timestep, &embeds, timestep_cond.as_ref(), &mut adapted)?;
         let chained = self.take(stage, forced)? > 0;
         let residual = residual.to_dtype(DType::F32)?;
         for (i, row) in rows.iter().enumerate() {

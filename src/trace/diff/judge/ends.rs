@@ -2,6 +2,7 @@
 
 use super::Judge;
 use crate::nn::Unwatched;
+use crate::pipeline::loras::Adapted;
 use crate::pipeline::{Request, Stage, lines};
 use crate::trace::TraceStage;
 use crate::trace::diff::{DiffError, tolerance};
@@ -49,13 +50,16 @@ impl Judge<'_> {
                 (Tensor::new(ids, &self.models.device)?, Tensor::new(masks, &self.models.device)?);
             let mut forced = self.forced(stage, stage.calls.iter().filter(|call| call.rows == rows));
             let text_encoder = &self.models.text_encoder;
-            let mut embeds = text_encoder.forward(&ids, &mask, &[], &mut forced)?;
+            let mut adapted = Adapted::new(self.models, &self.request, &mut forced);
+            let mut embeds = text_encoder.forward(&ids, &mask, &[], &mut adapted)?;
             let mut chained = self.take(stage, forced)? > 0;
             // transformers' modules run whole, and diffusers takes an earlier layer's output afterwards.
             if clip_skip > 0 && rows.contains(&BatchRow::Text) {
                 let skips = rows.iter().map(|row| if *row == BatchRow::Text { clip_skip } else { 0 });
                 let skips: Vec<usize> = skips.collect();
-                embeds = text_encoder.forward(&ids, &mask, &skips, &mut Unwatched)?;
+                let mut unwatched = Unwatched;
+                let mut adapted = Adapted::new(self.models, &self.request, &mut unwatched);
+                embeds = text_encoder.forward(&ids, &mask, &skips, &mut adapted)?;
                 chained = true;
             }
             for (i, name) in embeds_of.iter().enumerate() {

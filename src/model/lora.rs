@@ -1,0 +1,288 @@
+//! LoRA (Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1): a module computes
+//! W · x + scale · (α / r) · B · A · x instead of W · x. W stays as it is, so that runs of any scale share it.
+
+use crate::checkpoint::LoadError;
+use crate::checkpoint::lora::names::{Blocks, Names};
+use crate::checkpoint::lora::{LoraFile, Stored, Update};
+use crate::nn::error::abridged;
+use crate::nn::layers::{Conv2d, Linear};
+use crate::nn::load_report::Parameter;
+use crate::nn::weights::WeightsFile;
+use crate::nn::{Path, Result, Weights, WeightsError};
+use crate::phrase::{Phrase, phrase};
+use candle_core::{DType, Device, Module, Tensor};
+use candle_nn::Conv2dConfig;
+use serde::Serialize;
+use std::collections::HashMap;
+use tr::tr;
+
+/// A LoRA on a model.
+#[derive(Debug)]
+pub struct Lora {
+    /// What settings call it.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// The scale that it has from the start.
+    pub scale: f64,
+    /// What it does by its weights.
+    pub coverage: Coverage,
+    layers: HashMap<Path, LoraLayer>,
+}
+
+/// What a LoRA does by its weights, at scale 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Coverage {
+    /// Who wrote its keys.
+    pub layout: String,
+    /// The number of its tensors.
+    pub keys: usize,
+    /// The tensors that do nothing here.
+    pub left_over: Vec<LeftOver>,
+    /// The modules that it changes, in the order in which the model has them.
+    pub modules: Vec<Touched>,
+}
+
+/// A tensor that does nothing here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOver {
+    /// Its key.
+    pub key: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// A module that a LoRA changes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Touched {
+    /// Its path.
+    pub path: String,
+    /// r.
+    pub rank: usize,
+    /// α.
+    pub alpha: f64,
+    /// The Frobenius norm ‖ΔW‖ at scale 1.
+    pub change: f64,
+    /// The Frobenius norm ‖W‖.
+    pub weight: f64,
+}
+
+impl Touched {
+    /// ‖ΔW‖ / ‖W‖.
+    pub fn ratio(&self) -> f64 {
+        self.change / self.weight
+    }
+}
+
+/// A and B of a module.
+#[derive(Debug)]
+pub struct LoraLayer {
+    down: Matrix,
+    up: Matrix,
+    /// α / r.
+    factor: f64,
+}
+
+/// A matrix of a LoRA: a linear layer, or a convolution for the module that is one.
+#[derive(Debug)]
+enum Matrix {
+    Linear(Linear),
+    Conv2d(Conv2d),
+}
+
+impl Matrix {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Linear(linear) => linear.forward(x),
+            Self::Conv2d(conv) => conv.forward(x),
+        }
+    }
+}
+
+impl LoraLayer {
+    /// (α / r) · B · A · x: what a scale of 1 adds to the module's output.
+    ///
+    /// # Errors
+    /// When the shape of `x` does not fit the module.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok((self.up.forward(&self.down.forward(x)?)? * self.factor)?)
+    }
+}
+
+/// The model to which a LoRA is added.
+pub struct Base<'a> {
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// The parameters of all modules.
+    pub parameters: &'a [Parameter],
+    /// The strides and paddings of its convolutions.
+    pub convs: &'a HashMap<Path, Conv2dConfig>,
+    /// The blocks of its UNet, if all levels have as many resnets.
+    pub blocks: Option<&'a Blocks>,
+    /// The weights of its components.
+    pub weights: [&'a Weights; 2],
+    /// The device of computation.
+    pub device: &'a Device,
+    /// The dtype of computation.
+    pub dtype: DType,
+}
+
+const NO_MODULE: Phrase = phrase("the model has no such module");
+const NO_KEY: Phrase = phrase("the key has no form that a LoRA's keys have");
+
+impl Lora {
+    /// Reads the tensors of `file` for the modules of `base`.
+    ///
+    /// # Errors
+    /// When a tensor does not fit its module, cannot be read, or has values that are not finite.
+    pub fn load(file: &LoraFile, base: &Base<'_>) -> std::result::Result<Self, LoadError> {
+        let is_weight = |parameter: &&Parameter| {
+            parameter.name == "weight"
+                && matches!(parameter.shape.len(), 2 | 4)
+                && !parameter.module.as_str().ends_with("_embedding")
+        };
+        let all: Vec<&Parameter> = base.parameters.iter().filter(is_weight).collect();
+        let names = Names::new(all.iter().map(|parameter| parameter.module.as_str()), base.blocks);
+        let tensors = WeightsFile::open(std::path::Path::new(&file.file))?;
+        let tensors = Weights::new(tensors, "", base.dtype, base.device);
+        let left = |key: &str, why: Phrase| LeftOver { key: key.into(), why: why.to_string() };
+        let mut left_over: Vec<_> = file.left_over.iter().map(|key| left(key, NO_KEY)).collect();
+        let mut layers = HashMap::new();
+        let mut touched = vec![];
+        for update in &file.updates {
+            let path = names.find(update.component, &update.module);
+            let place =
+                path.and_then(|path| all.iter().position(|parameter| parameter.module.as_str() == path));
+            let Some(place) = place else {
+                left_over.extend(update.keys().map(|key| left(key, NO_MODULE)));
+                continue;
+            };
+            let module = all[place];
+            let Read { layer, change } = base.read(file, update, module, &tensors)?;
+            if layers.insert(module.module.clone(), layer).is_some() {
+                let found = tr!("`{}` is a second change of {}", abridged(&update.down.key), module.module);
+                return Err(wrong(file, found, tr!("one for each module")));
+            }
+            let path = module.module.to_string();
+            let weight = base.norm(module)?;
+            touched.push((place, Touched { path, rank: update.rank, alpha: update.alpha, change, weight }));
+        }
+        touched.sort_by_key(|(place, _)| *place);
+        let layouts: Vec<String> = file.layouts.iter().map(|layout| layout.name().to_string()).collect();
+        let coverage = Coverage {
+            layout: layouts.join(", "),
+            keys: file.tensors(),
+            left_over,
+            modules: touched.into_iter().map(|(_, touched)| touched).collect(),
+        };
+        Ok(Self { name: file.name.clone(), file: file.file.clone(), scale: file.scale, coverage, layers })
+    }
+
+    /// The layer of the module at `path`.
+    pub fn layer(&self, path: &Path) -> Option<&LoraLayer> {
+        self.layers.get(path)
+    }
+
+    /// Whether it changes a module of `component`: `unet` or `text_encoder`.
+    pub fn is_in(&self, component: &str) -> bool {
+        self.coverage.modules.iter().any(|touched| touched.path.split('.').next() == Some(component))
+    }
+}
+
+/// A module's matrices.
+struct Read {
+    layer: LoraLayer,
+    change: f64,
+}
+
+impl Base<'_> {
+    fn read(
+        &self,
+        file: &LoraFile,
+        update: &Update,
+        module: &Parameter,
+        tensors: &Weights,
+    ) -> std::result::Result<Read, LoadError> {
+        let misfit = |tensor: &Stored, expected: &[usize]| {
+            let model = model_of_width(&tensor.shape).map_or(String::new(), |model| format!(" ({model})"));
+            let found = tr!(
+                "`{}` has the shape {shape}{model}",
+                abridged(&tensor.key),
+                shape = format!("{:?}", tensor.shape),
+                model
+            );
+            let expected =
+                tr!("{expected}, for {} of {}", module.module, self.name, expected = format!("{expected:?}"));
+            wrong(file, found, expected)
+        };
+        let r = update.rank;
+        let (outputs, inputs) = (module.shape[0], module.shape[1]);
+        let kernel = &module.shape[2..];
+        // A 1×1 convolution and a linear layer are the same; files have either.
+        let is_one = |sides: &[usize]| sides.iter().all(|&side| side == 1);
+        let down: Vec<usize> = [&[r, inputs], kernel].concat();
+        let up: Vec<usize> = [outputs, r].into_iter().chain(kernel.iter().map(|_| 1)).collect();
+        let is_down = update.down.shape[..2] == down[..2]
+            && (update.down.shape[2..] == *kernel || is_one(&update.down.shape[2..]) && is_one(kernel));
+        if !is_down {
+            return Err(misfit(&update.down, &down));
+        }
+        if update.up.shape[0] != outputs {
+            return Err(misfit(&update.up, &up));
+        }
+        let read = |stored: &Stored, shape: &[usize]| -> std::result::Result<Tensor, LoadError> {
+            let tensor = tensors.get_narrow(&stored.shape, &stored.key)?;
+            Ok(tensor.reshape(shape).map_err(|e| failed(file, &stored.key, e))?)
+        };
+        let (a, b) = (read(&update.down, &down)?, read(&update.up, &up)?);
+        let change = norm_of_product(&b, &a).map_err(|e| failed(file, &update.down.key, e))?;
+        let (down, up) = if kernel.is_empty() {
+            (Matrix::Linear(Linear::new(a, None)), Matrix::Linear(Linear::new(b, None)))
+        } else {
+            let config = self.convs.get(&module.module).copied().unwrap_or_default();
+            let one = Conv2dConfig::default();
+            (Matrix::Conv2d(Conv2d::new(a, None, config)), Matrix::Conv2d(Conv2d::new(b, None, one)))
+        };
+        let layer = LoraLayer { down, up, factor: update.factor };
+        Ok(Read { layer, change: change * update.factor.abs() })
+    }
+
+    /// ‖W‖ of a module.
+    fn norm(&self, module: &Parameter) -> std::result::Result<f64, LoadError> {
+        let component = module.module.as_str().split('.').next().unwrap_or_default();
+        let weights = self.weights.iter().find(|weights| weights.component() == component);
+        let Some((file, _)) = weights.and_then(|weights| weights.files().find(&module.key)) else {
+            return Ok(f64::NAN);
+        };
+        let values = file.values(&module.key, 0..usize::MAX)?;
+        Ok(values.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt())
+    }
+}
+
+/// ‖B · A‖, without the product: the sum of (BᵀB) ∘ (AAᵀ).
+fn norm_of_product(b: &Tensor, a: &Tensor) -> candle_core::Result<f64> {
+    let matrix = |m: &Tensor| m.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_from(1);
+    let (b, a) = (matrix(b)?, matrix(a)?);
+    let of_b = b.t()?.contiguous()?.matmul(&b)?.flatten_all()?.to_vec1::<f32>()?;
+    let of_a = a.matmul(&a.t()?.contiguous()?)?.flatten_all()?.to_vec1::<f32>()?;
+    let sum: f64 = of_b.iter().zip(of_a).map(|(&b, a)| f64::from(b) * f64::from(a)).sum();
+    Ok(sum.max(0.).sqrt())
+}
+
+/// The models whose text embeddings have the width of a tensor's inputs.
+fn model_of_width(shape: &[usize]) -> Option<&'static str> {
+    match shape {
+        [_, 768, ..] => Some("Stable Diffusion 1"),
+        [_, 1024, ..] => Some("Stable Diffusion 2"),
+        [_, 2048, ..] => Some("Stable Diffusion XL"),
+        _ => None,
+    }
+}
+
+fn wrong(file: &LoraFile, found: String, expected: String) -> LoadError {
+    LoadError::File { path: file.file.clone(), found, expected }
+}
+
+fn failed(file: &LoraFile, key: &str, e: candle_core::Error) -> WeightsError {
+    WeightsError::Device { file: file.file.clone(), key: key.into(), source: e.into() }
+}
