@@ -2,6 +2,7 @@
 //! W · x + scale · (α / r) · B · A · x instead of W · x. W stays as it is, so that runs of any scale share it.
 
 use crate::checkpoint::LoadError;
+use crate::checkpoint::lora::diffusers::{self, Difference};
 use crate::checkpoint::lora::names::{Blocks, Names};
 use crate::checkpoint::lora::{LoraFile, Stored, Update};
 use crate::nn::error::abridged;
@@ -67,6 +68,48 @@ pub struct Touched {
     pub weight: f64,
 }
 
+impl Coverage {
+    /// What it covers, a line each: the keys, the modules, and by how much their weights change at scale 1.
+    pub fn lines(&self) -> Vec<String> {
+        let Self { layout, keys, left_over, modules } = self;
+        let matched = keys - left_over.len();
+        let mut lines = vec![tr!(
+            "{layout} keys: {matched} of {keys} belong to modules of the model",
+            layout,
+            matched,
+            keys
+        )];
+        let of = |component: &str| {
+            let start = format!("{component}.");
+            modules.iter().filter(|touched| touched.path.starts_with(&start)).count()
+        };
+        let ratios = || modules.iter().filter(|touched| touched.change > 0.);
+        let most = ratios().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+        let least = ratios().min_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+        lines.push(match (most, least) {
+            (Some(most), Some(least)) => {
+                let shown = |touched: &Touched| format!("{:.2} %", 100. * touched.ratio());
+                tr!(
+                    "it changes {} modules of the UNet and {} of the text encoder: ‖ΔW‖/‖W‖ {} to {}, most in {}",
+                    of("unet"),
+                    of("text_encoder"),
+                    shown(least),
+                    shown(most),
+                    most.path
+                )
+            }
+            _ if modules.is_empty() => tr!("it changes nothing: no key names a module of this model"),
+            _ => tr!("it changes nothing: all of its matrices are zero"),
+        });
+        lines
+    }
+
+    /// Whether no weight changes.
+    pub fn is_nothing(&self) -> bool {
+        self.modules.iter().all(|touched| touched.change == 0.)
+    }
+}
+
 impl Touched {
     /// ‖ΔW‖ / ‖W‖.
     pub fn ratio(&self) -> f64 {
@@ -91,6 +134,13 @@ enum Matrix {
 }
 
 impl Matrix {
+    fn weight(&self) -> &Tensor {
+        match self {
+            Self::Linear(linear) => linear.weight(),
+            Self::Conv2d(conv) => conv.weight(),
+        }
+    }
+
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Linear(linear) => linear.forward(x),
@@ -100,6 +150,20 @@ impl Matrix {
 }
 
 impl LoraLayer {
+    /// ‖Σ scale · (α / r) · B · A‖ of several LoRAs of a module, without the products.
+    ///
+    /// # Errors
+    /// When the device fails, or the layers are of different modules.
+    pub fn norm_together(layers: &[(&Self, f64)]) -> Result<f64> {
+        // Side by side they are one of a larger rank.
+        let mut sides = (vec![], vec![]);
+        for (layer, scale) in layers {
+            sides.0.push((matrix(layer.up.weight())? * (layer.factor * scale))?);
+            sides.1.push(matrix(layer.down.weight())?);
+        }
+        Ok(norm_of_product(&Tensor::cat(&sides.0, 1)?, &Tensor::cat(&sides.1, 0)?)?)
+    }
+
     /// (α / r) · B · A · x: what a scale of 1 adds to the module's output.
     ///
     /// # Errors
@@ -183,6 +247,67 @@ impl Lora {
         self.layers.get(path)
     }
 
+    /// What it covers, for a reader who loads it.
+    pub fn remarks(&self) -> Vec<String> {
+        let line = |line| format!("{}: {line}", self.file);
+        self.coverage.lines().into_iter().map(line).collect()
+    }
+
+    /// Warnings: that it changes nothing, what is left over, and what diffusers does otherwise with the file.
+    pub fn notes(&self, file: &LoraFile) -> Vec<String> {
+        const NAMED: usize = 5;
+        let Self { file: path, name, coverage, .. } = self;
+        let mut notes = vec![];
+        if coverage.is_nothing() {
+            notes.push(tr!(
+                "{path}: this LoRA changes nothing in this model; `info lora {name}` says why",
+                path,
+                name
+            ));
+        }
+        let left: Vec<String> = coverage.left_over.iter().map(|left| abridged(&left.key)).collect();
+        if let [named @ .., last] = &left[..left.len().min(NAMED)] {
+            let mut named: Vec<&str> = named.iter().chain([last]).map(String::as_str).collect();
+            let more = tr!("{} more", left.len() - named.len());
+            if left.len() > NAMED {
+                named.push(&more);
+            }
+            notes.push(tr!(
+                "{path}: {} of its {} tensors do nothing here: {}; `info lora {name}` names each",
+                left.len(),
+                coverage.keys,
+                named.join(", "),
+                path,
+                name
+            ));
+        }
+        let differences = diffusers::differences(file);
+        let dropped = differences.iter().filter(|(_, difference)| *difference == Difference::Dropped).count();
+        if dropped > 0 {
+            notes.push(tr!(
+                "{path}: diffusers 0.42.1 leaves out {dropped} modules of the text encoder's attention without a word, as the file changes \
+                 no out_proj; here they are changed (docs/lora.md)",
+                path,
+                dropped
+            ));
+        }
+        let scaled = differences.len() - dropped;
+        if scaled > 0 {
+            notes.push(tr!(
+                "{path}: its alphas differ; diffusers 0.42.1 multiplies the change of {scaled} modules by another factor than alpha / rank; \
+                 here each has its own (docs/lora.md)",
+                path,
+                scaled
+            ));
+        }
+        notes
+    }
+
+    /// What it does to the module at `path` by its weights.
+    pub fn touched(&self, path: &Path) -> Option<&Touched> {
+        self.coverage.modules.iter().find(|touched| touched.path == path.as_str())
+    }
+
     /// Whether it changes a module of `component`: `unet` or `text_encoder`.
     pub fn is_in(&self, component: &str) -> bool {
         self.coverage.modules.iter().any(|touched| touched.path.split('.').next() == Some(component))
@@ -259,9 +384,13 @@ impl Base<'_> {
     }
 }
 
+/// A weight (outputs, inputs, …) as a matrix of `f32` on the CPU.
+fn matrix(weight: &Tensor) -> candle_core::Result<Tensor> {
+    weight.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_from(1)
+}
+
 /// ‖B · A‖, without the product: the sum of (BᵀB) ∘ (AAᵀ).
 fn norm_of_product(b: &Tensor, a: &Tensor) -> candle_core::Result<f64> {
-    let matrix = |m: &Tensor| m.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_from(1);
     let (b, a) = (matrix(b)?, matrix(a)?);
     let of_b = b.t()?.contiguous()?.matmul(&b)?.flatten_all()?.to_vec1::<f32>()?;
     let of_a = a.matmul(&a.t()?.contiguous()?)?.flatten_all()?.to_vec1::<f32>()?;

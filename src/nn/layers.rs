@@ -53,6 +53,11 @@ impl Linear {
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { linear: candle_nn::Linear::new(weight, bias), packed: Arc::default() }
     }
+
+    /// The weight: (`outputs`, `inputs`).
+    pub fn weight(&self) -> &Tensor {
+        self.linear.weight()
+    }
 }
 
 impl Module for Linear {
@@ -76,6 +81,11 @@ impl Conv2d {
     /// From a kernel (`outputs`, `inputs`, `side`, `side`) and a bias (`outputs`).
     pub fn new(weight: Tensor, bias: Option<Tensor>, config: Conv2dConfig) -> Self {
         Self { conv: candle_nn::Conv2d::new(weight, bias, config), packed: Arc::default() }
+    }
+
+    /// The kernel: (`outputs`, `inputs`, `side`, `side`).
+    pub fn weight(&self) -> &Tensor {
+        self.conv.weight()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Models, Request};
 use crate::model::Lora;
+use crate::model::lora::LoraLayer;
 use crate::nn::{Path, Probe, Result};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,21 @@ impl LoraScale {
         let is_in_text_encoder = lora.is_in("text_encoder");
         Self { name: lora.name.clone(), scale: lora.scale, is_in_text_encoder }
     }
+}
+
+/// ‖ΔW‖ / ‖W‖ of the module at `path` with these LoRAs, each with its scale, together; `None` if none of them changes it.
+///
+/// # Errors
+/// When the device fails.
+pub fn weight_change(models: &Models, on: &[(String, f64)], path: &Path) -> Result<Option<f64>> {
+    let of = |(name, scale): &(String, f64)| {
+        let lora = models.loras.iter().find(|lora| lora.name == *name)?;
+        Some((lora.layer(path)?, *scale, lora.touched(path)?.weight))
+    };
+    let changes: Vec<_> = on.iter().filter_map(of).collect();
+    let Some((_, _, weight)) = changes.first() else { return Ok(None) };
+    let layers: Vec<_> = changes.iter().map(|(layer, scale, _)| (*layer, *scale)).collect();
+    Ok(Some(LoraLayer::norm_together(&layers)? / weight))
 }
 
 /// A probe that adds scale · (α / r) · B · A · x to the outputs of the modules that a run's LoRAs change, and passes the sums to

@@ -306,6 +306,11 @@ impl Models {
             .iter()
             .map(|file| Ok(Arc::new(Lora::load(file, &base)?)))
             .collect::<Result<_, LoadError>>()?;
+        for (lora, file) in loras.iter().zip(source.loras()) {
+            configs.notes.extend(lora.notes(file));
+        }
+        let mut remarks = source.conclusions();
+        remarks.extend(loras.iter().flat_map(|lora| lora.remarks()));
         let (modules, times): (Vec<Path>, Vec<usize>) = report.modules().into_iter().unzip();
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
@@ -318,7 +323,7 @@ impl Models {
             preset: configs.preset,
             latent_rgb_factors,
             notes: configs.notes,
-            remarks: source.conclusions(),
+            remarks,
             anatomy: anatomy(&modules, &parameters).into(),
             modules,
             times,

@@ -2,15 +2,17 @@
 //! watched by a probe, and what is recorded does not change.
 //!
 //! - [`Examination`]: a query about one record. [`Inspection`]: its answer.
-//! - [`difference`]: a recorded run, compared. [`modules`]: every module of a stage. [`features`]: the output of one as a picture. [`attention`]: where the words of the
+//! - [`difference`]: a recorded run, compared. [`modules`]: every module of a stage. [`features`]: the output of one as a picture. [`lora`]: what a LoRA does. [`attention`]: where the words of the
 //!   prompt attend, and what they do.
 
 pub mod attention;
 pub mod difference;
 pub mod features;
+pub mod lora;
 pub mod modules;
 
 pub use attention::{AttentionRun, Effect, EffectRun, PointRun};
+pub use lora::LoraRun;
 pub use modules::{ModuleRow, ModuleRun, ModulesRun};
 
 use super::backend::Backend;
@@ -50,6 +52,8 @@ pub enum InspectQuery {
     Point((usize, usize), AttentionFilter),
     /// The effect of the tokens at these positions in a step of `denoise`.
     Effect(Vec<usize>),
+    /// What the run's LoRAs do to each module.
+    Loras,
     /// The output of a module, as a picture.
     Features(FeatureQuery),
     /// Both tensors of a row of a comparison, as pictures. It is no query about a record.
@@ -74,6 +78,8 @@ pub enum Inspection {
     Point(PointRun),
     /// Of [`InspectQuery::Effect`].
     Effect(EffectRun),
+    /// Of [`InspectQuery::Loras`].
+    Loras(LoraRun),
     /// Of [`InspectQuery::Features`].
     Picture(Picture),
     /// Of [`InspectQuery::Sides`]: the judged run's, the reference's, and their distance.
@@ -138,6 +144,7 @@ impl InspectQuery {
                     .is_some_and(|(_, _, height, width)| attention::is_affordable(models, (height, width)));
                 attention::effect(backend, &before, positions, decodes, host).map(Inspection::Effect)
             }
+            Self::Loras => lora::change(backend, &before, None, false, host).map(Inspection::Loras),
             Self::Sides { .. } => Err(InspectError::Gone),
             Self::Features(asked) => {
                 features::examine(backend, record, &before, asked, kept, host).map(Inspection::Picture)
@@ -154,6 +161,7 @@ impl Inspection {
             Self::Attention(run) => run.bytes(),
             Self::Point(run) => run.map.len() * 4,
             Self::Effect(run) => run.bytes(),
+            Self::Loras(run) => run.bytes(),
             Self::Picture(picture) => picture.image.as_raw().len(),
             Self::Sides(pictures) => pictures.iter().map(|picture| picture.image.as_raw().len()).sum(),
         }

@@ -8,7 +8,9 @@ use tr::tr;
 pub const MOST: usize = 64;
 /// What an axis that swaps a word of the prompt is called.
 const WORD: &str = "word";
-/// The setting that it changes.
+/// What an axis of a LoRA's scale begins with.
+const LORA: &str = "lora";
+/// The setting that a swapped word changes.
 const PROMPT: &str = "prompt";
 
 /// What is compared.
@@ -52,11 +54,12 @@ impl Plan {
         let here = pieces.last().is_some_and(|piece| piece.is("here"));
         pieces.truncate(pieces.len() - usize::from(here));
         let axes = split(&pieces, |at| {
-            pieces[at].is("by") && pieces.get(at + 1).is_some_and(|name| Kind::find(name.text).is_some())
+            pieces[at].is("by") && pieces.get(at + 1).is_some_and(|name| Kind::begins(name.text))
         });
         let axes = axes.into_iter().map(|pieces| {
-            let Some((name, rest)) = pieces.split_first() else { return Err(nothing_named()) };
-            let kind = Kind::find(name.text).ok_or_else(|| unknown(name.text))?;
+            let names: Vec<&str> = pieces.iter().map(|piece| piece.text).collect();
+            let (kind, taken) = Kind::first(&names)?;
+            let rest = &pieces[taken..];
             match &kind {
                 Kind::Setting(setting) if setting.is_text() => {
                     let values = split(rest, |at| rest[at].is("|"));
@@ -78,11 +81,10 @@ impl Plan {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn of_words(words: &[String]) -> Result<Self, String> {
-        let is_by =
-            |at: usize| words[at] == "by" && words.get(at + 1).is_some_and(|name| Kind::find(name).is_some());
+        let is_by = |at: usize| words[at] == "by" && words.get(at + 1).is_some_and(|name| Kind::begins(name));
         let axes = split(words, is_by).into_iter().map(|words| {
-            let Some((name, rest)) = words.split_first() else { return Err(nothing_named()) };
-            let kind = Kind::find(name).ok_or_else(|| unknown(name))?;
+            let (kind, taken) = Kind::first(words)?;
+            let rest = &words[taken..];
             match &kind {
                 Kind::Word => Axis::of_word(rest.to_vec()),
                 Kind::Setting(setting) if setting.is_text() => Axis::new(kind, rest.to_vec()),
@@ -256,6 +258,24 @@ enum Kind {
 }
 
 impl Kind {
+    /// What an axis of these words is called, and how many of them say so: `lora NAME` is two.
+    fn first<S: AsRef<str>>(words: &[S]) -> Result<(Self, usize), String> {
+        let names: Vec<&str> = words.iter().take(2).map(AsRef::as_ref).collect();
+        match names[..] {
+            [] => Err(nothing_named()),
+            [LORA, name] => {
+                let kind = Self::find(&format!("{LORA}.{name}")).ok_or_else(|| unknown(name))?;
+                Ok((kind, 2))
+            }
+            [name, ..] => Ok((Self::find(name).ok_or_else(|| unknown(name))?, 1)),
+        }
+    }
+
+    /// Whether an axis can begin with that word.
+    fn begins(name: &str) -> bool {
+        name == LORA || Self::find(name).is_some()
+    }
+
     fn find(name: &str) -> Option<Self> {
         if name == WORD {
             return Some(Self::Word);

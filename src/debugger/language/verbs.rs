@@ -153,10 +153,10 @@ verbs! {
     }
 
     Info(arguments::Info) {
-        name: "info", short: "i", usage: "breakpoints|display|frame|modules [PATTERN]|request|scheduler|schedules [NAME …]|tensors|timelines",
+        name: "info", short: "i", usage: "breakpoints|display|frame|lora [NAME]|modules [PATTERN]|request|scheduler|schedules [NAME …]|tensors|timelines",
         example: "info tensors", group: Looking, class: ReadOnly, complete: complete::info,
         brief: phrase("list breakpoints, modules, settings, tensors"),
-        summary: phrase("list the breakpoints, what is displayed, where a stage waits, the modules of the stage before the cursor with the \
+        summary: phrase("list the breakpoints, what is displayed, where a stage waits, the LoRAs with the keys and modules that each covers, the modules of the stage before the cursor with the \
          output, time and memory of each (`unet.*.attn2`: those that match), the settings, the scheduler with its \
          timesteps, the schedules of several schedulers side by side (`schedules euler dpm++2m-karras`), every tensor so \
          far, or the timelines"),
@@ -199,18 +199,18 @@ verbs! {
 
     Show(arguments::Look) {
         name: "show", short: "", usage: "PICTURE|features PATH [HOW] [ROW]|timemap [within X]|attention [WORD|at X,Y] [step K] [layer PATTERN] [head N] \
-         [over-steps]|effect WORD [step K]",
+         [over-steps]|effect WORD [step K]|lora [NAME] [step K]",
         example: "show features unet.mid_block pca", group: Looking, class: ReadOnly, complete: complete::show,
         brief: phrase("show a picture, features, attention, an effect"),
         summary: phrase("show a picture as large as there is room; the output of a module in the stage before the cursor (HOW: pca, grid, sorted, \
          mean, norm; ROW: text, uncond, difference); from which step on each pixel stays within X standard deviations \
          of the last; where the picture attends to a WORD of the prompt (`word#2`, a token's position, <start>, <end>, <pad>), or where a point \
          of the latents attends, in the step before the cursor or in K, in layers or one of their heads; or what the WORD does \
-         there: the step with its tokens replaced by padding"),
+         there: the step with its tokens replaced by padding; or what a LoRA changes in a step"),
     }
 
     Set(arguments::Set) {
-        name: "set", short: "", usage: "NAME VALUE|TENSOR[PARTS] = EXPR|t(\"MODULE\")[PARTS] = EXPR",
+        name: "set", short: "", usage: "NAME VALUE|lora NAME SCALE|TENSOR[PARTS] = EXPR|t(\"MODULE\")[PARTS] = EXPR",
         example: "set guidance_scale 12", group: Changing, class: Edits, complete: complete::set,
         brief: phrase("change a setting, a tensor, a module's output"),
         summary: phrase("change a setting for the stages to come: at an earlier stage that starts a new timeline; or, on a new timeline, latents or \
@@ -227,12 +227,12 @@ verbs! {
     }
 
     Save(arguments::Save) {
-        name: "save", short: "", usage: "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]|attention WORD|at X,Y FILE […]|effect WORD FILE",
+        name: "save", short: "", usage: "WHAT FILE|features PATH FILE [HOW] [ROW]|timemap FILE [within X]|attention WORD|at X,Y FILE […]|effect WORD FILE|lora [NAME] FILE",
         example: "save image out.png", group: Looking, class: ReadOnly, complete: complete::save,
         brief: phrase("save a tensor, a picture, or the timeline"),
         summary: phrase("save a tensor to F.safetensors, its picture to F.png, `timeline` as commands to any other file, or `trace`, every stage so \
          far, to a folder; or to F.png what \
-         `show` shows of a module, of the steps, of attention or of a word's effect; attention also as numbers to F.safetensors, \
+         `show` shows of a module, of the steps, of attention, of a word's or a LoRA's effect; attention also as numbers to F.safetensors, \
          and of every recorded step to F.gif"),
     }
 

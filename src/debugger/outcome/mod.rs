@@ -1,6 +1,7 @@
-//! What a command shows, as text and as JSON. `attention`: the reports on attention and on the effect of a word.
+//! What a command shows, as text and as JSON. `attention`: the reports on attention and on the effect of a word. `lora`: those on LoRAs.
 
 pub mod attention;
+pub mod lora;
 
 use super::inspect::ModuleRow;
 use super::record::TensorRow;
@@ -8,6 +9,7 @@ use super::text::{aligned, grouped, number, shape};
 use super::timeline::comparison::VariantRow;
 use crate::picture::Picture;
 use attention::{AttentionReport, EffectReport};
+use lora::LoraEffect;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tr::tr;
 
@@ -63,6 +65,8 @@ pub enum Shown {
     Attention(AttentionReport),
     /// What a word does.
     Effect(EffectReport),
+    /// What LoRAs do.
+    Lora(LoraEffect),
     /// A picture.
     Picture(ShownPicture),
     /// The displayed expressions.
@@ -80,8 +84,9 @@ impl Shown {
             Self::Diffs(_) => 4,
             Self::Attention(_) => 5,
             Self::Effect(_) => 6,
-            Self::Picture(_) => 7,
-            Self::Displays(_) => 8,
+            Self::Lora(_) => 7,
+            Self::Picture(_) => 8,
+            Self::Displays(_) => 9,
         }
     }
 
@@ -93,7 +98,7 @@ impl Shown {
             Self::Variants(rows) => rows.is_empty(),
             Self::Diffs(rows) => rows.is_empty(),
             Self::Displays(rows) => rows.is_empty(),
-            Self::Value(_) | Self::Attention(_) | Self::Effect(_) | Self::Picture(_) => false,
+            Self::Value(_) | Self::Attention(_) | Self::Effect(_) | Self::Lora(_) | Self::Picture(_) => false,
         }
     }
 
@@ -107,6 +112,7 @@ impl Shown {
             Self::Diffs(rows) => diff_table(rows),
             Self::Attention(report) => report.table(),
             Self::Effect(report) => report.table(),
+            Self::Lora(report) => report.table(),
             Self::Displays(rows) => rows.iter().map(|row| format!("{row}\n")).collect(),
         }
     }
@@ -140,6 +146,7 @@ impl Serialize for Outcome {
                 Shown::Diffs(rows) => map.serialize_entry("diffs", rows)?,
                 Shown::Attention(report) => map.serialize_entry("attention", report)?,
                 Shown::Effect(report) => map.serialize_entry("effect", report)?,
+                Shown::Lora(report) => map.serialize_entry("lora", report)?,
                 Shown::Picture(picture) => map.serialize_entry("picture", picture)?,
                 Shown::Displays(rows) => map.serialize_entry("displays", rows)?,
             }

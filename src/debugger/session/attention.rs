@@ -211,7 +211,7 @@ impl Session {
         })
     }
 
-    fn begins(&self, before: &Snapshot, host: &mut dyn SessionHost) {
+    pub(super) fn begins(&self, before: &Snapshot, host: &mut dyn SessionHost) {
         if let Some(stage) = before.position() {
             host.stage_begins(stage, None);
         }
@@ -228,7 +228,7 @@ impl Session {
         word::resolve(text, &tokens).map_err(|e| SessionError::Refused(e.to_string()))
     }
 
-    fn before(&self, record: &Arc<StageRecord>) -> Result<Snapshot, SessionError> {
+    pub(super) fn before(&self, record: &Arc<StageRecord>) -> Result<Snapshot, SessionError> {
         replay::before(&self.timelines, record, &self.backend).ok_or_else(|| refused(InspectError::Gone))
     }
 
@@ -240,7 +240,7 @@ impl Session {
     }
 
     /// The record of a step, or of the one before the cursor.
-    fn step_asked(&self, step: Option<usize>) -> Result<Arc<StageRecord>, SessionError> {
+    pub(super) fn step_asked(&self, step: Option<usize>) -> Result<Arc<StageRecord>, SessionError> {
         let Some(step) = step else {
             let here = self.timeline().here().records();
             let last = here.iter().rev().find(|record| matches!(record.stage, Stage::Denoise { .. }));
@@ -265,7 +265,7 @@ impl Session {
     }
 
     /// A file's ending, which must be one of those; none where nothing is saved.
-    fn ending<'a>(&self, file: &Path, known: &[&'a str]) -> Result<&'a str, SessionError> {
+    pub(super) fn ending<'a>(&self, file: &Path, known: &[&'a str]) -> Result<&'a str, SessionError> {
         if let Some(why) = self.unsaved {
             return Err(SessionError::Refused(format!("save: {why}")));
         }
@@ -279,7 +279,7 @@ impl Session {
         })
     }
 
-    fn write_png(&self, image: &RgbImage, told: &str, file: &Path) -> Result<(), SessionError> {
+    pub(super) fn write_png(&self, image: &RgbImage, told: &str, file: &Path) -> Result<(), SessionError> {
         let (texts, _) = png::texts(self.timeline().here(), &self.backend.info().file_name, Some(told));
         let bytes = png::encode(image, &texts)
             .map_err(|e| SessionError::Refused(format!("{}: {e}", file.display())))?;
@@ -288,7 +288,7 @@ impl Session {
 }
 
 /// A picture as large as is needed to see something: enlarged without edges by a whole number.
-fn enlarged(picture: &Picture) -> Picture {
+pub(super) fn enlarged(picture: &Picture) -> Picture {
     let (width, height) = picture.image.dimensions();
     let times = LEAST.div_ceil(width.min(height).max(1));
     if times <= 1 {
@@ -298,19 +298,19 @@ fn enlarged(picture: &Picture) -> Picture {
     Picture { image: Arc::new(image), label: picture.label.clone() }
 }
 
-fn shown(name: String, picture: Picture) -> ShownPicture {
+pub(super) fn shown(name: String, picture: Picture) -> ShownPicture {
     let (width, height) = picture.image.dimensions();
     ShownPicture { name, label: picture.label.clone(), width, height, picture }
 }
 
-fn refused(error: InspectError) -> SessionError {
+pub(super) fn refused(error: InspectError) -> SessionError {
     match error {
         InspectError::Pipeline(error) => error.into(),
         other => SessionError::Refused(other.to_string()),
     }
 }
 
-fn no_map() -> SessionError {
+pub(super) fn no_map() -> SessionError {
     SessionError::Refused(tr!("the step made no map"))
 }
 

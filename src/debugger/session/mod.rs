@@ -4,7 +4,7 @@
 //! - [`breakpoints`]: where a run stops. [`scope`]: the names in an expression, resolved on the run.
 //! - `interventions`: changing the outputs of modules. `settings`: changing settings and tensors.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `sweep`: from which step on a setting no longer matters. `diff`: how two of them differ.
-//! - `displays`: values shown after every stop. `examine`: queries about the last stage. `attention`: words and points.
+//! - `displays`: values shown after every stop. `examine`: queries about the last stage. `attention`: words and points. `lora`: what LoRAs do.
 //! - `marks`: a place to come back to. `answers`: `info`, `print`, `show`, `save`, `help`.
 
 pub mod breakpoints;
@@ -20,6 +20,7 @@ mod examine;
 mod forks;
 pub(super) mod frame;
 mod interventions;
+mod lora;
 mod marks;
 mod moves;
 mod schedules;
@@ -334,6 +335,7 @@ impl Session {
             Command::Delete(Delete::Timeline(name)) => self.delete_timeline(name),
             Command::Info(Info::About(topic)) => self.info(*topic),
             Command::Info(Info::Schedules(names)) => self.info_schedules(names),
+            Command::Info(Info::Loras(name)) => self.info_loras(name.as_deref()),
             Command::Info(Info::Modules(pattern)) => self.info_modules(pattern.as_ref(), host),
             Command::Backtrace(Nothing) => Ok(self.backtrace()),
             Command::List(Nothing) => self.list(),
@@ -384,6 +386,7 @@ impl Session {
             (Look::TimeMap { within }, _) => self.time_map(*within, file),
             (Look::Attention(asked), _) => self.attention(asked, file, host),
             (Look::Effect(asked), _) => self.effect(&asked.word, asked.step, file, host),
+            (Look::Lora(asked), _) => self.lora(asked, file, host),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{ArgumentError, Arguments, found};
 use crate::debugger::language::edit::Edit;
 use crate::debugger::language::intervention::ModuleEdit;
+use crate::debugger::language::lora;
 use crate::debugger::language::preview::PreviewPolicy;
 use crate::debugger::language::verb::Class;
 use crate::debugger::text::{abridged, unquoted};
@@ -62,6 +63,7 @@ fn written(setting: &Setting, value: &str) -> String {
 
 impl Arguments for Set {
     fn parse(rest: &str) -> Result<Self, ArgumentError> {
+        let rest = &*lora::as_setting(rest);
         if let Some(edit) = ModuleEdit::parse(rest) {
             return Ok(Self::Module(edit?));
         }

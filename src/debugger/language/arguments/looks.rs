@@ -4,6 +4,7 @@ use super::{ArgumentError, Arguments, found, joined, named, optional};
 use crate::debugger::expr::Expression;
 use crate::debugger::language::attention::{self, AttentionQuery, EffectQuery};
 use crate::debugger::language::features::{self, FeatureQuery};
+use crate::debugger::language::lora::{self, LoraQuery};
 use crate::debugger::language::verb::Verb;
 use crate::debugger::text::{abridged, quoted, unquoted, words};
 use crate::nn::pattern::Pattern;
@@ -47,11 +48,13 @@ impl Topic {
     }
 }
 
-/// `TOPIC|modules [PATTERN]|schedules [NAME …]`; the beginning of a topic is enough.
+/// `TOPIC|lora [NAME]|modules [PATTERN]|schedules [NAME …]`; the beginning of a topic is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Info {
     /// A topic.
     About(Topic),
+    /// The LoRAs and what they cover, or one with all its modules.
+    Loras(Option<String>),
     /// The modules of the last stage, or those that match.
     Modules(Option<Pattern>),
     /// The schedules of these schedulers, or of the run's.
@@ -71,6 +74,11 @@ impl Arguments for Info {
                 }
                 _ => found(tr!("`{}` is not one pattern", abridged(rest))),
             },
+            None if first == "lora" => match words(rest)[..] {
+                [_] => Ok(Self::Loras(None)),
+                [_, name] => Ok(Self::Loras(Some(name.into()))),
+                _ => found(tr!("`{}` is not one LoRA", abridged(rest))),
+            },
             None if first == "schedules" => {
                 Ok(Self::Schedules(words(rest)[1..].iter().map(|name| (*name).into()).collect()))
             }
@@ -81,6 +89,7 @@ impl Arguments for Info {
     fn written(&self) -> String {
         match self {
             Self::About(topic) => topic.name().into(),
+            Self::Loras(name) => joined(["lora".into(), name.clone().unwrap_or_default()]),
             Self::Modules(pattern) => joined(["modules".into(), optional(pattern, Pattern::to_string)]),
             Self::Schedules(names) => joined(["schedules".into(), names.join(" ")]),
         }
@@ -163,6 +172,8 @@ pub enum Look {
     Attention(AttentionQuery),
     /// `effect WORD [step K]`: what a word does.
     Effect(EffectQuery),
+    /// `lora [NAME] [step K]`: what a LoRA does.
+    Lora(LoraQuery),
 }
 
 impl Look {
@@ -171,6 +182,7 @@ impl Look {
         match rest.split_whitespace().next()? {
             "features" | "timemap" => Some(features::parse(rest, saves)),
             "attention" | "effect" => Some(attention::parse(rest, saves)),
+            "lora" => Some(lora::parse(rest, saves)),
             _ => None,
         }
     }
@@ -189,6 +201,10 @@ impl Look {
             }
             Self::Effect(asked) => (
                 format!("effect {}", quoted(&asked.word)),
+                optional(&asked.step, |step| format!("step {step}")),
+            ),
+            Self::Lora(asked) => (
+                joined(["lora".into(), asked.name.clone().unwrap_or_default()]),
                 optional(&asked.step, |step| format!("step {step}")),
             ),
         };

@@ -39,7 +39,7 @@ pub(in crate::debugger::language) fn save(words: &[&str], names: &Names) -> Comp
             Completion::Words([tokens(names), plain(["at"], phrase("a point: column, row"))].concat())
         }
         // The file stands after the first word.
-        ["features" | "attention" | "effect", _] | ["timemap"] => Completion::Words(vec![]),
+        ["features" | "attention" | "effect", _] | ["timemap" | "lora"] => Completion::Words(vec![]),
         ["timemap", _] => shown(&["timemap"], names),
         ["features" | "attention" | "effect", _, _, rest @ ..] => shown(&[&words[..2], rest].concat(), names),
         _ => shown(words, names),
@@ -53,6 +53,7 @@ fn inside() -> Vec<Candidate> {
         features,
         plain(["attention"], phrase("where a word attends")),
         plain(["effect"], phrase("what a word does")),
+        plain(["lora"], phrase("what a LoRA does")),
     ]
     .concat()
 }
@@ -73,7 +74,7 @@ fn shown(words: &[&str], names: &Names) -> Completion {
         }
         ["timemap"] => plain(["within"], phrase("standard deviations")),
         ["effect"] => tokens(names),
-        ["effect", _] => plain(["step"], phrase("where")),
+        ["effect", _] | ["lora", ..] => plain(["step"], phrase("where")),
         ["attention", .., "layer"] => {
             plain(names.modules.iter().filter(|path| path.starts_with("unet.")), phrase("module"))
         }

@@ -185,11 +185,11 @@ pub fn draw(selected: &str, statistic: Statistic, known: &Known<'_>, canvas: &mu
             .lines(&[Line::styled(text::shortened(label, area.width.into()), canvas.theme.faint)], area);
     }
     let bars = Rect { y: area.y + above, height: area.height - above - below, ..area };
-    let heat = known.run.map(|run| Heat::of(statistic, run));
+    let heat = known.run.map(|run| Heat::of(statistic, run, known.loras));
     for (part, slot) in parts.iter().zip(&slots) {
         let run = known.run_of(&part.module.path);
         let colour = match (run, heat) {
-            (Some(run), Some(heat)) => statistic.colour(run, &heat),
+            (Some(run), Some(heat)) => statistic.colour(run, known.loras, &heat),
             _ => canvas.theme.rule.fg.unwrap_or(Color::Reset),
         };
         let is_selected = is_within(selected, &part.module.path);

@@ -11,7 +11,7 @@ mod tree;
 
 use super::pane::{self, Pane, Reply};
 use super::welcome;
-use crate::debugger::inspect::{ModuleRun, ModulesRun};
+use crate::debugger::inspect::{LoraRun, ModuleRun, ModulesRun};
 use crate::debugger::language::features::FeatureQuery;
 use crate::debugger::view::{InsideView, View};
 use crate::debugger::{Examination, InspectQuery, Inspection};
@@ -72,10 +72,12 @@ struct Known<'a> {
     /// The inspection of its modules; `None` while it is computed.
     finding: Option<&'a Finding>,
     run: Option<&'a ModulesRun>,
+    /// What the run's LoRAs do to each module, if their statistic is shown and it is known.
+    loras: Option<&'a LoraRun>,
 }
 
 impl<'a> Known<'a> {
-    fn of(state: &'a State) -> Self {
+    fn of(state: &'a State, statistic: Statistic) -> Self {
         let all: &[Module] = state.model.as_ref().map_or(&[], |model| &model.anatomy);
         let stage = state.record().and_then(|record| Some((record.stage, ran_in(record.stage)?)));
         let finding = query(state, InspectQuery::Modules).and_then(|asked| state.findings.get(&asked));
@@ -83,7 +85,13 @@ impl<'a> Known<'a> {
             Ok(Inspection::Modules(run)) => Some(run),
             _ => None,
         });
-        Self { all, view: state.view.as_deref(), stage, finding, run }
+        let asked = query(state, InspectQuery::Loras).filter(|_| statistic.is_of_loras());
+        let loras = asked.and_then(|asked| state.findings.get(&asked));
+        let loras = loras.and_then(|finding| match finding.as_deref() {
+            Ok(Inspection::Loras(run)) => Some(run),
+            _ => None,
+        });
+        Self { all, view: state.view.as_deref(), stage, finding, run, loras }
     }
 
     fn run_of(&self, path: &str) -> Option<&'a ModuleRun> {
@@ -209,7 +217,7 @@ impl Model {
 
 impl pane::View for Model {
     fn panes(&self, state: &State, area: Rect) -> Vec<Pane> {
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         let tree_width = match area.width >= WIDE {
             true => Constraint::Length(TREE_WIDTH),
             false => Constraint::Percentage(NARROW_TREE),
@@ -232,7 +240,7 @@ impl pane::View for Model {
 
     fn draw(&self, pane: &str, canvas: &mut Canvas<'_>, area: Rect) {
         let state = canvas.state;
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         if known.all.is_empty() {
             return welcome::draw(canvas, area);
         }
@@ -289,7 +297,7 @@ impl pane::View for Model {
         if pane == OPENED {
             return Reply::Unknown;
         }
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         let rows = self.rows(&known);
         let list = tree::list(&rows, self.selected(&known), &known);
         let list = list.step(step, rows.len(), tree::visible(room.height));
@@ -297,7 +305,7 @@ impl pane::View for Model {
     }
 
     fn key(&mut self, _: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         let rows = self.rows(&known);
         let selected = self.selected(&known).to_string();
         let at = rows.iter().position(|row| known.all[row.module].path == selected).unwrap_or(0);
@@ -317,7 +325,7 @@ impl pane::View for Model {
                 Reply::Taken
             }
             KeyCode::Char('v') => {
-                self.statistic = self.statistic.next();
+                self.statistic = self.statistic.next(has_loras(state));
                 Reply::Taken
             }
             KeyCode::Char('d') => {
@@ -337,7 +345,7 @@ impl pane::View for Model {
     }
 
     fn press(&mut self, pane: &str, at: Position, room: Size, state: &State) -> Reply {
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         match pane {
             TREE => {
                 let rows = self.rows(&known);
@@ -365,10 +373,11 @@ impl pane::View for Model {
     }
 
     fn examines(&self, state: &State) -> Vec<Examination> {
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         // Rows that do not fit cost little: the stage runs once for all.
         let features = self.features(state, &known, u16::MAX).into_iter().map(|(_, asked)| asked);
-        query(state, InspectQuery::Modules).into_iter().chain(features).collect()
+        let loras = query(state, InspectQuery::Loras).filter(|_| self.statistic.is_of_loras());
+        query(state, InspectQuery::Modules).into_iter().chain(loras).chain(features).collect()
     }
 
     fn filter(&mut self, text: &str) -> bool {
@@ -377,12 +386,18 @@ impl pane::View for Model {
     }
 
     fn selected(&self, pane: &str, state: &State) -> Option<String> {
-        let known = Known::of(state);
+        let known = Known::of(state, self.statistic);
         match pane {
             TREE => Some(tree::tsv(&self.rows(&known), &known)),
             _ => Some(self.selected(&known).to_string()),
         }
     }
+}
+
+/// Whether the run has a LoRA that is on.
+fn has_loras(state: &State) -> bool {
+    let request = state.view.as_ref().map(|view| &view.request);
+    request.is_some_and(|request| request.loras.iter().any(|lora| lora.scale != 0.))
 }
 
 /// The inspection, if it is a picture.

@@ -1,6 +1,6 @@
 //! The statistic of each module that is shown as heat.
 
-use crate::debugger::inspect::{ModuleRun, ModulesRun};
+use crate::debugger::inspect::{LoraRun, ModuleRun, ModulesRun};
 use crate::picture::{residual, scale};
 use crate::tui::widget::plot::short;
 use ratatui::style::Color;
@@ -19,13 +19,32 @@ pub enum Statistic {
     NotFinite,
     /// The time that it took, including its submodules.
     Time,
+    /// ‖ΔW‖ / ‖W‖ of the run's LoRAs; of a module with others below it, the largest of those.
+    LoraWeight,
+    /// How other its output is with the run's LoRAs: ‖with − without‖ / ‖without‖.
+    LoraOutput,
 }
 
 impl Statistic {
-    const ALL: [Self; 5] = [Self::Std, Self::Mean, Self::Largest, Self::NotFinite, Self::Time];
+    const ALL: [Self; 7] = [
+        Self::Std,
+        Self::Mean,
+        Self::Largest,
+        Self::NotFinite,
+        Self::Time,
+        Self::LoraWeight,
+        Self::LoraOutput,
+    ];
 
-    pub fn next(self) -> Self {
-        Self::ALL[(self as usize + 1) % Self::ALL.len()]
+    /// The statistic after this one; those of LoRAs only if the run has any.
+    pub fn next(self, has_loras: bool) -> Self {
+        let next = Self::ALL[(self as usize + 1) % Self::ALL.len()];
+        if next.is_of_loras() && !has_loras { Self::default() } else { next }
+    }
+
+    /// Whether it takes a run without the LoRAs to know it.
+    pub fn is_of_loras(self) -> bool {
+        matches!(self, Self::LoraWeight | Self::LoraOutput)
     }
 
     pub fn name(self) -> &'static str {
@@ -35,33 +54,41 @@ impl Statistic {
             Self::Largest => "|max|",
             Self::NotFinite => "NaN, Inf",
             Self::Time => "time",
+            Self::LoraWeight => "ΔW/W",
+            Self::LoraOutput => "LoRA Δ",
         }
     }
 
-    pub fn of(self, module: &ModuleRun) -> f64 {
+    pub fn of(self, module: &ModuleRun, loras: Option<&LoraRun>) -> f64 {
         let s = &module.summary;
+        let change = || loras?.module(&module.path);
         match self {
             Self::Std => s.std,
             Self::Mean => s.mean,
             Self::Largest => s.min.abs().max(s.max.abs()),
             Self::NotFinite => (s.nan + s.inf) as f64,
             Self::Time => module.took.map_or(f64::NAN, |took| took.as_secs_f64()),
+            Self::LoraWeight => loras.map_or(0., |run| run.weight_below(&module.path)),
+            Self::LoraOutput => change().map_or(0., |change| change.output),
         }
     }
 
-    pub fn formatted(self, module: &ModuleRun) -> String {
+    pub fn formatted(self, module: &ModuleRun, loras: Option<&LoraRun>) -> String {
+        let value = self.of(module, loras);
         match self {
+            Self::LoraWeight | Self::LoraOutput if loras.is_none() || value == 0. => String::new(),
+            Self::LoraWeight | Self::LoraOutput => format!("{:.3} %", 100. * value),
             Self::Time => module.took.map_or(String::new(), |took| time(took.as_secs_f64())),
-            Self::NotFinite => format!("{}", self.of(module)),
-            _ => short(self.of(module)),
+            Self::NotFinite => format!("{value}"),
+            _ => short(value),
         }
     }
 
     /// The colour of a module relative to the others of its stage: diverging around 0 for the mean; otherwise from low
     /// to high
     /// on a logarithmic scale; green for NaN and infinity.
-    pub fn colour(self, module: &ModuleRun, heat: &Heat) -> Color {
-        let value = self.of(module);
+    pub fn colour(self, module: &ModuleRun, loras: Option<&LoraRun>, heat: &Heat) -> Color {
+        let value = self.of(module, loras);
         let colour = match self {
             Self::Mean => residual::colour(value as f32, heat.most as f32),
             Self::NotFinite if value > 0. => scale::NOT_FINITE,
@@ -83,8 +110,8 @@ pub struct Heat {
 }
 
 impl Heat {
-    pub fn of(statistic: Statistic, run: &ModulesRun) -> Self {
-        let values = run.modules.iter().map(|module| statistic.of(module).abs());
+    pub fn of(statistic: Statistic, run: &ModulesRun, loras: Option<&LoraRun>) -> Self {
+        let values = run.modules.iter().map(|module| statistic.of(module, loras).abs());
         let values = values.filter(|value| value.is_finite() && *value > 0.);
         let (least, most) =
             values.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v), most.max(v)));

@@ -2,7 +2,6 @@
 
 use super::Known;
 use super::statistic::{Heat, Statistic, count, time};
-use crate::debugger::inspect::ModuleRun;
 use crate::debugger::text::shape;
 use crate::model::anatomy::{Module, is_within};
 use crate::nn::pattern::Pattern;
@@ -114,7 +113,8 @@ impl Column {
         }
     }
 
-    fn cell(self, module: &Module, run: Option<&ModuleRun>, statistic: Statistic) -> String {
+    fn cell(self, module: &Module, known: &Known<'_>, statistic: Statistic) -> String {
+        let run = known.run_of(&module.path);
         match (self, run) {
             (Self::Class, _) => module.class.into(),
             (Self::Parameters, _) => module.parameters.map_or(String::new(), count),
@@ -123,7 +123,7 @@ impl Column {
             }
             (Self::Output, Some(run)) => shape(&run.output),
             (Self::Time, Some(run)) => run.took.map_or(String::new(), |took| time(took.as_secs_f64())),
-            (Self::Heat, Some(run)) => statistic.formatted(run),
+            (Self::Heat, Some(run)) => statistic.formatted(run, known.loras),
             (_, None) => String::new(),
         }
     }
@@ -168,7 +168,7 @@ pub fn draw(
     }
     line.render(heading, canvas.buf);
 
-    let heat = known.run.map(|run| Heat::of(statistic, run));
+    let heat = known.run.map(|run| Heat::of(statistic, run, known.loras));
     let top = list(rows, selected, known).window(rows.len(), visible(area.height)).start;
     let at = place(rows, selected, known);
     for ((index, row), place) in rows.iter().enumerate().skip(top).zip(body.rows()) {
@@ -215,10 +215,10 @@ pub fn draw(
             Span::styled(padded(&name, name_width.saturating_sub(2)), name_style),
         ]);
         for column in &columns {
-            let text = column.cell(module, run, statistic);
+            let text = column.cell(module, known, statistic);
             let style = match (column, run, heat) {
                 (Column::Heat, Some(run), Some(heat)) => {
-                    let ground = statistic.colour(run, &heat);
+                    let ground = statistic.colour(run, known.loras, &heat);
                     // The gap between columns has no heat.
                     line.push_span(Span::raw(" "));
                     Style::new().bg(ground).fg(ink(ground))
