@@ -249,8 +249,12 @@ impl Lora {
 
     /// What it covers, for a reader who loads it.
     pub fn remarks(&self) -> Vec<String> {
-        let line = |line| format!("{}: {line}", self.file);
-        self.coverage.lines().into_iter().map(line).collect()
+        let mut lines = self.coverage.lines();
+        if self.coverage.is_nothing() {
+            // That is a warning.
+            lines.pop();
+        }
+        lines.into_iter().map(|line| format!("{}: {line}", self.file)).collect()
     }
 
     /// Warnings: that it changes nothing, what is left over, and what diffusers does otherwise with the file.
@@ -259,11 +263,8 @@ impl Lora {
         let Self { file: path, name, coverage, .. } = self;
         let mut notes = vec![];
         if coverage.is_nothing() {
-            notes.push(tr!(
-                "{path}: this LoRA changes nothing in this model; `info lora {name}` says why",
-                path,
-                name
-            ));
+            let why = coverage.lines().pop().unwrap_or_default();
+            return vec![format!("{path}: {why}")];
         }
         let left: Vec<String> = coverage.left_over.iter().map(|left| abridged(&left.key)).collect();
         if let [named @ .., last] = &left[..left.len().min(NAMED)] {

@@ -3,6 +3,7 @@
 //!
 //! - [`checkpoints`]: every file of a checkpoint, broken in every way.
 //! - [`embeddings`]: files of textual inversion.
+//! - [`loras`]: files of LoRAs.
 //! - [`single_files`]: checkpoints in one file, and what is given as one.
 //! - [`numbers`]: every number of every subcommand, and of the debugger's commands.
 //! - [`texts`]: prompts, arguments, and files of commands and lessons.
@@ -11,6 +12,7 @@
 
 mod checkpoints;
 mod embeddings;
+mod loras;
 mod numbers;
 mod single_files;
 mod texts;
