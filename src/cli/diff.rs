@@ -104,6 +104,7 @@ fn compared(args: &DiffArgs) -> anyhow::Result<Comparison> {
                 "causes": comparison.causes.found.iter().map(Cause::json).collect::<Vec<_>>(),
                 "tried": comparison.causes.tried,
                 "evidence": comparison.causes.evidence,
+                "uncompared": comparison.uncompared,
                 "modules": modules,
             })
         )?;

@@ -89,6 +89,20 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
 
+    if let (Some(trace), Some(folder)) = (&trace, &args.record) {
+        let folder = folder.display();
+        let (stages, calls) = (snapshot.records().len(), trace.calls());
+        say(
+            "note",
+            &tr!(
+                "{stages} stages and {calls} calls of modules are recorded in {folder}; `diffuscope open {folder}` shows them",
+                stages,
+                calls,
+                folder
+            ),
+        );
+    }
+
     let (_, image) = snapshot.tensor("image").context("the run produced no image")?;
     let picture =
         decoded::picture(&PlainTensor::of(image)?).context("the image does not have three channels")?;

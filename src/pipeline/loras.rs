@@ -60,6 +60,11 @@ pub(super) fn completed(request: &mut Request, models: &Models) {
 }
 
 impl LoraScale {
+    /// A LoRA of a run that was recorded, whose file may not be loaded.
+    pub fn recorded(name: &str, scale: f64) -> Self {
+        Self { name: name.into(), scale, is_in_text_encoder: false }
+    }
+
     /// A LoRA with the scale that it has from the start.
     pub fn of(lora: &Lora) -> Self {
         let is_in_text_encoder = lora.is_in("text_encoder");

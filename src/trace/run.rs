@@ -5,6 +5,7 @@ use super::manifest::FILE;
 use super::schedule::RecordedSchedule;
 use super::{Trace, TraceError, TraceStage};
 use crate::nn::ConfigFile;
+use crate::pipeline::loras::LoraScale;
 use crate::pipeline::snapshot::tensor_names;
 use crate::pipeline::{InitImage, Request, Setting, Snapshot, Stage};
 use crate::scheduler::config::SchedulerConfig;
@@ -48,6 +49,13 @@ fn set(name: &str, value: &Value, request: &mut Request) -> Result<(), String> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    // Which LoRAs there are, the trace says alone.
+    if let (Some(lora), Some(scale)) = (name.strip_prefix("lora."), value.as_f64())
+        && request.lora(lora).is_none()
+    {
+        request.loras.push(LoraScale::recorded(lora, scale));
+        return Ok(());
+    }
     match Setting::find(name).filter(|setting| !setting.is_file()) {
         Some(setting) => setting.set(&text, request).map_err(|reason| reason.to_string()),
         None => Ok(()),

@@ -117,6 +117,11 @@ impl TraceWriter {
         self.write_manifest()
     }
 
+    /// The number of calls of modules that were recorded.
+    pub fn calls(&self) -> usize {
+        self.manifest.stages.iter().map(|stage| stage.calls.len()).sum()
+    }
+
     fn write_manifest(&self) -> Result<(), TraceError> {
         let path = self.folder.join(FILE);
         let json = self

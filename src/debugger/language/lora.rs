@@ -49,7 +49,6 @@ pub(super) fn as_setting(rest: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::debugger::Command;
 
     fn parsed(line: &str) -> String {

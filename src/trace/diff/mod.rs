@@ -29,6 +29,8 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// What was not compared, and why; settings that differ.
     pub notes: Vec<String>,
+    /// The parts of the run that were not compared, or not everywhere; `notes` say why.
+    pub uncompared: Vec<String>,
     /// The reasons of the first difference, if it is a module's own.
     pub causes: Causes,
 }

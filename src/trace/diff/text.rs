@@ -12,19 +12,25 @@ pub fn lines(comparison: &Comparison, name: &str, reference: &str, more: &str) -
     let rows = comparison.rows.len();
     let mut lines: Vec<String> = comparison.notes.iter().map(|note| format!("note: {note}")).collect();
     let Some(first) = comparison.first() else {
+        let missing = match &comparison.uncompared[..] {
+            [] => String::new(),
+            parts => tr!("; not compared: {}", parts.join(", ")),
+        };
         lines.push(match comparison.until {
             Some(until) => tr!(
-                "{name} against {reference}: nothing differs up to {until}, where the record ends ({rows} compared)",
+                "{name} against {reference}: nothing differs up to {until}, where the record ends ({rows} compared{missing})",
                 name,
                 reference,
                 until,
-                rows
+                rows,
+                missing
             ),
             None => tr!(
-                "{name} against {reference}: nothing differs ({rows} compared)",
+                "{name} against {reference}: nothing differs ({rows} compared{missing})",
                 name,
                 reference,
-                rows
+                rows,
+                missing
             ),
         });
         return lines;

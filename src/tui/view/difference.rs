@@ -61,7 +61,14 @@ impl Difference {
         let rows = self.rows(compared);
         let theme = canvas.theme;
         if rows.is_empty() {
-            let told = tr!("Nothing differs: {} compared. v lists them.", compared.comparison.rows.len());
+            let count = compared.comparison.rows.len();
+            let told = match compared.comparison.uncompared[..] {
+                [] => tr!("Nothing differs: {count} compared. v lists them.", count),
+                _ => tr!(
+                    "Nothing of the {count} compared differs; some parts could not be compared. v lists them.",
+                    count
+                ),
+            };
             return paragraph(&told, canvas, area);
         }
         let selected = self.list.selected(rows.len());
@@ -99,7 +106,16 @@ impl Difference {
                     told.push((tr!("what it gives to {child} as {input}", child, input), theme.plain));
                 }
             }
-            None => told.push((tr!("nothing differs beyond rounding"), theme.done)),
+            None if comparison.uncompared.is_empty() => {
+                told.push((tr!("nothing differs beyond rounding"), theme.done));
+            }
+            None => {
+                let parts = comparison.uncompared.join(", ");
+                told.push((
+                    tr!("nothing of what was compared differs; not compared: {parts}", parts),
+                    theme.strong,
+                ));
+            }
         }
         told.extend(reasons(&comparison.causes).into_iter().map(|line| (line, theme.plain)));
         told.extend(comparison.notes.iter().map(|note| (note.clone(), theme.faint)));

@@ -128,10 +128,11 @@ impl Judge<'_> {
             None => self.embeds(&rows)?,
         };
         let (Some(timestep), Some(sample), Some(embeds)) = (timestep, sample, embeds) else {
-            self.note(tr!(
+            let why = tr!(
                 "{}: the UNet is not compared, because its latents, timestep or embeddings are not recorded",
                 stage.stage
-            ));
+            );
+            self.note_uncompared(tr!("the UNet"), why);
             return Ok(());
         };
         let dtype = self.models.dtype;
@@ -222,7 +223,7 @@ impl Judge<'_> {
                 "{}: the scheduler is not compared from here on, because its inputs are not recorded",
                 stage.stage
             );
-            self.note(why);
+            self.note_uncompared(tr!("the scheduler's steps"), why);
             return Ok(());
         };
         if scheduler.draws_noise(step) && noise.is_none() {
@@ -230,7 +231,7 @@ impl Judge<'_> {
                 "{}: the scheduler is not compared from here on, because the noise that it drew is not recorded",
                 stage.stage
             );
-            self.note(why);
+            self.note_uncompared(tr!("the scheduler's steps"), why);
             return Ok(());
         }
         let input = StepInput { index: step, model_output: &output, sample, noise: noise.as_ref() };

@@ -122,7 +122,8 @@ impl Judge<'_> {
             (None, None) => None,
         };
         let Some(z) = z else {
-            self.note(tr!("the VAE is not compared, because the last latents are not recorded"));
+            let why = tr!("the VAE is not compared, because the last latents are not recorded");
+            self.note_uncompared(tr!("the VAE"), why);
             return Ok(());
         };
         let mut forced = self.forced(stage, stage.calls.iter());

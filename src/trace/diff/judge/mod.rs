@@ -71,6 +71,7 @@ pub fn judge_watched(
         made: Comparison::of(&[trace]),
     };
     judge.note_unknown();
+    judge.note_loras();
     judge.scheduler = judge.scheduler_of_trace()?;
     for stage in trace.stages() {
         let wanted = watch.wanted.map(|row| row.stage);
@@ -131,6 +132,14 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Notes that a part of the run is not compared, and why.
+    fn note_uncompared(&mut self, part: String, why: String) {
+        if !self.made.uncompared.contains(&part) {
+            self.made.uncompared.push(part);
+        }
+        self.note(why);
+    }
+
     /// Notes the recorded modules that the checkpoint does not have.
     fn note_unknown(&mut self) {
         let known: HashSet<&str> = self.models.modules.iter().map(Path::as_str).collect();
@@ -143,25 +152,39 @@ impl<'a> Judge<'a> {
             .filter(|path| !known.contains(path) && !is_dropout(path))
             .collect();
         if let Some(first) = unknown.first() {
-            self.note(tr!(
+            let why = tr!(
                 "{} recorded modules are not compared, because {} has no modules with their names, such as {first}",
                 unknown.len(),
                 self.models.source.name(),
                 first
-            ));
+            );
+            self.note_uncompared(tr!("{} modules", unknown.len()), why);
         }
+    }
+
+    /// Notes the LoRAs of the run that are not loaded here.
+    fn note_loras(&mut self) {
+        let is_loaded = |name: &str| self.models.loras.iter().any(|lora| lora.name == name);
+        let missing = self.request.loras.iter().filter(|lora| lora.scale != 0. && !is_loaded(&lora.name));
+        let notes: Vec<String> = missing
+            .map(|lora| {
+                let (name, scale) = (&lora.name, lora.scale);
+                tr!("the run had the LoRA {name} at scale {scale}, which is not loaded here; `--lora FILE:{scale}` adds it", name, scale)
+            })
+            .collect();
+        notes.into_iter().for_each(|note| self.note(note));
     }
 
     fn scheduler_of_trace(&mut self) -> Result<Option<Arc<dyn Scheduler>>, DiffError> {
         let Some(entry) = &self.trace.manifest().scheduler else {
-            self.note(tr!("the trace does not say which scheduler ran: its steps are not compared"));
+            let why = tr!("the trace does not say which scheduler ran: its steps are not compared");
+            self.note_uncompared(tr!("the scheduler's steps"), why);
             return Ok(None);
         };
         let Some(choice) = run::scheduler_choice(self.trace)? else {
-            self.note(tr!(
-                "{} is not one of this program's schedulers: its steps are not compared",
-                entry.class
-            ));
+            let why =
+                tr!("{} is not one of this program's schedulers: its steps are not compared", entry.class);
+            self.note_uncompared(tr!("the scheduler's steps"), why);
             return Ok(None);
         };
         let made = scheduler(choice.config(), self.request.num_inference_steps, self.request.eta);
