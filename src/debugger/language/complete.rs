@@ -4,6 +4,7 @@ mod shown;
 
 use super::arguments::Topic;
 use super::edit::EDITABLE;
+use super::glossary;
 use super::verb::Verb;
 use super::verbs::VERBS;
 use crate::debugger::expr::FUNCTIONS;
@@ -306,7 +307,9 @@ pub(super) fn deterministic(_: &[&str], _: &Names) -> Completion {
 
 pub(super) fn help(words: &[&str], _: &Names) -> Completion {
     Completion::Words(if words.is_empty() {
-        plain(VERBS.iter().map(|verb| verb.name), phrase("command"))
+        let verbs = plain(VERBS.iter().map(|verb| verb.name), phrase("command"));
+        let is_new = |word: &&str| !VERBS.iter().any(|verb| verb.name == *word);
+        [verbs, plain(glossary::words().into_iter().filter(is_new), phrase("word"))].concat()
     } else {
         vec![]
     })

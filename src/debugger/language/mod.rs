@@ -5,6 +5,7 @@
 //! - [`place`]: where to stop. [`preview`]: which steps the VAE decodes.
 //! - [`attention`]: which word or point, and where. [`features`]: which feature maps. [`lora`]: what a LoRA does. [`plan`]: what a comparison varies.
 //! - [`edit`]: a tensor changed by hand. [`intervention`]: a module's output changed by hand.
+//! - [`glossary`]: words, explained.
 //! - [`complete`]: completion of a line that is being typed.
 
 pub mod arguments;
@@ -13,6 +14,7 @@ pub mod command;
 pub mod complete;
 pub mod edit;
 pub mod features;
+pub mod glossary;
 pub mod intervention;
 pub mod lora;
 pub mod place;

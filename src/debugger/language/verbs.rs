@@ -287,10 +287,10 @@ verbs! {
     }
 
     Help(arguments::Help) {
-        name: "help", short: "h", usage: "[COMMAND]",
+        name: "help", short: "h", usage: "[COMMAND|WORD]",
         example: "help break", group: Other, class: ReadOnly, complete: complete::help,
-        brief: phrase("list the verbs, or explain one"),
-        summary: phrase("list the commands, or explain one"),
+        brief: phrase("list the verbs; explain one, or a word"),
+        summary: phrase("list the commands; explain one, or a word: a tensor, a setting, a symbol of the papers, a view"),
     }
 
     Quit(arguments::Nothing) {

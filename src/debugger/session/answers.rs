@@ -6,7 +6,8 @@ use super::{Session, SessionError};
 use crate::debugger::expr::names;
 use crate::debugger::expr::value::FIELDS;
 use crate::debugger::expr::{Answer, Expression, FUNCTIONS};
-use crate::debugger::language::arguments::Topic;
+use crate::debugger::language::arguments::{Help, Topic};
+use crate::debugger::language::glossary;
 use crate::debugger::language::verb::{Group, Verb};
 use crate::debugger::language::verbs::{COMMENTS, VERBS};
 use crate::debugger::outcome::{Form, Outcome, Shown, ShownPicture};
@@ -198,14 +199,15 @@ fn first_values(tensor: &PlainTensor) -> String {
     format!("[{values}{more}]")
 }
 
-/// All words, or one.
-pub(super) fn help(verb: Option<&Verb>) -> Outcome {
+/// All commands, one, or a word of the glossary.
+pub(super) fn help(help: &Help) -> Outcome {
     let heading = |verb: &Verb| {
         let short = if verb.short.is_empty() { String::new() } else { format!(" ({})", verb.short) };
         format!("{}{short} {}", verb.name, verb.usage).trim_end().into()
     };
-    let messages = match verb {
-        Some(verb) => {
+    let messages = match help {
+        Help::Word(word) => return Outcome::lines(glossary::explained(word).unwrap_or_default()),
+        Help::Verb(verb) => {
             let mut lines = vec![
                 heading(verb),
                 format!("      {}", verb.summary),
@@ -220,7 +222,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
             }
             lines
         }
-        None => {
+        Help::All => {
             let mut lines = vec![];
             for (group, heading) in Group::ALL {
                 let verbs = VERBS.iter().filter(|verb| verb.group == group);
@@ -235,7 +237,7 @@ pub(super) fn help(verb: Option<&Verb>) -> Outcome {
                     ));
                 }
             }
-            lines.push(tr!("`help VERB` explains one."));
+            lines.push(tr!("`help VERB` explains one; `help WORD` a tensor, a setting, a symbol or a view."));
             lines.push(COMMENTS.into());
             lines
         }

@@ -34,8 +34,8 @@ use super::host::Host;
 use super::inspect::difference::Difference;
 use super::inspect::features::Kept;
 use super::language::arguments::{
-    BreakAt, Catch, Compare, Count, Delete, Diff, Display, Fork, Help, Info, Look, Nothing, Patch, Print,
-    Rename, Save, Schedulers, Set, Sweep, TimelineName, Undisplay,
+    BreakAt, Catch, Compare, Count, Delete, Diff, Display, Fork, Info, Look, Nothing, Patch, Print, Rename,
+    Save, Schedulers, Set, Sweep, TimelineName, Undisplay,
 };
 use super::language::command::{Command, CommandError, CommandLine};
 use super::language::edit::EditError;
@@ -366,7 +366,7 @@ impl Session {
                 (Some(folder), None) => self.diff_modules(folder, *tolerance, host),
                 _ => self.diff(a, b.as_ref(), *tolerance),
             },
-            Command::Help(Help(verb)) => Ok(answers::help(*verb)),
+            Command::Help(help) => Ok(answers::help(help)),
             Command::Quit(Nothing) => Ok(Outcome { quit: true, ..Outcome::default() }),
         }
     }

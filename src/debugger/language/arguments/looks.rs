@@ -4,8 +4,10 @@ use super::{ArgumentError, Arguments, found, joined, named, optional};
 use crate::debugger::expr::Expression;
 use crate::debugger::language::attention::{self, AttentionQuery, EffectQuery};
 use crate::debugger::language::features::{self, FeatureQuery};
+use crate::debugger::language::glossary;
 use crate::debugger::language::lora::{self, LoraQuery};
 use crate::debugger::language::verb::Verb;
+use crate::debugger::language::verbs::VERBS;
 use crate::debugger::text::{abridged, quoted, unquoted, words};
 use crate::nn::pattern::Pattern;
 use std::path::{Path, PathBuf};
@@ -250,16 +252,40 @@ impl Arguments for Save {
     }
 }
 
-/// `[COMMAND]`.
+/// `[COMMAND|WORD]`: a command comes before a word of the glossary.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Help(pub Option<&'static Verb>);
+pub enum Help {
+    /// Every command.
+    All,
+    /// One command.
+    Verb(&'static Verb),
+    /// A word: a tensor, a setting, a symbol, a view.
+    Word(String),
+}
 
 impl Arguments for Help {
     fn parse(rest: &str) -> Result<Self, ArgumentError> {
-        Ok(Self((!rest.is_empty()).then(|| Verb::find(rest)).transpose()?))
+        if rest.is_empty() {
+            return Ok(Self::All);
+        }
+        // The beginning of a command may be a word.
+        let is_exact = VERBS.iter().any(|verb| verb.name == rest || verb.short == rest);
+        match (Verb::find(rest), glossary::explained(rest)) {
+            (Ok(verb), _) if is_exact => Ok(Self::Verb(verb)),
+            (_, Ok(_)) => Ok(Self::Word(rest.into())),
+            (Ok(verb), Err(_)) => Ok(Self::Verb(verb)),
+            (Err(_), Err(near)) => {
+                let word = abridged(rest);
+                found(tr!("`{word}` is neither a command nor in the glossary, which has {near}", word, near))
+            }
+        }
     }
 
     fn written(&self) -> String {
-        optional(&self.0, |verb| verb.name.into())
+        match self {
+            Self::All => String::new(),
+            Self::Verb(verb) => verb.name.into(),
+            Self::Word(word) => word.clone(),
+        }
     }
 }
