@@ -217,7 +217,8 @@ fn files_that_are_no_lora_for_this_model() {
     ] {
         rows.push(row(what, &[given], vec![said.to_string()]));
     }
-    let scaled = [&good, &format!("{good}:-1"), &format!("{good}:2.5e1")].map(String::as_str);
+    let scaled = [good.clone(), format!("{good}:-1"), format!("{good}:2.5e1")];
+    let scaled = scaled.each_ref().map(String::as_str);
     rows.push(Row { ends: Ends::Works, ..row("good ones", &scaled, vec![]) });
     judge(&rows);
     drop(file);
