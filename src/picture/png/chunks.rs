@@ -28,8 +28,8 @@ pub struct TextChunks {
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkError {
     /// The file cannot be opened or read.
-    #[error("{}", tr!("{0}; expected a readable PNG file", .0))]
-    Unreadable(#[from] std::io::Error),
+    #[error("{}", tr!("{0}; expected a readable PNG", .0))]
+    Unreadable(String),
     /// It is something else.
     #[error("{}", tr!("{0}; expected a PNG, whose text chunks hold the settings of its run", .0))]
     NotPng(String),
@@ -71,13 +71,14 @@ pub enum ChunkError {
 /// # Errors
 /// When it is no regular file, cannot be read or is too large.
 pub fn bytes_of(file: &Path) -> Result<Vec<u8>, ChunkError> {
+    let system = |e: std::io::Error| ChunkError::Unreadable(e.to_string());
     // Opening or reading a pipe may block for ever.
-    if !file.metadata()?.is_file() {
+    if !file.metadata().map_err(system)?.is_file() {
         let found = if file.is_dir() { tr!("a folder") } else { tr!("not a regular file") };
         return Err(ChunkError::NotPng(found));
     }
     let mut bytes = vec![];
-    File::open(file)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    File::open(file).map_err(system)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(system)?;
     if bytes.len() as u64 > MOST_BYTES { Err(ChunkError::Huge) } else { Ok(bytes) }
 }
 

@@ -388,3 +388,6 @@ impl Graph {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,10 +142,8 @@ impl Found {
 
     /// The names of the settings that were taken, as short texts about a run list them.
     pub fn taken(&self) -> Vec<&str> {
-        let says = |setting: &&Setting| setting.is_in_short_texts(&self.values);
-        let mut names: Vec<&str> = self.taken.iter().filter(says).map(Setting::name).collect();
-        names.dedup();
-        names
+        let says = |setting: &Setting| self.has(setting.name()) && setting.is_in_short_texts(&self.values);
+        Setting::all().filter(says).map(|setting| setting.entry().name).collect()
     }
 
     /// Whether a setting was taken.
@@ -342,3 +340,6 @@ fn has_weights(prompt: &str, syntax: &str) -> bool {
     let mut words = prompt.split_whitespace();
     has_bracket || (syntax == "a1111" && words.any(|word| matches!(word, "BREAK" | "AND")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ pub enum RecordError {
         "the text chunk `diffuscope`: {0}; expected a record written by this program",
         .0
     ))]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
 }
 
 impl RunRecord {
@@ -73,7 +73,7 @@ impl RunRecord {
     /// # Errors
     /// When the text is no record.
     pub fn parse(text: &str) -> Result<Self, RecordError> {
-        Ok(serde_json::from_str(text)?)
+        serde_json::from_str(text).map_err(RecordError::Json)
     }
 
     /// What the record holds, as settings found in a picture.
@@ -139,6 +139,7 @@ impl RunRecord {
 mod tests {
     use super::*;
     use crate::picture::png::encode;
+    use crate::picture::png::found::Found;
     use crate::pipeline::{Fault, InitImage, Seed};
     use crate::scheduler::SchedulerChoice;
     use image::RgbImage;
@@ -199,7 +200,12 @@ mod tests {
             let record = RunRecord::new(&request, &edits, &model, None);
             let read = through_a_png(&record);
             prop_assert_eq!(&read, &record);
-            prop_assert_eq!(read.request().unwrap(), request);
+            prop_assert_eq!(read.request().unwrap(), request.clone());
+            // As `--from` takes it.
+            let bytes = encode(&RgbImage::new(1, 1), &[(KEYWORD, record.to_json())]).unwrap();
+            let mut taken = Request { num_inference_steps: 3, seed: 5.into(), ..Request::default() };
+            Found::read(&bytes, &|_| false).unwrap().apply(true, &mut taken).unwrap();
+            prop_assert_eq!(taken, request);
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`embeddings`]: files of textual inversion.
 //! - [`single_files`]: checkpoints in one file, and what is given as one.
 //! - [`numbers`]: every number of every subcommand, and of the debugger's commands.
+//! - [`pictures`]: pictures that are given for their settings.
 //! - [`texts`]: prompts, arguments, and files of commands and lessons.
 
 #![cfg(unix)]
@@ -12,6 +13,7 @@
 mod checkpoints;
 mod embeddings;
 mod numbers;
+mod pictures;
 mod single_files;
 mod texts;
 
