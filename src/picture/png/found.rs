@@ -230,7 +230,10 @@ impl<'g> Reading<'g> {
     /// Notes what was not taken, and why.
     pub(super) fn leave(&mut self, what: &str, why: &str) {
         match self.left.len() < MOST_LINES {
-            true => self.left.push(format!("{}: {why}", abridged(what))),
+            true => {
+                let why: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                self.left.push(format!("{}: {why}", abridged(what)));
+            }
             false => self.more += 1,
         }
     }
