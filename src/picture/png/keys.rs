@@ -125,12 +125,12 @@ pub(super) fn read(reading: &mut Reading<'_>, pairs: Pairs<'_>) -> Result<(), Fo
             (Some(Key { read: Read::By(read), .. }), _) => read(reading, pairs, value)?,
             (Some(Key { read: Read::Silently, .. }), _) => {}
             (_, Some(setting)) => reading.take(setting.name(), key, value)?,
-            _ if key.starts_with(HIRES) => hires.push(format!("{key}: {value}")),
-            _ => reading.leave(&format!("{key}: {value}"), &tr!("there is no such setting here")),
+            _ if key.starts_with(HIRES) => hires.push(pair(key, value)),
+            _ => reading.leave(&pair(key, value), &tr!("there is no such setting here")),
         }
     }
     if !hires.is_empty() {
-        let strength = get(pairs, "Denoising strength").map(|value| format!("Denoising strength: {value}"));
+        let strength = get(pairs, "Denoising strength").map(|value| pair("Denoising strength", value));
         hires.splice(0..0, strength);
         reading
             .leave(&hires.join(", "), &tr!("there is no second pass here, so that the picture is smaller"));
@@ -140,6 +140,11 @@ pub(super) fn read(reading: &mut Reading<'_>, pairs: Pairs<'_>) -> Result<(), Fo
         loras_of_prompt(reading);
     }
     Ok(())
+}
+
+/// A pair as it stands in the chunk.
+fn pair(key: &str, value: &str) -> String {
+    format!("{key}: {value}")
 }
 
 fn get<'p>(pairs: Pairs<'p>, key: &str) -> Option<&'p str> {
@@ -161,7 +166,7 @@ fn read_sampler(reading: &mut Reading<'_>, pairs: Pairs<'_>, value: &str) -> Res
     let schedule_name = get(pairs, "Schedule type").filter(|name| !name.eq_ignore_ascii_case(AUTOMATIC));
     let named = schedule_name.and_then(ScheduleType::of_a1111);
     if let (Some(name), None) = (schedule_name, named) {
-        reading.no_sampler(&format!("Schedule type: {name}"));
+        reading.no_sampler(&pair("Schedule type", name));
     }
     let Some(found) = Sampler::of_a1111(value) else {
         // This program writes diffusers' name of a class that has no short name.
@@ -171,7 +176,7 @@ fn read_sampler(reading: &mut Reading<'_>, pairs: Pairs<'_>, value: &str) -> Res
                 reading.take(&format!("scheduler.{}", schedule.argument), "Schedule type", schedule.value)?;
             }
         } else {
-            reading.no_sampler(&format!("Sampler: {value}"));
+            reading.no_sampler(&pair("Sampler", value));
         }
         return Ok(());
     };
@@ -220,7 +225,7 @@ fn read_model(reading: &mut Reading<'_>, pairs: Pairs<'_>, _: &str) -> Result<()
 }
 
 fn read_vae(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Result<(), FoundError> {
-    reading.leave(&format!("VAE: {value}"), &tr!("its file is not in the picture; --vae FILE reads it"));
+    reading.leave(&pair("VAE", value), &tr!("its file is not in the picture; --vae FILE reads it"));
     Ok(())
 }
 
@@ -228,7 +233,7 @@ fn read_vae(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Result<(), 
 fn read_eta(reading: &mut Reading<'_>, pairs: Pairs<'_>, value: &str) -> Result<(), FoundError> {
     match get(pairs, "Sampler") {
         Some("DDIM") => reading.take("eta", "Eta", value)?,
-        _ => reading.leave(&format!("Eta: {value}"), &tr!("the schedulers with new noise have eta 1 here")),
+        _ => reading.leave(&pair("Eta", value), &tr!("the schedulers with new noise have eta 1 here")),
     }
     Ok(())
 }
@@ -248,7 +253,7 @@ fn read_strength(reading: &mut Reading<'_>, pairs: Pairs<'_>, value: &str) -> Re
         return reading.take("strength", "Denoising strength", value);
     }
     let why = tr!("the picture that it started from is another file; --init-image FILE reads it");
-    reading.leave(&format!("Denoising strength: {value}"), &why);
+    reading.leave(&pair("Denoising strength", value), &why);
     Ok(())
 }
 
@@ -279,7 +284,7 @@ fn read_init_image(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Resu
     }
     if !reading.is_given("init_image") {
         let why = tr!("the name may be that of another picture; --init-image FILE reads it");
-        reading.leave(&format!("Init image: {value}"), &why);
+        reading.leave(&pair("Init image", value), &why);
     }
     Ok(())
 }
@@ -340,7 +345,7 @@ fn edits(record: &RunRecord) -> Option<String> {
 }
 
 fn read_edits(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Result<(), FoundError> {
-    reading.leave(&format!("Edits: {value}"), &tr!("`set` in the debugger makes them"));
+    reading.leave(&pair(EDITS, value), &tr!("`set` in the debugger makes them"));
     Ok(())
 }
 
