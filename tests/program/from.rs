@@ -1,6 +1,7 @@
 //! `--from`: the settings of a picture, taken again.
 
 use crate::support::program::{Ran, command, run};
+use crate::support::single::single;
 use image::RgbImage;
 use std::fs;
 use std::path::Path;
@@ -148,4 +149,25 @@ fn a_start_image_that_is_not_there_is_noted() {
     let notes = said(at, "run --from a.png -o b.png");
     assert!(notes.contains("not taken from a.png: init_image: cat.png: No such file"), "{notes}");
     assert!(!said(at, "run --from a.png --init-image sample:cat -o b.png").contains("not taken"));
+}
+
+/// A checkpoint in one file is compared by its hash, whatever its name is.
+#[test]
+fn the_hash_of_a_checkpoint_in_one_file_is_compared() {
+    let checkpoint = single("sd1").cast("F16").write();
+    let bytes = fs::read(&checkpoint).unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let hash: String = digest.as_ref().iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (model, expected) in [
+        (format!("Model: renamed, Model hash: {hash}"), String::new()),
+        ("Model: m, Model hash: 0a1b2c3d4e".into(), format!("runs, whose hash is {hash}\n")),
+    ] {
+        let text = format!("a boat\nSteps: 1, Seed: 3, Size: 16x16, RNG: CPU, {model}");
+        picture(at, "a.png", &[("parameters", &text)]);
+        let notes = said(at, &format!("run --from a.png -o b.png --model {}", checkpoint.display()));
+        assert_eq!(notes.contains("not taken"), !expected.is_empty(), "{notes}");
+        assert!(notes.ends_with(&expected), "{notes}");
+    }
 }

@@ -313,17 +313,17 @@ impl Graph {
     fn unusual(&self, id: &Id, is_advanced: bool, reading: &mut Reading<'_>) -> Result<(), FoundError> {
         let steps = reading.values.num_inference_steps as f64;
         let number = |text: &str| text.parse::<f64>().unwrap_or(f64::NAN);
-        let usual: [(&str, &dyn Fn(&str) -> bool); 5] = [
-            ("denoise", &|text| number(text) == 1.),
-            ("add_noise", &|text| text == "enable"),
-            ("start_at_step", &|text| number(text) == 0.),
-            ("end_at_step", &|text| number(text) >= steps),
-            ("return_with_leftover_noise", &|text| text == "disable"),
-        ];
-        for (input, is_usual) in usual {
+        let is_usual = |input: &str, text: &str| match input {
+            "denoise" => number(text) == 1.,
+            "add_noise" => text == "enable",
+            "start_at_step" => number(text) == 0.,
+            "end_at_step" => number(text) >= steps,
+            _ => text == "disable",
+        };
+        for input in ["denoise", "add_noise", "start_at_step", "end_at_step", "return_with_leftover_noise"] {
             if is_advanced != (input == "denoise")
                 && let Input::Value(text) = self.input(id, input)?
-                && !is_usual(&text)
+                && !is_usual(input, &text)
             {
                 let why = tr!("a run from noise has all of its steps here");
                 reading.leave(&format!("{} {text}", self.part(id, input)), &why);

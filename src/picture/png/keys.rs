@@ -294,7 +294,8 @@ fn read_loras(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Result<()
     let prompt = reading.values.prompt.clone();
     let in_prompt: Vec<_> = loras(&prompt).map(|(name, _)| name).collect();
     for name in value.split(',').filter_map(|pair| pair.split(':').next()).map(str::trim) {
-        if !name.is_empty() && !(reading.source == Source::A1111 && in_prompt.contains(&name)) {
+        let is_noted = reading.source == Source::A1111 && in_prompt.contains(&name);
+        if !name.is_empty() && !is_noted {
             reading.lora(name, "");
         }
     }

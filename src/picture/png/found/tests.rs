@@ -209,6 +209,26 @@ fn this_programs_chunk_comes_first() {
     }
 }
 
+/// What the scheduler's arguments say about the training is the checkpoint's.
+#[test]
+fn another_model_keeps_its_own_arguments() {
+    let euler = SchedulerChoice::default().named("euler-karras").unwrap();
+    let values = [("prediction_type", "v_prediction"), ("beta_end", "0.5"), ("timestep_spacing", "trailing")];
+    let values = values.into_iter().map(|(name, value)| (name, value.to_string()));
+    let scheduler = euler.with_config(euler.config().with_all(values).unwrap());
+    let record = RunRecord::new(&Request { scheduler, ..Request::default() }, &[], "other", None);
+    let bytes = encode(&RgbImage::new(1, 1), &[(KEYWORD, record.to_json())]).unwrap();
+    let found = Found::read(&bytes, &never).unwrap();
+    let applied = |same| {
+        let mut request = Request::default();
+        found.apply(same, &mut request).unwrap();
+        ["prediction_type", "beta_end", "timestep_spacing", "use_karras_sigmas"]
+            .map(|name| request.scheduler.argument(name))
+    };
+    assert_eq!(applied(true), ["v_prediction", "0.5", "trailing", "true"]);
+    assert_eq!(applied(false), ["epsilon", "0.02", "trailing", "true"]);
+}
+
 /// Settings that the chunk `parameters` can hold.
 fn requests() -> impl Strategy<Value = Request> {
     let names = ["ddim", "ddpm", "pndm", "euler", "euler-karras", "euler-a", "heun", "lms-karras", "lcm"];
