@@ -154,7 +154,9 @@ fn a_start_image_that_is_not_there_is_noted() {
 /// A checkpoint in one file is compared by its hash, whatever its name is.
 #[test]
 fn the_hash_of_a_checkpoint_in_one_file_is_compared() {
-    let checkpoint = single("sd1").cast("F16").write();
+    // Its folder is deleted with it.
+    let file = single("sd1").cast("F16");
+    let checkpoint = file.write();
     let bytes = fs::read(&checkpoint).unwrap();
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
     let hash: String = digest.as_ref().iter().take(5).map(|byte| format!("{byte:02x}")).collect();
