@@ -1,5 +1,6 @@
 //! The flags of subcommands that generate images.
 
+use super::from::From;
 use super::model::fetch;
 use super::settings::SettingArgs;
 use crate::checkpoint::changed::Changes;
@@ -17,6 +18,7 @@ use crate::nn::load_report::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
 use crate::pipeline::{Models, Request, time_estimate};
 use clap::Args;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tr::tr;
 
@@ -25,6 +27,10 @@ use tr::tr;
 pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
+
+    /// Take the settings from a PNG of this program, AUTOMATIC1111 or ComfyUI. Flags take precedence. What cannot be taken is listed
+    #[arg(long, value_name = "FILE.png")]
+    from: Option<PathBuf>,
 
     #[command(flatten)]
     settings: SettingArgs,
@@ -150,48 +156,41 @@ impl GenerateArgs {
     /// # Errors
     /// [`LoadError`], or when the start image cannot be read.
     pub fn load(&self, on_progress: ProgressFn) -> anyhow::Result<(Models, Request)> {
-        let (mut models, request) = self.load_without_remarks(on_progress)?;
-        self.remark_on_size(&mut models, &request)?;
+        let (mut models, request, has_size) = self.load_without_remarks(on_progress)?;
+        remark_on_size(&mut models, &request, has_size)?;
         Ok((models, request))
     }
 
-    /// As [`load`](Self::load), without a remark on the run's size.
-    fn load_without_remarks(&self, on_progress: ProgressFn) -> anyhow::Result<(Models, Request)> {
+    /// As [`load`](Self::load), without a remark on the run's size, and whether a flag or a picture said a size.
+    fn load_without_remarks(&self, on_progress: ProgressFn) -> anyhow::Result<(Models, Request, bool)> {
         // Before the models, which take longer to load.
         let values = self.settings.values()?;
-        let models = self.model.load(on_progress)?;
+        let from = self.from.as_deref().map(|file| From::read(file, &|name| self.settings.has(name)));
+        let from = from.transpose()?;
+        let mut models = self.model.load(on_progress)?;
         let default_prompt = if models.source.is_bundled() { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);
         let multiple = models.vae.config().scale_factor();
         let mut request = Request { num_inference_steps: steps, ..usual };
+        if let Some(from) = &from {
+            from.apply(&mut models, &mut request)?;
+        }
         if let Some(image) = &values.init_image {
-            let given = |name: &str, pixels: usize| self.settings.has(name).then_some(pixels);
+            let of_picture = |name: &str| from.as_ref().and_then(|from| from.size(name));
+            let given = |name: &str, pixels| self.settings.has(name).then_some(pixels).or(of_picture(name));
             let given = (given("height", values.height), given("width", values.width));
             (request.height, request.width) = init_size::filled_in(image, given, multiple)?;
         }
         self.settings.apply(&values, &mut request)?;
-        Ok((models, request))
-    }
-
-    /// Adds remarks on the size of a run with a start image: that it is the image's, with the estimated time if it is large; or that
-    /// the image's aspect ratio changes.
-    fn remark_on_size(&self, models: &mut Models, request: &Request) -> anyhow::Result<()> {
-        let Some(image) = &request.init_image else { return Ok(()) };
-        // `Session::new` will refuse the request.
-        if request.check(models).is_err() {
-            return Ok(());
+        if let Some(from) = &from {
+            from.without_idle_eta(&mut models, &mut request);
         }
-        let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
-        if self.settings.has("width") || self.settings.has("height") {
-            let resized = Resized::of(image, size, multiple);
-            let remark = (resized == Resized::Squeezed).then(|| resized.remark(image, size)).flatten();
-            models.remarks.extend(remark);
-            return Ok(());
-        }
-        models.remarks.push(init_size::own_size_remark(image, size, multiple));
-        models.notes.extend(time_estimate::warning(models, request)?);
-        Ok(())
+        let is_said = |name: &str| {
+            self.settings.has(name) || from.as_ref().is_some_and(|from| from.size(name).is_some())
+        };
+        let has_size = is_said("width") || is_said("height");
+        Ok((models, request, has_size))
     }
 
     /// A debugger's session before its first stage.
@@ -208,7 +207,27 @@ impl GenerateArgs {
     /// # Errors
     /// As [`session`](Self::session).
     pub fn session_of_sizes(&self, on_progress: ProgressFn) -> anyhow::Result<Session> {
-        let (models, request) = self.load_without_remarks(on_progress)?;
+        let (models, request, _) = self.load_without_remarks(on_progress)?;
         Ok(Session::new(Arc::new(models), request)?)
     }
+}
+
+/// Adds remarks on the size of a run with a start image: that it is the image's, with the estimated time if it is large; or that
+/// the image's aspect ratio changes.
+fn remark_on_size(models: &mut Models, request: &Request, has_size: bool) -> anyhow::Result<()> {
+    let Some(image) = &request.init_image else { return Ok(()) };
+    // `Session::new` will refuse the request.
+    if request.check(models).is_err() {
+        return Ok(());
+    }
+    let (size, multiple) = ((request.height, request.width), models.vae.config().scale_factor());
+    if has_size {
+        let resized = Resized::of(image, size, multiple);
+        let remark = (resized == Resized::Squeezed).then(|| resized.remark(image, size)).flatten();
+        models.remarks.extend(remark);
+        return Ok(());
+    }
+    models.remarks.push(init_size::own_size_remark(image, size, multiple));
+    models.notes.extend(time_estimate::warning(models, request)?);
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The subcommands, one file each; `main.rs` only dispatches.
 //!
-//! - [`args`]: the flags of subcommands that generate images. [`settings`]: those of the run's settings.
+//! - [`args`]: the flags of subcommands that generate images. [`settings`]: those of the run's settings. [`from`]: settings from a picture.
 //! - [`debug`]: the interface, every stage as text, and batches of commands.
 //! - [`run`]: the whole pipeline at once. [`compare`]: variants side by side.
 //! - [`open`]: the interface on a recorded run. [`diff`]: where such a run first differs.
@@ -15,6 +15,7 @@ pub mod config;
 pub mod debug;
 pub mod diff;
 pub mod doctor;
+pub mod from;
 pub mod lesson;
 pub mod model;
 pub mod open;

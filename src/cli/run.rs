@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   diffuscope run -o apple.png
   diffuscope run --prompt \"a slice of pizza on a green background\" --steps 30 --seed 7 -o pizza.png
+  diffuscope run --from apple.png --seed 3 -o other.png     the settings of a picture, with another seed
   diffuscope run --steps 20 --dump run.safetensors     every tensor of every stage, to compare with diffusers
   diffuscope run --record run.trace --modules all --record-steps 0     every module of the first step";
 

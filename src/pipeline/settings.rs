@@ -130,7 +130,7 @@ pub const SETTINGS: &[Entry] = &[
         name: "eta",
         flags: &["eta"],
         value: "ETA",
-        parameter: "Eta",
+        parameter: "Eta DDIM",
         summary: phrase("new noise in each step of DDIM, 0 to 1"),
         help: phrase("New noise in each step of DDIM: 0 none, 1 as much as DDPM [default: 0]"),
         quiet: true,

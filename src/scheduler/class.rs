@@ -51,6 +51,10 @@ pub struct ShortName {
     pub class: Class,
     /// A1111's name of the sampler; ComfyUI's where A1111 has none.
     pub sampler: &'static str,
+    /// ComfyUI's `sampler_name`; empty where it has none.
+    pub comfy: &'static str,
+    /// A1111's schedule type of the sampler where it is `Automatic`; empty where no schedule type says it.
+    pub automatic: &'static str,
     /// What it is, in a line.
     pub summary: Phrase,
     /// The arguments that the name stands for.
@@ -63,6 +67,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "ddim",
         class: Class::Ddim,
         sampler: "DDIM",
+        comfy: "ddim",
+        automatic: "DDIM",
         summary: phrase("deterministic, one UNet call a step"),
         apply: |_| (),
     },
@@ -70,6 +76,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "ddpm",
         class: Class::Ddpm,
         sampler: "DDPM",
+        comfy: "ddpm",
+        automatic: "",
         summary: phrase("the stochastic sampler of training"),
         apply: |_| (),
     },
@@ -77,6 +85,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "pndm",
         class: Class::Pndm,
         sampler: "PLMS",
+        comfy: "",
+        automatic: "DDIM",
         summary: phrase("linear multistep, order 4; Stable Diffusion 1's own"),
         apply: |config| config.skip_prk_steps = true,
     },
@@ -84,6 +94,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "euler",
         class: Class::EulerDiscrete,
         sampler: "Euler",
+        comfy: "euler",
+        automatic: "Uniform",
         summary: phrase("Euler's method in sigma"),
         apply: |_| (),
     },
@@ -91,6 +103,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "euler-a",
         class: Class::EulerAncestralDiscrete,
         sampler: "Euler a",
+        comfy: "euler_ancestral",
+        automatic: "Uniform",
         summary: phrase("Euler's method with new noise in each step"),
         apply: |_| (),
     },
@@ -98,6 +112,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "heun",
         class: Class::HeunDiscrete,
         sampler: "Heun",
+        comfy: "heun",
+        automatic: "Uniform",
         summary: phrase("order 2, two UNet calls a step"),
         apply: |_| (),
     },
@@ -105,6 +121,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "lms",
         class: Class::LmsDiscrete,
         sampler: "LMS",
+        comfy: "lms",
+        automatic: "Uniform",
         summary: phrase("linear multistep in sigma, order 4"),
         apply: |_| (),
     },
@@ -112,6 +130,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "dpm++2m",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 2M",
+        comfy: "dpmpp_2m",
+        automatic: "Karras",
         summary: phrase("multistep in log SNR, order 2"),
         apply: |config| dpm(config, AlgorithmType::DpmSolverPlusPlus, 2),
     },
@@ -119,6 +139,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "dpm++3m",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 3M",
+        comfy: "",
+        automatic: "",
         summary: phrase("multistep in log SNR, order 3"),
         apply: |config| dpm(config, AlgorithmType::DpmSolverPlusPlus, 3),
     },
@@ -126,6 +148,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "dpm++2m-sde",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 2M SDE",
+        comfy: "dpmpp_2m_sde",
+        automatic: "Exponential",
         summary: phrase("the same with new noise in each step, order 2"),
         apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2),
     },
@@ -133,6 +157,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "dpm++2m-sde-heun",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 2M SDE Heun",
+        comfy: "dpmpp_2m_sde_heun",
+        automatic: "Exponential",
         summary: phrase("the same in Heun's form"),
         apply: |config| {
             dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 2);
@@ -143,6 +169,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "dpm++3m-sde",
         class: Class::DpmSolverMultistep,
         sampler: "DPM++ 3M SDE",
+        comfy: "dpmpp_3m_sde",
+        automatic: "Exponential",
         summary: phrase("the same with new noise in each step, order 3"),
         apply: |config| dpm(config, AlgorithmType::SdeDpmSolverPlusPlus, 3),
     },
@@ -150,6 +178,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "unipc",
         class: Class::UniPcMultistep,
         sampler: "UniPC",
+        comfy: "uni_pc_bh2",
+        automatic: "",
         summary: phrase("multistep predictor and corrector in log SNR"),
         apply: |_| (),
     },
@@ -157,6 +187,8 @@ pub const SHORT_NAMES: &[ShortName] = &[
         name: "lcm",
         class: Class::Lcm,
         sampler: "LCM",
+        comfy: "lcm",
+        automatic: "",
         summary: phrase("for latent consistency models, 1 to 8 steps"),
         apply: |_| (),
     },
@@ -239,6 +271,19 @@ impl ShortName {
         let has_grid = SchedulerConfig::defaults(self.class).value("use_karras_sigmas").is_some();
         let karras = has_grid.then(|| format!("{}{KARRAS}", self.name));
         std::iter::once(self.name.to_string()).chain(karras)
+    }
+
+    /// Whether the method draws new noise in its steps.
+    pub fn draws_noise(&self) -> bool {
+        let drawing = [Class::Ddpm, Class::EulerAncestralDiscrete, Class::Lcm];
+        drawing.contains(&self.class) || self.is_stochastic_solver()
+    }
+
+    /// Whether the method solves a stochastic equation with DPM-Solver.
+    pub fn is_stochastic_solver(&self) -> bool {
+        let mut config = SchedulerConfig::defaults(self.class);
+        (self.apply)(&mut config);
+        config.algorithm_type.is_stochastic()
     }
 
     /// The configuration with the name's arguments, and with Karras' sigmas or without a grid of sigmas.

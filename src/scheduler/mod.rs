@@ -8,6 +8,7 @@
 //! - [`config`]: `scheduler/scheduler_config.json`. [`choice`]: the scheduler that a run has.
 //! - [`betas`]: the noise of the training timesteps. [`spacing`]: the timesteps of a run. [`alpha_bar`] and [`sigmas`]: a run's
 //!   schedule in ᾱ and in σ. `solver`: what DPM-Solver and UniPC share.
+//! - [`schedule_type`]: samplers and schedule types of A1111 and ComfyUI.
 //! - [`schedule_error`]: why a schedule cannot be run.
 
 pub mod alpha_bar;
@@ -27,6 +28,7 @@ pub mod lms;
 pub mod names;
 pub mod pndm;
 pub mod schedule_error;
+pub mod schedule_type;
 pub mod sigmas;
 mod solver;
 pub mod spacing;

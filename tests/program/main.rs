@@ -1,6 +1,7 @@
 //! Tests through the program, run as a user runs it: its output, exit codes, files and screen.
 //!
 //! - [`walk`], [`compare`], [`seeds`], [`settings`], [`doctor`]: what the subcommands do.
+//! - [`from`]: the settings of a picture.
 //! - [`files`], [`public_checkpoints`], [`byte_order_mark`], [`hub`], [`hub_cache`]: checkpoints on disk and from the hub.
 //! - [`single_files`]: checkpoints in one file.
 //! - [`hf_hub`]: what the library for the hub does by itself, where the program has code of its own.
@@ -16,6 +17,7 @@ mod byte_order_mark;
 mod compare;
 mod doctor;
 mod files;
+mod from;
 mod hf_hub;
 mod hub;
 mod hub_cache;

@@ -1,8 +1,14 @@
 //! PNG files with the settings of their run in two text chunks.
 //!
 //! - [`record`]: this program's chunk, JSON that reads back exactly.
-//! - [`parameters`]: AUTOMATIC1111's chunk, which many tools read.
+//! - [`parameters`]: AUTOMATIC1111's chunk, which many tools read; `keys`: its keys and the settings, in one table.
+//! - [`comfy`]: ComfyUI's graph, which is read only.
+//! - [`chunks`]: the text chunks of a file. [`found`]: the settings in them, and what cannot be taken.
 
+pub mod chunks;
+pub mod comfy;
+pub mod found;
+mod keys;
 pub mod parameters;
 pub mod record;
 

@@ -4,33 +4,17 @@
 //! pairs of that line with a pattern, in Python `\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`: a value ends at the next
 //! comma, or is a JSON string. So a value with a comma, a colon or a quote is written as a JSON string.
 
+use super::found::{Found, FoundError, Reading, Source};
+use super::keys;
 use super::record::RunRecord;
-use crate::pipeline::Setting;
-use crate::scheduler::{Class, SchedulerConfig, ShortName, TimestepSpacing};
 use tr::tr;
 
 /// The chunk's keyword.
 pub const KEYWORD: &str = "parameters";
 
-/// Keys in their order.
-const ORDER: [&str; 11] = [
-    "Steps",
-    "Sampler",
-    "Schedule type",
-    "CFG scale",
-    "Seed",
-    "Size",
-    "Model",
-    "Eta",
-    "Denoising strength",
-    "Clip skip",
-    "Init image",
-];
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer pairs belongs to the prompt.
 const LEAST_PAIRS: usize = 3;
-/// Written for seed −1, which here would mean a random seed. torch takes both for the same seed.
-const MINUS_ONE: &str = "18446744073709551615";
 
 /// The text of a run.
 pub fn written(record: &RunRecord) -> String {
@@ -40,60 +24,23 @@ pub fn written(record: &RunRecord) -> String {
         text.push_str(&format!("{NEGATIVE} {}\n", request.negative_prompt));
     }
     let pairs: Vec<String> =
-        settings(record).into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
+        keys::written(record).into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
     text + &pairs.join(", ")
 }
 
-/// A1111's name of the sampler; diffusers' name of the class where A1111 has none.
-fn sampler(config: &SchedulerConfig) -> &'static str {
-    ShortName::of(config).map_or(config.class.name(), |short| short.sampler)
-}
-
-/// A1111's name of the spacing of sigmas.
-fn schedule_type(config: &SchedulerConfig) -> Option<&'static str> {
-    let has_sigmas =
-        config.value("use_karras_sigmas").is_some() || config.class == Class::EulerAncestralDiscrete;
-    match config {
-        config if config.use_karras_sigmas => Some("Karras"),
-        config if config.use_exponential_sigmas => Some("Exponential"),
-        config if config.use_beta_sigmas => Some("Beta"),
-        config if config.use_lu_lambdas => None,
-        config => (has_sigmas && config.timestep_spacing == TimestepSpacing::Linspace).then_some("Uniform"),
-    }
-}
-
-/// The line of settings, as pairs.
-fn settings(record: &RunRecord) -> Vec<(&'static str, String)> {
-    let request = record.settings();
-    let config = request.scheduler.config();
-    let mut pairs = vec![
-        ("Sampler", sampler(config).into()),
-        ("Size", format!("{}x{}", request.width, request.height)),
-        ("Model", record.model.clone()),
-    ];
-    for setting in Setting::of(request) {
-        let value = match setting.name() {
-            // The record keeps the picture apart.
-            "init_image" => record.init_image().map(String::from),
-            // The web interface counts the layer from the end: its 1 is the last.
-            "clip_skip" if request.clip_skip > 0 => Some(request.clip_skip.saturating_add(1).to_string()),
-            "strength" => record.init_image().map(|_| setting.get(request).to_string()),
-            _ => setting.is_in_short_texts(request).then(|| setting.get(request).to_string()),
-        };
-        let key = setting.entry().parameter;
-        if let Some(value) = value.filter(|_| !key.is_empty()) {
-            pairs.push((key, if (key, &*value) == ("Seed", "-1") { MINUS_ONE.into() } else { value }));
-        }
-    }
-    pairs.extend(schedule_type(config).map(|name| ("Schedule type", name.into())));
-    // The order is the web interface's; a setting that it does not know comes after those.
-    pairs.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
-    if !record.edits.is_empty() {
-        pairs.push(("Edits", record.edits.join("; ")));
-    }
-    pairs.extend(record.picture.iter().map(|picture| ("Picture", picture.clone())));
-    pairs.push(("Version", format!("diffuscope {}", record.diffuscope)));
-    pairs
+/// The settings in a text, some of which may be given otherwise.
+///
+/// # Errors
+/// When a value is none that its setting can have.
+pub fn found(text: &str, given: &dyn Fn(&str) -> bool) -> Result<Found, FoundError> {
+    let Parameters { prompt, negative_prompt, settings } = read(text);
+    let is_own = settings.iter().any(|(key, value)| key == "Version" && value.starts_with("diffuscope "));
+    let source = if is_own { Source::OwnParameters } else { Source::A1111 };
+    let mut reading = Reading::new(source, given);
+    reading.take("prompt", "prompt", &prompt)?;
+    reading.take("negative_prompt", "Negative prompt", &negative_prompt)?;
+    keys::read(&mut reading, &settings)?;
+    Ok(reading.finish())
 }
 
 /// The value, as a JSON string if a reader would not read it back unchanged.
@@ -329,7 +276,7 @@ mod tests {
             let text = written(&record);
             let read = read(&text);
             let expected: Vec<(String, String)> =
-                settings(&record).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+                keys::written(&record).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
             prop_assert_eq!(&read.settings, &expected, "{}", text);
             let is_same = read.prompt == request.prompt && read.negative_prompt == request.negative_prompt;
             prop_assert!(is_same || misread(&record, &text).is_some(), "{:?}: {}", read, text);

@@ -1,9 +1,11 @@
 //! The chunk `diffuscope`: the settings of a run as JSON, which reads back exactly.
 
-use crate::pipeline::Request;
+use super::chunks::{ChunkError, TextChunks};
+use super::found::{NamedModel, Reading};
 use crate::pipeline::init_image::{InitImageError, InitImageRecord};
+use crate::pipeline::{Request, Setting};
+use crate::scheduler::schedule_type::ScheduleType;
 use serde::{Deserialize, Serialize};
-use std::io::Cursor;
 use std::sync::Arc;
 use tr::tr;
 
@@ -34,15 +36,15 @@ pub struct RunRecord {
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The bytes are not a PNG file.
-    #[error("{0}; expected a PNG")]
-    Png(#[from] png::DecodingError),
+    /// The bytes are not a PNG file, or its chunk cannot be read.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
     /// The chunk is invalid.
     #[error("{}", tr!(
         "the text chunk `diffuscope`: {0}; expected a record written by this program",
         .0
     ))]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
 }
 
 impl RunRecord {
@@ -63,17 +65,49 @@ impl RunRecord {
     /// # Errors
     /// [`RecordError`].
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
-        let reader = png::Decoder::new(Cursor::new(bytes)).read_info()?;
-        let info = reader.info();
-        let plain = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == KEYWORD);
-        let text = match plain {
-            Some(chunk) => Some(chunk.text.clone()),
-            None => {
-                let international = info.utf8_text.iter().find(|chunk| chunk.keyword == KEYWORD);
-                international.map(|chunk| chunk.get_text()).transpose()?
+        TextChunks::read(bytes)?.get(KEYWORD)?.map(|text| Self::parse(&text)).transpose()
+    }
+
+    /// The record of a chunk's text.
+    ///
+    /// # Errors
+    /// When the text is no record.
+    pub fn parse(text: &str) -> Result<Self, RecordError> {
+        serde_json::from_str(text).map_err(RecordError::Json)
+    }
+
+    /// What the record holds, as settings found in a picture.
+    pub(super) fn found(self, reading: &mut Reading<'_>) {
+        let Self { request, model, edits, picture, init_image, .. } = self;
+        let spacing = Setting::find("scheduler.timestep_spacing");
+        let has_spacing = request.scheduler.config().value("timestep_spacing").is_some();
+        let grid = ScheduleType::of(request.scheduler.config());
+        let grid = grid.and_then(|grid| Setting::find(&format!("scheduler.{}", grid.argument)));
+        reading.values = request;
+        reading.model = Some(NamedModel { name: model, hash: String::new() });
+        let arguments = spacing.filter(|_| has_spacing).into_iter().chain(grid);
+        let settings: Vec<Setting> = Setting::all().chain(arguments).collect();
+        for setting in settings.into_iter().filter(|setting| setting.name() != "init_image") {
+            if !reading.is_given(setting.name()) {
+                reading.mark(setting);
             }
-        };
-        Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+        }
+        if let (Some(record), false) = (init_image, reading.is_given("init_image")) {
+            match record.open() {
+                Ok(image) => {
+                    reading.values.init_image = Some(image);
+                    Setting::find("init_image").into_iter().for_each(|setting| reading.mark(setting));
+                }
+                Err(e) => reading.leave("init_image", &tr!("{e}; --init-image FILE sets it", e)),
+            }
+        }
+        if !edits.is_empty() {
+            reading.leave(&tr!("edits: {}", edits.join("; ")), &tr!("`set` in the debugger makes them"));
+        }
+        if let Some(picture) = picture {
+            let what = tr!("the picture shows {picture}", picture);
+            reading.leave(&what, &tr!("the settings are those of its run"));
+        }
     }
 
     /// The settings. The start image is read again: a sample, or the file of that name in the working directory.
@@ -105,6 +139,7 @@ impl RunRecord {
 mod tests {
     use super::*;
     use crate::picture::png::encode;
+    use crate::picture::png::found::Found;
     use crate::pipeline::{Fault, InitImage, Seed};
     use crate::scheduler::SchedulerChoice;
     use image::RgbImage;
@@ -166,7 +201,12 @@ mod tests {
             let record = RunRecord::new(&request, &edits, &model, None);
             let read = through_a_png(&record);
             prop_assert_eq!(&read, &record);
-            prop_assert_eq!(read.request().unwrap(), request);
+            prop_assert_eq!(read.request().unwrap(), request.clone());
+            // As `--from` takes it.
+            let bytes = encode(&RgbImage::new(1, 1), &[(KEYWORD, record.to_json())]).unwrap();
+            let mut taken = Request { num_inference_steps: 3, seed: 5.into(), ..Request::default() };
+            Found::read(&bytes, &|_| false).unwrap().apply(true, &mut taken).unwrap();
+            prop_assert_eq!(taken, request);
         }
     }
 

@@ -39,10 +39,11 @@ fn the_page_has_every_name_and_argument() {
 
 fn names() -> String {
     let row = |short: &ShortName| {
-        format!("| `{}` | `{}` | {} | {} |\n", short.name, short.class.name(), short.sampler, short.summary)
+        let comfy = if short.comfy.is_empty() { String::new() } else { format!("`{}`", short.comfy) };
+        let (name, class, sampler, summary) = (short.name, short.class.name(), short.sampler, short.summary);
+        format!("| `{name}` | `{class}` | {sampler} | {comfy} | {summary} |\n")
     };
-    let head =
-        "| name | class of diffusers | in AUTOMATIC1111 or ComfyUI | what it is |\n|---|---|---|---|\n";
+    let head = "| name | class of diffusers | in AUTOMATIC1111's format | in ComfyUI | what it is |\n|---|---|---|---|---|\n";
     SHORT_NAMES.iter().fold(head.to_string(), |table, short| table + &row(short))
 }
 

@@ -6,6 +6,7 @@
 //! - [`loras`]: files of LoRAs.
 //! - [`single_files`]: checkpoints in one file, and what is given as one.
 //! - [`numbers`]: every number of every subcommand, and of the debugger's commands.
+//! - [`pictures`]: pictures that are given for their settings.
 //! - [`texts`]: prompts, arguments, and files of commands and lessons.
 
 #![cfg(unix)]
@@ -14,6 +15,7 @@ mod checkpoints;
 mod embeddings;
 mod loras;
 mod numbers;
+mod pictures;
 mod single_files;
 mod texts;
 

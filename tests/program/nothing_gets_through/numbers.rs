@@ -163,9 +163,9 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 20] = [
+    const NO_NUMBERS: [&str; 21] = [
         "--embedding", "--lora",
-        "--device", "--dtype", "--dump", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
+        "--device", "--dtype", "--dump", "--from", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
         "--modules", "--names", "--output", "--prediction-type", "--prompt", "--record", "--record-steps", "--scheduler", "--vae",
     ];
     let in_table: BTreeSet<&str> = OPTIONS
