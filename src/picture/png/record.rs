@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::picture::png::encode;
     use crate::picture::png::found::Found;
+    use crate::pipeline::loras::LoraScale;
     use crate::pipeline::{Fault, InitImage, Seed};
     use crate::scheduler::SchedulerChoice;
     use image::RgbImage;
@@ -161,17 +162,18 @@ mod tests {
         let pictures = proptest::option::of(proptest::sample::select(InitImage::samples().to_vec()));
         let texts = (any::<String>(), any::<String>(), Seed::MIN..=Seed::MAX);
         let schedulers = proptest::sample::select(vec!["ddim", "dpm++2m-karras", "pndm", "unipc"]);
-        let faults = (faults, schedulers);
+        let loras = proptest::collection::vec((any::<String>(), finite.clone()), 0..3);
+        let faults = (faults, schedulers, loras);
         (texts, any::<[u32; 4]>(), [finite.clone(), finite.clone(), finite], faults, pictures).prop_map(
             |(
                 (prompt, negative_prompt, seed),
                 [height, width, steps, clip_skip],
                 [guidance_scale, eta, strength],
-                (fault, scheduler),
+                (fault, scheduler, loras),
                 sample,
             )| {
                 Request {
-                    loras: vec![],
+                    loras: loras.iter().map(|(name, scale)| LoraScale::recorded(name, *scale)).collect(),
                     prompt,
                     negative_prompt,
                     clip_skip: clip_skip as usize,

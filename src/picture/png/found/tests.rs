@@ -262,6 +262,7 @@ fn requests() -> impl Strategy<Value = Request> {
                 seed: seed.try_into().unwrap(),
                 eta,
                 scheduler: scheduler.with_config(config),
+                loras: vec![],
                 init_image: picture.map(|name| InitImage::open(&format!("sample:{name}")).unwrap()),
                 strength,
                 fault: None,
