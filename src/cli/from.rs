@@ -4,6 +4,7 @@ use crate::checkpoint::ModelSource;
 use crate::nn::error::abridged;
 use crate::picture::png::chunks::bytes_of;
 use crate::picture::png::found::{Found, NamedModel, Source};
+use crate::pipeline::loras::LoraScale;
 use crate::pipeline::{Models, Request};
 use crate::scheduler::Class;
 use anyhow::Context;
@@ -52,11 +53,12 @@ impl From {
         let other = found.model.as_ref().and_then(|model| other_model(model, &models.source));
         let same = found.source == Source::Own && other.is_none();
         found.apply(same, request).map_err(anyhow::Error::msg).with_context(place)?;
+        let missing = take_loras(&found.loras, request);
         request.check(models).with_context(place)?;
         let taken = found.taken().join(", ");
         let taken = if taken.is_empty() { tr!("nothing") } else { taken };
         models.remarks.push(tr!("taken from {file} ({source}): {taken}", file, source, taken));
-        for left in other.iter().chain(&found.left) {
+        for left in other.iter().chain(&found.left).chain(&missing) {
             models.remarks.push(tr!("not taken from {file}: {left}", file, left));
         }
         Ok(())
@@ -122,4 +124,21 @@ fn hash_of(source: &ModelSource) -> Option<String> {
     let is_small = path.metadata().is_ok_and(|metadata| metadata.len() <= MOST_HASHED);
     let bytes = std::fs::read(path).ok().filter(|_| is_small)?;
     Some(digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Gives the LoRAs that are loaded the picture's scales, unless a flag has another than 1. Returns a line for each that is not loaded.
+fn take_loras(asked: &[LoraScale], request: &mut Request) -> Vec<String> {
+    let mut missing = vec![];
+    for LoraScale { name, scale, .. } in asked {
+        match request.loras.iter_mut().find(|lora| lora.name == *name) {
+            Some(lora) if lora.scale == 1. => lora.scale = *scale,
+            Some(_) => {}
+            None => missing.push(tr!(
+                "LoRA {name} ({scale}): it is not loaded; `--lora {name}.safetensors:{scale}` adds it",
+                name,
+                scale
+            )),
+        }
+    }
+    missing
 }

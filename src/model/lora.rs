@@ -5,7 +5,7 @@ use crate::checkpoint::LoadError;
 use crate::checkpoint::lora::diffusers::{self, Difference};
 use crate::checkpoint::lora::names::{Blocks, Names};
 use crate::checkpoint::lora::{LoraFile, Stored, Update};
-use crate::nn::error::abridged;
+use crate::nn::error::abridged_key;
 use crate::nn::layers::{Conv2d, Linear};
 use crate::nn::load_report::Parameter;
 use crate::nn::weights::WeightsFile;
@@ -224,7 +224,8 @@ impl Lora {
             let module = all[place];
             let Read { layer, change } = base.read(file, update, module, &tensors)?;
             if layers.insert(module.module.clone(), layer).is_some() {
-                let found = tr!("`{}` is a second change of {}", abridged(&update.down.key), module.module);
+                let found =
+                    tr!("`{}` is a second change of {}", abridged_key(&update.down.key), module.module);
                 return Err(wrong(file, found, tr!("one for each module")));
             }
             let path = module.module.to_string();
@@ -266,7 +267,7 @@ impl Lora {
             let why = coverage.lines().pop().unwrap_or_default();
             return vec![format!("{path}: {why}")];
         }
-        let left: Vec<String> = coverage.left_over.iter().map(|left| abridged(&left.key)).collect();
+        let left: Vec<String> = coverage.left_over.iter().map(|left| abridged_key(&left.key)).collect();
         if let [named @ .., last] = &left[..left.len().min(NAMED)] {
             let mut named: Vec<&str> = named.iter().chain([last]).map(String::as_str).collect();
             let more = tr!("{} more", left.len() - named.len());
@@ -333,7 +334,7 @@ impl Base<'_> {
             let model = model_of_width(&tensor.shape).map_or(String::new(), |model| format!(" ({model})"));
             let found = tr!(
                 "`{}` has the shape {shape}{model}",
-                abridged(&tensor.key),
+                abridged_key(&tensor.key),
                 shape = format!("{:?}", tensor.shape),
                 model
             );

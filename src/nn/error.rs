@@ -59,10 +59,18 @@ impl From<candle_core::Error> for Error {
 
 /// Text from a file as a message shows it: one line of at most 80 characters.
 pub fn abridged(text: &str) -> String {
-    const LENGTH: usize = 80;
+    cut(text, 80)
+}
+
+/// The key of a tensor as a message shows it: one line of at most 160 characters, as its end says the most.
+pub fn abridged_key(key: &str) -> String {
+    cut(key, 160)
+}
+
+fn cut(text: &str, length: usize) -> String {
     let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let end = if text.chars().nth(LENGTH).is_some() { "…" } else { "" };
-    line.take(LENGTH).chain(end.chars()).collect()
+    let end = if text.chars().nth(length).is_some() { "…" } else { "" };
+    line.take(length).chain(end.chars()).collect()
 }
 
 /// The error without the backtraces that candle wraps around it when `RUST_BACKTRACE` is set.

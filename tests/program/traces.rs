@@ -6,7 +6,14 @@ use serde_json::Value;
 fn record(path: &str, more: &[&str]) {
     let args = ["run", "--steps", "2", "--width", "64", "--height", "64", "--record", path];
     let ran = diffuscope(&[&args[..], more].concat(), "");
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let (stages, calls) =
+        (ran.stderr.contains("note: 5 stages and "), ran.stderr.contains("calls of modules"));
+    assert!(
+        stages && calls && ran.stderr.contains(path) && ran.stderr.lines().count() == 1,
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -98,7 +98,7 @@ const ENDINGS: [(&str, Role, Layout); 13] = [
 ];
 
 /// Parts of keys that only other methods have.
-const METHODS: [(&str, Phrase); 15] = [
+const METHODS: [(&str, Phrase); 13] = [
     (".lora_mid.", phrase("LoCon with a middle convolution (`lora_mid`)")),
     (".hada_w", phrase("LoHa")),
     (".hada_t", phrase("LoHa")),
@@ -109,12 +109,13 @@ const METHODS: [(&str, Phrase); 15] = [
     (".oft_", phrase("OFT")),
     (".boft_", phrase("BOFT")),
     (".lora_embedding_", phrase("a LoRA of an embedding table")),
-    (".diff_b", phrase("whole differences of weights")),
-    (".diff", phrase("whole differences of weights")),
     (".w_norm", phrase("whole differences of weights")),
     (".b_norm", phrase("whole differences of weights")),
     (".on_input", phrase("IA³")),
 ];
+
+/// The ends of keys of whole differences of weights.
+const DIFFERENCES: [&str; 2] = [".diff", ".diff_b"];
 
 /// What stands before a module's name, and the component that it names. The first match is used.
 const STARTS: [(&str, Option<Component>); 7] = [
@@ -136,6 +137,9 @@ impl Key {
     pub fn parse(key: &str) -> Result<Self, Unread> {
         if let Some((_, method)) = METHODS.iter().find(|(part, _)| key.contains(part)) {
             return Err(Unread::Method(*method));
+        }
+        if DIFFERENCES.iter().any(|end| key.ends_with(end)) {
+            return Err(Unread::Method(phrase("whole differences of weights")));
         }
         let ending = |(ending, role, layout): &(&str, Role, Layout)| {
             Some((without_ending(key, ending)?, *role, *layout))

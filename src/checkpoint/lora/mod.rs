@@ -13,7 +13,7 @@ pub mod names;
 
 use super::LoadError;
 use super::single::kind::refused_by_name;
-use crate::nn::error::abridged;
+use crate::nn::error::abridged_key;
 use crate::nn::weights::WeightsFile;
 use keys::{Component, Key, Layout, Role, Unread};
 use metadata::Metadata;
@@ -98,7 +98,7 @@ impl LoraFile {
             Some(text) => scale_of(text).ok_or_else(|| {
                 wrong(
                     path,
-                    tr!("`{}` follows the colon", abridged(text)),
+                    tr!("`{}` follows the colon", abridged_key(text)),
                     tr!("FILE, or FILE:SCALE with a finite number"),
                 )
             })?,
@@ -127,7 +127,7 @@ impl LoraFile {
             let key = match Key::parse(stored) {
                 Ok(key) => key,
                 Err(Unread::Method(method)) => {
-                    let found = tr!("`{}` is a tensor of {method}", abridged(stored), method);
+                    let found = tr!("`{}` is a tensor of {method}", abridged_key(stored), method);
                     return Err(wrong(file.name(), found, tr!("a LoRA of two matrices for each module")));
                 }
                 Err(Unread::Unknown) => {
@@ -153,8 +153,11 @@ impl LoraFile {
                 }
             };
             if let Some(before) = before {
-                let found =
-                    tr!("`{}` and `{}` are the same tensor of a module", abridged(&before), abridged(stored));
+                let found = tr!(
+                    "`{}` and `{}` are the same tensor of a module",
+                    abridged_key(&before),
+                    abridged_key(stored)
+                );
                 return Err(wrong(file.name(), found, tr!("one of them")));
             }
             if key.role != Role::Alpha {
@@ -175,7 +178,7 @@ impl LoraFile {
                 Some((first, _)) => tr!(
                     "none of its {} tensors is of a LoRA; the first is `{}`",
                     tensors.len(),
-                    abridged(first)
+                    abridged_key(first)
                 ),
             };
             return Err(wrong(
@@ -207,7 +210,7 @@ impl Found {
             (Some(down), Some(up)) => (down, up),
             (None, None) => return Ok(Err(self.alpha.map(|(key, _)| key))),
             (Some(one), None) | (None, Some(one)) => {
-                let found = tr!("`{}` has no other matrix beside it", abridged(&one.key));
+                let found = tr!("`{}` has no other matrix beside it", abridged_key(&one.key));
                 return Err(wrong(file, found, tr!("two matrices for each module: down and up, or A and B")));
             }
         };
@@ -218,8 +221,8 @@ impl Found {
             let shapes = (format!("{:?}", down.shape), format!("{:?}", up.shape));
             let found = tr!(
                 "`{}` has the shape {down} and `{}` {up}",
-                abridged(&down.key),
-                abridged(&up.key),
+                abridged_key(&down.key),
+                abridged_key(&up.key),
                 down = shapes.0,
                 up = shapes.1
             );
@@ -242,8 +245,9 @@ impl Found {
 
 /// α from its tensor.
 fn alpha(file: &WeightsFile, key: &str, shape: &[usize]) -> Result<f64, LoadError> {
-    let of_key =
-        |found: String| wrong(file.name(), format!("`{}` {found}", abridged(key)), tr!("one finite number"));
+    let of_key = |found: String| {
+        wrong(file.name(), format!("`{}` {found}", abridged_key(key)), tr!("one finite number"))
+    };
     if shape.iter().product::<usize>() != 1 {
         return Err(of_key(tr!("has the shape {shape}", shape = format!("{shape:?}"))));
     }
@@ -263,7 +267,7 @@ pub fn scale_of(text: &str) -> Option<f64> {
 }
 
 /// A LoRA's name as a setting can have it, from its file's.
-fn name_of(stem: &str) -> String {
+pub fn name_of(stem: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' };
     let name: String = stem.chars().map(plain).collect();
     if name.is_empty() { "lora".into() } else { name }

@@ -232,7 +232,7 @@ pub const GLOSSARY: &[Entry] = &[
     ),
     entry(
         "lora",
-        &["LoRA"],
+        &[],
         phrase("a small file that changes weights of a model: two narrow matrices for each module."),
         "ΔW = scale · (α / r) · B · A; Hu et al., 2021",
         "info lora",

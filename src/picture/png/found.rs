@@ -5,7 +5,9 @@
 use super::chunks::{ChunkError, TextChunks};
 use super::record::{self, RunRecord};
 use super::{comfy, parameters};
+use crate::checkpoint::lora::{name_of, scale_of};
 use crate::nn::error::abridged;
+use crate::pipeline::loras::LoraScale;
 use crate::pipeline::{Request, Setting};
 use crate::scheduler::ShortName;
 use crate::scheduler::schedule_type::{Sampler, ScheduleType};
@@ -66,6 +68,8 @@ pub struct Found {
     pub model: Option<NamedModel>,
     /// What was not taken, a line each: what it is, and why.
     pub left: Vec<String>,
+    /// The LoRAs that the picture names, with their scales.
+    pub loras: Vec<LoraScale>,
     /// The settings that were taken.
     taken: Vec<Setting>,
     /// Their values; the others are not meant.
@@ -181,6 +185,7 @@ pub(super) struct Reading<'g> {
     pub(super) values: Request,
     taken: Vec<Setting>,
     left: Vec<String>,
+    pub(super) loras: Vec<LoraScale>,
     /// How many lines there are beyond the most.
     more: usize,
     pub(super) model: Option<NamedModel>,
@@ -188,7 +193,16 @@ pub(super) struct Reading<'g> {
 
 impl<'g> Reading<'g> {
     pub(super) fn new(source: Source, given: &'g dyn Fn(&str) -> bool) -> Self {
-        Self { source, given, values: Request::default(), taken: vec![], left: vec![], more: 0, model: None }
+        Self {
+            source,
+            given,
+            values: Request::default(),
+            taken: vec![],
+            left: vec![],
+            loras: vec![],
+            more: 0,
+            model: None,
+        }
     }
 
     /// Whether a setting is given otherwise. A scheduler brings its arguments.
@@ -305,10 +319,18 @@ impl<'g> Reading<'g> {
         }
     }
 
-    /// Notes a LoRA.
-    pub(super) fn lora(&mut self, name: &str, weight: &str) {
-        let what = if weight.is_empty() { format!("LoRA {name}") } else { format!("LoRA {name} ({weight})") };
-        self.leave(&what, &tr!("it changes the model; its file is not in the picture"));
+    /// Takes a LoRA, whose scale may follow from the prompt.
+    pub(super) fn lora(&mut self, name: &str, scale: &str) {
+        let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+        let name = name_of(file.strip_suffix(".safetensors").unwrap_or(file));
+        let scale = if scale.is_empty() { Some(1.) } else { scale_of(scale) };
+        match scale {
+            Some(scale) if self.loras.iter().all(|known| known.name != name) => {
+                self.loras.push(LoraScale::recorded(&name, scale));
+            }
+            Some(_) => {}
+            None => self.leave(&format!("LoRA {name}"), &tr!("its scale is no number")),
+        }
     }
 
     pub(super) fn finish(mut self) -> Found {
@@ -323,11 +345,11 @@ impl<'g> Reading<'g> {
                 self.leave(&tr!("syntax of the {}", weighted.join(tr!(" and the ").as_str())), &why);
             }
         }
-        let Self { source, values, taken, mut left, more, model, .. } = self;
+        let Self { source, values, taken, mut left, loras, more, model, .. } = self;
         if more > 0 {
             left.push(tr!("and {more} more", more));
         }
-        Found { source, model, left, taken, values }
+        Found { source, model, left, loras, taken, values }
     }
 }
 

@@ -83,6 +83,7 @@ impl RunRecord {
         let has_spacing = request.scheduler.config().value("timestep_spacing").is_some();
         let grid = ScheduleType::of(request.scheduler.config());
         let grid = grid.and_then(|grid| Setting::find(&format!("scheduler.{}", grid.argument)));
+        reading.loras = request.loras.clone();
         reading.values = request;
         reading.model = Some(NamedModel { name: model, hash: String::new() });
         let arguments = spacing.filter(|_| has_spacing).into_iter().chain(grid);
@@ -207,7 +208,9 @@ mod tests {
             // As `--from` takes it.
             let bytes = encode(&RgbImage::new(1, 1), &[(KEYWORD, record.to_json())]).unwrap();
             let mut taken = Request { num_inference_steps: 3, seed: 5.into(), ..Request::default() };
-            Found::read(&bytes, &|_| false).unwrap().apply(true, &mut taken).unwrap();
+            let found = Found::read(&bytes, &|_| false).unwrap();
+            found.apply(true, &mut taken).unwrap();
+            taken.loras = found.loras;
             prop_assert_eq!(taken, request);
         }
     }

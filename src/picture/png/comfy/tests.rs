@@ -57,7 +57,9 @@ fn the_plain_graph_gives_its_settings() {
     assert_eq!(request.seed.to_string(), "18446744073709551615");
     assert_eq!(request.scheduler.name(), "dpm++2m-karras");
     assert_eq!(found.model.unwrap().name, "boats/lakes.safetensors");
-    let expected = ["LoRA ink.safetensors (0.8): it changes the model", "clip_skip of the negative prompt: "];
+    let loras: Vec<_> = found.loras.iter().map(|lora| (lora.name.as_str(), lora.scale)).collect();
+    assert_eq!(loras, [("ink", 0.8)]);
+    let expected = ["clip_skip of the negative prompt: "];
     assert_eq!(found.left.len(), expected.len(), "{:?}", found.left);
     assert!(found.left.iter().zip(expected).all(|(line, words)| line.starts_with(words)), "{:?}", found.left);
 }

@@ -65,7 +65,6 @@ fn what_cannot_be_taken_is_noted() {
             &["Denoising strength: 0.45, Hires upscale: 1.5, Hires upscaler: Latent: there is no second pass"]),
         ("RNG: CPU, VAE: kl.safetensors, VAE hash: 1234", &["VAE: kl.safetensors: its file is not"]),
         ("RNG: CPU, ENSD: 31337", &["ENSD: 31337: there is no such setting"]),
-        ("RNG: CPU, Lora hashes: \"ink: 01, oil: 02\"", &["LoRA ink: it changes", "LoRA oil: it changes"]),
         ("RNG: CPU, TI hashes: \"neat: 01\"", &["textual inversion neat: its file"]),
         ("RNG: CPU, Schedule type: KL Optimal", &["Schedule type: KL Optimal: there is no such scheduler"]),
         ("RNG: CPU, Sampler: DPM++ SDE", &["Sampler: DPM++ SDE: there is no such scheduler"]),
@@ -142,12 +141,25 @@ fn weights_and_loras_of_prompts_are_noted() {
     for prompt in ["a cat", "a cat \\(animal\\)", "BREAKFAST", ":)"] {
         assert_eq!(noted(prompt), "", "{prompt}");
     }
-    assert!(noted("x <lora:ink:0.7> y").contains("LoRA ink (0.7): "));
-    assert!(noted("<lora:ink> <lora:oil").contains("LoRA ink (1): "));
-    let both = of("x <lora:ink:0.7>\nSteps: 2, Seed: 3, RNG: CPU, Lora hashes: \"ink: 1\"");
-    assert_eq!(both.left.len(), 1, "{:?}", both.left);
-    let many = noted(&"<lora:a:1>".repeat(1000));
-    assert_eq!((many.lines().count(), many.lines().last()), (MOST_LINES + 1, Some("and 960 more")));
+    let loras = |text: &str| -> Vec<(String, f64)> {
+        let found = of(text);
+        assert_eq!(found.left, Vec::<String>::new(), "{text}");
+        found.loras.into_iter().map(|lora| (lora.name, lora.scale)).collect()
+    };
+    let named = |name: &str, scale| (name.to_string(), scale);
+    let end = "\nSteps: 2, Seed: 3, RNG: CPU";
+    assert_eq!(loras(&format!("x <lora:ink:0.7> y{end}")), [named("ink", 0.7)]);
+    assert_eq!(loras(&format!("<lora:ink> <lora:oil{end}")), [named("ink", 1.)]);
+    assert_eq!(
+        loras(&format!("<lora:ink wash:0.7>{end}, Lora hashes: \"ink wash: 1\"")),
+        [named("ink_wash", 0.7)]
+    );
+    assert_eq!(
+        loras(&format!("x{end}, Lora hashes: \"ink: 01, oil: 02\"")),
+        [named("ink", 1.), named("oil", 1.)]
+    );
+    assert_eq!(loras(&format!("{}{end}", "<lora:a:1>".repeat(1000))).len(), 1);
+    assert_eq!(noted("<lora:ink:big>"), "LoRA ink: its scale is no number");
 }
 
 #[test]
