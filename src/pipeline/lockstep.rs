@@ -230,7 +230,7 @@ impl Lockstep {
         Ok((residuals, start.elapsed() / runs.max(1) as u32))
     }
 
-    /// The UNet's output for every row, in batches of the same timestep and size: (1, 4, h, w) each, in `f32`.
+    /// The UNet's output for every row, in batches of the same timestep, size and number of tokens: (1, 4, h, w) each, in `f32`.
     fn predict(&self, rows: &[Row], models: &Models, probe: &mut dyn Probe) -> Result<Vec<Tensor>> {
         let mut groups: Vec<Vec<usize>> = vec![];
         for (index, row) in rows.iter().enumerate() {
@@ -238,6 +238,7 @@ impl Lockstep {
                 let first = &rows[group[0]];
                 first.timestep == row.timestep
                     && first.latents.dims() == row.latents.dims()
+                    && first.embeds.dims() == row.embeds.dims()
                     && group.len() < self.rows_at_once
             };
             match groups.iter_mut().find(alike) {

@@ -49,13 +49,14 @@ impl Judge<'_> {
                 (Tensor::new(ids, &self.models.device)?, Tensor::new(masks, &self.models.device)?);
             let mut forced = self.forced(stage, stage.calls.iter().filter(|call| call.rows == rows));
             let text_encoder = &self.models.text_encoder;
-            let mut embeds = text_encoder.forward(&ids, &mask, &[], &mut forced)?;
+            let mask = text_encoder.config().use_attention_mask.then_some(&mask);
+            let mut embeds = text_encoder.forward(&ids, mask, &[], &mut forced)?;
             let mut chained = self.take(stage, forced)? > 0;
             // transformers' modules run whole, and diffusers takes an earlier layer's output afterwards.
             if clip_skip > 0 && rows.contains(&BatchRow::Text) {
                 let skips = rows.iter().map(|row| if *row == BatchRow::Text { clip_skip } else { 0 });
                 let skips: Vec<usize> = skips.collect();
-                embeds = text_encoder.forward(&ids, &mask, &skips, &mut Unwatched)?;
+                embeds = text_encoder.forward(&ids, mask, &skips, &mut Unwatched)?;
                 chained = true;
             }
             for (i, name) in embeds_of.iter().enumerate() {
