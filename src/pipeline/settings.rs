@@ -55,7 +55,7 @@ pub const SETTINGS: &[Entry] = &[
         flags: &["prompt-syntax"],
         value: "SYNTAX",
         parameter: "Prompt syntax",
-        summary: phrase("the language of the prompts: plain, a1111, comfy, compel"),
+        summary: phrase("the prompts' language: plain, a1111, …"),
         help: phrase(
             "Language of the prompts, with weights and chunks of 75 tokens: plain, a1111, comfy, compel [default: plain]",
         ),

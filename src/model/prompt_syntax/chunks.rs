@@ -109,7 +109,6 @@ pub(super) fn tokenized(
                     "there is no embedding `{name}`, so embedding:{name} is left out, as in ComfyUI: --embedding FILE:{name} adds it",
                     name
                 ));
-                let _ = weight;
                 continue;
             }
             Piece::Embedding(text, weight) | Piece::Text(text, weight) => (text, *weight as f32),

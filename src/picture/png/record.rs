@@ -104,6 +104,7 @@ impl RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::prompt_syntax;
     use crate::picture::png::encode;
     use crate::pipeline::{Fault, InitImage, Seed};
     use crate::scheduler::SchedulerChoice;
@@ -138,6 +139,7 @@ mod tests {
                 Request {
                     prompt,
                     negative_prompt,
+                    prompt_syntax: prompt_syntax::ALL[clip_skip as usize % 4].0,
                     clip_skip: clip_skip as usize,
                     height: height as usize,
                     width: width as usize,
