@@ -22,8 +22,12 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
     let mut parser = Parser { text: &text, loras: vec![] };
     let mut pieces: Vec<Piece> = vec![];
     for (text, weight) in parser.prompt()? {
+        // compel takes escapes away each time it copies a text.
+        let text = unescaped(&text);
         match pieces.last_mut() {
-            Some(Piece::Text(last, known)) if *known == weight => *last = format!("{last} {text}"),
+            Some(Piece::Text(last, known)) if *known == weight => {
+                *last = unescaped(&format!("{last} {text}"))
+            }
             _ => pieces.push(Piece::Text(text, weight)),
         }
     }
@@ -167,18 +171,24 @@ impl Parser<'_> {
     /// `"…"`: what is in it, if that is syntax to its end.
     fn quoted(&mut self, at: usize, depth: usize) -> Result<Read<Vec<Fragment>>, SyntaxError> {
         let Some(start) = self.literal(at, "\"") else { return Ok(None) };
-        let (mut content, mut chars) = (String::new(), self.text[start..].char_indices());
-        let end = loop {
-            match chars.next() {
-                Some((at, '"')) => break start + at + 1,
-                Some((_, '\n' | '\r')) | None => return Ok(None),
-                Some((at, '\\')) if self.text[start + at + 1..].starts_with('"') => {
-                    content.push_str("\\\"");
+        let (mut end, mut escaped, mut chars) = (None, None, self.text[start..].char_indices());
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => {
+                    end = Some(start + at);
+                    break;
+                }
+                '\n' | '\r' => break,
+                '\\' if self.text[start + at + 1..].starts_with('"') => {
+                    escaped = Some(start + at + 1);
                     chars.next();
                 }
-                Some((_, c)) => content.push(c),
+                _ => {}
             }
-        };
+        }
+        // Without an end, the last quote is one although it is escaped.
+        let Some(quote) = end.or(escaped) else { return Ok(None) };
+        let (content, end) = (self.text[start..quote].to_string(), quote + 1);
         if content.trim().is_empty() {
             return Ok(Some((vec![fragment("")], end)));
         }
@@ -268,7 +278,11 @@ fn number(text: &str) -> Read<f64> {
 
 /// A text with its escaped brackets and quotes as they are meant.
 fn fragment(text: &str) -> Fragment {
-    (text.replace("\\(", "(").replace("\\)", ")").replace("\\\"", "\""), 1.)
+    (unescaped(text), 1.)
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("\\(", "(").replace("\\)", ")").replace("\\\"", "\"")
 }
 
 #[cfg(test)]

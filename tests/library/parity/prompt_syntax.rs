@@ -9,6 +9,7 @@ use diffuscope::model::prompt_syntax::{Piece, PromptSyntax, Side};
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::stages::{self, Run};
 use diffuscope::pipeline::{Models, Request};
+use diffuscope::tensor::Generator;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -83,6 +84,53 @@ fn pieces_are_those_of_compel() {
             let Piece::Text(made, of) = piece else { panic!("{piece:?}") };
             assert_eq!(made, text);
             assert!((of - weight).abs() < 1e-9, "{text:?}: {of} and not {weight}");
+        }
+    }
+}
+
+/// A1111 calls the UNet once for each prompt if they have different lengths; repeating both up to a common length gives the same.
+#[test]
+fn rows_that_are_repeated_equally_often_change_nothing() {
+    let models = Models::load(checkpoint("sd1").source(), Device::Cpu, DType::F32).unwrap();
+    let request = Request {
+        prompt_syntax: PromptSyntax::A1111,
+        negative_prompt: "ugly (dog:1.4) ".repeat(10),
+        ..Request::for_models(&models, "a (red:1.3) apple ".repeat(40))
+    };
+    let scheduler = request.check(&models).unwrap();
+    let run = Run { models: &models, request: &request, scheduler: &*scheduler };
+    let made = stages::encode_prompt(run, &mut Unwatched).unwrap();
+    let latents =
+        Tensor::from_vec(Generator::manual_seed(1).randn(4 * 64), (1, 4, 8, 8), &Device::Cpu).unwrap();
+    let unet = |latents: &Tensor, embeds: &Tensor| {
+        models.unet.forward(latents, 500., embeds, None, &mut Unwatched).unwrap()
+    };
+    let (negative, prompt) = (&made.negative_prompt_embeds, &made.prompt_embeds);
+    assert_eq!((negative.dim(1).unwrap(), prompt.dim(1).unwrap()), (154, 154));
+    let both =
+        unet(&Tensor::cat(&[&latents, &latents], 0).unwrap(), &Tensor::cat(&[negative, prompt], 0).unwrap());
+    let mut differences = Differences::default();
+    let alone = unet(&latents, &negative.narrow(1, 0, 77).unwrap());
+    differences.note(&both.narrow(0, 0, 1).unwrap(), &alone, "the negative prompt alone");
+    differences.note(&both.narrow(0, 1, 1).unwrap(), &unet(&latents, prompt), "the prompt alone");
+    differences.assert_within(BOUND);
+}
+
+/// Texts without syntax that fit have the embeddings of `plain`, bit for bit.
+#[test]
+fn texts_without_syntax_are_encoded_as_plain() {
+    let models = Models::load(checkpoint("sd1").source(), Device::Cpu, DType::F32).unwrap();
+    for prompt in ["", "a red apple on a table", "Two cats; one dog!"] {
+        let embeds = |prompt_syntax| {
+            let request = Request { prompt_syntax, ..Request::for_models(&models, prompt) };
+            let scheduler = request.check(&models).unwrap();
+            let run = Run { models: &models, request: &request, scheduler: &*scheduler };
+            let made = stages::encode_prompt(run, &mut Unwatched).unwrap();
+            made.prompt_embeds.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let plain = embeds(PromptSyntax::Plain);
+        for syntax in [PromptSyntax::A1111, PromptSyntax::Comfy, PromptSyntax::Compel] {
+            assert!(embeds(syntax) == plain, "{syntax}: {prompt}");
         }
     }
 }
