@@ -70,9 +70,9 @@ pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPromp
     // One row for each prompt; with another syntax than `plain` a row for each chunk of 77 ids, and those that weights need.
     let rows = prompts.rows(&input_ids, request.clip_skip, &models.text_encoder)?;
     let embeds = watch(probe, &lines::TEXT_ENCODER, &[&input_ids], |probe| {
-        let hidden_states =
-            models.text_encoder.forward(&rows.input_ids, rows.mask(), &rows.clip_skip, probe)?;
-        Ok(rows.embeddings(&hidden_states)?)
+        let (input_ids, mask, clip_skip) = rows.inputs();
+        let hidden = models.text_encoder.forward(input_ids, mask, clip_skip, probe)?;
+        Ok(rows.embeddings(&hidden)?)
     })?;
 
     let weights = prompts.weights(&models.device)?;

@@ -82,7 +82,19 @@ fn long_texts_deep_brackets_and_huge_weights_are_one_line() {
             refused(syntax, &words),
             "prompt: 334 chunks of 75 tokens; expected at most 64: a shorter prompt"
         );
-        for text in [&deep, &open, &"(a".repeat(33_000), &"[a".repeat(33_000), &"\"a ".repeat(33_000)] {
+        let mixed = ["[".repeat(50_000), ")".repeat(50_000)].concat();
+        let angles = ["<".repeat(99_000), ">".into()].concat();
+        for text in [
+            &mixed,
+            &angles,
+            &"<a:".repeat(33_000),
+            &"BREAK ".repeat(16_000),
+            &deep,
+            &open,
+            &"(a".repeat(33_000),
+            &"[a".repeat(33_000),
+            &"\"a ".repeat(33_000),
+        ] {
             if let Err(e) = syntax.tokenize(["", text], &TOKENIZER) {
                 assert!(e.to_string().len() < 300, "{e}");
             }

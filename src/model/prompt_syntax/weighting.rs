@@ -12,11 +12,9 @@ const LEAST: f64 = 1e-5;
 /// What the text encoder gets: the chunks of the negative prompt and of the prompt, then what their weights need.
 #[derive(Debug)]
 pub struct Rows {
-    /// Ids: (B, 77).
-    pub input_ids: Tensor,
+    input_ids: Tensor,
     attention_mask: Option<Tensor>,
-    /// For each row the number of the text encoder's last layers that it skips.
-    pub clip_skip: Vec<usize>,
+    clip_skip: Vec<usize>,
     syntax: PromptSyntax,
     /// Of the negative prompt and of the prompt.
     prompts: [Weighted; 2],
@@ -109,9 +107,10 @@ impl Rows {
         })
     }
 
-    /// The mask of 0 and 1, if there is one: (B, 77).
-    pub fn mask(&self) -> Option<&Tensor> {
-        self.attention_mask.as_ref()
+    /// Ids (B, 77), the mask of 0 and 1 (B, 77), if there is one, and for each row the number of the text encoder's last layers that it
+    /// skips.
+    pub fn inputs(&self) -> (&Tensor, Option<&Tensor>, &[usize]) {
+        (&self.input_ids, self.attention_mask.as_ref(), &self.clip_skip)
     }
 
     /// The text encoder's output (B, 77, C) → the embeddings of the negative prompt and of the prompt: (2, 77·n, C).

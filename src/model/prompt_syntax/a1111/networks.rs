@@ -43,10 +43,10 @@ pub(super) fn parse(text: &str, side: Side) -> Result<Networks, SyntaxError> {
 
 /// `lora:NAME:0.8>` → the kind, the arguments, and the length with the closing bracket.
 fn network(text: &str) -> Option<(&str, &str, usize)> {
-    let end = text.find('>')?;
-    let (kind, arguments) = text[..end].split_once(':')?;
-    let is_network = !kind.is_empty() && kind.chars().all(is_word) && !arguments.is_empty();
-    is_network.then_some((kind, arguments, end + 1))
+    let kind = text.split(|c| !is_word(c)).next().filter(|kind| !kind.is_empty())?;
+    let rest = text[kind.len()..].strip_prefix(':')?;
+    let arguments = &rest[..rest.find('>').filter(|end| *end > 0)?];
+    Some((kind, arguments, kind.len() + arguments.len() + 2))
 }
 
 fn lora(kind: &str, arguments: &str, whole: &str) -> Result<Lora, SyntaxError> {

@@ -17,21 +17,30 @@ struct Open {
 
 /// Refuses `[from:to:when]`, `[to:when]`, `[from::when]` and `[a|b]`.
 pub(super) fn refuse(text: &str) -> Result<(), SyntaxError> {
-    let mut open: Vec<Open> = vec![];
+    let (mut open, mut counts): (Vec<Open>, [usize; 2]) = (vec![], [0, 0]);
+    let kind = |bracket: char| usize::from(bracket == '[');
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
             '\\' => _ = chars.next(),
-            '(' | '[' => open.push(Open { at, bracket: c, colons: vec![], alternates: false }),
+            '(' | '[' => {
+                counts[kind(c)] += 1;
+                open.push(Open { at, bracket: c, colons: vec![], alternates: false });
+            }
             ')' | ']' => {
                 let opening = if c == ')' { '(' } else { '[' };
                 // A bracket that is never closed does not count.
-                if let Some(place) = open.iter().rposition(|open| open.bracket == opening) {
-                    let closed = open.swap_remove(place);
-                    open.truncate(place);
+                while counts[kind(opening)] > 0
+                    && let Some(closed) = open.pop()
+                {
+                    counts[kind(closed.bracket)] -= 1;
+                    if closed.bracket != opening {
+                        continue;
+                    }
                     if c == ']' {
                         refuse_bracket(&closed, &text[closed.at..=at])?;
                     }
+                    break;
                 }
             }
             ':' => open.last_mut().into_iter().for_each(|open| open.colons.push(at)),
@@ -46,7 +55,7 @@ pub(super) fn refuse(text: &str) -> Result<(), SyntaxError> {
 fn refuse_bracket(closed: &Open, whole: &str) -> Result<(), SyntaxError> {
     if closed.alternates {
         let what = tr!("alternates from step to step in A1111, which diffuscope does not do");
-        let instead = tr!(r"write one of them, \| outside of brackets, or `set prompt` between steps");
+        let instead = tr!("write one of them, or use `set prompt` between steps");
         return Err(SyntaxError::refused(whole, what, instead));
     }
     let Some(&last) = closed.colons.last().filter(|_| closed.colons.len() <= 2) else { return Ok(()) };

@@ -95,8 +95,8 @@ impl Judge<'_> {
         let text_encoder = &self.models.text_encoder;
         let rows = prompts.rows(&prompts.input_ids(&self.models.device)?, clip_skip, text_encoder)?;
         let mut forced = self.forced(stage, stage.calls.iter());
-        let hidden_states =
-            text_encoder.forward(&rows.input_ids, rows.mask(), &rows.clip_skip, &mut forced)?;
+        let (input_ids, mask, clip_skip) = rows.inputs();
+        let hidden_states = text_encoder.forward(input_ids, mask, clip_skip, &mut forced)?;
         let chained = self.take(stage, forced)? > 0;
         let embeds = rows.embeddings(&hidden_states)?;
         for (row, name) in ["negative_prompt_embeds", "prompt_embeds"].into_iter().enumerate() {
