@@ -34,7 +34,7 @@ pub enum TokenKind {
     Padding,
 }
 
-/// The number of chunks of 77 of so many tokens.
+/// The number of chunks of 77 in this number of tokens.
 pub fn chunks(tokens: usize) -> usize {
     (tokens / MODEL_MAX_LENGTH).max(1)
 }

@@ -39,14 +39,14 @@ pub enum SyntaxError {
     Chunks {
         /// The number of chunks.
         found: usize,
-        /// Why there are so many, if the prompt alone has fewer.
+        /// The reason for the number, if the prompt alone has fewer.
         why: String,
         /// The largest number.
         most: usize,
     },
     /// More pieces with a weight below 1 than can be encoded at once.
     #[error("{}", tr!(
-        "compel encodes the prompt once more for each piece with a weight below 1: {found} more chunks; expected at most {most}",
+        "compel encodes the prompt again for each piece with a weight below 1: {found} more chunks; expected at most {most}",
         found = .found, most = .most
     ))]
     Masks {

@@ -114,7 +114,7 @@ fn long_texts_deep_brackets_and_huge_weights_are_one_line() {
     let many = "(a)0.5 (b)0.6 ".repeat(150);
     assert_eq!(
         refused(PromptSyntax::Compel, &many),
-        "prompt: compel encodes the prompt once more for each piece with a weight below 1: 300 more chunks; expected at most 256"
+        "prompt: compel encodes the prompt again for each piece with a weight below 1: 300 more chunks; expected at most 256"
     );
 }
 
