@@ -167,7 +167,7 @@ impl PromptSyntax {
         };
         for piece in &parsed.pieces {
             if let Piece::Text(text, weight) | Piece::Embedding(text, weight) = piece
-                && !(weight.abs() <= MOST_WEIGHT)
+                && !(-MOST_WEIGHT..=MOST_WEIGHT).contains(weight)
             {
                 return Err(SyntaxError::weight(text, weight.to_string()));
             }
