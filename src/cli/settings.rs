@@ -102,6 +102,7 @@ mod tests {
             for flag in setting.entry().flags {
                 let value = match setting.name() {
                     "scheduler" => "dpm++2m-karras",
+                    "prompt_syntax" => "a1111",
                     _ if setting.is_text() => "sample:cat",
                     _ => "1",
                 };

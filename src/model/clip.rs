@@ -150,8 +150,8 @@ impl ClipTextModel {
         &self.config
     }
 
-    /// `input_ids` (B, N) of `u32`, `attention_mask` (B, N) of 0 and 1 → the embeddings (B, N, C), after `final_layer_norm`. The
-    /// mask is ignored unless the configuration sets `use_attention_mask`.
+    /// `input_ids` (B, N) of `u32`, and `attention_mask` (B, N) of 0 and 1, if there is one → the embeddings (B, N, C), after
+    /// `final_layer_norm`. Stable Diffusion has no mask, unless the configuration sets `use_attention_mask`.
     ///
     /// `clip_skip` has a number N for each row: its embeddings are the output of the layer that is N before the last. For 0, and for
     /// rows that it lacks, they are transformers' `last_hidden_state`.
@@ -161,14 +161,14 @@ impl ClipTextModel {
     pub fn forward(
         &self,
         input_ids: &Tensor,
-        attention_mask: &Tensor,
+        attention_mask: Option<&Tensor>,
         clip_skip: &[usize],
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
         watch(probe, &self.path, &[input_ids], |probe| {
             let mut hidden_states = self.embeddings.forward(input_ids, probe)?;
             let mut mask = causal_mask(input_ids.dim(1)?, input_ids.device())?;
-            if self.config.use_attention_mask {
+            if let Some(attention_mask) = attention_mask {
                 mask = mask.broadcast_add(&padding_mask(attention_mask)?)?;
             }
             let mut of_layers = vec![hidden_states.clone()];

@@ -7,6 +7,7 @@
 //! - [`vae`]: `AutoencoderKL`, latents → images and back.
 //! - [`resnet`], [`attention`]: blocks that the UNet and the VAE share.
 //! - [`tokenizer`]: `CLIPTokenizer`, text → token ids.
+//! - [`prompt_syntax`]: the languages of prompts: weights, and chunks of 75 tokens.
 //! - [`latent_rgb`]: latents → colours without a model, for previews.
 //! - [`classes`]: the table of the classes of modules: their paths, code, inputs and counterparts.
 //! - [`lora`]: low-rank changes of modules.
@@ -18,6 +19,7 @@ pub mod classes;
 pub mod clip;
 pub mod latent_rgb;
 pub mod lora;
+pub mod prompt_syntax;
 pub mod resnet;
 pub mod tokenizer;
 pub mod unet;

@@ -236,7 +236,8 @@ impl Lockstep {
         Ok((residuals, start.elapsed() / runs.max(1) as u32))
     }
 
-    /// The UNet's output for every row, in batches of the same timestep, size and LoRAs: (1, 4, h, w) each, in `f32`.
+    /// The UNet's output for every row, in batches of the same timestep, size, number of tokens and LoRAs: (1, 4, h, w) each, in
+    /// `f32`.
     fn predict(&self, rows: &[Row], models: &Models, probe: &mut dyn Probe) -> Result<Vec<Tensor>> {
         let mut groups: Vec<Vec<usize>> = vec![];
         for (index, row) in rows.iter().enumerate() {
@@ -245,6 +246,7 @@ impl Lockstep {
                 first.timestep == row.timestep
                     && first.latents.dims() == row.latents.dims()
                     && applied(&first.request) == applied(&row.request)
+                    && first.embeds.dims() == row.embeds.dims()
                     && group.len() < self.rows_at_once
             };
             match groups.iter_mut().find(alike) {

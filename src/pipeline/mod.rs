@@ -79,6 +79,12 @@ pub enum Error {
     NotRecorded(String),
 }
 
+impl From<crate::model::prompt_syntax::PromptError> for Error {
+    fn from(error: crate::model::prompt_syntax::PromptError) -> Self {
+        Self::Forward(error.into())
+    }
+}
+
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         Self::Forward(error.into())

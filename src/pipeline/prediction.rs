@@ -89,8 +89,9 @@ pub fn correlation(models: Asked<'_>) -> Result<f64, Error> {
     let Asked { tokenizer, text_encoder, unet, device, dtype } = models;
     let prompt = tokenizer.encode("")?;
     let row = |ids: &[u32]| Tensor::from_iter(ids.iter().map(|&id| i64::from(id)), device)?.unsqueeze(0);
-    let embeds =
-        text_encoder.forward(&row(&prompt.input_ids)?, &row(&prompt.attention_mask)?, &[], &mut Unwatched)?;
+    let mask = row(&prompt.attention_mask)?;
+    let mask = text_encoder.config().use_attention_mask.then_some(&mask);
+    let embeds = text_encoder.forward(&row(&prompt.input_ids)?, mask, &[], &mut Unwatched)?;
     let shape = [1, unet.config().in_channels, SIZE, SIZE];
     let noise = Generator::manual_seed(0).randn(shape.iter().product());
     let latents = Tensor::from_slice(&noise, &shape, device)?.to_dtype(dtype)?;

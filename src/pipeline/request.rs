@@ -6,6 +6,7 @@ use super::init_image::InitImage;
 use super::loras::{self, InTextEncoder, LoraScale};
 use super::memory;
 use super::seed::Seed;
+use crate::model::prompt_syntax::{PromptError, PromptSyntax};
 use crate::scheduler::config::PredictionType;
 use crate::scheduler::{ScheduleError, Scheduler, SchedulerChoice, scheduler};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use tr::tr;
 /// diffusers' default.
 pub const STRENGTH: f64 = 0.8;
 
-/// The longest prompt, in bytes. A model reads 75 tokens of it.
+/// The longest prompt, in bytes. A model reads 75 tokens of it, unless the syntax splits it into chunks.
 pub const MOST_PROMPT: usize = 100_000;
 
 /// The settings of a run, under diffusers' names.
@@ -27,7 +28,11 @@ pub struct Request {
     pub prompt: String,
     /// What to avoid; may be empty.
     pub negative_prompt: String,
-    /// How many of the text encoder's last layers the embeddings of the prompt skip; those of the negative prompt skip none.
+    /// The language of both prompts.
+    #[serde(default)]
+    pub prompt_syntax: PromptSyntax,
+    /// How many of the text encoder's last layers the embeddings of the prompt skip; those of the negative prompt skip none, unless
+    /// `prompt_syntax` is that of another program than diffusers.
     #[serde(default)]
     pub clip_skip: usize,
     /// Height of the image in pixels.
@@ -87,6 +92,9 @@ pub enum RequestError {
         /// The error.
         found: String,
     },
+    /// A prompt that is none in its syntax.
+    #[error(transparent)]
+    Syntax(#[from] PromptError),
     /// More layers to skip than the text encoder has.
     #[error("{}", tr!(
         "clip_skip is {found}; expected 0 to {layers}, the number of the text encoder's layers",
@@ -186,6 +194,7 @@ impl Default for Request {
         Self {
             prompt: String::new(),
             negative_prompt: String::new(),
+            prompt_syntax: PromptSyntax::Plain,
             clip_skip: 0,
             height: 0,
             width: 0,
@@ -207,6 +216,7 @@ impl Default for Request {
 pub struct Texts {
     prompt: String,
     negative_prompt: String,
+    prompt_syntax: PromptSyntax,
     clip_skip: usize,
     loras: InTextEncoder,
 }
@@ -217,6 +227,7 @@ impl Request {
         Texts {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
+            prompt_syntax: self.prompt_syntax,
             clip_skip: self.clip_skip,
             loras: InTextEncoder::of(self),
         }
@@ -277,6 +288,9 @@ impl Request {
                 continue;
             };
             return Err(RequestError::Prompt { name, found });
+        }
+        if self.prompt_syntax != PromptSyntax::Plain {
+            self.prompt_syntax.tokenize([&self.negative_prompt, &self.prompt], &models.tokenizer)?;
         }
         let layers = models.text_encoder.config().num_hidden_layers;
         if self.clip_skip > layers {

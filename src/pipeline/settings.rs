@@ -22,6 +22,7 @@ pub use setting::Setting;
 pub use value::{Access, Chosen, Field, Value, ValueError};
 
 use super::Request;
+use crate::model::prompt_syntax::PromptSyntax;
 use crate::phrase::{Phrase, phrase};
 use crate::scheduler::Class;
 
@@ -50,13 +51,32 @@ pub const SETTINGS: &[Entry] = &[
         ..OF_STAGES
     },
     Entry {
+        name: "prompt_syntax",
+        flags: &["prompt-syntax"],
+        value: "SYNTAX",
+        parameter: "Prompt syntax",
+        summary: phrase("the prompts' language: plain, a1111, …"),
+        help: phrase(
+            "Language of the prompts, with weights and chunks of 75 tokens: plain, a1111, comfy, compel [default: plain]",
+        ),
+        quiet: true,
+        field: Field::Chosen(Chosen {
+            get: |r, _| r.prompt_syntax.name().into(),
+            set: |r, _, name| {
+                r.prompt_syntax = PromptSyntax::named(name)?;
+                Ok(())
+            },
+        }),
+        ..OF_STAGES
+    },
+    Entry {
         name: "clip_skip",
         flags: &["clip-skip"],
         value: "LAYERS",
         parameter: "Clip skip",
         summary: phrase("last layers that the prompt skips"),
         help: phrase(
-            "Number of the text encoder's last layers that the embeddings of the prompt skip; the negative prompt skips none [default: 0]",
+            "Number of the text encoder's last layers that the embeddings of the prompt skip; the negative prompt skips none with the plain syntax, and as many with the others [default: 0]",
         ),
         quiet: true,
         field: Field::Count(

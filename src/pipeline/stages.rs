@@ -3,7 +3,6 @@
 //! Names follow diffusers' `StableDiffusionPipeline` and the article that this program is based on.
 
 use super::{Error, Models, Request, lines};
-use crate::model::tokenizer::Encoded;
 use crate::model::unet::embeddings::get_guidance_scale_embedding;
 use crate::nn::{Probe, watch};
 use crate::scheduler::{History, Scheduler, Step, StepInput};
@@ -40,47 +39,51 @@ pub fn text_to_image(run: Run<'_>, probe: &mut dyn Probe) -> Result<Tensor, Erro
 
 /// The result of [`encode_prompt`].
 pub struct EncodedPrompt {
-    /// Ids of the prompt: (1, 77).
+    /// Ids of the prompt: (1, 77), or with a syntax that splits long prompts (1, 77·n).
     pub input_ids: Tensor,
-    /// Ids of the negative prompt: (1, 77).
+    /// Ids of the negative prompt: as many.
     pub negative_input_ids: Tensor,
-    /// Embeddings of the prompt: (1, 77, C).
+    /// Embeddings of the prompt: (1, 77·n, C).
     pub prompt_embeds: Tensor,
-    /// Embeddings of the negative prompt: (1, 77, C).
+    /// Embeddings of the negative prompt: (1, 77·n, C).
     pub negative_prompt_embeds: Tensor,
+    /// The weights of the tokens of the prompt, and of the negative prompt, if one is not 1: (1, 77·n).
+    pub weights: Option<[Tensor; 2]>,
     /// The text of the prompt, and of the negative prompt, that did not fit.
     pub cut: [Option<String>; 2],
     /// The tokenizer's warnings about the prompt, and about the negative prompt.
     pub warnings: [Vec<String>; 2],
 }
 
-/// The prompt and the negative prompt → the embeddings to which the UNet attends: (1, 77, C) each.
+/// The prompt and the negative prompt → the embeddings to which the UNet attends: (1, 77, C) each. With another `prompt_syntax`
+/// than `plain`, n chunks of 77 are concatenated, and words have weights.
 ///
 /// # Errors
 /// When a prompt cannot be tokenized, or the text encoder fails.
 pub fn encode_prompt(run: Run<'_>, probe: &mut dyn Probe) -> Result<EncodedPrompt, Error> {
     let Run { models, request, .. } = run;
-    let negative = models.tokenizer.encode(&request.negative_prompt)?;
-    let prompt = models.tokenizer.encode(&request.prompt)?;
-    let rows = |of: fn(&Encoded) -> &[u32]| {
-        let row = |encoded| Tensor::from_iter(of(encoded).iter().map(|&id| i64::from(id)), &models.device);
-        Tensor::stack(&[row(&negative)?, row(&prompt)?], 0)
-    };
+    let texts = [&*request.negative_prompt, &*request.prompt];
+    let prompts = request.prompt_syntax.tokenize(texts, &models.tokenizer)?;
 
-    let input_ids = watch(probe, &lines::TOKENIZE, &[], |_| Ok(rows(|encoded| &encoded.input_ids)?))?;
+    let input_ids = watch(probe, &lines::TOKENIZE, &[], |_| Ok(prompts.input_ids(&models.device)?))?;
 
-    let attention_mask = rows(|encoded| &encoded.attention_mask)?;
-    // As in diffusers, the embeddings of the prompt may come from an earlier layer, and those of the negative prompt never do.
-    let clip_skip = [0, request.clip_skip];
+    // One row for each prompt; with another syntax than `plain` a row for each chunk of 77 ids, and those that weights need.
+    let rows = prompts.rows(&input_ids, request.clip_skip, &models.text_encoder)?;
     let embeds = watch(probe, &lines::TEXT_ENCODER, &[&input_ids], |probe| {
-        models.text_encoder.forward(&input_ids, &attention_mask, &clip_skip, probe)
+        let (input_ids, mask, clip_skip) = rows.inputs();
+        let hidden = models.text_encoder.forward(input_ids, mask, clip_skip, probe)?;
+        Ok(rows.embeddings(&hidden)?)
     })?;
+
+    let weights = prompts.weights(&models.device)?;
+    let [negative, prompt] = prompts.of_both;
 
     Ok(EncodedPrompt {
         negative_input_ids: input_ids.narrow(0, 0, 1)?,
         input_ids: input_ids.narrow(0, 1, 1)?,
         negative_prompt_embeds: embeds.narrow(0, 0, 1)?,
         prompt_embeds: embeds.narrow(0, 1, 1)?,
+        weights,
         cut: [prompt.cut, negative.cut],
         warnings: [prompt.warnings, negative.warnings],
     })

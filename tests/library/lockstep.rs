@@ -9,6 +9,7 @@ use diffuscope::debugger::host::Host;
 use diffuscope::debugger::session::Session;
 use diffuscope::debugger::session::SessionHost;
 use diffuscope::debugger::view::Viewer;
+use diffuscope::model::prompt_syntax::ALL;
 use diffuscope::nn::{self, Path, Probe, Unwatched};
 use diffuscope::pipeline::{Fault, Lockstep, Models, Request, Snapshot, advance, memory};
 use diffuscope::tensor::PlainTensor;
@@ -98,6 +99,24 @@ fn rows_are_computed_once_where_they_are_the_same() {
     // the empty prompt against the empty negative prompt: both rows are one
     let empty = each(&[""], |request, prompt| request.prompt = prompt.into());
     assert_eq!(together(&empty, None).1, [4, 8]);
+}
+
+/// Prompts in other languages have other numbers of rows, and go through the UNet in other batches.
+#[test]
+fn prompts_of_different_lengths_run_together() {
+    let prompt = format!("a (red:1.3) [cat] {}", "and a dog ".repeat(30));
+    let requests: Vec<Request> = ALL
+        .map(|(prompt_syntax, ..)| Request { prompt_syntax, prompt: prompt.clone(), ..request() })
+        .into_iter()
+        .collect();
+    let (together, _) = together(&requests, Some(8));
+    let mut lengths = vec![];
+    for (ours, request) in together.iter().zip(&requests) {
+        assert_alike(ours, &alone(request.clone()), 1e-4);
+        lengths.push(ours.tensor("prompt_embeds").unwrap().1.dim(1).unwrap());
+    }
+    // compel splits after the colon too.
+    assert_eq!(lengths, [77, 154, 154, 231]);
 }
 
 /// Counts how often the UNet runs.

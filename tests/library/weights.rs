@@ -74,7 +74,8 @@ fn outputs(models: &Models, probe: &mut dyn Probe) -> Vec<Vec<u32>> {
     let ids = Tensor::from_vec(ids, (2, 77), &Device::Cpu).unwrap();
     // A mask with something to hide, in the checkpoints that have one.
     let mask = ids.lt(40000u32).unwrap().to_dtype(ids.dtype()).unwrap();
-    let embeds = models.text_encoder.forward(&ids, &mask, &[], probe).unwrap();
+    let mask = models.text_encoder.config().use_attention_mask.then_some(&mask);
+    let embeds = models.text_encoder.forward(&ids, mask, &[], probe).unwrap();
     let channels = models.unet.config().in_channels;
     let residual = models.unet.forward(&randn(&[2, channels, 16, 16]), 500., &embeds, None, probe).unwrap();
     let decoded = models.vae.decode(&randn(&[1, channels, 8, 8]), probe).unwrap();

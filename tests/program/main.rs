@@ -24,6 +24,7 @@ mod hub_cache;
 mod hub_layouts;
 mod hub_server;
 mod nothing_gets_through;
+mod prompts;
 mod public_checkpoints;
 mod recorded;
 mod seeds;

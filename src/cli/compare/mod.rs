@@ -122,6 +122,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     } else {
         let apart = rows.apart;
         eprintln!("{}", tr!("{} UNet evaluations ({apart} without sharing)", rows.computed, apart));
+        session.embeds_apart()?.iter().for_each(|pair| println!("{pair}"));
     }
     if io::stdout().is_terminal() && !args.json {
         print_picture(&sheet)?;

@@ -246,6 +246,7 @@ impl Pictures<'_> {
         Ok(serde_json::to_string_pretty(&json!({
             "axes": plan.axes.iter().map(|axis| axis.name()).collect::<Vec<_>>(),
             "variants": variants,
+            "embeds": self.session.embeds_apart()?,
             "rows": { "computed": rows.computed, "apart": rows.apart, "at_once": self.comparison.rows_at_once() },
         }))?)
     }

@@ -176,15 +176,15 @@ fn tokenizer(run: &RecordedRun) -> Option<Arc<ClipTokenizer>> {
     let tokenizer = ClipTokenizer::load(&ModelSource::Bundled, VOCAB_SIZE).ok()?;
     let at = run.snapshots.get(1)?;
     let request = at.request();
-    let is_same = |prompt: &str, name: &str| -> Option<bool> {
-        let (_, ids) = at.tensor(name)?;
-        let ids = crate::tensor::PlainTensor::of(ids).ok()?;
-        let made = tokenizer.encode(prompt).ok()?.input_ids;
-        // Padding differs between versions of Stable Diffusion.
-        let end = made.iter().rposition(|id| Some(id) != made.last()).map_or(0, |last| last + 2);
-        Some(made.iter().zip(ids.data()).take(end).all(|(a, b)| *a == *b as u32))
-    };
-    is_same(&request.prompt, "input_ids")?.then(|| Arc::new(tokenizer))
+    let (_, ids) = at.tensor("input_ids")?;
+    let ids = crate::tensor::PlainTensor::of(ids).ok()?;
+    let made =
+        request.prompt_syntax.tokenize([&request.negative_prompt, &request.prompt], &tokenizer).ok()?;
+    let [_, made] = made.of_both;
+    // Padding differs between versions of Stable Diffusion.
+    let known = made.input_ids.iter().zip(ids.data()).zip(&made.attention_mask);
+    let is_same = known.filter(|(_, mask)| **mask == 1).all(|((made, id), _)| *made == *id as u32);
+    is_same.then(|| Arc::new(tokenizer))
 }
 
 /// Every module that the trace knows, each before its submodules.

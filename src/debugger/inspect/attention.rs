@@ -23,8 +23,10 @@ pub struct AttentionRun {
     pub steps: Vec<usize>,
     /// The latents' height and width.
     pub size: Size,
-    /// The tokens of the prompt, 77 with the padding, unless [`folded`](Self::folded).
+    /// The tokens of the prompt, 77 a chunk with the padding, unless [`folded`](Self::folded).
     pub tokens: Vec<TokenView>,
+    /// The weight of each token; empty if all are 1.
+    pub weights: Vec<f32>,
     /// How many tokens the last one stands for: more than one where the padding is folded.
     pub last_counts: usize,
     /// The layers that were looked into.
@@ -57,7 +59,7 @@ pub struct EffectRun {
     pub positions: Vec<usize>,
     /// The position that they were replaced by.
     pub replaced_by: usize,
-    /// Whether that is padding; the prompt may fill all 77.
+    /// Whether that is padding; the prompt may fill all of its chunks.
     pub by_padding: bool,
     /// DAAM's map of these tokens in the step as it was.
     pub attention: Vec<f32>,
@@ -88,19 +90,16 @@ pub const AFFECTED: [&str; 3] = ["guided_noise_residual", "pred_original_sample"
 const AFFORDABLE: usize = 256 * 256;
 
 impl AttentionRun {
-    /// The position of the first padding token; of the last token where there is none.
-    pub fn first_padding(&self) -> usize {
-        first_padding(&self.tokens).0
-    }
-
-    /// This run with the padding as one token, in about a fifth of the memory.
+    /// This run with the padding at the end as one token, in about a fifth of the memory.
     pub fn folded(&self) -> Self {
-        let first = self.first_padding();
+        let words = self.tokens.iter().rposition(|token| token.kind != TokenKind::Padding);
+        let first = words.map_or(0, |last| last + 1);
         if first + 1 >= self.tokens.len() {
             return self.clone();
         }
         Self {
             tokens: self.tokens[..=first].to_vec(),
+            weights: self.weights.iter().take(first + 1).copied().collect(),
             last_counts: self.tokens.len() - first,
             maps: self.maps.iter().map(|maps| maps.folded(first)).collect(),
             ..self.clone()
@@ -135,6 +134,12 @@ pub fn tokens(at: &Snapshot, tokenizer: Option<&ClipTokenizer>) -> candle_core::
     // Ids are below 2²⁴, which `f32` holds exactly.
     let ids: Vec<u32> = PlainTensor::of(ids)?.data().iter().map(|id| *id as u32).collect();
     Ok(prompt::tokens(&ids, tokenizer))
+}
+
+/// The weights of those tokens; none if all are 1.
+fn weights(at: &Snapshot) -> candle_core::Result<Vec<f32>> {
+    let Some((_, weights)) = at.tensor("prompt_weights") else { return Ok(vec![]) };
+    Ok(PlainTensor::of(weights)?.data().to_vec())
 }
 
 /// The step that follows `before`, and its latents' height and width.
@@ -236,17 +241,18 @@ pub fn attention(
     let (_, size) = step_of(first)?;
     let is_wanted = |path: &str| focus.is_in(path);
     let mut watching = CrossAttention::new(size, &is_wanted, focus.head, split);
-    let (mut steps, mut of_prompt) = (vec![], vec![]);
+    let (mut steps, mut of_prompt, mut of_tokens) = (vec![], vec![], vec![]);
     for before in before {
         let before = backend.encoded(before, host)?;
         steps.push(step_of(&before)?.0);
         require(backend, &before, focus, "attn2")?;
         of_prompt = tokens(&before, backend.info().tokenizer.as_deref())?;
+        of_tokens = weights(&before)?;
         replay::run(backend, &before, &mut watching, host)?;
     }
     let (layers, maps) = watching.done();
     check_head(backend.info(), &layers, focus)?;
-    Ok(AttentionRun { steps, size, tokens: of_prompt, last_counts: 1, layers, maps })
+    Ok(AttentionRun { steps, size, tokens: of_prompt, weights: of_tokens, last_counts: 1, layers, maps })
 }
 
 /// Re-runs the step after each of `before`, and sums where the point at column and row `point` attends to.

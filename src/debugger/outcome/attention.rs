@@ -2,7 +2,8 @@
 
 use super::{aligned, number};
 use crate::debugger::inspect::{AttentionRun, EffectRun, PointRun};
-use crate::debugger::prompt::{TokenKind, TokenView};
+use crate::debugger::prompt::{TokenKind, TokenView, chunks};
+use crate::model::tokenizer::MODEL_MAX_LENGTH;
 use crate::pipeline::ablation::Agreement;
 use crate::pipeline::attention::{Layer, Size};
 use serde::Serialize;
@@ -53,6 +54,12 @@ pub struct TokenRow {
     /// Whether it is a further vector of a concept, which the prompt itself does not have.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub inserted: bool,
+    /// Its weight, if one of the prompt's is not 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
+    /// The number of its chunk of 77, from 0, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<usize>,
     /// The sum of its map.
     pub total: f64,
     /// Of the sum of all.
@@ -174,6 +181,8 @@ impl AttentionReport {
                 position,
                 token: name(token),
                 inserted: token.is_inserted,
+                weight: run.weights.get(position).copied(),
+                chunk: (chunks(run.tokens.len()) > 1).then_some(position / MODEL_MAX_LENGTH),
                 total: map.iter().map(|value| f64::from(*value)).sum(),
                 share: shares.get(position).copied().unwrap_or(f64::NAN),
                 peak: Peak::of(&map, run.size),
@@ -245,7 +254,11 @@ impl AttentionReport {
         if !self.is_listed {
             return String::new();
         }
-        let heads = ["", "token", "share", "most at", "centre"];
+        let has_weights = self.tokens.iter().any(|row| row.weight.is_some());
+        let mut heads = vec!["", "token", "share", "most at", "centre"];
+        if has_weights {
+            heads.push("weight");
+        }
         let is_padding = |row: &&TokenRow| row.token == "<pad>";
         let cells = |mark: &str, token: String, share: f64, peak: Option<Peak>| {
             let at = peak.map_or("–".into(), |peak| format!("{},{}", peak.x, peak.y));
@@ -255,14 +268,18 @@ impl AttentionReport {
         let row = |row: &TokenRow| {
             let mark = if self.positions.contains(&row.position) { "▸" } else { "" };
             let position = row.position;
-            cells(&format!("{mark}{position:>3}"), row.token.clone(), row.share, row.peak)
+            let mut cells = cells(&format!("{mark}{position:>3}"), row.token.clone(), row.share, row.peak);
+            cells.extend(row.weight.map(|weight| format!("{weight:.2}")));
+            cells
         };
         let mut table: Vec<Vec<String>> =
             self.tokens.iter().filter(|row| !is_padding(row)).map(row).collect();
         let padding: Vec<&TokenRow> = self.tokens.iter().filter(is_padding).collect();
         if !padding.is_empty() {
             let share = padding.iter().map(|row| row.share).sum();
-            table.push(cells("", format!("<pad> ×{}", padding.len()), share, None));
+            let mut cells = cells("", format!("<pad> ×{}", padding.len()), share, None);
+            cells.extend(has_weights.then(String::new));
+            table.push(cells);
         }
         aligned(&heads, 2, &table)
     }

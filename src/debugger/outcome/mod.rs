@@ -1,16 +1,19 @@
 //! What a command shows, as text and as JSON. `attention`: the reports on attention and on the effect of a word. `lora`: those on LoRAs.
+//! `tables`: variants and differences.
 
 pub mod attention;
 pub mod lora;
+mod tables;
 
 use super::inspect::ModuleRow;
 use super::record::TensorRow;
 use super::text::{aligned, grouped, number, shape};
-use super::timeline::comparison::VariantRow;
+use super::timeline::comparison::{EmbedsApart, VariantRow};
 use crate::picture::Picture;
 use attention::{AttentionReport, EffectReport};
 use lora::LoraEffect;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use tables::{diff_table, variant_table};
 use tr::tr;
 
 /// What a command did, and what it shows.
@@ -59,6 +62,8 @@ pub enum Shown {
     Modules(Vec<ModuleRow>),
     /// The compared variants.
     Variants(Vec<VariantRow>),
+    /// How far the embeddings of variants are apart.
+    Embeds(Vec<EmbedsApart>),
     /// The tensors that differ between two runs.
     Diffs(Vec<DiffRow>),
     /// Where words or a point attend.
@@ -81,12 +86,13 @@ impl Shown {
             Self::Tensors(_) => 1,
             Self::Modules(_) => 2,
             Self::Variants(_) => 3,
-            Self::Diffs(_) => 4,
-            Self::Attention(_) => 5,
-            Self::Effect(_) => 6,
-            Self::Lora(_) => 7,
-            Self::Picture(_) => 8,
-            Self::Displays(_) => 9,
+            Self::Embeds(_) => 4,
+            Self::Diffs(_) => 5,
+            Self::Attention(_) => 6,
+            Self::Effect(_) => 7,
+            Self::Lora(_) => 8,
+            Self::Picture(_) => 9,
+            Self::Displays(_) => 10,
         }
     }
 
@@ -96,6 +102,7 @@ impl Shown {
             Self::Tensors(rows) => rows.is_empty(),
             Self::Modules(rows) => rows.is_empty(),
             Self::Variants(rows) => rows.is_empty(),
+            Self::Embeds(pairs) => pairs.is_empty(),
             Self::Diffs(rows) => rows.is_empty(),
             Self::Displays(rows) => rows.is_empty(),
             Self::Value(_) | Self::Attention(_) | Self::Effect(_) | Self::Lora(_) | Self::Picture(_) => false,
@@ -109,6 +116,7 @@ impl Shown {
             Self::Tensors(rows) => table(rows),
             Self::Modules(rows) => module_table(rows),
             Self::Variants(rows) => variant_table(rows),
+            Self::Embeds(pairs) => pairs.iter().map(|pair| format!("{pair}\n")).collect(),
             Self::Diffs(rows) => diff_table(rows),
             Self::Attention(report) => report.table(),
             Self::Effect(report) => report.table(),
@@ -143,6 +151,7 @@ impl Serialize for Outcome {
                 Shown::Tensors(rows) => map.serialize_entry("tensors", rows)?,
                 Shown::Modules(rows) => map.serialize_entry("modules", rows)?,
                 Shown::Variants(rows) => map.serialize_entry("variants", rows)?,
+                Shown::Embeds(pairs) => map.serialize_entry("embeds", pairs)?,
                 Shown::Diffs(rows) => map.serialize_entry("diffs", rows)?,
                 Shown::Attention(report) => map.serialize_entry("attention", report)?,
                 Shown::Effect(report) => map.serialize_entry("effect", report)?,
@@ -350,33 +359,6 @@ fn module_table(rows: &[ModuleRow]) -> String {
         cells
     });
     aligned(&heads, 1, &cells.collect::<Vec<_>>())
-}
-
-/// Variants as text; empty without any.
-fn variant_table(rows: &[VariantRow]) -> String {
-    let heads = ["timeline", "stage", "std", "‖uncond‖", "‖text‖", "cosine", "from base"];
-    let some = |value: Option<f64>| value.map_or_else(|| "–".to_string(), number);
-    let cells = rows.iter().map(|row| {
-        let figures = &row.figures;
-        let numbers = [figures.std, figures.uncond_norm, figures.text_norm, figures.cosine, row.difference];
-        [row.timeline.clone(), row.stage.clone()].into_iter().chain(numbers.map(some)).collect::<Vec<_>>()
-    });
-    aligned(&heads, 2, &cells.collect::<Vec<_>>())
-}
-
-/// Differences as text; empty without any.
-fn diff_table(rows: &[DiffRow]) -> String {
-    let heads = ["tensor", "shape", "relative", "largest"];
-    let cells = rows.iter().map(|row| match (row.relative, row.max_abs) {
-        (Some(relative), Some(largest)) => {
-            vec![row.tensor.clone(), shape(&row.shape), format!("{relative:.2e}"), format!("{largest:.2e}")]
-        }
-        _ => {
-            let shapes = format!("{} against {}", shape(&row.shape), shape(&row.reference_shape));
-            vec![row.tensor.clone(), shapes, "–".into(), "–".into()]
-        }
-    });
-    aligned(&heads, 2, &cells.collect::<Vec<_>>())
 }
 
 /// A row's name, with its stage where the table has rows of several.

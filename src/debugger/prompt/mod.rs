@@ -3,6 +3,7 @@
 pub mod word;
 
 use crate::model::ClipTokenizer;
+use crate::model::tokenizer::MODEL_MAX_LENGTH;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +30,35 @@ pub enum TokenKind {
     Word,
     /// It ends the prompt.
     End,
-    /// It fills up the 77.
+    /// It fills up the 77 of a chunk.
     Padding,
 }
 
-/// The tokens of `ids`.
+/// The number of chunks of 77 in this number of tokens.
+pub fn chunks(tokens: usize) -> usize {
+    (tokens / MODEL_MAX_LENGTH).max(1)
+}
+
+/// Tokens as a list shows them: of the padding of a chunk only the first. Each with its position and the number of tokens that it
+/// stands for.
+pub fn listed(tokens: &[TokenView]) -> Vec<(usize, usize)> {
+    let mut listed: Vec<(usize, usize)> = vec![];
+    for (position, token) in tokens.iter().enumerate() {
+        let goes_on = token.kind == TokenKind::Padding
+            && position.checked_sub(1).is_some_and(|before| tokens[before].kind == TokenKind::Padding);
+        match listed.last_mut().filter(|_| goes_on) {
+            Some((_, count)) => *count += 1,
+            None => listed.push((position, 1)),
+        }
+    }
+    listed
+}
+
+/// The tokens of `ids`, of one chunk or several.
 pub fn tokens(ids: &[u32], tokenizer: &ClipTokenizer) -> Vec<TokenView> {
     let spelling = |id| tokenizer.token(id).unwrap_or_default();
-    let kinds = kinds(ids, |id| spelling(id) == "<|endoftext|>");
+    let length = if ids.len() > MODEL_MAX_LENGTH { MODEL_MAX_LENGTH } else { ids.len().max(1) };
+    let kinds = ids.chunks(length).flat_map(|ids| kinds(ids, |id| spelling(id) == "<|endoftext|>"));
     let inserted = inserted(ids, tokenizer);
     let token = |((place, &id), kind): ((usize, &u32), TokenKind)| {
         let spelling = spelling(id);

@@ -68,10 +68,11 @@ impl RecordView {
         self.tensors.iter().chain(&self.x0_predictions).find(|tensor| tensor.row.name == name)
     }
 
-    /// What a comparison of runs looks at: the latents, brought to one scale, or the image.
+    /// What a comparison of runs looks at: the latents, brought to one scale, or the image, or before both the embeddings.
     pub fn compared(&self) -> Option<Cow<'_, PlainTensor>> {
         let Some(latents) = self.tensor("latents") else {
-            return self.tensor("image").map(|image| Cow::Borrowed(&image.values));
+            let made = self.tensor("image").or_else(|| self.tensor("prompt_embeds"));
+            return made.map(|made| Cow::Borrowed(&made.values));
         };
         if self.latents_scale == 1. {
             return Some(Cow::Borrowed(&latents.values));

@@ -6,12 +6,14 @@ use crate::model::ClipTokenizer;
 use crate::pipeline::StageRecord;
 
 /// A prompt as the text encoder has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PromptView {
     /// `prompt` or `negative_prompt`.
     pub name: &'static str,
-    /// Its tokens, 77 with the padding.
+    /// Its tokens, 77 a chunk with the padding.
     pub tokens: Vec<TokenView>,
+    /// The weight of each token; empty if all are 1.
+    pub weights: Vec<f32>,
     /// What did not fit.
     pub cut: Option<String>,
 }
@@ -23,12 +25,18 @@ pub(super) fn of(
     tokenizer: Option<&ClipTokenizer>,
 ) -> Vec<PromptView> {
     let Some(tokenizer) = tokenizer else { return vec![] };
-    let names = [("prompt", "input_ids"), ("negative_prompt", "negative_input_ids")];
-    let prompt = |((name, ids), cut): ((&'static str, &str), &Option<String>)| {
-        let ids = tensors.iter().find(|tensor| tensor.row.name == ids)?;
+    let names = [
+        ("prompt", "input_ids", "prompt_weights"),
+        ("negative_prompt", "negative_input_ids", "negative_prompt_weights"),
+    ];
+    let values =
+        |name: &str| tensors.iter().find(|tensor| tensor.row.name == name).map(|of| of.values.data());
+    let prompt = |((name, ids, weights), cut): ((&'static str, &str, &str), &Option<String>)| {
         // Ids are below 2²⁴, which `f32` holds exactly.
-        let ids: Vec<u32> = ids.values.data().iter().map(|id| *id as u32).collect();
-        Some(PromptView { name, tokens: tokens(&ids, tokenizer), cut: cut.clone() })
+        let ids: Vec<u32> = values(ids)?.iter().map(|id| *id as u32).collect();
+        let weights = values(weights).filter(|weights| weights.iter().any(|weight| *weight != 1.));
+        let weights = weights.map_or(vec![], <[f32]>::to_vec);
+        Some(PromptView { name, tokens: tokens(&ids, tokenizer), weights, cut: cut.clone() })
     };
     names.into_iter().zip(&record.cut).filter_map(prompt).collect()
 }

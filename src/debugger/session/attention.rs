@@ -98,8 +98,10 @@ impl Session {
         let report = EffectReport::of(text, &run);
         let mut outcome = Outcome::lines(report.lines());
         if !run.by_padding {
-            let why = "the prompt fills all 77 tokens: the last one's embedding stands for the padding's";
-            outcome.warnings.push(why.into());
+            outcome.warnings.push(tr!(
+                "the prompt fills all {} tokens: the last one's embedding stands for the padding's",
+                run.replaced_by + 1
+            ));
         }
         let affected = run.effects.iter().find(|effect| effect.name == "pred_original_sample");
         let affected = affected.ok_or_else(no_map)?;

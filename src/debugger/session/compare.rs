@@ -18,7 +18,7 @@ use crate::debugger::timeline::comparison::Member;
 use crate::debugger::timeline::comparison::StepMetrics;
 
 use crate::debugger::language::plan::Variant;
-use crate::debugger::timeline::comparison::VariantRow;
+use crate::debugger::timeline::comparison::{EmbedsApart, VariantRow, embeds_apart};
 
 use crate::pipeline::{self, Lockstep, Request, Snapshot, Stage, StageRecord, memory};
 use crate::scheduler::step::timestep_text;
@@ -260,6 +260,17 @@ impl Session {
         Ok(rows)
     }
 
+    /// How far the embeddings of the variants are apart, if their prompts are in different languages.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied from its device.
+    pub fn embeds_apart(&self) -> Result<Vec<EmbedsApart>, SessionError> {
+        let Some(comparison) = self.comparison() else { return Ok(vec![]) };
+        let branches = comparison.members.iter().filter_map(|member| self.timelines.get(member.branch));
+        let variants: Vec<_> = branches.map(|branch| (&*branch.name, branch.timeline.here())).collect();
+        Ok(embeds_apart(&variants)?)
+    }
+
     /// What a move of a comparison shows.
     pub(super) fn compared(
         &self,
@@ -296,7 +307,10 @@ impl Session {
                 message.push_str(&tr!("; lined up by noise level, t ≥ {}", timestep_text(level)));
             }
         }
-        let outcome = Outcome { warnings, stopped, ..Outcome::message(message) };
+        let mut outcome = Outcome { warnings, stopped, ..Outcome::message(message) };
+        if base.here().last().is_some_and(|record| record.stage == Stage::EncodePrompt) {
+            outcome = outcome.showing(Shown::Embeds(self.embeds_apart()?));
+        }
         Ok(outcome.showing(Shown::Variants(self.variant_rows()?)).showing(Shown::Displays(self.displayed())))
     }
 }

@@ -11,6 +11,7 @@ use crate::debugger::replay::outputs::Outputs;
 use crate::debugger::stepping::{HookPhase, PausedStage};
 use crate::debugger::timeline::tree::{Branch, TimelineTree};
 use crate::nn::{Path, Unwatched};
+use crate::pipeline::request::Texts;
 use crate::pipeline::stages;
 use crate::pipeline::stages::Run;
 use crate::pipeline::{Request, Snapshot, Stage, lines};
@@ -54,9 +55,9 @@ struct PausedAt {
     outputs: Vec<(Path, Tensor)>,
 }
 
-/// Embeddings of texts that were asked for, by the text and `clip_skip`: (1, 77, C) each.
+/// Embeddings of texts that were asked for, by what they depend on: (1, 77·n, C) each.
 #[derive(Debug, Default)]
-pub struct EmbeddingCache(Mutex<HashMap<(String, usize), PlainTensor>>);
+pub struct EmbeddingCache(Mutex<HashMap<Texts, PlainTensor>>);
 
 impl Deref for Scope<'_> {
     type Target = Snapshot;
@@ -122,12 +123,12 @@ impl<'a> Scope<'a> {
                 return Err(mistake("embed wants a text in quotes: embed(\"a cat\")"));
             };
             let mut known = texts.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let asked = (text.clone(), request.clip_skip);
+            let request = Request { prompt: text, ..request.clone() };
+            let asked = request.texts();
             if let Some(embeds) = known.get(&asked) {
                 return Ok(Box::new(TensorValue::new(embeds.clone())));
             }
             // The stage itself: the same numbers as those of a run with that prompt.
-            let request = Request { prompt: text, ..request.clone() };
             let models = backend.models().map_err(|e| mistake(&e.to_string()))?;
             let run = Run { models, request: &request, scheduler: &*scheduler };
             let encoded = stages::encode_prompt(run, &mut Unwatched).map_err(|e| mistake(&e.to_string()))?;

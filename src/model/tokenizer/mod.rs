@@ -147,24 +147,9 @@ impl ClipTokenizer {
     /// # Errors
     /// When the vocabulary lacks a byte of the prompt, or a token has no embedding.
     pub fn encode(&self, prompt: &str) -> Result<Encoded, crate::nn::Error> {
-        let broken =
-            |e: tokenizers::Error| crate::nn::Error::Input(tr!("the prompt cannot be tokenized: {e}", e));
-        let Converted { text, warnings } = self.maybe_convert_prompt(prompt).map_err(broken)?;
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(broken)?;
-        let ids = encoding.get_ids();
+        let (ids, warnings) = self.ids_of(prompt)?;
         let kept = ids.len().min(MODEL_MAX_LENGTH - 2);
-        if let Some((id, WithoutEmbedding { token, file })) =
-            ids[..kept].iter().find_map(|id| self.without_embedding.get_key_value(id))
-        {
-            return Err(crate::nn::Error::Input(tr!(
-                "{file}: the added token `{}` of the prompt has id {id}; expected less than {}, `vocab_size` of \
-                 text_encoder/config.json: a prompt without it, or embeddings for it",
-                abridged(token),
-                self.vocab_size,
-                file,
-                id
-            )));
-        }
+        self.check_embeddings(&ids[..kept])?;
         let mut input_ids = vec![self.bos_token_id];
         input_ids.extend(&ids[..kept]);
         input_ids.push(self.eos_token_id);
@@ -173,6 +158,46 @@ impl ClipTokenizer {
         attention_mask.resize(MODEL_MAX_LENGTH, 0);
         let cut = (kept < ids.len()).then(|| self.decode(&ids[kept..]));
         Ok(Encoded { input_ids, attention_mask, cut, warnings })
+    }
+
+    /// All tokens of a text, without start, end and padding, its concepts expanded; and the warnings of [`Encoded`].
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    pub fn tokens_of(&self, text: &str) -> Result<(Vec<u32>, Vec<String>), crate::nn::Error> {
+        let (ids, warnings) = self.ids_of(text)?;
+        self.check_embeddings(&ids)?;
+        Ok((ids, warnings))
+    }
+
+    /// The ids of start, end and padding.
+    pub fn special_ids(&self) -> [u32; 3] {
+        [self.bos_token_id, self.eos_token_id, self.pad_token_id]
+    }
+
+    /// The id of a token as the vocabulary spells it, such as `apple</w>`.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    fn ids_of(&self, text: &str) -> Result<(Vec<u32>, Vec<String>), crate::nn::Error> {
+        let broken =
+            |e: tokenizers::Error| crate::nn::Error::Input(tr!("the prompt cannot be tokenized: {e}", e));
+        let Converted { text, warnings } = self.maybe_convert_prompt(text).map_err(broken)?;
+        Ok((self.tokenizer.encode_fast(text, false).map_err(broken)?.get_ids().to_vec(), warnings))
+    }
+
+    fn check_embeddings(&self, ids: &[u32]) -> Result<(), crate::nn::Error> {
+        let missing = ids.iter().find_map(|id| self.without_embedding.get_key_value(id));
+        let Some((id, WithoutEmbedding { token, file })) = missing else { return Ok(()) };
+        Err(crate::nn::Error::Input(tr!(
+            "{file}: the added token `{}` of the prompt has id {id}; expected less than {}, `vocab_size` of \
+             text_encoder/config.json: a prompt without it, or embeddings for it",
+            abridged(token),
+            self.vocab_size,
+            file,
+            id
+        )))
     }
 
     /// The text of `ids`, with a space between words.

@@ -139,6 +139,7 @@ impl RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::prompt_syntax;
     use crate::picture::png::encode;
     use crate::picture::png::found::Found;
     use crate::pipeline::loras::LoraScale;
@@ -177,6 +178,7 @@ mod tests {
                     loras: loras.iter().map(|(name, scale)| LoraScale::recorded(name, *scale)).collect(),
                     prompt,
                     negative_prompt,
+                    prompt_syntax: prompt_syntax::ALL[clip_skip as usize % 4].0,
                     clip_skip: clip_skip as usize,
                     height: height as usize,
                     width: width as usize,

@@ -139,8 +139,9 @@ fn first_latents(made: FirstLatents, request: &Request) -> Vec<(&'static str, Te
 }
 
 fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
-    let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, cut, warnings } =
-        stages::encode_prompt(run, probe)?;
+    let made = stages::encode_prompt(run, probe)?;
+    let EncodedPrompt { input_ids, negative_input_ids, prompt_embeds, negative_prompt_embeds, .. } = made;
+    let EncodedPrompt { weights, cut, warnings, .. } = made;
     let names = ["prompt", "negative_prompt"];
     let mut warnings: Vec<String> = names
         .iter()
@@ -158,13 +159,12 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
             )
         })
     }));
+    let ids = [("input_ids", input_ids), ("negative_input_ids", negative_input_ids)];
+    let weights =
+        ["prompt_weights", "negative_prompt_weights"].into_iter().zip(weights.into_iter().flatten());
+    let embeds = [("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)];
     Ok(StageOutput {
-        tensors: vec![
-            ("input_ids", input_ids),
-            ("negative_input_ids", negative_input_ids),
-            ("prompt_embeds", prompt_embeds),
-            ("negative_prompt_embeds", negative_prompt_embeds),
-        ],
+        tensors: ids.into_iter().chain(weights).chain(embeds).collect(),
         step: None,
         warnings,
         cut,

@@ -5,9 +5,11 @@ use std::fmt;
 use std::ops::Range;
 
 /// Names of the tensors of stages before the scheduler's step.
-const BEFORE_STEP: [&str; 10] = [
+const BEFORE_STEP: [&str; 12] = [
     "input_ids",
     "negative_input_ids",
+    "prompt_weights",
+    "negative_prompt_weights",
     "prompt_embeds",
     "negative_prompt_embeds",
     "init_image",

@@ -54,8 +54,15 @@ fn layers() -> Vec<Layer> {
 
 fn answer(asked: &InspectQuery, seed: usize, tokens: &[TokenView]) -> Inspection {
     let run = |layers: Vec<Layer>, maps| {
-        let run =
-            AttentionRun { steps: vec![11], size: SIZE, tokens: tokens.into(), last_counts: 1, layers, maps };
+        let run = AttentionRun {
+            steps: vec![11],
+            size: SIZE,
+            tokens: tokens.into(),
+            weights: vec![],
+            last_counts: 1,
+            layers,
+            maps,
+        };
         Inspection::Attention(run)
     };
     match asked {
@@ -64,6 +71,7 @@ fn answer(asked: &InspectQuery, seed: usize, tokens: &[TokenView]) -> Inspection
                 steps: vec![11],
                 size: SIZE,
                 tokens: tokens.into(),
+                weights: vec![],
                 last_counts: 1,
                 layers: layers(),
                 maps: vec![maps(SIZE, tokens.len(), seed, 16.)],

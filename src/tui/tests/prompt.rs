@@ -4,6 +4,7 @@ use super::screen::{NARROW, Screen, WIDE, check};
 use crate::debugger::Event;
 use crate::debugger::prompt::{TokenKind, TokenView};
 use crate::debugger::view::Viewer;
+use crate::model::prompt_syntax::PromptSyntax;
 use crossterm::event::KeyCode;
 
 fn prompt(size: (u16, u16), done: usize) -> Screen {
@@ -29,4 +30,14 @@ fn wide_tokens_and_parts_of_words_line_up() {
     assert!(words.len() > 3 && words.iter().any(|token| !token.ends_word));
     let screen = prompt(NARROW, 1).received(Event::StageDone(view));
     check("prompt-japanese", screen);
+}
+
+#[test]
+fn weights_and_chunks_have_their_places() {
+    let text = "a (red:1.3) apple BREAK a [blue] (table:0.5)";
+    let session = super::recorded::session_in(PromptSyntax::A1111, text);
+    let view = super::recorded::view(&session, &mut Viewer::default());
+    let [prompt_view, negative] = &view.records[0].prompts[..] else { panic!("there are two prompts") };
+    assert_eq!((prompt_view.tokens.len(), prompt_view.weights.len(), negative.weights.len()), (154, 154, 0));
+    check("prompt-weights", prompt(NARROW, 1).received(Event::StageDone(view)));
 }

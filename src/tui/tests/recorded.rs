@@ -4,6 +4,7 @@ use crate::checkpoint::ModelSource;
 use crate::debugger::session::Session;
 use crate::debugger::view::Viewer;
 use crate::debugger::{Event, Outcome, View};
+use crate::model::prompt_syntax::PromptSyntax;
 use crate::nn::Unwatched;
 use crate::pipeline::{Models, Request, Stage, StageRecord};
 use crate::scheduler::{History, Scheduler, StepFormulas, StepInput};
@@ -263,16 +264,29 @@ pub fn session_with_nan() -> Session {
 
 /// A session after `encode_prompt` of another prompt, with the embeddings of the recorded one.
 pub fn session_of(prompt: &str) -> Session {
+    session_in(PromptSyntax::Plain, prompt)
+}
+
+/// The same in a language of prompts; each chunk has the embeddings of the recorded run.
+pub fn session_in(prompt_syntax: PromptSyntax, prompt: &str) -> Session {
     let run = run();
-    let request = Request { prompt: prompt.into(), ..run.request.clone() };
+    let request = Request { prompt: prompt.into(), prompt_syntax, ..run.request.clone() };
     let known = &run.records[0];
-    let tensors = known.tensors.iter().map(|(name, tensor)| match *name {
-        "input_ids" => ("input_ids", ids(&run.models, prompt)),
-        name => (name, tensor.clone()),
-    });
+    let prompts = prompt_syntax.tokenize(["", prompt], &run.models.tokenizer).unwrap();
+    let ids = prompts.input_ids(&Device::Cpu).unwrap();
+    let row = |row| ids.narrow(0, row, 1).unwrap();
+    let embeds = |name| {
+        let embeds = known.tensor(name).unwrap();
+        Tensor::cat(&vec![embeds; prompts.of_both[1].chunks()], 1).unwrap()
+    };
+    let mut tensors = vec![("input_ids", row(1)), ("negative_input_ids", row(0))];
+    if let Some(weights) = prompts.weights(&Device::Cpu).unwrap() {
+        tensors.extend(["prompt_weights", "negative_prompt_weights"].into_iter().zip(weights));
+    }
+    tensors.extend(["prompt_embeds", "negative_prompt_embeds"].map(|name| (name, embeds(name))));
     let record = StageRecord {
         stage: known.stage,
-        tensors: tensors.collect(),
+        tensors,
         step: None,
         guidance_scale: 7.5,
         scheduler: Arc::clone(&known.scheduler),

@@ -9,6 +9,7 @@ use diffuscope::checkpoint::LoadError;
 use diffuscope::checkpoint::changed::Changes;
 use diffuscope::checkpoint::embedding::Embedding;
 use diffuscope::debugger::prompt;
+use diffuscope::model::prompt_syntax::PromptSyntax;
 use diffuscope::nn::Unwatched;
 use diffuscope::pipeline::stages::{self, Run};
 use diffuscope::pipeline::{Models, Request};
@@ -96,6 +97,35 @@ fn ids_and_embeddings_are_those_of_diffusers() {
         differences.note(&made, theirs.tensor(&number.to_string()), prompt);
     }
     differences.assert_within(BOUND);
+}
+
+/// A concept is found in the prompts of every language, with the weight of its text for each of its vectors.
+#[test]
+fn concepts_are_found_in_every_language() {
+    let (table, checkpoint) = (fixture::json("embeddings"), checkpoint("sd1"));
+    let models = load(&checkpoint, &files(&table)).unwrap();
+    let tokenized = |syntax: PromptSyntax, text: &str| {
+        let [_, prompt] = syntax.tokenize(["", text], &models.tokenizer).unwrap().of_both;
+        prompt
+    };
+    let plain = tokenized(PromptSyntax::Plain, "a house in <style> here").input_ids;
+    for (syntax, weighted) in [
+        (PromptSyntax::A1111, "a house in (<style>:1.3) here"),
+        (PromptSyntax::Comfy, "a house in (<style>:1.3) here"),
+        (PromptSyntax::Comfy, "a house in (embedding:<style>:1.3) here"),
+        (PromptSyntax::Compel, "a house in (<style>)1.3 here"),
+    ] {
+        let made = tokenized(syntax, weighted);
+        assert_eq!(made.input_ids, plain, "{syntax}: {weighted}");
+        assert_eq!(made.weights[3..9], [1., 1.3, 1.3, 1.3, 1., 1.], "{syntax}: {weighted}");
+    }
+    // A1111 does not split a concept of three vectors.
+    let made = tokenized(PromptSyntax::A1111, &format!("{}<style> end", "cat ".repeat(73)));
+    let [_, eos, _] = models.tokenizer.special_ids();
+    assert_eq!((made.chunks(), made.input_ids[74]), (2, eos));
+    assert_eq!(made.input_ids[78..81], plain[4..7]);
+    let made = tokenized(PromptSyntax::Comfy, &format!("{}<style> end", "cat ".repeat(73)));
+    assert_eq!((made.chunks(), &made.input_ids[74..76]), (2, &plain[4..6]));
 }
 
 /// The prompt view shows the vectors that are inserted as parts of one word.

@@ -4,6 +4,7 @@ mod clip_skip;
 mod embeddings;
 mod inside;
 mod models;
+mod prompt_syntax;
 mod random;
 mod run;
 mod scheduler;

@@ -66,13 +66,13 @@ impl StepMetrics {
     }
 }
 
-/// How far what a record made is from what the base's made: of pictures, or of latents, brought to one scale. `None` where they have not the
-/// same shape, or none.
+/// How far what a record made is from what the base's made: of pictures, of latents, brought to one scale, or of the embeddings. `None`
+/// where they have not the same shape, or none.
 ///
 /// # Errors
 /// When a tensor cannot be copied from its device.
 pub fn difference(record: &StageRecord, base: &StageRecord) -> candle_core::Result<Option<f64>> {
-    for name in ["latents", "image"] {
+    for name in ["latents", "image", "prompt_embeds"] {
         if let (Some(ours), Some(theirs)) = (record.tensor(name), base.tensor(name)) {
             if ours.dims() != theirs.dims() {
                 return Ok(None);

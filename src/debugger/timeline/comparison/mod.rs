@@ -4,10 +4,12 @@
 //! - [`metrics`]: the numbers that describe a step of a variant.
 
 pub mod alignment;
+mod embeds;
 pub mod metrics;
 
 pub use crate::debugger::language::plan::{Axis, Plan, Variant};
 pub use alignment::{Alignment, Member};
+pub use embeds::{EmbedsApart, embeds_apart};
 pub use metrics::{StepMetrics, VariantRow};
 
 use super::tree::{BranchId, TimelineTree};

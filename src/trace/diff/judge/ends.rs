@@ -1,6 +1,7 @@
 //! The stages before and after denoising.
 
 use super::Judge;
+use crate::model::prompt_syntax::PromptSyntax;
 use crate::nn::Unwatched;
 use crate::pipeline::loras::Adapted;
 use crate::pipeline::{Request, Stage, lines};
@@ -13,6 +14,9 @@ use tr::tr;
 impl Judge<'_> {
     /// The text encoder on the recorded ids, once for each batch that was recorded.
     pub(super) fn encode_prompt(&mut self, stage: &TraceStage) -> Result<(), DiffError> {
+        if self.request.prompt_syntax != PromptSyntax::Plain {
+            return self.encode_chunks(stage);
+        }
         let Request { prompt, negative_prompt, clip_skip, .. } = self.request.clone();
         let names = |row: BatchRow| match row {
             BatchRow::Uncond => ("negative_input_ids", "negative_prompt_embeds", &negative_prompt),
@@ -50,8 +54,9 @@ impl Judge<'_> {
                 (Tensor::new(ids, &self.models.device)?, Tensor::new(masks, &self.models.device)?);
             let mut forced = self.forced(stage, stage.calls.iter().filter(|call| call.rows == rows));
             let text_encoder = &self.models.text_encoder;
+            let mask = text_encoder.config().use_attention_mask.then_some(&mask);
             let mut adapted = Adapted::new(self.models, &self.request, &mut forced);
-            let mut embeds = text_encoder.forward(&ids, &mask, &[], &mut adapted)?;
+            let mut embeds = text_encoder.forward(&ids, mask, &[], &mut adapted)?;
             let mut chained = self.take(stage, forced)? > 0;
             // transformers' modules run whole, and diffusers takes an earlier layer's output afterwards.
             if clip_skip > 0 && rows.contains(&BatchRow::Text) {
@@ -59,13 +64,48 @@ impl Judge<'_> {
                 let skips: Vec<usize> = skips.collect();
                 let mut unwatched = Unwatched;
                 let mut adapted = Adapted::new(self.models, &self.request, &mut unwatched);
-                embeds = text_encoder.forward(&ids, &mask, &skips, &mut adapted)?;
+                embeds = text_encoder.forward(&ids, mask, &skips, &mut adapted)?;
                 chained = true;
             }
             for (i, name) in embeds_of.iter().enumerate() {
                 let bound = |dtype| tolerance::isolated("", dtype, None, chained);
                 self.line(stage, lines::TEXT_ENCODER.as_str(), &embeds.narrow(0, i, 1)?, name, bound)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The text encoder on the recorded ids of prompts in chunks, which this program recorded.
+    fn encode_chunks(&mut self, stage: &TraceStage) -> Result<(), DiffError> {
+        let Request { prompt_syntax, clip_skip, .. } = self.request;
+        let texts = [&*self.request.negative_prompt, &*self.request.prompt];
+        let prompts = match prompt_syntax.tokenize(texts, &self.models.tokenizer) {
+            Ok(prompts) => prompts,
+            Err(e) => {
+                self.note(tr!("the prompts are not compared: {e}", e));
+                return Ok(());
+            }
+        };
+        for (name, of) in ["negative_input_ids", "input_ids"].into_iter().zip(&prompts.of_both) {
+            let Some(recorded) = stage.tensor(name)? else { return Ok(()) };
+            if !recorded.data().iter().map(|id| *id as u32).eq(of.input_ids.iter().copied()) {
+                self.note(tr!(
+                    "the prompts are not compared: {name} are not the ids of that prompt in the syntax {prompt_syntax}",
+                    name, prompt_syntax
+                ));
+                return Ok(());
+            }
+        }
+        let text_encoder = &self.models.text_encoder;
+        let rows = prompts.rows(&prompts.input_ids(&self.models.device)?, clip_skip, text_encoder)?;
+        let mut forced = self.forced(stage, stage.calls.iter());
+        let (input_ids, mask, clip_skip) = rows.inputs();
+        let hidden_states = text_encoder.forward(input_ids, mask, clip_skip, &mut forced)?;
+        let chained = self.take(stage, forced)? > 0;
+        let embeds = rows.embeddings(&hidden_states)?;
+        for (row, name) in ["negative_prompt_embeds", "prompt_embeds"].into_iter().enumerate() {
+            let bound = |dtype| tolerance::isolated("", dtype, None, chained);
+            self.line(stage, lines::TEXT_ENCODER.as_str(), &embeds.narrow(0, row, 1)?, name, bound)?;
         }
         Ok(())
     }

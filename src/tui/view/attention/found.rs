@@ -266,7 +266,8 @@ pub fn short(path: &str) -> String {
 
 /// Tokens with the padding as one row, without results.
 fn folded(tokens: &[TokenView]) -> Vec<Row> {
-    let padding = tokens.iter().filter(|token| token.kind == TokenKind::Padding).count();
+    let words = tokens.iter().rposition(|token| token.kind != TokenKind::Padding);
+    let padding = tokens.len() - words.map_or(0, |last| last + 1);
     let shown = tokens.len() - padding.saturating_sub(1);
     let row = |(at, token): (usize, &TokenView)| Row {
         token: token.clone(),

@@ -1,8 +1,9 @@
 //! The tokens of the prompts, their embeddings, and the cosines between them.
 //!
-//! - [`embedded`]: tokens with their embeddings, norms and cosines.
+//! - [`embedded`]: tokens with their embeddings, norms and cosines. [`tokens`]: the list of them.
 
 mod embedded;
+mod tokens;
 
 use super::pane::{Pane, Reply, View};
 use super::welcome;
@@ -18,7 +19,6 @@ use embedded::{Embedded, Prompts};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 use std::cell::RefCell;
 use std::rc::Rc;
 use tr::tr;
@@ -68,11 +68,22 @@ impl View for Prompt {
                 0 => String::new(),
                 count => tr!(" ({count} inserted, marked +)", count),
             };
-            match of.padding {
-                0 => tr!("{name}: {} tokens{inserted}, no padding", of.words(), name, inserted),
-                padding => {
-                    tr!("{name}: {} tokens{inserted}, {padding} padding", of.words(), name, inserted, padding)
+            let chunks = match of.chunks {
+                1 => String::new(),
+                count => tr!(", {count} chunks", count),
+            };
+            match of.padding() {
+                0 => {
+                    tr!("{name}: {} tokens{inserted}{chunks}, no padding", of.words(), name, inserted, chunks)
                 }
+                padding => tr!(
+                    "{name}: {} tokens{inserted}{chunks}, {padding} padding",
+                    of.words(),
+                    name,
+                    inserted,
+                    chunks,
+                    padding
+                ),
             }
         };
         // Rows for the tokens, with the rule, the scale and the truncated text.
@@ -147,10 +158,17 @@ impl View for Prompt {
     fn selected(&self, _: &str, state: &State) -> Option<String> {
         let prompts = self.prompts(state)?;
         let [prompt, negative] = &prompts.of_both;
-        let mut text = String::from("prompt\tindex\tid\ttoken\tnorm\n");
+        let has_weights = [prompt, negative].into_iter().any(|of| !of.weights.is_empty());
+        let mut text = String::from("prompt\tindex\tid\ttoken\tnorm");
+        text.push_str(if has_weights { "\tweight\n" } else { "\n" });
         for (name, of) in [(PROMPT, prompt), (NEGATIVE, negative)] {
             for (index, (token, norm)) in of.tokens.iter().zip(&of.norms).enumerate() {
-                text.push_str(&format!("{name}\t{index}\t{}\t{}\t{norm}\n", token.id, token.text));
+                let (position, _) = of.places[index];
+                text.push_str(&format!("{name}\t{position}\t{}\t{}\t{norm}", token.id, token.text));
+                if has_weights {
+                    text.push_str(&format!("\t{}", of.weights.get(index).unwrap_or(&1.)));
+                }
+                text.push('\n');
             }
         }
         Some(text)
@@ -263,56 +281,6 @@ impl Prompt {
         Reply::Taken
     }
 
-    /// A row per token: its index, id, text, norm and embedding.
-    fn draw_tokens(&self, prompts: &Prompts, negative: bool, canvas: &mut Canvas<'_>, area: Rect) {
-        let of = &prompts.of_both[usize::from(negative)];
-        let theme = canvas.theme;
-        let notes = notes(of);
-        let most = area.height.saturating_sub(notes);
-        let high = high(most, of.tokens.len(), MOST_ROWS);
-        let most = most.min(of.tokens.len() as u16 * high) / high * high;
-        let [rows, below] =
-            Layout::vertical([Constraint::Length(most), Constraint::Length(notes)]).areas(area);
-        let selected = self.at(prompts, negative);
-        let top = ListView::at(selected).window(of.tokens.len(), (rows.height / high).into()).start;
-        let mut strip_at = 0;
-        let rows = rows.rows().step_by(high.into()).map(|row| Rect { height: high, ..row });
-        for ((index, token), row) in of.tokens.iter().enumerate().skip(top).zip(rows) {
-            let here = index == selected && negative == self.negative;
-            let mark = if here { "▸" } else { " " };
-            let times = if token.kind == TokenKind::Padding {
-                format!("×{}", of.padding)
-            } else {
-                index.to_string()
-            };
-            let line = Line::from(vec![
-                Span::styled(mark, theme.focus),
-                Span::styled(format!("{times:>3} "), theme.faint),
-                Span::styled(format!("{:>5} ", token.id), theme.tensor),
-                Span::styled(name(token, TEXT), if here { theme.strong } else { style(token, theme) }),
-                Span::styled(format!("{:>7.2} ", of.norms[index]), theme.plain),
-            ]);
-            strip_at = line.width() as u16;
-            line.render(row, canvas.buf);
-            let strip =
-                Rect { x: row.x + strip_at.min(row.width), width: row.width.saturating_sub(strip_at), ..row };
-            heat::strip(of.embedding(index), prompts.reach, strip, canvas.buf);
-        }
-        let [scale, cut] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(below);
-        let label = format!(" {:>3} {:>5} {:<TEXT$}{:>7} ", "", "id", "token", "norm");
-        canvas.lines(&[Line::styled(label, theme.faint)], scale);
-        let bar = Rect {
-            x: scale.x + strip_at.min(scale.width),
-            width: scale.width.saturating_sub(strip_at),
-            ..scale
-        };
-        heat::scale(prompts.reach, theme.faint, bar, canvas.buf);
-        if let Some(text) = &of.cut {
-            let cut_text = text::shortened(&format!("truncated: {}", text::clean(text)), cut.width.into());
-            canvas.lines(&[Line::styled(cut_text, theme.warning)], cut);
-        }
-    }
-
     /// The matrix of cosines; if its cells are too small for numbers, those of the selected token are beside it.
     fn draw_cosines(&self, prompts: &Prompts, canvas: &mut Canvas<'_>, area: Rect) {
         let of = &prompts.of_both[usize::from(self.negative)];
@@ -344,7 +312,7 @@ impl Prompt {
             canvas.lines(&[named], middle);
             let mut x = row.x + NAMES;
             for other in shown() {
-                let cosine = of.cosines[index][other];
+                let cosine = of.cosine(index, other);
                 let ground = heat::diverging(cosine as f32, 1.);
                 let cell = Rect { x, width: wide as u16, ..row }.intersection(canvas.buf.area);
                 canvas.buf.set_style(cell, Style::new().fg(heat::ink(ground)).bg(ground));
@@ -357,7 +325,7 @@ impl Prompt {
                 x += wide as u16;
             }
             if high == 1 {
-                let number = Line::styled(format!(" {:>5.2}", of.cosines[index][selected]), theme.plain);
+                let number = Line::styled(format!(" {:>5.2}", of.cosine(index, selected)), theme.plain);
                 canvas.lines(&[number], middle.intersection(Rect { x, width: NUMBERS, ..middle }));
             }
         }
