@@ -16,6 +16,7 @@ use crate::debugger::session::Session;
 use crate::nn::device::{DTypeChoice, DeviceChoice};
 use crate::nn::load_report::ProgressFn;
 use crate::pipeline::init_size::{self, Resized};
+use crate::pipeline::loras::LoraScale;
 use crate::pipeline::{Models, Request, time_estimate};
 use clap::Args;
 use std::path::PathBuf;
@@ -83,6 +84,10 @@ pub struct ChangeArgs {
     #[arg(long, value_name = "FILE[:SCALE]")]
     lora: Vec<String>,
 
+    /// Folder with the LoRAs that a prompt names in A1111's syntax, `<lora:NAME:0.8>`: NAME.safetensors, there or in a folder below
+    #[arg(long, value_name = "FOLDER")]
+    lora_dir: Option<PathBuf>,
+
     /// Read the averaged weights (`model_ema.…`) of a single file's UNet
     #[arg(long)]
     ema: bool,
@@ -94,10 +99,28 @@ impl ChangeArgs {
     /// # Errors
     /// When there is none, or a change does not fit it.
     pub fn source(&self, model: &str) -> Result<ModelSource, LoadError> {
+        self.source_with(model, &[])
+    }
+
+    /// As [`source`](Self::source), with the LoRAs that a prompt names and `--lora-dir` has.
+    ///
+    /// # Errors
+    /// As [`source`](Self::source).
+    fn source_with(&self, model: &str, named: &[LoraScale]) -> Result<ModelSource, LoadError> {
         let vae = self.vae.as_deref().map(Vae::parse).transpose()?;
         let embeddings =
             self.embedding.iter().map(|text| Embedding::parse(text)).collect::<Result<_, _>>()?;
-        let loras = self.lora.iter().map(|text| LoraFile::parse(text)).collect::<Result<_, _>>()?;
+        let mut loras =
+            self.lora.iter().map(|text| LoraFile::parse(text)).collect::<Result<Vec<_>, LoadError>>()?;
+        if let Some(folder) = &self.lora_dir {
+            let files = LoraFile::in_folder(folder)?;
+            for LoraScale { name, scale, .. } in named {
+                let file = files.iter().find(|(known, _)| known == name);
+                if let Some((_, path)) = file.filter(|_| loras.iter().all(|lora| lora.name != *name)) {
+                    loras.push(LoraFile::open(path, *scale)?);
+                }
+            }
+        }
         let changes = Changes { ema: self.ema, prediction: self.prediction_type, vae, embeddings, loras };
         ModelSource::parse_changed(model, &changes)
     }
@@ -125,7 +148,15 @@ impl ModelArgs {
     /// # Errors
     /// [`LoadError`].
     pub fn load(&self, on_progress: ProgressFn) -> Result<Models, LoadError> {
-        let source = self.changes.source(&self.model)?;
+        self.load_with(&[], on_progress)
+    }
+
+    /// As [`load`](Self::load), with the LoRAs that a prompt names and `--lora-dir` has.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    fn load_with(&self, named: &[LoraScale], on_progress: ProgressFn) -> Result<Models, LoadError> {
+        let source = self.changes.source_with(&self.model, named)?;
         let device = self.device.open()?;
         let dtype = source.dtype(self.dtype, &device)?;
         let why_not_a_gpu = self.device.why_not_a_gpu(&device);
@@ -167,7 +198,9 @@ impl GenerateArgs {
         let values = self.settings.values()?;
         let from = self.from.as_deref().map(|file| From::read(file, &|name| self.settings.has(name)));
         let from = from.transpose()?;
-        let mut models = self.model.load(on_progress)?;
+        let mut named = from.as_ref().map(From::loras).unwrap_or_default();
+        named.extend(values.loras_of_prompt());
+        let mut models = self.model.load_with(&named, on_progress)?;
         let default_prompt = if models.source.is_bundled() { POCKET_PROMPT } else { ARTICLE_PROMPT };
         let usual = Request::for_models(&models, default_prompt);
         let steps = models.preset.map_or(STEPS, |preset| preset.num_inference_steps);

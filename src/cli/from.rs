@@ -42,6 +42,11 @@ impl From {
         self.found.has(name).then_some(pixels)
     }
 
+    /// The LoRAs that the picture names.
+    pub fn loras(&self) -> Vec<LoraScale> {
+        self.found.loras.clone()
+    }
+
     /// Gives a request what was taken, and says in remarks what was taken and what was not.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use super::init_image::InitImage;
 use super::loras::{self, InTextEncoder, LoraScale};
 use super::memory;
 use super::seed::Seed;
-use crate::model::prompt_syntax::{PromptError, PromptSyntax};
+use crate::checkpoint::lora::name_of;
+use crate::model::prompt_syntax::{PromptError, PromptSyntax, Side};
 use crate::scheduler::config::PredictionType;
 use crate::scheduler::{ScheduleError, Scheduler, SchedulerChoice, scheduler};
 use serde::{Deserialize, Serialize};
@@ -245,6 +246,39 @@ impl Request {
             request.guidance_scale = preset.guidance_scale;
         }
         request
+    }
+
+    /// The LoRAs that the prompt names, in a syntax that has them (A1111's `<lora:NAME:SCALE>`), by the names that settings have.
+    pub fn loras_of_prompt(&self) -> Vec<LoraScale> {
+        let parsed = self.prompt_syntax.parse(&self.prompt, Side::Prompt);
+        let loras = parsed.map(|parsed| parsed.loras).unwrap_or_default();
+        loras.iter().map(|lora| LoraScale::recorded(&name_of(&lora.name), lora.scale)).collect()
+    }
+
+    /// Sets the prompt. The LoRAs that it names get its scales.
+    pub fn set_prompt(&mut self, prompt: String) {
+        self.with_scales_of_prompt(|request| request.prompt = prompt);
+    }
+
+    /// Sets the syntax of the prompts. The LoRAs that the prompt names in it get its scales.
+    pub fn set_prompt_syntax(&mut self, syntax: PromptSyntax) {
+        self.with_scales_of_prompt(|request| request.prompt_syntax = syntax);
+    }
+
+    /// Changes the prompt. The LoRAs that it names then get its scales, and those that it named before and no longer does are off.
+    fn with_scales_of_prompt(&mut self, change: impl FnOnce(&mut Self)) {
+        let before = self.loras_of_prompt();
+        change(self);
+        let after = self.loras_of_prompt();
+        for lora in &mut self.loras {
+            // Named twice, it has both scales.
+            let scales = after.iter().filter(|named| named.name == lora.name).map(|named| named.scale);
+            match scales.reduce(|sum, scale| sum + scale) {
+                Some(scale) => lora.scale = scale,
+                None if before.iter().any(|named| named.name == lora.name) => lora.scale = 0.,
+                None => {}
+            }
+        }
     }
 
     /// The scale of the LoRA `name`.

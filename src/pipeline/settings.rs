@@ -34,7 +34,7 @@ pub const SETTINGS: &[Entry] = &[
         value: "PROMPT",
         summary: phrase("the prompt"),
         help: phrase("The prompt [default: depends on the model]"),
-        field: Field::Text(Access { get: |r, _| r.prompt.clone(), set: |r, _, text| r.prompt = text }),
+        field: Field::Text(Access { get: |r, _| r.prompt.clone(), set: |r, _, text| r.set_prompt(text) }),
         ..OF_STAGES
     },
     Entry {
@@ -63,7 +63,7 @@ pub const SETTINGS: &[Entry] = &[
         field: Field::Chosen(Chosen {
             get: |r, _| r.prompt_syntax.name().into(),
             set: |r, _, name| {
-                r.prompt_syntax = PromptSyntax::named(name)?;
+                r.set_prompt_syntax(PromptSyntax::named(name)?);
                 Ok(())
             },
         }),

@@ -82,7 +82,7 @@ fn flags_take_precedence() {
     {
         assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
     }
-    let taken = "taken from boat.png (AUTOMATIC1111's parameters): prompt, negative_prompt, height, num_inference_steps, guidance_scale\n";
+    let taken = "taken from boat.png (AUTOMATIC1111's parameters): prompt, negative_prompt, prompt_syntax, height, num_inference_steps, guidance_scale\n";
     assert!(ran.stderr.contains(taken), "{}", ran.stderr);
     // A picture's eta belongs to its scheduler.
     said(at, "run --eta 0.5 --steps 1 --width 32 --height 32 -o eta.png");
@@ -99,10 +99,9 @@ fn what_was_taken_and_what_was_not_is_listed_a_line_each() {
     let at = folder.path();
     picture(at, "boat.png", &[("Title", "x"), ("parameters", BOAT)]);
     let expected = "\
-note: taken from boat.png (AUTOMATIC1111's parameters): prompt, negative_prompt, height, width, num_inference_steps, guidance_scale, seed, scheduler
+note: taken from boat.png (AUTOMATIC1111's parameters): prompt, negative_prompt, prompt_syntax, height, width, num_inference_steps, guidance_scale, seed, scheduler
 note: not taken from boat.png: the model lakes_v2, hash 0a1b2c3d4e: pocket runs; --model chooses another one
 note: not taken from boat.png: the noise: drawn on the GPU there (without `RNG: CPU`), so the same seed gives another picture
-note: not taken from boat.png: syntax of the prompt: weights such as `(word:1.2)` are read as text
 ";
     assert_eq!(said(at, "run --from boat.png -o a.png"), expected);
     let ran = in_folder(at, "debug --from boat.png --batch --json -x -", "next");

@@ -1,6 +1,7 @@
 //! `--prompt-syntax`: prompts with weights and long prompts, as a user runs them.
 
 use crate::support::program::{Ran, batch, diffuscope};
+use crate::support::single::Single;
 use serde_json::Value;
 
 const FLAGS: [&str; 6] = ["--steps", "2", "--width", "64", "--height", "64"];
@@ -122,7 +123,44 @@ fn a_picture_tells_the_language_of_its_prompt() {
     let args = ["run", "--prompt", "a (red:1.3) apple <lora:x:0.5>", "--prompt-syntax", "a1111", "-o", file];
     let ran = diffuscope(&[&args[..], &FLAGS].concat(), "");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stderr.contains("no LoRA is applied: the prompt names `x` with scale 0.5"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the prompt names the LoRA x, which is not loaded"), "{}", ran.stderr);
     let bytes = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
     assert!(bytes.contains("Prompt syntax: a1111") && bytes.contains(r#""prompt_syntax":"a1111""#));
+}
+
+/// A LoRA that the prompt names is found in the folder, and the prompt says its scale until something else does.
+#[test]
+fn the_loras_of_a_prompt_are_found_in_a_folder() {
+    const MODULE: &str = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k";
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = Single::empty();
+    file.put(&format!("{MODULE}.lora_down.weight"), &[4, 128], 0.1);
+    file.put(&format!("{MODULE}.lora_up.weight"), &[160, 4], 0.1);
+    let below = folder.path().join("styles");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::copy(file.write(), below.join("ink wash.safetensors")).unwrap();
+    let prompt = "a boat <lora:ink wash:0.5> <lora:gone:1>";
+    let args = [
+        "debug",
+        "--batch",
+        "--json",
+        "-x",
+        "-",
+        "--prompt-syntax",
+        "a1111",
+        "--prompt",
+        prompt,
+        "--lora-dir",
+    ];
+    let args = [&args[..], &[folder.path().to_str().unwrap()], &FLAGS].concat();
+    let commands = "print lora\nnext\nset lora ink_wash 0.25\nprint lora\nset prompt \"a cat\"\nprint lora\n\
+                    set prompt \"a cat <lora:ink wash:2> <lora:ink wash:1>\"\nprint lora[\"ink_wash\"]";
+    let ran = diffuscope(&args, commands);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let outcomes: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |at: usize| outcomes[at]["messages"][0].to_string();
+    assert!(told(0).contains("0.5"), "{}", told(0));
+    let warning = outcomes[1]["warnings"].to_string();
+    assert!(warning.contains("the LoRA gone, which is not loaded") && !warning.contains("ink"), "{warning}");
+    assert!(told(3).contains("0.25") && told(5).contains('0') && told(7).contains('3'), "{outcomes:?}");
 }

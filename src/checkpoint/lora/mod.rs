@@ -12,13 +12,13 @@ mod metadata;
 pub mod names;
 
 use super::LoadError;
-use super::single::kind::refused_by_name;
+use super::single::kind::{is_safetensors, refused_by_name};
 use crate::nn::error::abridged_key;
 use crate::nn::weights::WeightsFile;
 use keys::{Component, Key, Layout, Role, Unread};
 use metadata::Metadata;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tr::tr;
 
 /// The header of a LoRA's file. All numbers are finite.
@@ -116,6 +116,33 @@ impl LoraFile {
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::read(&WeightsFile::open(path)?, name_of(&stem), scale)
+    }
+
+    /// The files in `folder` and in the folders below it that may be LoRAs, each with the name that it would have, in order.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn in_folder(folder: &Path) -> Result<Vec<(String, PathBuf)>, LoadError> {
+        const DEEPEST: usize = 8;
+        let mut files = vec![];
+        let mut folders = vec![(folder.to_path_buf(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let entries = std::fs::read_dir(&folder).map_err(|e| {
+                wrong(&folder.display().to_string(), e.to_string(), tr!("a folder with LoRAs"))
+            })?;
+            for path in entries.flatten().map(|entry| entry.path()) {
+                // Links to folders may lead around in a ring.
+                let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+                if is_folder && depth < DEEPEST {
+                    folders.push((path, depth + 1));
+                } else if is_safetensors(&path) {
+                    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                    files.push((name_of(&stem), path));
+                }
+            }
+        }
+        files.sort_by_cached_key(|(_, path)| (path.components().count(), path.clone()));
+        Ok(files)
     }
 
     fn read(file: &WeightsFile, name: String, scale: f64) -> Result<Self, LoadError> {

@@ -90,11 +90,6 @@ pub(super) fn tokenized(
     }
     let parsed = syntax.parse(text, side)?;
     let mut made = Tokenized { warnings: parsed.warnings, ..Tokenized::default() };
-    made.warnings.extend(
-        parsed.loras.iter().map(|lora| {
-            tr!("no LoRA is applied: the prompt names `{}` with scale {}", lora.name, lora.scale)
-        }),
-    );
     let mut groups = vec![];
     for piece in &parsed.pieces {
         let (text, weight) = match piece {

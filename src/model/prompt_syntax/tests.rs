@@ -150,8 +150,6 @@ fn both_prompts_get_the_same_length() {
 
 #[test]
 fn what_a_prompt_names_and_lacks_is_told() {
-    let made = PromptSyntax::A1111.tokenize(["", "a <lora:x:0.5>"], &TOKENIZER).unwrap();
-    assert_eq!(made.of_both[1].warnings, ["no LoRA is applied: the prompt names `x` with scale 0.5"]);
     let made = PromptSyntax::Comfy.tokenize(["", "a embedding:x b"], &TOKENIZER).unwrap();
     assert_eq!(
         made.of_both[1].warnings,

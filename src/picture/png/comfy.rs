@@ -54,8 +54,7 @@ pub fn found(text: &str, given: &dyn Fn(&str) -> bool) -> Result<Found, FoundErr
     graph.sampling(sampler, &mut reading)?;
     graph.size(sampler, &mut reading)?;
     graph.models(sampler, &mut reading)?;
-    reading.skipped_layers();
-    Ok(reading.finish())
+    reading.finish()
 }
 
 /// The nodes by their ids.

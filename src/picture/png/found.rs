@@ -121,7 +121,7 @@ impl Found {
             let record = RunRecord::parse(&text)?;
             let mut reading = Reading::new(Source::Own, given);
             record.found(&mut reading);
-            return Ok(reading.finish());
+            return reading.finish();
         }
         let text = chunks.get(parameters::KEYWORD)?;
         if let Some(text) = text.as_ref().filter(|text| !text.trim().is_empty()) {
@@ -311,14 +311,6 @@ impl<'g> Reading<'g> {
         }
     }
 
-    /// Notes layers that the negative prompt skips there as well.
-    pub(super) fn skipped_layers(&mut self) {
-        if self.has("clip_skip") && self.values.clip_skip > 0 {
-            let why = tr!("there the negative prompt skips as many layers, here none");
-            self.leave(&tr!("clip_skip of the negative prompt"), &why);
-        }
-    }
-
     /// Takes a LoRA, whose scale may follow from the prompt.
     pub(super) fn lora(&mut self, name: &str, scale: &str) {
         let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
@@ -333,37 +325,19 @@ impl<'g> Reading<'g> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Found {
-        if let Some(syntax) = self.source.prompt_syntax() {
-            let prompts =
-                [("prompt", &self.values.prompt), ("negative_prompt", &self.values.negative_prompt)];
-            let weighted =
-                prompts.into_iter().filter(|(name, text)| self.has(name) && has_weights(text, syntax));
-            let weighted: Vec<&str> = weighted.map(|(name, _)| name).collect();
-            if !weighted.is_empty() {
-                let why = tr!("weights such as `(word:1.2)` are read as text");
-                self.leave(&tr!("syntax of the {}", weighted.join(tr!(" and the ").as_str())), &why);
-            }
+    pub(super) fn finish(mut self) -> Result<Found, FoundError> {
+        // A prompt that is given otherwise is not in the picture's syntax.
+        if let Some(syntax) =
+            self.source.prompt_syntax().filter(|_| self.has("prompt") || self.has("negative_prompt"))
+        {
+            self.take("prompt_syntax", "prompt", syntax)?;
         }
         let Self { source, values, taken, mut left, loras, more, model, .. } = self;
         if more > 0 {
             left.push(tr!("and {more} more", more));
         }
-        Found { source, model, left, loras, taken, values }
+        Ok(Found { source, model, left, loras, taken, values })
     }
-}
-
-/// Whether a prompt has what a syntax reads as more than text: unescaped brackets, and in A1111's also `BREAK` and `AND`.
-fn has_weights(prompt: &str, syntax: &str) -> bool {
-    let opening: &[char] = if syntax == "a1111" { &['(', '['] } else { &['('] };
-    let mut before = ' ';
-    let has_bracket = prompt.chars().any(|c| {
-        let unescaped = before != '\\' && opening.contains(&c);
-        before = if before == '\\' { ' ' } else { c };
-        unescaped
-    });
-    let mut words = prompt.split_whitespace();
-    has_bracket || (syntax == "a1111" && words.any(|word| matches!(word, "BREAK" | "AND")))
 }
 
 #[cfg(test)]

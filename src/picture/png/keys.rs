@@ -267,9 +267,6 @@ fn read_clip_skip(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Resul
     // 0 means the last layer as well.
     let layers = value.parse::<usize>().map(|layer| layer.saturating_sub(1).to_string());
     reading.take("clip_skip", "Clip skip", layers.as_deref().unwrap_or(value))?;
-    if reading.source == Source::A1111 {
-        reading.skipped_layers();
-    }
     Ok(())
 }
 

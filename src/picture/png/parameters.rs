@@ -40,7 +40,7 @@ pub fn found(text: &str, given: &dyn Fn(&str) -> bool) -> Result<Found, FoundErr
     reading.take("prompt", "prompt", &prompt)?;
     reading.take("negative_prompt", "Negative prompt", &negative_prompt)?;
     keys::read(&mut reading, &settings)?;
-    Ok(reading.finish())
+    reading.finish()
 }
 
 /// The value, as a JSON string if a reader would not read it back unchanged.

@@ -159,6 +159,11 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
             )
         })
     }));
+    let named = run.request.loras_of_prompt();
+    warnings.extend(named.iter().filter(|named| run.request.lora(&named.name).is_none()).map(|named| {
+        let name = &named.name;
+        tr!("the prompt names the LoRA {name}, which is not loaded; expected `--lora FILE`, or `--lora-dir FOLDER` with {name}.safetensors", name)
+    }));
     let ids = [("input_ids", input_ids), ("negative_input_ids", negative_input_ids)];
     let weights =
         ["prompt_weights", "negative_prompt_weights"].into_iter().zip(weights.into_iter().flatten());

@@ -163,8 +163,8 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 22] = [
-        "--embedding", "--lora", "--prompt-syntax",
+    const NO_NUMBERS: [&str; 23] = [
+        "--embedding", "--lora", "--lora-dir", "--prompt-syntax",
         "--device", "--dtype", "--dump", "--from", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
         "--modules", "--names", "--output", "--prediction-type", "--prompt", "--record", "--record-steps", "--scheduler", "--vae",
     ];
