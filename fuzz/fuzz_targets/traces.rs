@@ -6,6 +6,7 @@ use diffuscope::trace::diff::pair;
 use diffuscope::trace::{Names, Trace};
 use libfuzzer_sys::fuzz_target;
 use std::fs;
+use std::ops::ControlFlow;
 
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(3, |&byte| byte == 0);
@@ -23,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     for stage in trace.stages() {
         for name in stage.names() {
             let _ = stage.tensor(&name);
-            let _ = stage.pieces(&name, |_| ());
+            let _ = stage.on_disk(&name).map(|tensor| tensor.pieces(|_, _| ControlFlow::Continue(())));
         }
         for call in &stage.calls {
             let _ = stage.output(call);

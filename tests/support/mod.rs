@@ -4,12 +4,10 @@
 //! - [`formula`]: weights that follow from names alone.
 //! - [`checkpoint`]: whole checkpoint folders made of them, to load or to break.
 //! - [`single`]: checkpoints in one file.
-//! - [`lora`]: LoRAs in every layout.
 //! - [`program`]: the real binary, run as a user runs it.
 
 pub mod checkpoint;
 pub mod fixture;
 pub mod formula;
-pub mod lora;
 pub mod program;
 pub mod single;

@@ -161,7 +161,7 @@ pub const GLOSSARY: &[Entry] = &[
         "timestep",
         &["t", "timesteps"],
         phrase(
-            "the noise level that the UNet is told: 999 is noise, 0 the picture. A run visits some of the 1000.",
+            "the noise level that the UNet gets: 999 is noise, 0 the picture. A run visits some of the 1000.",
         ),
         "scheduler.timesteps",
         "print timesteps",

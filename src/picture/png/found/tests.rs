@@ -165,7 +165,7 @@ fn given_settings_are_not_read() {
     let given = |name: &str| ["seed", "scheduler", "width", "height", "init_image"].contains(&name);
     let text = "a\nSteps: 4, Sampler: Nonsense, Seed: x, Size: 1x1, Denoising strength: 0.5";
     let found = parameters::found(text, &given).unwrap();
-    assert_eq!(found.taken().join(", "), "prompt, num_inference_steps");
+    assert_eq!(found.taken().join(", "), "prompt, prompt_syntax, num_inference_steps");
     assert!(found.has("strength") && found.left.is_empty(), "{:?}", found.left);
 }
 

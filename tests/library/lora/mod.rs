@@ -1,10 +1,11 @@
 //! LoRAs in every layout against diffusers with merged weights, and against diffusers' own loader.
 
+mod layouts;
+
 use crate::differences::Differences;
 use crate::fixture::Fixture;
 use crate::support::checkpoint::{Checkpoint, checkpoint};
 use crate::support::fixture::json as fixture;
-use crate::support::lora;
 use candle_core::{DType, Device, Tensor};
 use diffuscope::checkpoint::changed::Changes;
 use diffuscope::checkpoint::lora::LoraFile;
@@ -77,7 +78,7 @@ fn every_layout_is_as_merged_weights() {
     let (base, folder, fixture) = (checkpoint("sd1"), tempdir().unwrap(), Fixture::open("lora"));
     let table = crate::support::fixture::json("lora");
     for layout in LAYOUTS {
-        let path = lora::file(folder.path(), layout);
+        let path = layouts::file(folder.path(), layout);
         let models = load(&base, &[(&path, 1.)]).unwrap();
         let coverage = &models.loras[0].coverage;
         assert_eq!(coverage.left_over, [], "{layout}");
@@ -104,7 +105,7 @@ fn every_layout_is_as_merged_weights() {
 #[test]
 fn every_scale_is_as_merged_weights_and_0_is_the_base_to_the_bit() {
     let (base, folder, fixture) = (checkpoint("sd1"), tempdir().unwrap(), Fixture::open("lora"));
-    let path = lora::file(folder.path(), "kohya");
+    let path = layouts::file(folder.path(), "kohya");
     let models = load(&base, &[(&path, 1.)]).unwrap();
     let of_scale = |scale: &str| {
         let mut request = request(&models, &fixture);
@@ -138,7 +139,7 @@ fn every_scale_is_as_merged_weights_and_0_is_the_base_to_the_bit() {
 #[test]
 fn two_at_once() {
     let (base, folder, fixture) = (checkpoint("sd1"), tempdir().unwrap(), Fixture::open("lora"));
-    let paths = ["kohya", "attention processors"].map(|layout| lora::file(folder.path(), layout));
+    let paths = ["kohya", "attention processors"].map(|layout| layouts::file(folder.path(), layout));
     let models = load(&base, &[(&paths[0], 0.7), (&paths[1], -0.5)]).unwrap();
     assert_near(run(&models, request(&models, &fixture)), &fixture, "two");
     // Of the same name, the second gets a number.
@@ -152,7 +153,7 @@ fn two_at_once() {
 #[test]
 fn a_scale_changes_in_the_middle_of_a_run() {
     let (base, folder, fixture) = (checkpoint("sd1"), tempdir().unwrap(), Fixture::open("lora"));
-    let path = lora::file(folder.path(), "kohya");
+    let path = layouts::file(folder.path(), "kohya");
     let models = load(&base, &[(&path, 0.)]).unwrap();
     let mut snapshot = Snapshot::start(request(&models, &fixture), &models).unwrap();
     for _ in 0..3 {
@@ -197,14 +198,14 @@ fn what_diffusers_does_otherwise_is_said() {
         rows.map(|(module, factors)| (name(module), factors[0].as_f64())).collect()
     };
     for layout in ["kohya", "diffusers", "peft", "peft metadata"] {
-        assert_eq!(told(&lora::file(folder.path(), layout)), seen(layout), "{layout}");
+        assert_eq!(told(&layouts::file(folder.path(), layout)), seen(layout), "{layout}");
     }
     assert_eq!(seen("kohya").len(), 8);
-    let mut tensors = lora::tensors("kohya");
+    let mut tensors = layouts::tensors("kohya");
     tensors.retain(|key, _| !key.contains("out_proj") && !key.ends_with(".alpha"));
-    assert_eq!(told(&lora::write(folder.path(), "x", &tensors, None)), seen("without out_proj"));
+    assert_eq!(told(&layouts::write(folder.path(), "x", &tensors, None)), seen("without out_proj"));
     // The factor that is ours is the file's.
-    let file = LoraFile::open(&lora::file(folder.path(), "kohya"), 1.).unwrap();
+    let file = LoraFile::open(&layouts::file(folder.path(), "kohya"), 1.).unwrap();
     for (module, factors) in table["diffusers"]["kohya"].as_object().unwrap() {
         let end = module.split_once('.').unwrap().1.replace('.', "_");
         let update = file.updates.iter().find(|update| update.module.ends_with(&end)).unwrap();

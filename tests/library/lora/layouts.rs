@@ -1,6 +1,6 @@
 //! LoRAs of formula tensors, in every layout of `tests/fixtures/lora.json`.
 
-use super::{fixture, formula};
+use crate::support::{fixture, formula};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::HashMap;
