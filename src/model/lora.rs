@@ -89,14 +89,18 @@ impl Coverage {
         lines.push(match (most, least) {
             (Some(most), Some(least)) => {
                 let shown = |touched: &Touched| format!("{:.2} %", 100. * touched.ratio());
-                tr!(
-                    "it changes {} modules of the UNet and {} of the text encoder: ‖ΔW‖/‖W‖ {} to {}, most in {}",
-                    of("unet"),
-                    of("text_encoder"),
-                    shown(least),
-                    shown(most),
-                    most.path
-                )
+                let (unet, text_encoder) = (of("unet"), of("text_encoder"));
+                match modules.len() {
+                    1 => tr!("it changes {}: ‖ΔW‖/‖W‖ {}", most.path, shown(most)),
+                    _ => tr!(
+                        "it changes {unet} modules of the UNet and {text_encoder} of the text encoder: ‖ΔW‖/‖W‖ {} to {}, most in {}",
+                        shown(least),
+                        shown(most),
+                        most.path,
+                        unet,
+                        text_encoder
+                    ),
+                }
             }
             _ if modules.is_empty() => tr!("it changes nothing: no key names a module of this model"),
             _ => tr!("it changes nothing: all of its matrices are zero"),

@@ -153,8 +153,9 @@ fn the_loras_of_a_prompt_are_found_in_a_folder() {
         "--lora-dir",
     ];
     let args = [&args[..], &[folder.path().to_str().unwrap()], &FLAGS].concat();
-    let commands = "print lora\nnext\nset lora ink_wash 0.25\nprint lora\nset prompt \"a cat\"\nprint lora\n\
-                    set prompt \"a cat <lora:ink wash:2> <lora:ink wash:1>\"\nprint lora[\"ink_wash\"]";
+    let commands = "print lora(\"ink_wash\")\nnext\nset lora ink_wash 0.25\nprint lora(\"ink_wash\")\n\
+                    set prompt \"a cat\"\nprint lora(\"ink_wash\")\n\
+                    set prompt \"a cat <lora:ink wash:2> <lora:ink wash:1>\"\nprint lora(\"ink_wash\")";
     let ran = diffuscope(&args, commands);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let outcomes: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

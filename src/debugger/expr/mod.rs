@@ -251,7 +251,7 @@ fn listed(value: &Value) -> String {
 }
 
 /// Functions of an expression: how each is called, and what it gives.
-pub const FUNCTIONS: [(&str, Phrase); 15] = [
+pub const FUNCTIONS: [(&str, Phrase); 16] = [
     ("norm(t)", phrase("the Euclidean norm")),
     ("max_abs(t)", phrase("the largest magnitude")),
     ("cos(a, b)", phrase("the cosine of the angle between two tensors")),
@@ -270,6 +270,7 @@ pub const FUNCTIONS: [(&str, Phrase); 15] = [
     ),
     ("at(STEP, \"MODULE\")", phrase("its output in that step; of(\"TIMELINE\", STEP, \"MODULE\") likewise")),
     ("alpha_bar(t)", phrase("ᾱ of a training timestep, such as timesteps[step]")),
+    ("lora(\"NAME\")", phrase("the scale of a LoRA")),
 ];
 
 /// What names mean.

@@ -7,8 +7,8 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use tr::tr;
 
 /// Functions that know the run, with how many arguments they take.
-const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 5] =
-    [("embed", 1..=1), ("at", 2..=2), ("of", 2..=3), ("alpha_bar", 1..=1), ("t", 1..=1)];
+const OF_THE_RUN: [(&str, std::ops::RangeInclusive<usize>); 6] =
+    [("embed", 1..=1), ("at", 2..=2), ("of", 2..=3), ("alpha_bar", 1..=1), ("t", 1..=1), ("lora", 1..=1)];
 
 /// Makes of an expression what CEL can evaluate: calls of functions that know the run become indices, and of a number and a
 /// tensor the tensor comes first, as CEL asks the left operand and its numbers know no tensors.
@@ -88,7 +88,7 @@ fn is_number(expression: &Expr) -> bool {
         Expr::Call(call) if OF_TENSORS.contains(&call.func_name.as_str()) => true,
         Expr::Call(call) if call.func_name == operators::INDEX => {
             let is = |name: &str| matches!(&call.args[0].expr, Expr::Ident(of) if of == name);
-            is("timesteps") || is("sigmas") || is("alpha_bar")
+            is("timesteps") || is("sigmas") || is("alpha_bar") || is("lora")
         }
         Expr::Call(call) => {
             const OF_NUMBERS: [&str; 7] = [

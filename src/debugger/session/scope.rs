@@ -114,6 +114,24 @@ impl<'a> Scope<'a> {
         })
     }
 
+    /// `lora(name)`: the scale of a LoRA of the run.
+    fn lora(&self) -> Function {
+        let loras = self.here.request().loras.clone();
+        Function::new("lora", move |name| {
+            let name = name.downcast_ref::<CelString<'_>>().map(|name| name.inner().to_string());
+            match loras.iter().find(|lora| Some(&lora.name) == name.as_ref()) {
+                Some(lora) => Ok(Box::new(CelDouble::from(lora.scale))),
+                None if loras.is_empty() => {
+                    Err(mistake(&tr!("lora: the run has no LoRA; `--lora FILE` adds one")))
+                }
+                None => {
+                    let known = loras.iter().map(|lora| format!("\"{}\"", lora.name)).collect::<Vec<_>>();
+                    Err(mistake(&tr!("lora wants a LoRA of the run: {}", known.join(", "))))
+                }
+            }
+        })
+    }
+
     /// `embed(text)`: what the text encoder makes of it, as a prompt.
     fn embed(&self) -> Function {
         let (backend, texts) = (Arc::clone(self.backend), Arc::clone(self.texts));
@@ -201,6 +219,7 @@ impl Resolver for Scope<'_> {
             "of" => self.of(),
             "embed" => self.embed(),
             "alpha_bar" => self.alpha_bar(),
+            "lora" => self.lora(),
             "t" => self.t(),
             "path" => {
                 let path = self.paused.as_ref()?.path.clone();
