@@ -1,6 +1,7 @@
 //! `diffuscope diff`: where a recorded run first differs from another one, or from what a checkpoint computes here.
 
 use super::args::ModelArgs;
+use super::exit::Exit;
 use super::say;
 use crate::nn::ComputePool;
 use crate::trace::diff::causes::Cause;
@@ -56,12 +57,12 @@ pub struct DiffArgs {
 /// Runs the subcommand.
 pub fn run(args: DiffArgs) -> ExitCode {
     match compared(&args) {
-        Ok(comparison) if comparison.first().is_some() => ExitCode::from(1),
+        Ok(comparison) if comparison.first().is_some() => Exit::Refused.into(),
         Ok(_) => ExitCode::SUCCESS,
         Err(e) if super::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             say("error", &format!("{e:#}"));
-            ExitCode::from(2)
+            Exit::Usage.into()
         }
     }
 }

@@ -7,14 +7,16 @@
 //! - [`lesson`]: lists, runs, checks and creates lessons.
 //! - [`model`]: the contents of a checkpoint; models from the Hugging Face hub.
 //! - [`doctor`]: a report on devices, terminal and environment.
-//! - [`config`]: the user's settings of the interface.
+//! - [`config`]: the user's settings of the interface. [`completions`]: completions of shells, man pages. [`exit`]: exit codes.
 
 pub mod args;
 pub mod compare;
+pub mod completions;
 pub mod config;
 pub mod debug;
 pub mod diff;
 pub mod doctor;
+pub mod exit;
 pub mod from;
 pub mod lesson;
 pub mod model;
@@ -23,6 +25,7 @@ pub mod run;
 pub mod settings;
 
 use clap::{Parser, Subcommand};
+use exit::Exit;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -59,6 +62,11 @@ enum Command {
     /// The settings of the interface: theme, keys, pictures
     #[command(subcommand, after_help = config::EXAMPLES)]
     Config(config::ConfigCommand),
+    /// Print completions for a shell
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::CompletionArgs),
+    /// Print the man page
+    Man(completions::ManArgs),
 }
 
 impl Cli {
@@ -80,6 +88,8 @@ impl Cli {
             Some(Command::Model(command)) => model::run(command),
             Some(Command::Doctor(args)) => doctor::run(&args),
             Some(Command::Config(command)) => config::run(&command),
+            Some(Command::Completions(args)) => completions::completions(&args),
+            Some(Command::Man(args)) => completions::man(&args),
         };
         match result {
             Ok(code) => code,
@@ -87,7 +97,7 @@ impl Cli {
             Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
             Err(e) => {
                 say("error", &format!("{e:#}"));
-                ExitCode::FAILURE
+                Exit::Refused.into()
             }
         }
     }

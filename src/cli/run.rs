@@ -1,10 +1,11 @@
 //! `diffuscope run`: the whole pipeline at once.
 
 use super::args::GenerateArgs;
+use super::exit::Exit;
 use super::{print_picture, say, say_notes};
 use crate::nn::{ComputePool, Unwatched};
 use crate::picture::{decoded, png};
-use crate::pipeline::{Models, Snapshot, Stage, advance, dump};
+use crate::pipeline::{Models, Snapshot, Stage, advance, dump, lints};
 use crate::tensor::PlainTensor;
 use crate::trace::{Recording, Steps, TraceWriter, What};
 use anyhow::{Context, ensure};
@@ -123,7 +124,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     } else if args.output.is_none() && args.dump.is_none() && args.record.is_none() {
         say("warning", "the image was not saved: `-o FILE.png` writes it");
     }
-    Ok(ExitCode::SUCCESS)
+    let exit = if lints::is_finite(snapshot.records())? { Exit::Done } else { Exit::NotFinite };
+    Ok(exit.into())
 }
 
 /// One stage, added to the trace with the modules that the flags name.

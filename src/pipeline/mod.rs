@@ -10,7 +10,7 @@
 //! - [`preset`]: recommended settings that a checkpoint's files do not contain.
 //! - [`memory`]: whether a run fits the memory, checked before anything is allocated.
 //! - [`stages`]: `encode_prompt`, `get_latent`, `denoise`, `vae_decode`.
-//! - [`lines`]: the paths of stage lines.
+//! - [`lines`]: the paths of stage lines. [`lints`]: what is wrong with a run.
 //! - [`snapshot`]: a run between two stages, and [`advance`] from one to the next.
 //! - [`lockstep`]: several runs in lockstep, which share computations.
 //! - [`fault`]: typical bugs, made on purpose.
@@ -28,6 +28,7 @@ pub mod init_image;
 pub mod init_size;
 pub mod intervention;
 pub mod lines;
+pub mod lints;
 pub mod lockstep;
 pub mod loras;
 pub mod memory;

@@ -96,7 +96,15 @@ impl Config {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(ConfigError::Read { file: file.into(), error }),
         };
-        let config: Self = toml::from_str(&text)
+        Self::parse(file, &text)
+    }
+
+    /// The settings that `text` says, which is or becomes that of `file`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
             .map_err(|error| ConfigError::Parse { file: file.into(), error: error.into() })?;
         config.keymap().map_err(|error| ConfigError::Keys { file: file.into(), error })?;
         Ok(config)

@@ -1,6 +1,7 @@
 //! Tests through the program, run as a user runs it: its output, exit codes, files and screen.
 //!
 //! - [`walk`], [`compare`], [`seeds`], [`settings`], [`doctor`]: what the subcommands do.
+//! - [`config`]: settings, completions, man pages, exit codes.
 //! - [`from`]: the settings of a picture.
 //! - [`files`], [`public_checkpoints`], [`byte_order_mark`], [`hub`], [`hub_cache`]: checkpoints on disk and from the hub.
 //! - [`single_files`]: checkpoints in one file.
@@ -15,6 +16,7 @@
 mod bad_input;
 mod byte_order_mark;
 mod compare;
+mod config;
 mod doctor;
 mod files;
 mod from;

@@ -6,7 +6,7 @@ use crate::pipeline::fault::Faulty;
 use crate::pipeline::intervention::Intervening;
 use crate::pipeline::loras::Adapted;
 use crate::pipeline::stages::{self, Denoised, EncodedPrompt, FirstLatents, Run};
-use crate::pipeline::{Error, Models, Request, memory};
+use crate::pipeline::{Error, Models, Request, lints, memory};
 use crate::scheduler::{History, StepFormulas};
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -54,7 +54,12 @@ pub fn advance(snapshot: &Snapshot, models: &Models, probe: &mut dyn Probe) -> R
     let start = Instant::now();
     let made = run_stage(stage, run, snapshot, &mut next, probe)
         .map_err(|error| memory::explained(error, stage, models, request))?;
-    next.records.push(record(snapshot, stage, start, made));
+    let mut record = record(snapshot, stage, start, made);
+    let found = lints::findings(snapshot.records(), &record)?;
+    if let Some(record) = Arc::get_mut(&mut record) {
+        record.warnings.extend(found);
+    }
+    next.records.push(record);
     Ok(next)
 }
 

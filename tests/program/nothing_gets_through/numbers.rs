@@ -163,10 +163,10 @@ fn every_number_of_a_command() {
 #[test]
 fn an_option_that_takes_a_number_is_in_the_table() {
     #[rustfmt::skip]
-    const NO_NUMBERS: [&str; 23] = [
+    const NO_NUMBERS: [&str; 24] = [
         "--embedding", "--lora", "--lora-dir", "--prompt-syntax",
         "--device", "--dtype", "--dump", "--from", "--gif", "--graphics", "--init-image", "--lang", "--model", "--negative-prompt",
-        "--modules", "--names", "--output", "--prediction-type", "--prompt", "--record", "--record-steps", "--scheduler", "--vae",
+        "--modules", "--names", "--output", "--output-dir", "--prediction-type", "--prompt", "--record", "--record-steps", "--scheduler", "--vae",
     ];
     let in_table: BTreeSet<&str> = OPTIONS
         .iter()
@@ -190,6 +190,11 @@ fn an_option_that_takes_a_number_is_in_the_table() {
         "model remove",
         "config show",
         "config path",
+        "config init",
+        "config edit",
+        "config set",
+        "completions",
+        "man",
         "doctor",
     ];
     for command in commands {
