@@ -216,6 +216,23 @@ impl GenerateArgs {
             (request.height, request.width) = init_size::filled_in(image, given, multiple)?;
         }
         self.settings.apply(&values, &mut request)?;
+        let overruled: Vec<String> = models
+            .loras
+            .iter()
+            .filter(|lora| lora.has_scale)
+            .filter_map(|lora| {
+                let (name, flag, scale) = (&lora.name, lora.scale, request.lora(&lora.name)?.scale);
+                (scale != flag).then(|| {
+                    tr!(
+                        "the prompt gives the LoRA {name} the scale {scale}; --lora says {flag}",
+                        name,
+                        scale,
+                        flag
+                    )
+                })
+            })
+            .collect();
+        models.remarks.extend(overruled);
         if let Some(from) = &from {
             from.without_idle_eta(&mut models, &mut request);
         }

@@ -58,9 +58,10 @@ impl From {
         let other = found.model.as_ref().and_then(|model| other_model(model, &models.source));
         let same = found.source == Source::Own && other.is_none();
         found.apply(same, request).map_err(anyhow::Error::msg).with_context(place)?;
-        let missing = take_loras(&found.loras, request);
+        let (loras, missing) = take_loras(&found.loras, models, request);
         request.check(models).with_context(place)?;
-        let taken = found.taken().join(", ");
+        let taken: Vec<String> = found.taken().into_iter().map(String::from).chain(loras).collect();
+        let taken = taken.join(", ");
         let taken = if taken.is_empty() { tr!("nothing") } else { taken };
         models.remarks.push(tr!("taken from {file} ({source}): {taken}", file, source, taken));
         for left in other.iter().chain(&found.left).chain(&missing) {
@@ -131,12 +132,17 @@ fn hash_of(source: &ModelSource) -> Option<String> {
     Some(digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Gives the LoRAs that are loaded the picture's scales, unless a flag has another than 1. Returns a line for each that is not loaded.
-fn take_loras(asked: &[LoraScale], request: &mut Request) -> Vec<String> {
-    let mut missing = vec![];
+/// Gives the LoRAs that are loaded the picture's scales, unless a flag says theirs. Returns the settings that it changed, and a line for
+/// each LoRA that is not loaded.
+fn take_loras(asked: &[LoraScale], models: &Models, request: &mut Request) -> (Vec<String>, Vec<String>) {
+    let (mut taken, mut missing) = (vec![], vec![]);
     for LoraScale { name, scale, .. } in asked {
+        let has_scale = models.loras.iter().any(|lora| lora.name == *name && lora.has_scale);
         match request.loras.iter_mut().find(|lora| lora.name == *name) {
-            Some(lora) if lora.scale == 1. => lora.scale = *scale,
+            Some(lora) if !has_scale => {
+                lora.scale = *scale;
+                taken.push(format!("lora.{name}"));
+            }
             Some(_) => {}
             None => missing.push(tr!(
                 "LoRA {name} ({scale}): it is not loaded; `--lora {name}.safetensors:{scale}` adds it",
@@ -145,5 +151,5 @@ fn take_loras(asked: &[LoraScale], request: &mut Request) -> Vec<String> {
             )),
         }
     }
-    missing
+    (taken, missing)
 }

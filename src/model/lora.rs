@@ -26,6 +26,8 @@ pub struct Lora {
     pub file: String,
     /// The scale that it has from the start.
     pub scale: f64,
+    /// Whether a flag says that scale.
+    pub has_scale: bool,
     /// What it does by its weights.
     pub coverage: Coverage,
     layers: HashMap<Path, LoraLayer>,
@@ -103,7 +105,7 @@ impl Coverage {
                 }
             }
             _ if modules.is_empty() => tr!("it changes nothing: no key names a module of this model"),
-            _ => tr!("it changes nothing: all of its matrices are zero"),
+            _ => tr!("it changes nothing: alpha / rank · B · A is zero in every module"),
         });
         lines
     }
@@ -244,7 +246,8 @@ impl Lora {
             left_over,
             modules: touched.into_iter().map(|(_, touched)| touched).collect(),
         };
-        Ok(Self { name: file.name.clone(), file: file.file.clone(), scale: file.scale, coverage, layers })
+        let LoraFile { name, file, scale, has_scale, .. } = file.clone();
+        Ok(Self { name, file, scale, has_scale, coverage, layers })
     }
 
     /// The layer of the module at `path`.
@@ -397,11 +400,18 @@ fn matrix(weight: &Tensor) -> candle_core::Result<Tensor> {
 
 /// ‖B · A‖, without the product: the sum of (BᵀB) ∘ (AAᵀ).
 fn norm_of_product(b: &Tensor, a: &Tensor) -> candle_core::Result<f64> {
+    // Both with a largest element of 1, so that no square leaves the range of f32.
+    let largest = |m: &Tensor| m.abs()?.max_all()?.to_scalar::<f32>().map(f64::from);
     let (b, a) = (matrix(b)?, matrix(a)?);
+    let scale = (largest(&b)?, largest(&a)?);
+    if scale.0 == 0. || scale.1 == 0. {
+        return Ok(0.);
+    }
+    let (b, a) = ((b / scale.0)?, (a / scale.1)?);
     let of_b = b.t()?.contiguous()?.matmul(&b)?.flatten_all()?.to_vec1::<f32>()?;
     let of_a = a.matmul(&a.t()?.contiguous()?)?.flatten_all()?.to_vec1::<f32>()?;
     let sum: f64 = of_b.iter().zip(of_a).map(|(&b, a)| f64::from(b) * f64::from(a)).sum();
-    Ok(sum.max(0.).sqrt())
+    Ok(sum.max(0.).sqrt() * scale.0 * scale.1)
 }
 
 /// The models whose text embeddings have the width of a tensor's inputs.

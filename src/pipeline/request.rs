@@ -6,7 +6,7 @@ use super::init_image::InitImage;
 use super::loras::{self, InTextEncoder, LoraScale};
 use super::memory;
 use super::seed::Seed;
-use crate::checkpoint::lora::name_of;
+use crate::checkpoint::lora::{MOST_SCALE, name_of};
 use crate::model::prompt_syntax::{PromptError, PromptSyntax, Side};
 use crate::scheduler::config::PredictionType;
 use crate::scheduler::{ScheduleError, Scheduler, SchedulerChoice, scheduler};
@@ -118,8 +118,11 @@ pub enum RequestError {
         /// The names of those that are loaded.
         loaded: String,
     },
-    /// The scale of a LoRA that is NaN or infinite.
-    #[error("{}", tr!("the scale of the LoRA `{name}` is {found}; expected a finite number", name = .name, found = .found))]
+    /// The scale of a LoRA that is NaN or too large.
+    #[error("{}", tr!(
+        "the scale of the LoRA `{name}` is {found}; expected a number from -{MOST_SCALE} to {MOST_SCALE}",
+        name = .name, found = .found, MOST_SCALE = MOST_SCALE
+    ))]
     LoraScale {
         /// The LoRA's name.
         name: String,
@@ -335,7 +338,7 @@ impl Request {
                 let loaded: Vec<&str> = models.loras.iter().map(|lora| lora.name.as_str()).collect();
                 return Err(RequestError::Lora { name: lora.name.clone(), loaded: loaded.join(", ") });
             }
-            if !lora.scale.is_finite() {
+            if !(lora.scale.abs() <= MOST_SCALE) {
                 return Err(RequestError::LoraScale { name: lora.name.clone(), found: lora.scale });
             }
         }

@@ -53,7 +53,11 @@ fn a_long_prompt_goes_through_the_debugger() {
         let ran = debug(&["--prompt", &prompt, "--prompt-syntax", syntax], lines);
         assert_eq!(ran.code, Some(0), "{syntax}: {}", ran.stderr);
         assert!(ran.stdout.contains(&format!("1×{rows}×")), "{}", ran.stdout);
-        assert!(ran.stdout.contains("it is encoded before the next stage runs"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("the prompt is encoded again before the next stage runs"),
+            "{}",
+            ran.stdout
+        );
     }
 }
 
@@ -164,4 +168,37 @@ fn the_loras_of_a_prompt_are_found_in_a_folder() {
     let warning = outcomes[1]["warnings"].to_string();
     assert!(warning.contains("the LoRA gone, which is not loaded") && !warning.contains("ink"), "{warning}");
     assert!(told(3).contains("0.25") && told(5).contains('0') && told(7).contains('3'), "{outcomes:?}");
+}
+
+/// A run in chunks with a LoRA of the text encoder, compared with the models that have it; at another scale the record's counts.
+#[test]
+fn a_recorded_run_with_a_lora_of_the_text_encoder_is_right() {
+    const MODULE: &str = "lora_te_text_model_encoder_layers_0_self_attn_q_proj";
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = Single::empty();
+    file.put(&format!("{MODULE}.lora_down.weight"), &[2, 128], 0.1);
+    file.put(&format!("{MODULE}.lora_up.weight"), &[128, 2], 0.1);
+    let lora = folder.path().join("ink.safetensors");
+    std::fs::copy(file.write(), &lora).unwrap();
+    let (lora, trace) = (lora.to_str().unwrap(), folder.path().join("a.trace"));
+    let trace = trace.to_str().unwrap();
+    for syntax in ["plain", "a1111"] {
+        let args = ["run", "--prompt", "a (red:1.3) apple", "--prompt-syntax", syntax, "--record", trace];
+        let ran =
+            diffuscope(&[&args[..], &FLAGS, &["--lora", lora, "--modules", "text_encoder.*"]].concat(), "");
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let same = diffuscope(&["diff", trace, "--lora", &format!("{lora}:0.5")], "");
+        assert_eq!(same.code, Some(0), "{syntax}: {}", same.stdout);
+        let note = "the LoRA ink runs at the recorded scale 1, not at 0.5";
+        assert!(same.stdout.contains(note) && same.stdout.contains("nothing differs"), "{}", same.stdout);
+        let without = diffuscope(&["diff", trace], "");
+        assert_eq!(without.code, Some(1), "{syntax}: {}", without.stdout);
+        assert!(
+            without.stdout.contains("which is not loaded here; `--lora FILE:1` adds it"),
+            "{}",
+            without.stdout
+        );
+    }
+    let ran = diffuscope(&[&["run", "--prompt", "a <lora:ink:1>"], &FLAGS[..]].concat(), "");
+    assert!(ran.stderr.contains("`--prompt-syntax a1111` reads it as a LoRA"), "{}", ran.stderr);
 }

@@ -150,7 +150,7 @@ fn a_setting_changes_what_comes_next_on_a_timeline_of_its_own() {
     let forked = outcomes[2]["messages"][1].as_str().unwrap();
     assert!(forked.contains("branched off main before denoise 1; `switch main` goes back"), "{forked}");
     assert_eq!(outcomes[4]["value"], true, "at scale 1 guidance is the text residual alone");
-    assert_eq!(outcomes[5]["messages"][1], "it is encoded before the next stage runs");
+    assert_eq!(outcomes[5]["messages"][1], "the prompt is encoded again before the next stage runs");
     assert_eq!(outcomes[7]["value"], "a green pear");
 }
 

@@ -30,6 +30,8 @@ pub struct LoraFile {
     pub name: String,
     /// The scale that it has from the start.
     pub scale: f64,
+    /// Whether a flag says the scale.
+    pub has_scale: bool,
     /// Who wrote its keys.
     pub layouts: BTreeSet<Layout>,
     /// The changes of modules, in the order of their keys.
@@ -92,18 +94,18 @@ impl LoraFile {
     /// # Errors
     /// When there is no such file, or it is no LoRA that can be read.
     pub fn parse(text: &str) -> Result<Self, LoadError> {
-        let (path, scale) = split(text);
-        let scale = match scale {
+        let (path, given) = split(text);
+        let scale = match given {
             None => 1.,
             Some(text) => scale_of(text).ok_or_else(|| {
                 wrong(
                     path,
                     tr!("`{}` follows the colon", abridged_key(text)),
-                    tr!("FILE, or FILE:SCALE with a finite number"),
+                    tr!("FILE, or FILE:SCALE with a number from -{MOST_SCALE} to {MOST_SCALE}", MOST_SCALE),
                 )
             })?,
         };
-        Self::open(Path::new(path), scale)
+        Ok(Self { has_scale: given.is_some(), ..Self::open(Path::new(path), scale)? })
     }
 
     /// Reads the header of the file at `path`.
@@ -216,7 +218,7 @@ impl LoraFile {
                 ),
             ));
         }
-        Ok(Self { file: file.name().into(), name, scale, layouts, updates, left_over })
+        Ok(Self { file: file.name().into(), name, scale, has_scale: false, layouts, updates, left_over })
     }
 
     /// The number of its tensors.
@@ -288,9 +290,12 @@ pub(super) fn wrong(file: &str, found: String, expected: String) -> LoadError {
     LoadError::File { path: file.into(), found, expected }
 }
 
+/// The largest scale of a LoRA, of either sign.
+pub const MOST_SCALE: f64 = 1000.;
+
 /// A scale as typed.
 pub fn scale_of(text: &str) -> Option<f64> {
-    text.trim().parse().ok().filter(|scale: &f64| scale.is_finite())
+    text.trim().parse().ok().filter(|scale: &f64| scale.abs() <= MOST_SCALE)
 }
 
 /// A LoRA's name as a setting can have it, from its file's.

@@ -129,12 +129,16 @@ impl LoraEffect {
         let count = own.len();
         own.sort_by(|a, b| b.output.total_cmp(&a.output));
         if let Some(first) = own.first() {
-            lines.push(tr!(
-                "of the {count} modules that it changes and that run here, the output of {} changes most: by {}",
-                first.module,
-                percent(first.output),
-                count
-            ));
+            let (module, most) = (&first.module, percent(first.output));
+            lines.push(match count {
+                1 => tr!("of the modules that run here it changes {module}, whose output changes by {most}", module, most),
+                _ => tr!(
+                    "of the {count} modules that it changes and that run here, the output of {module} changes most: by {most}",
+                    count,
+                    module,
+                    most
+                ),
+            });
         }
         lines
     }

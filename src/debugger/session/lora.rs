@@ -8,6 +8,7 @@ use crate::debugger::outcome::lora::{LoraEffect, LoraReport};
 use crate::debugger::outcome::{Form, Outcome, Shown};
 use crate::picture::sheet::{Row, Sheet};
 use crate::picture::{Picture, heat};
+use crate::pipeline::loras::LoraScale;
 use std::path::Path;
 use std::sync::Arc;
 use tr::tr;
@@ -15,7 +16,17 @@ use tr::tr;
 impl Session {
     /// The LoRAs of the run, or one with every module.
     pub(super) fn info_loras(&self, name: Option<&str>) -> Result<Outcome, SessionError> {
-        let (models, here) = (self.backend.models()?, self.here());
+        let here = self.here();
+        let Ok(models) = self.backend.models() else {
+            let is_asked = |lora: &&LoraScale| name.is_none_or(|name| name == lora.name);
+            let asked = here.request().loras.iter().filter(is_asked);
+            let mut lines: Vec<String> =
+                asked.map(|lora| tr!("{}: scale {}, as recorded", lora.name, lora.scale)).collect();
+            if lines.is_empty() {
+                lines.push(tr!("the trace names no such LoRA"));
+            }
+            return Ok(Outcome::lines(lines));
+        };
         let scale = |name: &str| here.request().lora(name).map_or(0., |lora| lora.scale);
         let is_asked = |name_of: &str| name.is_none_or(|name| name == name_of);
         let asked = models.loras.iter().filter(|lora| is_asked(&lora.name));
@@ -68,7 +79,7 @@ impl Session {
         ];
         let rows = vec![Row { heading: String::new(), tiles }];
         let sheet = Sheet { title: report.lines(), rows, ..Sheet::default() };
-        let label = tr!("with it, where it changes the guided residual and pred_original_sample, without it");
+        let label = tr!("with | change of the guided residual | change of pred_original_sample | without");
         let picture = Picture { image: Arc::new(sheet.draw()), label };
         match file {
             Some(file) => {

@@ -54,7 +54,7 @@ impl Session {
         if complete {
             outcome.messages.push(tr!("the run is complete; `restart` runs it again with this"));
         } else if again {
-            outcome.messages.push(tr!("it is encoded before the next stage runs"));
+            outcome.messages.push(tr!("the prompt is encoded again before the next stage runs"));
             let lost = lost.iter().map(|edit| tr!("`set {edit}` is undone when it is encoded", edit));
             outcome.warnings.extend(lost);
         }

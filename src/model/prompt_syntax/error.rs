@@ -74,12 +74,12 @@ impl SyntaxError {
 
 /// The same with the prompt's name.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("{}: {source}", .side.setting())]
+#[error("{}: {why}", .side.setting())]
 pub struct PromptError {
     /// Which prompt.
     pub side: Side,
     /// Why it is refused.
-    pub source: SyntaxError,
+    pub why: SyntaxError,
 }
 
 impl Side {
@@ -94,7 +94,7 @@ impl Side {
 
 impl From<PromptError> for crate::nn::Error {
     fn from(error: PromptError) -> Self {
-        match error.source {
+        match error.why {
             SyntaxError::Tokens(message) => Self::Input(message),
             _ => Self::Input(error.to_string()),
         }

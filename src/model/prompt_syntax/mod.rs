@@ -182,11 +182,11 @@ impl PromptSyntax {
     pub fn tokenize(self, texts: [&str; 2], tokenizer: &ClipTokenizer) -> Result<Prompts, PromptError> {
         let [negative, prompt] = texts;
         let of = |text, side| {
-            chunks::tokenized(self, text, side, tokenizer).map_err(|source| PromptError { side, source })
+            chunks::tokenized(self, text, side, tokenizer).map_err(|why| PromptError { side, why })
         };
         let [negative, prompt] = [of(negative, Side::Negative)?, of(prompt, Side::Prompt)?];
         let of_both = chunks::evened(self, [negative, prompt], tokenizer)
-            .map_err(|source| PromptError { side: Side::Prompt, source })?;
+            .map_err(|why| PromptError { side: Side::Prompt, why })?;
         Ok(Prompts { syntax: self, of_both, special_ids: tokenizer.special_ids() })
     }
 

@@ -373,6 +373,15 @@ impl Graph {
                             _ => String::new(),
                         };
                         reading.lora(&name, &weight);
+                        if let Ok(Input::Value(clip)) = self.input(id, "strength_clip")
+                            && clip != weight
+                        {
+                            let what = format!("LoRA {name}: strength_clip {clip}");
+                            reading.leave(
+                                &what,
+                                &tr!("here a LoRA has one scale, for the UNet and the text encoder"),
+                            );
+                        }
                     }
                 }
                 "VAELoader" => {

@@ -293,7 +293,7 @@ fn read_loras(reading: &mut Reading<'_>, _: Pairs<'_>, value: &str) -> Result<()
     for name in value.split(',').filter_map(|pair| pair.split(':').next()).map(str::trim) {
         let is_noted = reading.source == Source::A1111 && in_prompt.contains(&name);
         if !name.is_empty() && !is_noted {
-            reading.lora(name, "");
+            reading.leave(&format!("LoRA {name}"), &tr!("the picture has the hash of its file and no scale"));
         }
     }
     Ok(())

@@ -84,6 +84,11 @@ impl RunRecord {
         let grid = ScheduleType::of(request.scheduler.config());
         let grid = grid.and_then(|grid| Setting::find(&format!("scheduler.{}", grid.argument)));
         reading.loras = request.loras.clone();
+        if reading.is_given("prompt") {
+            // Their scales go with the prompt that names them.
+            let of_prompt = request.loras_of_prompt();
+            reading.loras.retain(|lora| of_prompt.iter().all(|named| named.name != lora.name));
+        }
         reading.values = request;
         reading.model = Some(NamedModel { name: model, hash: String::new() });
         let arguments = spacing.filter(|_| has_spacing).into_iter().chain(grid);

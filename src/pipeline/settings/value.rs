@@ -139,6 +139,9 @@ pub enum ValueError {
     #[error("{0}")]
     Chosen(String),
     /// A member that the run's family does not have.
-    #[error("{}", tr!("is no setting of this run; expected {0}", .0))]
+    #[error("{}", match .0.as_str() {
+        "" => tr!("is no setting of this run, which has no LoRA; `--lora FILE` adds one"),
+        members => tr!("is no setting of this run; expected {members}", members),
+    })]
     Member(String),
 }

@@ -1,6 +1,7 @@
 //! One stage: from a snapshot to the next.
 
 use super::{Snapshot, Stage, StageRecord, is_of_embeddings};
+use crate::model::prompt_syntax::PromptSyntax;
 use crate::nn::Probe;
 use crate::pipeline::fault::Faulty;
 use crate::pipeline::intervention::Intervening;
@@ -164,6 +165,13 @@ fn encode(run: Run<'_>, probe: &mut dyn Probe) -> Result<StageOutput, Error> {
             )
         })
     }));
+    let syntax = run.request.prompt_syntax;
+    if syntax != PromptSyntax::A1111 && run.request.prompt.contains("<lora:") {
+        warnings.push(tr!(
+            "`<lora:…>` in the prompt is text in the syntax {syntax}; `--prompt-syntax a1111` reads it as a LoRA",
+            syntax
+        ));
+    }
     let named = run.request.loras_of_prompt();
     warnings.extend(named.iter().filter(|named| run.request.lora(&named.name).is_none()).map(|named| {
         let name = &named.name;

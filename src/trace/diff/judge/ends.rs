@@ -100,7 +100,8 @@ impl Judge<'_> {
         let rows = prompts.rows(&prompts.input_ids(&self.models.device)?, clip_skip, text_encoder)?;
         let mut forced = self.forced(stage, stage.calls.iter());
         let (input_ids, mask, clip_skip) = rows.inputs();
-        let hidden_states = text_encoder.forward(input_ids, mask, clip_skip, &mut forced)?;
+        let mut adapted = Adapted::new(self.models, &self.request, &mut forced);
+        let hidden_states = text_encoder.forward(input_ids, mask, clip_skip, &mut adapted)?;
         let chained = self.take(stage, forced)? > 0;
         let embeds = rows.embeddings(&hidden_states)?;
         for (row, name) in ["negative_prompt_embeds", "prompt_embeds"].into_iter().enumerate() {

@@ -173,6 +173,28 @@ impl<'a> Judge<'a> {
             })
             .collect();
         notes.into_iter().for_each(|note| self.note(note));
+        let recorded = &self.trace.manifest().settings;
+        let notes: Vec<String> = self
+            .models
+            .loras
+            .iter()
+            .filter_map(|lora| {
+                let (name, flag) = (&lora.name, lora.scale);
+                match recorded.get(&format!("lora.{name}")).and_then(serde_json::Value::as_f64) {
+                    Some(scale) if lora.has_scale && scale != flag => Some(tr!(
+                        "the LoRA {name} runs at the recorded scale {scale}, not at {flag}",
+                        name,
+                        scale,
+                        flag
+                    )),
+                    None => {
+                        Some(tr!("the trace names no LoRA {name}; it runs here at scale {flag}", name, flag))
+                    }
+                    _ => None,
+                }
+            })
+            .collect();
+        notes.into_iter().for_each(|note| self.note(note));
     }
 
     fn scheduler_of_trace(&mut self) -> Result<Option<Arc<dyn Scheduler>>, DiffError> {
