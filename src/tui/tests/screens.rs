@@ -220,8 +220,8 @@ fn a_key_runs_its_command_and_later_ones_wait() {
 }
 
 #[test]
-fn a_key_that_runs_a_stage_closes_a_page() {
-    let screen = Screen::after(NARROW, 0).pressed(KeyCode::Char('?')).pressed(KeyCode::Down);
+fn a_key_that_runs_a_stage_closes_output() {
+    let screen = Screen::after(NARROW, 4).ran("info tensors").pressed(KeyCode::Down);
     assert!(screen.effects.is_empty());
     assert_eq!(screen.pressed(KeyCode::Char('n')).orders(), ["next"]);
 }

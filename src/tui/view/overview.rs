@@ -6,6 +6,7 @@ use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view;
 use crate::debugger::view::View;
 use crate::phrase::phrase;
+use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{Scroll, Step};
@@ -59,6 +60,7 @@ impl Rendering {
     /// `picture` of a record, or the one that this rendering shows instead.
     fn of<'a>(self, state: &'a State, record: &'a RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
         match (self, picture.name) {
+            (Self::Linear | Self::Channels, "image") => record.picture("timemap").unwrap_or(picture),
             (Self::Channels, "latents") => record.picture("latents.channels").unwrap_or(picture),
             (Self::Linear | Self::Channels, _) => picture,
             (Self::Best, _) => state.best(record, picture),
@@ -110,7 +112,10 @@ impl pane::View for Overview {
                 ViewKeys::new(
                     &[KeyCode::Char('v')],
                     phrase("rendering"),
-                    phrase("draw latents decoded by the VAE, as the linear estimate, or as channels"),
+                    phrase(
+                        "draw latents decoded by the VAE, as the linear estimate, or as channels; after vae_decode, when \
+                         each pixel settled",
+                    ),
                 ),
                 ViewKeys::new(
                     &[KeyCode::Enter],
@@ -137,7 +142,12 @@ impl pane::View for Overview {
     fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         match (pane, key.code) {
             (_, KeyCode::Char('v')) => {
-                self.rendering = self.rendering.next();
+                let is_finished = state.record().is_some_and(|record| record.stage == Stage::VaeDecode);
+                self.rendering = match self.rendering {
+                    // The finished picture has two renderings.
+                    Rendering::Linear if is_finished => Rendering::Best,
+                    rendering => rendering.next(),
+                };
                 Reply::Taken
             }
             (PICTURES, KeyCode::Enter) => {
@@ -186,9 +196,10 @@ impl Overview {
     }
 }
 
-/// The pictures of a stage.
+/// The pictures of a stage. The time map is drawn instead of the finished picture, on a key.
 fn shown(record: &RecordView) -> Vec<&NamedPicture> {
-    view::shown(record.stage).iter().filter_map(|name| record.picture(name)).collect()
+    let names = view::shown(record.stage).iter().filter(|name| **name != "timemap");
+    names.filter_map(|name| record.picture(name)).collect()
 }
 
 /// The rail's area and the rest.
