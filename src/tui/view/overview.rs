@@ -5,7 +5,7 @@ use super::{numbers, pictures, rail, table, welcome};
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view;
 use crate::debugger::view::View;
-use crate::phrase::phrase;
+use crate::phrase::{Phrase, phrase};
 use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
@@ -14,6 +14,7 @@ use crate::tui::state::State;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Margin, Position, Rect, Size};
+use tr::tr;
 
 /// From this many columns on, the table is beside the rail; otherwise below it.
 const WIDE: u16 = 104;
@@ -90,7 +91,7 @@ impl pane::View for Overview {
         };
         vec![
             Pane::new(STAGES, rail::title(view, state), rail),
-            Pane::new(PICTURES, format!("after {}", record.stage), drawn),
+            Pane::new(PICTURES, tr!("after {}: {}", record.stage, meaning(record.stage)), drawn),
             Pane::new(TENSORS, "tensors", details),
         ]
     }
@@ -193,6 +194,16 @@ impl Overview {
                 shown.into_iter().map(|picture| self.rendering.of(canvas.state, record, picture)).collect();
             pictures::draw(&shown, view.request.width, canvas, area);
         }
+    }
+}
+
+/// What the pictures of a stage are.
+fn meaning(stage: Stage) -> Phrase {
+    match stage {
+        Stage::EncodePrompt => phrase("no picture yet"),
+        Stage::GetLatent => phrase("the latents that the run begins with"),
+        Stage::Denoise { .. } => phrase("the latents, the expected picture, the UNet's output"),
+        Stage::VaeDecode => phrase("the finished picture"),
     }
 }
 

@@ -103,6 +103,8 @@ const LINES: [&str; 56] = [
     "reverse-continue",
     "until denoise",
     "goto denoise 5",
+    "undo",
+    "redo",
     "restart",
     "break denoise if latents.std > 1.0",
     "tbreak unet.*.attn2",
