@@ -13,11 +13,16 @@ use crate::tui::state::{Activity, Kind, Message};
 use crate::tui::view::{self, Reply, View, ViewId};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
+use std::time::Duration;
 use tr::tr;
+
+/// From this much computing on, quitting asks.
+const WORTH_ASKING: Duration = Duration::from_secs(10);
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
         let asked = std::mem::take(&mut self.leaving);
+        self.asked_to_quit = std::mem::take(&mut self.quitting);
         self.is_repeat = key.kind == KeyEventKind::Repeat;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             match key.code {
@@ -175,7 +180,7 @@ impl App {
             Action::Help => {
                 self.mode = Mode::Reading(view::help_page(self, self.size.width));
             }
-            Action::Quit => return vec![Effect::End(Ok(()))],
+            Action::Quit => return self.quit(),
             Action::Nothing => {}
         }
         vec![]
@@ -230,6 +235,23 @@ impl App {
             Err(e) => self.state.refuse(&line, &e.to_string()),
         }
         effects
+    }
+
+    /// Quits; when much was computed, only if it is asked for twice: `undo` cannot bring that back.
+    fn quit(&mut self) -> Vec<Effect> {
+        let is_recorded = self.state.model.as_ref().is_some_and(|model| model.is_recorded);
+        let stages = self.state.view.iter().flat_map(|view| &view.stages);
+        let lost: Duration = stages.filter_map(|line| line.took).sum();
+        if lost < WORTH_ASKING || is_recorded || self.asked_to_quit {
+            return vec![Effect::End(Ok(()))];
+        }
+        self.quitting = true;
+        let text = tr!(
+            "q again quits: {} s of computing are dropped; `:save timeline FILE` keeps the commands",
+            lost.as_secs()
+        );
+        self.say(Kind::Warning, &text);
+        vec![]
     }
 
     /// Text was pasted. In the console its lines are entered, up to the first that fails; as keys it would run commands.

@@ -71,6 +71,9 @@ pub struct App {
     output: Option<Output>,
     /// The console's history, the newest last.
     pub history: Vec<String>,
+    /// Whether the last key asked whether to quit, and whether the one before did.
+    quitting: bool,
+    asked_to_quit: bool,
     /// Whether the key being handled is held down, and was pressed before.
     is_repeat: bool,
     /// Whether the last key was a Ctrl-C that asked whether to quit.
@@ -126,6 +129,8 @@ impl App {
             draw_panics: false,
             output: None,
             history: vec![],
+            quitting: false,
+            asked_to_quit: false,
             is_repeat: false,
             leaving: false,
             asked: vec![],

@@ -112,7 +112,7 @@ fn the_mouse_presses_what_is_drawn_as_a_key() {
 fn letters_in_the_help_page_do_nothing_and_it_is_searched() {
     let screen = Screen::after(NARROW, STEPS + 3).typed("?/sweep").pressed(KeyCode::Enter);
     assert!(matches!(screen.app.mode, Mode::Reading(_)) && screen.effects.is_empty());
-    let mut screen = screen.typed("Resc4q");
+    let mut screen = screen.typed("Resc4");
     assert!(screen.orders().is_empty() && screen.text().contains("sweep"), "{}", screen.text());
     let screen = Screen::after(NARROW, 4).typed("?Resc4").pressed(KeyCode::Esc);
     assert!(matches!(screen.app.mode, Mode::Walk) && screen.app.tab == ViewId::Overview);
@@ -164,4 +164,44 @@ fn space_at_the_end_plays_from_the_start() {
     let screen = Screen::after(NARROW, STEPS + 3).pressed(KeyCode::Char(' '));
     assert!(screen.app.playing);
     assert_eq!(screen.app.state.place(), 1);
+}
+
+#[test]
+fn quitting_asks_when_more_than_ten_seconds_would_be_lost() {
+    // The recorded steps took two seconds together.
+    let screen = Screen::after(NARROW, STEPS + 3).pressed(KeyCode::Char('q'));
+    assert!(matches!(screen.effects[..], [Effect::End(Ok(()))]));
+    let long = |mut screen: Screen| {
+        for line in &mut screen.app.state.view.as_mut().unwrap().stages {
+            line.took = Some(std::time::Duration::from_secs(1));
+        }
+        screen
+    };
+    let mut asked = long(Screen::after(NARROW, STEPS + 3)).pressed(KeyCode::Char('q'));
+    assert!(asked.effects.is_empty() && asked.text().contains("q again quits"), "{}", asked.text());
+    assert!(matches!(asked.pressed(KeyCode::Char('q')).effects[..], [Effect::End(Ok(()))]));
+    let other = long(Screen::after(NARROW, STEPS + 3)).pressed(KeyCode::Char('q')).pressed(KeyCode::Left);
+    assert!(other.pressed(KeyCode::Char('q')).effects.is_empty());
+}
+
+#[test]
+fn a_paused_stage_is_shown_in_the_source() {
+    let mut screen = Screen::after(NARROW, 4);
+    let view = |inside| {
+        let mut view = recorded::view(&recorded::session(4), &mut crate::debugger::view::Viewer::default());
+        view.inside = inside;
+        view
+    };
+    let inside = crate::debugger::view::InsideView {
+        stage: crate::pipeline::Stage::Denoise { step: 2 },
+        line: "denoise.unet",
+        module: None,
+        ran: false,
+        frames: vec![],
+        call: None,
+        given: vec![],
+        values: vec![],
+    };
+    screen = screen.received(Event::Done(Outcome::default().into(), view(Some(inside))));
+    assert_eq!(screen.app.tab, ViewId::Source);
 }
