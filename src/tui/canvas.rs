@@ -74,10 +74,11 @@ impl Canvas<'_> {
         self.lines(shown, area);
         let area = area.intersection(self.buf.area);
         if shown.len() > area.height.into() && area.height > 0 {
-            let more = tr!("▼ more");
-            let width = (text::width(&more) as u16).min(area.width);
-            let place = Rect { x: area.right() - width, y: area.bottom() - 1, width, height: 1 };
-            Line::styled(more, self.theme.key).render(place, self.buf);
+            let (more, columns) = (tr!("▼ more"), usize::from(area.width));
+            // The mark replaces the last row, so that it cuts no number.
+            let pad = " ".repeat(columns.saturating_sub(text::width(&more)));
+            let place = Rect { y: area.bottom() - 1, height: 1, ..area };
+            Line::styled(pad + &more, self.theme.key).render(place, self.buf);
         }
     }
 

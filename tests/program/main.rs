@@ -17,6 +17,7 @@ mod byte_order_mark;
 mod compare;
 mod doctor;
 mod files;
+mod first_minutes;
 mod from;
 mod hf_hub;
 mod hub;

@@ -2,6 +2,8 @@
 
 use super::recorded::{self, STEPS};
 use super::screen::{NARROW, Screen, WIDE};
+use crate::debugger::outcome::Shown;
+use crate::debugger::outcome::attention::AttentionReport;
 use crate::debugger::{Event, Outcome};
 use crate::tui::app::{Effect, Input, Mode};
 use crate::tui::canvas::Target;
@@ -204,4 +206,37 @@ fn a_paused_stage_is_shown_in_the_source() {
     };
     screen = screen.received(Event::Done(Outcome::default().into(), view(Some(inside))));
     assert_eq!(screen.app.tab, ViewId::Source);
+}
+
+#[test]
+fn the_attention_view_follows_the_word_that_was_asked_for() {
+    let report = AttentionReport {
+        steps: vec![5],
+        subject: "blue".into(),
+        positions: vec![5],
+        size: [16, 16],
+        layers: vec![],
+        tokens: vec![],
+        peak: None,
+        is_listed: true,
+        map: vec![],
+    };
+    let mut screen = Screen::after(WIDE, 8);
+    let outcome = Outcome::default().showing(Shown::Attention(report));
+    let view = recorded::view(&screen.session, &mut screen.viewer);
+    let mut screen = screen.received(Event::Done(outcome.into(), view)).pressed(KeyCode::Esc).typed("a");
+    assert!(screen.text().contains("blue: attended to by"), "{}", screen.text());
+}
+
+#[test]
+fn the_legend_of_a_comparison_is_of_what_its_lines_show() {
+    let legend = |screen: &mut Screen| {
+        let text = screen.text();
+        text.lines().find(|line| line.contains("7.5: ")).map(String::from).unwrap_or(text)
+    };
+    let mut end = Screen::of(WIDE, recorded::finished_comparison(&[1., 7.5]));
+    let at_end = legend(&mut end);
+    assert_eq!(end.app.state.place(), STEPS + 3);
+    let mut before = end.pressed(KeyCode::Left).looked();
+    assert_eq!(at_end, legend(&mut before));
 }

@@ -202,7 +202,7 @@ fn meaning(stage: Stage) -> Phrase {
     match stage {
         Stage::EncodePrompt => phrase("no picture yet"),
         Stage::GetLatent => phrase("the latents that the run begins with"),
-        Stage::Denoise { .. } => phrase("the latents, the expected picture, the UNet's output"),
+        Stage::Denoise { .. } => phrase("latents, expected picture, residuals"),
         Stage::VaeDecode => phrase("the finished picture"),
     }
 }
