@@ -134,7 +134,8 @@ impl Page {
             KeyCode::Right | KeyCode::Char('l') => self.left += SIDEWAYS,
             key => match Step::of(key) {
                 Some(by) => self.scroll = step(self.scroll, by),
-                None if self.keeps_keys => {}
+                // The console opens from every page.
+                None if self.keeps_keys && key != KeyCode::Char(':') => {}
                 None => return Turned::Unknown,
             },
         }

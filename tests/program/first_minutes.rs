@@ -28,7 +28,7 @@ fn the_first_three_minutes() {
     // Esc and the next key must not arrive as one.
     session.see("Help: / searches");
     session.press("?");
-    session.see("denoise 0 done");
+    session.see("after denoise 0");
     session.press("3");
     session.see("× as far as the pair");
     session.press("?");

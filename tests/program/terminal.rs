@@ -144,7 +144,7 @@ fn commands_are_typed_and_answered() {
     session.press(":walk\r");
     session.see("`walk` is no command");
     session.press("?");
-    session.see("reverse-continue");
+    session.see("This view: overview");
     session.press("\x1b[F");
     session.see("drawn with half blocks");
     session.press(":quit\r");
