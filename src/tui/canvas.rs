@@ -2,14 +2,17 @@
 
 use super::pictures::Pictures;
 use super::state::State;
+use super::text;
 use super::theme::Theme;
 use super::view::ViewId;
+use crossterm::event::KeyEvent;
 use image::RgbImage;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 use std::sync::Arc;
+use tr::tr;
 
 /// What a view draws with.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub enum Target {
     Gutter(usize),
     /// A recorded place, on the scrubber.
     Place(usize),
+    /// A hint: a press is that key.
+    Key(KeyEvent),
 }
 
 impl Canvas<'_> {
@@ -63,9 +68,18 @@ impl Canvas<'_> {
         }
     }
 
-    /// Draws `lines` from line `top` on.
+    /// Draws `lines` from line `top` on, and marks the last row when more follow.
     pub fn scrolled(&mut self, lines: &[Line<'_>], top: usize, area: Rect) {
-        self.lines(lines.get(top.min(lines.len())..).unwrap_or_default(), area);
+        let shown = lines.get(top.min(lines.len())..).unwrap_or_default();
+        self.lines(shown, area);
+        let area = area.intersection(self.buf.area);
+        if shown.len() > area.height.into() && area.height > 0 {
+            let (more, columns) = (tr!("▼ more"), usize::from(area.width));
+            // The mark replaces the last row, so that it cuts no number.
+            let pad = " ".repeat(columns.saturating_sub(text::width(&more)));
+            let place = Rect { y: area.bottom() - 1, height: 1, ..area };
+            Line::styled(pad + &more, self.theme.key).render(place, self.buf);
+        }
     }
 
     /// Draws `image` over all of `area`. A `smooth` picture is interpolated when it is enlarged.

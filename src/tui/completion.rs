@@ -30,6 +30,11 @@ impl Completion {
         Self { candidates: found.candidates, chosen: None, from: found.from, typed }
     }
 
+    /// Whether the only candidate is on the line: there is nothing else to choose.
+    pub fn is_settled(&self) -> bool {
+        self.candidates.len() == 1 && self.chosen == Some(0)
+    }
+
     /// Puts the next or the previous candidate on the line. After the last candidate comes the text that was typed.
     pub fn choose(&mut self, line: &mut Line, by: isize) {
         // One more entry: the text that was typed.

@@ -8,6 +8,7 @@ use crossterm::event::KeyCode;
 use ratatui::layout::{Rect, Size};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use tr::tr;
 
 /// A page of text that scrolls vertically and sideways.
 #[derive(Debug)]
@@ -21,6 +22,17 @@ pub struct Page {
     prose: usize,
     scroll: Scroll,
     left: usize,
+    /// Whether keys that the page does not use do nothing, instead of closing it.
+    keeps_keys: bool,
+    search: Search,
+}
+
+/// A text that is searched for in the page.
+#[derive(Debug, Default)]
+struct Search {
+    text: String,
+    /// Whether it is being typed.
+    is_typed: bool,
 }
 
 /// The result of a key.
@@ -40,7 +52,21 @@ const SIDEWAYS: usize = 8;
 impl Page {
     /// A page of styled lines.
     pub fn new(title: &str, lines: Vec<Line<'static>>) -> Self {
-        Self { picture: None, title: title.into(), lines, prose: 0, scroll: Scroll::default(), left: 0 }
+        Self {
+            picture: None,
+            title: title.into(),
+            lines,
+            prose: 0,
+            scroll: Scroll::default(),
+            left: 0,
+            keeps_keys: false,
+            search: Search::default(),
+        }
+    }
+
+    /// A page on which keys that it does not use do nothing.
+    pub fn keeping_keys(self) -> Self {
+        Self { keeps_keys: true, ..self }
     }
 
     /// A page of plain lines, the first `prose` of which are wrapped.
@@ -90,8 +116,16 @@ impl Page {
         let size = Size { height: self.rows(size), ..size };
         let rows = usize::from(size.height.saturating_sub(1));
         let lines = self.laid_out(size.width);
+        if self.search.is_typed {
+            self.type_search(key, &lines, rows);
+            return Turned::On;
+        }
         let step = |scroll: Scroll, step| scroll.step(step, lines.len(), rows);
         match key {
+            KeyCode::Char('/') => self.search = Search { is_typed: true, ..Search::default() },
+            KeyCode::Esc if !self.search.text.is_empty() => self.search = Search::default(),
+            KeyCode::Char('n') if !self.search.text.is_empty() => self.find(&lines, rows, 1),
+            KeyCode::Char('N') if !self.search.text.is_empty() => self.find(&lines, rows, -1),
             KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => return Turned::Closed,
             KeyCode::Char(' ') => self.scroll = step(self.scroll, Step::Pages(1)),
             KeyCode::Home => (self.scroll, self.left) = (Scroll::default(), 0),
@@ -100,11 +134,57 @@ impl Page {
             KeyCode::Right | KeyCode::Char('l') => self.left += SIDEWAYS,
             key => match Step::of(key) {
                 Some(by) => self.scroll = step(self.scroll, by),
+                // The console opens from every page.
+                None if self.keeps_keys && key != KeyCode::Char(':') => {}
                 None => return Turned::Unknown,
             },
         }
         self.left = self.left.min(self.room(size).1);
         Turned::On
+    }
+
+    /// A key while the text to search for is being typed: the page shows the first place that has it.
+    fn type_search(&mut self, key: KeyCode, lines: &[Line<'_>], rows: usize) {
+        match key {
+            KeyCode::Char(c) => self.search.text.push(c),
+            KeyCode::Backspace if !self.search.text.is_empty() => drop(self.search.text.pop()),
+            KeyCode::Esc | KeyCode::Backspace => return self.search = Search::default(),
+            KeyCode::Enter => return self.search.is_typed = false,
+            _ => return,
+        }
+        self.find(lines, rows, 0);
+    }
+
+    /// Scrolls to a line with the searched text: 0 is the first from the top of the screen on, 1 the next, −1 the one
+    /// before; after the last comes the first.
+    fn find(&mut self, lines: &[Line<'_>], rows: usize, by: isize) {
+        let found = self.found(lines);
+        let top = self.scroll.top(lines.len(), rows);
+        let next = match by {
+            0 => found.iter().find(|at| **at >= top).or(found.first()),
+            1 => found.iter().find(|at| **at > top).or(found.first()),
+            _ => found.iter().rev().find(|at| **at < top).or(found.last()),
+        };
+        if let Some(at) = next {
+            self.scroll = Scroll::at(*at);
+        }
+    }
+
+    /// The lines with the searched text.
+    fn found(&self, lines: &[Line<'_>]) -> Vec<usize> {
+        let wanted = self.search.text.to_lowercase();
+        let has = |line: &Line<'_>| !wanted.is_empty() && line.to_string().to_lowercase().contains(&wanted);
+        lines.iter().enumerate().filter(|(_, line)| has(line)).map(|(at, _)| at).collect()
+    }
+
+    /// The search as the title's line shows it.
+    fn searched(&self, lines: &[Line<'_>]) -> String {
+        let Search { text, is_typed } = &self.search;
+        match (text.is_empty(), is_typed) {
+            (true, false) => String::new(),
+            (true, true) => "  /".into(),
+            _ => tr!("  /{text}: {} lines", self.found(lines).len(), text),
+        }
     }
 
     /// How far the page scrolls in an area of `size`: rows down, columns to the right.
@@ -128,7 +208,10 @@ impl Page {
         let rows = usize::from(area.height) - 1;
         let (top, left) = (self.scroll.top(lines.len(), rows), self.left.min(right));
         let shown = (top + 1).min(lines.len())..=(top + rows).min(lines.len());
-        let mut place = if left < right { " more →".to_string() } else { String::new() };
+        let mut place = self.searched(&lines);
+        if left < right {
+            place.push_str(" more →");
+        }
         if down > 0 {
             place.push_str(&format!("  {}–{} of {}", shown.start(), shown.end(), lines.len()));
         }
@@ -139,8 +222,12 @@ impl Page {
         Line::from(vec![Span::raw(title), Span::raw(pad), Span::raw(place)])
             .style(theme.page_title)
             .render(top_row, buf);
-        for (line, row) in lines.iter().skip(top).zip(area.rows().skip(1)) {
+        let found = self.found(&lines);
+        for ((at, line), row) in lines.iter().enumerate().skip(top).zip(area.rows().skip(1)) {
             scrolled(line, left).render(row, buf);
+            if found.contains(&at) {
+                buf.set_style(row, theme.here);
+            }
         }
     }
 }
@@ -172,6 +259,27 @@ mod tests {
         assert_eq!(page.scroll.top(10, 4), 6);
         page.key(KeyCode::Right, size);
         assert_eq!(page.left, 0);
+        assert_eq!(page.key(KeyCode::Esc, size), Turned::Closed);
+    }
+
+    #[test]
+    fn a_text_is_searched_and_letters_are_typed() {
+        let lines: Vec<String> = (0..30).map(|n| format!("Line {n}")).collect();
+        let mut page = Page::of_text("output", &lines, 0).keeping_keys();
+        let size = Size::new(20, 5);
+        let mut press = |keys: &str| {
+            keys.chars().for_each(|c| assert_eq!(page.key(KeyCode::Char(c), size), Turned::On));
+            page.scroll.top(30, 4)
+        };
+        assert_eq!(press("Rec"), 0, "letters do nothing");
+        assert_eq!(press("/line 2"), 2);
+        page.key(KeyCode::Enter, size);
+        let mut press = |keys: &str| {
+            keys.chars().for_each(|c| assert_eq!(page.key(KeyCode::Char(c), size), Turned::On));
+            page.scroll.top(30, 4)
+        };
+        assert_eq!([press("n"), press("n"), press("N"), press("NN")], [20, 21, 20, 26]);
+        assert_eq!(page.key(KeyCode::Esc, size), Turned::On, "Esc ends the search first");
         assert_eq!(page.key(KeyCode::Esc, size), Turned::Closed);
     }
 

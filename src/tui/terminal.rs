@@ -1,6 +1,7 @@
 //! The terminal: captured, drawn on, and restored however the program ends.
 
 use super::app::{App, Input};
+use super::keymap::Held;
 use super::pictures::{self, Pictures};
 use super::view;
 use crossterm::clipboard::CopyToClipboard;
@@ -223,9 +224,10 @@ const MOST_HELD_BACK: usize = 8;
 /// interrupted.
 pub fn forward_keys(inputs: Sender<Input>) {
     std::thread::spawn(move || {
+        let mut held = Held::default();
         loop {
             let input = match crossterm::event::read() {
-                Ok(Event::Key(key)) => Input::Key(key),
+                Ok(Event::Key(key)) => Input::Key(held.marked(key, Instant::now())),
                 Ok(Event::Mouse(event)) => Input::Mouse(event, Instant::now()),
                 Ok(Event::Paste(text)) => Input::Paste(text),
                 Ok(Event::Resize(width, height)) => Input::Resize(Size { width, height }),

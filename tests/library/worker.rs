@@ -85,10 +85,18 @@ fn it_tells_what_it_does() {
         assert_eq!(label(name), "linear estimate");
     }
     let scale = label("uncond_residual");
-    assert!(scale.starts_with("4 channels, ±"), "{scale}");
-    for name in ["text_cond_residual", "difference", "guided_noise_residual"] {
-        assert_eq!(label(name), scale, "all four have one scale");
-    }
+    assert!(scale.starts_with('±') && scale.contains("; guided "), "{scale}");
+    assert_eq!(label("text_cond_residual"), scale, "the pair has one scale");
+    assert!(label("difference") != scale && label("guided_noise_residual") != scale);
+    // The residuals fill their scale: what the prompt changes can be seen at the first step.
+    let extreme = |name: &str| {
+        let picture = &record.picture(name).unwrap().picture;
+        picture.image.pixels().any(|pixel| [[33, 102, 172], [178, 24, 43]].contains(&pixel.0))
+    };
+    assert!(extreme("uncond_residual") || extreme("text_cond_residual"));
+    assert!(extreme("difference") && extreme("guided_noise_residual"));
+    let scale = &record.on_one_scale[0].picture.label;
+    assert!(record.on_one_scale.iter().all(|named| named.picture.label == *scale));
 }
 
 fn preview(event: Event) -> Option<(RecordId, NamedPicture)> {

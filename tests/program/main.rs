@@ -19,6 +19,7 @@ mod compare;
 mod config;
 mod doctor;
 mod files;
+mod first_minutes;
 mod from;
 mod hf_hub;
 mod hub;

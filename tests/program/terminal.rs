@@ -12,7 +12,7 @@ const SIZE: PtySize = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_heigh
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program with a terminal around it.
-struct Session {
+pub struct Session {
     master: Box<dyn MasterPty + Send>,
     /// Held open so that the terminal's modes outlive the program.
     _slave: Box<dyn SlavePty + Send>,
@@ -24,7 +24,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(args: &[&str]) -> Self {
+    pub fn start(args: &[&str]) -> Self {
         // A terminal of which nothing is known.
         Self::start_on("xterm-256color", args)
     }
@@ -70,11 +70,11 @@ impl Session {
     }
 
     #[track_caller]
-    fn see(&mut self, text: &str) {
+    pub fn see(&mut self, text: &str) {
         self.wait(text, |screen| screen.contents().contains(text));
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
@@ -86,7 +86,7 @@ impl Session {
 
     /// Waits for the program's end; the terminal must then be as it was. Gives the exit code.
     #[track_caller]
-    fn end(&mut self) -> u32 {
+    pub fn end(&mut self) -> u32 {
         let code = self.child.wait().unwrap().exit_code();
         // The last bytes may still be on their way.
         self.wait("the shell's screen", |screen| !screen.alternate_screen() && !screen.hide_cursor());
@@ -144,7 +144,7 @@ fn commands_are_typed_and_answered() {
     session.press(":walk\r");
     session.see("`walk` is no command");
     session.press("?");
-    session.see("reverse-continue");
+    session.see("This view: overview");
     session.press("\x1b[F");
     session.see("drawn with half blocks");
     session.press(":quit\r");
@@ -258,6 +258,7 @@ fn into_the_unet_and_a_breakpoint_in_its_middle() {
     session.see("denoise 0 › unet (");
     session.press("s");
     session.see("denoise 0 › unet › time_proj");
+    session.see("input: t = ");
     session.press(":break unet.mid_block\r");
     session.see("breakpoint 1 at unet.mid_block");
     session.press("c");

@@ -122,6 +122,20 @@ verbs! {
         summary: phrase("go to the start with the current settings; what was recorded is dropped"),
     }
 
+    Undo(arguments::Nothing) {
+        name: "undo", short: "", usage: "",
+        example: "undo", group: Changing, class: Moves, complete: complete::nothing,
+        brief: phrase("undo the last change, or a restart"),
+        summary: phrase("undo the last command that changed settings, tensors, breakpoints or timelines, or restarted; up to ten"),
+    }
+
+    Redo(arguments::Nothing) {
+        name: "redo", short: "", usage: "",
+        example: "redo", group: Changing, class: Moves, complete: complete::nothing,
+        brief: phrase("do again what was undone"),
+        summary: phrase("do again what `undo` undid"),
+    }
+
     Break(arguments::BreakAt) {
         name: "break", short: "b", usage: "STAGE|MODULE [if EXPR]",
         example: "break unet.mid_block if t(path).max > 40.0", group: Stopping, class: Edits, complete: complete::stop,

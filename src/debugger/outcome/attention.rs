@@ -1,6 +1,6 @@
 //! Attention and the effects of words, as text and as JSON.
 
-use super::{aligned, number};
+use super::{Outcome, Shown, aligned, number};
 use crate::debugger::inspect::{AttentionRun, EffectRun, PointRun};
 use crate::debugger::prompt::{TokenKind, TokenView, chunks};
 use crate::model::tokenizer::MODEL_MAX_LENGTH;
@@ -38,7 +38,7 @@ pub struct AttentionReport {
 pub struct LayerRow {
     /// The attention's path.
     pub path: String,
-    /// Its heads.
+    /// Its heads that were read.
     pub heads: usize,
     /// Height and width.
     pub size: [usize; 2],
@@ -166,6 +166,15 @@ fn of_steps(steps: &[usize]) -> String {
         [] => tr!("no step"),
         [step] => format!("denoise {step}"),
         [first, .., last] => tr!("{} steps, denoise {first} to {last}", steps.len(), first, last),
+    }
+}
+
+impl Outcome {
+    /// What was asked of attention.
+    pub fn attention(&self) -> Option<&AttentionReport> {
+        self.shown
+            .iter()
+            .find_map(|shown| if let Shown::Attention(report) = shown { Some(report) } else { None })
     }
 }
 

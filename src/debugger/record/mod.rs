@@ -8,7 +8,7 @@ pub mod pictures;
 pub mod prompts;
 pub mod row;
 
-pub use pictures::{decodable, picture, shown};
+pub use pictures::{ResidualScales, decodable, picture, shown};
 pub use prompts::PromptView;
 pub use row::TensorRow;
 
@@ -56,6 +56,10 @@ pub struct RecordView {
     pub prompts: Vec<PromptView>,
     /// Pictures of them that need no model.
     pub pictures: Vec<NamedPicture>,
+    /// The residuals again, on the scale of the largest.
+    pub on_one_scale: Vec<NamedPicture>,
+    /// The scales of the residuals.
+    pub residual_scales: ResidualScales,
 }
 
 /// The number of a record: a record of a stage that ran again has another.
@@ -120,6 +124,7 @@ impl RecordView {
             x0_predictions.push(TensorView::of(name, record.stage, &tensor)?);
         }
         let pictures = pictures::of(record.stage, &tensors, &x0_predictions, models);
+        let (on_one_scale, residual_scales) = pictures::on_one_scale(&tensors);
         Ok(Self {
             id,
             stage: record.stage,
@@ -136,6 +141,8 @@ impl RecordView {
             tensors,
             x0_predictions,
             pictures,
+            on_one_scale,
+            residual_scales,
         })
     }
 }

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use std::sync::Arc;
 use tr::tr;
 
-/// The residuals of a step, with what is between them; they are drawn on one scale.
+/// The residuals of a step, with what is between them.
 const RESIDUALS: [&str; 4] = ["uncond_residual", "text_cond_residual", "difference", "guided_noise_residual"];
 
 /// The names of the pictures that a stage is shown by at a glance, in order.
@@ -94,17 +94,88 @@ pub(in crate::debugger) fn of(
         "latents.channels" => find(tensors, "latents"),
         _ => find(tensors, name).or_else(|| find(x0_predictions, name)),
     };
-    let reach = RESIDUALS.iter().filter_map(|name| values(name)).map(residual::reach).fold(0., f32::max);
+    let scales = ResidualScales::of(&values);
     let draw = |name: &&'static str| {
         let values = values(name)?;
         let picture = match *name {
             "latents.channels" => latents::channels(values),
-            name if RESIDUALS.contains(&name) => residual::diverging(values, reach),
+            name if RESIDUALS.contains(&name) => scales.draw(name, values),
             name => picture(name, values, models),
         };
         picture.map(|picture| NamedPicture { name, picture })
     };
     all(stage).iter().filter_map(draw).collect()
+}
+
+/// The residuals of a step and their difference, all on the scale of the largest, and the scale of each.
+pub(in crate::debugger) fn on_one_scale(tensors: &[TensorView]) -> (Vec<NamedPicture>, ResidualScales) {
+    let difference = difference(tensors);
+    let values = |name: &str| match name {
+        "difference" => difference.as_ref(),
+        _ => find(tensors, name),
+    };
+    let scales = ResidualScales::of(&values);
+    let draw = |name: &&'static str| {
+        let picture = residual::diverging(values(name)?, scales.largest())?;
+        Some(NamedPicture { name, picture })
+    };
+    (RESIDUALS.iter().filter_map(draw).collect(), scales)
+}
+
+/// How far the residuals of a step reach from zero: the ends of the scales that they are drawn on.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ResidualScales {
+    /// `uncond_residual` and `text_cond_residual` together, so that the two can be compared.
+    pub pair: f32,
+    /// `text_cond_residual` − `uncond_residual`.
+    pub difference: f32,
+    /// `guided_noise_residual`.
+    pub guided: f32,
+}
+
+impl ResidualScales {
+    fn of<'a>(values: &impl Fn(&str) -> Option<&'a PlainTensor>) -> Self {
+        let reach = |name: &str| values(name).map_or(0., residual::reach);
+        let pair = reach("uncond_residual").max(reach("text_cond_residual"));
+        Self { pair, difference: reach("difference"), guided: reach("guided_noise_residual") }
+    }
+
+    /// The scale of the residual of that name.
+    pub fn reach(&self, name: &str) -> f32 {
+        match name {
+            "difference" => self.difference,
+            "guided_noise_residual" => self.guided,
+            _ => self.pair,
+        }
+    }
+
+    /// The scale that all of them fit on.
+    pub fn largest(&self) -> f32 {
+        self.pair.max(self.difference).max(self.guided)
+    }
+
+    /// How many times as far as `reach` the guided residual reaches; `None` where that is no number.
+    pub fn guided_to(&self, reach: f32) -> Option<f32> {
+        Some(self.guided / reach).filter(|factor| factor.is_finite() && *factor > 0.)
+    }
+
+    /// A residual on its own scale. The label has the end of the scale, and the factor to the guided residual.
+    fn draw(&self, name: &str, values: &PlainTensor) -> Option<Picture> {
+        let reach = self.reach(name);
+        let picture = residual::diverging(values, reach)?;
+        let label = match self.guided_to(reach) {
+            Some(factor) if name != "guided_noise_residual" => {
+                tr!("{reach}; guided {factor} × that", reach = end(reach), factor = format!("{factor:.1}"))
+            }
+            _ => return Some(picture),
+        };
+        Some(Picture { label, ..picture })
+    }
+}
+
+/// The end of a scale: `±2.31`, and `±1.2e-3` where two decimals say too little.
+pub fn end(reach: f32) -> String {
+    if reach == 0. || reach >= 0.1 { format!("±{reach:.2}") } else { format!("±{reach:.1e}") }
 }
 
 /// From which step on each pixel stays as the last of `records` predicts it: the steps of `denoise`, in order.

@@ -193,7 +193,7 @@ impl Session {
             self.begins(before, host);
         }
         let focus = &looking.focus;
-        Ok(match &looking.subject {
+        let mut mapped = match &looking.subject {
             Subject::Point(x, y) => {
                 let run = attention::point(&self.backend, &before, (*x, *y), focus, host).map_err(refused)?;
                 let report = AttentionReport::of_point(&tr!("the point {x},{y}", x, y), &run);
@@ -210,7 +210,12 @@ impl Session {
                 let maps = run.maps.first().filter(|_| !positions.is_empty());
                 Mapped { report, map: maps.map(|maps| maps.of(&positions)), size: run.size }
             }
-        })
+        };
+        if focus.head.is_some() {
+            // One head of each layer was read.
+            mapped.report.layers.iter_mut().for_each(|layer| layer.heads = 1);
+        }
+        Ok(mapped)
     }
 
     pub(super) fn begins(&self, before: &Snapshot, host: &mut dyn SessionHost) {

@@ -12,7 +12,8 @@ use crate::debugger::stepping::HookPhase;
 use crate::debugger::stepping::PausedStage;
 use crate::nn::Weights;
 use crate::nn::load_report::Parameter;
-use crate::pipeline;
+use crate::pipeline::{self, Stage};
+use crate::scheduler::step::timestep_text;
 use crate::tensor::PlainTensor;
 use candle_core::{DType, Device};
 use serde_json::json;
@@ -29,6 +30,12 @@ impl Session {
             return Ok(Outcome::message(tr!("not inside a stage; next: {}", self.position_name())));
         };
         let mut outcome = Outcome { stopped, ..Outcome::message(self.place()) };
+        // The input of time_proj is a number, not a tensor.
+        if inside.module.as_ref().is_some_and(|module| module.as_str() == "unet.time_proj")
+            && let Some(t) = self.timestep_of(inside.stage)
+        {
+            outcome.messages.push(tr!("input: t = {t}", t));
+        }
         if !self.timeline().at_tip() && self.backend.recording().is_none() {
             outcome
                 .warnings
@@ -82,6 +89,14 @@ impl Session {
                 .push(tr!("{more} more tensors of weights; `step` goes to the parts they are of", more));
         }
         Ok(outcome)
+    }
+
+    /// The timestep of a step of denoise, as diffusers prints it.
+    fn timestep_of(&self, stage: Stage) -> Option<String> {
+        let Stage::Denoise { step } = stage else { return None };
+        let here = self.timeline().here();
+        let first = here.request().steps().start;
+        here.timesteps().get(step.checked_sub(first)?).map(|t| timestep_text(*t))
     }
 
     /// What diffusers, transformers or torch call a module's class.

@@ -5,7 +5,7 @@
 //! - `interventions`: changing the outputs of modules. `settings`: changing settings and tensors.
 //! - `forks`: timelines. `compare`: several of them in lockstep. `sweep`: from which step on a setting no longer matters. `diff`: how two of them differ.
 //! - `displays`: values shown after every stop. `examine`: queries about the last stage. `attention`: words and points. `lora`: what LoRAs do.
-//! - `marks`: a place to come back to. `answers`: `info`, `print`, `show`, `save`, `help`.
+//! - `marks`: a place to come back to. `undo`: what commands changed comes back. `answers`: `info`, `print`, `show`, `save`, `help`.
 
 pub mod breakpoints;
 pub mod scope;
@@ -27,6 +27,7 @@ mod schedules;
 mod settings;
 mod steps;
 mod sweep;
+mod undo;
 
 use super::backend::Backend;
 use super::expr::{Expression, ExpressionError};
@@ -62,6 +63,7 @@ use crate::trace::TraceError;
 use displays::Displays;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use undo::History;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +144,8 @@ pub struct Session {
     drawn: Option<Kept>,
     /// The recorded run that was compared last.
     difference: Option<Arc<Difference>>,
+    /// What `undo` returns to.
+    history: History,
 }
 
 impl Session {
@@ -183,6 +187,7 @@ impl Session {
             caught: None,
             drawn: None,
             difference: None,
+            history: History::default(),
         }
     }
 
@@ -282,7 +287,7 @@ impl Session {
     /// [`SessionError`]; the cursor is then where the command got to.
     pub fn run(&mut self, command: &Command, host: &mut dyn SessionHost) -> Result<Outcome, SessionError> {
         self.left = false;
-        let mut outcome = self.carry_out(command, host)?;
+        let mut outcome = self.remembering(command, |session| session.carry_out(command, host))?;
         if self.left {
             outcome.messages.insert(0, tr!("left the stage: what it did so far is dropped"));
         }
@@ -325,6 +330,8 @@ impl Session {
             Command::Until(place) => self.until(*place, host),
             Command::Goto(place) => self.goto(*place, host),
             Command::Restart(Nothing) => self.restart(),
+            Command::Undo(Nothing) => self.undo(),
+            Command::Redo(Nothing) => self.redo(),
             Command::Break(at) => self.add_breakpoint(at, false),
             Command::Tbreak(at) => self.add_breakpoint(at, true),
             Command::Catch(Catch::NotFinite) => Ok(self.add_catchpoint(Stop::NotFinite, None)),

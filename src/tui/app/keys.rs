@@ -9,15 +9,21 @@ use crate::tui::keymap::Action;
 use crate::tui::line::{Line, Typed};
 use crate::tui::list::Step;
 use crate::tui::page::Turned;
-use crate::tui::state::{Activity, Kind};
+use crate::tui::state::{Activity, Kind, Message};
 use crate::tui::view::{self, Reply, View, ViewId};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
+use std::time::Duration;
 use tr::tr;
+
+/// From this much computing on, quitting asks.
+const WORTH_ASKING: Duration = Duration::from_secs(10);
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
         let asked = std::mem::take(&mut self.leaving);
+        self.asked_to_quit = std::mem::take(&mut self.quitting);
+        self.is_repeat = key.kind == KeyEventKind::Repeat;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             match key.code {
                 KeyCode::Char('c') => return self.stop(asked),
@@ -30,13 +36,26 @@ impl App {
                 _ => {}
             }
         }
+        if key.code == KeyCode::Esc && matches!(self.mode, Mode::Walk) && !self.state.waiting.is_empty() {
+            let count = self.state.waiting.drain(..).count();
+            self.say(
+                Kind::Info,
+                &tr!("{count} waiting commands dropped; Ctrl-C stops the running one", count),
+            );
+            return vec![];
+        }
         // A message stays until the next key.
         if self.state.activity == Activity::Idle {
             self.state.messages.clear();
         }
         match &mut self.mode {
             Mode::Typing(line, completion) if matches!(key.code, KeyCode::Tab | KeyCode::BackTab) => {
-                completion.choose(line, if key.code == KeyCode::Tab { 1 } else { -1 });
+                if completion.is_settled() {
+                    line.insert(" ");
+                    *completion = Completion::of(line, &self.state);
+                } else {
+                    completion.choose(line, if key.code == KeyCode::Tab { 1 } else { -1 });
+                }
                 vec![]
             }
             Mode::Typing(line, completion) => match line.key(key, &self.history) {
@@ -161,7 +180,7 @@ impl App {
             Action::Help => {
                 self.mode = Mode::Reading(view::help_page(self, self.size.width));
             }
-            Action::Quit => return vec![Effect::End(Ok(()))],
+            Action::Quit => return self.quit(),
             Action::Nothing => {}
         }
         vec![]
@@ -214,6 +233,55 @@ impl App {
             Ok(Some(line)) => effects.extend(self.give_command(line)),
             Ok(None) => {}
             Err(e) => self.state.refuse(&line, &e.to_string()),
+        }
+        effects
+    }
+
+    /// Quits; when much was computed, only if it is asked for twice: `undo` cannot bring that back.
+    fn quit(&mut self) -> Vec<Effect> {
+        let is_recorded = self.state.model.as_ref().is_some_and(|model| model.is_recorded);
+        let stages = self.state.view.iter().flat_map(|view| &view.stages);
+        let lost: Duration = stages.filter_map(|line| line.took).sum();
+        if lost < WORTH_ASKING || is_recorded || self.asked_to_quit {
+            return vec![Effect::End(Ok(()))];
+        }
+        self.quitting = true;
+        let text = tr!(
+            "q again quits: {} s of computing are dropped; `:save timeline FILE` keeps the commands",
+            lost.as_secs()
+        );
+        self.say(Kind::Warning, &text);
+        vec![]
+    }
+
+    /// Text was pasted. In the console its lines are entered, up to the first that fails; as keys it would run commands.
+    pub(super) fn paste(&mut self, pasted: &str) -> Vec<Effect> {
+        let pasted = pasted.replace("\r\n", "\n").replace('\r', "\n");
+        if !matches!(self.mode, Mode::Typing(..)) {
+            self.say(Kind::Info, "pasted text is for the console: `:` opens it");
+            return vec![];
+        }
+        let mut effects = vec![];
+        let mut lines = pasted.split('\n').peekable();
+        while let Some(part) = lines.next() {
+            let Mode::Typing(line, completion) = &mut self.mode else { break };
+            line.insert(part);
+            *completion = Completion::of(line, &self.state);
+            if lines.peek().is_none() {
+                break;
+            }
+            let entered = line.text().to_string();
+            effects.extend(self.enter(entered));
+            let is_wrong = self.state.messages.iter().any(|message| message.kind == Kind::Error);
+            let rest = lines.clone().filter(|line| !line.trim().is_empty()).count();
+            if is_wrong && rest > 0 {
+                let text = tr!("{rest} pasted lines after this one were not run", rest);
+                self.state.messages.push(Message::new(Kind::Warning, &text));
+            }
+            if is_wrong || rest == 0 {
+                break;
+            }
+            self.mode = Mode::Typing(Line::new(""), Completion::default());
         }
         effects
     }

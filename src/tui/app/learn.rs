@@ -27,6 +27,10 @@ impl App {
             Event::Done(outcome, _) => Some(outcome.brief()),
             _ => None,
         };
+        if let Event::Done(outcome, _) = &event {
+            self.views.follow(outcome);
+        }
+        let was_inside = self.state.is_inside();
         // The lesson shows the output of its own commands.
         let of_lesson = self.state.lesson.as_ref().is_some_and(Reading::is_busy);
         let compared = self.state.is_comparing();
@@ -36,6 +40,11 @@ impl App {
         let is_compared = self.difference() > difference;
         if is_compared {
             self.show(ViewId::Difference);
+        }
+        // Only the source shows where a stage is paused.
+        let pauses = !was_inside && self.state.is_inside();
+        if pauses && self.tab == ViewId::Overview && self.state.lesson.is_none() {
+            self.show(ViewId::Source);
         }
         match (compared, self.state.is_comparing()) {
             (false, true) => self.show(ViewId::Compare),

@@ -28,6 +28,7 @@ use crate::debugger::{CommandLine, Examination, Preview};
 use crossterm::event::KeyEventKind;
 use ratatui::layout::{Rect, Size};
 use std::time::{Duration, Instant};
+use tr::tr;
 
 /// The application.
 #[derive(Debug)]
@@ -70,6 +71,11 @@ pub struct App {
     output: Option<Output>,
     /// The console's history, the newest last.
     pub history: Vec<String>,
+    /// Whether the last key asked whether to quit, and whether the one before did.
+    quitting: bool,
+    asked_to_quit: bool,
+    /// Whether the key being handled is held down, and was pressed before.
+    is_repeat: bool,
     /// Whether the last key was a Ctrl-C that asked whether to quit.
     leaving: bool,
     /// The last request to the VAE.
@@ -123,6 +129,9 @@ impl App {
             draw_panics: false,
             output: None,
             history: vec![],
+            quitting: false,
+            asked_to_quit: false,
+            is_repeat: false,
             leaving: false,
             asked: vec![],
             examining: vec![],
@@ -136,14 +145,7 @@ impl App {
             Input::Key(key) if key.kind == KeyEventKind::Release => vec![],
             Input::Key(key) => self.key(key),
             Input::Mouse(event, when) => self.mouse(event, when),
-            Input::Paste(pasted) => {
-                // Pasted text is not a sequence of keys: as keys it would run commands.
-                if let Mode::Typing(line, completion) = &mut self.mode {
-                    line.insert(&pasted);
-                    *completion = Completion::of(line, &self.state);
-                }
-                vec![]
-            }
+            Input::Paste(pasted) => self.paste(&pasted),
             Input::Resize(size) => {
                 self.size = size;
                 vec![Effect::Redraw]
@@ -266,8 +268,15 @@ impl App {
         if self.state.activity == Activity::Idle {
             return self.order(line);
         }
-        if self.state.waiting.len() < MOST_WAITING {
-            self.state.waiting.push_back(line);
+        match self.state.waiting.len() {
+            // The first press of a key that is held down counts.
+            _ if self.is_repeat => {}
+            MOST_WAITING.. => {
+                let text =
+                    tr!("{MOST_WAITING} commands wait already: `{}` is dropped", line.text, MOST_WAITING);
+                self.say(Kind::Warning, &text);
+            }
+            _ => self.state.waiting.push_back(line),
         }
         vec![]
     }
@@ -300,5 +309,5 @@ impl App {
     }
 }
 
-/// The limit of waiting commands: a key that is held down must not queue an hour of work.
-const MOST_WAITING: usize = 8;
+/// The limit of waiting commands.
+const MOST_WAITING: usize = 64;

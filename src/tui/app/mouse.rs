@@ -18,6 +18,12 @@ impl App {
     /// Handles a mouse event.
     pub(super) fn mouse(&mut self, event: MouseEvent, when: Instant) -> Vec<Effect> {
         let place = Position::new(event.column, event.row);
+        let pressed = event.kind == MouseEventKind::Down(MouseButton::Left);
+        if let Some(Target::Key(key)) =
+            canvas::at(&self.hits, place).filter(|_| pressed).map(|hit| hit.target)
+        {
+            return self.key(key);
+        }
         if let Mode::Reading(page) = &mut self.mode {
             let key = match event.kind {
                 MouseEventKind::ScrollDown => KeyCode::Down,
@@ -60,6 +66,8 @@ impl App {
                 vec![]
             }
             Target::Place(place) => self.look(place),
+            // Handled wherever a line or a page is open too.
+            Target::Key(key) => self.key(key),
             Target::Stage(done) => self.look_at(done),
             Target::Gutter(index) => self.toggle_breakpoint(index),
             Target::Pane(name) | Target::Part(name, _) => {

@@ -90,6 +90,12 @@ const RUNNING: &[Binding] = &[
     run(&[Char('c')], "continue", phrase("continue"), phrase("run until a breakpoint or the end")),
     run(&[Char('r')], "reverse-continue", Phrase::NONE, phrase("go back until a breakpoint or the start")),
     run(&[Char('R')], "restart", Phrase::NONE, phrase("go to the start and drop what is recorded")),
+    run(
+        &[Char('U')],
+        "undo",
+        Phrase::NONE,
+        phrase("undo the last change, or a restart; `:redo` does it again"),
+    ),
     key(
         &[Left],
         LookBack,

@@ -1,7 +1,7 @@
 //! Keys and their names: `x`, `f5`, `ctrl-n`, `alt-enter` in `config.toml`, `Ctrl-n` on the screen.
 
 use KeyCode::{BackTab, Char, End, F, Home, Left, Right, Tab as TabKey};
-use crossterm::event::{KeyCode, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// A key with its modifiers; a capital letter needs none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,24 @@ pub fn name(key: KeyCode) -> String {
     }
 }
 
+/// The first key of a hint: of `h l` it is `h`, of `a–i` it is `a`.
+pub fn first_named(names: &str) -> Option<KeyEvent> {
+    let first = names.split(' ').next()?;
+    let named = |key: &KeyCode| name(*key) == first;
+    let arrows = [('↑', KeyCode::Up), ('↓', KeyCode::Down), ('←', Left), ('→', Right)];
+    let arrow = arrows.into_iter().find(|(arrow, _)| first.starts_with(*arrow)).map(|(_, key)| key);
+    let known = NAMES.into_iter().map(|(_, key)| key).chain((1..=12).map(F)).find(named);
+    let character =
+        || first.chars().next().filter(|_| first.chars().count() == 1 || first.contains('–')).map(Char);
+    let plain = |code| Key { code, modifiers: KeyModifiers::NONE };
+    let key = known
+        .or(arrow)
+        .map(plain)
+        .or_else(|| Key::parse(&first.to_lowercase()).filter(|key| !key.modifiers.is_empty()));
+    let key = key.or_else(|| character().map(plain))?;
+    Some(KeyEvent::new(key.code, key.modifiers))
+}
+
 /// The names of several keys: `h l`, `a–i`.
 pub fn names(keys: &[KeyCode]) -> String {
     if let ([Char(first), _, _, .., Char(last)], true) = (keys, are_consecutive(keys)) {
@@ -94,6 +112,29 @@ fn are_consecutive(keys: &[KeyCode]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_names_its_first_key() {
+        let key = |names| first_named(names).map(|key| (key.code, key.modifiers));
+        for (names, code) in [
+            ("n", Char('n')),
+            ("? F1", Char('?')),
+            (":", Char(':')),
+            ("Space", Char(' ')),
+            ("h l", Char('h')),
+            ("a–i", Char('a')),
+            ("PgUp PgDn", KeyCode::PageUp),
+            ("↑↓", KeyCode::Up),
+            ("←→", Left),
+            ("Esc", KeyCode::Esc),
+            ("Enter", KeyCode::Enter),
+            ("Tab", TabKey),
+        ] {
+            assert_eq!(key(names), Some((code, KeyModifiers::NONE)), "{names}");
+        }
+        assert_eq!(key("Ctrl-C"), Some((Char('c'), KeyModifiers::CONTROL)));
+        assert_eq!(key("mouse"), None);
+    }
 
     #[test]
     fn several_keys_are_named_in_short() {

@@ -1,13 +1,15 @@
 //! Keys and their actions. Most actions are a line of the command language, with the same effect as typing it.
 //!
-//! - [`mod@bindings`]: every key. `key`: keys and their names.
+//! - [`mod@bindings`]: every key. `key`: keys and their names. [`Held`]: keys that are held down.
 //! - [`Keymap`]: the bindings, and before them the user's own.
 
 pub mod bindings;
+mod held;
 mod key;
 
 pub use bindings::{Binding, EVERYWHERE, ViewKeys, bindings};
-pub use key::{name, names};
+pub use held::Held;
+pub use key::{first_named, name, names};
 
 use super::view::{VIEWS, ViewId};
 use crate::debugger::Command;

@@ -17,3 +17,4 @@ mod screens;
 mod source;
 mod tensors;
 mod translation;
+mod typing;

@@ -216,6 +216,18 @@ pub fn comparison(scales: &[f64], steps: usize) -> Session {
     session
 }
 
+/// Such a comparison after its end, with the same image of both.
+pub fn finished_comparison(scales: &[f64]) -> Session {
+    let mut session = comparison(scales, STEPS);
+    for scale in scales {
+        let mut records = records_at(*scale, 2);
+        records.push(Arc::clone(&run().records[STEPS + 2]));
+        session.record(&format!("guidance_scale={scale}"), &records);
+    }
+    session.look(STEPS + 3);
+    session
+}
+
 /// A run with two forks, one of them forked again.
 pub fn forked() -> Session {
     let mut session = session(STEPS + 3);

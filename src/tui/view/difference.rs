@@ -208,15 +208,17 @@ impl pane::View for Difference {
             return vec![Pane::new(SIDES, selected, area)];
         }
         let (beyond, all) = (compared.comparison.beyond(), compared.comparison.rows.len());
-        let title = tr!(
-            "{} against {}: {beyond} of {all}",
-            short(&compared.found),
-            short(&compared.reference),
-            beyond,
-            all
-        );
         let [list, rest] =
             Layout::horizontal([Constraint::Percentage(48), Constraint::Min(0)]).spacing(1).areas(area);
+        let (found, reference) = (short(&compared.found), short(&compared.reference));
+        let counts = tr!("{beyond} of {all} differ", beyond, all);
+        let titles = [
+            tr!("{found} against {reference}: {beyond} of {all}", found, reference, beyond, all),
+            tr!("{counts} from {reference}", counts, reference),
+        ];
+        // The names are below the pictures too.
+        let fits = |title: &String| text::width(title) + 3 <= list.width.into();
+        let title = titles.into_iter().find(fits).unwrap_or(counts);
         let [sides, reason] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(2)]).areas(rest);
         vec![
             Pane::new(ROWS, title, list),
@@ -244,7 +246,7 @@ impl pane::View for Difference {
     fn bindings(&self) -> &'static [ViewKeys] {
         const {
             &[
-                ViewKeys::new(&[KeyCode::Enter], phrase("enlarge"), phrase("show both outputs alone")),
+                ViewKeys::new(&[KeyCode::Enter], phrase("both"), phrase("show both outputs alone")),
                 ViewKeys::new(
                     &[KeyCode::Char('v')],
                     phrase("all"),

@@ -1,4 +1,4 @@
-//! The help page: every key and every command.
+//! The help page: the current view, every key and every command.
 
 use super::{VIEWS, View};
 use crate::debugger::language::verbs::{COMMENTS, VERBS};
@@ -28,7 +28,19 @@ const MARKS: [(&str, Phrase); 7] = [
 /// The help page in `width` columns.
 pub fn page(app: &App, width: u16) -> Page {
     let (width, theme) = (usize::from(width), &app.theme);
-    let mut lines = vec![heading(&tr!("Keys"), theme)];
+    let shown = app.tab.entry();
+    let mut lines = vec![heading(&tr!("This view: {}", shown.title), theme)];
+    for line in shown.about {
+        let wrapped = text::wrapped(&line.to_string(), width.saturating_sub(4));
+        let first = |index| if index == 0 { "  " } else { "    " };
+        lines.extend(
+            wrapped
+                .into_iter()
+                .enumerate()
+                .map(|(index, part)| Line::from(format!("{}{part}", first(index)))),
+        );
+    }
+    lines.extend([Line::default(), heading(&tr!("Keys"), theme)]);
     for binding in bindings() {
         let keys = keymap::names(binding.keys);
         let command = match &binding.action {
@@ -83,15 +95,16 @@ pub fn page(app: &App, width: u16) -> Page {
         lines.extend(entry(mark, "", &meaning.to_string(), theme, width));
     }
     lines.push(Line::from(tr!("  Pictures are drawn with {}.", app.graphics)));
-    Page::new(&tr!("Help"), lines)
+    Page::new(&tr!("Help: / searches"), lines).keeping_keys()
 }
 
 /// Keys, the command that they run, and its summary, wrapped in its column.
 fn entry(keys: &str, command: &str, summary: &str, theme: &Theme, width: usize) -> Vec<Line<'static>> {
     let command_columns = if command.is_empty() { 0 } else { COMMANDS };
-    let indent = 2 + KEYS + command_columns;
+    // Keys with long names take more than their column.
+    let indent = 2 + KEYS.max(text::width(keys) + 1) + command_columns;
     let first = [
-        Span::styled(format!("  {keys:<KEYS$}"), theme.key),
+        Span::styled(format!("  {keys:<0$}", KEYS.max(text::width(keys) + 1)), theme.key),
         Span::styled(format!("{command:<command_columns$}"), theme.strong),
     ];
     let mut lines: Vec<Line<'static>> = text::wrapped(summary, width.saturating_sub(indent))

@@ -5,12 +5,11 @@ use super::rail::duration;
 use crate::phrase::{Phrase, phrase};
 use crate::pipeline::Stage;
 use crate::tui::app::{App, Mode};
-use crate::tui::canvas::Canvas;
+use crate::tui::canvas::{Canvas, Target};
 use crate::tui::keymap::{self, Binding, bindings};
 use crate::tui::line::Line as Typed;
 use crate::tui::state::{Activity, Kind};
 use crate::tui::text;
-use crate::tui::theme::Theme;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -90,7 +89,7 @@ fn busy(app: &App) -> Option<String> {
         text.push_str(&gauge(app, elapsed));
     }
     if !app.state.waiting.is_empty() {
-        text.push_str(&format!("  ({} waiting)", app.state.waiting.len()));
+        text.push_str(&tr!("  (+{} waiting, Esc drops them)", app.state.waiting.len()));
     }
     Some(text)
 }
@@ -131,9 +130,26 @@ pub fn draw_typed(sign: &'static str, typed: &Typed, canvas: &mut Canvas<'_>, ar
     Position::new(column.min(area.right().saturating_sub(1)), area.y)
 }
 
+/// Draws the current keys with their hints; the mouse can press them.
+pub fn draw_hints(app: &App, canvas: &mut Canvas<'_>, area: Rect) {
+    let mut x = area.x;
+    for (keys, hint) in fitting(hints(app), area.width.into()) {
+        let line = Line::from(vec![
+            Span::styled(keys.clone(), app.theme.key),
+            Span::styled(format!(" {hint}"), app.theme.faint),
+        ]);
+        let place = Rect { x, width: line.width() as u16, height: 1, ..area }.intersection(area);
+        if let Some(key) = keymap::first_named(&keys) {
+            canvas.hit(place, Target::Key(key));
+        }
+        x = x.saturating_add(place.width + 2);
+        line.render(place, canvas.buf);
+    }
+}
+
 /// The current keys and their hints.
-pub fn hints(app: &App) -> Line<'static> {
-    let hints: Vec<(String, Phrase)> = match &app.mode {
+fn hints(app: &App) -> Vec<(String, Phrase)> {
+    match &app.mode {
         Mode::Typing(..) => [
             ("Enter", phrase("run")),
             ("Tab", phrase("complete")),
@@ -150,6 +166,7 @@ pub fn hints(app: &App) -> Line<'static> {
             ("↑↓", phrase("scroll")),
             ("←→", phrase("sideways")),
             ("PgUp PgDn", phrase("pages")),
+            ("/", phrase("search")),
             ("Esc", phrase("close")),
         ]
         .map(|(k, h)| (k.into(), h))
@@ -176,28 +193,19 @@ pub fn hints(app: &App) -> Line<'static> {
                 .chain(others.into_iter().map(hint))
                 .collect()
         }
-    };
-    fitting(hints, &app.theme, app.size.width.into())
+    }
 }
 
 /// Hints that are dropped last: those of the console, help and quit.
 const KEPT: usize = 3;
 
 /// The hints that fit.
-fn fitting(mut hints: Vec<(String, Phrase)>, theme: &Theme, width: usize) -> Line<'static> {
+fn fitting(mut hints: Vec<(String, Phrase)>, width: usize) -> Vec<(String, Phrase)> {
     let total = |hints: &[(String, Phrase)]| -> usize {
         hints.iter().map(|(key, hint)| text::width(key) + text::width(&hint.to_string()) + 3).sum()
     };
     while total(&hints) > width + 2 && hints.len() > KEPT {
         hints.remove(hints.len() - KEPT - 1);
     }
-    let mut line = Line::default();
-    for (key, hint) in hints {
-        if !line.spans.is_empty() {
-            line.push_span("  ");
-        }
-        line.push_span(Span::styled(key, theme.key));
-        line.push_span(Span::styled(format!(" {hint}"), theme.faint));
-    }
-    line
+    hints
 }

@@ -100,7 +100,7 @@ fn draw_parts(app: &App, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position
     canvas.lines(&title, areas.title);
     tabs::draw(app.tab, &app.views, canvas, areas.tabs);
     scrubber::draw(canvas, areas.scrubber);
-    message::hints(app).render(areas.hints, canvas.buf);
+    message::draw_hints(app, canvas, areas.hints);
     let body = match &app.mode {
         Mode::Reading(page) => {
             let rows = Constraint::Length(page.rows(areas.body.as_size()));

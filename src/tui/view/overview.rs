@@ -5,7 +5,8 @@ use super::{numbers, pictures, rail, table, welcome};
 use crate::debugger::record::{NamedPicture, RecordView};
 use crate::debugger::view;
 use crate::debugger::view::View;
-use crate::phrase::phrase;
+use crate::phrase::{Phrase, phrase};
+use crate::pipeline::Stage;
 use crate::tui::canvas::Canvas;
 use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{Scroll, Step};
@@ -13,6 +14,7 @@ use crate::tui::state::State;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::{Constraint, Layout, Margin, Position, Rect, Size};
+use tr::tr;
 
 /// From this many columns on, the table is beside the rail; otherwise below it.
 const WIDE: u16 = 104;
@@ -59,6 +61,7 @@ impl Rendering {
     /// `picture` of a record, or the one that this rendering shows instead.
     fn of<'a>(self, state: &'a State, record: &'a RecordView, picture: &'a NamedPicture) -> &'a NamedPicture {
         match (self, picture.name) {
+            (Self::Linear | Self::Channels, "image") => record.picture("timemap").unwrap_or(picture),
             (Self::Channels, "latents") => record.picture("latents.channels").unwrap_or(picture),
             (Self::Linear | Self::Channels, _) => picture,
             (Self::Best, _) => state.best(record, picture),
@@ -88,7 +91,7 @@ impl pane::View for Overview {
         };
         vec![
             Pane::new(STAGES, rail::title(view, state), rail),
-            Pane::new(PICTURES, format!("after {}", record.stage), drawn),
+            Pane::new(PICTURES, tr!("after {}: {}", record.stage, meaning(record.stage)), drawn),
             Pane::new(TENSORS, "tensors", details),
         ]
     }
@@ -110,7 +113,10 @@ impl pane::View for Overview {
                 ViewKeys::new(
                     &[KeyCode::Char('v')],
                     phrase("rendering"),
-                    phrase("draw latents decoded by the VAE, as the linear estimate, or as channels"),
+                    phrase(
+                        "draw latents decoded by the VAE, as the linear estimate, or as channels; after vae_decode, when \
+                         each pixel settled",
+                    ),
                 ),
                 ViewKeys::new(
                     &[KeyCode::Enter],
@@ -137,7 +143,12 @@ impl pane::View for Overview {
     fn key(&mut self, pane: &str, key: KeyEvent, _: Size, state: &State) -> Reply {
         match (pane, key.code) {
             (_, KeyCode::Char('v')) => {
-                self.rendering = self.rendering.next();
+                let is_finished = state.record().is_some_and(|record| record.stage == Stage::VaeDecode);
+                self.rendering = match self.rendering {
+                    // The finished picture has two renderings.
+                    Rendering::Linear if is_finished => Rendering::Best,
+                    rendering => rendering.next(),
+                };
                 Reply::Taken
             }
             (PICTURES, KeyCode::Enter) => {
@@ -186,9 +197,20 @@ impl Overview {
     }
 }
 
-/// The pictures of a stage.
+/// What the pictures of a stage are.
+fn meaning(stage: Stage) -> Phrase {
+    match stage {
+        Stage::EncodePrompt => phrase("no picture yet"),
+        Stage::GetLatent => phrase("the latents that the run begins with"),
+        Stage::Denoise { .. } => phrase("latents, expected picture, residuals"),
+        Stage::VaeDecode => phrase("the finished picture"),
+    }
+}
+
+/// The pictures of a stage. The time map is drawn instead of the finished picture, on a key.
 fn shown(record: &RecordView) -> Vec<&NamedPicture> {
-    view::shown(record.stage).iter().filter_map(|name| record.picture(name)).collect()
+    let names = view::shown(record.stage).iter().filter(|name| **name != "timemap");
+    names.filter_map(|name| record.picture(name)).collect()
 }
 
 /// The rail's area and the rest.

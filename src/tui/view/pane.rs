@@ -2,7 +2,7 @@
 
 use super::ViewId;
 use crate::debugger::record::{RecordView, decodable};
-use crate::debugger::{Examination, Preview};
+use crate::debugger::{Examination, Outcome, Preview};
 use crate::lesson::reading::Act;
 use crate::phrase::Phrase;
 use crate::tui::canvas::Canvas;
@@ -134,6 +134,11 @@ pub trait View: Debug {
     fn filter(&mut self, text: &str) -> bool {
         let _ = text;
         false
+    }
+
+    /// Takes over what a command showed: its word, its row.
+    fn follow(&mut self, outcome: &Outcome) {
+        let _ = outcome;
     }
 
     /// The selection, as text to copy.

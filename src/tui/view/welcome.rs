@@ -19,26 +19,31 @@ const STAGES: [(&str, &str); 4] = [
     ("vae_decode", "the VAE decodes the last latents into the picture"),
 ];
 
-const KEYS: [(&str, &str); 4] =
-    [("n", "run the next stage"), ("c", "run to the end"), ("b", "go back"), ("?", "all keys and commands")];
+/// What a residual is that is no noise.
+const V_PREDICTION: (&str, &str) =
+    ("v-prediction", "the UNet of this model predicts v, noise and picture mixed; 3 shows it");
 
 /// Draws the introduction.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect) {
     let theme = canvas.theme;
     let area = area.inner(Margin::new(1, 1));
     let first = if canvas.state.activity == Activity::Loading {
-        "The model is loading. Then four stages make a picture from a prompt:"
+        "The model is loading. Then n runs a stage, c all of them; ? explains what is on the screen. Four stages make a \
+         picture from a prompt:"
     } else {
-        "Nothing has run yet. Four stages make a picture from the prompt:"
+        "Nothing has run yet: n runs a stage, c all of them, b goes back; ? explains what is on the screen. Four stages \
+         make a picture from the prompt:"
     };
     let mut lines = entry("", first, theme, area.width);
     lines.push(Line::default());
     for (name, what) in STAGES {
         lines.extend(entry(&format!("{name:<15}"), what, theme, area.width));
     }
-    lines.push(Line::default());
-    for (key, what) in KEYS {
-        lines.extend(entry(&format!("{key:<15}"), what, theme, area.width));
+    let prediction = canvas.state.model.as_ref().map(|model| model.prediction_type);
+    if prediction == Some("v_prediction") {
+        let (name, what) = V_PREDICTION;
+        lines.push(Line::default());
+        lines.extend(entry(&format!("{name:<15}"), what, theme, area.width));
     }
     canvas.lines(&lines, area);
 }

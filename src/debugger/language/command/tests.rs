@@ -92,7 +92,7 @@ fn a_setting_with_or_without_equals_and_quotes() {
 }
 
 /// A line of every form that a command has.
-const LINES: [&str; 56] = [
+const LINES: [&str; 58] = [
     "step 3",
     "finish",
     "backtrace",
@@ -103,6 +103,8 @@ const LINES: [&str; 56] = [
     "reverse-continue",
     "until denoise",
     "goto denoise 5",
+    "undo",
+    "redo",
     "restart",
     "break denoise if latents.std > 1.0",
     "tbreak unet.*.attn2",

@@ -35,7 +35,7 @@ fn attention_is_of_words_and_layers() {
 
 #[test]
 fn words_go_on() {
-    assert_eq!(words("re"), ["reverse-continue", "restart", "rename"]);
+    assert_eq!(words("re"), ["reverse-continue", "restart", "redo", "rename"]);
     assert_eq!(words("  cont"), ["continue"]);
     assert_eq!(words("goto "), ["encode_prompt", "get_latent", "denoise", "vae_decode"]);
     assert_eq!(words("b den"), ["denoise"]);

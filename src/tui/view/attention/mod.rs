@@ -11,7 +11,7 @@ mod strip;
 use super::pane::{Pane, Reply, View, previews_of};
 use super::welcome;
 use crate::debugger::prompt::TokenKind;
-use crate::debugger::{Examination, Preview};
+use crate::debugger::{Examination, Outcome, Preview};
 use crate::phrase::{Phrase, phrase};
 use crate::picture::Picture;
 use crate::tui::canvas::Canvas;
@@ -225,6 +225,14 @@ impl View for Attention {
 
     fn examines(&self, state: &State) -> Vec<Examination> {
         self.found(state).map_or(vec![], |found| found.examinations(self))
+    }
+
+    fn follow(&mut self, outcome: &Outcome) {
+        let of_word = outcome.attention().map(|report| &report.positions);
+        let positions = of_word.or(outcome.effect().map(|report| &report.positions));
+        if let Some(first) = positions.and_then(|positions| positions.first()) {
+            self.selected = Some(*first);
+        }
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {

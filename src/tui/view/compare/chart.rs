@@ -167,6 +167,8 @@ pub fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
 ) {
+    // After vae_decode the legend keeps the numbers of the last step, which the lines end with.
+    let tick = tick.min(comparison.ticks().saturating_sub(1));
     // A sweep's only line needs no legend.
     let rows = u16::from(!comparison.is_sweep);
     let [top, drawn] = Layout::vertical([Constraint::Length(rows), Constraint::Min(0)]).areas(area);

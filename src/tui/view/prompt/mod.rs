@@ -229,7 +229,11 @@ impl Cells {
     fn label(&self, cosine: f64) -> String {
         match self.high {
             1 => "  ".into(),
-            2 => format!("{:>4}", format!("{cosine:.2}").replacen("0.", ".", 1)),
+            // ` .98`, and ` 1.0`, so that numbers do not touch.
+            2 => match format!("{cosine:.2}").replacen("0.", ".", 1) {
+                one if one.trim_start_matches('-').starts_with('1') => format!("{cosine:>4.1}"),
+                part => format!("{part:>4}"),
+            },
             _ => format!("{:>1$} ", format!("{cosine:.2}"), self.wide() - 1),
         }
     }
@@ -335,6 +339,16 @@ impl Prompt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_numbers_of_cells_do_not_touch() {
+        for high in [2, 3] {
+            let cells = Cells { high, rows: 9, columns: 9, are_headed: true };
+            let row = [1., 1., 0.98, 1.].map(|cosine| cells.label(cosine)).concat();
+            assert_eq!(row.split_whitespace().count(), 4, "{row}");
+            assert!([-1., -0.98, 0.004].iter().all(|cosine| cells.label(*cosine).len() == cells.wide()));
+        }
+    }
 
     #[test]
     fn an_inserted_vector_is_marked() {

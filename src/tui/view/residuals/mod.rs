@@ -4,18 +4,23 @@
 
 mod guidance;
 
-use super::pane::{Pane, Reply, View};
+use super::pane::{Pane, Reply, View, previews_of};
 use super::pictures::{self, Captioned};
 use super::welcome;
+use crate::debugger::Preview;
 use crate::debugger::record::RecordView;
+use crate::debugger::record::pictures::end;
+use crate::phrase::phrase;
 use crate::tensor::compare::distance;
 use crate::tui::canvas::Canvas;
+use crate::tui::keymap::ViewKeys;
 use crate::tui::list::{Scroll, Step};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widget::heat;
 use crate::tui::widget::plot::short;
+use crossterm::event::{KeyCode, KeyEvent};
 use guidance::Guidance;
 use ratatui::layout::{Constraint, Layout, Rect, Size};
 use ratatui::text::{Line, Span};
@@ -25,12 +30,12 @@ const RESIDUALS: &str = "residuals";
 const GUIDANCE: &str = "guidance";
 const X0: &str = "x0";
 
-/// Names of pictures, and their captions.
-const SHOWN: [(&str, &str); 4] = [
-    ("uncond_residual", "uncond_residual"),
-    ("text_cond_residual", "text_cond_residual"),
-    ("difference", "text − uncond"),
-    ("guided_noise_residual", "guided_noise_residual"),
+/// Names of pictures, and their captions with enough columns and with fewer.
+const SHOWN: [(&str, &str, &str); 4] = [
+    ("uncond_residual", "uncond_residual", "uncond"),
+    ("text_cond_residual", "text_cond_residual", "text_cond"),
+    ("difference", "text − uncond", "text − uncond"),
+    ("guided_noise_residual", "guided_noise_residual", "guided"),
 ];
 
 /// The same for the `pred_original_sample` of each residual.
@@ -45,6 +50,8 @@ const X0_SHOWN: [(&str, &str); 3] = [
 pub struct Residuals {
     /// The scroll position of the numbers.
     scroll: Scroll,
+    /// Whether all residuals are drawn on the scale of the largest.
+    one_scale: bool,
 }
 
 /// The shown step; after `vae_decode`, the last one.
@@ -70,8 +77,9 @@ impl View for Residuals {
         let named =
             if x0.width < 50 { tr!("x̂₀ from each") } else { tr!("pred_original_sample from each") };
         vec![
-            Pane::new(RESIDUALS, tr!("residuals of {}: {what}", record.stage, what), above),
+            // The first has the keys at first: only the numbers scroll.
             Pane::new(GUIDANCE, tr!("guidance_scale {}", record.guidance_scale), description),
+            Pane::new(RESIDUALS, tr!("residuals of {}: {what}", record.stage, what), above),
             Pane::new(X0, named, x0),
         ]
     }
@@ -81,14 +89,14 @@ impl View for Residuals {
         let Some(record) = step(state) else {
             return welcome::draw_text(
                 "Residuals are the UNet's predictions in a step of denoise, without the prompt and with it. This view \
-                 shows them side by side on one scale, with the guided residual, and the picture that each alone would \
+                 shows them side by side, with the guided residual, and the picture that each alone would \
                  lead to. `:goto denoise 0` goes to the first step, n runs it.",
                 canvas,
                 area,
             );
         };
         match pane {
-            RESIDUALS => draw_residuals(record, canvas, area),
+            RESIDUALS => draw_residuals(record, self.one_scale, canvas, area),
             X0 => draw_x0(record, canvas, area),
             _ => {
                 let prediction = state.model.as_ref().map_or("", |model| model.prediction_type);
@@ -97,6 +105,24 @@ impl View for Residuals {
                 canvas.scrolled(&lines, top, area);
             }
         }
+    }
+
+    fn bindings(&self) -> &'static [ViewKeys] {
+        const {
+            &[ViewKeys::new(
+                &[KeyCode::Char('v')],
+                phrase("scale"),
+                phrase("draw the residuals each on its own scale, or all on the largest"),
+            )]
+        }
+    }
+
+    fn key(&mut self, _: &str, key: KeyEvent, _: Size, _: &State) -> Reply {
+        if key.code != KeyCode::Char('v') {
+            return Reply::Unknown;
+        }
+        self.one_scale = !self.one_scale;
+        Reply::Taken
     }
 
     fn step(&mut self, pane: &str, by: Step, room: Size, state: &State) -> Reply {
@@ -109,6 +135,11 @@ impl View for Residuals {
 
     fn decodes(&self) -> &'static [&'static str] {
         &["pred_original_sample", "pred_original_sample.uncond", "pred_original_sample.text"]
+    }
+
+    fn previews(&self, state: &State) -> Vec<Preview> {
+        // After the end of the run the view still shows the last step.
+        step(state).map_or(vec![], |record| previews_of(record, self.decodes()))
     }
 
     fn selected(&self, _: &str, state: &State) -> Option<String> {
@@ -124,30 +155,42 @@ const NUMBERS: usize = 27;
 /// The lines below the x0.
 const X0_LINES: u16 = 3;
 
-fn draw_residuals(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
+fn draw_residuals(record: &RecordView, one_scale: bool, canvas: &mut Canvas<'_>, area: Rect) {
     let [drawn, scale] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
-    let shown = SHOWN.iter().filter_map(|(name, caption)| {
+    let scales = &record.residual_scales;
+    let pictures = if one_scale { &record.on_one_scale } else { &record.pictures };
+    let column = usize::from(area.width) / SHOWN.len();
+    let shown = SHOWN.iter().filter_map(|(name, caption, short)| {
+        let end = if one_scale { String::new() } else { format!(" {}", end(scales.reach(name))) };
+        let caption = [caption, short].map(|caption| format!("{caption}{end}"));
         Some(Captioned {
-            picture: &record.picture(name)?.picture,
-            caption: caption.to_string(),
+            picture: &pictures.iter().find(|picture| picture.name == *name)?.picture,
+            caption: caption.iter().find(|text| text::width(text) < column).unwrap_or(&caption[1]).clone(),
             smooth: false,
         })
     });
     pictures::row(&shown.collect::<Vec<_>>(), canvas, drawn);
-    let reach = record.picture("uncond_residual").and_then(|named| reach(&named.picture.label));
-    if let Some(reach) = reach {
-        let faint = canvas.theme.faint;
-        let label = "one scale for all four: ";
-        let width = text::width(label) as u16;
-        let [below, bar] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(scale);
-        canvas.lines(&[Line::styled(label, faint)], below);
-        heat::scale(reach, faint, bar, canvas.buf);
+    let faint = canvas.theme.faint;
+    if !one_scale {
+        let factor = |reach| scales.guided_to(reach).map(|factor| format!("{factor:.1}"));
+        let colours = tr!("blue < 0 < red");
+        let line = match (factor(scales.pair), factor(scales.difference)) {
+            (Some(pair), Some(difference)) => tr!(
+                "{colours}; guided reaches {pair} × as far as the pair, {difference} × the difference",
+                colours,
+                pair,
+                difference
+            ),
+            (Some(pair), None) => tr!("{colours}; guided reaches {pair} × as far as the pair", colours, pair),
+            _ => colours,
+        };
+        return canvas.lines(&[Line::styled(text::shortened(&line, area.width.into()), faint)], scale);
     }
-}
-
-/// The scale in a picture's label.
-fn reach(label: &str) -> Option<f32> {
-    label.rsplit('±').next()?.parse().ok()
+    let label = tr!("one scale for all four: ");
+    let width = text::width(&label) as u16;
+    let [below, bar] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(scale);
+    canvas.lines(&[Line::styled(label, faint)], below);
+    heat::scale(scales.largest(), faint, bar, canvas.buf);
 }
 
 fn draw_x0(record: &RecordView, canvas: &mut Canvas<'_>, area: Rect) {
