@@ -165,6 +165,12 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     if path.is_dir() {
         return Err(failed(tr!("it is a folder")));
     }
+    // A hyphen is no name that anyone means.
+    if path.as_os_str() == "-" {
+        return Err(failed(tr!(
+            "expected a file: there is no output to stdout (`./-` is a file of that name)"
+        )));
+    }
     if is_stream(path) {
         return Ok(());
     }

@@ -291,11 +291,8 @@ impl State {
         } else {
             outcome.messages.iter().chain(&outcome.stopped).map(message).collect()
         };
-        // Warnings that the stage itself shows are not repeated.
-        let at_stage = self.record().map_or(&[][..], |record| &record.warnings);
-        let new = outcome.warnings.iter().filter(|warning| !at_stage.contains(warning));
-        let new: Vec<Message> = new.map(|warning| Message::new(Kind::Warning, warning)).collect();
-        self.messages.extend(new);
+        let warnings = outcome.warnings.iter().map(|warning| Message::new(Kind::Warning, warning));
+        self.messages.extend(warnings);
     }
 }
 

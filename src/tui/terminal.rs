@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
+use tr::tr;
 
 /// Whether the program has captured the terminal. The first thread that clears it restores the terminal.
 static CAPTURED: AtomicBool = AtomicBool::new(false);
@@ -68,6 +69,11 @@ impl Screen {
     pub fn open() -> io::Result<Self> {
         if !stdout().is_terminal() {
             return Err(io::Error::other("standard output is not one"));
+        }
+        if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+            return Err(io::Error::other(tr!(
+                "TERM is `dumb`: it cannot place text; expected another terminal, or `diffuscope debug --batch -x FILE`, or `run`"
+            )));
         }
         give_back_on_panic();
         let opened = take(true).and_then(|()| Terminal::new(CrosstermBackend::new(BufWriter::new(stdout()))));

@@ -73,6 +73,9 @@ impl Session {
                 state
             )));
         }
+        if rows.is_empty() && self.timeline().here().records().is_empty() {
+            return Err(SessionError::Refused(tr!("nothing has run here yet; `next` runs the first stage")));
+        }
         if rows.is_empty() {
             return Err(SessionError::Refused(tr!(
                 "{} and {} have no tensor of the same name; expected runs of this program, or dumps with its keys, such \

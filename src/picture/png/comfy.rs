@@ -376,7 +376,7 @@ impl Graph {
                         if let Ok(Input::Value(clip)) = self.input(id, "strength_clip")
                             && clip != weight
                         {
-                            let what = format!("LoRA {name}: strength_clip {clip}");
+                            let what = tr!("LoRA {name}: strength_clip {clip}", name, clip);
                             reading.leave(
                                 &what,
                                 &tr!("here a LoRA has one scale, for the UNet and the text encoder"),

@@ -61,7 +61,9 @@ fn the_plain_graph_gives_its_settings() {
     assert_eq!(found.model.unwrap().name, "boats/lakes.safetensors");
     let loras: Vec<_> = found.loras.iter().map(|lora| (lora.name.as_str(), lora.scale)).collect();
     assert_eq!(loras, [("ink", 0.8)]);
-    assert_eq!(found.left, Vec::<String>::new());
+    let left =
+        "LoRA ink.safetensors: strength_clip 1: here a LoRA has one scale, for the UNet and the text encoder";
+    assert_eq!(found.left, [left]);
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn an_advanced_sampler_is_plain_if_it_does_all_steps() {
         of(&graph)
     };
     let found = sampler(("noise_seed", json!(8)));
-    assert_eq!((request_of(&found).seed, found.left.len()), (8.into(), 0));
+    assert_eq!((request_of(&found).seed, found.left.len()), (8.into(), 1));
     for (key, value) in [
         ("add_noise", json!("disable")),
         ("start_at_step", json!(3)),
