@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 use tr::tr;
 
 pub(super) const EXAMPLES: &str = "\
@@ -187,15 +187,28 @@ fn set(path: &Path, key: &str, text: &str) -> anyhow::Result<()> {
             let Some(keys) = keys.as_table_like_mut() else {
                 bail!(tr!("{}: `keys` is no table", path.display()))
             };
-            keys.insert(key, new);
+            put(keys, key, new);
         }
-        _ => {
-            document.insert(key, new);
-        }
+        _ => put(document.as_table_mut(), key, new),
     }
     keep(path, &document.to_string())?;
     writeln!(io::stdout(), "{}", tr!("{key} = {text}, in {}", path.display(), key, text))?;
     Ok(())
+}
+
+/// Puts a value into a table. The comments around the old one stay.
+fn put(table: &mut dyn TableLike, key: &str, mut new: Item) {
+    match table.get_mut(key) {
+        Some(item) => {
+            if let (Some(old), Some(new)) = (item.as_value(), new.as_value_mut()) {
+                *new.decor_mut() = old.decor().clone();
+            }
+            *item = new;
+        }
+        None => {
+            table.insert(key, new);
+        }
+    }
 }
 
 /// Opens a copy in the reader's editor, and keeps it if it can be read.

@@ -338,7 +338,7 @@ impl Request {
                 let loaded: Vec<&str> = models.loras.iter().map(|lora| lora.name.as_str()).collect();
                 return Err(RequestError::Lora { name: lora.name.clone(), loaded: loaded.join(", ") });
             }
-            if !(lora.scale.abs() <= MOST_SCALE) {
+            if lora.scale.is_nan() || lora.scale.abs() > MOST_SCALE {
                 return Err(RequestError::LoraScale { name: lora.name.clone(), found: lora.scale });
             }
         }

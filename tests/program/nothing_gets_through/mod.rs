@@ -49,6 +49,8 @@ enum Ends {
     Usage(Vec<String>),
     /// Exit 0: it looks bad and is not.
     Works,
+    /// Exit 3: done, with numbers that are not finite.
+    NotFinite,
 }
 
 /// The memory of a row in kB, addresses that are only reserved included: well under the 500 MB that a refused file may take.
@@ -87,6 +89,7 @@ fn complaint(row: &Row) -> Option<String> {
         Ends::Refused(said) => (1, &said[..], 1),
         Ends::Usage(said) => (2, &said[..], usize::MAX),
         Ends::Works => (0, &[][..], usize::MAX),
+        Ends::NotFinite => (3, &[][..], usize::MAX),
     };
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let lacks = said.iter().find(|words| !stderr.contains(&***words));

@@ -8,11 +8,13 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy)]
 enum Verdict {
     Works,
+    /// Exit 3: the run is done, and its numbers are not finite.
+    NotFinite,
     /// Exit 1, naming the setting.
     Refused(&'static str),
     Usage,
 }
-use Verdict::{Refused, Usage, Works};
+use Verdict::{NotFinite, Refused, Usage, Works};
 
 /// The subcommands that generate, with what they need beside: as little work as can be.
 #[rustfmt::skip]
@@ -33,7 +35,7 @@ const OPTIONS: [(&str, [Verdict; 12]); 7] = [
     ("--steps",          [Refused("steps is 0"), Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("steps is"), Usage, Usage, Usage]),
     ("--width",          [Refused("width is 0"), Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("pixels need"), Usage, Usage, Usage]),
     ("--height",         [Refused("height is 0"),Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("pixels need"), Usage, Usage, Usage]),
-    ("--guidance-scale", [Works,                 Works, Refused("guidance_scale"), Refused("guidance_scale"), Refused("guidance_scale"), Refused("guidance_scale"), Works,                               Works, Works,             Usage, Usage, Usage]),
+    ("--guidance-scale", [Works,                 Works, Refused("guidance_scale"), Refused("guidance_scale"), Refused("guidance_scale"), Refused("guidance_scale"), NotFinite,                           Works, Works,             Usage, Usage, Usage]),
     ("--eta",            [Works,                 Refused("eta is -1"), Refused("eta is NaN"), Refused("eta"), Refused("eta"),            Refused("eta"),            Refused("eta"),                      Refused("eta"), Refused("eta"), Usage, Usage, Usage]),
     ("--clip-skip",      [Works,                 Usage, Usage,                     Usage,                     Usage,                     Usage,                     Usage,                               Usage, Refused("clip_skip is"), Usage, Usage, Usage]),
     ("--strength",       [Works,                 Refused("strength is -1"), Refused("strength is NaN"), Refused("strength"), Refused("strength"), Refused("strength"), Refused("strength"),          Refused("strength"), Refused("strength"), Usage, Usage, Usage]),
@@ -115,6 +117,7 @@ fn row(args: &str, last: Option<&str>, verdict: Verdict) -> Row {
         stdin: b"next\n".into(),
         ends: match verdict {
             Works => Ends::Works,
+            NotFinite => Ends::NotFinite,
             Refused(said) => Ends::Refused(vec![said.into()]),
             Usage => Ends::Usage(vec![]),
         },
@@ -127,7 +130,7 @@ fn every_number_of_every_subcommand() {
     let mut rows = vec![];
     for args in GENERATE {
         // Each reads them by the same code: what works is run by one of them.
-        let is_asked = |verdict: &Verdict| args.starts_with("run") || !matches!(verdict, Works);
+        let is_asked = |verdict: &Verdict| args.starts_with("run") || !matches!(verdict, Works | NotFinite);
         for (option, verdicts) in OPTIONS {
             // What was given before would be given twice.
             let mut given: Vec<&str> = args.split_whitespace().collect();
