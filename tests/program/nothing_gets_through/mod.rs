@@ -96,17 +96,19 @@ fn complaint(row: &Row) -> Option<String> {
     let panics = ["panicked", "RUST_BACKTRACE", "stack backtrace", "   0: "];
     // What is right may warn before what is wrong is found.
     let told = stderr.lines().filter(|line| !line.starts_with("warning: ")).count();
+    // Done, or refused.
+    let is_refused = !matches!(row.ends, Ends::Works | Ends::NotFinite);
     let wrong = if code != Some(expected) {
         format!("it ended with {code:?}; expected {expected}")
     } else if let Some(word) = panics.iter().find(|word| stderr.contains(**word)) {
         format!("`{word}` is told")
-    } else if expected > 0 && !(stderr.contains("error: ") && (1..=lines).contains(&told)) {
+    } else if is_refused && !(stderr.contains("error: ") && (1..=lines).contains(&told)) {
         format!("it said {told} lines")
     } else if stderr.len() > 3000 {
         format!("it said {} bytes", stderr.len())
     } else if let Some(words) = lacks {
         format!("it did not say `{words}`")
-    } else if !left.is_empty() && expected > 0 {
+    } else if !left.is_empty() && is_refused {
         format!("it left {left:?}")
     } else {
         return None;
