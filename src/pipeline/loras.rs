@@ -6,7 +6,6 @@ use crate::model::lora::LoraLayer;
 use crate::nn::{Path, Probe, Result};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A LoRA of a run.
@@ -23,14 +22,8 @@ pub struct LoraScale {
 }
 
 /// The LoRAs that change the text encoder, each with its scale's bits: what embeddings depend on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct InTextEncoder(Vec<(String, u64)>);
-
-impl Hash for InTextEncoder {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
 
 impl InTextEncoder {
     /// Those of a request. A scale of 0 is none.
